@@ -1,0 +1,86 @@
+"""Where things are and how much may be used: the environment, read once, in one place.
+
+Nothing else in `pipelines` or `assets` reads environment variables, except candidates that name the variable of their
+API key. Nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import BadInputError
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+MIN_MEMORY_BYTES = 256 * 10**6
+"""DuckDB, Arrow and Python themselves need about this much before the first event is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One home's configuration.
+
+    Attributes:
+        home: Folder of everything that Refold writes by default (`REFOLD_HOME`, default `./.refold`).
+        dsn: PostgreSQL connection string (`REFOLD_DSN`), or None for the embedded server in the home.
+        lake: Folder of the Delta tables (`REFOLD_LAKE`, default `lake/` in the home).
+        memory_bytes: Bound on the memory of a process (`REFOLD_MEMORY`, default 1GB).
+        grace_days: Days for which superseded files are kept (`REFOLD_GRACE`, default 7).
+        first_month: First month that Dagster shows, `YYYY-MM` (`REFOLD_FIRST_MONTH`), or None for the store's first.
+    """
+
+    home: Path
+    dsn: str | None
+    lake: Path
+    memory_bytes: int = 10**9
+    grace_days: float = 7.0
+    first_month: str | None = None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings from `env` (default: the process's environment).
+
+        Raises:
+            BadInputError: A variable's value cannot be read; the message names the variable and the value.
+        """
+        env = os.environ if env is None else env
+        home = Path(env.get("REFOLD_HOME") or ".refold").expanduser().absolute()
+        lake = Path(env["REFOLD_LAKE"]).expanduser().absolute() if env.get("REFOLD_LAKE") else home / "lake"
+        memory = parse_size("REFOLD_MEMORY", env.get("REFOLD_MEMORY") or "1GB")
+        if memory < MIN_MEMORY_BYTES:
+            raise BadInputError(f"REFOLD_MEMORY is {memory:,} bytes; at least {MIN_MEMORY_BYTES:,} are needed")
+        first_month = env.get("REFOLD_FIRST_MONTH") or None
+        if first_month and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", first_month):
+            raise BadInputError(f"REFOLD_FIRST_MONTH is {first_month!r}; write a month as YYYY-MM, for example 2026-01")
+        return cls(
+            home=home,
+            dsn=env.get("REFOLD_DSN") or None,
+            lake=lake,
+            memory_bytes=memory,
+            grace_days=_parse_days("REFOLD_GRACE", env.get("REFOLD_GRACE") or "7"),
+            first_month=first_month,
+        )
+
+
+def parse_size(name: str, text: str) -> int:
+    """Bytes in `text`, for example `1GB` (10^9) or `512MiB`; `name` is the variable named in the error.
+
+    Raises:
+        BadInputError: `text` is not a size.
+    """
+    match = _SIZE.fullmatch(text)
+    unit = match.group(2).upper() if match else None
+    if match is None or unit not in _UNITS:
+        raise BadInputError(f"{name} is {text!r}; write a size such as 1GB, 512MB or 2GiB")
+    return int(float(match.group(1)) * _UNITS[unit])
+
+
+def _parse_days(name: str, text: str) -> float:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:d|days?)?\s*", text)
+    if match is None:
+        raise BadInputError(f"{name} is {text!r}; write a number of days such as 7")
+    return float(match.group(1))
