@@ -1,0 +1,182 @@
+"""Rebuild what the agent saw: fold a stream's events into the chat messages of its next request.
+
+`Context` is fed the events of one stream in order. Before any event, `messages` is the request's message list as the
+agent would get it; `request_sha256` is the hash that a recorder stores and that a replay checks against.
+
+User-side tool calls and their results are invisible to the agent. Call ids of recordings are not keys (they repeat,
+collide or are null), so rendered ids are `call_{message}_{k}`: index of the message in the request, place in the block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def message_bytes(message: Mapping[str, Any]) -> bytes:
+    """The UTF-8 bytes of one message as sent: compact JSON, keys in the order given, no newline inside."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def request_head(model: str | None, params: Mapping[str, Any] | None, tools_sha256: str | None) -> bytes:
+    """First line of the hashed request: what surrounds the messages. Keys are sorted, so their order is no input."""
+    head = {"model": model, "params": dict(params or {}), "tools_sha256": tools_sha256}
+    return json.dumps(head, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8")
+
+
+def request_sha256(
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    model: str | None,
+    params: Mapping[str, Any] | None = None,
+    tools_sha256: str | None = None,
+) -> str:
+    r"""SHA-256 (hex) of a request: its head and its messages, one line each, every line ended by `\n`.
+
+    Anyone can recompute it: `sha256` of the newline-delimited JSON of head and messages.
+    """
+    digest = hashlib.sha256(request_head(model, params, tools_sha256) + b"\n")
+    for message in messages:
+        digest.update(message_bytes(message) + b"\n")
+    return digest.hexdigest()
+
+
+def tools_sha256(tools: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 (hex) of a list of tool schemas as sent: compact JSON with sorted keys."""
+    text = json.dumps(list(tools), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+class Context:
+    """The messages of one stream's next request, kept up to date event by event.
+
+    Feed the events in `stream_version` order with `apply`; types may be given with or without their `.vN`. Events that
+    the agent cannot see change nothing. Reading `messages` closes no block: an agent message is complete once an
+    event of another message arrives.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.turn = 0
+        """Number of user messages with text so far."""
+        self._block: str | None = None
+        self._block_index = -1
+        # recorded call id -> (message that last asked with it, rendered ids still unanswered; None: a user's call)
+        self._waiting: dict[str, tuple[object, deque[str | None]]] = {}
+        self._user_turn_of: str | None = None
+
+    def apply(self, event_type: str, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        """Fold one event, given by its type, latest-version payload and envelope."""
+        noun_verb = event_type.rsplit(".v", 1)[0]
+        handler = _HANDLERS.get(noun_verb)
+        if handler is not None:
+            handler(self, payload, metadata)
+
+    def _started(self, payload: Mapping[str, Any], _metadata: Mapping[str, Any]) -> None:
+        for message in payload["messages"]:
+            self.messages.append({"role": "system", "content": message["content"]})
+
+    def _supplied(self, payload: Mapping[str, Any], _metadata: Mapping[str, Any]) -> None:
+        self._close()
+        content = payload["content"]
+        self.messages.append({"role": payload.get("role") or "system", "content": _content_text(content)})
+
+    def _user(self, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        self._close()
+        self.messages.append({"role": "user", "content": payload.get("content", payload["text"])})
+        message_id = metadata.get("message_id")
+        if payload["text"] and (message_id is None or message_id != self._user_turn_of):
+            self.turn += 1
+        self._user_turn_of = message_id
+
+    def _agent_message(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """The open agent message that this event belongs to, or a new one."""
+        message_id = metadata.get("message_id")
+        if self._block_index < 0 or message_id != self._block:
+            self._close()
+            self._block = message_id
+            self._block_index = len(self.messages)
+            self.messages.append({"role": "assistant", "content": None})
+        return self.messages[self._block_index]
+
+    def _agent(self, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        self._agent_message(metadata)["content"] = payload.get("content", payload["text"])
+
+    def _tool_call(self, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        if metadata.get("actor") == "user":
+            self._close()
+            asked_in = ("user", metadata.get("message_id"))
+            self._wait(payload["call_id"], asked_in, None)
+            return
+        message = self._agent_message(metadata)
+        calls = message.setdefault("tool_calls", [])
+        rendered = f"call_{self._block_index}_{len(calls)}"
+        function = {"name": payload["name"], "arguments": arguments_text(payload["arguments"])}
+        calls.append({"id": rendered, "type": "function", "function": function})
+        self._wait(payload["call_id"], self._block_index, rendered)
+
+    def _wait(self, recorded: str | None, asked_in: object, rendered: str | None) -> None:
+        """Remember a call. A message that asks with an id hides older calls with the same id."""
+        key = recorded or ""
+        waiting = self._waiting.get(key)
+        if waiting is None or waiting[0] != asked_in:
+            waiting = self._waiting[key] = (asked_in, deque())
+        waiting[1].append(rendered)
+
+    def _tool_result(self, payload: Mapping[str, Any], _metadata: Mapping[str, Any]) -> None:
+        """Answer the first unanswered call of the last message that asked with this id.
+
+        A result that answers nothing gets an id of its own, so that the oddity stays visible to the agent as it was.
+        """
+        self._close()
+        _, rendered_ids = self._waiting.get(payload["call_id"] or "", (None, deque[str | None]()))
+        rendered = rendered_ids.popleft() if rendered_ids else f"call_none_{len(self.messages)}"
+        if rendered is not None:
+            self.messages.append({"role": "tool", "tool_call_id": rendered, "content": _result_text(payload)})
+
+    def _decision(self, _payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        """A model decision describes the message it precedes; it opens no message of its own."""
+        if self._block_index >= 0 and metadata.get("message_id") != self._block:
+            self._close()
+
+    def _close(self) -> None:
+        self._block, self._block_index = None, -1
+
+
+_HANDLERS = {
+    "conversation.started": Context._started,  # noqa: SLF001 -- the class's own dispatch table
+    "context.supplied": Context._supplied,  # noqa: SLF001
+    "user.utterance": Context._user,  # noqa: SLF001
+    "agent.utterance": Context._agent,  # noqa: SLF001
+    "tool.call": Context._tool_call,  # noqa: SLF001
+    "tool.result": Context._tool_result,  # noqa: SLF001
+    "model.decision": Context._decision,  # noqa: SLF001
+}
+
+
+def arguments_text(arguments: Any) -> str:
+    """Tool-call arguments as the wire carries them: a string; objects are written as compact JSON."""
+    if isinstance(arguments, str):
+        return arguments
+    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+
+
+def _content_text(content: Any) -> Any:
+    """A message content as the wire carries it: text and lists of parts as they are, other values as JSON text."""
+    if content is None or isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(part, Mapping) and "type" in part for part in content):
+        return content
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def _result_text(payload: Mapping[str, Any]) -> Any:
+    """What the agent read: the output, or the error's text where there is no output."""
+    output = payload["output"]
+    error = payload["error"]
+    if output in (None, "", []) and isinstance(error, str):
+        return error
+    return "" if output is None else _content_text(output)

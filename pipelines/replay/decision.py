@@ -1,0 +1,67 @@
+"""What a candidate is given and what it returns: the types that a user's own agent code imports.
+
+Nothing here knows about the lake, the store or how candidates are run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One tool call that an agent message asks for. Nothing executes it.
+
+    Attributes:
+        name: The tool's name.
+        arguments: A JSON object, or the raw string where the model sent something that is not JSON.
+        call_id: The id the caller gave it; never used as a key.
+    """
+
+    name: str
+    arguments: Any
+    call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One recorded point at which the agent had to act: the context before it, without the answer.
+
+    Attributes:
+        aggregate_id: The stream, a UUID as text.
+        decision: Place of the decision in its stream: 1, 2, 3 …
+        turn: Number of user messages with text before it.
+        messages: Chat-completions messages, oldest first, as the agent got them (redactions applied).
+        tools: Tool schemas offered to the agent, when they were recorded or the experiment names them.
+        metadata: `source`, `agent`, `variant`, `vertical`, `channel`, `task`, `model`, `created_at`.
+    """
+
+    aggregate_id: str
+    decision: int
+    turn: int
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One agent message: text, tool calls, or both.
+
+    Attributes:
+        text: What the agent says, or None.
+        tool_calls: The tools it asks for, in order, all in one parallel block.
+        input_tokens: Tokens of the request, when known.
+        output_tokens: Tokens of the reply, when known.
+        cost_usd: Price of the reply in US dollars, when known.
+        latency_ms: How long the reply took, in milliseconds, when known.
+    """
+
+    text: str | None = None
+    tool_calls: Sequence[ToolCall] = ()
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+    latency_ms: float | None = None
