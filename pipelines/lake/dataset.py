@@ -1,0 +1,82 @@
+"""What a dataset of the lake is: the one specification that its Delta table, view, docs and checks share.
+
+The classes only; the datasets themselves are in `datasets.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import duckdb
+import pyarrow as pa
+
+Layer = Literal["log", "fold", "replay", "diff", "registry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: Name in the table and in every view; a unit is its suffix (`_usd`, `_ms`, `_bytes`).
+        type: DuckDB type.
+        description: One line: meaning, and when it is null.
+        is_personal: Whether it can hold text or values of a person; previews and run metadata never show such columns.
+    """
+
+    name: str
+    type: str
+    description: str
+    is_personal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One Delta table.
+
+    Attributes:
+        name: Folder under the lake and name in SQL.
+        grain: What one row is.
+        key: Columns that identify a row within the newest state.
+        columns: In order, partition columns included.
+        partition_by: Partition columns; every commit replaces whole partitions.
+        sort_by: Order of rows inside a partition.
+        layer: Which stage writes it.
+        has_newest_view: Whether the table's plain name is a view of the newest state; all rows are then `<name>_history`.
+    """
+
+    name: str
+    grain: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    partition_by: tuple[str, ...]
+    sort_by: tuple[str, ...]
+    layer: Layer
+    has_newest_view: bool = False
+
+    @property
+    def relation(self) -> str:
+        """Name of the SQL relation that holds all rows."""
+        return f"{self.name}_history" if self.has_newest_view else self.name
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def data_columns(self) -> tuple[Column, ...]:
+        """The columns that data files hold: all but the partition columns, which are in the path."""
+        return tuple(column for column in self.columns if column.name not in self.partition_by)
+
+    def typed_empty(self) -> str:
+        """A SELECT of all columns, typed, with no row."""
+        items = ", ".join(f'CAST(NULL AS {column.type}) AS "{column.name}"' for column in self.columns)
+        return f"SELECT {items} WHERE false"
+
+    def arrow_schema(self) -> pa.Schema:
+        """The columns as an Arrow schema, as DuckDB exports their types."""
+        with duckdb.connect() as connection:
+            schema: pa.Schema = connection.sql(self.typed_empty()).to_arrow_table().schema
+        return schema

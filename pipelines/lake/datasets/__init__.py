@@ -1,0 +1,53 @@
+"""Every dataset of the lake, in the order of the flow.
+
+Add a table to the module of its layer and to `DATASETS`: its Delta schema, its SQL relation, `refold sql --tables` and
+the docs follow.
+"""
+
+from __future__ import annotations
+
+from pipelines.errors import BadInputError
+from pipelines.lake.dataset import Dataset
+from pipelines.lake.datasets.diffs import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAYS
+from pipelines.lake.datasets.folds import (
+    CALL_MONTHS,
+    CONVERSATION_MONTHS,
+    CUSTOMER_MONTHS,
+    DECISIONS,
+    TOOL_CALLS,
+    UTTERANCES,
+)
+from pipelines.lake.datasets.log import EVENTS, STREAM_MONTHS
+from pipelines.lake.datasets.registry import COMMITS, EXPERIMENTS
+
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset
+    for dataset in (
+        EVENTS,
+        STREAM_MONTHS,
+        UTTERANCES,
+        TOOL_CALLS,
+        DECISIONS,
+        CONVERSATION_MONTHS,
+        CALL_MONTHS,
+        CUSTOMER_MONTHS,
+        REPLAYS,
+        AB_UNITS,
+        AB_TOOL_CALLS,
+        AB_SUMMARY,
+        EXPERIMENTS,
+        COMMITS,
+    )
+}
+
+
+def find_dataset(name: str) -> Dataset:
+    """The dataset called `name`.
+
+    Raises:
+        BadInputError: There is none; the message lists what there is.
+    """
+    try:
+        return DATASETS[name]
+    except KeyError:
+        raise BadInputError(f"there is no dataset {name!r}; there are {', '.join(DATASETS)}") from None

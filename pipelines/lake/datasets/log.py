@@ -1,0 +1,55 @@
+"""The exported log: events and the heads of their chains."""
+
+from __future__ import annotations
+
+from pipelines.lake.dataset import Column as C
+from pipelines.lake.dataset import Dataset
+from pipelines.lake.datasets.columns import MONTH, STREAM, STREAM_TYPE
+
+EVENTS = Dataset(
+    name="events",
+    grain="one event",
+    key=("aggregate_id", "stream_version"),
+    partition_by=("month",),
+    sort_by=("aggregate_id", "stream_version"),
+    layer="log",
+    columns=(
+        MONTH,
+        STREAM,
+        STREAM_TYPE,
+        C("stream_version", "INTEGER", "Place in the stream: 1, 2, 3 … with no gap."),
+        C("event_type", "VARCHAR", "noun.verb.vN, for example tool.call.v1."),
+        C("event_version", "INTEGER", "N of the type: the payload's schema version."),
+        C("payload", "VARCHAR", "JSON text exactly as the store holds it.", is_personal=True),
+        C(
+            "metadata",
+            "VARCHAR",
+            "JSON text of the envelope: message_id, actor, subject_id, source …",
+            is_personal=True,
+        ),
+        C("created_at", "TIMESTAMP WITH TIME ZONE", "When it happened, UTC; never decreases within a stream."),
+        C("epoch", "INTEGER", "Life of the database cluster that gave xid and position."),
+        C("xid", "BIGINT", "Transaction that appended the event."),
+        C("position", "BIGINT", "Global id of the event in the store; ascending, gaps allowed."),
+        C("hash", "BLOB", "SHA-256 link of the stream's chain."),
+    ),
+)
+
+STREAM_MONTHS = Dataset(
+    name="stream_months",
+    grain="one stream × month in which it has events",
+    key=("aggregate_id", "month"),
+    partition_by=("month",),
+    sort_by=("aggregate_id",),
+    layer="log",
+    columns=(
+        MONTH,
+        STREAM,
+        STREAM_TYPE,
+        C("first_version", "INTEGER", "First stream_version in the month."),
+        C("last_version", "INTEGER", "Last stream_version in the month."),
+        C("event_count", "INTEGER", "Events of the stream in the month."),
+        C("prev_hash", "BLOB", "Chain link before the month; 32 zero bytes at a stream's start."),
+        C("last_hash", "BLOB", "Chain link at the end of the month."),
+    ),
+)
