@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.lake.dataset import Column as C
+from pipelines.lake.dataset import Column
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets.columns import MONTH, STREAM, STREAM_TYPE
 
@@ -17,21 +17,21 @@ EVENTS = Dataset(
         MONTH,
         STREAM,
         STREAM_TYPE,
-        C("stream_version", "INTEGER", "Place in the stream: 1, 2, 3 … with no gap."),
-        C("event_type", "VARCHAR", "noun.verb.vN, for example tool.call.v1."),
-        C("event_version", "INTEGER", "N of the type: the payload's schema version."),
-        C("payload", "VARCHAR", "JSON text exactly as the store holds it.", is_personal=True),
-        C(
+        Column("stream_version", "INTEGER", "Place in the stream: 1, 2, 3 … with no gap."),
+        Column("event_type", "VARCHAR", "noun.verb.vN, for example tool.call.v1."),
+        Column("event_version", "INTEGER", "N of the type: the payload's schema version."),
+        Column("payload", "VARCHAR", "JSON text exactly as the store holds it.", is_personal=True),
+        Column(
             "metadata",
             "VARCHAR",
             "JSON text of the envelope: message_id, actor, subject_id, source …",
             is_personal=True,
         ),
-        C("created_at", "TIMESTAMP WITH TIME ZONE", "When it happened, UTC; never decreases within a stream."),
-        C("epoch", "INTEGER", "Life of the database cluster that gave xid and position."),
-        C("xid", "BIGINT", "Transaction that appended the event."),
-        C("position", "BIGINT", "Global id of the event in the store; ascending, gaps allowed."),
-        C("hash", "BLOB", "SHA-256 link of the stream's chain."),
+        Column("created_at", "TIMESTAMP WITH TIME ZONE", "When it happened, UTC; never decreases within a stream."),
+        Column("epoch", "INTEGER", "Life of the database cluster that gave xid and position."),
+        Column("xid", "BIGINT", "Transaction that appended the event."),
+        Column("position", "BIGINT", "Global id of the event in the store; ascending, gaps allowed."),
+        Column("hash", "BLOB", "SHA-256 link of the stream's chain."),
     ),
 )
 
@@ -46,10 +46,10 @@ STREAM_MONTHS = Dataset(
         MONTH,
         STREAM,
         STREAM_TYPE,
-        C("first_version", "INTEGER", "First stream_version in the month."),
-        C("last_version", "INTEGER", "Last stream_version in the month."),
-        C("event_count", "INTEGER", "Events of the stream in the month."),
-        C("prev_hash", "BLOB", "Chain link before the month; 32 zero bytes at a stream's start."),
-        C("last_hash", "BLOB", "Chain link at the end of the month."),
+        Column("first_version", "INTEGER", "First stream_version in the month."),
+        Column("last_version", "INTEGER", "Last stream_version in the month."),
+        Column("event_count", "INTEGER", "Events of the stream in the month."),
+        Column("prev_hash", "BLOB", "Chain link before the month; 32 zero bytes at a stream's start."),
+        Column("last_hash", "BLOB", "Chain link at the end of the month."),
     ),
 )

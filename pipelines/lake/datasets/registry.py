@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.lake.dataset import Column as C
+from pipelines.lake.dataset import Column
 from pipelines.lake.dataset import Dataset
 
 EXPERIMENTS = Dataset(
@@ -14,12 +14,12 @@ EXPERIMENTS = Dataset(
     layer="registry",
     has_newest_view=True,
     columns=(
-        C("experiment", "VARCHAR", "Name of the experiment."),
-        C("spec", "VARCHAR", "The experiment file as JSON text, prompt files resolved."),
-        C("spec_sha256", "VARCHAR", "Hash of the spec."),
-        C("mode", "VARCHAR", "decision, turn, conversation or single."),
-        C("is_active", "BOOLEAN", "Whether the nightly schedule runs it."),
-        C("registered_at", "TIMESTAMP WITH TIME ZONE", "When it was registered, UTC."),
+        Column("experiment", "VARCHAR", "Name of the experiment."),
+        Column("spec", "VARCHAR", "The experiment file as JSON text, prompt files resolved."),
+        Column("spec_sha256", "VARCHAR", "Hash of the spec."),
+        Column("mode", "VARCHAR", "decision, turn, conversation or single."),
+        Column("is_active", "BOOLEAN", "Whether the nightly schedule runs it."),
+        Column("registered_at", "TIMESTAMP WITH TIME ZONE", "When it was registered, UTC."),
     ),
 )
 
@@ -31,21 +31,21 @@ COMMITS = Dataset(
     sort_by=("committed_at",),
     layer="registry",
     columns=(
-        C("dataset", "VARCHAR", "The dataset committed to."),
-        C("partition", "VARCHAR", "The partition, as column=value pairs joined by /; empty when there is none."),
-        C("number", "BIGINT", "Number of the commit of this partition: the Delta app transaction's version."),
-        C("delta_version", "BIGINT", "Version of the Delta table right after the commit."),
-        C("row_count", "BIGINT", "Rows in the partition."),
-        C("size_bytes", "BIGINT", "Bytes of its files."),
-        C(
+        Column("dataset", "VARCHAR", "The dataset committed to."),
+        Column("partition", "VARCHAR", "The partition, as column=value pairs joined by /; empty when there is none."),
+        Column("number", "BIGINT", "Number of the commit of this partition: the Delta app transaction's version."),
+        Column("delta_version", "BIGINT", "Version of the Delta table right after the commit."),
+        Column("row_count", "BIGINT", "Rows in the partition."),
+        Column("size_bytes", "BIGINT", "Bytes of its files."),
+        Column(
             "files",
             "STRUCT(path VARCHAR, sha256 VARCHAR, size_bytes BIGINT, row_count BIGINT)[]",
             "Its files, relative to the table.",
         ),
-        C("input_hash", "VARCHAR", "Hash of what the partition is a function of; equal means nothing to do."),
-        C("provenance", "VARCHAR", "JSON text: what the writer wants remembered (watermarks, counts, hashes)."),
-        C("code_version", "VARCHAR", "Version of Refold that wrote it."),
-        C("seconds", "DOUBLE", "Time from start to commit, seconds."),
-        C("committed_at", "TIMESTAMP WITH TIME ZONE", "When, UTC."),
+        Column("input_hash", "VARCHAR", "Hash of what the partition is a function of; equal means nothing to do."),
+        Column("provenance", "VARCHAR", "JSON text: what the writer wants remembered (watermarks, counts, hashes)."),
+        Column("code_version", "VARCHAR", "Version of Refold that wrote it."),
+        Column("seconds", "DOUBLE", "Time from start to commit, seconds."),
+        Column("committed_at", "TIMESTAMP WITH TIME ZONE", "When, UTC."),
     ),
 )
