@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.lake.dataset import Column
-from pipelines.lake.dataset import Dataset
+from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets.columns import MONTH, SOURCE, STREAM, STREAM_TYPE, TOOL_CALL
 
 UTTERANCES = Dataset(

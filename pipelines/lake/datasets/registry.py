@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.lake.dataset import Column
-from pipelines.lake.dataset import Dataset
+from pipelines.lake.dataset import Column, Dataset
 
 EXPERIMENTS = Dataset(
     name="experiments",
