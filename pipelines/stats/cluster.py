@@ -1,0 +1,232 @@
+"""Means, differences and rates from per-cluster sums, for one selection or for many segments at once.
+
+The headline standard error is the cluster jackknife with t(g_star - 1): real conversations differ in length, and there
+CR1 with t(g - 1) covers too little. CR1 and the naive error are reported beside it. Paired tests, corrections for many
+comparisons and verdicts have their own modules.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtr, stdtrit
+
+from pipelines.errors import BadInputError
+from pipelines.stats.estimate import MIN_CHANGED, MIN_CLUSTERS, Estimand, Estimate, Reason
+from pipelines.stats.reproducible import grouped_sum
+from pipelines.stats.sign_flip import cluster_sign_flip
+from pipelines.stats.sums import ClusterSums, FloatArray, PairedSums
+from pipelines.stats.wilson import wilson_interval
+
+Codes = NDArray[np.intp]
+
+_SIGN_FLIP_BELOW = 40
+"""Clusters below which the sign-flip p-value is shown; above, it and the t test agree."""
+_Z = float(ndtri(0.975))
+_ROUNDING = 1e-12
+"""Relative spread below which values that should be equal only differ by rounding."""
+
+
+def estimate(sums: ClusterSums, estimand: Estimand = "difference") -> Estimate:
+    """One estimate over all clusters; `estimate_segments` says how."""
+    return estimate_segments(sums, np.zeros(sums.n.size, dtype=np.intp), 1, estimand)[0]
+
+
+def estimate_paired(sums: PairedSums) -> Estimate:
+    """One difference B - A over all clusters, with both sides' means and their correlation."""
+    return estimate_paired_segments(sums, np.zeros(sums.n.size, dtype=np.intp), 1)[0]
+
+
+def estimate_segments(
+    sums: ClusterSums, segment: Codes, segments: int, estimand: Estimand = "difference"
+) -> list[Estimate]:
+    """Estimate every segment in one pass.
+
+    With `S_c`, `n_c` of cluster c, `N = sum n_c`, `theta = sum S_c / N` and `e_c = S_c - theta n_c`:
+
+    - `se^2 = (g-1)/g sum_c (e_c / (1 - n_c/N))^2 / N^2`: the mean recomputed without each cluster in turn (delete-one
+      jackknife, Efron & Stein 1981; CV3 in MacKinnon, Nielsen & Webb 2023); t with `N^2 / sum n_c^2 - 1` degrees of
+      freedom (effective number of clusters: Carter, Schnepel & Steigerwald 2017, with full correlation in clusters).
+    - `se_cr1^2 = g/(g-1) sum_c e_c^2 / N^2` (clustered error of Miller 2024, arXiv:2411.00640, as statsmodels and R's
+      sandwich correct it). Both are equal when all clusters have one size.
+    - A rate gets a Wilson interval on `n_eff = theta (1 - theta) / se^2` independent units (g of them at 0 and 1), at
+      most N, times `(1.96/t)^2` for the few clusters.
+
+    Args:
+        sums: One row per segment and cluster.
+        segment: Segment of each row, 0 <= segment < segments, shape (rows,).
+        segments: Number of segments; one without units gets reason `no_units`.
+        estimand: What the sums are of. `difference`, `excess_divergence` and `drift` are tested against 0.
+
+    Returns:
+        One estimate per segment, in the order of their codes, the same for every order of the rows.
+
+    Raises:
+        BadInputError: `segment` does not fit the sums, or a rate's sum is outside 0 ... n.
+    """
+    if segment.shape != sums.n.shape:
+        raise BadInputError(f"segment has {segment.size} rows and the sums have {sums.n.size}; give one per row")
+    if segment.size and not (int(segment.min()) >= 0 and int(segment.max()) < segments):
+        raise BadInputError(f"segment codes are {segment.min()} to {segment.max()}; write 0 to {segments - 1}")
+    if estimand == "rate" and bool(((sums.s < 0) | (sums.s > sums.n)).any()):
+        raise BadInputError("a rate's sum per cluster is below 0 or above its units; use estimand 'mean'")
+    used = sums.n > 0
+    s, n, code = sums.s[used], sums.n[used], segment[used]
+    squares = None if sums.squares is None else sums.squares[used]
+    table = _compute(s, n, squares, code, segments)
+    estimates = [_read(table, row, sums, estimand) for row in range(segments)]
+    if estimand != "difference":
+        return estimates
+    return [
+        replace(item, p_sign_flip=cluster_sign_flip(s[code == row])) if 1 < item.g < _SIGN_FLIP_BELOW else item
+        for row, item in enumerate(estimates)
+    ]
+
+
+def estimate_paired_segments(sums: PairedSums, segment: Codes, segments: int) -> list[Estimate]:
+    """Differences B - A per segment, with both sides' means and their correlation over units.
+
+    Args:
+        sums: One row per segment and cluster.
+        segment: Segment of each row.
+        segments: Number of segments.
+
+    Returns:
+        One estimate per segment; `correlation` is None where a side does not vary.
+    """
+    estimates = estimate_segments(sums.differences(), segment, segments)
+
+    def total(values: FloatArray) -> list[float]:
+        return [float(value) for value in grouped_sum(values, segment, segments)]
+
+    sides = zip(total(sums.a), total(sums.b), total(sums.aa), total(sums.bb), total(sums.ab), strict=True)
+    return [
+        replace(item, theta_a=a / item.n, theta_b=b / item.n, correlation=_correlation(item.n, (a, b), (aa, bb), ab))
+        if item.n
+        else item
+        for item, (a, b, aa, bb, ab) in zip(estimates, sides, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One array per number, one entry per segment; NaN where undefined."""
+
+    n: FloatArray
+    g: FloatArray
+    g_changed: FloatArray
+    g_star: FloatArray
+    theta: FloatArray
+    se: FloatArray
+    df: FloatArray
+    t: FloatArray
+    p: FloatArray
+    se_cr1: FloatArray
+    se_naive: FloatArray
+    design_effect: FloatArray
+    icc: FloatArray
+
+
+def _compute(s: FloatArray, n: FloatArray, squares: FloatArray | None, code: Codes, segments: int) -> _Table:
+    def total(values: FloatArray) -> FloatArray:
+        return grouped_sum(values, code, segments)
+
+    g = np.bincount(code, minlength=segments).astype(np.float64)
+    g_changed = np.bincount(code, weights=s != 0, minlength=segments).astype(np.float64, copy=False)
+    size = total(n)
+    nn = total(n * n)
+    # 0/0 where a segment is empty, has one cluster or does not vary: NaN is what these tables mean by undefined.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        theta = total(s) / size
+        g_star = size * size / nn
+        error = s - theta[code] * n
+        kept = 1 - n / size[code]
+        jackknife = total(np.divide(error, kept, out=np.zeros_like(error), where=kept > 0) ** 2)
+        se = np.where(g > 1, np.sqrt((g - 1) / g * jackknife) / size, np.nan)
+        df = np.where(g > 1, g_star - 1, np.nan)
+        ee = total(error * error)
+        se_cr1 = np.where(g > 1, np.sqrt(g / (g - 1) * ee) / size, np.nan)
+        se_naive = icc = np.full(segments, np.nan)
+        if squares is not None:
+            qq = total(squares)
+            se_naive = np.sqrt(np.maximum(qq - size * theta * theta, 0.0) / (size * (size - 1)))
+            icc = _icc(g, size, nn, between=total(error * error / n), within=total(squares - s * s / n))
+        return _Table(
+            n=size,
+            g=g,
+            g_changed=g_changed,
+            g_star=g_star,
+            theta=theta,
+            se=se,
+            df=df,
+            t=np.asarray(stdtrit(df, 0.975), dtype=np.float64),
+            p=2 * stdtr(df, -np.abs(theta / se)),
+            se_cr1=se_cr1,
+            se_naive=se_naive,
+            design_effect=np.where(se_naive > 0, se_cr1**2 / se_naive**2, np.nan),
+            icc=icc,
+        )
+
+
+def _icc(g: FloatArray, size: FloatArray, nn: FloatArray, between: FloatArray, within: FloatArray) -> FloatArray:
+    """Analysis of variance estimator for unequal clusters (Donner 1986); NaN if all clusters are single units."""
+    mean_between = between / (g - 1)
+    mean_within = np.maximum(within, 0.0) / np.where(size > g, size - g, np.nan)
+    typical_size = (size - nn / size) / (g - 1)
+    return (mean_between - mean_within) / (mean_between + (typical_size - 1) * mean_within)
+
+
+def _read(table: _Table, row: int, sums: ClusterSums, estimand: Estimand) -> Estimate:
+    number = {field.name: _none_if_nan(getattr(table, field.name)[row]) for field in fields(_Table)}
+    n, g, g_changed = (int(getattr(table, name)[row]) for name in ("n", "g", "g_changed"))
+    theta, se, df, t = number["theta"], number["se"], number["df"], number["t"]
+    base = Estimate(estimand, sums.weighting, n=n, g=g, g_changed=g_changed, reason="no_units")
+    if theta is None:
+        return base
+    base = replace(base, theta=theta, g_star=number["g_star"], se_naive=number["se_naive"], reason="one_cluster")
+    if se is None or df is None or t is None or math.isinf(t):
+        return base
+    base = replace(
+        base,
+        se=se,
+        df=df,
+        se_cr1=number["se_cr1"],
+        design_effect=number["design_effect"],
+        icc=number["icc"],
+        reason=_reason(estimand, g, g_changed, theta, se),
+    )
+    if estimand == "rate":
+        n_eff = min(n, theta * (1 - theta) / se**2 if se > 0 else n) if 0 < theta < 1 else g
+        n_eff *= (_Z / t) ** 2
+        low, high = wilson_interval(theta, n_eff)
+        return replace(base, n_eff=n_eff, low=low, high=high)
+    if estimand == "mean":
+        return replace(base, low=theta - t * se, high=theta + t * se)
+    if g_changed == 0:  # nothing differs anywhere: the interval would be [0, 0], which few clusters cannot promise
+        return base
+    p = 0.0 if se == 0 else number["p"]
+    return replace(base, low=theta - t * se, high=theta + t * se, p=p)
+
+
+def _reason(estimand: Estimand, g: int, g_changed: int, theta: float, se: float) -> Reason | None:
+    if g < MIN_CLUSTERS:
+        return "small_sample"
+    if estimand not in {"mean", "rate"} and g_changed < MIN_CHANGED:
+        return "few_changes"
+    if estimand != "rate" and se <= _ROUNDING * abs(theta):
+        return "no_variation"
+    return None
+
+
+def _correlation(n: int, sums: tuple[float, float], squares: tuple[float, float], products: float) -> float | None:
+    spread_a, spread_b = (n * square - total * total for total, square in zip(sums, squares, strict=True))
+    if spread_a <= _ROUNDING * n * squares[0] or spread_b <= _ROUNDING * n * squares[1]:
+        return None
+    return max(-1.0, min(1.0, (n * products - sums[0] * sums[1]) / math.sqrt(spread_a * spread_b)))
+
+
+def _none_if_nan(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

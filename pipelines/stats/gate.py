@@ -1,0 +1,233 @@
+"""The gate: rules on a summary that decide an exit code, as one line of text.
+
+    gate    = clause {";" clause}
+    clause  = subject ["is" | "not"] word        word: equivalent, improved, regressed, inconclusive, non_inferior
+            | subject op number                  op: >= > <= < == !=
+            | check                              a named yes/no fact, for example a rule of `expect`
+    subject = metric [".low" | ".high"] ["@" segment "=" value]
+
+A metric alone is its estimate; `.low` and `.high` are its 95 % bounds. What is undefined fails its clause, whichever
+way the clause points: missing evidence never passes a gate. `not regressed` is refused, because a run too small to see
+anything would pass it; `non_inferior` is the word for that wish. Nothing here computes a statistic.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, cast, get_args
+
+from pipelines.errors import BadInputError
+from pipelines.stats.estimate import Estimate, Verdict
+
+Word = Literal["equivalent", "improved", "regressed", "inconclusive", "non_inferior"]
+Part = Literal["theta", "low", "high"]
+
+_WORDS: tuple[Word, ...] = (*get_args(Verdict), "non_inferior")
+_OPERATORS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
+    {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt, "==": operator.eq, "!=": operator.ne}
+)
+_NAME = r"[A-Za-z_]\w*"
+_SUBJECT = (
+    rf"(?P<metric>{_NAME})(?:\.(?P<part>low|high))?(?:@(?P<segment>{_NAME})=(?P<value>\"[^\"]*\"|[^\s;\"<>=!]+))?"
+)
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_COMPARISON = re.compile(rf"{_SUBJECT}\s*(?P<op>>=|<=|==|!=|>|<)\s*(?P<number>{_NUMBER})")
+_VERDICT = re.compile(rf"{_SUBJECT}\s+(?:(?P<how>is|not)\s+)?(?P<word>{'|'.join(_WORDS)})")
+_CHECK = re.compile(_NAME)
+_CLAUSES = re.compile(r"(?:[^;\"]|\"[^\"]*\"?)+")
+_FORMS = (
+    "write `metric[.low|.high][@segment=value] >= number`, "
+    f"`metric[@segment=value] [is|not] word` with word one of {', '.join(_WORDS)}, or the name of a check"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a clause speaks of: a metric, over everything or within one value of one segment."""
+
+    metric: str
+    segment: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`subject op number`."""
+
+    text: str
+    subject: Subject
+    part: Part
+    op: str
+    number: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictIs:
+    """`subject is word`, or `subject not word` when negated."""
+
+    text: str
+    subject: Subject
+    word: Word
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckHolds:
+    """The bare name of a yes/no fact."""
+
+    text: str
+    name: str
+
+
+Clause = Comparison | VerdictIs | CheckHolds
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """All clauses must pass."""
+
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a gate can ask about.
+
+    Attributes:
+        metrics: Judged estimate of each metric over everything.
+        segments: Judged estimates by (metric, segment, value).
+        checks: Named facts; None means undefined.
+    """
+
+    metrics: Mapping[str, Estimate]
+    segments: Mapping[tuple[str, str, str], Estimate] = field(default_factory=dict)
+    checks: Mapping[str, bool | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClauseResult:
+    """One clause's outcome.
+
+    Attributes:
+        text: The clause as written.
+        passed: Whether it holds; False if undefined.
+        seen: The value that was compared; None if undefined.
+        reason: Why it is undefined (an estimate's reason code, or `undefined`), else None.
+    """
+
+    text: str
+    passed: bool
+    seen: float | bool | str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """Every clause's outcome, in the order written."""
+
+    clauses: tuple[ClauseResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all clauses passed."""
+        return all(clause.passed for clause in self.clauses)
+
+
+def parse_gate(text: str) -> Gate:
+    """Read a gate; names are checked by `check_names` and `evaluate`, which know them.
+
+    Raises:
+        BadInputError: A clause has none of the forms, asks `not regressed`, or there is no clause.
+    """
+    written = [clause.strip() for clause in _CLAUSES.findall(text)]
+    clauses = tuple(_parse_clause(clause) for clause in written if clause)
+    if not clauses:
+        raise BadInputError(f"gate {text!r} holds no clause; {_FORMS}")
+    return Gate(clauses)
+
+
+def check_names(gate: Gate, *, metrics: Mapping[str, object], segments: set[str], checks: Mapping[str, object]) -> None:
+    """Refuse names that do not exist, before anything is run or paid.
+
+    Raises:
+        BadInputError: A clause names an unknown metric, segment or check; the message lists what is allowed.
+    """
+    for clause in gate.clauses:
+        if isinstance(clause, CheckHolds):
+            if clause.name in metrics:
+                raise BadInputError(f"gate clause {clause.text!r} compares a metric with nothing; {_FORMS}")
+            _known("check", clause.name, checks, clause.text)
+        else:
+            _known("metric", clause.subject.metric, metrics, clause.text)
+            if clause.subject.segment is not None:
+                _known("segment", clause.subject.segment, segments, clause.text)
+
+
+def evaluate(gate: Gate, summary: Summary) -> GateResult:
+    """Compare every clause with the summary.
+
+    A known segment's value that does not occur is undefined: it fails its clause and is no bad input, for what occurs
+    differs from window to window.
+
+    Raises:
+        BadInputError: A clause names an unknown metric, segment or check; the message lists what is allowed.
+    """
+    segments = {segment for _, segment, _ in summary.segments}
+    check_names(gate, metrics=summary.metrics, segments=segments, checks=summary.checks)
+    return GateResult(tuple(_evaluate(clause, summary) for clause in gate.clauses))
+
+
+def _parse_clause(text: str) -> Clause:
+    if match := _COMPARISON.fullmatch(text):
+        part = cast("Part", match["part"] or "theta")
+        return Comparison(text, _subject(match), part, match["op"], float(match["number"]))
+    if match := _VERDICT.fullmatch(text):
+        if match["part"]:
+            raise BadInputError(f"gate clause {text!r}: a bound has no verdict; leave .{match['part']} out")
+        if match["how"] == "not" and match["word"] == "regressed":
+            raise BadInputError(
+                f"gate clause {text!r} would pass a run too small to see anything; write "
+                f"`{match['metric']} non_inferior` and give the metric a margin"
+            )
+        return VerdictIs(text, _subject(match), cast("Word", match["word"]), match["how"] == "not")
+    if _CHECK.fullmatch(text):
+        return CheckHolds(text, text)
+    raise BadInputError(f"gate clause {text!r} cannot be read; {_FORMS}")
+
+
+def _subject(match: re.Match[str]) -> Subject:
+    value = match["value"]
+    return Subject(match["metric"], match["segment"], None if value is None else value.strip('"'))
+
+
+def _known(kind: str, name: str, allowed: Mapping[str, object] | set[str], text: str) -> None:
+    if name not in allowed:
+        names = ", ".join(sorted(allowed)) or f"none: there is no {kind} here"
+        raise BadInputError(f"gate clause {text!r} names the unknown {kind} {name!r}; allowed: {names}")
+
+
+def _evaluate(clause: Clause, summary: Summary) -> ClauseResult:
+    if isinstance(clause, CheckHolds):
+        holds = summary.checks[clause.name]
+        return ClauseResult(clause.text, holds is True, holds, "undefined" if holds is None else None)
+    subject = clause.subject
+    if subject.segment is None or subject.value is None:
+        estimate = summary.metrics[subject.metric]
+    else:
+        found = summary.segments.get((subject.metric, subject.segment, subject.value))
+        if found is None:
+            return ClauseResult(clause.text, passed=False, seen=None, reason="no_units")
+        estimate = found
+    seen: float | bool | str | None
+    if isinstance(clause, Comparison):
+        seen = getattr(estimate, clause.part)
+        passed = seen is not None and _OPERATORS[clause.op](seen, clause.number)
+    else:
+        seen = estimate.is_non_inferior if clause.word == "non_inferior" else estimate.verdict
+        holds = seen is True if clause.word == "non_inferior" else seen == clause.word
+        passed = seen is not None and holds != clause.negated
+    return ClauseResult(clause.text, passed, seen, (estimate.reason or "undefined") if seen is None else None)
