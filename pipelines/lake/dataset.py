@@ -5,7 +5,9 @@ The classes only; the datasets themselves are in `datasets.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import duckdb
@@ -44,6 +46,7 @@ class Dataset:
         sort_by: Order of rows inside a partition.
         layer: Which stage writes it.
         has_newest_view: Whether the table's plain name is a view of the newest state; all rows are then `<name>_history`.
+        row_group_size: Rows of a Parquet row group; one group is written by one thread, so wide rows take small groups.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Dataset:
     sort_by: tuple[str, ...]
     layer: Layer
     has_newest_view: bool = False
+    row_group_size: int = 122_880
 
     @property
     def relation(self) -> str:
@@ -70,6 +74,10 @@ class Dataset:
         """The columns that data files hold: all but the partition columns, which are in the path."""
         return tuple(column for column in self.columns if column.name not in self.partition_by)
 
+    def partition_path(self, partition: Mapping[str, str]) -> str:
+        """The partition as the path writes it: `column=value` pairs joined by `/`; empty for an unpartitioned table."""
+        return "/".join(f"{column}={partition[column]}" for column in self.partition_by)
+
     def typed_empty(self) -> str:
         """A SELECT of all columns, typed, with no row."""
         items = ", ".join(f'CAST(NULL AS {column.type}) AS "{column.name}"' for column in self.columns)
@@ -77,6 +85,12 @@ class Dataset:
 
     def arrow_schema(self) -> pa.Schema:
         """The columns as an Arrow schema, as DuckDB exports their types."""
-        with duckdb.connect() as connection:
-            schema: pa.Schema = connection.sql(self.typed_empty()).to_arrow_table().schema
-        return schema
+        return _arrow_schema(self)
+
+
+@cache
+def _arrow_schema(dataset: Dataset) -> pa.Schema:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")  # Delta knows no other zone
+        schema: pa.Schema = connection.sql(dataset.typed_empty()).to_arrow_table().schema
+    return schema

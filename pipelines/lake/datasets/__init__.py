@@ -20,6 +20,25 @@ from pipelines.lake.datasets.folds import (
 from pipelines.lake.datasets.log import EVENTS, STREAM_MONTHS
 from pipelines.lake.datasets.registry import COMMITS, EXPERIMENTS
 
+__all__ = [
+    "AB_SUMMARY",
+    "AB_TOOL_CALLS",
+    "AB_UNITS",
+    "CALL_MONTHS",
+    "COMMITS",
+    "CONVERSATION_MONTHS",
+    "CUSTOMER_MONTHS",
+    "DATASETS",
+    "DECISIONS",
+    "EVENTS",
+    "EXPERIMENTS",
+    "REPLAYS",
+    "STREAM_MONTHS",
+    "TOOL_CALLS",
+    "UTTERANCES",
+    "find_dataset",
+]
+
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (

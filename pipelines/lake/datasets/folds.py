@@ -78,6 +78,7 @@ DECISIONS = Dataset(
     partition_by=("month",),
     sort_by=("aggregate_id", "decision"),
     layer="fold",
+    row_group_size=10_240,
     has_newest_view=True,
     columns=(
         MONTH,
@@ -178,6 +179,7 @@ CONVERSATION_MONTHS = Dataset(
     partition_by=("month",),
     sort_by=("aggregate_id",),
     layer="fold",
+    row_group_size=10_240,
     columns=_STATE_COLUMNS,
 )
 
@@ -188,6 +190,7 @@ CALL_MONTHS = Dataset(
     partition_by=("month",),
     sort_by=("aggregate_id",),
     layer="fold",
+    row_group_size=10_240,
     columns=_STATE_COLUMNS,
 )
 
@@ -198,6 +201,7 @@ CUSTOMER_MONTHS = Dataset(
     partition_by=("month",),
     sort_by=("subject_id",),
     layer="fold",
+    row_group_size=10_240,
     columns=(
         MONTH,
         Column("subject_id", "VARCHAR", "The person, as in the envelope's subject_id.", is_personal=True),

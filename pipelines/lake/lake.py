@@ -1,0 +1,224 @@
+"""The lake as a whole: write a partition with its provenance, and read everything with DuckDB.
+
+A partition is a pure function of its inputs. `Commit.input_hash` names them: when the last commit has the same hash
+there is nothing to do. Provenance is written after the data; a crash in between leaves data without provenance, which
+reads as "unknown inputs", so the next run writes the partition again and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from deltalake import write_deltalake
+
+from pipelines.lake.dataset import Dataset
+from pipelines.lake.datasets import COMMITS, DATASETS, find_dataset
+from pipelines.lake.table import DataFile, Table, quote_identifier, quote_literal
+from pipelines.lake.views import list_views
+from pipelines.settings import Settings
+
+_DUCKDB_SHARE = 0.6
+"""Share of the process's memory that DuckDB may use; the rest is for Arrow batches, Python and the allocator."""
+_COMMIT_FILES = 64
+"""Small files of a registry table that are merged into one when there are more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit of one partition.
+
+    Attributes:
+        dataset: Name of the dataset.
+        partition: The partition's path (`column=value` pairs), empty for an unpartitioned table.
+        number: Number of the commit within the partition: 1, 2, 3 …
+        delta_version: Version of the Delta table right after it.
+        row_count: Rows of the partition.
+        size_bytes: Bytes of its files.
+        input_hash: What the partition was computed from.
+        provenance: What the writer wanted remembered.
+        seconds: Time that writing and committing took.
+        committed_at: When, UTC.
+    """
+
+    dataset: str
+    partition: str
+    number: int
+    delta_version: int
+    row_count: int
+    size_bytes: int
+    input_hash: str
+    provenance: dict[str, Any]
+    seconds: float
+    committed_at: datetime
+
+
+class Lake:
+    """The Delta tables under one folder.
+
+    Args:
+        root: The folder; made when something is written.
+        memory_bytes: Bound on the memory of a process that uses it.
+    """
+
+    def __init__(self, root: Path, *, memory_bytes: int = 10**9) -> None:
+        self.root = root
+        self.memory_bytes = memory_bytes
+        self._tables: dict[str, Table] = {}
+        self._commits: tuple[int, dict[tuple[str, str], Commit]] = (-1, {})
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Lake:
+        """The lake that `settings` names."""
+        return cls(settings.lake, memory_bytes=settings.memory_bytes)
+
+    def table(self, name: str) -> Table:
+        """The Delta table of the dataset `name`."""
+        if name not in self._tables:
+            self._tables[name] = Table(self.root, find_dataset(name))
+        return self._tables[name]
+
+    def partitions(self, name: str) -> list[dict[str, str]]:
+        """The partitions of a dataset that hold rows, in order."""
+        return self.table(name).partitions()
+
+    def months(self, name: str) -> list[str]:
+        """The months of a month-partitioned dataset that hold rows, in order."""
+        return [partition["month"] for partition in self.partitions(name)]
+
+    def files(self, name: str, partition: Mapping[str, str] | None = None) -> list[str]:
+        """Absolute paths of a dataset's current Parquet files; the partition columns are in the path, not the file."""
+        return self.table(name).files(partition)
+
+    def connect(self, database: str = ":memory:") -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection that sees every dataset and view at its newest version, within the memory bound.
+
+        The current files are fixed when the connection is made: it is a snapshot.
+        """
+        connection = duckdb.connect(database)
+        connection.execute("SET autoinstall_known_extensions = false")
+        connection.execute("SET autoload_known_extensions = false")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET memory_limit = '{int(self.memory_bytes * _DUCKDB_SHARE)}B'")
+        spill = self.root / ".spill"
+        connection.execute(f"SET temp_directory = {quote_literal(str(spill))}")
+        connection.execute("SET enable_progress_bar = false")
+        self.create_views(connection)
+        return connection
+
+    def create_views(self, connection: duckdb.DuckDBPyConnection, prefix: str = "") -> None:
+        """Create a relation for every dataset and view; `prefix` names a catalog and schema, such as `out.main.`."""
+        for dataset in DATASETS.values():
+            query = self._scan(dataset)
+            connection.execute(f"CREATE OR REPLACE VIEW {prefix}{quote_identifier(dataset.relation)} AS {query}")
+        for view in list_views():
+            connection.execute(f"CREATE OR REPLACE VIEW {prefix}{quote_identifier(view.name)} AS {view.query}")
+
+    def _scan(self, dataset: Dataset) -> str:
+        files = self.files(dataset.name)
+        if not files:
+            return dataset.typed_empty()
+        columns = ", ".join(quote_identifier(name) for name in dataset.column_names)
+        listed = ", ".join(quote_literal(file) for file in files)
+        hive = ", ".join(f"{quote_identifier(column)}: VARCHAR" for column in dataset.partition_by)
+        options = f", hive_partitioning = true, hive_types = {{{hive}}}" if hive else ", hive_partitioning = false"
+        return f"SELECT {columns} FROM read_parquet([{listed}]{options})"
+
+    def last_commit(self, name: str, partition: Mapping[str, str]) -> Commit | None:
+        """The last commit of a partition, or None when there is none or its provenance was lost in a crash."""
+        table = self.table(name)
+        commit = self._all_commits().get((name, table.dataset.partition_path(partition)))
+        return commit if commit is not None and commit.number == table.number(partition) else None
+
+    def commits(self, name: str) -> list[Commit]:
+        """The last commit of every partition of a dataset, by partition."""
+        return sorted(
+            (c for (dataset, _), c in self._all_commits().items() if dataset == name), key=lambda c: c.partition
+        )
+
+    def write_partition(
+        self,
+        dataset: Dataset,
+        partition: Mapping[str, str],
+        connection: duckdb.DuckDBPyConnection,
+        query: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        input_hash: str,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Commit:
+        """Replace a partition by the rows of `query`, all or nothing.
+
+        Args:
+            dataset: The table.
+            partition: Value of every partition column.
+            connection: Where the query runs.
+            query: A SELECT that yields at least the dataset's data columns; it is sorted and cast here.
+            params: Values bound in the query.
+            input_hash: Hash of what the rows are a function of.
+            provenance: What to remember beside the commit; JSON values.
+
+        Raises:
+            CommitLostError: Another writer committed the partition meanwhile.
+        """
+        started = time.monotonic()
+        table = self.table(dataset.name)
+        number = table.number(partition) + 1
+        files = table.write_file(connection, query, params or {}, partition)
+        version = table.commit(files, partition, number)
+        commit = Commit(
+            dataset=dataset.name,
+            partition=dataset.partition_path(partition),
+            number=number,
+            delta_version=version,
+            row_count=sum(file.row_count for file in files),
+            size_bytes=sum(file.size_bytes for file in files),
+            input_hash=input_hash,
+            provenance=dict(provenance or {}),
+            seconds=time.monotonic() - started,
+            committed_at=datetime.now(UTC),
+        )
+        self._remember(commit, files)
+        return commit
+
+    def append(self, dataset: Dataset, rows: list[dict[str, Any]]) -> None:
+        """Add rows to an unpartitioned registry table, merging its files when there are many small ones."""
+        table = self.table(dataset.name)
+        delta = table.create()
+        write_deltalake(delta, pa.Table.from_pylist(rows, schema=dataset.arrow_schema()), mode="append")
+        if len(table.files()) > _COMMIT_FILES:
+            table.create().optimize.compact()
+
+    def _remember(self, commit: Commit, files: list[DataFile]) -> None:
+        described = [
+            {"path": f.path, "sha256": f.sha256, "size_bytes": f.size_bytes, "row_count": f.row_count} for f in files
+        ]
+        row = {name: getattr(commit, name) for name in Commit.__slots__}
+        row |= {"files": described, "provenance": json.dumps(commit.provenance, sort_keys=True)}
+        row["code_version"] = metadata.version("refold")
+        self.append(COMMITS, [row])
+
+    def _all_commits(self) -> dict[tuple[str, str], Commit]:
+        delta = self.table(COMMITS.name).load()
+        if delta is None:
+            return {}
+        if self._commits[0] != delta.version():
+            names = list(Commit.__slots__)
+            with duckdb.connect() as connection:
+                query = f"SELECT {', '.join(map(quote_identifier, names))} FROM read_parquet($files) ORDER BY number, committed_at"
+                rows = connection.sql(query, params={"files": self.files(COMMITS.name)}).fetchall()
+            newest: dict[tuple[str, str], Commit] = {}
+            for row in rows:
+                values = dict(zip(names, row, strict=True))
+                values["provenance"] = json.loads(values["provenance"])
+                newest[values["dataset"], values["partition"]] = Commit(**values)
+            self._commits = (delta.version(), newest)
+        return self._commits[1]

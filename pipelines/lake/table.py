@@ -1,0 +1,201 @@
+"""One Delta table: which files are current, and how a partition is replaced.
+
+The commit protocol. Every commit of a partition carries the Delta app transaction `refold.<dataset>.<partition>` with a
+number one above the last. Two writers of the same partition therefore cannot both commit; Delta's own conflict check
+finds the overlap, and the loser's number is taken. A resend of an older number would not be refused by Delta itself, so
+the number is compared with the table's before every attempt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction, RemoveAction
+
+from pipelines.lake.dataset import Dataset
+from pipelines.lake.errors import CommitLostError
+
+_ATTEMPTS = 20
+"""Commits of other partitions can win this often in a row before giving up; each retry reloads the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One Parquet file of a table: path relative to the table, SHA-256 (hex), bytes and rows, and Delta statistics."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+    row_count: int
+    stats: str
+
+
+class Table:
+    """A dataset's Delta table under a lake's root. Cheap to make; the log is read when something is asked."""
+
+    def __init__(self, root: Path, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.path = root / dataset.name
+        self._delta: DeltaTable | None = None
+
+    def load(self) -> DeltaTable | None:
+        """The table at its newest version, or None while it does not exist."""
+        if self._delta is None:
+            if not (self.path / "_delta_log").is_dir():
+                return None
+            self._delta = DeltaTable(str(self.path))
+        else:
+            self._delta.update_incremental()
+        return self._delta
+
+    def create(self) -> DeltaTable:
+        """The table, made if it does not exist; two makers at once get the same one."""
+        if self.load() is None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            DeltaTable.create(
+                str(self.path),
+                self.dataset.arrow_schema(),
+                mode="ignore",
+                partition_by=list(self.dataset.partition_by) or None,
+                name=self.dataset.name,
+                description=self.dataset.grain,
+            )
+        delta = self.load()
+        assert delta is not None
+        return delta
+
+    def partitions(self) -> list[dict[str, str]]:
+        """The partitions that hold files, in order."""
+        delta = self.load()
+        if delta is None or not self.dataset.partition_by:
+            return []
+        found = {tuple(row[c] for c in self.dataset.partition_by) for row in delta.partitions()}
+        return [dict(zip(self.dataset.partition_by, values, strict=True)) for values in sorted(found)]
+
+    def files(self, partition: Mapping[str, str] | None = None) -> list[str]:
+        """Absolute paths of the current files, of one partition if given, in path order."""
+        delta = self.load()
+        if delta is None:
+            return []
+        prefix = f"{self.dataset.partition_path(partition)}/" if partition else ""
+        root = f"{self.path}/"
+        uris = (uri.removeprefix("file://") for uri in delta.file_uris())
+        return sorted(uri for uri in uris if uri.removeprefix(root).startswith(prefix))
+
+    def number(self, partition: Mapping[str, str]) -> int:
+        """Number of the partition's last commit; 0 when it was never committed."""
+        delta = self.load()
+        return (delta.transaction_version(self._app_id(partition)) or 0) if delta is not None else 0
+
+    def write_file(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        query: str,
+        params: Mapping[str, Any],
+        partition: Mapping[str, str],
+    ) -> list[DataFile]:
+        """Write the rows of `query` (the data columns, sorted) to one new file of the partition; not yet visible.
+
+        Returns:
+            The file, or nothing when the query has no row.
+        """
+        relative = f"{self.dataset.partition_path(partition)}/part-{uuid.uuid4().hex}.parquet".lstrip("/")
+        path = self.path / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns = ", ".join(
+            f'CAST("{column.name}" AS {column.type}) AS "{column.name}"' for column in self.dataset.data_columns
+        )
+        order = ", ".join(f'"{column}"' for column in self.dataset.sort_by)
+        copy = (
+            f"COPY (SELECT {columns} FROM ({query}) ORDER BY {order}) TO {quote_literal(str(path))} "
+            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {self.dataset.row_group_size}, RETURN_STATS)"
+        )
+        try:
+            rows = connection.sql(copy, params=dict(params)).fetchall()
+            row_count = int(rows[0][1]) if rows else 0
+            if not row_count:
+                path.unlink(missing_ok=True)
+                return []
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            stats = _delta_stats(row_count, rows[0][4], self.dataset)
+            return [DataFile(relative, digest, path.stat().st_size, row_count, stats)]
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    def commit(self, files: Sequence[DataFile], partition: Mapping[str, str], number: int) -> int:
+        """Replace the partition by `files` in one Delta commit with app transaction `number`.
+
+        Returns:
+            The Delta version of the commit.
+
+        Raises:
+            CommitLostError: Another writer committed this partition; the files of this attempt are removed.
+        """
+        actions: list[AddAction | RemoveAction] = [self._add_action(file, partition) for file in files]
+        filters = [(column, "=", partition[column]) for column in self.dataset.partition_by]
+        properties = CommitProperties(app_transactions=[Transaction(self._app_id(partition), number)])
+        for attempt in range(_ATTEMPTS):
+            delta = self.create()
+            if self.number(partition) >= number:
+                break
+            try:
+                delta.create_write_transaction(
+                    actions,
+                    "overwrite",
+                    delta.schema(),
+                    list(self.dataset.partition_by) or None,
+                    filters or None,
+                    commit_properties=properties,
+                )
+            except CommitFailedError:
+                self._delta = None
+                time.sleep(0.01 * attempt)
+                continue
+            self._delta = None
+            committed = self.load()
+            assert committed is not None
+            return int(committed.version())
+        for file in files:
+            (self.path / file.path).unlink(missing_ok=True)
+        raise CommitLostError(self.dataset.name, self.dataset.partition_path(partition), number)
+
+    def _app_id(self, partition: Mapping[str, str]) -> str:
+        return f"refold.{self.dataset.name}.{self.dataset.partition_path(partition)}"
+
+    def _add_action(self, file: DataFile, partition: Mapping[str, str]) -> AddAction:
+        now_ms = int(time.time() * 1000)
+        return AddAction(file.path, file.size_bytes, dict(partition), now_ms, data_change=True, stats=file.stats)
+
+
+def quote_literal(text: str) -> str:
+    """`text` as a SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quote_identifier(name: str) -> str:
+    """`name` as a SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _delta_stats(row_count: int, column_stats: Mapping[str, Mapping[str, str]], dataset: Dataset) -> str:
+    """Delta's statistics of one file: row count, and exact bounds of the integer columns that readers prune by."""
+    low: dict[str, int] = {}
+    high: dict[str, int] = {}
+    for column in dataset.data_columns:
+        stats = column_stats.get(quote_identifier(column.name), {})
+        exact = stats.get("min_is_exact") == stats.get("max_is_exact") == "true"
+        if column.type in ("INTEGER", "BIGINT") and exact and "min" in stats and "max" in stats:
+            low[column.name], high[column.name] = int(stats["min"]), int(stats["max"])
+    return json.dumps({"numRecords": row_count, "minValues": low, "maxValues": high})

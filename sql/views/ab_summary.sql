@@ -1,0 +1,11 @@
+-- Each experiment's newest complete version. The summary is committed last: a version with a summary is complete.
+-- of: ab_summary
+-- grain: one metric × segment of the newest complete version
+SELECT *
+FROM ab_summary_history
+WHERE 'experiment=' || experiment || '/version_id=' || version_id IN (
+    SELECT max_by(partition, committed_at)
+    FROM commits
+    WHERE dataset = 'ab_summary'
+    GROUP BY split_part(partition, '/', 1)
+)

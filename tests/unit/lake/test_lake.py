@@ -1,0 +1,160 @@
+"""The lake on a real Delta table: replace, provenance, races, and what readers see."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from pipelines.lake.catalog import describe, publish_catalog
+from pipelines.lake.datasets import DATASETS, STREAM_MONTHS
+from pipelines.lake.errors import CommitLostError
+from pipelines.lake.lake import Lake
+from pipelines.lake.views import list_views
+
+ROWS = "SELECT 's' || i AS aggregate_id, 'conversation' AS aggregate_type, 1 AS first_version, i AS last_version, i AS event_count, NULL AS prev_hash, NULL AS last_hash FROM range(1, $n + 1) r(i)"
+
+
+def write(lake: Lake, month: str, n: int, input_hash: str = "h"):
+    with lake.connect() as connection:
+        return lake.write_partition(STREAM_MONTHS, {"month": month}, connection, ROWS, {"n": n}, input_hash=input_hash)
+
+
+def count(lake: Lake) -> dict[str, int]:
+    with lake.connect() as connection:
+        return dict(connection.sql("SELECT month, count(*) FROM stream_months GROUP BY 1").fetchall())
+
+
+def test_replaces_one_partition_and_leaves_the_others(tmp_path):
+    """A commit replaces its partition whole and touches no other."""
+    lake = Lake(tmp_path)
+    write(lake, "2026-01", 5)
+    write(lake, "2026-02", 7)
+    write(lake, "2026-01", 2)
+    assert count(lake) == {"2026-01": 2, "2026-02": 7}
+    assert lake.months("stream_months") == ["2026-01", "2026-02"]
+
+
+def test_an_empty_result_empties_the_partition(tmp_path):
+    """No rows is a result: the partition is committed and holds nothing."""
+    lake = Lake(tmp_path)
+    write(lake, "2026-01", 5)
+    commit = write(lake, "2026-01", 0)
+    assert (commit.number, commit.row_count, count(lake)) == (2, 0, {})
+
+
+def test_last_commit_tells_inputs_and_numbers(tmp_path):
+    """Another process finds the last commit's input hash and number."""
+    write(Lake(tmp_path), "2026-01", 5, "one")
+    write(Lake(tmp_path), "2026-01", 5, "two")
+    last = Lake(tmp_path).last_commit("stream_months", {"month": "2026-01"})
+    assert last is not None
+    assert (last.number, last.input_hash, last.row_count) == (2, "two", 5)
+    assert Lake(tmp_path).last_commit("stream_months", {"month": "2026-02"}) is None
+
+
+def test_data_without_provenance_reads_as_unknown(tmp_path):
+    """A crash between data and provenance makes the inputs unknown, so the partition is written again."""
+    lake = Lake(tmp_path)
+    write(lake, "2026-01", 5)
+    table = lake.table("stream_months")
+    with lake.connect() as connection:
+        files = table.write_file(connection, ROWS, {"n": 3}, {"month": "2026-01"})
+    table.commit(files, {"month": "2026-01"}, 2)
+    assert lake.last_commit("stream_months", {"month": "2026-01"}) is None
+    assert write(lake, "2026-01", 4).number == 3
+
+
+def test_the_loser_of_a_race_leaves_nothing(tmp_path):
+    """Of two writers of one partition with stale handles, one commits; the other raises and its files are gone."""
+    first, second = Lake(tmp_path), Lake(tmp_path)
+    write(first, "2026-01", 1)
+    table = second.table("stream_months")
+    partition = {"month": "2026-01"}
+    with second.connect() as connection:
+        number = table.number(partition) + 1
+        files = table.write_file(connection, ROWS, {"n": 9}, partition)
+    write(first, "2026-01", 4)
+    with pytest.raises(CommitLostError, match="another writer made commit 2"):
+        table.commit(files, partition, number)
+    assert count(Lake(tmp_path)) == {"2026-01": 4}
+    assert not (table.path / files[0].path).exists()
+
+
+def test_a_stale_handle_may_commit_another_month(tmp_path):
+    """A race for different months has no loser."""
+    first, second = Lake(tmp_path), Lake(tmp_path)
+    write(first, "2026-01", 1)
+    second.table("stream_months").load()
+    write(first, "2026-02", 2)
+    write(second, "2026-03", 3)
+    assert count(Lake(tmp_path)) == {"2026-01": 1, "2026-02": 2, "2026-03": 3}
+
+
+def test_a_failing_query_leaves_no_file(tmp_path):
+    """A query that fails half-way leaves neither file nor commit."""
+    lake = Lake(tmp_path)
+    with lake.connect() as connection, pytest.raises(duckdb.Error):
+        lake.write_partition(
+            STREAM_MONTHS,
+            {"month": "2026-01"},
+            connection,
+            ROWS.replace("i AS last_version", "CAST('x' || i AS INTEGER) AS last_version"),
+            {"n": 5},
+            input_hash="h",
+        )
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_an_empty_lake_answers_with_typed_columns(tmp_path):
+    """Before anything is written every dataset and view has its columns and no rows."""
+    with Lake(tmp_path).connect() as connection:
+        for name, (_, columns) in describe().items():
+            relation = connection.sql(f'SELECT * FROM "{name}"')
+            assert relation.columns == [column.name for column in columns]
+            assert relation.fetchall() == []
+
+
+def test_every_dataset_writes_and_reads_its_own_types(tmp_path):
+    """Delta, Parquet and DuckDB agree on the type of every column of every dataset."""
+    lake = Lake(tmp_path)
+    for dataset in DATASETS.values():
+        if not dataset.partition_by:
+            continue
+        partition = dict.fromkeys(dataset.partition_by, "p")
+        nulls = ", ".join(f'NULL AS "{column.name}"' for column in dataset.columns)
+        with lake.connect() as connection:
+            lake.write_partition(dataset, partition, connection, f"SELECT {nulls}", input_hash="h")
+        with lake.connect() as connection:
+            types = dict(
+                connection.sql(f'SELECT column_name, column_type FROM (DESCRIBE "{dataset.relation}")').fetchall()
+            )
+            declared = dict(
+                connection.sql(f"SELECT column_name, column_type FROM (DESCRIBE {dataset.typed_empty()})").fetchall()
+            )
+        assert types == declared, dataset.name
+
+
+def test_the_catalog_opens_read_only_and_describes_itself(tmp_path):
+    """`lake.duckdb` opens in a plain client, shows the rows, and carries a comment for every view and column."""
+    lake = Lake(tmp_path / "lake")
+    write(lake, "2026-01", 5)
+    publish_catalog(lake, tmp_path / "lake.duckdb")
+    with duckdb.connect(str(tmp_path / "lake.duckdb"), read_only=True) as reader:
+        assert reader.sql("SELECT count(*) FROM stream_months").fetchall() == [(5,)]
+        write(lake, "2026-02", 1)
+        publish_catalog(lake, tmp_path / "lake.duckdb")
+        assert reader.sql("SELECT count(*) FROM stream_months").fetchall() == [(5,)]
+    with duckdb.connect(str(tmp_path / "lake.duckdb"), read_only=True) as reader:
+        assert reader.sql("SELECT count(*) FROM stream_months").fetchall() == [(6,)]
+        bare = reader.sql(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake' AND comment IS NULL"
+        ).fetchall()
+        assert bare == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "lake.duckdb"]
+
+
+def test_every_view_shows_the_columns_of_its_dataset(tmp_path):
+    """A view's header names the dataset whose columns it shows, and it does."""
+    with Lake(tmp_path).connect() as connection:
+        for view in list_views():
+            assert connection.sql(f'SELECT * FROM "{view.name}"').columns == list(view.dataset.column_names)
