@@ -16,6 +16,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, cast, get_args
@@ -101,11 +102,13 @@ class Summary:
         metrics: Judged estimate of each metric over everything.
         segments: Judged estimates by (metric, segment, value).
         checks: Named facts; None means undefined.
+        segment_names: Segments that were asked for, also those without a unit.
     """
 
     metrics: Mapping[str, Estimate]
     segments: Mapping[tuple[str, str, str], Estimate] = field(default_factory=dict)
     checks: Mapping[str, bool | None] = field(default_factory=dict)
+    segment_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,9 @@ def parse_gate(text: str) -> Gate:
     return Gate(clauses)
 
 
-def check_names(gate: Gate, *, metrics: Mapping[str, object], segments: set[str], checks: Mapping[str, object]) -> None:
+def check_names(
+    gate: Gate, *, metrics: Mapping[str, object], segments: AbstractSet[str], checks: Mapping[str, object]
+) -> None:
     """Refuse names that do not exist, before anything is run or paid.
 
     Raises:
@@ -176,7 +181,7 @@ def evaluate(gate: Gate, summary: Summary) -> GateResult:
     Raises:
         BadInputError: A clause names an unknown metric, segment or check; the message lists what is allowed.
     """
-    segments = {segment for _, segment, _ in summary.segments}
+    segments = summary.segment_names | {segment for _, segment, _ in summary.segments}
     check_names(gate, metrics=summary.metrics, segments=segments, checks=summary.checks)
     return GateResult(tuple(_evaluate(clause, summary) for clause in gate.clauses))
 
@@ -204,7 +209,7 @@ def _subject(match: re.Match[str]) -> Subject:
     return Subject(match["metric"], match["segment"], None if value is None else value.strip('"'))
 
 
-def _known(kind: str, name: str, allowed: Mapping[str, object] | set[str], text: str) -> None:
+def _known(kind: str, name: str, allowed: Mapping[str, object] | AbstractSet[str], text: str) -> None:
     if name not in allowed:
         names = ", ".join(sorted(allowed)) or f"none: there is no {kind} here"
         raise BadInputError(f"gate clause {text!r} names the unknown {kind} {name!r}; allowed: {names}")
@@ -224,8 +229,8 @@ def _evaluate(clause: Clause, summary: Summary) -> ClauseResult:
         estimate = found
     seen: float | bool | str | None
     if isinstance(clause, Comparison):
-        seen = getattr(estimate, clause.part)
-        passed = seen is not None and _OPERATORS[clause.op](seen, clause.number)
+        number: float | None = getattr(estimate, clause.part)
+        seen, passed = number, number is not None and _OPERATORS[clause.op](number, clause.number)
     else:
         seen = estimate.is_non_inferior if clause.word == "non_inferior" else estimate.verdict
         holds = seen is True if clause.word == "non_inferior" else seen == clause.word

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipelines.errors import BadInputError
 from pipelines.stats.cluster import Codes, estimate
 from pipelines.stats.estimate import Estimand, Estimate, Reason
+from pipelines.stats.reproducible import grouped_sum
 from pipelines.stats.sums import ClusterSums, FloatArray
 
 
@@ -119,10 +120,10 @@ def _estimate(values: FloatArray | None, cluster: Codes, estimand: Estimand, mis
         return Estimate(estimand, "unit", n=0, g=0, g_changed=0, reason=missing)
     if values.shape != cluster.shape:
         raise BadInputError(f"{values.size} points and {cluster.size} cluster codes; give one code per point")
-    s, n, squares = (np.bincount(cluster, weights=column) for column in (values, np.ones(values.size), values**2))
-    # Sums of thirds and the like leave 1e-17 where the truth is 0 or the number of points.
-    s = np.where(np.abs(s - np.rint(s)) < 1e-9, np.rint(s), s).astype(np.float64)
-    return estimate(ClusterSums(s=s, n=n.astype(np.float64), squares=squares.astype(np.float64)), estimand)
+    values = np.round(values, 12)  # means of thirds leave 1e-17 where the truth is 0, which would count as a change
+    clusters = int(cluster.max(initial=-1)) + 1
+    s, n, squares = (grouped_sum(column, cluster, clusters) for column in (values, np.ones(values.size), values**2))
+    return estimate(ClusterSums(s=s, n=n, squares=squares), estimand)
 
 
 def _between(first: NDArray[np.generic] | None, second: NDArray[np.generic] | None) -> FloatArray | None:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipelines.errors import BadInputError
 from pipelines.stats.estimate import Weighting
+from pipelines.stats.reproducible import grouped_sum
 
 FloatArray = NDArray[np.float64]
 
@@ -110,7 +111,7 @@ class PairedSums:
         code = np.array([ids.setdefault(key, len(ids)) for key in cluster], dtype=np.intp)
 
         def total(values: FloatArray) -> FloatArray:
-            return np.bincount(code, weights=values, minlength=len(ids)).astype(np.float64, copy=False)
+            return grouped_sum(values, code, len(ids))
 
         return cls(
             n=total(np.ones(left.size)),
