@@ -1,0 +1,72 @@
+"""The event store on PostgreSQL: connect, migrate, append, read, months, and the embedded server.
+
+The rules of the log live in `sql/postgres`; this package is their typed face. Nothing here knows what an event means.
+"""
+
+from pipelines.store.connect import Store, connect
+from pipelines.store.embedded import EmbeddedServer, ServerStatus
+from pipelines.store.errors import (
+    AppendOnly,
+    EventTypeChanged,
+    InvalidEvent,
+    InvalidPayload,
+    MigrationFailed,
+    MonthSealed,
+    PayloadTooLarge,
+    SchemaOutdated,
+    StoreBusy,
+    StoreError,
+    StoreReadOnly,
+    StoreUnavailable,
+    UnknownEventType,
+    VersionConflict,
+)
+from pipelines.store.events import (
+    AppendManyResult,
+    AppendResult,
+    Expected,
+    NewEvent,
+    StoredEvent,
+    StreamBatch,
+    stream_id,
+)
+from pipelines.store.migrate import MigrationReport, migrate, pending
+from pipelines.store.months import MonthStatus, month_of
+from pipelines.store.read import Watermark
+from pipelines.store.registry import EventType, Registry
+
+__all__ = [
+    "AppendManyResult",
+    "AppendOnly",
+    "AppendResult",
+    "EmbeddedServer",
+    "EventType",
+    "EventTypeChanged",
+    "Expected",
+    "InvalidEvent",
+    "InvalidPayload",
+    "MigrationFailed",
+    "MigrationReport",
+    "MonthSealed",
+    "MonthStatus",
+    "NewEvent",
+    "PayloadTooLarge",
+    "Registry",
+    "SchemaOutdated",
+    "ServerStatus",
+    "Store",
+    "StoreBusy",
+    "StoreError",
+    "StoreReadOnly",
+    "StoreUnavailable",
+    "StoredEvent",
+    "StreamBatch",
+    "UnknownEventType",
+    "VersionConflict",
+    "Watermark",
+    "connect",
+    "migrate",
+    "month_of",
+    "pending",
+    "stream_id",
+]

@@ -17,6 +17,10 @@ class StoreUnavailable(StoreError):
     """No server answered, or the connection broke; whether the last append was stored is unknown: resend it."""
 
 
+class StoreBusy(StoreUnavailable):
+    """Another transaction was in the way (a deadlock, a lock timeout); nothing was stored: try again."""
+
+
 class SchemaOutdated(StoreError):
     """The database's schema is not the one this version of Refold works with."""
 

@@ -1,0 +1,164 @@
+"""The store as callers see it: open it from the settings, append, read, months.
+
+One `Store` is one connection in autocommit mode; make one per thread. `transaction()` groups several appends. What the
+methods do is in `append`, `read`, `months` and the SQL functions; this module only joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Self
+from uuid import UUID
+
+import psycopg
+
+from pipelines.settings import Settings
+from pipelines.store import append as appending
+from pipelines.store import months as month_list
+from pipelines.store import read
+from pipelines.store.embedded import EmbeddedServer
+from pipelines.store.errors import SchemaOutdated, StoreUnavailable
+from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
+from pipelines.store.migrate import migrate as run_migrations
+from pipelines.store.migrate import pending
+from pipelines.store.months import MonthStatus
+from pipelines.store.read import Watermark
+from pipelines.store.registry import Registry
+from pipelines.store.sqlstate import typed_errors
+
+CONNECT_SECONDS = 10
+
+
+class Store:
+    """An open event store.
+
+    Attributes:
+        conn: The connection, in autocommit mode, time zone UTC.
+        dsn: How to connect again; may hold a password, so it is for programs, not for logs.
+    """
+
+    def __init__(self, conn: psycopg.Connection, dsn: str, registry: Registry | None = None) -> None:
+        self.conn = conn
+        self.dsn = dsn
+        self.registry = registry or Registry.shipped()
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings, *, migrate: bool = True) -> Iterator[Self]:
+        """The store of `settings`: the database at `settings.dsn`, or the embedded server of the home.
+
+        The embedded server runs until the last user leaves, and its database is migrated when `migrate` is true. A
+        database of your own is only ever migrated by `refold db migrate`.
+
+        Raises:
+            StoreUnavailable: No server answers, or the embedded one cannot be started.
+            SchemaOutdated: The database needs `refold db migrate`.
+            StoreReadOnly: The database came into another cluster and needs `refold db new-epoch`.
+        """
+        with ExitStack() as stack:
+            dsn = settings.dsn or stack.enter_context(EmbeddedServer(settings.home)).dsn
+            store = cls(stack.enter_context(connect(dsn)), dsn)
+            if todo := pending(store.conn):
+                if settings.dsn is not None or not migrate:
+                    raise SchemaOutdated(
+                        f"the database's schema is not up to date ({len(todo)} files of sql/postgres, first "
+                        f"{todo[0].name}); run `refold db migrate`"
+                    )
+                store.migrate()
+            yield store
+
+    def migrate(self) -> None:
+        """Bring the schema, the shipped event types and the months up to now to this version; idempotent."""
+        run_migrations(self.conn)
+        self.registry.register(self.conn)
+        now = datetime.now(UTC)
+        self.ensure_months([now, now + timedelta(days=31)])
+        with typed_errors():
+            self.conn.execute("SELECT refold.check_cluster()")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything appended inside is stored together or not at all."""
+        with typed_errors(), self.conn.transaction():
+            yield
+
+    def append(
+        self,
+        aggregate_id: UUID,
+        aggregate_type: str,
+        events: Sequence[NewEvent],
+        expected_version: Expected,
+        *,
+        validate: bool = True,
+    ) -> AppendResult:
+        """Append `events` to one stream, all or none, durable on return (outside of `transaction()`).
+
+        A batch sent again with the same exact expectation (`no_stream` or a version) answers what it answered the first
+        time, with `duplicate` set; so after a lost answer, send it again.
+
+        Raises:
+            VersionConflict: The stream is elsewhere.
+            UnknownEventType: A type is not registered.
+            InvalidPayload: A payload does not fit its schema, or jsonb cannot hold it.
+            InvalidEvent: Batch, stream or time cannot be stored.
+            PayloadTooLarge: An event is longer than is stored.
+            MonthSealed: The month of the event's time is closed.
+            StoreReadOnly: Appends are stopped.
+            StoreUnavailable: The connection broke; send the batch again.
+        """
+        batch = StreamBatch(aggregate_id, aggregate_type, events, expected_version)
+        return appending.append(self.conn, batch, self.registry if validate else None)
+
+    def append_many(self, batches: Iterable[StreamBatch], *, validate: bool = False) -> AppendManyResult:
+        """Append many batches, pipelined, all or none of them; errors as in `append`.
+
+        `batches` is read as it is sent, so it may be a generator of any length. Months are not made here: call
+        `ensure_months` first, or the events wait in the DEFAULT partition.
+        """
+        return appending.append_many(self.conn, batches, self.registry if validate else None)
+
+    def read_stream(self, aggregate_id: UUID, from_version: int = 1) -> Iterator[StoredEvent]:
+        """Events of one stream from `from_version` on, by version; in pages, so any length fits in memory."""
+        return read.read_stream(self.conn, aggregate_id, from_version)
+
+    def read_all(self, after: tuple[int, int, int] = (0, 0, 0), limit: int = 1000) -> list[StoredEvent]:
+        """The next events after a checkpoint `(epoch, xid, position)`, in that order.
+
+        Never misses and never repeats a committed event: those of transactions that may still be overtaken wait. Go on
+        with `events[-1].order`; an empty list means that nothing more is complete now.
+        """
+        return read.read_all(self.conn, after, limit)
+
+    def watermark(self) -> Watermark:
+        """Up to where the log is complete now."""
+        return read.watermark(self.conn)
+
+    def months(self) -> list[MonthStatus]:
+        """All months with a partition or with strays, ascending."""
+        return month_list.list_months(self.conn)
+
+    def ensure_months(self, datetimes: Iterable[datetime]) -> list[str]:
+        """Make the missing partitions for events at these times (naive is UTC); answer the months made."""
+        return month_list.ensure_months(self.conn, datetimes)
+
+
+def connect(dsn: str) -> psycopg.Connection:
+    """A connection in autocommit mode with time zone UTC.
+
+    Raises:
+        StoreUnavailable: No server answers, or the connection string is none; the message never repeats the string.
+    """
+    try:
+        conn = psycopg.connect(
+            dsn, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="refold", client_encoding="UTF8"
+        )
+        conn.execute("SET timezone = 'UTC'")
+    except psycopg.ProgrammingError:
+        raise StoreUnavailable(
+            "REFOLD_DSN is not a PostgreSQL connection string; write postgresql://user@host:5432/database"
+        ) from None
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"the store's database does not answer: {str(error).strip()}") from error
+    return conn

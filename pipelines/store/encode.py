@@ -1,0 +1,135 @@
+"""From events to the arguments of `refold.append_events`, refusing what jsonb cannot hold.
+
+PostgreSQL's jsonb has no `\\u0000`, no lone surrogates, no NaN or infinity. Such values are named by their JSON Pointer
+before anything is sent. Arrays are sent as PostgreSQL array literals made here: with the driver's generic array dumper
+this step was the slowest of an import.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pipelines.store.errors import InvalidEvent, InvalidPayload, PayloadTooLarge
+from pipelines.store.events import Expected, NewEvent, StreamBatch
+
+MAX_EVENT_BYTES = 64 * 2**20
+"""UTF-8 bytes of one payload or metadata; the function `refold.append_events` has the same limit for the event."""
+MAX_INT_DIGITS = 4300
+"""Python's own limit for turning an integer into text; far inside of PostgreSQL's."""
+
+
+def _plain(value: object) -> object:
+    """Mappings that are not dicts are JSON objects too."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} is not a JSON value")
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
+
+
+def json_text(value: Mapping[str, Any], what: str) -> str:
+    """`value` as JSON text that PostgreSQL's jsonb takes.
+
+    Raises:
+        InvalidPayload: Something in it cannot be stored; the error names the place.
+        PayloadTooLarge: It is longer than `MAX_EVENT_BYTES`.
+    """
+    try:
+        text = _dumps(value)
+        if not text.isascii():
+            size = len(text.encode())
+        else:
+            size = len(text)
+    except RecursionError:
+        raise InvalidPayload("", "nested too deeply", what=what) from None
+    except (ValueError, TypeError) as error:  # UnicodeEncodeError is a ValueError
+        path, reason = next(_misfits(value, ""), ("", str(error)))
+        raise InvalidPayload(path, reason, what=what) from None
+    if "\\u0000" in text:  # may also be an escaped backslash before "u0000"
+        for path, reason in _misfits(value, ""):
+            raise InvalidPayload(path, reason, what=what)
+    if size > MAX_EVENT_BYTES:
+        raise PayloadTooLarge(
+            f"{what} holds {size:,} bytes, at most {MAX_EVENT_BYTES:,} are stored; keep the document elsewhere"
+        )
+    return text
+
+
+def _misfits(value: object, at: str) -> Iterator[tuple[str, str]]:
+    """Places and reasons of what jsonb cannot hold, depth first."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            yield at, "the character U+0000 cannot be stored"
+        if any("\ud800" <= c <= "\udfff" for c in value):
+            yield at, "a lone surrogate is not Unicode text"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield at, f"{value} is not a JSON number"
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if value.bit_length() > MAX_INT_DIGITS * 3.32:
+            yield at, f"an integer of more than {MAX_INT_DIGITS} digits cannot be stored"
+    elif isinstance(value, Mapping):
+        for key, child in value.items():
+            name = str(key).replace("~", "~0").replace("/", "~1").encode("ascii", "backslashreplace").decode()
+            if not isinstance(key, str):
+                yield at, f"the key {key!r} is not a string"
+            else:
+                for _, reason in _misfits(key, at):
+                    yield f"{at}/{name}", f"in the key: {reason}"
+            yield from _misfits(child, f"{at}/{name}")
+    elif isinstance(value, list | tuple):
+        for index, child in enumerate(value):
+            yield from _misfits(child, f"{at}/{index}")
+    elif value is not None and not isinstance(value, bool):
+        yield at, f"a {type(value).__name__} is not a JSON value"
+
+
+def _array(items: Sequence[str]) -> str:
+    """PostgreSQL array literal of texts."""
+    return "{" + ",".join('"' + t.replace("\\", "\\\\").replace('"', '\\"') + '"' for t in items) + "}"
+
+
+def _times(events: Sequence[NewEvent]) -> str:
+    return "{" + ",".join("NULL" if e.created_at is None else _iso(e.created_at) for e in events) + "}"
+
+
+def _iso(at: datetime) -> str:
+    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).isoformat()
+
+
+def _expected_text(expected: Expected) -> str:
+    if isinstance(expected, str) and expected in ("any", "exists", "no_stream"):
+        return expected
+    if isinstance(expected, int) and not isinstance(expected, bool) and expected >= 0:
+        return str(expected)
+    raise InvalidEvent(f"expected_version is {expected!r}; give 'any', 'exists', 'no_stream' or the last version")
+
+
+def append_arguments(batch: StreamBatch) -> tuple[str, str, str, str, str, str, str]:
+    """The seven text arguments of `refold.append_events` for `batch`.
+
+    Raises:
+        InvalidEvent: The batch is empty or its expectation is none.
+        InvalidPayload: A payload or metadata cannot be stored as jsonb.
+        PayloadTooLarge: One is too long.
+    """
+    if not batch.events:
+        raise InvalidEvent(f"a batch for stream {batch.aggregate_id} has no events; give at least one")
+    payloads = [json_text(e.payload, f"event {i} ({e.event_type})") for i, e in enumerate(batch.events, 1)]
+    metadatas = [
+        json_text(e.metadata, f"metadata of event {i} ({e.event_type})") if e.metadata else "{}"
+        for i, e in enumerate(batch.events, 1)
+    ]
+    return (
+        str(batch.aggregate_id),
+        batch.aggregate_type,
+        _expected_text(batch.expected_version),
+        _array([e.event_type for e in batch.events]),
+        _array(payloads),
+        _array(metadatas),
+        _times(batch.events),
+    )

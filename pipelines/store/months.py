@@ -1,0 +1,79 @@
+"""Months: which partitions there are and what they hold. A month is the UTC calendar month of `created_at`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import psycopg
+
+from pipelines.store.sqlstate import typed_errors
+
+MonthState = Literal["open", "closing", "sealed", "stray"]
+"""`stray`: events of the month lie in the DEFAULT partition, it has none of its own yet."""
+
+_MONTHS = """
+SELECT m.month, m.state, m.generation, e.events, e.first_created_at, e.last_created_at,
+    coalesce(pg_total_relation_size(to_regclass('refold.events_' || replace(m.month, '-', '_'))), 0)
+FROM refold.months AS m
+CROSS JOIN LATERAL (
+    SELECT count(*) AS events, min(e.created_at) AS first_created_at, max(e.created_at) AS last_created_at
+    FROM refold.events AS e
+    WHERE e.created_at >= (m.month || '-01 00:00:00+00')::timestamptz
+        AND e.created_at < (m.month || '-01 00:00:00')::timestamp AT TIME ZONE 'UTC' + interval '1 month'
+) AS e
+UNION ALL
+SELECT to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM'), 'stray', 0, count(*), min(d.created_at), max(d.created_at), 0
+FROM refold.events_default AS d
+GROUP BY 1
+ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MonthStatus:
+    """One month of the store.
+
+    Attributes:
+        month: `YYYY-MM`, UTC.
+        state: `open`, `closing`, `sealed`, or `stray` for events that lie in the DEFAULT partition.
+        generation: How often the month was opened; 0 for strays.
+        events: Rows.
+        first_created_at: Earliest event's time, None when empty.
+        last_created_at: Latest event's time, None when empty.
+        bytes: On disk with indexes; 0 for strays, which share a table.
+    """
+
+    month: str
+    state: MonthState
+    generation: int
+    events: int
+    first_created_at: datetime | None
+    last_created_at: datetime | None
+    bytes: int
+
+
+def list_months(conn: psycopg.Connection) -> list[MonthStatus]:
+    """All months with a partition or with strays, ascending."""
+    with typed_errors():
+        return [MonthStatus(*row) for row in conn.execute(_MONTHS).fetchall()]
+
+
+def ensure_months(conn: psycopg.Connection, datetimes: Iterable[datetime]) -> list[str]:
+    """Make the missing partitions for events at `datetimes` (naive is UTC); return the months made, ascending."""
+    wanted = sorted({month_of(at) for at in datetimes})
+    with typed_errors():
+        made = conn.execute(
+            "SELECT m.month FROM unnest(%s::text[]) WITH ORDINALITY AS m (month, n) "
+            "WHERE refold.ensure_month(m.month) ORDER BY m.n",
+            [wanted],
+        ).fetchall()
+    return [row[0] for row in made]
+
+
+def month_of(at: datetime) -> str:
+    """The UTC month of a time, `YYYY-MM`; naive is UTC."""
+    utc = at if at.tzinfo is None else at.astimezone(UTC)
+    return f"{utc.year:04d}-{utc.month:02d}"

@@ -1,0 +1,85 @@
+"""Reading: one stream in order, or everything in the one order that loses nothing.
+
+Identity values are handed out before commit, so `position` alone is no order to follow: a transaction that commits late
+would be passed over. A follower orders and checkpoints by `(epoch, xid, position)` and stops below the oldest
+transaction still running. Pages are keyset queries over immutable rows: no cursor or transaction stays open between
+them, so a caller may append, stop or take a day while reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+
+from pipelines.store.events import StoredEvent
+from pipelines.store.sqlstate import typed_errors
+
+_COLUMNS = (
+    "epoch, xid::text::bigint, position, aggregate_id, aggregate_type, stream_version, event_type, event_version, "
+    "payload, metadata, created_at, hash"
+)
+_STREAM = (
+    f"SELECT {_COLUMNS} FROM refold.events "
+    "WHERE aggregate_id = %s AND stream_version >= %s ORDER BY stream_version LIMIT %s"
+)
+_ALL = (
+    f"SELECT {_COLUMNS} FROM refold.events "
+    "WHERE (epoch, xid, position) > (%s::integer, %s::text::xid8, %s::bigint) "
+    "AND (epoch, xid) < ((SELECT s.epoch FROM refold.store AS s), pg_snapshot_xmin(pg_current_snapshot())) "
+    "ORDER BY epoch, xid, position LIMIT %s"
+)
+_WATERMARK = (
+    "SELECT s.epoch, pg_snapshot_xmin(pg_current_snapshot())::text::bigint, "
+    "pg_snapshot_xmax(pg_current_snapshot())::text::bigint FROM refold.store AS s"
+)
+PAGE_EVENTS = 500
+"""Events a page: large enough that the round trip does not count, small enough that long texts fit in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Up to where the log is complete: no event below `(epoch, xid)` can appear any more.
+
+    Attributes:
+        epoch: Current epoch; all earlier epochs are complete.
+        xid: Oldest transaction still running, or the next one when none is; not itself complete.
+        next_xid: The next transaction id; `next_xid - xid` transactions are held back.
+    """
+
+    epoch: int
+    xid: int
+    next_xid: int
+
+
+def read_stream(
+    conn: psycopg.Connection, aggregate_id: UUID, from_version: int = 1, page: int = PAGE_EVENTS
+) -> Iterator[StoredEvent]:
+    """Events of one stream from `from_version` on, by version."""
+    version = from_version
+    while True:
+        with typed_errors():
+            rows = conn.execute(_STREAM, [aggregate_id, version, page]).fetchall()
+        for row in rows:
+            yield StoredEvent(*row)
+        if len(rows) < page:
+            return
+        version = rows[-1][5] + 1
+
+
+def read_all(conn: psycopg.Connection, after: tuple[int, int, int], limit: int) -> list[StoredEvent]:
+    """The next `limit` events after the checkpoint `(epoch, xid, position)`, in that order, complete ones only."""
+    epoch, xid, position = after
+    with typed_errors():
+        rows = conn.execute(_ALL, [epoch, str(xid), position, limit]).fetchall()
+    return [StoredEvent(*row) for row in rows]
+
+
+def watermark(conn: psycopg.Connection) -> Watermark:
+    """Up to where the log is complete now."""
+    with typed_errors():
+        row = conn.execute(_WATERMARK).fetchone()
+    assert row is not None
+    return Watermark(*row)

@@ -1,0 +1,23 @@
+-- Give a table its append-only triggers. Statement triggers are not cloned to partitions, so every partition gets its own;
+-- row triggers are cloned, but a partition that is detached or not yet attached has none. ENABLE ALWAYS makes them fire
+-- under session_replication_role = replica too.
+CREATE OR REPLACE FUNCTION refold.protect_table(target regclass)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format(
+        'CREATE OR REPLACE TRIGGER refold_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %s '
+        'FOR EACH STATEMENT EXECUTE FUNCTION refold.refuse_change()', target
+    );
+    EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER refold_append_only', target);
+    IF NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = target AND t.tgname = 'refold_append_only_row') THEN
+        EXECUTE format(
+            'CREATE TRIGGER refold_append_only_row BEFORE UPDATE OR DELETE ON %s '
+            'FOR EACH ROW EXECUTE FUNCTION refold.refuse_change()', target
+        );
+    END IF;
+    EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER refold_append_only_row', target);
+END
+$$;

@@ -1,0 +1,66 @@
+-- The event store: events by month, one head row per stream, months, event types, the store itself.
+-- Functions, triggers and privileges are in their own folders and are re-applied when they change.
+
+CREATE TABLE refold.store (
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    epoch integer NOT NULL DEFAULT 1 CHECK (epoch > 0),
+    system_identifier bigint NOT NULL,
+    checked_start timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE refold.store IS 'One row: which cluster this store lives in, and how often it has moved to another (epoch).';
+COMMENT ON COLUMN refold.store.checked_start IS 'Start time of the server process whose cluster was last found to be the right one.';
+
+INSERT INTO refold.store (system_identifier)
+SELECT system_identifier FROM pg_control_system();
+
+CREATE TABLE refold.event_types (
+    event_type text PRIMARY KEY CHECK (event_type ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]{0,4}$'),
+    event_version integer NOT NULL,
+    description text NOT NULL,
+    schema jsonb NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE refold.event_types IS 'One row per registered event type (noun.verb.vN); never changed, a new schema is a new version.';
+
+CREATE TABLE refold.months (
+    month text PRIMARY KEY CHECK (month ~ '^[0-9]{4}-(0[1-9]|1[0-2])$'),
+    state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'closing', 'sealed')),
+    generation integer NOT NULL DEFAULT 1 CHECK (generation > 0),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE refold.months IS 'One row per UTC month that has a partition: its state and how often it was opened (generation).';
+
+CREATE TABLE refold.streams (
+    aggregate_id uuid PRIMARY KEY,
+    aggregate_type text NOT NULL,
+    stream_version integer NOT NULL,
+    hash bytea NOT NULL,
+    created_at timestamptz NOT NULL
+) WITH (fillfactor = 80); -- every append updates the row in place (HOT), which needs room on its page
+COMMENT ON TABLE refold.streams IS 'Head of each stream: last version, last hash, last time. Locked by append; derived from events.';
+
+CREATE TABLE refold.events (
+    position bigint GENERATED ALWAYS AS IDENTITY,
+    aggregate_id uuid NOT NULL,
+    aggregate_type text NOT NULL,
+    stream_version integer NOT NULL,
+    event_type text NOT NULL,
+    event_version integer NOT NULL,
+    payload jsonb NOT NULL,
+    metadata jsonb NOT NULL,
+    created_at timestamptz NOT NULL,
+    epoch integer NOT NULL,
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    hash bytea NOT NULL
+) PARTITION BY RANGE (created_at);
+COMMENT ON TABLE refold.events IS 'One row per event, never changed. Appended only through refold.append_events.';
+
+-- The partition column must be part of a key on a partitioned table. That a version exists once per stream whatever its
+-- month follows from the head row's lock in append_events.
+CREATE UNIQUE INDEX events_stream ON refold.events (aggregate_id, stream_version, created_at);
+-- What a follower orders and checkpoints by.
+CREATE INDEX events_order ON refold.events (epoch, xid, position);
+
+CREATE TABLE refold.events_default PARTITION OF refold.events DEFAULT;
+COMMENT ON TABLE refold.events_default IS 'Events of months without a partition (strays); ensure_month moves them.';

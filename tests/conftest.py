@@ -1,0 +1,85 @@
+"""Fixtures of all tests: a home, a real PostgreSQL, a fresh store, the real data.
+
+The server is the embedded one and is stopped at the end; every `store` is its own database, copied from a migrated
+template, so tests neither see each other nor pay for migrations.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipelines.settings import Settings
+from pipelines.store import EmbeddedServer, Store, connect
+
+_TEMPLATE = "refold_template"
+_numbers = count(1)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a home under the test's own folder; its store is the embedded server of that home."""
+    home = tmp_path / "home"
+    return Settings(home=home, dsn=None, lake=home / "lake")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedServer]:
+    """One embedded PostgreSQL per test process.
+
+    It has its own temporary folder: pytest takes others' access away from its own base folder whenever a session
+    starts, and as root the server runs under another account.
+    """
+    home = Path(tempfile.mkdtemp(prefix="refold-tests-"))
+    try:
+        with EmbeddedServer(home) as running:
+            yield running
+    finally:
+        shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def template(server: EmbeddedServer) -> str:
+    """Name of a migrated, empty database to copy."""
+    with psycopg.connect(server.dsn, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{_TEMPLATE}"')
+    dsn = server.dsn_of(_TEMPLATE)
+    with connect(dsn) as conn:
+        Store(conn, dsn).migrate()
+    return _TEMPLATE
+
+
+@pytest.fixture
+def store_settings(settings: Settings, server: EmbeddedServer, template: str) -> Iterator[Settings]:
+    """Settings whose `dsn` is a fresh migrated database of the session's server."""
+    name = f"refold_test_{next(_numbers)}"
+    with psycopg.connect(server.dsn, autocommit=True) as admin:
+        # FILE_COPY would checkpoint; WAL_LOG copies a small template in tens of milliseconds
+        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log')
+        try:
+            yield replace(settings, dsn=server.dsn_of(name))
+        finally:
+            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def store(store_settings: Settings) -> Iterator[Store]:
+    """An open, migrated, empty store."""
+    with Store.open(store_settings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real recorded conversations beside the checkout; the test is skipped without it."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not (folder / "conversations.jsonl.gz").exists():
+        pytest.skip(f"no real data: {folder} is not there")
+    return folder
