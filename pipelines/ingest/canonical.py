@@ -1,0 +1,43 @@
+"""One text per JSON value: the form that importers hash and compare.
+
+Keys sorted by code point, no spaces, no escapes but the needed ones, numbers by value (`1.0`, `1` and `1e0` are one
+number; an integer keeps all its digits). It is not RFC 8785, which has no integers above 2^53; recorded data does. The
+form survives a round trip through jsonb, which rewrites key order, spacing, escapes and exponents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """The canonical text of a JSON value; equal values, and only they, have equal texts."""
+    return json.dumps(_by_value(value), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def same_json(left: Any, right: Any) -> bool:
+    """Whether two JSON values are one value: key order and number spelling aside; `true` is not `1`."""
+    return canonical_json(left) == canonical_json(right)
+
+
+def digest(value: Any, inexact: Sequence[tuple[str, str]] = ()) -> str:
+    """SHA-256 (hex) of the canonical text, and of the literals that a double could not hold, if there are any."""
+    text = canonical_json(value)
+    if inexact:
+        text += "\n" + canonical_json([list(pair) for pair in inexact])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _by_value(value: Any) -> Any:
+    """`value` with each whole float as the integer that its shortest decimal text says, as jsonb reads it back."""
+    if isinstance(value, dict):
+        return {key: _by_value(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_by_value(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(Decimal(repr(value)))
+    return value

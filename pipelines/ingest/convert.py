@@ -1,0 +1,235 @@
+"""One recorded conversation in chat-completions shape becomes the events of one stream.
+
+Pure: no file, no database, no clock of its own. `restore` is the inverse, and everything that a payload does not say
+is kept for it in the events' metadata. On the first event:
+
+- `source_record`: fields of the line that no payload holds, verbatim; explicit nulls too.
+- `source_sha256`: digest of the whole line; `source_place`: the file and line it came from.
+- `source_messages`: for each leading system message what its entry in the payload does not say, its time included.
+- `source_key`: `id` when that field named the conversation; `source_default`: the source was given at import.
+- `source_numbers`: path and literal of decimals whose digits a double does not hold.
+
+On the events of a message: `source_time`, its timestamp as recorded, and the notes of `messages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pipelines.ingest import shape
+from pipelines.ingest.canonical import digest
+from pipelines.ingest.clock import Clock, Moment, parse_time, utc_text
+from pipelines.ingest.faults import BadLineError, json_path
+from pipelines.ingest.messages import ACTORS, Draft, drafts_of, system_leftovers
+from pipelines.store.events import NewEvent, stream_id
+
+AGGREGATE_TYPE = "conversation"
+
+_PLACED = frozenset(
+    {"source", "conversation_id", "task_id", "variant", "agent", "channel", "vertical", "outcome", "messages"}
+)
+"""Fields of a line that have a place in a payload or in the envelope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a line stands.
+
+    Attributes:
+        file: The file's name without its folders, so that the record does not depend on who imported it from where.
+        line: 1-based line number.
+    """
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The events of one imported conversation.
+
+    Attributes:
+        stream_id: UUIDv5 of (source, conversation id).
+        aggregate_type: Always `conversation`.
+        events: In order; the first is `conversation.started.v1` and becomes version 1.
+        digest: SHA-256 (hex) of the whole line's canonical JSON.
+        source: Where it was recorded.
+        conversation_id: Its id there, as text.
+    """
+
+    stream_id: UUID
+    aggregate_type: str
+    events: list[NewEvent]
+    digest: str
+    source: str
+    conversation_id: str
+
+
+def convert(
+    line: Any,
+    *,
+    place: Place,
+    at: datetime,
+    default_source: str | None = None,
+    inexact: Sequence[tuple[str, str]] = (),
+) -> Conversation:
+    """The events of one parsed line.
+
+    `source_ordinal` is the message's 0-based index; on the first event the line number, so that runs of one file have
+    an order; on the outcome one past the last message.
+
+    Args:
+        line: The JSON value of the line.
+        place: Where it was read.
+        at: UTC time for what has no recorded time.
+        default_source: Source of lines that name none.
+        inexact: `(json_path, literal)` of decimals that a double does not hold, as `strict_json.parse` reports them.
+
+    Raises:
+        BadLineError: The line does not have the shape of a conversation; the error has the JSON path.
+    """
+    record = shape.an_object(line, ())
+    source, conversation_id = _identity(record, default_source)
+    messages = [
+        shape.an_object(message, ("messages", index))
+        for index, message in enumerate(shape.a_list(record.get("messages"), ("messages",)))
+    ]
+    roles = [shape.role_of(message, ("messages", index)) for index, message in enumerate(messages)]
+    times = [
+        parse_time(message.get("timestamp"), json_path(("messages", index, "timestamp")))
+        for index, message in enumerate(messages)
+    ]
+    started_at = parse_time(record.get("started_at"), "$.started_at")
+    first_time = next((time for time in times if time is not None), None)
+    clock = Clock(started_at or first_time, at)
+    leading = next((index for index, role in enumerate(roles) if role not in shape.SYSTEM_ROLES), len(roles))
+    sha256 = digest(record, inexact)
+
+    stream = _Stream(source, conversation_id, [])
+    # Without a start of its own, a conversation began, as far as anyone knows, with its first timed message.
+    began = clock.moment(started_at, "conversation") if started_at else clock.moment(first_time)
+    notes = {
+        "source_record": _record(record),
+        "source_sha256": sha256,
+        "source_place": str(place),
+        **_notes(record, messages[:leading], inexact),
+    }
+    stream.add(_started(record, messages[:leading]), began, "system", place.line, notes)
+    for index in range(leading, len(messages)):
+        message, role = messages[index], roles[index]
+        moment = clock.moment(times[index])
+        notes = {"message_id": f"m{index}"}
+        if message.get("timestamp") is not None:
+            notes["source_time"] = message["timestamp"]
+        for draft in drafts_of(message, role, ("messages", index)):
+            stream.add(draft, moment, ACTORS[role], index, notes)
+    if record.get("outcome") is not None:
+        # Nothing says when the outcome was known: it has the time of what came last, and tells whose time that is.
+        last = began if leading == len(messages) else moment
+        last = Moment(last.created_at, last.time_source, None)
+        stream.add(Draft("conversation.ended.v1", {"outcome": record["outcome"]}), last, "system", len(messages), {})
+    return Conversation(
+        stream_id(source, conversation_id), AGGREGATE_TYPE, stream.events, sha256, source, conversation_id
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """Collects the events of one conversation and writes their envelopes."""
+
+    source: str
+    conversation_id: str
+    events: list[NewEvent]
+
+    def add(self, draft: Draft, moment: Moment, actor: str, ordinal: int, notes: Mapping[str, Any]) -> None:
+        metadata: dict[str, Any] = {
+            "actor": actor,
+            "source": self.source,
+            "source_id": self.conversation_id,
+            "source_ordinal": ordinal,
+            "time_source": moment.time_source,
+            **notes,
+            **draft.notes,
+        }
+        if moment.occurred_at is not None:
+            metadata["occurred_at"] = utc_text(moment.occurred_at)
+        self.events.append(NewEvent(draft.event_type, draft.payload, metadata, moment.created_at))
+
+
+def _identity(record: Mapping[str, Any], default_source: str | None) -> tuple[str, str]:
+    source = record.get("source")
+    if source is None:
+        if default_source is None:
+            raise BadLineError("$.source", "is absent; name the source in the line, or for the whole import (--source)")
+        source = default_source
+    key = _identity_key(record)
+    identity = shape.id_text(record.get(key), (key,))
+    if not identity:
+        raise BadLineError("$.conversation_id", "is absent or empty; every conversation needs an id")
+    return shape.required_text(source, ("source",)), identity
+
+
+def _identity_key(record: Mapping[str, Any]) -> str:
+    return "id" if record.get("conversation_id") is None else "conversation_id"
+
+
+def _started(record: Mapping[str, Any], system: Sequence[dict[str, Any]]) -> Draft:
+    payload: dict[str, Any] = {
+        key: shape.text_or_none(record.get(key), (key,)) for key in ("agent", "variant", "channel", "vertical")
+    }
+    payload["task"] = shape.id_text(record.get("task_id"), ("task_id",))
+    payload["messages"] = [
+        {"role": "system", "content": shape.checked_content(message.get("content"), ("messages", index, "content"))}
+        for index, message in enumerate(system)
+    ]
+    return Draft("conversation.started.v1", payload)
+
+
+def _record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of the line that no payload and no other envelope field says exactly."""
+    return {
+        key: value
+        for key, value in record.items()
+        if key not in _PLACED
+        or value is None
+        or (key in ("conversation_id", "task_id") and isinstance(value, int))  # text in the payload
+    }
+
+
+def _notes(
+    record: Mapping[str, Any], system: Sequence[dict[str, Any]], inexact: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """What `restore` needs to know of the line besides its fields."""
+    notes: dict[str, Any] = {}
+    if _identity_key(record) == "id":
+        notes["source_key"] = "id"
+    if "source" not in record:
+        notes["source_default"] = True
+    if inexact:
+        notes["source_numbers"] = [list(pair) for pair in inexact]
+    of_messages = [_system_note(message) for message in system]
+    if any(of_messages):
+        notes["source_messages"] = of_messages
+    return notes
+
+
+def _system_note(message: dict[str, Any]) -> dict[str, Any]:
+    left = system_leftovers(message)
+    fields = dict(left.fields)
+    if message["role"] != "system":
+        fields["role"] = message["role"]
+    note: dict[str, Any] = {}
+    if fields:
+        note["fields"] = fields
+    if left.absent:
+        note["absent"] = left.absent
+    if message.get("timestamp") is not None:
+        note["time"] = message["timestamp"]
+    return note

@@ -1,0 +1,142 @@
+"""Numbered lines of a file, plain or gzip, in bounded memory.
+
+Splits bytes and nothing more: no decoding, no JSON. What cannot be read whole (a gzip stream that ends early or is
+damaged, a line longer than the store can hold) comes out as a line with a fault, so that the importer treats it like
+any other bad line.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import BadInputError
+
+MAX_LINE_BYTES = 250_000_000
+"""PostgreSQL refuses a jsonb value near 256 MB (2^28 - 1 bytes), so a longer line could never be stored."""
+_BLOCK = 1 << 20
+_KEPT_OF_LONG = 1000
+_BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+_AS_GZIP = 31  # zlib's wbits for a gzip header with the largest window
+
+
+@dataclass(frozen=True, slots=True)
+class RawLine:
+    """One line without its newline.
+
+    Attributes:
+        number: 1-based place in the file; blank lines count.
+        data: The bytes; of a line that is too long, its beginning only.
+        fault: Why these are not the whole line's bytes, or None.
+    """
+
+    number: int
+    data: bytes
+    fault: str | None = None
+
+
+class _DamagedError(Exception):
+    """The compressed bytes end early or are not what they say."""
+
+
+class LineReader:
+    """Iterates over the `RawLine`s of `path`, once.
+
+    gzip is recognised by its first two bytes, not by the name. A byte order mark is dropped at the file's start only.
+
+    Attributes:
+        size: Bytes of the file as stored (compressed, if it is).
+        bytes_read: How many of those have been read so far.
+    """
+
+    def __init__(self, path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self._path = path
+        self._max = max_line_bytes
+        self.bytes_read = 0
+        try:
+            self.size = path.stat().st_size
+        except OSError as error:
+            raise BadInputError(f"cannot read {path}: {error.strerror}") from error
+        if path.is_dir():
+            raise BadInputError(f"{path} is a folder; name its files")
+
+    def __iter__(self) -> Iterator[RawLine]:
+        number = 1
+        held: list[bytes] = []
+        length = 0
+        chunks = self._chunks()
+        damage: str | None = None
+        while True:
+            try:
+                chunk = next(chunks, None)
+            except _DamagedError as error:
+                damage = str(error)
+                break
+            if chunk is None:
+                break
+            *whole, rest = chunk.split(b"\n")
+            for piece in whole:
+                yield self._line(number, [*held, piece], length + len(piece))
+                number, held, length = number + 1, [], 0
+            length += len(rest)
+            if length <= self._max:
+                held.append(rest)
+        if damage is not None:
+            yield RawLine(number, b"".join(held), damage)
+        elif length:
+            yield self._line(number, held, length)
+
+    def _line(self, number: int, pieces: list[bytes], length: int) -> RawLine:
+        data = b"".join(pieces)
+        if number == 1:
+            data = data.removeprefix(_BOM)
+        if length > self._max:
+            return RawLine(number, data[:_KEPT_OF_LONG], f"the line has more than {self._max:,} bytes")
+        return RawLine(number, data)
+
+    def _chunks(self) -> Iterator[bytes]:
+        blocks = self._blocks()
+        first = next(blocks, b"")
+        if first.startswith(_GZIP):
+            yield from _gunzip(first, blocks)
+        else:
+            yield first
+            yield from blocks
+
+    def _blocks(self) -> Iterator[bytes]:
+        try:
+            with self._path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    self.bytes_read += len(block)
+                    yield block
+        except OSError as error:
+            raise BadInputError(f"cannot read {self._path}: {error.strerror}") from error
+
+
+def _gunzip(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    """The decompressed bytes of one or more gzip members, in pieces of at most `_BLOCK` however well they compress."""
+    inflater = zlib.decompressobj(wbits=_AS_GZIP)
+    block: bytes | None = first
+    is_inside = True
+    try:
+        while block is not None:
+            while block:
+                if not is_inside:
+                    block = block.lstrip(b"\0")  # members may be padded with zeros
+                    if not block:
+                        break
+                    inflater, is_inside = zlib.decompressobj(wbits=_AS_GZIP), True
+                if out := inflater.decompress(block, _BLOCK):
+                    yield out
+                is_inside = not inflater.eof
+                block = inflater.unconsumed_tail if is_inside else inflater.unused_data
+            block = next(rest, None)
+        if is_inside and (out := inflater.flush()):
+            yield out
+    except zlib.error as error:
+        raise _DamagedError(f"the gzip stream is damaged ({error})") from error
+    if is_inside and not inflater.eof:
+        raise _DamagedError("the gzip stream ends early; the file is truncated")

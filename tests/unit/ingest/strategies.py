@@ -1,0 +1,83 @@
+"""Hypothesis strategies for recorded conversations: everything that the importer accepts, mostly ugly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+# What jsonb can hold: no NUL, no lone surrogates. The rest of Unicode is fair.
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+numbers = st.one_of(st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False))
+scalars = st.one_of(st.none(), st.booleans(), numbers, text)
+json_values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(text, inner, max_size=3)),
+    max_leaves=6,
+)
+times = st.one_of(
+    st.none(),
+    st.sampled_from(["2025-08-01T15:57:33.620589", "2025-08-01 15:57:33", "2025-08-01T17:57:33+02:00", "2024-02-29"]),
+    st.integers(0, 2_000_000_000),
+)
+ids = st.one_of(st.none(), st.just(""), text, st.integers(0, 2**70))
+parts = st.lists(
+    st.one_of(
+        text,
+        st.fixed_dictionaries({"type": st.just("text")}, optional={"text": text, "content": text}),
+        st.dictionaries(text, json_values, max_size=2),
+    ),
+    max_size=3,
+)
+contents = st.one_of(st.none(), text, parts)
+
+
+def _object(required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with these fields and now and then a field that nobody knows."""
+    known = st.fixed_dictionaries(required, optional=optional)
+    unknown = st.dictionaries(st.sampled_from(["type", "refusal", "x y", "annotations"]), json_values, max_size=2)
+    return st.builds(lambda more, sure: {**more, **sure}, unknown, known)
+
+
+_function = _object(
+    {"name": text.filter(bool)}, {"arguments": st.one_of(st.dictionaries(text, json_values), json_values)}
+)
+_calls = st.one_of(st.none(), st.lists(_object({"function": _function}, {"id": ids}), max_size=3))
+messages = st.one_of(
+    _object({"role": st.sampled_from(["system", "developer"])}, {"content": contents, "timestamp": times}),
+    _object(
+        {"role": st.sampled_from(["user", "assistant"])},
+        {"content": contents, "timestamp": times, "tool_calls": _calls},
+    ),
+    _object(
+        {"role": st.just("tool")},
+        {
+            "content": json_values,
+            "timestamp": times,
+            "tool_call_id": ids,
+            "name": st.one_of(st.none(), text),
+            "error": json_values,
+            "requestor": st.one_of(st.none(), text),
+        },
+    ),
+)
+_labels = st.one_of(st.none(), text)
+lines = _object(
+    {
+        "conversation_id": st.one_of(text.filter(bool), st.integers(0, 2**70)),
+        "messages": st.lists(messages, max_size=6),
+    },
+    {
+        "source": st.one_of(st.none(), text.filter(bool)),
+        "id": json_values,
+        "task_id": ids,
+        "variant": _labels,
+        "agent": _labels,
+        "channel": _labels,
+        "vertical": _labels,
+        "outcome": json_values,
+        "started_at": times,
+        "file": json_values,
+        "source_record": json_values,
+    },
+)
