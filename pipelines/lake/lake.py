@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -154,6 +154,7 @@ class Lake:
         *,
         input_hash: str,
         provenance: Mapping[str, Any] | None = None,
+        check: Callable[[list[str]], None] | None = None,
     ) -> Commit:
         """Replace a partition by the rows of `query`, all or nothing.
 
@@ -165,6 +166,7 @@ class Lake:
             params: Values bound in the query.
             input_hash: Hash of what the rows are a function of.
             provenance: What to remember beside the commit; JSON values.
+            check: Called with the staged files (absolute paths) before the commit; what it raises prevents the commit.
 
         Raises:
             CommitLostError: Another writer committed the partition meanwhile.
@@ -173,6 +175,12 @@ class Lake:
         table = self.table(dataset.name)
         number = table.number(partition) + 1
         files = table.write_file(connection, query, params or {}, partition)
+        if check is not None:
+            try:
+                check([str(table.path / file.path) for file in files])
+            except BaseException:
+                table.discard(files)
+                raise
         version = table.commit(files, partition, number)
         commit = Commit(
             dataset=dataset.name,

@@ -167,9 +167,13 @@ class Table:
             committed = self.load()
             assert committed is not None
             return int(committed.version())
+        self.discard(files)
+        raise CommitLostError(self.dataset.name, self.dataset.partition_path(partition), number)
+
+    def discard(self, files: Sequence[DataFile]) -> None:
+        """Remove files that were written and not committed."""
         for file in files:
             (self.path / file.path).unlink(missing_ok=True)
-        raise CommitLostError(self.dataset.name, self.dataset.partition_path(partition), number)
 
     def _app_id(self, partition: Mapping[str, str]) -> str:
         return f"refold.{self.dataset.name}.{self.dataset.partition_path(partition)}"

@@ -1,0 +1,24 @@
+"""What can go wrong with an export."""
+
+from __future__ import annotations
+
+from pipelines.errors import RefoldError
+
+
+class ExportLossError(RefoldError):
+    """The store holds less of a month than the lake does; exporting would lose events, so the lake was left as it is."""
+
+    def __init__(self, month: str, found: str) -> None:
+        self.month = month
+        super().__init__(
+            f"month {month}: {found}. The store was truncated, restored from an older copy, or is another store; "
+            "the lake was left as it is. Point REFOLD_DSN at the right store, or move the lake away to start a new one",
+        )
+
+
+class ExportGapError(RefoldError):
+    """A stream of the month lacks versions in its middle; the log is damaged, and the lake was left as it is."""
+
+    def __init__(self, month: str, aggregate_id: str, found: str) -> None:
+        self.month, self.aggregate_id = month, aggregate_id
+        super().__init__(f"month {month}, stream {aggregate_id}: {found}; the lake was left as it is")
