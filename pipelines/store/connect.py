@@ -19,7 +19,7 @@ from pipelines.store import append as appending
 from pipelines.store import months as month_list
 from pipelines.store import read
 from pipelines.store.embedded import EmbeddedServer
-from pipelines.store.errors import SchemaOutdated, StoreUnavailable
+from pipelines.store.errors import PermissionDenied, SchemaOutdated, StoreReadOnly, StoreUnavailable
 from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
 from pipelines.store.migrate import migrate as run_migrations
 from pipelines.store.migrate import pending
@@ -55,7 +55,6 @@ class Store:
         Raises:
             StoreUnavailable: No server answers, or the embedded one cannot be started.
             SchemaOutdated: The database needs `refold db migrate`.
-            StoreReadOnly: The database came into another cluster and needs `refold db new-epoch`.
         """
         with ExitStack() as stack:
             dsn = settings.dsn or stack.enter_context(EmbeddedServer(settings.home)).dsn
@@ -67,16 +66,28 @@ class Store:
                         f"{todo[0].name}); run `refold db migrate`"
                     )
                 store.migrate()
+            elif settings.dsn is None:
+                store.ensure_months(_current_months())
+            store.check_cluster()
             yield store
 
     def migrate(self) -> None:
         """Bring the schema, the shipped event types and the months up to now to this version; idempotent."""
         run_migrations(self.conn)
         self.registry.register(self.conn)
-        now = datetime.now(UTC)
-        self.ensure_months([now, now + timedelta(days=31)])
-        with typed_errors():
-            self.conn.execute("SELECT refold.check_cluster()")
+        self.ensure_months(_current_months())
+
+    def check_cluster(self) -> bool:
+        """Whether appends may go on in this cluster; remembers a yes, so that appends need not look again.
+
+        Readers of a standby, of a restored copy, or with a reader's role are not disturbed: they get false.
+        """
+        try:
+            with typed_errors():
+                self.conn.execute("SELECT refold.check_cluster()")
+        except (StoreReadOnly, PermissionDenied):
+            return False
+        return True
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -142,6 +153,12 @@ class Store:
     def ensure_months(self, datetimes: Iterable[datetime]) -> list[str]:
         """Make the missing partitions for events at these times (naive is UTC); answer the months made."""
         return month_list.ensure_months(self.conn, datetimes)
+
+
+def _current_months() -> list[datetime]:
+    """This month and the next: events that happen now find their partition, also at the turn of the month."""
+    now = datetime.now(UTC)
+    return [now, now + timedelta(days=31)]
 
 
 def connect(dsn: str) -> psycopg.Connection:

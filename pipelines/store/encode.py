@@ -1,14 +1,14 @@
-"""From events to the arguments of `refold.append_events`, refusing what jsonb cannot hold.
+r"""From events to the arguments of `refold.append_events`, refusing what jsonb cannot hold.
 
-PostgreSQL's jsonb has no `\\u0000`, no lone surrogates, no NaN or infinity. Such values are named by their JSON Pointer
-before anything is sent. Arrays are sent as PostgreSQL array literals made here: with the driver's generic array dumper
-this step was the slowest of an import.
+PostgreSQL's jsonb has no `\u0000`, no lone surrogates, no NaN or infinity. Such values are named by their JSON Pointer
+before anything is sent. Arrays are sent as PostgreSQL array literals made here, by string replacement alone.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,9 @@ MAX_EVENT_BYTES = 64 * 2**20
 """UTF-8 bytes of one payload or metadata; the function `refold.append_events` has the same limit for the event."""
 MAX_INT_DIGITS = 4300
 """Python's own limit for turning an integer into text; far inside of PostgreSQL's."""
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _plain(value: object) -> object:
@@ -41,10 +44,7 @@ def json_text(value: Mapping[str, Any], what: str) -> str:
     """
     try:
         text = _dumps(value)
-        if not text.isascii():
-            size = len(text.encode())
-        else:
-            size = len(text)
+        size = len(text) if text.isascii() else len(text.encode())
     except RecursionError:
         raise InvalidPayload("", "nested too deeply", what=what) from None
     except (ValueError, TypeError) as error:  # UnicodeEncodeError is a ValueError
@@ -62,30 +62,36 @@ def json_text(value: Mapping[str, Any], what: str) -> str:
 
 def _misfits(value: object, at: str) -> Iterator[tuple[str, str]]:
     """Places and reasons of what jsonb cannot hold, depth first."""
-    if isinstance(value, str):
-        if "\x00" in value:
-            yield at, "the character U+0000 cannot be stored"
-        if any("\ud800" <= c <= "\udfff" for c in value):
-            yield at, "a lone surrogate is not Unicode text"
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield at, f"{value} is not a JSON number"
-    elif isinstance(value, int) and not isinstance(value, bool):
-        if value.bit_length() > MAX_INT_DIGITS * 3.32:
-            yield at, f"an integer of more than {MAX_INT_DIGITS} digits cannot be stored"
-    elif isinstance(value, Mapping):
+    if isinstance(value, Mapping):
         for key, child in value.items():
-            name = str(key).replace("~", "~0").replace("/", "~1").encode("ascii", "backslashreplace").decode()
             if not isinstance(key, str):
                 yield at, f"the key {key!r} is not a string"
-            else:
-                for _, reason in _misfits(key, at):
-                    yield f"{at}/{name}", f"in the key: {reason}"
+                continue
+            name = key.replace("~", "~0").replace("/", "~1").encode("ascii", "backslashreplace").decode()
+            if reason := _misfit(key):
+                yield f"{at}/{name}", f"in the key: {reason}"
             yield from _misfits(child, f"{at}/{name}")
     elif isinstance(value, list | tuple):
         for index, child in enumerate(value):
             yield from _misfits(child, f"{at}/{index}")
-    elif value is not None and not isinstance(value, bool):
-        yield at, f"a {type(value).__name__} is not a JSON value"
+    elif reason := _misfit(value):
+        yield at, reason
+
+
+def _misfit(value: object) -> str | None:
+    """Why jsonb cannot hold a value that is neither object nor array, or None."""
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        if "\x00" in value:
+            return "the character U+0000 cannot be stored"
+        return "a lone surrogate is not Unicode text" if _SURROGATE.search(value) else None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{value} is not a JSON number"
+    if isinstance(value, int):
+        is_long = value.bit_length() > MAX_INT_DIGITS * math.log2(10)
+        return f"an integer of more than {MAX_INT_DIGITS} digits cannot be stored" if is_long else None
+    return f"a {type(value).__name__} is not a JSON value"
 
 
 def _array(items: Sequence[str]) -> str:

@@ -4,6 +4,8 @@ SQL functions raise SQLSTATEs of class `RF` with a JSON detail; `pipelines.store
 message carries a password: connection strings are named by host and database only.
 """
 
+# ruff: noqa: N818 - these names are the words callers use: a VersionConflict is one, whatever its suffix
+
 from __future__ import annotations
 
 from pipelines.errors import BadInputError, RefoldError
@@ -49,6 +51,10 @@ class VersionConflict(StoreError):
 
 class MonthSealed(StoreError):
     """The month is closed to writes; append the fact now with `metadata.occurred_at`, or unseal the month."""
+
+
+class PermissionDenied(StoreError):
+    """The database role may not do this; see the roles refold_writer, refold_reader and refold_exporter."""
 
 
 class AppendOnly(StoreError):

@@ -10,10 +10,10 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import shutil
 import signal
 import stat
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ SUPERUSER = "refold"
 DATABASE = "refold"
 MAX_SOCKET_PATH = 103
 """Bytes of a unix socket's path that every supported system takes (macOS: 104 with the final zero, Linux: 108)."""
+SHORT_FOLDER = Path("/tmp")  # noqa: S108 - short and the same for every process whatever its TMPDIR; used only for a 0700 folder
+"""Where the socket goes when the home's path is too long."""
 MAX_LOG_BYTES = 10_000_000
 START_SECONDS = 300.0
 """Crash recovery replays up to `max_wal_size` of log; longer than this and something else is wrong."""
@@ -85,8 +87,8 @@ class Postmaster:
         """Where the socket is: the data directory, or a short private folder when that path is too long."""
         if len(os.fsencode(self.data / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH:
             return self.data
-        digest = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"refold-{self.account.uid}-{digest}"
+        digest = hashlib.sha256(os.fsencode(self.data.resolve())).hexdigest()[:16]
+        return SHORT_FOLDER / f"refold-{self.account.uid}-{digest}"
 
     def dsn(self, database: str = DATABASE) -> str:
         """Connection URI of `database`; no password is needed, the socket's folder is private."""
@@ -172,15 +174,20 @@ class Postmaster:
             self._initdb(tools)
 
     def _initdb(self, tools: Path) -> None:
+        """Create the cluster beside its place and move it there, so that one cut off half-way is never taken for one."""
         if any(self.data.iterdir()):
             raise StoreUnavailable(
-                f"{self.data} is neither empty nor a PostgreSQL cluster (an earlier creation was cut off?); "
-                "move it away and run again"
+                f"{self.data} is neither empty nor a PostgreSQL cluster; move it away, or use another REFOLD_HOME"
             )
+        fresh = self.data.with_name(self.data.name + ".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        if not self.account.is_self:
+            os.chown(fresh, self.account.uid, self.account.gid)
         done = self._run(
             [
                 str(tools / "initdb"),
-                f"--pgdata={self.data}",
+                f"--pgdata={fresh}",
                 f"--username={SUPERUSER}",
                 "--auth-local=trust",
                 "--auth-host=reject",
@@ -196,6 +203,7 @@ class Postmaster:
                 f"PostgreSQL could not create a cluster in {self.data}: {(done.stderr or done.stdout).strip()}"
                 + ("" if self.account.is_self else f" (run as the account {ACCOUNT_NAME})")
             )
+        fresh.rename(self.data)
 
     def _spawn(self) -> int:
         """Start the server as an orphan of this process, so that it neither dies with it nor becomes its zombie."""

@@ -19,6 +19,7 @@ from pipelines.store.errors import (
     InvalidPayload,
     MonthSealed,
     PayloadTooLarge,
+    PermissionDenied,
     SchemaOutdated,
     StoreBusy,
     StoreError,
@@ -28,7 +29,7 @@ from pipelines.store.errors import (
     VersionConflict,
 )
 
-_BY_STATE: dict[str, type[StoreError] | type[InvalidEvent] | type[UnknownEventType] | type[PayloadTooLarge]] = {
+_BY_STATE: dict[str, type[StoreError | InvalidEvent | UnknownEventType | PayloadTooLarge]] = {
     "RF002": UnknownEventType,
     "RF003": MonthSealed,
     "RF004": StoreReadOnly,
@@ -39,6 +40,7 @@ _BY_STATE: dict[str, type[StoreError] | type[InvalidEvent] | type[UnknownEventTy
     "54000": PayloadTooLarge,  # program_limit_exceeded: jsonb's own limits
     "22007": InvalidEvent,  # invalid_datetime_format
     "22008": InvalidEvent,  # datetime_field_overflow
+    "42501": PermissionDenied,  # insufficient_privilege
     "40001": StoreBusy,
     "40P01": StoreBusy,
     "55P03": StoreBusy,  # lock_not_available
