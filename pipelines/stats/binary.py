@@ -46,6 +46,8 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
 def mcnemar_mid_p(only_a: int, only_b: int) -> float:
     """The exact p-value with the observed table counted half: less conservative (Fagerland, Lydersen & Laake 2013)."""
     _check(only_a, only_b)
+    if only_a + only_b == 0:
+        return 1.0  # the one possible table; halving it would look like evidence
     if only_a == only_b:  # the two tails share the observed table
         return 1.0 - float(binom.pmf(only_a, 2 * only_a, 0.5)) / 2
     return 2 * _tail(only_a, only_b) - float(binom.pmf(min(only_a, only_b), only_a + only_b, 0.5))

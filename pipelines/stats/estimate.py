@@ -17,7 +17,7 @@ Weighting = Literal["unit", "cluster"]
 
 Reason = Literal[
     "no_units",  # nothing was observed: all numbers are None
-    "one_cluster",  # one cluster holds all units, or so nearly all that no t quantile is finite: theta only
+    "one_cluster",  # one cluster holds all units, or about 95 % of them: theta only
     "small_sample",  # fewer than MIN_CLUSTERS clusters: numbers are given, the verdict is inconclusive
     "few_changes",  # fewer than MIN_CHANGED clusters differ: the interval may be far too narrow, there is no verdict
     "no_variation",  # all clusters agree exactly: the interval is a point; the verdict stands

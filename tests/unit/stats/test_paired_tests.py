@@ -1,0 +1,301 @@
+"""Paired yes/no tests, Wilson's interval, false discoveries and power against published numbers and other programs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest, chi2
+
+from pipelines.errors import BadInputError
+from pipelines.stats.binary import mcnemar_chi_square, mcnemar_clustered, mcnemar_exact, mcnemar_mid_p
+from pipelines.stats.cluster import estimate
+from pipelines.stats.estimate import Estimate
+from pipelines.stats.multiplicity import adjust_family, benjamini_hochberg
+from pipelines.stats.power import (
+    binary_pairs_needed,
+    clusters_needed,
+    design_effect,
+    mcnemar_power,
+    minimum_detectable,
+    units_needed,
+)
+from pipelines.stats.sign_flip import cluster_sign_flip
+from pipelines.stats.sums import ClusterSums
+from pipelines.stats.wilson import wilson_interval
+
+PSYCHIATRY = [
+    *[(0, 4, 7), (1, 2, 6), (1, 3, 7), (1, 2, 6), (0, 1, 4), (3, 3, 6), (3, 0, 5), (3, 2, 8), (1, 2, 4), (0, 4, 7)],
+    *[(0, 2, 3), (1, 4, 6), (0, 3, 7), (0, 2, 6), (0, 1, 5), (0, 3, 4), (0, 1, 6), (0, 2, 5), (3, 0, 4), (1, 0, 3)],
+    *[(1, 0, 5), (2, 2, 4), (0, 1, 4), (0, 2, 2), (0, 2, 3), (0, 0, 2), (0, 0, 2), (0, 1, 3), (0, 1, 1)],
+]
+THYROIDS = np.array([-2, -1, 0, 0, -1, 0, 0, 0, 1, 0, 0, 0, 0, 0, -2, 0, 0, -1, 0, 0, 0], dtype=float)
+
+counts = st.integers(0, 60)
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "p", "tolerance"),
+    [
+        (121, 59, 0.000004, 5e-7),
+        (70, 59, 0.378688, 5e-7),
+        (80, 59, 0.089452, 5e-7),
+        (30, 60, 0.00206, 5e-6),
+        (10, 30, 0.002221, 5e-7),
+        (10, 10, 1.0, 0),
+        (2, 9, 0.06543, 5e-6),
+    ],
+)
+def test_exact_mcnemar_published(only_a, only_b, p, tolerance):
+    """The exact p-values of the VassarStats tables and of R's exact2x2 vignette."""
+    assert mcnemar_exact(only_a, only_b) == pytest.approx(p, abs=tolerance)
+    assert mcnemar_exact(only_b, only_a) == mcnemar_exact(only_a, only_b)
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "continuity", "statistic", "p"),
+    [
+        (121, 59, True, 20.67222, 5.450095e-06),
+        (70, 59, True, 0.7751938, 0.3786151),
+        (80, 59, True, 2.87769784, 0.08981434),
+        (121, 59, False, 21.35556, 3.815136e-06),
+        (70, 59, False, 0.9379845, 0.3327967),
+        (80, 59, False, 3.17266187, 0.07488031),
+    ],
+)
+def test_mcnemar_chi_square_published(only_a, only_b, continuity, statistic, p):
+    """The statistics and p-values of R's mcnemar.test."""
+    result = mcnemar_chi_square(only_a, only_b, continuity=continuity)
+    assert result.statistic == pytest.approx(statistic, rel=1e-6)
+    assert result.p == pytest.approx(p, rel=1e-6)
+
+
+@given(counts, counts)
+def test_exact_and_mid_p_by_definition(only_a, only_b):
+    """Exact: twice the smaller tail, summed table by table. Mid-p: the observed table counts half."""
+    n = only_a + only_b
+    tables = [math.comb(n, k) / 2**n for k in range(n + 1)]
+    smaller = min(only_a, only_b)
+    tail = math.fsum(tables[: smaller + 1])
+    assert mcnemar_exact(only_a, only_b) == pytest.approx(min(1, 2 * tail))
+    if n:
+        assert mcnemar_mid_p(only_a, only_b) == pytest.approx(
+            1 - tables[smaller] / 2 if only_a == only_b else 2 * tail - tables[smaller]
+        )
+        assert mcnemar_exact(only_a, only_b) == pytest.approx(binomtest(only_a, n, 0.5).pvalue)
+
+
+def test_statsmodels_agrees_on_mcnemar():
+    """statsmodels' mcnemar gives the same exact p-value and both chi-square forms."""
+    tables = pytest.importorskip("statsmodels.stats.contingency_tables")
+    for only_a, only_b in itertools.product((0, 3, 17), (1, 8, 40)):
+        table = [[101, only_a], [only_b, 33]]
+        assert mcnemar_exact(only_a, only_b) == pytest.approx(tables.mcnemar(table, exact=True).pvalue)
+        for continuity in (True, False):
+            theirs = tables.mcnemar(table, exact=False, correction=continuity)
+            ours = mcnemar_chi_square(only_a, only_b, continuity=continuity)
+            assert (ours.statistic, ours.p) == (pytest.approx(theirs.statistic), pytest.approx(theirs.pvalue))
+
+
+def test_clustered_mcnemar_published():
+    """Obuchowski's test gives the published 2.86 (thyroids) and 7.19 (psychiatry); McNemar 4.5 and 11.8451."""
+    assert mcnemar_clustered(THYROIDS).statistic == pytest.approx(2.86, abs=0.005)
+    b, c, n = (np.array(column, dtype=float) for column in zip(*PSYCHIATRY, strict=True))
+    assert (n.size, n.sum()) == (29, 135)
+    clustered = mcnemar_clustered(b - c)
+    assert clustered.statistic == pytest.approx(7.19, abs=0.005)
+    assert clustered.p == pytest.approx(chi2.sf(clustered.statistic, 1))
+    assert mcnemar_chi_square(1, 7).statistic == 4.5
+    assert mcnemar_chi_square(int(b.sum()), int(c.sum())).statistic == pytest.approx(11.8451, abs=5e-5)
+    effect = estimate(ClusterSums(s=b - c, n=n))
+    assert effect.theta == pytest.approx(-0.2148, abs=5e-5)
+    assert effect.se_cr1 == pytest.approx(0.0673, abs=5e-5)
+    assert (effect.theta / effect.se_cr1) ** 2 == pytest.approx(10.191, abs=5e-4)
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=2, max_size=40))
+def test_clustered_mcnemar_reduces_to_mcnemar(signs):
+    """With one pair per cluster it is McNemar's statistic times (K-1)/K."""
+    d = np.array(signs)
+    plain = mcnemar_chi_square(int((d < 0).sum()), int((d > 0).sum()))
+    clustered = mcnemar_clustered(d)
+    if plain.statistic is None:
+        assert clustered.statistic is None
+    else:
+        assert clustered.statistic == pytest.approx(plain.statistic * (d.size - 1) / d.size)
+
+
+def test_no_discordant_pairs():
+    """Without a discordant pair the exact p-values are 1 and the chi-square statistics undefined; counts cannot be < 0."""
+    assert (mcnemar_exact(0, 0), mcnemar_mid_p(0, 0)) == (1, 1)
+    assert mcnemar_chi_square(0, 0).statistic is None
+    assert mcnemar_clustered(np.zeros(5)).p is None
+    with pytest.raises(BadInputError, match="-1"):
+        mcnemar_exact(-1, 3)
+
+
+@given(st.lists(st.integers(-6, 6), min_size=0, max_size=9))
+def test_sign_flip_is_exact_for_few_clusters(sums):
+    """Up to 13 clusters that differ, p is the share of all sign patterns that give as large a sum."""
+    observed = abs(sum(sums))
+    patterns = list(itertools.product((1, -1), repeat=len(sums)))
+    hits = sum(abs(sum(s * x for s, x in zip(signs, sums, strict=True))) >= observed for signs in patterns)
+    assert cluster_sign_flip(np.array(sums, dtype=float)) == pytest.approx(hits / len(patterns))
+
+
+def test_sign_flip_equals_exact_mcnemar_on_singletons():
+    """With one discordant pair per cluster, flipping signs is the exact McNemar test."""
+    s = np.array([1.0] * 9 + [-1.0] * 2 + [0.0] * 30)
+    assert cluster_sign_flip(s) == pytest.approx(mcnemar_exact(2, 9))
+
+
+def test_sign_flip_samples_many_clusters():
+    """Above 13 clusters p is sampled: near the exact one, the same for a seed and any order, never 0, never exceeding 1."""
+    random = np.random.default_rng(1)
+    s = np.array([1.0] * 22 + [-1.0] * 10)
+    p = cluster_sign_flip(s)
+    assert p == pytest.approx(mcnemar_exact(10, 22), abs=0.008)
+    assert cluster_sign_flip(random.permutation(s)) == p
+    assert cluster_sign_flip(s, seed=1) != p
+    assert cluster_sign_flip(np.ones(500)) == 1 / 10_000
+    assert cluster_sign_flip(np.array([1.0, -1.0] * 20)) == 1
+    assert cluster_sign_flip(random.permutation(np.full(39, 0.1))) == 1 / 10_000  # rounding of .1 loses no hit
+
+
+def test_sign_flip_is_given_below_forty_clusters():
+    """Estimates of differences show the sign-flip p below 40 clusters and not from there on."""
+    s = np.tile([1.0, 2.0, -1.0], 20)
+    assert estimate(ClusterSums(s=s[:39], n=np.ones(39))).p_sign_flip == cluster_sign_flip(s[:39])
+    assert estimate(ClusterSums(s=s[:40], n=np.ones(40))).p_sign_flip is None
+    assert estimate(ClusterSums(s=s[:39], n=np.ones(39)), "mean").p_sign_flip is None
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "confidence", "low", "high"),
+    [
+        (3, 10, 0.95, 0.1077913, 0.6032219),
+        (3, 10, 0.99, 0.07956632, 0.6799753),
+        (0, 10, 0.95, 0.0, 0.2775328),
+        (10, 10, 0.95, 0.7224672, 1.0),
+        (18, 20, 0.95, 0.6989663547715128, 0.972133518786232),
+        (4, 20, 0.95, 0.0806576625797981, 0.4160174322518935),
+        (4, 200, 0.95, 0.00780442641634947, 0.05028708690682643),
+        (19, 38, 0.95, 0.348499283643951, 0.651500716356049),
+    ],
+)
+def test_wilson_published(k, n, confidence, low, high):
+    """The bounds of R's prop.test and binom.confint as scipy and statsmodels cite them."""
+    assert wilson_interval(k / n, n, confidence) == (pytest.approx(low, rel=1e-6), pytest.approx(high, rel=1e-6))
+
+
+def test_statsmodels_agrees_on_wilson():
+    """statsmodels gives the same bounds for every count of 25, without leaving [0, 1]."""
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    for k in range(26):
+        low, high = wilson_interval(k / 25, 25)
+        theirs = proportion.proportion_confint(k, 25, method="wilson")
+        assert (low, high) == (pytest.approx(theirs[0], abs=1e-12), pytest.approx(theirs[1], abs=1e-12))
+        assert 0 <= low <= high <= 1
+
+
+def test_benjamini_hochberg_published():
+    """The 1995 example rejects 4 of 15 at 5 %; the TileStats example is adjusted to the published values."""
+    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590]
+    assert sum(q <= 0.05 for q in benjamini_hochberg([*p, 1.0])) == 4
+    tile = [0.005, 0.009, 0.019, 0.022, 0.051, 0.101, 0.361, 0.387]
+    assert benjamini_hochberg(tile) == pytest.approx([0.036, 0.036, 0.044, 0.044, 0.082, 0.135, 0.387, 0.387], abs=5e-4)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=30))
+def test_benjamini_hochberg_by_definition(p_values):
+    """q of the i-th smallest of m is the least p_(j) m / j over j >= i, at most 1; None is no member."""
+    asked = sorted(p for p in p_values if p is not None)
+    m = len(asked)
+    for p, q in zip(p_values, benjamini_hochberg(p_values), strict=True):
+        if p is None:
+            assert q is None
+        else:
+            assert q == pytest.approx(min(1, *(other * m / (j + 1) for j, other in enumerate(asked) if other >= p), 1))
+
+
+def test_family_leaves_out_what_cannot_be_trusted():
+    """Segments with too few clusters or changes get no q and do not dilute the others'."""
+
+    def one(p, reason=None):
+        return Estimate("difference", "unit", n=1, g=1, g_changed=1, p=p, reason=reason)
+
+    family = adjust_family([one(0.01), one(0.9, "small_sample"), one(0.04), one(0.001, "few_changes"), one(None)])
+    assert [item.q for item in family] == [pytest.approx(0.02), None, pytest.approx(0.04), None, None]
+
+
+def test_miller_worked_example():
+    """omega^2 = 1/9 and a difference of 3 points need 969 questions; noise per draw adds sigma^2/K."""
+    assert units_needed(1 / 9, 0.03) == pytest.approx(968.997, abs=5e-4)
+    assert math.ceil(units_needed(1 / 9, 0.03)) == 969
+    # Uniform difficulty: variance 1/12 + 1/(6K) of one side is 1/4, 1/6, 1/8 for K = 1, 2, 4
+    one_side = [units_needed(1 / 12, 0.1, sigma2_a=1 / 6, draws_a=k) / units_needed(1, 0.1) for k in (1, 2, 4)]
+    assert one_side == pytest.approx([1 / 4, 1 / 6, 1 / 8])
+    assert units_needed(1 / 9, 0.03, effect=design_effect(8, 0.1)) == pytest.approx(968.997 * 1.7, rel=1e-5)
+
+
+def test_connor_published():
+    """MESS: shares .05 and .45 need 22 pairs two-sided and 17 one-sided for 80 % power (22.01 and 17.09)."""
+    assert binary_pairs_needed(0.05, 0.45) == pytest.approx(22.01, abs=0.005)
+    assert binary_pairs_needed(0.05, 0.45, sides=1) == pytest.approx(17.09, abs=0.005)
+
+
+def test_exact_power_published():
+    """MESS: 144 pairs, shares .25 and .45, exact test one-sided at .025 has a power of .8009."""
+    assert mcnemar_power(144, 0.25, 0.45, sides=1, alpha=0.025) == pytest.approx(0.8009, abs=5e-5)
+
+
+@given(st.integers(0, 12), st.integers(1, 4), st.integers(1, 4), st.sampled_from([0.05, 0.2]))
+def test_exact_power_by_enumeration(pairs, a, b, alpha):
+    """Power is the probability of all tables whose exact p-value is at most alpha."""
+    only_a, only_b = a / 10, b / 10
+    power = 0.0
+    for discordant in range(pairs + 1):
+        for k in range(discordant + 1):
+            if mcnemar_exact(k, discordant - k) <= alpha + 1e-12:
+                chance = binom.pmf(discordant, pairs, only_a + only_b) * binom.pmf(k, discordant, a / (a + b))
+                power += float(chance)
+    assert mcnemar_power(pairs, only_a, only_b, alpha=alpha) == pytest.approx(power, abs=1e-9)
+
+
+def test_detectable_difference_and_its_inverse():
+    """The factor at 5 % and 80 % is 2.80; planning for the detectable difference gives the pilot's clusters back."""
+    assert minimum_detectable(1.0) == pytest.approx(2.80, abs=0.002)
+    assert minimum_detectable(0.01, g_pilot=100, g_plan=400) == pytest.approx(minimum_detectable(0.01) / 2)
+    assert clusters_needed(0.01, 100, minimum_detectable(0.01) * 1.0001) == 100
+    assert clusters_needed(0.01, 100, minimum_detectable(0.01) / 2.0001) == 401
+
+
+def test_detectable_difference_is_detected():
+    """A true difference of the detectable size is found in about 80 % of samples."""
+    random = np.random.default_rng(2)
+    pilot = estimate(ClusterSums(s=random.normal(size=400), n=np.ones(400)))
+    effect = minimum_detectable(pilot.se)
+    samples = random.normal(effect, 1, size=(2000, 400))
+    found = samples.mean(axis=1) / (samples.std(axis=1, ddof=1) / 20) > 1.966
+    assert found.mean() == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize("call", [lambda: clusters_needed(1, 5, 0), lambda: units_needed(1, -1)])
+def test_planning_for_nothing_is_refused(call):
+    """No sample finds a difference of 0."""
+    with pytest.raises(BadInputError, match="above 0"):
+        call()
+
+
+def test_impossible_shares_are_refused():
+    """Shares below 0 or above 1 together, and equal shares where a difference is to be found, are refused."""
+    for shares in ((-0.1, 0.2), (0.6, 0.6)):
+        with pytest.raises(BadInputError, match="shares are"):
+            binary_pairs_needed(*shares)
+    with pytest.raises(BadInputError, match="above 0"):
+        binary_pairs_needed(0.2, 0.2)
+    assert mcnemar_power(10, 0, 0) == 0
