@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from pipelines.ingest.faults import json_path
+
 
 def canonical_json(value: Any) -> str:
     """The canonical text of a JSON value; equal values, and only they, have equal texts."""
@@ -41,3 +43,24 @@ def _by_value(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(Decimal(repr(value)))
     return value
+
+
+def first_difference(left: Any, right: Any) -> str | None:
+    """The JSON path of the first place, in key order, where two values differ; None when they are one value."""
+    return _difference(left, right, ())
+
+
+def _difference(left: Any, right: Any, steps: tuple[str | int, ...]) -> str | None:
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in sorted(left.keys() | right.keys()):
+            if key not in left or key not in right:
+                return json_path((*steps, key))
+            if found := _difference(left[key], right[key], (*steps, key)):
+                return found
+        return None
+    if isinstance(left, list) and isinstance(right, list):
+        for index, (one, other) in enumerate(zip(left, right, strict=False)):
+            if found := _difference(one, other, (*steps, index)):
+                return found
+        return None if len(left) == len(right) else json_path((*steps, min(len(left), len(right))))
+    return None if same_json(left, right) else json_path(steps)

@@ -1,0 +1,283 @@
+"""Import chat-completions JSONL into the store: exact, repeatable, and per file all or nothing.
+
+A file is read twice. The first pass only checks it and finds its months, so that a bad line stops the import before
+anything was touched, and so that partitions are made in short transactions of their own: making one locks readers out,
+and must not wait for the whole file. The second pass appends in one transaction. Memory is bounded by a batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+from pipelines.errors import BadInputError
+from pipelines.ingest.bad_lines import BadLines
+from pipelines.ingest.convert import Conversation, Place, convert
+from pipelines.ingest.faults import BadLineError
+from pipelines.ingest.known import conflict, conflict_with_store, known_streams
+from pipelines.ingest.lines import LineReader, RawLine
+from pipelines.ingest.restore import restore
+from pipelines.ingest.strict_json import parse, path_at
+from pipelines.store.connect import Store
+from pipelines.store.events import StreamBatch
+from pipelines.store.months import month_of
+
+BATCH_CONVERSATIONS = 256
+"""Enough that looking up and pipelining a batch costs nothing per conversation."""
+BATCH_BYTES = 8_000_000
+"""Bytes of lines that a batch holds at most, unless one line alone is longer; events take several times that."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportProgress:
+    """How far one file is.
+
+    Attributes:
+        path: The file.
+        step: `check` is the first pass, `append` the second.
+        bytes_read: Bytes of the file (compressed, if it is) read in this pass.
+        bytes_total: Bytes of the file.
+        conversations: Conversations read in this pass.
+    """
+
+    path: Path
+    step: Literal["check", "append"]
+    bytes_read: int
+    bytes_total: int
+    conversations: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What an import came to, over all its files.
+
+    Attributes:
+        conversations: Conversations appended now.
+        events: Events appended now.
+        already_present: Lines whose conversation was there already with the same content; nothing was appended for them.
+        skipped: Bad lines written to the file of skipped lines.
+        months: UTC months `YYYY-MM` of the events appended now, ascending.
+        seconds: Wall time.
+    """
+
+    conversations: int
+    events: int
+    already_present: int
+    skipped: int
+    months: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One good line, converted."""
+
+    raw: RawLine
+    conversation: Conversation
+
+
+@dataclass(slots=True)
+class _Tally:
+    conversations: int = 0
+    events: int = 0
+    already_present: int = 0
+    skipped: int = 0
+    months: set[str] = field(default_factory=set)
+
+    def add(self, other: _Tally) -> None:
+        self.conversations += other.conversations
+        self.events += other.events
+        self.already_present += other.already_present
+        self.skipped += other.skipped
+        self.months |= other.months
+
+
+def import_chat(
+    store: Store,
+    paths: Iterable[Path],
+    *,
+    at: datetime | None = None,
+    source: str | None = None,
+    skip_bad: Path | None = None,
+    progress: Callable[[ImportProgress], None] | None = None,
+) -> ImportResult:
+    """Import files of one chat-completions conversation a line, plain or gzip.
+
+    Each file is one transaction; files before a failing one stay imported.
+
+    Args:
+        store: Where to.
+        paths: The files, in order.
+        at: Time of events that have none recorded (naive is UTC); None is now.
+        source: Source of lines that name none.
+        skip_bad: Write bad lines to this file and import the rest; None stops at the first one.
+        progress: Called now and then while a file is read.
+
+    Raises:
+        BadInputError: A file cannot be read, a line is bad, or a conversation is there already with another content;
+            nothing of that file was imported.
+        MonthSealed: An event belongs to a month that is closed to writes.
+    """
+    begin = time.monotonic()
+    at = datetime.now(UTC) if at is None else at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+    paths = list(paths)
+    for path in paths:
+        LineReader(path)  # all must be readable before the first is imported
+        if skip_bad is not None and skip_bad.resolve() == path.resolve():
+            raise BadInputError(f"{skip_bad} is one of the files to import; write the bad lines to another one")
+    total = _Tally()
+    with ExitStack() as stack:
+        bad_lines = None if skip_bad is None else stack.enter_context(BadLines(skip_bad))
+        for path in paths:
+            total.add(_FileImport(store, path, at, source, bad_lines, progress).run())
+    return ImportResult(
+        conversations=total.conversations,
+        events=total.events,
+        already_present=total.already_present,
+        skipped=total.skipped,
+        months=tuple(sorted(total.months)),
+        seconds=time.monotonic() - begin,
+    )
+
+
+@dataclass(slots=True)
+class _FileImport:
+    """The import of one file."""
+
+    store: Store
+    path: Path
+    at: datetime
+    source: str | None
+    bad_lines: BadLines | None
+    progress: Callable[[ImportProgress], None] | None
+    tally: _Tally = field(default_factory=_Tally)
+
+    def run(self) -> _Tally:
+        months: dict[str, datetime] = {}
+        for read in self._lines("check"):
+            for event in read.conversation.events:
+                assert event.created_at is not None
+                months.setdefault(month_of(event.created_at), event.created_at)
+        self.store.ensure_months(months.values())
+        with self.store.transaction():
+            for batch in _batches(self._lines("append")):
+                self._append(batch)
+        if self.bad_lines is not None:
+            self.bad_lines.commit()
+        return self.tally
+
+    def _lines(self, step: Literal["check", "append"]) -> Iterator[_Read]:
+        """Good lines of one pass; a bad one stops the first pass, or is noted in the second."""
+        reader = LineReader(self.path)
+        count = 0
+        for raw in reader:
+            if not raw.fault and not raw.data.strip():
+                continue
+            try:
+                conversation = _conversation(raw, self.path, self.at, self.source)
+            except BadLineError as fault:
+                if step == "append" or self.bad_lines is None:
+                    self._bad(raw, fault)
+                continue
+            count += 1
+            if self.progress is not None and count % BATCH_CONVERSATIONS == 0:
+                self.progress(ImportProgress(self.path, step, reader.bytes_read, reader.size, count))
+            yield _Read(raw, conversation)
+        if self.progress is not None:
+            self.progress(ImportProgress(self.path, step, reader.bytes_read, reader.size, count))
+
+    def _bad(self, raw: RawLine, fault: BadLineError) -> None:
+        if self.bad_lines is None:
+            raise BadInputError(
+                f"{self.path}:{raw.number}: {fault}; nothing of this file was imported "
+                "(correct the line, or skip bad lines with --skip-bad FILE)"
+            ) from fault
+        self.bad_lines.add(self.path, raw.number, fault, raw.data)
+        self.tally.skipped += 1
+
+    def _append(self, batch: list[_Read]) -> None:
+        new = self._new_ones(batch)
+        if not new:
+            return
+        try:
+            self.store.append_many((_stream_batch(read) for read in new), validate=True)
+        except BadInputError:
+            # Rare: something that only the store can refuse, such as an event that is too long as jsonb. The batch was
+            # undone; one by one it shows which line it was.
+            for read in new:
+                try:
+                    self.store.append_many([_stream_batch(read)], validate=True)
+                except BadInputError as error:
+                    self._bad(read.raw, BadLineError("$", str(error)))
+                else:
+                    self._count(read.conversation)
+        else:
+            for read in new:
+                self._count(read.conversation)
+
+    def _count(self, conversation: Conversation) -> None:
+        self.tally.conversations += 1
+        self.tally.events += len(conversation.events)
+        self.tally.months.update(month_of(event.created_at) for event in conversation.events if event.created_at)
+
+    def _new_ones(self, batch: list[_Read]) -> list[_Read]:
+        """The conversations of a batch that are neither in the store nor earlier in the batch."""
+        known = known_streams(self.store, [read.conversation.stream_id for read in batch])
+        new: dict[UUID, _Read] = {}
+        for read in batch:
+            conversation, place = read.conversation, f"{self.path}:{read.raw.number}"
+            stored, earlier = known.get(conversation.stream_id), new.get(conversation.stream_id)
+            if stored is not None and stored.digest != conversation.digest:
+                raise conflict_with_store(self.store, conversation, place, stored)
+            if earlier is not None and earlier.conversation.digest != conversation.digest:
+                old_line = restore(earlier.conversation.events)
+                raise conflict(conversation, place, old_line, f"{self.path}:{earlier.raw.number}")
+            if stored is None and earlier is None:
+                new[conversation.stream_id] = read
+            else:
+                self.tally.already_present += 1
+        return list(new.values())
+
+
+def _conversation(raw: RawLine, path: Path, at: datetime, source: str | None) -> Conversation:
+    """The events of one line of bytes."""
+    if raw.fault is not None:
+        raise BadLineError("$", raw.fault)
+    try:
+        text = raw.data.decode()
+    except UnicodeDecodeError as error:
+        before = raw.data[: error.start].decode()
+        raise BadLineError(
+            path_at(before, len(before)),
+            f"byte {error.start + 1} of the line (0x{raw.data[error.start]:02x}) is not UTF-8",
+        ) from None
+    parsed = parse(text)
+    return convert(
+        parsed.value, place=Place(path.name, raw.number), at=at, default_source=source, inexact=parsed.inexact
+    )
+
+
+def _stream_batch(read: _Read) -> StreamBatch:
+    conversation = read.conversation
+    return StreamBatch(conversation.stream_id, conversation.aggregate_type, conversation.events)
+
+
+def _batches(reads: Iterator[_Read]) -> Iterator[list[_Read]]:
+    """Runs of lines of bounded number and bytes."""
+    batch: list[_Read] = []
+    held = 0
+    for read in reads:
+        size = len(read.raw.data)
+        if batch and (len(batch) == BATCH_CONVERSATIONS or held + size > BATCH_BYTES):
+            yield batch
+            batch, held = [], 0
+        batch.append(read)
+        held += size
+    if batch:
+        yield batch

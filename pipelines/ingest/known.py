@@ -1,0 +1,70 @@
+"""What the store already has of a batch of conversations, and how to say that it has something else.
+
+An imported conversation never changes: met again with the same digest it is passed over, met with any other it is an
+error that names both places and the first difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from pipelines.errors import BadInputError
+from pipelines.ingest.canonical import first_difference
+from pipelines.ingest.convert import Conversation
+from pipelines.ingest.restore import restore
+from pipelines.store.connect import Store
+from pipelines.store.sqlstate import typed_errors
+
+# `streams` is one small table: a batch of new conversations never looks into the partitions of `events`.
+_HEADS = "SELECT s.aggregate_id FROM refold.streams AS s WHERE s.aggregate_id = ANY(%s) AND s.stream_version > 0"
+_FIRST_EVENTS = """
+SELECT e.aggregate_id, e.metadata ->> 'source_sha256', e.metadata ->> 'source_place'
+FROM refold.events AS e
+WHERE e.aggregate_id = ANY(%s) AND e.stream_version = 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The first event of a stream that exists.
+
+    Attributes:
+        digest: Digest of the imported line, or None when the stream is no import.
+        place: File and line that it was imported from, or None likewise.
+    """
+
+    digest: str | None
+    place: str | None
+
+
+def known_streams(store: Store, stream_ids: Collection[UUID]) -> dict[UUID, Known]:
+    """Those of `stream_ids` that exist, as the current transaction sees them."""
+    with typed_errors():
+        present = [row[0] for row in store.conn.execute(_HEADS, [list(stream_ids)]).fetchall()]
+        if not present:
+            return {}
+        rows = store.conn.execute(_FIRST_EVENTS, [present]).fetchall()
+    return {row[0]: Known(row[1], row[2]) for row in rows}
+
+
+def conflict_with_store(store: Store, new: Conversation, new_place: str, known: Known) -> BadInputError:
+    """The error for a conversation that the store has with another content."""
+    if known.digest is None:
+        return BadInputError(
+            f"{new_place}: conversation {new.conversation_id!r} of source {new.source!r} would be stream "
+            f"{new.stream_id}, which exists and was not imported; give the import another source name"
+        )
+    stored = restore(store.read_stream(new.stream_id))
+    return conflict(new, new_place, stored, f"{known.place} (stored as stream {new.stream_id})")
+
+
+def conflict(new: Conversation, new_place: str, old_line: dict[str, Any], old_place: str) -> BadInputError:
+    """The error for a conversation that `old_place` has with another content."""
+    difference = first_difference(old_line, restore(new.events)) or "digits that a double does not hold"
+    return BadInputError(
+        f"{new_place}: conversation {new.conversation_id!r} of source {new.source!r} differs from {old_place}, first in "
+        f"{difference}; recorded conversations never change: correct the file, or give one of them another id or source"
+    )
