@@ -1,0 +1,231 @@
+"""How two texts differ, in columns, for many pairs at once.
+
+Surface only: one inserted "not" leaves two texts 99 % alike, so nothing here says which text is better. Similarity is
+Indel, `1 - d / (len(a) + len(b))` with d the insertions and deletions that turn a into b, over word tokens and over
+characters; over tokens unrelated English paragraphs reach .41 at most (99th percentile of 3,215), which is where
+`rewrite` ends. Tool calls live in `align`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from rapidfuzz import process
+from rapidfuzz.distance import Indel
+
+from pipelines.diff.wording import is_format_only, normalise_text, tokens
+
+TextClass = Literal["identical", "format_only", "minor", "moderate", "rewrite"]
+TextReason = Literal["missing_a", "missing_b", "missing_both"]
+
+Texts: TypeAlias = "Sequence[str | None] | pa.Array[Any] | pa.ChunkedArray[Any]"
+"""Texts in order, None where there is none: a sequence or an Arrow column."""
+
+MINOR = 0.90
+"""Token similarity from which a change of text is minor."""
+
+MODERATE = 0.45
+"""Token similarity below which the text was written anew."""
+
+COMPARED = 100_000
+"""Characters of one text that similarity looks at: its cost grows with the square."""
+
+_COLUMNS: list[tuple[str, pa.DataType]] = [
+    ("text_class", pa.string()),
+    ("text_reason", pa.string()),
+    ("text_equal", pa.bool_()),
+    ("text_equal_norm", pa.bool_()),
+    ("len_chars_a", pa.int64()),
+    ("len_chars_b", pa.int64()),
+    ("len_tok_a", pa.int64()),
+    ("len_tok_b", pa.int64()),
+    ("len_ratio", pa.float64()),
+    ("sim_tok", pa.float64()),
+    ("sim_char", pa.float64()),
+    ("is_cut", pa.bool_()),
+    ("is_code_changed", pa.bool_()),
+    ("is_list_changed", pa.bool_()),
+    ("is_links_changed", pa.bool_()),
+    ("numbers_jaccard", pa.float64()),
+]
+TEXT_SCHEMA = pa.schema(_COLUMNS)
+"""One row per pair, in the order given.
+
+`text_class` is null when a side is missing, and `text_reason` then says which. `text_equal`: the same characters.
+`text_equal_norm`: the same after NFC, with white space collapsed and stripped. Lengths are in code points of the
+text as given, and in tokens. `len_ratio`: characters of B / of A; null when A is empty. `sim_tok`, `sim_char`: 0 to 1, of the
+normalised texts, 1 for two empty ones and 0 for one; `is_cut`: only their first 100,000 characters were compared.
+`is_code_changed`, `is_list_changed`: one side has a fenced code block, a list, and the other has none.
+`is_links_changed`: other links. `numbers_jaccard`: shared share of all distinct numbers. The last four are looked at only
+where the normalised texts differ: otherwise nothing changed, and `numbers_jaccard` is null, as when there are no numbers.
+"""
+
+_NOT_LINK_END = r"[^\s<>()\[\]\"'`]"
+_LINK = re.compile(rf"https?://{_NOT_LINK_END}*[^\s<>()\[\]\"'`.,;:!?]", re.IGNORECASE)
+_CODE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
+_LIST = re.compile(r"^[ \t]*(?:[-*+\u2022]|[0-9]{1,3}[.)])[ \t]+\S", re.MULTILINE)
+_NUMBER = re.compile(r"[0-9]+(?:[.,:/][0-9]+)*")
+_FIRST_SURROGATE, _AFTER_SURROGATES = 0xD800, 0xE000
+# Bounds the memory of one batch, and keeps its distinct tokens (at least two characters each, or one of the 150,000
+# assigned characters) below the 1.1 million code points that stand for them.
+_BATCH_CHARACTERS = 2_000_000
+
+
+class _Vocabulary(dict[str, str]):
+    """One character per distinct token, so that a token list is a string, which RapidFuzz compares fastest."""
+
+    def __missing__(self, token: str) -> str:
+        code = len(self)
+        if code >= _FIRST_SURROGATE:
+            code += _AFTER_SURROGATES - _FIRST_SURROGATE
+        self[token] = chr(code)
+        return self[token]
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """One distinct text of a batch."""
+
+    normal: str
+    codes: str
+    token_count: int
+
+
+def compare_texts(
+    a: Texts,
+    b: Texts,
+    *,
+    workers: int = 1,
+) -> pa.Table:
+    """Compare many pairs of texts.
+
+    Args:
+        a: Side A's texts; None where there is none, which is not the empty text.
+        b: Side B's texts, as many.
+        workers: Threads for the distances; -1 for one per core. The result is the same.
+
+    Returns:
+        A table of `TEXT_SCHEMA`, one row per pair, in order.
+
+    Raises:
+        ValueError: The two differ in length.
+    """
+    left, right = _as_list(a), _as_list(b)
+    if len(left) != len(right):
+        raise ValueError(f"{len(left)} texts on side A but {len(right)} on side B; give one of each per pair")
+    batches = [_compare_batch(left[start:end], right[start:end], workers) for start, end in _batches(left, right)]
+    return pa.Table.from_batches(batches, schema=TEXT_SCHEMA)
+
+
+def _as_list(texts: Texts) -> list[str | None]:
+    return texts.to_pylist() if isinstance(texts, pa.Array | pa.ChunkedArray) else list(texts)
+
+
+def _batches(left: list[str | None], right: list[str | None]) -> Iterable[tuple[int, int]]:
+    start, size = 0, 0
+    for index, (a, b) in enumerate(zip(left, right, strict=True)):
+        size += len(a or "") + len(b or "")
+        if size >= _BATCH_CHARACTERS:
+            yield start, index + 1
+            start, size = index + 1, 0
+    if start < len(left):
+        yield start, len(left)
+
+
+def _compare_batch(left: list[str | None], right: list[str | None], workers: int) -> pa.RecordBatch:
+    known: dict[str, _Text] = {}
+    vocabulary = _Vocabulary()
+
+    def read(text: str) -> _Text:
+        found = known.get(text)
+        if found is None:
+            normal = normalise_text(text)
+            words = tokens(normal)
+            compared = words if len(normal) <= COMPARED else tokens(normal[:COMPARED])
+            found = known[text] = _Text(normal, "".join(map(vocabulary.__getitem__, compared)), len(words))
+        return found
+
+    pairs = [None if a is None or b is None else (read(a), read(b)) for a, b in zip(left, right, strict=True)]
+    changed = [pair for pair in pairs if pair is not None and pair[0].normal != pair[1].normal]
+    sim_tok = iter(_similarities([(x.codes, y.codes) for x, y in changed], workers))
+    sim_char = iter(_similarities([(x.normal[:COMPARED], y.normal[:COMPARED]) for x, y in changed], workers))
+    rows = []
+    for a, b, pair in zip(left, right, pairs, strict=True):
+        if a is None or b is None or pair is None:
+            rows.append(_missing_row(a, b, read))
+        elif pair[0].normal == pair[1].normal:
+            rows.append(_row(a, b, pair, 1.0, 1.0))
+        else:
+            rows.append(_row(a, b, pair, next(sim_tok), next(sim_char)))
+    columns = zip(*rows, strict=True)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, TEXT_SCHEMA, strict=True)], schema=TEXT_SCHEMA
+    )
+
+
+def _similarities(pairs: list[tuple[str, str]], workers: int) -> list[float]:
+    if not pairs:
+        return []
+    a, b = zip(*pairs, strict=True)
+    found = process.cpdist(a, b, scorer=Indel.normalized_similarity, dtype=np.float64, workers=workers)
+    return [float(value) for value in found]
+
+
+_Reader = Callable[[str], _Text]
+
+
+def _missing_row(a: str | None, b: str | None, read: _Reader) -> tuple[Any, ...]:
+    reason: TextReason = "missing_both" if a is None and b is None else "missing_a" if a is None else "missing_b"
+    lengths = (_length(a), _length(b), _token_count(a, read), _token_count(b, read))
+    return (None, reason, None, None, *lengths, *(None,) * 8)
+
+
+def _length(text: str | None) -> int | None:
+    return None if text is None else len(text)
+
+
+def _token_count(text: str | None, read: _Reader) -> int | None:
+    return None if text is None else read(text).token_count
+
+
+def _row(a: str, b: str, pair: tuple[_Text, _Text], sim_tok: float, sim_char: float) -> tuple[Any, ...]:
+    x, y = pair
+    is_equal_norm = x.normal == y.normal
+    text_class: TextClass
+    if a == b:
+        text_class = "identical"
+    elif is_equal_norm or is_format_only(a, b):
+        text_class = "format_only"
+    else:
+        text_class = "minor" if sim_tok >= MINOR else "moderate" if sim_tok >= MODERATE else "rewrite"
+    return (
+        text_class,
+        None,
+        a == b,
+        is_equal_norm,
+        len(a),
+        len(b),
+        x.token_count,
+        y.token_count,
+        len(b) / len(a) if a else None,
+        sim_tok,
+        sim_char,
+        not is_equal_norm and max(len(x.normal), len(y.normal)) > COMPARED,
+        *((False, False, False, None) if is_equal_norm else _structure(a, b)),
+    )
+
+
+def _structure(a: str, b: str) -> tuple[bool, bool, bool, float | None]:
+    numbers_a, numbers_b = set(_NUMBER.findall(a)), set(_NUMBER.findall(b))
+    either = numbers_a | numbers_b
+    return (
+        (_CODE.search(a) is None) != (_CODE.search(b) is None),
+        (_LIST.search(a) is None) != (_LIST.search(b) is None),
+        set(_LINK.findall(a)) != set(_LINK.findall(b)),
+        len(numbers_a & numbers_b) / len(either) if either else None,
+    )

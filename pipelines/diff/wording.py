@@ -1,0 +1,111 @@
+"""The words of one text: what they are, what they mean apart from their form, and how two texts' words line up.
+
+Columns over many pairs of texts, and the distances in them, live in `text`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+
+from rapidfuzz.distance import Indel
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_HYPHENS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d", "-"))
+_INVISIBLE = str.maketrans(dict.fromkeys("\u00ad\u200b\u2060\ufeff", None))
+# What is left of a text without its form: a minus sign before a number, numbers whole (3.5 is not 35, 1/11 not 11/1),
+# words, and signs that mean something (currency, percent, operators, pictures).
+_CONTENT = re.compile(r"(?<![\w)])-(?=[0-9])|[0-9]+(?:[.,:/][0-9]+)*|[^\W_]+|[^\w\s-]")
+_QUOTE_MARK = re.compile(r"^[ \t]*>+", re.MULTILINE)
+_NO_CONTENT = re.compile(r"[\W_]+")
+_NO_CONTENT_ASCII = bytes(byte for byte in range(128) if not chr(byte).isalnum())
+_MARKUP_SYMBOLS = frozenset("`|~")
+_SHOWN_TOKENS = 20_000  # opcodes need a bit per pair of tokens; this is 50 MB
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOp:
+    """One run of tokens that two texts share or do not share.
+
+    Attributes:
+        op: `equal`, `delete` (A alone) or `insert` (B alone).
+        text_a: The run as written in A, with the white space after it; "" when inserted.
+        text_b: The run as written in B; "" when deleted. The runs of a side join to the whole text.
+    """
+
+    op: Literal["equal", "delete", "insert"]
+    text_a: str
+    text_b: str
+
+
+def tokens(text: str) -> list[str]:
+    r"""Split a text into words and signs: `\w+|[^\w\s]`, case kept."""
+    return _TOKEN.findall(text)
+
+
+def normalise_text(text: str) -> str:
+    """Return the text in NFC, with every run of white space as one blank, and none at the ends."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return " ".join(text.split())
+
+
+def is_format_only(a: str, b: str) -> bool:
+    """Return whether two texts differ only in form: case, white space, hyphens, punctuation and markdown.
+
+    Numbers are compared whole and with their sign, and words with their limits: `3.5` is not `35`, `-5` not `5`,
+    `1/11` not `11/1`, `$5` not `5`.
+    """
+    a, b = unicodedata.normalize("NFC", a), unicodedata.normalize("NFC", b)
+    return _skeleton(a) == _skeleton(b) and _content(a) == _content(b)
+
+
+def token_ops(a: str, b: str) -> tuple[TokenOp, ...]:
+    """Return what turns text A into text B, token by token, for showing the two side by side.
+
+    Args:
+        a: Text A. Beyond 20,000 tokens on a side a changed text is shown as one deletion and one insertion.
+        b: Text B.
+    """
+    spans_a, spans_b = _spans(a), _spans(b)
+    if max(len(spans_a), len(spans_b)) > _SHOWN_TOKENS:
+        return (TokenOp("equal", a, b),) if a == b else (TokenOp("delete", a, ""), TokenOp("insert", "", b))
+    words_a, words_b = ([span.strip() for span in spans] for spans in (spans_a, spans_b))
+    ops = []
+    for code in Indel.opcodes(words_a, words_b):
+        text_a = "".join(spans_a[code.src_start : code.src_end])
+        text_b = "".join(spans_b[code.dest_start : code.dest_end])
+        ops.append(TokenOp("equal" if code.tag == "equal" else "delete" if text_a else "insert", text_a, text_b))
+    return tuple(ops)
+
+
+def _spans(text: str) -> list[str]:
+    """Cut a text at the starts of its tokens; the parts join to the text."""
+    starts = [match.start() for match in _TOKEN.finditer(text)]
+    if not starts:
+        return [text] if text else []
+    starts[0] = 0
+    return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+
+
+def _skeleton(text: str) -> bytes:
+    """Return letters and digits alone: what two texts that differ only in form must share, found cheaply."""
+    folded = text.casefold()
+    if not folded.isascii():
+        folded = _NO_CONTENT.sub("", folded)
+    return folded.encode("utf-8", "surrogatepass").translate(None, _NO_CONTENT_ASCII)
+
+
+def _content(text: str) -> list[str]:
+    plain = text.translate(_HYPHENS).translate(_INVISIBLE)
+    found = _CONTENT.findall(_QUOTE_MARK.sub("", plain.casefold()))
+    return [word for word in found if len(word) > 1 or _means_something(word)]
+
+
+def _means_something(sign: str) -> bool:
+    """Whether one character is content: letters, digits, a minus sign, symbols, percent; not punctuation or markup."""
+    if sign.isalnum() or sign in "-%":
+        return True
+    return not unicodedata.category(sign).startswith("P") and sign not in _MARKUP_SYMBOLS
