@@ -332,6 +332,9 @@ def test_rate_uses_effective_units():
     assert never.n_eff == pytest.approx(40 * factor)
     even = estimate(ClusterSums(s=np.full(40, 2.0), n=n), "rate")  # no spread between clusters at all
     assert even.n_eff == pytest.approx(160 * factor)
+    nearly = np.full(40, 2.0)
+    nearly[:2] = 1.0, 3.0  # clusters more alike than chance are no more than all their units
+    assert estimate(ClusterSums(s=nearly, n=n), "rate").n_eff == pytest.approx(160 * factor)
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,13 @@ import gzip
 import json
 from collections import defaultdict
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipelines.errors import BadInputError
-from pipelines.stats.noise_floor import draw_distances, estimate_noise_floor
+from pipelines.stats.noise_floor import Distances, draw_distances, estimate_noise_floor
 from pipelines.stats.verdict import judge
-
-REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "conversations.jsonl.gz"
 
 
 def draw(random, probabilities, draws):
@@ -89,6 +86,14 @@ def test_distances_average_over_all_pairs_of_draws():
         assert distances.recorded_control[point] == pytest.approx(np.mean(recorded[point] != b))
 
 
+def test_rounding_is_no_change():
+    """Means of thirds that cancel count as clusters without a change, not as changes of 1e-17."""
+    third = np.full(40, 1 / 3)
+    distances = Distances(third, third, third, third, third + 2**-54)
+    floor = estimate_noise_floor(distances, np.arange(40) // 2)
+    assert (floor.excess.g_changed, floor.excess.theta, floor.excess.reason) == (0, 0, "few_changes")
+
+
 def test_missing_draws_have_reasons():
     """No control and too few draws are told apart, and what can be computed is."""
     random = np.random.default_rng(4)
@@ -105,12 +110,10 @@ def test_missing_draws_have_reasons():
         estimate_noise_floor(draw_distances(recorded, two, two), cluster[:5])
 
 
-def test_real_model_against_itself():
+def test_real_model_against_itself(shared_data):
     """tau-bench trials 0 and 2 against 1 and 3, one model: raw change .92, E near .02 with 0 inside its interval."""
-    if not REAL.exists():
-        pytest.skip(f"the shared data are not at {REAL}")
     actions: dict[str, dict[str, str]] = defaultdict(dict)
-    with gzip.open(REAL, "rt", encoding="utf-8") as lines:
+    with gzip.open(shared_data / "conversations.jsonl.gz", "rt", encoding="utf-8") as lines:
         for line in lines:
             conversation = json.loads(line)
             if conversation["source"] == "tau-bench":

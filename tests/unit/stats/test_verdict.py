@@ -88,6 +88,15 @@ def test_interval_and_two_one_sided_tests_agree(theta, se, margin, df):
         assert result.is_equivalent == (p < 0.05)
 
 
+@pytest.mark.parametrize(("off", "holds"), [(0.999, False), (1.001, True)])
+def test_equivalence_is_a_90_percent_interval(off, holds):
+    """The margin at which equivalence begins is the estimate plus the published t.95 with 10 degrees of freedom, 1.8125."""
+    result = judge(normal(0.02, 0.01, df=10.0), margin=(0.02 + 1.812461 * 0.01) * off)
+    assert result.is_equivalent is holds
+    assert result.high90 == pytest.approx(0.02 + 1.812461 * 0.01)
+    assert result.low90 == pytest.approx(0.02 - 1.812461 * 0.01)
+
+
 def test_statsmodels_agrees_on_equivalence():
     """The two one-sided tests on singletons equal statsmodels' ttost_paired."""
     weightstats = pytest.importorskip("statsmodels.stats.weightstats")
@@ -136,6 +145,8 @@ def test_needed_clusters_make_the_margin_detectable():
     result = judge(normal(0.0, 0.05), goal="higher", margin=0.1)
     scale = result.mde * math.sqrt(result.g)
     assert scale / math.sqrt(result.g_needed) <= 0.1 < scale / math.sqrt(result.g_needed - 1)
+    # However wide the margin, fewer than 20 would still be a small sample.
+    assert judge(normal(0.0, 0.05), goal="higher", margin=1e6).g_needed == 20
 
 
 @pytest.mark.parametrize("margin", [0, -1, math.nan, math.inf])
