@@ -14,9 +14,10 @@ EXPERIMENTS = Dataset(
     has_newest_view=True,
     columns=(
         Column("experiment", "VARCHAR", "Name of the experiment."),
-        Column("spec", "VARCHAR", "The experiment file as JSON text, prompt files resolved."),
+        Column("spec", "VARCHAR", "The experiment as JSON text, defaults included."),
         Column("spec_sha256", "VARCHAR", "Hash of the spec."),
-        Column("mode", "VARCHAR", "decision, turn, conversation or single."),
+        Column("folder", "VARCHAR", "Folder of the experiment file, where a Python candidate is looked for."),
+        Column("mode", "VARCHAR", "decision, conversation or single."),
         Column("is_active", "BOOLEAN", "Whether the nightly schedule runs it."),
         Column("registered_at", "TIMESTAMP WITH TIME ZONE", "When it was registered, UTC."),
     ),

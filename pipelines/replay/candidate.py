@@ -1,0 +1,83 @@
+"""Who answers a recorded decision: a Python callable, or the recording itself.
+
+A candidate is given a `Decision` and returns a `Reply`. It never gets the recorded answer (except the echo, which is
+nothing else) and its tool calls are never executed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import BadInputError
+from pipelines.replay.decision import Decision, Reply
+from pipelines.replay.source import find_module, source_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class PythonCandidate:
+    """A callable `module:function` and the hash of its source.
+
+    Attributes:
+        spec: `module:function`.
+        source_sha256: Hash of the module and of those of its own that it imports.
+        answer: The callable.
+    """
+
+    spec: str
+    source_sha256: str
+    answer: Callable[[Decision], Reply]
+
+
+def load_python(spec: str, folder: Path) -> PythonCandidate:
+    """Import a candidate.
+
+    Args:
+        spec: `module:function`; the module is looked for in `folder` first, then where Python looks.
+        folder: Folder of the experiment file.
+
+    Raises:
+        BadInputError: The module or function is not there, or importing it fails; the message says which and why.
+    """
+    module_name, function_name = spec.split(":")
+    roots = [folder, *(Path(entry) if entry else Path.cwd() for entry in sys.path)]
+    path, root = find_module(module_name, roots)
+    try:
+        module = _import(module_name, path, root)
+    except Exception as error:
+        raise BadInputError(f"candidate {spec}: importing {path} failed: {type(error).__name__}: {error}") from error
+    answer = getattr(module, function_name, None)
+    if not callable(answer):
+        raise BadInputError(f"candidate {spec}: {path} has no function {function_name!r}")
+    return PythonCandidate(spec, source_sha256(module_name, roots), answer)
+
+
+def _import(name: str, path: Path, root: Path) -> object:
+    """The module, imported from `path`; one that was loaded from elsewhere under the same name is not taken for it."""
+    loaded = sys.modules.get(name)
+    if (
+        loaded is not None
+        and getattr(loaded, "__file__", None)
+        and Path(str(loaded.__file__)).resolve() == path.resolve()
+    ):
+        return loaded
+    if str(root) in sys.path or "." in name:
+        sys.path.insert(0, str(root))
+        try:
+            return importlib.import_module(name)
+        finally:
+            sys.path.remove(str(root))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(root))  # its neighbours
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(root))
+    return module

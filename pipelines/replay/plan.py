@@ -1,0 +1,231 @@
+"""Plan an experiment: which conversations are compared, and under which version.
+
+Pure: reads the lake, writes nothing. `version_id` is a hash over everything that determines a cell of the outcome, so
+the same experiment on the same data is the same version, whatever was compacted, exported again or added elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.errors import BadInputError
+from pipelines.lake.lake import Lake
+from pipelines.lake.locked import locked_connection, run_user_sql
+from pipelines.replay.candidate import PythonCandidate, load_python
+from pipelines.replay.experiment import Experiment
+from pipelines.sqlfiles import list_sql, read_sql
+
+DIFFER_VERSION = 1
+"""Raised with every change that alters a cell for the same inputs: alignment, classes, text measures, estimators."""
+
+_VERSION_LENGTH = 16
+"""Hex digits of a version_id: 64 bits tell versions of one experiment apart."""
+_NAMES_SOURCE = re.compile(r"\bsource\b")
+
+_SELECTED = """
+SELECT
+    s.aggregate_id,
+    p.recorded_aggregate_id,
+    s.source, s.agent, s.vertical, s.channel, s.task, s.started_at,
+    s.last_version,
+    lower(hex(heads.last_hash)) AS last_hash,
+    b.last_version AS recorded_last_version,
+    lower(hex(b_heads.last_hash)) AS recorded_last_hash,
+    heads.last_version AS lake_version,
+    b_heads.last_version AS recorded_lake_version
+FROM picked AS p
+JOIN streams AS s ON s.aggregate_id = p.aggregate_id
+LEFT JOIN streams AS b ON b.aggregate_id = p.recorded_aggregate_id
+LEFT JOIN heads ON heads.aggregate_id = p.aggregate_id
+LEFT JOIN heads AS b_heads ON b_heads.aggregate_id = p.recorded_aggregate_id
+ORDER BY s.aggregate_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One version of an experiment, not yet run.
+
+    Attributes:
+        experiment: The experiment.
+        version_id: Hash of everything that determines the outcome, hex.
+        window: Resolved half-open UTC bounds of the conversations' start; None for no bound.
+        streams: One row per selected conversation, by aggregate_id: `aggregate_id, recorded_aggregate_id` (of a recorded
+            candidate), segment columns, `started_at`, head version and hash of both sides.
+        candidate: The callable, for a Python candidate.
+        definition: What `version_id` hashes, without the streams.
+    """
+
+    experiment: Experiment
+    version_id: str
+    window: tuple[datetime | None, datetime | None]
+    streams: pa.Table
+    candidate: PythonCandidate | None
+    definition: dict[str, Any] = field(repr=False)
+
+    @property
+    def partition(self) -> dict[str, str]:
+        """The version's partition in every dataset of the diff."""
+        return {"experiment": self.experiment.experiment, "version_id": self.version_id}
+
+
+def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
+    """Select the conversations and name the version.
+
+    Args:
+        lake: Where the folds are.
+        experiment: What to compare.
+        folder: Folder of the experiment file, where a Python candidate is looked for.
+
+    Raises:
+        BadInputError: Nothing is selected, `where` fails, the candidate cannot be loaded, or folds are behind the log.
+    """
+    candidate = load_python(experiment.candidate.python, folder) if experiment.candidate.python else None
+    with lake.connect() as connection:
+        connection.execute(f"CREATE TEMP TABLE streams AS {read_sql('diffs/selectable_streams.sql')}")
+        connection.execute(
+            "CREATE TEMP TABLE heads AS SELECT aggregate_id, max(last_version) AS last_version, "
+            "max_by(last_hash, last_version) AS last_hash FROM stream_months GROUP BY aggregate_id"
+        )
+        window = _select_baseline(connection, lake, experiment)
+        _pick(connection, experiment)
+        streams = connection.sql(_SELECTED).to_arrow_table()
+    _require_folded(streams)
+    definition = _definition(experiment, window, candidate)
+    heads = [streams.column(name).to_pylist() for name in _HEAD_COLUMNS]
+    hashed = json.dumps([definition, list(zip(*heads, strict=True))], sort_keys=True, ensure_ascii=False)
+    version_id = hashlib.sha256(hashed.encode()).hexdigest()[:_VERSION_LENGTH]
+    kept = streams.drop_columns(["lake_version", "recorded_lake_version"])
+    return Plan(experiment, version_id, window, kept, candidate, definition)
+
+
+_HEAD_COLUMNS = (
+    "aggregate_id",
+    "last_version",
+    "last_hash",
+    "recorded_aggregate_id",
+    "recorded_last_version",
+    "recorded_last_hash",
+)
+
+
+def _select_baseline(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, experiment: Experiment
+) -> tuple[datetime | None, datetime | None]:
+    """Make `baseline_streams`: recorded by the baseline, in `where`, in the window, in the sample."""
+    recorded = experiment.baseline.recorded
+    connection.execute("CREATE TEMP TABLE wanted AS SELECT aggregate_id FROM streams")
+    if experiment.where is not None:
+        rows = connection.sql("SELECT * FROM streams").to_arrow_table()
+        with locked_connection({"conversations": rows}, memory_bytes=lake.memory_bytes // 2) as locked:
+            query = f"SELECT aggregate_id FROM conversations WHERE (\n{experiment.where}\n)"
+            connection.register("matching", run_user_sql(locked, query, "where", experiment.where))
+        connection.execute("CREATE OR REPLACE TEMP TABLE wanted AS SELECT aggregate_id FROM matching")
+    # Imported history ends when it was recorded, not today: a relative window looks at it only when it is named.
+    is_imported_out = experiment.window.is_relative and not _NAMES_SOURCE.search(experiment.where or "")
+    is_imported_out = is_imported_out and recorded.source is None
+    connection.execute(
+        """
+        CREATE TEMP TABLE baseline_streams AS
+        SELECT * FROM streams
+        WHERE
+            aggregate_id IN (SELECT aggregate_id FROM wanted)
+            AND ($source IS NULL OR source = $source)
+            AND ($variant IS NULL OR variant = $variant)
+            AND NOT ($no_imports AND source IS NOT NULL)
+        """,
+        {"source": recorded.source, "variant": recorded.variant, "no_imports": is_imported_out},
+    )
+    matching, newest = connection.sql("SELECT count(*), max(last_at) FROM baseline_streams").fetchall()[0]
+    start, stop = experiment.window.resolve(newest)
+    connection.execute(
+        "DELETE FROM baseline_streams WHERE NOT (($start IS NULL OR started_at >= $start) AND ($stop IS NULL OR started_at < $stop))",
+        {"start": start, "stop": stop},
+    )
+    count = connection.sql("SELECT count(*) FROM baseline_streams").fetchall()[0][0]
+    if not count:
+        bounds = f"from {start or 'the beginning'} to {stop or 'the end'}"
+        hint = (
+            " (imported history is left out of `last` and `yesterday` unless `where` names its source)"
+            if is_imported_out
+            else ""
+        )
+        raise BadInputError(
+            f"experiment {experiment.experiment}: no conversation is selected: {matching:,} match baseline and where{hint}, "
+            f"none of them started in the window {bounds}"
+        )
+    return start, stop
+
+
+def _pick(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None:
+    """Make `picked`: the conversations of side A, beside the recorded run that is side B, if it is one."""
+    recorded = experiment.candidate.recorded
+    if recorded is None:
+        connection.execute(
+            "CREATE TEMP TABLE picked AS SELECT aggregate_id, NULL::VARCHAR AS recorded_aggregate_id FROM baseline_streams"
+        )
+    else:
+        params = {"b_source": recorded.source, "b_variant": recorded.variant}
+        connection.execute(f"CREATE TEMP TABLE picked AS {read_sql('diffs/paired_runs.sql')}", params)
+        if not connection.sql("SELECT count(*) FROM picked").fetchall()[0][0]:
+            raise BadInputError(_no_pairs(connection, experiment))
+    if experiment.sample is not None:
+        connection.execute(
+            "DELETE FROM picked WHERE aggregate_id NOT IN "
+            "(SELECT aggregate_id FROM picked ORDER BY sha256(aggregate_id || $seed::VARCHAR), aggregate_id LIMIT $size)",
+            {"seed": experiment.sample.seed, "size": experiment.sample.conversations},
+        )
+
+
+def _no_pairs(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> str:
+    recorded = experiment.candidate.recorded
+    assert recorded is not None
+    variants = connection.sql(
+        "SELECT DISTINCT source, variant FROM streams WHERE task IS NOT NULL ORDER BY ALL LIMIT 20"
+    ).fetchall()
+    known = "; ".join(f"{{source: {source}, variant: {variant}}}" for source, variant in variants) or "none has a task"
+    return (
+        f"experiment {experiment.experiment}: no task was run by both sides (a pair shares source and task); "
+        f"candidate {{source: {recorded.source}, variant: {recorded.variant}}}; recorded runs with a task: {known}"
+    )
+
+
+def _require_folded(streams: pa.Table) -> None:
+    """Refuse to compare states that are older than the log in the lake."""
+    behind = [
+        row["aggregate_id"]
+        for row in streams.to_pylist()
+        if row["last_version"] != row["lake_version"] or row["recorded_last_version"] != row["recorded_lake_version"]
+    ]
+    if behind:
+        raise BadInputError(
+            f"{len(behind):,} of the selected conversations have exported events that are not folded yet "
+            f"(first {behind[0]}); run `refold fold`"
+        )
+
+
+def _definition(
+    experiment: Experiment, window: tuple[datetime | None, datetime | None], candidate: PythonCandidate | None
+) -> dict[str, Any]:
+    """Every setting that changes a cell. The name, the gate and the schedule change none."""
+    settings = experiment.model_dump(mode="json", by_alias=True, exclude={"experiment", "gate", "active", "window"})
+    folds = hashlib.sha256()
+    for folder in ("folds/steps", "folds", "upcasters"):
+        for path in list_sql(folder):
+            folds.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return {
+        **settings,
+        "window": [bound.isoformat() if bound else None for bound in window],
+        "candidate_source_sha256": candidate.source_sha256 if candidate else None,
+        "folds_sha256": folds.hexdigest(),
+        "differ_version": DIFFER_VERSION,
+    }

@@ -1,0 +1,53 @@
+"""Registered experiments: what was asked for, kept in the lake so that a schedule or the web page can run it again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipelines.errors import BadInputError
+from pipelines.lake.datasets import EXPERIMENTS
+from pipelines.lake.lake import Lake
+from pipelines.replay.experiment import Experiment, parse_experiment
+
+
+def register_experiment(lake: Lake, experiment: Experiment, folder: Path) -> bool:
+    """Keep the experiment under its name, as its newest registration.
+
+    Returns:
+        False when the newest registration already says the same.
+    """
+    folder = folder.resolve()
+    with lake.connect() as connection:
+        known = connection.sql(
+            "SELECT spec_sha256, folder FROM experiments WHERE experiment = $name",
+            params={"name": experiment.experiment},
+        ).fetchall()
+    if known == [(experiment.sha256, str(folder))]:
+        return False
+    row = {
+        "experiment": experiment.experiment,
+        "spec": experiment.to_json(),
+        "spec_sha256": experiment.sha256,
+        "folder": str(folder),
+        "mode": experiment.mode,
+        "is_active": experiment.active,
+        "registered_at": datetime.now(UTC),
+    }
+    lake.append(EXPERIMENTS, [row])
+    return True
+
+
+def load_experiment(lake: Lake, name: str) -> tuple[Experiment, Path]:
+    """The newest registration of `name`, and the folder of its file.
+
+    Raises:
+        BadInputError: There is none.
+    """
+    with lake.connect() as connection:
+        rows = connection.sql("SELECT experiment, spec, folder FROM experiments ORDER BY experiment").fetchall()
+    for experiment, spec, folder in rows:
+        if experiment == name:
+            return parse_experiment(spec, f"experiment {name}"), Path(folder)
+    known = ", ".join(row[0] for row in rows) or "none yet; run `refold ab FILE`"
+    raise BadInputError(f"there is no experiment {name!r}; there are: {known}")

@@ -1,0 +1,85 @@
+"""Identify a candidate's code: a hash over its module and the modules of its own that it imports.
+
+Static: imports are read from the syntax tree, so the hash does not depend on what happens to be loaded. Only files under
+the module's own root count (its top-level package, or its folder); libraries are named by the experiment's lock file,
+not here.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from pathlib import Path
+
+from pipelines.errors import BadInputError
+
+
+def find_module(name: str, roots: list[Path]) -> tuple[Path, Path]:
+    """The file of module `name` and the root it was found under; the first root that has it wins.
+
+    Raises:
+        BadInputError: No root has it; the message lists the roots.
+    """
+    parts = name.split(".")
+    for root in roots:
+        base = root.joinpath(*parts)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path, root
+    searched = ", ".join(str(root) for root in roots)
+    raise BadInputError(f"there is no Python module {name!r} in {searched}")
+
+
+def source_sha256(name: str, roots: list[Path]) -> str:
+    """Hash (hex) of the source of module `name` and of all modules of its own that it imports, directly or not.
+
+    Args:
+        name: Dotted module name.
+        roots: Folders that are searched for it, in order.
+
+    Raises:
+        BadInputError: The module is not there, or a file is not Python.
+    """
+    _, root = find_module(name, roots)
+    # A module of a package owns that package; a lone file owns its folder.
+    scope = name.split(".", maxsplit=1)[0] if "." in name else None
+    seen: dict[str, bytes] = {}
+    waiting = [name]
+    while waiting:
+        module = waiting.pop()
+        if module in seen or (scope is not None and module.split(".", maxsplit=1)[0] != scope):
+            continue
+        try:
+            path, _ = find_module(module, [root])
+        except BadInputError:
+            continue  # a name imported from a module, or a library
+        source = path.read_bytes()
+        seen[module] = source
+        is_package = path.name == "__init__.py"
+        waiting += _imports(source, module, path, is_package=is_package)
+    digest = hashlib.sha256()
+    for module in sorted(seen):
+        digest.update(module.encode() + b"\0" + hashlib.sha256(seen[module]).digest())
+    return digest.hexdigest()
+
+
+def _imports(source: bytes, module: str, path: Path, *, is_package: bool) -> list[str]:
+    """Every dotted name that the source may import, relative ones resolved."""
+    try:
+        tree = ast.parse(source, str(path))
+    except SyntaxError as error:
+        raise BadInputError(f"{path}: line {error.lineno}: {error.msg}") from error
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                names += [".".join(parts[: n + 1]) for n in range(len(parts))]
+        elif isinstance(node, ast.ImportFrom):
+            kept = len(package) - node.level + 1
+            base = [*package[:kept], *(node.module or "").split(".")] if node.level else (node.module or "").split(".")
+            base = [part for part in base if part]
+            names += [".".join(base[: n + 1]) for n in range(len(base))]
+            names += [".".join([*base, alias.name]) for alias in node.names]
+    return [name for name in names if name]
