@@ -20,8 +20,8 @@ _TIMEOUT_SHARE = 0.03
 _GATEWAY_FAILURE_SHARE = 0.05
 _SLOT_TAKEN_SHARE = 0.15
 _REFUSED_SHARE = 0.08
-_MEDIAN_LOG_USD, _SPREAD_LOG_USD = 3.25, 1.0
-"""Order totals are log-normal around 26 USD: about a quarter above 50 USD, one in fifty above 200 USD."""
+_MEDIAN_LOG_USD, _SPREAD_LOG_USD = 3.15, 1.0
+"""Order totals are log-normal around 26 USD: about a fifth above 50 USD, one in fifty above 200 USD."""
 
 Result = tuple[dict[str, Any] | None, str | None]
 """A tool's output, or the text of its error."""

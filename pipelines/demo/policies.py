@@ -97,11 +97,11 @@ def _refund_further(seen: Reading, rules: Rules) -> Reply:
 
 
 def _refund_tried(seen: Reading, rules: Rules, due_usd: float) -> Reply:
-    """A payment was tried: say so, or try once more, or hand it to a colleague."""
+    """A payment was tried: say so, or try once more where that is allowed, or hand it to a colleague."""
     paid = seen.result("refund_order")
     if paid is not None:
         return _say("refunded", seen, rules, usd=f"{_number(paid.get('amount_usd')):.2f}")
-    again = seen.failures.get("refund_order", 0) < _MAX_ATTEMPTS
+    again = seen.failures.get("refund_order", 0) < _MAX_ATTEMPTS and due_usd <= rules.refund_limit_usd
     return Reply(tool_calls=(_pay(seen, due_usd) if again else _escalate(seen, due_usd),))
 
 

@@ -51,7 +51,7 @@ class Mood:
     def draw(cls, rng: Random, *, is_month_end: bool) -> Mood:
         """A mood; near a month's end more customers let the desk wait."""
         r = rng.random
-        return cls(r() < 0.14, r() < 0.6, r() < 0.1, r() < 0.05, r() < 0.8, r() < (0.3 if is_month_end else 0.02))
+        return cls(r() < 0.14, r() < 0.6, r() < 0.1, r() < 0.05, r() < 0.8, r() < (0.4 if is_month_end else 0.02))
 
 
 class Session:
@@ -180,7 +180,7 @@ class Session:
     def _extras(self) -> list[str]:
         """What the customer still says once the request is dealt with, last first."""
         rng, person = self._rng, self._customer.person
-        extras = [pick(rng, people.CLOSING)] if rng.random() < 0.7 else []
+        extras = [pick(rng, people.CLOSING)] if self._mood.is_slow or rng.random() < 0.7 else []
         if rng.random() < 0.05:
             alone = pick(rng, people.PERSONAL_ALONE)
             extras.append(alone.format(phone=person.phone, email=person.email, address=person.address))
@@ -249,7 +249,7 @@ class Session:
         is_resolved = not self._is_hanging and self._is_served(task) and not is_refused
         csat = None
         if rng.random() < 0.55:
-            csat = (4 if is_resolved else 2) + int(2 * rng.random()) - (1 if self._mood.is_angry else 0)
+            csat = max(1, (4 if is_resolved else 1) + int(2 * rng.random()) - (1 if self._mood.is_angry else 0))
         outcome = {"csat": csat, "resolved": is_resolved}
         recording.add("conversation.ended.v1", {"outcome": outcome}, "system", recording.next_message_id())
         self._redact()

@@ -22,7 +22,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _BY_HOUR = (1, 1, 1, 1, 1, 2, 4, 8, 14, 18, 18, 16, 14, 16, 17, 16, 15, 14, 12, 10, 8, 6, 4, 2)
 _MONTH_END_HOURS = 3
-_MONTH_END_WEIGHT = 16
+_MONTH_END_WEIGHT = 24
 """The last evening of a month is busy (bills fall due), so that some conversations go on into the next month."""
 _QUIET_HOURS = 3
 """Nobody comes in the last hours of the history, so that no conversation leaves it."""
