@@ -69,7 +69,6 @@ class Session:
         end = span.next_month_end(recording.at_ms)
         self._month_end = end
         self._mood = Mood.draw(rng, is_month_end=end is not None and end - recording.at_ms < 2 * DAY_MS)
-        self._failed: str | None = None
         self._done: set[str] = set()
         self._is_hanging = False
         self._has_paused = False
@@ -136,9 +135,7 @@ class Session:
         return self._mood.is_mistaken and task in ("refund", "status")
 
     def _needs_slot(self, task: Task) -> bool:
-        if task not in ("appointment", "viewing") or self._failed == "list_viewings":
-            return False
-        return not self._done & {"book_appointment", "book_viewing"}
+        return task in ("appointment", "viewing") and not self._done & {"book_appointment", "book_viewing"}
 
     def _reference(self, task: Task) -> str:
         prefix = {"claim": "CL", "cancel": "AP", "viewing": "FL"}.get(task, "XX")
@@ -235,8 +232,6 @@ class Session:
         output, error = self._backend.execute(self._customer, call.name, call.arguments, recording.at_ms)
         if error is None:
             self._done.add(call.name)
-        else:
-            self._failed = call.name
         result = {"call_id": call_id, "name": call.name, "output": output, "error": error}
         recording.add("tool.result.v1", result, "service", recording.next_message_id())
 
