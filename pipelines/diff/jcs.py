@@ -4,7 +4,7 @@ JCS is defined for what a double can hold. Recorded arguments also hold 64-bit i
 and two different ids must never get one hash. The scheme `jcs+bigint/1` therefore maps what JCS cannot say to objects
 with one reserved key, before RFC 8785 is applied:
 
-* an integer beyond ±(2^53 - 1): `{"$int": "<decimal digits>"}`
+* an integer beyond ±(2^53 - 1), written without fraction or exponent: `{"$int": "<decimal digits>"}`
 * `NaN`, `Infinity`, a number too large for a double: `{"$float": "NaN"}`, `{"$float": "1e400"}` (as written)
 * a string with a lone surrogate: `{"$utf16": "<ASCII with \u escapes>"}`; as a key: `"$utf16:<the same>"`
 * a recorded key that looks like one of these gets one more `$`, so that the mapping stays one-to-one.
