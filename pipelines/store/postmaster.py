@@ -111,7 +111,7 @@ class Postmaster:
             StoreUnavailable: It did not start; the message ends with the tail of its log.
         """
         self._prepare()
-        self._drop_stale_pid()
+        self._drop_stale_locks()
         pid = self._spawn()
         deadline = time.monotonic() + START_SECONDS
         while (problem := self._probe()) is not None:
@@ -235,15 +235,18 @@ class Postmaster:
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
         )
 
-    def _drop_stale_pid(self) -> None:
-        """Remove the pid file of a server that crashed; its number may be another process's by now.
+    def _drop_stale_locks(self) -> None:
+        """Remove the lock files of a server that crashed; the number in them may be another process's by now.
 
         PostgreSQL itself only asks whether the number is alive, and would then refuse to start for ever (in a
-        container, where numbers are small and come back, that is the usual case).
+        container, where numbers are small and come back, that is the usual case; a zombie that nobody collects is
+        another).
         """
         pid = self.pid()
-        if (self.data / "postmaster.pid").exists() and (pid is None or not self._is_ours(pid)):
+        if pid is None or not self._is_ours(pid):
             (self.data / "postmaster.pid").unlink(missing_ok=True)
+            (self.socket_dir / f".s.PGSQL.{PORT}").unlink(missing_ok=True)
+            (self.socket_dir / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
 
     def _is_ours(self, pid: int) -> bool:
         """Whether `pid` is alive and is a PostgreSQL server that works in this data directory."""

@@ -18,7 +18,7 @@ from pipelines.store.events import StoredEvent
 from pipelines.store.sqlstate import typed_errors
 
 _COLUMNS = (
-    "epoch, xid::text::bigint, position, aggregate_id, aggregate_type, stream_version, event_type, event_version, "
+    "epoch, xid::text::bigint AS xid_number, position, aggregate_id, aggregate_type, stream_version, event_type, event_version, "
     "payload, metadata, created_at, hash"
 )
 _STREAM = (
