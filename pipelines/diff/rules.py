@@ -37,9 +37,9 @@ class ToolRules:
         schema: JSON Schema of the arguments object; `{}` when unknown. Used: `type`, `format`, `default`, `required`,
             `properties`, `additionalProperties`, `items`, `uniqueItems`, local `$ref`, and `anyOf`/`oneOf` with one
             branch that is not null.
-        ignore_args: Arguments left out of L2: a top-level name, or a JSON Pointer in which a token `*` is any key or
-            index. For request ids and timestamps.
-        multiset_args: Arrays whose order does not count, written like `ignore_args`.
+        ignore_args: Arguments left out of L2, for request ids and timestamps: a top-level name, or the JSON Pointer of
+            an object member, in which a token `*` is any key or index.
+        multiset_args: Arrays whose order does not count, named in the same way.
         is_lenient: Whether equality at L3 makes two calls of this tool the same.
     """
 

@@ -1,0 +1,71 @@
+"""Are a version's inputs still what they were? Lineage cannot tell; comparing heads can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipelines.errors import BadInputError
+from pipelines.lake.lake import Lake
+from pipelines.replay.plan import make_plan
+from pipelines.replay.registry import load_experiment
+
+
+@dataclass(frozen=True, slots=True)
+class StaleInputs:
+    """How the newest complete version of an experiment differs from what it would be now.
+
+    Attributes:
+        experiment: Name.
+        version_id: The newest complete version; None when there is none.
+        current_version_id: The version that a run would make now; None when nothing would be selected.
+        changed: Conversations with more events than then.
+        new: Conversations selected now and not then.
+        gone: Conversations selected then and not now.
+    """
+
+    experiment: str
+    version_id: str | None
+    current_version_id: str | None
+    changed: int
+    new: int
+    gone: int
+
+    @property
+    def is_current(self) -> bool:
+        """Whether a run now would find the version complete."""
+        return self.version_id is not None and self.version_id == self.current_version_id
+
+
+def stale_inputs(lake: Lake, name: str) -> StaleInputs:
+    """Compare the newest complete version of the experiment `name` with the lake as it is.
+
+    Raises:
+        BadInputError: There is no such experiment.
+    """
+    experiment, folder = load_experiment(lake, name)
+    try:
+        plan = make_plan(lake, experiment, folder)
+        streams, current = plan.streams, plan.version_id
+    except BadInputError:
+        streams, current = None, None
+    with lake.connect() as connection:
+        version = connection.sql(
+            "SELECT any_value(version_id) FROM ab_summary WHERE experiment = $name", params={"name": name}
+        ).fetchall()[0][0]
+        connection.execute("CREATE TEMP TABLE now (aggregate_id VARCHAR, last_hash VARCHAR)")
+        if streams is not None:
+            connection.register("planned", streams)
+            connection.execute("INSERT INTO now SELECT aggregate_id, last_hash FROM planned")
+        changed, new, gone = connection.sql(
+            """
+            SELECT
+                count_if(now.last_hash <> past.last_hash),
+                count_if(past.aggregate_id IS NULL),
+                count_if(now.aggregate_id IS NULL)
+            FROM now
+            FULL JOIN (SELECT DISTINCT aggregate_id, last_hash FROM ab_units WHERE experiment = $name) AS past
+                ON now.aggregate_id = past.aggregate_id
+            """,
+            params={"name": name},
+        ).fetchall()[0]
+    return StaleInputs(name, version, current, changed, new, gone)
