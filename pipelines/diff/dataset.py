@@ -7,9 +7,8 @@ is not built again. `result_hash` is a hash of what came out, whatever the files
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,13 +134,15 @@ def _diff_all(
     connection.execute(read_sql("diffs/outcome_is_good.sql"))
     units = _Sink(connection, AB_UNITS, "diffed_units")
     calls = _Sink(connection, AB_TOOL_CALLS, "diffed_calls")
-    params = {"unit": unit_kind(plan), **plan.partition}
-    connection.execute(f"CREATE TEMP TABLE unit_pairs AS {read_sql('diffs/unit_pairs.sql')}", params)
+    params: dict[str, Any] = {"unit": unit_kind(plan), **plan.partition}
+    numbered = f"SELECT *, row_number() OVER (ORDER BY unit_id) - 1 AS place FROM ({read_sql('diffs/unit_pairs.sql')})"
+    connection.execute(f"CREATE TEMP TABLE unit_pairs AS {numbered} ORDER BY place", params)
     canonicaliser = Canonicaliser()
     total = connection.sql("SELECT count(*) FROM unit_pairs").fetchall()[0][0]
     for offset in range(0, total, _BATCH):
-        query = "SELECT * FROM unit_pairs ORDER BY unit_id LIMIT $size OFFSET $offset"
-        rows = connection.sql(query, params={"size": _BATCH, "offset": offset}).to_arrow_table().to_pylist()
+        query = "SELECT * FROM unit_pairs WHERE place >= $start AND place < $stop ORDER BY place"
+        params = {"start": offset, "stop": offset + _BATCH}
+        rows = connection.sql(query, params=params).to_arrow_table().to_pylist()
         unit_rows, call_rows = diff_pairs(
             rows, plan.experiment.metrics, canonicaliser, memory_bytes=lake.memory_bytes // 4
         )
@@ -199,7 +200,7 @@ def _unit_columns(connection: duckdb.DuckDBPyConnection, plan: Plan) -> UnitColu
             sides[name] = (a, b)
     for name in plan.experiment.metrics:
         sides[name] = (floats(f"metrics_a['{name}']"), floats(f"metrics_b['{name}']"))
-    segments = {segment: texts(segment) for segment in plan.experiment.segments}
+    segments: dict[str, Sequence[str | None]] = {segment: texts(segment) for segment in plan.experiment.segments}
     return UnitColumns(texts("cluster"), segments, shares, sides)
 
 

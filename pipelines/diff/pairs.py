@@ -99,10 +99,10 @@ def _answered_metrics(
 def _diff_calls(row: Mapping[str, Any], canonicaliser: Canonicaliser) -> tuple[Row, list[Row]]:
     left = _tool_calls(row["tool_calls_a"])
     if row["status"] != "ok":
-        diff, pairs = failed_unit(len(left)), ()
+        diff, alignment = failed_unit(len(left)), Alignment((), len(left), 0)
     else:
-        alignment: Alignment = align(left, _tool_calls(row["tool_calls_b"]), canonicaliser)
-        diff, pairs = classify(alignment), alignment.pairs
+        alignment = align(left, _tool_calls(row["tool_calls_b"]), canonicaliser)
+        diff = classify(alignment)
     unit = {
         "unit_class": diff.unit_class,
         "is_same_names": diff.is_same_names,
@@ -111,7 +111,7 @@ def _diff_calls(row: Mapping[str, Any], canonicaliser: Canonicaliser) -> tuple[R
         "calls_b": diff.calls_b,
         **(asdict(diff.counts) if diff.counts is not None else _NO_COUNTS),
     }
-    return unit, [_pair(row, number, pair) for number, pair in enumerate(pairs, start=1)]
+    return unit, [_pair(row, number, pair) for number, pair in enumerate(alignment.pairs, start=1)]
 
 
 def _tool_calls(calls: Sequence[Mapping[str, Any]] | None) -> list[ToolCall]:
