@@ -30,7 +30,7 @@ class TokenOp:
     """One run of tokens that two texts share or do not share.
 
     Attributes:
-        op: `equal`, `delete` (A alone) or `insert` (B alone).
+        op: `equal`, `delete` (A alone) or `insert` (B alone); between two equal runs a deletion comes first.
         text_a: The run as written in A, with the white space after it; "" when inserted.
         text_b: The run as written in B; "" when deleted. The runs of a side join to the whole text.
     """
@@ -73,11 +73,19 @@ def token_ops(a: str, b: str) -> tuple[TokenOp, ...]:
     if max(len(spans_a), len(spans_b)) > _SHOWN_TOKENS:
         return (TokenOp("equal", a, b),) if a == b else (TokenOp("delete", a, ""), TokenOp("insert", "", b))
     words_a, words_b = ([span.strip() for span in spans] for spans in (spans_a, spans_b))
-    ops = []
-    for code in Indel.opcodes(words_a, words_b):
-        text_a = "".join(spans_a[code.src_start : code.src_end])
-        text_b = "".join(spans_b[code.dest_start : code.dest_end])
-        ops.append(TokenOp("equal" if code.tag == "equal" else "delete" if text_a else "insert", text_a, text_b))
+    ops: list[TokenOp] = []
+    # Opcodes come in order without overlap, so what lies between two equal runs is one deletion and one insertion.
+    at_a, at_b = 0, 0
+    equal_runs = [code for code in Indel.opcodes(words_a, words_b) if code.tag == "equal"]
+    bounds = [(code.src_start, code.src_end, code.dest_start, code.dest_end) for code in equal_runs]
+    for start_a, end_a, start_b, end_b in [*bounds, (len(spans_a), len(spans_a), len(spans_b), len(spans_b))]:
+        if at_a < start_a:
+            ops.append(TokenOp("delete", "".join(spans_a[at_a:start_a]), ""))
+        if at_b < start_b:
+            ops.append(TokenOp("insert", "", "".join(spans_b[at_b:start_b])))
+        if start_a < end_a:
+            ops.append(TokenOp("equal", "".join(spans_a[start_a:end_a]), "".join(spans_b[start_b:end_b])))
+        at_a, at_b = end_a, end_b
     return tuple(ops)
 
 
