@@ -146,6 +146,10 @@ class Store:
         """Up to where the log is complete now."""
         return read.watermark(self.conn)
 
+    def guard_problems(self) -> list[str]:
+        """What weakens "append-only" in this database, in words; empty when triggers, guard and structure are whole."""
+        return read.guard_problems(self.conn)
+
     def months(self) -> list[MonthStatus]:
         """All months with a partition or with strays, ascending."""
         return month_list.list_months(self.conn)

@@ -1,8 +1,9 @@
 """Bring a database to the schema of this version: `sql/postgres`, forward only.
 
 `migrations/NNNN_name.sql` change tables; each runs once, in its own transaction, and may not change afterwards (its
-checksum is kept). `functions`, `triggers` and `privileges` hold one object a file and are applied again, all in one
-transaction, when a file's checksum changes. What ran is in `refold.migrations`.
+checksum is kept). `functions`, `triggers` and `privileges` hold one object a file. When a file's checksum changes, the
+function is replaced and all triggers and privileges, which look at what is there, are applied again, in one
+transaction. What ran is in `refold.migrations`. The guard against DDL is off inside these transactions only.
 """
 
 from __future__ import annotations
@@ -30,6 +31,16 @@ CREATE TABLE IF NOT EXISTS refold.migrations (
 );
 COMMENT ON TABLE refold.migrations IS 'One row per applied file of sql/postgres, with its SHA-256.';
 """
+_GUARD = """
+DO $$
+DECLARE guard text;
+BEGIN
+    FOR guard IN SELECT evtname FROM pg_event_trigger WHERE evtname LIKE 'refold\\_guard\\_%' LOOP
+        EXECUTE format('ALTER EVENT TRIGGER %I {action}', guard);
+    END LOOP;
+END
+$$
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,11 @@ class SqlFile:
     def is_migration(self) -> bool:
         """Whether it runs once for ever, not whenever it changes."""
         return self.name.startswith("migrations/")
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it creates or replaces one function."""
+        return self.name.startswith("functions/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +124,8 @@ def migrate(conn: psycopg.Connection) -> MigrationReport:
             conn.execute(_CREATE_LEDGER)
         todo = pending(conn)
         migrations = [file for file in todo if file.is_migration]
-        objects = [file for file in todo if not file.is_migration]
+        objects = [file for file in shipped_files() if file in todo or not file.is_function] if todo else []
+        objects = [file for file in objects if not file.is_migration]
         for file in migrations:
             _apply(conn, [file])
         if objects:
@@ -127,6 +144,7 @@ def _apply(conn: psycopg.Connection, files: list[SqlFile]) -> None:
             # Functions call each other and may be created in any order; their bodies are checked by the tests.
             conn.execute("SET LOCAL check_function_bodies = off")
             conn.execute("SET LOCAL timezone = 'UTC'")
+            conn.execute(_GUARD.format(action="DISABLE").encode())
             for file in files:
                 name = file.name
                 conn.execute(file.text.encode())
@@ -135,5 +153,6 @@ def _apply(conn: psycopg.Connection, files: list[SqlFile]) -> None:
                     "ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now()",
                     [file.name, file.checksum],
                 )
+            conn.execute(_GUARD.format(action="ENABLE ALWAYS").encode())
     except psycopg.Error as error:
         raise MigrationFailed(f"sql/postgres/{name} did not apply: {str(error).strip()}") from error

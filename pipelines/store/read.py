@@ -35,6 +35,14 @@ _WATERMARK = (
     "SELECT s.epoch, pg_snapshot_xmin(pg_current_snapshot())::text::bigint, "
     "pg_snapshot_xmax(pg_current_snapshot())::text::bigint FROM refold.store AS s"
 )
+_GUARD_PROBLEMS = """
+SELECT 'DDL is not guarded: event trigger ' || g.name || ' is missing or off'
+FROM unnest(ARRAY['refold_guard_ddl_end', 'refold_guard_ddl_start', 'refold_guard_drop', 'refold_guard_rewrite']) AS g (name)
+WHERE NOT EXISTS (SELECT FROM pg_event_trigger AS t WHERE t.evtname = g.name AND t.evtenabled = 'A')
+UNION ALL
+SELECT p.problem FROM refold.guard_problems() AS p
+ORDER BY 1
+"""
 PAGE_EVENTS = 500
 """Events a page: large enough that the round trip does not count, small enough that long texts fit in memory."""
 
@@ -83,3 +91,9 @@ def watermark(conn: psycopg.Connection) -> Watermark:
         row = conn.execute(_WATERMARK).fetchone()
     assert row is not None
     return Watermark(*row)
+
+
+def guard_problems(conn: psycopg.Connection) -> list[str]:
+    """What is missing of the guard on DDL and of the events table's structure, in words; empty when all is whole."""
+    with typed_errors():
+        return [row[0] for row in conn.execute(_GUARD_PROBLEMS).fetchall()]

@@ -53,6 +53,7 @@ BEGIN
     IF has_strays THEN
         PERFORM refold.move_strays(table_name);
     END IF;
+    PERFORM refold.assert_guarded();
     RETURN true;
 END
 $$;

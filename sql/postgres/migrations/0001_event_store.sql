@@ -27,9 +27,11 @@ CREATE TABLE refold.months (
     month text PRIMARY KEY CHECK (month ~ '^[0-9]{4}-(0[1-9]|1[0-2])$'),
     state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'closing', 'sealed')),
     generation integer NOT NULL DEFAULT 1 CHECK (generation > 0),
+    changed_xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE refold.months IS 'One row per UTC month that has a partition: its state and how often it was opened (generation).';
+COMMENT ON COLUMN refold.months.changed_xid IS 'Transaction of the last change of state; only in it may partitions of events be made or moved.';
 
 CREATE TABLE refold.streams (
     aggregate_id uuid PRIMARY KEY,

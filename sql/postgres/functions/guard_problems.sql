@@ -1,0 +1,54 @@
+-- What is wrong with the events table's structure, one row per problem; no row when all is as it should be.
+-- Looks at the catalog only: columns, triggers, rules, row security, and the partitions that table months promises.
+CREATE OR REPLACE FUNCTION refold.guard_problems()
+RETURNS TABLE (problem text)
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH tables AS (
+        SELECT
+            p.relid::oid AS relid,
+            CASE WHEN n.nspname = 'refold' THEN c.relname::text ELSE n.nspname || '.' || c.relname END AS relname
+        FROM pg_partition_tree('refold.events') AS p
+        INNER JOIN pg_class AS c ON p.relid = c.oid
+        INNER JOIN pg_namespace AS n ON c.relnamespace = n.oid
+    ),
+
+    promised AS (
+        SELECT 'events_' || replace(m.month, '-', '_') AS relname FROM refold.months AS m
+        UNION ALL
+        VALUES ('events'), ('events_default')
+    ),
+
+    triggers AS (
+        SELECT
+            t.relname,
+            array_agg(g.tgname::text || ' ' || g.tgenabled::text || ' ' || g.tgfoid::regproc::text ORDER BY g.tgname)
+                FILTER (WHERE NOT g.tgisinternal AND g.tgname <> 'refold_sealed') AS found
+        FROM tables AS t LEFT JOIN pg_trigger AS g ON t.relid = g.tgrelid
+        GROUP BY t.relname
+    )
+
+    SELECT format('%s is not attached', p.relname) FROM promised AS p
+    WHERE NOT EXISTS (SELECT FROM tables AS t WHERE t.relname = p.relname)
+    UNION ALL
+    SELECT format('%s is attached but is no month', t.relname) FROM tables AS t
+    WHERE NOT EXISTS (SELECT FROM promised AS p WHERE p.relname = t.relname)
+    UNION ALL
+    SELECT format('triggers of %s are %s', t.relname, coalesce(t.found::text, 'missing')) FROM triggers AS t
+    WHERE t.found IS DISTINCT FROM ARRAY['refold_append_only A refold.refuse_change', 'refold_append_only_row A refold.refuse_change']
+    UNION ALL
+    SELECT format('columns of %s are %s', t.relname, a.found)
+    FROM tables AS t
+    CROSS JOIN LATERAL (
+        SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN '' ELSE ' null' END, ', ' ORDER BY a.attnum) AS found
+        FROM pg_attribute AS a WHERE a.attrelid = t.relid AND a.attnum > 0 AND NOT a.attisdropped
+    ) AS a
+    WHERE a.found IS DISTINCT FROM 'position bigint, aggregate_id uuid, aggregate_type text, stream_version integer, event_type text, '
+        'event_version integer, payload jsonb, metadata jsonb, created_at timestamp with time zone, epoch integer, xid xid8, hash bytea'
+    UNION ALL
+    SELECT format('%s has the rule %s', t.relname, r.rulename) FROM tables AS t INNER JOIN pg_rewrite AS r ON t.relid = r.ev_class
+    UNION ALL
+    SELECT format('%s has row security', t.relname) FROM tables AS t INNER JOIN pg_class AS c ON t.relid = c.oid WHERE c.relrowsecurity
+$$;

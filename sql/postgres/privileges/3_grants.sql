@@ -1,0 +1,30 @@
+-- Least privilege. Everybody may see which schema and event types there are (the client checks both).
+--   refold_writer    appends, nothing else
+--   refold_reader    reads everything
+--   refold_exporter  reads everything, makes months
+REVOKE ALL ON SCHEMA refold FROM public;
+REVOKE ALL ON ALL TABLES IN SCHEMA refold FROM public;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA refold FROM public;
+
+DO $$
+DECLARE
+    role_name text;
+    command text;
+BEGIN
+    FOR role_name, command IN
+        SELECT g.role_name, g.command FROM (VALUES
+            ('refold_writer', 'GRANT USAGE ON SCHEMA refold TO refold_writer'),
+            ('refold_writer', 'GRANT SELECT ON refold.migrations, refold.event_types TO refold_writer'),
+            ('refold_writer', 'GRANT EXECUTE ON FUNCTION refold.append_events, refold.check_cluster TO refold_writer'),
+            ('refold_reader', 'GRANT USAGE ON SCHEMA refold TO refold_reader'),
+            ('refold_reader', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_reader'),
+            ('refold_exporter', 'GRANT USAGE ON SCHEMA refold TO refold_exporter'),
+            ('refold_exporter', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_exporter'),
+            ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.ensure_month, refold.guard_problems TO refold_exporter')
+        ) AS g (role_name, command)
+        WHERE to_regrole(g.role_name) IS NOT NULL
+    LOOP
+        EXECUTE command;
+    END LOOP;
+END
+$$;
