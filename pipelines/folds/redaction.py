@@ -1,0 +1,165 @@
+"""What redactions leave of a payload.
+
+Pure: payloads and redactions in, payload out; where they are stored is none of its business. The rules:
+
+- A `path` (JSON Pointer, RFC 6901) names a value; it becomes `[redacted]`. A `span` names code points of a string,
+  half-open; they become `[redacted]`, all offsets being those of the recorded string, overlaps allowed.
+- What cannot be followed exactly is followed generously: a path that leads nowhere hides the nearest value above it that
+  exists, a span that names no code point of a string hides the whole value. Such redactions are counted as inexact.
+- Utterances hold what was said twice, as `text` and as recorded `content`: hiding a part of one hides all of the other.
+- The shape that folds need stays: a hidden payload keeps its members and its `call_id`, a hidden list of system messages
+  its length. Null and empty strings hide nothing and stay.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Steps = tuple[str, ...]
+
+HIDDEN = "[redacted]"
+_TWINS = {"text": "content", "content": "text"}
+_STRUCTURE = "call_id"
+"""The one member of a payload that pairs events instead of saying something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """One redaction, as its event says it.
+
+    Attributes:
+        path: JSON Pointer of the value in the recorded payload.
+        start: First code point of the string there; None hides the value.
+        end: One past the last code point; None hides the value.
+    """
+
+    path: str
+    start: int | None = None
+    end: int | None = None
+
+    @classmethod
+    def from_json(cls, text: str) -> Redaction:
+        """`from_payload` of JSON text."""
+        return cls.from_payload(json.loads(text))
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> Redaction:
+        """Read the payload of a `redaction.applied` event; what it does not say clearly hides everything."""
+        span = payload.get("span")
+        if isinstance(span, Mapping):
+            path, start, end = span.get("path"), span.get("start"), span.get("end")
+            if isinstance(path, str) and isinstance(start, int) and isinstance(end, int):
+                return cls(path, start, end)
+            return cls(path if isinstance(path, str) else "")
+        path = payload.get("path")
+        return cls(path if isinstance(path, str) else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """A payload with redactions applied.
+
+    Attributes:
+        payload: What may be shown.
+        inexact: Redactions that had to hide more than they named.
+    """
+
+    payload: dict[str, Any]
+    inexact: int
+
+
+def redact(payload: Mapping[str, Any], redactions: Iterable[Redaction]) -> Redacted:
+    """Apply all redactions of one event to its payload, as recorded; the order of redactions does not matter."""
+    shown: dict[str, Any] = copy.deepcopy(dict(payload))
+    spans: dict[Steps, list[tuple[int, int]]] = {}
+    paths: set[Steps] = set()
+    inexact = 0
+    for redaction in redactions:
+        wanted = _steps(redaction.path)
+        found, value = _nearest(payload, wanted or ())
+        if found == wanted and redaction.start is not None and redaction.end is not None and isinstance(value, str):
+            start, end = max(redaction.start, 0), min(redaction.end, len(value))
+            if start < end:
+                spans.setdefault(found, []).append((start, end))
+                continue
+        paths.add(found)
+        inexact += found != wanted or redaction.start is not None
+    for steps, ranges in spans.items():
+        _set(shown, steps, _cut(_nearest(payload, steps)[1], ranges))
+    # deepest first: what is hidden above ends up hidden, whatever was hidden below
+    for steps in sorted(paths, key=len, reverse=True):
+        if steps:
+            _set(shown, steps, _hide(_nearest(payload, steps)[1], steps))
+        else:
+            shown |= {name: _hide(value, (name,)) for name, value in payload.items() if name != _STRUCTURE}
+    if "text" in payload and "content" in payload:
+        for steps in (*paths, *spans):
+            twin = _TWINS.get(steps[0]) if steps else None
+            if twin is not None:
+                shown[twin] = _hide(payload[twin], (twin,))
+    return Redacted(shown, inexact)
+
+
+def redact_text(payload: str, redactions: Sequence[Redaction]) -> tuple[str, int]:
+    """The same on JSON text: (payload, inexact)."""
+    redacted = redact(json.loads(payload), redactions)
+    return json.dumps(redacted.payload, ensure_ascii=False, separators=(",", ":")), redacted.inexact
+
+
+def _steps(pointer: str) -> Steps | None:
+    """The reference tokens of a JSON Pointer; None for text that is not one."""
+    if pointer and not pointer.startswith("/"):
+        return None
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
+
+
+def _child(value: Any, token: str) -> tuple[bool, Any]:
+    if isinstance(value, Mapping) and token in value:
+        return True, value[token]
+    if isinstance(value, list) and token.isdecimal() and token.isascii() and int(token) < len(value):
+        return True, value[int(token)]
+    return False, None
+
+
+def _nearest(payload: Any, wanted: Steps) -> tuple[Steps, Any]:
+    """The longest beginning of a path that exists, and the value there."""
+    value = payload
+    for depth, token in enumerate(wanted):
+        exists, child = _child(value, token)
+        if not exists:
+            return wanted[:depth], value
+        value = child
+    return wanted, value
+
+
+def _set(payload: dict[str, Any], steps: Steps, value: Any) -> None:
+    holder = _nearest(payload, steps[:-1])[1]
+    if isinstance(holder, list):
+        holder[int(steps[-1])] = value
+    else:
+        holder[steps[-1]] = value
+
+
+def _hide(value: Any, steps: Steps) -> Any:
+    if value is None or value == "":
+        return value
+    if steps == ("messages",) and isinstance(value, list):
+        return [_hide(message, ("messages", "0")) for message in value]
+    if len(steps) == 2 and steps[0] == "messages":
+        return {"role": "system", "content": HIDDEN}
+    return HIDDEN
+
+
+def _cut(text: str, ranges: list[tuple[int, int]]) -> str:
+    """Replace code points by `[redacted]`, once for each stretch of overlapping or adjacent ranges."""
+    pieces: list[str] = []
+    end_of_last = -1
+    for start, end in sorted(ranges):
+        if start > end_of_last:
+            pieces += [text[max(end_of_last, 0) : start], HIDDEN]
+        end_of_last = max(end_of_last, end)
+    return "".join([*pieces, text[end_of_last:]])

@@ -1,0 +1,8 @@
+-- purpose: Where every conversation that the month touches stands at the end of the month.
+-- parameters: none; the steps hold the month
+-- grain: one conversation with an event in the month
+-- key: aggregate_id
+-- steps: streams, events, sources, places, calls, messages, states
+SELECT states.*
+FROM stream_states('conversation') AS states
+ORDER BY states.aggregate_id

@@ -1,0 +1,56 @@
+-- purpose: The whole history of the touched streams up to the month's end, redacted, upcast, and read into columns once.
+-- parameters: $month, YYYY-MM
+-- grain: one event
+-- key: stream_no, stream_version
+-- notes: `payload` is kept for the rare types alone; of utterances, calls and results the columns say all that folds use.
+--        `message_key` and `call_key` turn "none given" into a value, so that two events without an id compare as equal.
+CREATE OR REPLACE TEMP TABLE fold_events AS
+SELECT
+    told.stream_no,
+    told.stream_version,
+    told.aggregate_type,
+    told.position,
+    told.created_at,
+    told.month = $month AS is_in_month,
+    told.event_name,
+    told.envelope.message_id AS message_id,
+    coalesce('=' || told.envelope.message_id, '-') AS message_key,
+    coalesce(told.envelope.actor = 'user', false) AS is_by_user,
+    told.envelope.source AS source,
+    told.envelope.source_id AS source_id,
+    told.envelope.source_ordinal AS source_ordinal,
+    told.envelope.subject_id AS subject_id,
+    told.said.text AS text,
+    told.said.call_id AS call_id,
+    told.said.name AS name,
+    coalesce(told.said.arguments, 'null')::VARCHAR AS arguments,
+    coalesce(told.said.output, 'null')::VARCHAR AS output,
+    nullif(told.said.error, 'null')::VARCHAR AS error,
+    CASE WHEN told.said IS NULL THEN told.payload END AS payload
+FROM (
+    SELECT
+        streams.stream_no,
+        history.stream_version,
+        history.aggregate_type,
+        history.position,
+        history.created_at,
+        history.month,
+        history.event_name,
+        history.payload,
+        json_transform(
+            history.metadata,
+            '{"message_id": "VARCHAR", "actor": "VARCHAR", "source": "VARCHAR", "source_id": "VARCHAR", '
+            || '"source_ordinal": "BIGINT", "subject_id": "VARCHAR"}'
+        ) AS envelope,
+        CASE
+            WHEN history.event_name IN ('user.utterance', 'agent.utterance', 'tool.call', 'tool.result')
+                THEN json_transform(
+                    history.payload,
+                    '{"text": "VARCHAR", "call_id": "VARCHAR", "name": "VARCHAR", '
+                    || '"arguments": "JSON", "output": "JSON", "error": "JSON"}'
+                )
+        END AS said
+    FROM upcast_events AS history
+    INNER JOIN fold_streams AS streams ON history.aggregate_id = streams.aggregate_id
+    WHERE history.month <= $month
+) AS told;

@@ -1,0 +1,28 @@
+-- purpose: Tool calls with their results, redactions applied. A result that arrives in a later month states its call again
+--          there; the newest month's row of a call is the call as known today.
+-- parameters: none; the steps hold the month
+-- grain: one tool call that was asked or answered in the month
+-- key: aggregate_id, stream_version
+-- steps: streams, events, sources, places, calls
+SELECT
+    streams.aggregate_id,
+    calls.aggregate_type,
+    calls.stream_version,
+    calls.position,
+    sources.source,
+    calls.message_id,
+    calls.turn,
+    calls.actor,
+    calls.call_id,
+    calls.name,
+    calls.arguments,
+    calls.result_version,
+    calls.output,
+    calls.error,
+    calls.created_at,
+    calls.answered_at
+FROM fold_calls AS calls
+INNER JOIN fold_streams AS streams ON calls.stream_no = streams.stream_no
+INNER JOIN fold_sources AS sources ON calls.stream_no = sources.stream_no
+WHERE calls.is_in_month
+ORDER BY streams.aggregate_id, calls.stream_version

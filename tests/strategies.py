@@ -1,0 +1,187 @@
+"""Hypothesis strategies for logs: events of a few interleaved streams, as odd as real recordings and odder.
+
+A log is a list of events: mappings with the columns of the dataset `events`, `payload` and `metadata` as Python values.
+Message ids, call ids and actors come from small pools, so that they collide, go missing and contradict each other;
+months pass in the middle of messages; redactions hit anything, long before and after it matters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from pipelines.replay.context import Context, request_sha256
+
+FIRST = datetime(2026, 1, 30, 23, 59, 59, 999_999, tzinfo=UTC)
+MONTHS = ("2026-01", "2026-02", "2026-03", "2026-04")
+
+message_ids = st.sampled_from([None, None, "m1", "m2", ""])
+call_ids = st.sampled_from([None, "", "a", "a", "b"])
+texts = st.sampled_from(["", " ", "\u202f\t", "hello", 'Zoë 😀 says "no"\n', "null", "a‑b c", "\x1f", "\u200b"])
+json_values = st.recursive(
+    st.sampled_from([None, True, False, 0, 1, -7, 2**70, 0.5, 3.0632e-05, "", "x", 'é\\"', "null", "{}"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["x", "y", "a/b", "~", "$.q"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+paths = st.sampled_from(
+    ["", "/text", "/text", "/content", "/content/0/text", "/content/9", "/arguments", "/arguments/x", "/arguments/a~1b"]
+    + ["/output", "/output/0", "/error", "/call_id", "/name", "/nothing/here", "/usage", "/usage/prompt_tokens"]
+    + ["/cost_usd", "/model", "/messages", "/messages/0", "/messages/0/content", "/after", "/after/status", "/key"]
+    + ["/table", "/after/amount_usd", "/outcome", "/agent", "/reason", "/path", "/target", "text"]
+)
+spans = st.fixed_dictionaries(
+    {"path": paths, "start": st.integers(min_value=0, max_value=6), "end": st.integers(min_value=0, max_value=9)}
+)
+counts = st.sampled_from([None, 0, 7, 1200])
+contents = st.none() | texts | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": texts}), max_size=2)
+
+
+def _payload(required: dict[str, Any], optional: dict[str, Any] | None = None) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(required, optional=optional or {})
+
+
+_model = {
+    "model": st.sampled_from([None, "gpt-x", "gpt-y"]),
+    "params": st.sampled_from([None, {}, {"temperature": 0, "a": 1}]),
+    "tools_sha256": st.sampled_from([None, "0" * 64]),
+    "request_sha256": st.sampled_from([None, "f" * 64, "true"]),
+    "prompt_sha256": st.sampled_from([None, "1" * 64]),
+    "latency_ms": st.sampled_from([None, 0, 812.5]),
+    "cost_usd": st.sampled_from([None, 0, 0.1, 0.2, 0.0000306]),
+    "finish_reason": st.sampled_from([None, "stop"]),
+}
+_rows = st.none() | st.fixed_dictionaries(
+    {"status": st.sampled_from(["asked", "paid"]), "amount_usd": st.sampled_from([None, 0, 12.5, 0.1])}
+)
+PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "conversation.started.v1": _payload(
+        {"messages": st.lists(st.fixed_dictionaries({"role": st.just("system"), "content": contents}), max_size=2)},
+        {name: st.sampled_from([None, "one", "two"]) for name in ("agent", "variant", "task", "channel", "vertical")},
+    ),
+    "conversation.ended.v1": _payload({"outcome": json_values}),
+    "context.supplied.v1": _payload(
+        {"kind": st.just("document"), "content": json_values}, {"role": st.sampled_from([None, "system", "user"])}
+    ),
+    "user.utterance.v1": _payload({"text": texts}, {"content": contents}),
+    "agent.utterance.v1": _payload({"text": st.none() | texts}, {"content": contents}),
+    "tool.call.v1": _payload(
+        {"call_id": call_ids, "name": st.sampled_from(["refund", "find"]), "arguments": json_values}
+    ),
+    "tool.result.v1": _payload(
+        {"call_id": call_ids, "output": json_values, "error": st.sampled_from([None, False, "", "no", {}])}
+    ),
+    "model.decision.v1": _payload(
+        _model,
+        {"usage": st.none() | _payload({}, {"prompt_tokens": counts, "completion_tokens": counts, "x/y": json_values})},
+    ),
+    "model.decision.v2": _payload(
+        _model, {"usage": st.none() | _payload({}, {"input_tokens": counts, "output_tokens": counts})}
+    ),
+    "row.changed.v1": _payload(
+        {
+            "table": st.sampled_from(["refunds", "orders"]),
+            "key": st.sampled_from([1, "1", {"id": 1}]),
+            "before": _rows,
+            "after": _rows,
+        }
+    ),
+    "prompt.registered.v1": _payload({"name": st.just("p"), "text": texts, "sha256": st.just("2" * 64)}),
+}
+"""Payloads of every shipped type but redactions, which need a target."""
+
+UNKNOWN = ("weather.changed.v1", "tool.call.v2", "model.decision.v3", "user.utterance.v10", "note")
+_kinds = st.sampled_from(
+    [*PAYLOADS, *["user.utterance.v1", "agent.utterance.v1", "tool.call.v1", "tool.result.v1", "model.decision.v2"] * 3]
+    + ["redaction.applied.v1"] * 2
+    + ["unknown"]
+)
+
+
+@st.composite
+def logs(draw: st.DrawFn, *, max_streams: int = 4, max_events: int = 14) -> list[dict[str, Any]]:
+    """A whole log, in the order of position; empty ones too."""
+    drawn = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["conversation", "conversation", "call", "customer"]),
+                st.lists(_events(), min_size=1, max_size=max_events),
+            ),
+            max_size=max_streams,
+        )
+    )
+    # positions either follow time over all streams or run stream by stream, as after an import
+    is_imported = draw(st.booleans())
+    log = [event for number, (kind, events) in enumerate(drawn) for event in _stream(number, kind, events)]
+    if not is_imported:
+        log.sort(key=lambda event: event["created_at"])
+    for place, event in enumerate(log):
+        event["position"] = 10 + 3 * place
+    return log
+
+
+@st.composite
+def _events(draw: st.DrawFn) -> dict[str, Any]:
+    kind = draw(_kinds)
+    if kind == "redaction.applied.v1":
+        payload: dict[str, Any] = {"target": {"stream_version": draw(st.integers(min_value=1, max_value=16))}}
+        payload |= draw(st.fixed_dictionaries({"path": paths}) | st.fixed_dictionaries({"span": spans}))
+        payload |= {"method": "mask", "reason": "asked"}
+    elif kind == "unknown":
+        kind = draw(st.sampled_from(UNKNOWN))
+        payload = {"text": "never read", "call_id": "a"}
+    else:
+        payload = draw(PAYLOADS[kind])
+    metadata = draw(
+        st.fixed_dictionaries(
+            {"message_id": message_ids},
+            optional={
+                "actor": st.sampled_from([None, "agent", "user", "user"]),
+                "subject_id": st.sampled_from([None, "ann", "bob"]),
+                "source": st.sampled_from([None, "s1", "s2"]),
+                "source_id": st.sampled_from([None, "c1"]),
+                "source_ordinal": st.sampled_from([None, 3, 2**40]),
+            },
+        )
+    )
+    seconds = draw(st.sampled_from([0, 0, 0.000001, 1, 40, 86_400, 86_400 * 18]))
+    return {"event_type": kind, "payload": payload, "metadata": metadata, "seconds": seconds}
+
+
+def _stream(number: int, kind: str, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Complete the events of one stream; `"request_sha256": "true"` becomes the hash of the request at that place."""
+    events, at, previous = [], FIRST, bytes(32)
+    context = Context()
+    for version, event in enumerate(drawn, start=1):
+        at = min(at + timedelta(seconds=event["seconds"]), datetime(2026, 4, 30, tzinfo=UTC))
+        payload = dict(event["payload"])
+        if payload.get("request_sha256") == "true":
+            head = {name: payload[name] for name in ("model", "params", "tools_sha256")}
+            payload["request_sha256"] = request_sha256(context.messages, **head)
+        if event["event_type"] not in UNKNOWN:
+            context.apply(event["event_type"], payload, event["metadata"])
+        previous = hashlib.sha256(previous + json.dumps([payload, event["metadata"]]).encode()).digest()
+        name, _, suffix = event["event_type"].rpartition(".v")
+        events.append(
+            {
+                "month": f"{at:%Y-%m}",
+                "aggregate_id": str(UUID(int=(number * 7919 + 13) % 97)),
+                "aggregate_type": kind,
+                "stream_version": version,
+                "event_type": event["event_type"],
+                "event_version": int(suffix) if name else 1,
+                "payload": payload,
+                "metadata": event["metadata"],
+                "created_at": at,
+                "epoch": 1,
+                "xid": version,
+                "hash": previous,
+            }
+        )
+    return events

@@ -1,0 +1,65 @@
+"""Put a log into DuckDB, fold a month of it, and bring rows of both routes into one form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.folds.steps import PROJECTIONS, Prepared, prepare_month, projection_query
+from pipelines.lake.datasets import EVENTS
+
+# JSON text has many spellings; two texts of one value are equal
+_JSON = {"arguments", "output", "error", "outcome", "key", "row"}
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection in UTC, as the lake's are."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET threads = 2")
+    return connection
+
+
+def create_events(connection: duckdb.DuckDBPyConnection, log: Iterable[Mapping[str, Any]]) -> None:
+    """Create the relation `events` from a log."""
+    rows = [
+        {**event, "payload": _jsonb_text(event["payload"]), "metadata": _jsonb_text(event["metadata"])} for event in log
+    ]
+    table = pa.Table.from_pylist(rows, schema=EVENTS.arrow_schema())
+    connection.register("handed_over", table)
+    connection.execute("CREATE OR REPLACE TABLE events AS SELECT * FROM handed_over")
+    connection.unregister("handed_over")
+
+
+def _jsonb_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def fold_with_sql(
+    connection: duckdb.DuckDBPyConnection, month: str, names: Iterable[str] = PROJECTIONS
+) -> tuple[Prepared, dict[str, list[dict[str, Any]]]]:
+    """Fold a month of the relation `events`: what the steps found, and the rows of every projection in its own order."""
+    names = tuple(names)
+    prepared = prepare_month(connection, month, names)
+    return prepared, {name: rows_of(connection, projection_query(name)) for name in names}
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    """The rows of a query as plain Python values."""
+    rows: list[dict[str, Any]] = connection.sql(query).to_arrow_table().to_pylist()
+    return rows
+
+
+def comparable(value: Any, name: str = "") -> Any:
+    """A value with JSON texts parsed."""
+    if isinstance(value, Mapping):
+        return {key: comparable(inner, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [comparable(inner, name) for inner in value]
+    if name in _JSON and isinstance(value, str):
+        return {"json": json.loads(value)}
+    return value
