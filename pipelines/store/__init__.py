@@ -31,7 +31,7 @@ from pipelines.store.events import (
     StreamBatch,
     stream_id,
 )
-from pipelines.store.migrate import MigrationReport, migrate, pending
+from pipelines.store.migrations import MigrationReport, migrate, pending
 from pipelines.store.months import MonthStatus, month_of
 from pipelines.store.read import Watermark
 from pipelines.store.registry import EventType, Registry

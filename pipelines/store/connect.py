@@ -21,8 +21,8 @@ from pipelines.store import read
 from pipelines.store.embedded import EmbeddedServer
 from pipelines.store.errors import PermissionDenied, SchemaOutdated, StoreReadOnly, StoreUnavailable
 from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
-from pipelines.store.migrate import migrate as run_migrations
-from pipelines.store.migrate import pending
+from pipelines.store.migrations import migrate as run_migrations
+from pipelines.store.migrations import pending
 from pipelines.store.months import MonthStatus
 from pipelines.store.read import Watermark
 from pipelines.store.registry import Registry

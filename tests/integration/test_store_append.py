@@ -359,10 +359,15 @@ def test_many_batches_are_all_or_nothing(store: Store) -> None:
 
 def test_a_transaction_groups_appends(store: Store) -> None:
     """Inside `transaction()` everything is stored together or not at all."""
-    with pytest.raises(RuntimeError, match="caller"), store.transaction():
-        store.append_many(batches(10))
-        store.append(uuid4(), "conversation", [say("x")], "any")
-        raise RuntimeError("the caller failed")
+
+    def fail() -> None:
+        with store.transaction():
+            store.append_many(batches(10))
+            store.append(uuid4(), "conversation", [say("x")], "any")
+            raise RuntimeError("the caller failed")
+
+    with pytest.raises(RuntimeError, match="caller"):
+        fail()
     assert count(store) == 0
 
 

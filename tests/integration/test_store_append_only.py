@@ -12,17 +12,17 @@ from pipelines.store import AppendOnly, NewEvent, Store
 from pipelines.store.sqlstate import typed_errors
 
 TABLES = ["refold.events", "refold.events_2026_03", "refold.events_default", "refold.event_types"]
-STATEMENTS = {
-    "update": "UPDATE {table} SET {column} = {column}",
-    "update of nothing": "UPDATE {table} SET {column} = {column} WHERE false",
-    "delete": "DELETE FROM {table}",
-    "delete only": "DELETE FROM ONLY {table}",
-    "truncate": "TRUNCATE {table}",
-    "truncate cascade": "TRUNCATE ONLY {table} CASCADE",
-    "merge": "MERGE INTO {table} AS t USING (SELECT 1) AS s ON true WHEN MATCHED THEN DELETE",
-    "dynamic": "DO $x$ BEGIN EXECUTE 'DELETE FROM {table}'; END $x$",
-    "common table expression": "WITH gone AS (DELETE FROM {table} RETURNING 1) SELECT count(*) FROM gone",
-}
+STATEMENTS = [
+    "UPDATE {table} SET {column} = {column}",
+    "UPDATE {table} SET {column} = {column} WHERE false",
+    "DELETE FROM {table}",
+    "DELETE FROM ONLY {table}",
+    "TRUNCATE {table}",
+    "TRUNCATE {table} CASCADE",
+    "MERGE INTO {table} AS t USING (SELECT 1) AS s ON true WHEN MATCHED THEN DELETE",
+    "DO $x$ BEGIN EXECUTE 'DELETE FROM {table}'; END $x$",
+    "WITH gone AS (DELETE FROM {table} RETURNING 1) SELECT count(*) FROM gone",
+]
 
 
 @pytest.fixture
@@ -41,9 +41,7 @@ def test_no_statement_changes_an_event(filled: Store, table: str, role: str) -> 
     filled.conn.execute("SELECT set_config('session_replication_role', %s, false)", [role])
     column = "description" if table.endswith("event_types") else "payload"
     before = filled.conn.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
-    for name, statement in STATEMENTS.items():
-        if name == "truncate cascade" and table == "refold.events":
-            statement = "TRUNCATE {table} CASCADE"  # a partitioned table has no ONLY
+    for statement in STATEMENTS:
         with pytest.raises(AppendOnly, match="append-only"), typed_errors():
             filled.conn.execute(statement.format(table=table, column=column).encode())
     assert filled.conn.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() == before

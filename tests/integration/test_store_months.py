@@ -89,12 +89,17 @@ def test_strays_are_moved_as_they_are(store: Store) -> None:
 def test_a_month_can_be_made_inside_the_importing_transaction(store: Store) -> None:
     """Importers make months and append in one transaction; when it fails, neither is there."""
     at = datetime(2023, 5, 5, tzinfo=UTC)
-    with pytest.raises(RuntimeError), store.transaction():
-        store.append(uuid4(), "conversation", [say(at)], "any")
-        store.ensure_months([at])
-        store.append(uuid4(), "conversation", [say(at)], "any")
-        assert store.conn.execute("SELECT count(*) FROM refold.events_2023_05").fetchone() == (2,)
-        raise RuntimeError
+
+    def fail() -> None:
+        with store.transaction():
+            store.append(uuid4(), "conversation", [say(at)], "any")
+            store.ensure_months([at])
+            store.append(uuid4(), "conversation", [say(at)], "any")
+            assert store.conn.execute("SELECT count(*) FROM refold.events_2023_05").fetchone() == (2,)
+            raise RuntimeError("the import failed")
+
+    with pytest.raises(RuntimeError, match="import failed"):
+        fail()
     assert "2023-05" not in {m.month for m in store.months()}
 
 
