@@ -213,9 +213,11 @@ def _independent_groups(
 ) -> list[tuple[list[_Cell], list[_Cell]]]:
     """Join the names between which a pair is possible: only what A has too many of can answer what B has too many of."""
     groups = list(names)
-    leader = list(range(len(groups)))
     surplus_a = [i for i, (cells_a, cells_b) in enumerate(groups) if len(cells_a) > len(cells_b)]
     surplus_b = [i for i, (cells_a, cells_b) in enumerate(groups) if len(cells_a) < len(cells_b)]
+    if not (surplus_a and surplus_b):
+        return [group for group in groups if group[0] and group[1]]
+    leader = list(range(len(groups)))
     for i in surplus_a:
         for j in surplus_b:
             if leader[i] != leader[j] and any(_cross(x, y) for x in groups[i][0] for y in groups[j][1]):

@@ -20,6 +20,7 @@ UNIT = 5_354_228_880
 """Parts of one whole similarity: the least common multiple of 1 to 24. Sums of such parts are exact integers, so equal
 sums of shares like 1/3 + 2/3 and 1/2 + 1/2 are equal, and no order of addition matters."""
 
+_SAFE = 2**53 - 1
 _COMPARED_TEXT = 10_000  # characters of one string that similarity looks at: its cost grows with the square
 
 OpKind = Literal["arg_added", "arg_removed", "arg_value", "arg_type"]
@@ -125,11 +126,17 @@ def _flatten(value: Any, path: str, found: dict[str, Any]) -> None:
         for index, item in enumerate(value):
             _flatten(item, f"{path}/{index}", found)
     else:
-        found[path] = value if isinstance(value, str) else canonical_bytes(value)
+        found[path] = value if isinstance(value, str) else _scalar_bytes(value)
+
+
+def _scalar_bytes(value: Any) -> bytes:
+    if type(value) is int and -_SAFE <= value <= _SAFE:  # most leaves that are no strings; a bool is no int here
+        return b"%d" % value
+    return canonical_bytes(value)
 
 
 def _token(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
+    return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key
 
 
 def _leaf_score(a: Any, b: Any) -> float:
@@ -141,7 +148,10 @@ def _leaf_score(a: Any, b: Any) -> float:
 
 
 def _compare(a: Any, b: Any, path: str, ops: list[ArgOp]) -> None:
-    if isinstance(a, dict) and isinstance(b, dict):
+    if type(a) is str and type(b) is str:  # most values; the general way says the same
+        if a != b:
+            ops.append(ArgOp("arg_value", path, a, b))
+    elif isinstance(a, dict) and isinstance(b, dict):
         for key in sorted(a.keys() | b.keys()):
             inner = f"{path}/{_token(key)}"
             if key not in b:
@@ -151,14 +161,19 @@ def _compare(a: Any, b: Any, path: str, ops: list[ArgOp]) -> None:
             else:
                 _compare(a[key], b[key], inner, ops)
     elif isinstance(a, list) and isinstance(b, list):
-        for index in range(min(len(a), len(b))):
-            _compare(a[index], b[index], f"{path}/{index}", ops)
-        ops.extend(ArgOp("arg_removed", f"{path}/{i}", a[i], None) for i in range(len(a) - 1, len(b) - 1, -1))
-        ops.extend(ArgOp("arg_added", f"{path}/{i}", None, b[i]) for i in range(len(a), len(b)))
+        _compare_arrays(a, b, path, ops)
     elif _json_type(a) != _json_type(b):
         ops.append(ArgOp("arg_type", path, a, b))
     elif a != b and canonical_bytes(a) != canonical_bytes(b):  # NaN is no value that equals itself
         ops.append(ArgOp("arg_value", path, a, b))
+
+
+def _compare_arrays(a: list[Any], b: list[Any], path: str, ops: list[ArgOp]) -> None:
+    for index in range(min(len(a), len(b))):
+        _compare(a[index], b[index], f"{path}/{index}", ops)
+    # From the end, so that each operation's index holds when it is applied.
+    ops.extend(ArgOp("arg_removed", f"{path}/{i}", a[i], None) for i in range(len(a) - 1, len(b) - 1, -1))
+    ops.extend(ArgOp("arg_added", f"{path}/{i}", None, b[i]) for i in range(len(a), len(b)))
 
 
 def _json_type(value: Any) -> str:

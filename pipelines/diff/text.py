@@ -9,7 +9,7 @@ characters; over tokens unrelated English paragraphs reach .41 at most (99th per
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
-from pipelines.diff.wording import is_format_only, normalise_text, tokens
+from pipelines.diff.wording import count_tokens, is_format_only, normalise_text, tokens
 
 TextClass = Literal["identical", "format_only", "minor", "moderate", "rewrite"]
 TextReason = Literal["missing_a", "missing_b", "missing_both"]
@@ -92,7 +92,7 @@ class _Text:
     """One distinct text of a batch."""
 
     normal: str
-    codes: str
+    words: list[str]  # of the part that is compared
     token_count: int
 
 
@@ -139,33 +139,41 @@ def _batches(left: list[str | None], right: list[str | None]) -> Iterable[tuple[
 
 def _compare_batch(left: list[str | None], right: list[str | None], workers: int) -> pa.RecordBatch:
     known: dict[str, _Text] = {}
-    vocabulary = _Vocabulary()
 
     def read(text: str) -> _Text:
         found = known.get(text)
         if found is None:
-            normal = normalise_text(text)
-            words = tokens(normal)
-            compared = words if len(normal) <= COMPARED else tokens(normal[:COMPARED])
-            found = known[text] = _Text(normal, "".join(map(vocabulary.__getitem__, compared)), len(words))
+            found = known[text] = _read(text)
         return found
 
-    pairs = [None if a is None or b is None else (read(a), read(b)) for a, b in zip(left, right, strict=True)]
-    changed = [pair for pair in pairs if pair is not None and pair[0].normal != pair[1].normal]
-    sim_tok = iter(_similarities([(x.codes, y.codes) for x, y in changed], workers))
+    changed: list[tuple[_Text, _Text]] = []
+    for a, b in zip(left, right, strict=True):
+        if a is not None and b is not None and a != b and read(a).normal != read(b).normal:
+            changed.append((read(a), read(b)))
+    code_of = _Vocabulary().__getitem__
+    codes = [("".join(map(code_of, x.words)), "".join(map(code_of, y.words))) for x, y in changed]
+    sim_tok = iter(_similarities(codes, workers))
     sim_char = iter(_similarities([(x.normal[:COMPARED], y.normal[:COMPARED]) for x, y in changed], workers))
     rows = []
-    for a, b, pair in zip(left, right, pairs, strict=True):
-        if a is None or b is None or pair is None:
-            rows.append(_missing_row(a, b, read))
-        elif pair[0].normal == pair[1].normal:
-            rows.append(_row(a, b, pair, 1.0, 1.0))
+    for a, b in zip(left, right, strict=True):
+        if a is None or b is None:
+            rows.append(_missing_row(a, b))
+        elif a == b:
+            rows.append(_equal_row("identical", a, b, count_tokens(a)))
+        elif read(a).normal == read(b).normal:
+            rows.append(_equal_row("format_only", a, b, read(a).token_count))
         else:
-            rows.append(_row(a, b, pair, next(sim_tok), next(sim_char)))
+            rows.append(_changed_row(a, b, (read(a), read(b)), next(sim_tok), next(sim_char)))
     columns = zip(*rows, strict=True)
     return pa.RecordBatch.from_arrays(
         [pa.array(column, field.type) for column, field in zip(columns, TEXT_SCHEMA, strict=True)], schema=TEXT_SCHEMA
     )
+
+
+def _read(text: str) -> _Text:
+    normal = normalise_text(text)
+    words = tokens(normal[:COMPARED])
+    return _Text(normal, words, len(words) if len(normal) <= COMPARED else count_tokens(normal))
 
 
 def _similarities(pairs: list[tuple[str, str]], workers: int) -> list[float]:
@@ -176,56 +184,42 @@ def _similarities(pairs: list[tuple[str, str]], workers: int) -> list[float]:
     return [float(value) for value in found]
 
 
-_Reader = Callable[[str], _Text]
-
-
-def _missing_row(a: str | None, b: str | None, read: _Reader) -> tuple[Any, ...]:
+def _missing_row(a: str | None, b: str | None) -> tuple[Any, ...]:
     reason: TextReason = "missing_both" if a is None and b is None else "missing_a" if a is None else "missing_b"
-    lengths = (_length(a), _length(b), _token_count(a, read), _token_count(b, read))
-    return (None, reason, None, None, *lengths, *(None,) * 8)
+    lengths = [None if text is None else len(text) for text in (a, b)]
+    counts = [None if text is None else count_tokens(text) for text in (a, b)]
+    return (None, reason, None, None, *lengths, *counts, *(None,) * 8)
 
 
-def _length(text: str | None) -> int | None:
-    return None if text is None else len(text)
+def _equal_row(text_class: TextClass, a: str, b: str, count: int) -> tuple[Any, ...]:
+    lengths = (len(a), len(b), count, count, len(b) / len(a) if a else None)
+    return (text_class, None, a == b, True, *lengths, 1.0, 1.0, False, False, False, False, None)
 
 
-def _token_count(text: str | None, read: _Reader) -> int | None:
-    return None if text is None else read(text).token_count
-
-
-def _row(a: str, b: str, pair: tuple[_Text, _Text], sim_tok: float, sim_char: float) -> tuple[Any, ...]:
+def _changed_row(a: str, b: str, pair: tuple[_Text, _Text], sim_tok: float, sim_char: float) -> tuple[Any, ...]:
     x, y = pair
-    is_equal_norm = x.normal == y.normal
-    text_class: TextClass
-    if a == b:
-        text_class = "identical"
-    elif is_equal_norm or is_format_only(a, b):
+    text_class: TextClass = "minor" if sim_tok >= MINOR else "moderate" if sim_tok >= MODERATE else "rewrite"
+    if is_format_only(a, b):
         text_class = "format_only"
-    else:
-        text_class = "minor" if sim_tok >= MINOR else "moderate" if sim_tok >= MODERATE else "rewrite"
-    return (
-        text_class,
-        None,
-        a == b,
-        is_equal_norm,
-        len(a),
-        len(b),
-        x.token_count,
-        y.token_count,
-        len(b) / len(a) if a else None,
-        sim_tok,
-        sim_char,
-        not is_equal_norm and max(len(x.normal), len(y.normal)) > COMPARED,
-        *((False, False, False, None) if is_equal_norm else _structure(a, b)),
-    )
+    lengths = (len(a), len(b), x.token_count, y.token_count, len(b) / len(a) if a else None)
+    is_cut = max(len(x.normal), len(y.normal)) > COMPARED
+    return (text_class, None, False, False, *lengths, sim_tok, sim_char, is_cut, *_structure(a, b))
 
 
 def _structure(a: str, b: str) -> tuple[bool, bool, bool, float | None]:
     numbers_a, numbers_b = set(_NUMBER.findall(a)), set(_NUMBER.findall(b))
     either = numbers_a | numbers_b
     return (
-        (_CODE.search(a) is None) != (_CODE.search(b) is None),
+        _has_code(a) != _has_code(b),
         (_LIST.search(a) is None) != (_LIST.search(b) is None),
-        set(_LINK.findall(a)) != set(_LINK.findall(b)),
+        _links(a) != _links(b),
         len(numbers_a & numbers_b) / len(either) if either else None,
     )
+
+
+def _has_code(text: str) -> bool:
+    return ("```" in text or "~~~" in text) and _CODE.search(text) is not None
+
+
+def _links(text: str) -> set[str]:
+    return set(_LINK.findall(text)) if "://" in text else set()

@@ -22,6 +22,7 @@ _QUOTE_MARK = re.compile(r"^[ \t]*>+", re.MULTILINE)
 _NO_CONTENT = re.compile(r"[\W_]+")
 _NO_CONTENT_ASCII = bytes(byte for byte in range(128) if not chr(byte).isalnum())
 _MARKUP_SYMBOLS = frozenset("`|~")
+_HELD_AT_ONCE = 1_000_000  # characters; counting a list is faster, for as long as it is short
 _SHOWN_TOKENS = 20_000  # opcodes need a bit per pair of tokens; this is 50 MB
 
 
@@ -43,6 +44,13 @@ class TokenOp:
 def tokens(text: str) -> list[str]:
     r"""Split a text into words and signs: `\w+|[^\w\s]`, case kept."""
     return _TOKEN.findall(text)
+
+
+def count_tokens(text: str) -> int:
+    """Return the number of tokens of the normalised text."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return sum(1 for _ in _TOKEN.finditer(text)) if len(text) > _HELD_AT_ONCE else len(_TOKEN.findall(text))
 
 
 def normalise_text(text: str) -> str:
