@@ -1,0 +1,54 @@
+"""Everything Dagster is told: assets, checks, jobs, schedules and the one resource.
+
+`build_defs` makes fresh definitions, so that the command line hands in its own home and tests override what they like;
+`defs` is what a code server loads. The environment is read when it is called, never at import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from assets.checks import build_checks
+from assets.experiments import build_experiment_assets
+from assets.folds import build_fold_assets
+from assets.jobs import build_jobs
+from assets.log import build_log_assets
+from assets.partitions import DEFAULT_FIRST_MONTH, build_months, find_first_month
+from assets.resources import home_from_environment
+from assets.schedules import build_schedules, build_sensors
+from pipelines.settings import Settings
+
+
+def build_defs(
+    overrides: Mapping[str, object] | None = None,
+    months: dg.PartitionsDefinition | None = None,
+    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+) -> dg.Definitions:
+    """Fresh definitions.
+
+    Args:
+        overrides: Resources by name in place of the ones made here; `home` is the only one.
+        months: The months of the log and its folds.
+        loggers: Where runs log to beside the event log; Dagster's console by default.
+    """
+    months = months or build_months(DEFAULT_FIRST_MONTH)
+    jobs = build_jobs(months)
+    return dg.Definitions(
+        assets=[*build_log_assets(months), *build_fold_assets(months), *build_experiment_assets()],
+        asset_checks=build_checks(),
+        jobs=jobs,
+        schedules=build_schedules(jobs),
+        sensors=build_sensors(),
+        resources={"home": home_from_environment, **(overrides or {})},
+        loggers=loggers,
+        # one process per run: an asset streams within its own memory bound, and the store stays open between steps
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location of the home that the environment names."""
+    return build_defs(months=build_months(find_first_month(Settings.from_env())))

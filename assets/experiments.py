@@ -1,0 +1,76 @@
+"""Assets of experiments: replays, and what the diff makes of them.
+
+Replays can cost money. They have no automation condition, and no job of a schedule or sensor selects them: a person
+starts them, by `refold ab` or by a click. Months are upstream of an experiment as a whole: that is lineage alone, it
+reports nothing stale (`ab_inputs_current` in `assets.checks` does).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import EXPERIMENTS
+from assets.resources import Home
+from assets.specs import describe_asset, key_of
+from pipelines.diff.dataset import build_diff
+from pipelines.replay.plan import make_plan
+from pipelines.replay.registry import load_experiment
+from pipelines.replay.run import run_replay
+
+DIFFS = ("ab_units", "ab_tool_calls", "ab_summary")
+_ALL_MONTHS = dg.AllPartitionMapping()
+
+
+def build_experiment_assets() -> list[dg.AssetsDefinition]:
+    """`refold/replays` and the three tables of a comparison."""
+    history = [
+        dg.AssetDep(key_of(name), partition_mapping=_ALL_MONTHS)
+        for name in ("decisions", "conversation_months", "tool_calls")
+    ]
+
+    @dg.multi_asset(
+        name="replay",
+        specs=[describe_asset("replays", deps=history)],
+        partitions_def=EXPERIMENTS,
+        description="Put every unit of an experiment before side B; a complete version is not run again.",
+    )
+    def replay(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> dg.MaterializeResult[Any]:
+        plan = make_plan(home.lake, *load_experiment(home.lake, context.partition_key))
+        result = run_replay(home.lake, plan, on_progress=home.on_progress)
+        if result.is_written:
+            home.publish_catalog()
+        metadata: dict[str, Any] = {
+            "version_id": result.version_id,
+            "units": result.units,
+            "failed_units": sum(result.failures.values()),
+            "failures": result.failures,
+            "size_bytes": result.size_bytes,
+            "is_written": result.is_written,
+            "seconds": result.seconds,
+        }
+        return dg.MaterializeResult(key_of("replays"), metadata=metadata, data_version=dg.DataVersion(plan.version_id))
+
+    @dg.multi_asset(
+        name="diff",
+        specs=[describe_asset(name, deps=["replays"]) for name in DIFFS],
+        partitions_def=EXPERIMENTS,
+        description="Compare the replays of an experiment with its baseline; the summary completes the version.",
+    )
+    def diff(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+        plan = make_plan(home.lake, *load_experiment(home.lake, context.partition_key))
+        result = build_diff(home.lake, plan, on_progress=home.on_progress)
+        if result.is_written:
+            home.publish_catalog()
+        common = {name: getattr(result, name) for name in ("version_id", "result_hash", "is_written", "seconds")}
+        counts = {
+            name: getattr(result, name) for name in ("pairs", "conversations", "failed", "same_names", "same_calls")
+        }
+        for name in DIFFS:
+            commit = home.lake.last_commit(name, plan.partition)
+            size = {"rows": commit.row_count, "size_bytes": commit.size_bytes} if commit else {}
+            yield dg.MaterializeResult(
+                key_of(name), metadata={**common, **counts, **size}, data_version=dg.DataVersion(result.result_hash)
+            )
+
+    return [replay, diff]

@@ -1,0 +1,49 @@
+"""Assets of the folds: a month of the exported log, folded into tables."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets.resources import Home
+from assets.specs import describe_asset, key_of
+from pipelines.folds.run import fold_month
+
+FOLDS = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "customer_months")
+
+# Eager, but for every month and not the newest alone: a month that was imported or exported again late is folded again.
+REFOLD = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window()).with_label("refold")
+
+
+def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The fold tables; any of them can be materialised alone."""
+
+    @dg.multi_asset(
+        name="fold",
+        specs=[
+            describe_asset(name, deps=["events", "stream_months"], automation_condition=REFOLD, skippable=True)
+            for name in FOLDS
+        ],
+        partitions_def=months,
+        can_subset=True,
+        description="Fold one month of events, and the states before it, into tables.",
+    )
+    def fold(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+        names = [name for name in FOLDS if key_of(name) in context.selected_asset_keys]
+        results = fold_month(home.lake, context.partition_key, names, on_progress=home.on_progress)
+        if any(result.is_written for result in results):
+            home.publish_catalog()
+        for result in results:
+            yield dg.MaterializeResult(
+                key_of(result.dataset),
+                metadata={
+                    "rows": result.rows,
+                    "size_bytes": result.size_bytes,
+                    "input_hash": result.input_hash,
+                    "is_written": result.is_written,
+                    "seconds": result.seconds,
+                },
+                data_version=dg.DataVersion(result.input_hash),
+            )
+
+    return [fold]

@@ -1,0 +1,113 @@
+"""The Dagster instance of a home: `dagster/` in it, shared by the command line, the web server and the daemon.
+
+Runs of the command line execute in its own process, which can be killed at any moment. Such a run holds a lock file
+for as long as it lives; the kernel frees the lock however the process ends, so a run that says "started" without it is
+dead. A process id alone would not do: ids come again, and in a container every process is number 1.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, DagsterRunStatus, RunsFilter
+
+from pipelines.settings import Settings
+
+HOST_TAG = "refold/host"
+PID_TAG = "refold/pid"
+
+_CONFIG = """\
+# Written by Refold; delete it to get it anew.
+telemetry:
+  enabled: false
+run_coordinator: # runs start at once, also when no daemon is up
+  module: dagster._core.run_coordinator
+  class: DefaultRunCoordinator
+"""
+
+# A run of the command line writes to its own terminal: nothing there is captured, and no line of Dagster's is mixed in.
+_IN_PROCESS = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+
+
+def prepare(settings: Settings) -> Path:
+    """The `DAGSTER_HOME` of the home, made when missing."""
+    folder = settings.home / "dagster"
+    _live(folder).mkdir(parents=True, exist_ok=True)
+    config = folder / "dagster.yaml"
+    if not config.exists():
+        config.write_text(_CONFIG, encoding="utf-8")
+    return folder
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance of the home, for runs in this process."""
+    ref = InstanceRef.from_dir(str(prepare(settings)), overrides=_IN_PROCESS)
+    with dg.DagsterInstance.from_ref(ref) as instance:
+        yield instance
+
+
+def run_tags() -> dict[str, str]:
+    """Who runs it: shown in the UI, and what `fail_dead_runs` goes by."""
+    return {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
+
+
+@contextmanager
+def hold_run(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Hold the lock that says that the run's process lives; take it before the run is created."""
+    path = _live(Path(instance.root_directory)) / run_id
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark the runs of this host whose process is gone as failed, so that they can be retried; answer their ids.
+
+    Runs without a lock file are not the command line's: a retry that the UI launched carries the tags of the run it
+    repeats, but its process is the UI's to watch.
+    """
+    folder = _live(Path(instance.root_directory))
+    failed = []
+    filters = RunsFilter(
+        statuses=[DagsterRunStatus.NOT_STARTED, *IN_PROGRESS_RUN_STATUSES], tags={HOST_TAG: socket.gethostname()}
+    )
+    for run in instance.get_runs(filters):
+        path = folder / run.run_id
+        if path.exists() and not _is_held(path):
+            message = f"The process that ran it ({run.tags.get(PID_TAG)} on {run.tags[HOST_TAG]}) ended without a word."
+            instance.report_run_failed(run, message)
+            path.unlink(missing_ok=True)
+            failed.append(run.run_id)
+    return failed
+
+
+def _live(folder: Path) -> Path:
+    return folder / "live"
+
+
+def _is_held(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

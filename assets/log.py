@@ -1,0 +1,38 @@
+"""Assets of the log: a month of the store, exported."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets.resources import Home
+from assets.specs import describe_asset, key_of
+from pipelines.export.month import export_month
+
+
+def build_log_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """`refold/events` and `refold/stream_months`: one export writes both."""
+
+    @dg.multi_asset(
+        name="export",
+        specs=[describe_asset("events"), describe_asset("stream_months")],
+        partitions_def=months,
+        description="Bring one month of the store into the lake, from one consistent snapshot.",
+    )
+    def export(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+        result = export_month(home.store().dsn, home.lake, context.partition_key, on_rows=home.on_progress)
+        if result.is_written:
+            home.publish_catalog()
+        common: dict[str, Any] = {
+            "input_hash": result.input_hash,
+            "is_written": result.is_written,
+            "seconds": result.seconds,
+        }
+        version = dg.DataVersion(result.input_hash)
+        events = {"rows": result.rows, "size_bytes": result.size_bytes, **common}
+        yield dg.MaterializeResult(key_of("events"), metadata=events, data_version=version)
+        yield dg.MaterializeResult(
+            key_of("stream_months"), metadata={"rows": result.streams, **common}, data_version=version
+        )
+
+    return [export]

@@ -1,0 +1,76 @@
+"""Partitions: UTC months for the log and its folds, names for experiments.
+
+Dagster fixes a month range when the definitions load, while imports bring history from any year. So the first month is
+remembered in a file of the home: it starts at the first month that is materialised and only ever moves back, and the
+UI lists the months that there are instead of decades of missing ones. `REFOLD_FIRST_MONTH` wins over the file.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from pipelines.errors import BadInputError
+from pipelines.settings import Settings
+
+MONTH_FORMAT = "%Y-%m"
+DEFAULT_FIRST_MONTH = "2025-01"
+"""Where the months of a home begin that has never materialised one."""
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+
+EXPERIMENTS = dg.DynamicPartitionsDefinition(name="experiments")
+"""One partition per experiment: its name. Versions are rows of the tables, not partitions here."""
+
+
+def build_months(first_month: str, last_month: str | None = None) -> dg.MonthlyPartitionsDefinition:
+    """UTC months from `first_month` (YYYY-MM) to the month that is running now, or to `last_month` if that is later."""
+    now = datetime.now(UTC)
+    ahead = _number(last_month) - (now.year * 12 + now.month) if last_month else 0
+    return dg.MonthlyPartitionsDefinition(start_date=first_month, fmt=MONTH_FORMAT, end_offset=1 + max(0, ahead))
+
+
+def is_month(text: str) -> bool:
+    """Whether `text` is a UTC month as a partition key writes it."""
+    return _MONTH.fullmatch(text) is not None
+
+
+def find_first_month(settings: Settings) -> str:
+    """The first month of a home, YYYY-MM: as set, else as remembered, else `DEFAULT_FIRST_MONTH`."""
+    return settings.first_month or _remembered(settings) or DEFAULT_FIRST_MONTH
+
+
+def remember_month(settings: Settings, month: str) -> None:
+    """Let the months of the home begin no later than `month`; a UI that is up shows it after a reload.
+
+    Raises:
+        BadInputError: `month` is not a month.
+    """
+    if not is_month(month):
+        raise BadInputError(f"{month!r} is not a month; write YYYY-MM, for example 2026-01")
+    remembered = _remembered(settings)
+    if remembered is None or month < remembered:
+        path = _path(settings)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        temporary.write_text(f"{month}\n", encoding="utf-8")
+        temporary.replace(path)
+
+
+def _remembered(settings: Settings) -> str | None:
+    try:
+        month = _path(settings).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    return month if is_month(month) else None
+
+
+def _number(month: str) -> int:
+    return int(month[:4]) * 12 + int(month[5:])
+
+
+def _path(settings: Settings) -> Path:
+    return settings.home / "dagster" / "first_month"

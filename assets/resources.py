@@ -1,0 +1,69 @@
+"""The one resource: a home, with its settings, its lake and its store.
+
+A resource is configuration plus a constructor of library objects. The store is opened on first use and stays open
+until the run ends, so that the embedded server starts once a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import dagster as dg
+
+from pipelines.lake.catalog import publish_catalog
+from pipelines.lake.lake import Lake
+from pipelines.settings import Settings
+from pipelines.store import Store
+
+
+class Home:
+    """What assets work on.
+
+    Attributes:
+        settings: The configuration.
+        lake: The lake that the settings name.
+        on_progress: Passed to the library functions that report progress; None for runs that nobody watches.
+    """
+
+    def __init__(self, settings: Settings, on_progress: Callable[..., Any] | None = None) -> None:
+        self.settings = settings
+        self.lake = Lake.from_settings(settings)
+        self.on_progress = on_progress
+        self._stack = ExitStack()
+        self._store: Store | None = None
+
+    def store(self) -> Store:
+        """The store, open until the home is closed.
+
+        Raises:
+            StoreError: It cannot be opened; the message says why.
+        """
+        if self._store is None:
+            self._store = self._stack.enter_context(Store.open(self.settings))
+        return self._store
+
+    def publish_catalog(self) -> None:
+        """Let `lake.duckdb` show what was just written."""
+        publish_catalog(self.lake, self.settings.home / "lake.duckdb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._store = None
+        self._stack.close()
+
+
+@dg.resource(description="The home that the REFOLD_* variables of the run's process name.")
+def home_from_environment(_context: dg.InitResourceContext) -> Iterator[Home]:
+    """Read the environment when the run begins, close the store when it ends.
+
+    It has no configuration of its own, so that no run record holds a connection string.
+    """
+    with Home(Settings.from_env()) as home:
+        yield home

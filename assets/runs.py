@@ -1,0 +1,240 @@
+"""What the verbs of the command line call: materialise assets in this process, as runs that the web UI shows.
+
+A run is created with the origin that a code server would give it, so a failed one can be retried in the UI. The home is
+handed to the assets as an object: nothing passes through the environment, and no run record holds a connection string.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import dagster as dg
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
+from dagster._core.execution.api import execute_run
+from dagster._core.origin import JobPythonOrigin
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.utils import make_new_run_id
+
+from assets.definitions import build_defs
+from assets.instance import fail_dead_runs, hold_run, open_instance, run_tags
+from assets.partitions import EXPERIMENTS, build_months, find_first_month, is_month, remember_month
+from assets.resources import Home
+from pipelines.errors import BadInputError, CheckFailedError
+from pipelines.settings import Settings
+
+LOCATION = "refold"
+"""Name of the code location, in the UI's workspace and in the origin of every run."""
+MODULE, ATTRIBUTE = "assets.definitions", "defs"
+
+# Dagster prints every event on the terminal unless a run names its loggers. In this process `console` is silent; where
+# the UI retries the run, the same name is Dagster's own.
+_CONSOLE: dict[str, object] = {"loggers": {"console": {}}}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One check of one asset, as it came out in a run.
+
+    Attributes:
+        asset: The dataset checked.
+        name: The check.
+        passed: Whether it held.
+        severity: `ERROR` or `WARN`; says what it means not to pass.
+        description: What was found, in one line.
+    """
+
+    asset: str
+    name: str
+    passed: bool
+    severity: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run came to.
+
+    Attributes:
+        run_id: Dagster's id of the run.
+        success: Whether every step ended well and no blocking check failed.
+        metadata: Counts, bytes, hashes and seconds by dataset, for those that were materialised.
+        checks: The checks that ran.
+        error: What stopped it: the library's own exception, or None.
+    """
+
+    run_id: str
+    success: bool
+    metadata: dict[str, dict[str, Any]]
+    checks: list[CheckResult]
+    error: Exception | None
+
+    def require(self) -> Self:
+        """This result, if it is a success; else its error is raised, as the library raised it."""
+        if self.error is not None:
+            raise self.error
+        return self
+
+
+@dataclass(slots=True)
+class _Record:
+    """Collects a run's events while it runs; `tell` gets one line per step."""
+
+    tell: Callable[[str], None]
+    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    checks: list[CheckResult] = field(default_factory=list)
+    writers: set[str | None] = field(default_factory=set)
+
+    def __call__(self, entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            return
+        if event.is_step_materialization:
+            made = event.step_materialization_data.materialization
+            self.writers.add(event.step_key)
+            self.metadata[made.asset_key.path[-1]] = {
+                name: value.value for name, value in made.metadata.items() if not name.startswith("dagster/")
+            }
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            found = event.asset_check_evaluation_data
+            check = CheckResult(
+                asset=found.asset_key.path[-1],
+                name=found.check_name,
+                passed=found.passed,
+                severity=found.severity.value,
+                description=found.description or "",
+            )
+            self.checks.append(check)
+            self.tell(f"{'ok' if check.passed else check.severity} {check.asset} {check.name}: {check.description}")
+        elif event.is_step_success and event.step_key in self.writers:
+            self.tell(f"{event.step_key} done in {event.step_success_data.duration_ms / 1000:.1f} s")
+
+
+def materialize(
+    settings: Settings,
+    asset_names: Sequence[str],
+    partition: str | None,
+    *,
+    on_event: Callable[[str], None] | None = None,
+    on_progress: Callable[..., Any] | None = None,
+) -> RunResult:
+    """Materialise assets for one partition, with their checks, in this process.
+
+    Args:
+        settings: The home.
+        asset_names: Datasets; those that one step writes together come together.
+        partition: A month (YYYY-MM) or an experiment's name.
+        on_event: Told one line per step as it ends.
+        on_progress: Handed to the library functions that report progress.
+
+    Raises:
+        BadInputError: An asset or the partition does not exist; nothing was run.
+        KeyboardInterrupt: The user stopped it; the run is recorded as failed.
+    """
+    months = _months_with(settings, partition)
+    with open_instance(settings) as instance, Home(settings, on_progress) as home:
+        fail_dead_runs(instance)
+        definitions = build_defs({"home": home}, months, loggers={"console": _silent_console})
+        repository = definitions.get_repository_def()
+        selected = _select(repository.asset_graph, asset_names)
+        _require_partition(repository.asset_graph, selected, partition, instance)
+        job = repository.get_implicit_global_asset_job_def().get_subset(asset_selection=selected)
+        tags = run_tags() | ({PARTITION_NAME_TAG: partition} if partition else {})
+        run_id = make_new_run_id()
+        record = _Record(on_event or (lambda _line: None))
+        instance.add_event_listener(run_id, record)
+        with hold_run(instance, run_id):
+            run = instance.create_run_for_job(
+                job,
+                run_id=run_id,
+                tags=tags,
+                run_config=_CONSOLE,
+                asset_selection=frozenset(selected),
+                remote_job_origin=_remote_origin(job.name),
+                job_code_origin=_code_origin(job.name),
+            )
+            error = _execute(job, run, instance)
+    return RunResult(run_id, error is None, record.metadata, record.checks, error)
+
+
+def add_experiment(settings: Settings, name: str) -> None:
+    """Make `name` a partition of the experiment assets; nothing happens when it is one already."""
+    with open_instance(settings) as instance:
+        instance.add_dynamic_partitions(str(EXPERIMENTS.name), [name])
+
+
+def _months_with(settings: Settings, partition: str | None) -> dg.MonthlyPartitionsDefinition:
+    """The months of the home, reaching to `partition` if it is a month: history goes back, a clock may run ahead."""
+    if partition is None or not is_month(partition):
+        return build_months(find_first_month(settings))
+    remember_month(settings, partition)
+    return build_months(min(partition, find_first_month(settings)), last_month=partition)
+
+
+def _select(graph: BaseAssetGraph[Any], names: Sequence[str]) -> frozenset[dg.AssetKey]:
+    """The assets called `names`, with those that the same step writes whether asked for or not."""
+    known = {key.path[-1]: key for key in graph.materializable_asset_keys}
+    for name in names:
+        if name not in known:
+            raise BadInputError(f"there is no asset {name!r}; there are {', '.join(sorted(known))}")
+    return frozenset(key for name in names for key in graph.get(known[name]).execution_set_asset_keys)
+
+
+def _require_partition(
+    graph: BaseAssetGraph[Any],
+    selected: frozenset[dg.AssetKey],
+    partition: str | None,
+    instance: dg.DagsterInstance,
+) -> None:
+    wanted = {graph.get(key).partitions_def for key in selected}
+    if len(wanted) != 1:
+        raise BadInputError("assets by month and assets by experiment cannot be materialised in one run")
+    if wanted == {EXPERIMENTS}:
+        if partition is None or not instance.has_dynamic_partition(str(EXPERIMENTS.name), partition):
+            raise BadInputError(f"there is no experiment {partition!r}; register it with `refold ab FILE`")
+    elif partition is None or not is_month(partition):
+        raise BadInputError(f"{partition!r} is not a month; write YYYY-MM, for example 2026-01")
+
+
+def _execute(job: dg.JobDefinition, run: dg.DagsterRun, instance: dg.DagsterInstance) -> Exception | None:
+    """Run it; the exception that ended it, or None. A failed blocking check is a `CheckFailedError`."""
+    try:
+        execute_run(InMemoryJob(job), run, instance, raise_on_error=True)
+    except DagsterExecutionInterruptedError:
+        raise KeyboardInterrupt from None
+    except DagsterAssetCheckFailedError as error:
+        return CheckFailedError(str(error))
+    except Exception as error:  # noqa: BLE001 - whatever the asset raised goes back to the caller unchanged
+        return error
+    return None
+
+
+def _code_origin(job_name: str) -> JobPythonOrigin:
+    """How another process finds the job."""
+    repository = ReconstructableRepository(ModuleCodePointer(MODULE, ATTRIBUTE), executable_path=sys.executable)
+    return repository.get_python_origin().get_job_origin(job_name)
+
+
+def _remote_origin(job_name: str) -> RemoteJobOrigin:
+    """Where the UI finds the job: in the code location that `assets.ui` serves."""
+    target = LoadableTargetOrigin(executable_path=sys.executable, module_name=MODULE, attribute=ATTRIBUTE)
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=LOCATION)
+    return RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME).get_job_origin(job_name)
+
+
+@dg.logger
+def _silent_console(_context: dg.InitLoggerContext) -> logging.Logger:
+    """Nothing of Dagster's log goes to the terminal; the event log has it all."""
+    logger = logging.Logger("refold.silent")  # noqa: LOG001 - a private one, so that no logger of the process changes
+    logger.addHandler(logging.NullHandler())
+    return logger

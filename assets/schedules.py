@@ -1,0 +1,46 @@
+"""What runs by itself, once somebody switched it on in the UI: the open month every night, and late months' folds.
+
+Nothing here selects a replay or what depends on one: no paid work starts by automation alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from assets.jobs import FREE
+from assets.partitions import MONTH_FORMAT
+
+
+def build_schedules(jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[dg.ScheduleDefinition]:
+    """`open_month`: at 02:15 UTC, the month that is running, and the one before it on the first day."""
+    (export_and_fold,) = jobs
+
+    @dg.schedule(
+        name="open_month",
+        job=export_and_fold,
+        cron_schedule="15 2 * * *",
+        execution_timezone="UTC",
+        description="Export and fold the open month; on the first day of a month also the month just ended.",
+    )
+    def open_month(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+        now = context.scheduled_execution_time.astimezone(UTC)
+        for month in months_at(now):
+            yield dg.RunRequest(run_key=f"{month} {now:%Y-%m-%d}", partition_key=month)
+
+    return [open_month]
+
+
+def months_at(now: datetime) -> list[str]:
+    """The months with events of the last day, ascending: one, or two on the first day of a month."""
+    return sorted({f"{at:{MONTH_FORMAT}}" for at in (now - timedelta(days=1), now)})
+
+
+def build_sensors() -> list[dg.SensorDefinition]:
+    """`late_months`: evaluates the conditions of the folds, and of nothing else."""
+    return [
+        dg.AutomationConditionSensorDefinition(
+            "late_months", target=FREE, description="Fold a month again when its events were exported again."
+        )
+    ]

@@ -1,0 +1,44 @@
+"""Asset specs from dataset specs: key, group, description and columns of an asset are those of its dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from pipelines.lake.dataset import Dataset
+from pipelines.lake.datasets import find_dataset
+
+PREFIX = "refold"
+"""First part of every asset key, so that Refold's assets stand apart among a team's other code locations."""
+
+
+def key_of(name: str) -> dg.AssetKey:
+    """The asset of the dataset `name`."""
+    return dg.AssetKey([PREFIX, name])
+
+
+def describe_asset(name: str, *, deps: Sequence[dg.AssetDep | str] = (), **more: Any) -> dg.AssetSpec:
+    """The asset of the dataset `name`; `deps` given as names are datasets, `more` goes to `AssetSpec`."""
+    dataset = find_dataset(name)
+    return dg.AssetSpec(
+        key=key_of(name),
+        deps=[key_of(dep) if isinstance(dep, str) else dep for dep in deps],
+        description=f"One row: {dataset.grain}.",
+        group_name=dataset.layer,
+        kinds={"deltalake"},
+        metadata={"dagster/column_schema": _columns(dataset), "key": list(dataset.key)},
+        **more,
+    )
+
+
+def _columns(dataset: Dataset) -> dg.TableSchema:
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                column.name, column.type, column.description, tags={"personal": ""} if column.is_personal else {}
+            )
+            for column in dataset.columns
+        ]
+    )

@@ -1,0 +1,144 @@
+"""What the verbs `export`, `fold`, `ab` and `demo` do: which assets for which partitions, in which order.
+
+The assets do the work, as runs that the web page shows. The store is held open over a verb, so the embedded server
+starts once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from assets.runs import RunResult, add_experiment, materialize
+from pipelines.demo.load import LoadResult, load_demo
+from pipelines.diff.dataset import DiffResult, build_diff
+from pipelines.diff.gating import require_known_names
+from pipelines.errors import BadInputError
+from pipelines.export.month import months_to_export
+from pipelines.folds.steps import PROJECTIONS
+from pipelines.lake.lake import Lake
+from pipelines.replay.experiment import Experiment, read_experiment
+from pipelines.replay.plan import Plan, make_plan
+from pipelines.replay.registry import register_experiment
+from pipelines.settings import Settings
+from pipelines.store import Store
+
+Tell = Callable[[str], None]
+LOG = ("events", "stream_months")
+DIFF = ("replays", "ab_units", "ab_tool_calls", "ab_summary")
+DEMO_EXPERIMENT = Path(__file__).parent.parent / "pipelines" / "demo" / "refund-limit-50.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class MonthRun:
+    """One month's run.
+
+    Attributes:
+        month: YYYY-MM.
+        run_id: Dagster's id of the run.
+        tables: Metadata by dataset: rows, bytes, hashes, seconds, whether something was written.
+    """
+
+    month: str
+    run_id: str
+    tables: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo did.
+
+    Attributes:
+        loaded: The simulated history.
+        months: Runs of the months.
+        diff: The comparison.
+        seconds: Time taken.
+    """
+
+    loaded: LoadResult
+    months: list[MonthRun]
+    diff: DiffResult
+    seconds: float
+
+
+def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) -> list[MonthRun]:
+    """Export the given months, or all that have events, oldest first.
+
+    Raises:
+        BadInputError: A month has no events in the store.
+    """
+    with Store.open(settings) as store:
+        known = months_to_export(store, Lake.from_settings(settings))
+        return _run_months(settings, _chosen(months, known, "no events in the store"), LOG, tell)
+
+
+def fold_months(
+    settings: Settings, names: Sequence[str] | None, months: Sequence[str] | None, tell: Tell
+) -> list[MonthRun]:
+    """Fold the given projections (default: all) over the given months, or all in the lake, oldest first.
+
+    Raises:
+        BadInputError: A month is not in the lake.
+    """
+    known = Lake.from_settings(settings).months("events")
+    # Runs need the home, not the store: with an embedded server nothing has to be up.
+    return _run_months(
+        settings, _chosen(months, known, "not in the lake; run `refold export`"), tuple(names or PROJECTIONS), tell
+    )
+
+
+def plan_experiment(settings: Settings, path: Path) -> Plan:
+    """Read an experiment file and plan it, without writing anything."""
+    return make_plan(Lake.from_settings(settings), read_experiment(path), path.resolve().parent)
+
+
+def compare(settings: Settings, path: Path, tell: Tell) -> DiffResult:
+    """Register an experiment and materialise its replay and its diff.
+
+    Raises:
+        BadInputError: The file is not an experiment, or it selects nothing; nothing was registered.
+    """
+    return _compare(settings, read_experiment(path), path.resolve().parent, tell)
+
+
+def _compare(settings: Settings, experiment: Experiment, folder: Path, tell: Tell) -> DiffResult:
+    lake = Lake.from_settings(settings)
+    require_known_names(experiment)
+    plan = make_plan(lake, experiment, folder)
+    register_experiment(lake, experiment, folder)
+    add_experiment(settings, experiment.experiment)
+    run = materialize(settings, DIFF, experiment.experiment, on_event=tell).require()
+    is_written = bool(run.metadata["ab_summary"]["is_written"])
+    return replace(build_diff(lake, plan), is_written=is_written)  # finds it complete, and reads its headline
+
+
+def demo(settings: Settings, events: int, tell: Tell) -> DemoResult:
+    """Write the simulated history, export and fold its months, and compare two agents on its last seven days."""
+    started = time.monotonic()
+    with Store.open(settings) as store:
+        tell(f"simulating a support desk, about {events:,} events")
+        loaded = load_demo(store, events)
+        runs = _run_months(settings, loaded.months, (*LOG, *PROJECTIONS), tell)
+        diff = _compare(settings, read_experiment(DEMO_EXPERIMENT), DEMO_EXPERIMENT.parent, tell)
+    return DemoResult(loaded, runs, diff, time.monotonic() - started)
+
+
+def _chosen(months: Sequence[str] | None, known: Sequence[str], why: str) -> list[str]:
+    if not months:
+        return list(known)
+    unknown = sorted(set(months) - set(known))
+    if unknown:
+        raise BadInputError(f"month {', '.join(unknown)}: {why}; there are {', '.join(known) or 'none'}")
+    return sorted(set(months))
+
+
+def _run_months(settings: Settings, months: Sequence[str], names: Sequence[str], tell: Tell) -> list[MonthRun]:
+    runs = []
+    for month in months:
+        tell(f"{month}: {', '.join(names)}")
+        run: RunResult = materialize(settings, names, month, on_event=None).require()
+        runs.append(MonthRun(month, run.run_id, run.metadata))
+    return runs
