@@ -33,14 +33,14 @@ _COUNTS = """
 SELECT
     count(*) AS pairs,
     count(DISTINCT aggregate_id) AS conversations,
-    count_if(status <> 'ok') AS failed,
-    count_if(is_same_names) AS same_names,
-    count_if(is_same_calls) AS same_calls,
-    count_if(is_same_final) AS same_final,
-    count_if(outcome_a AND outcome_b) AS both,
-    count_if(outcome_a AND NOT outcome_b) AS only_a,
-    count_if(NOT outcome_a AND outcome_b) AS only_b,
-    count_if(NOT outcome_a AND NOT outcome_b) AS neither
+    count(*) FILTER (WHERE status <> 'ok') AS failed,
+    count(*) FILTER (WHERE is_same_names) AS same_names,
+    count(*) FILTER (WHERE is_same_calls) AS same_calls,
+    count(*) FILTER (WHERE is_same_final) AS same_final,
+    count(*) FILTER (WHERE outcome_a AND outcome_b) AS both,
+    count(*) FILTER (WHERE outcome_a AND NOT outcome_b) AS only_a,
+    count(*) FILTER (WHERE NOT outcome_a AND outcome_b) AS only_b,
+    count(*) FILTER (WHERE NOT outcome_a AND NOT outcome_b) AS neither
 FROM diffed_units
 """
 

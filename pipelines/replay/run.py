@@ -123,25 +123,16 @@ def _result_source(plan: Plan) -> str:
 
 
 def _copy_recorded(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    """Make `answers` from recorded runs: the paired variant, or (echo) the baseline itself.
-
-    In mode decision a decision without context was never a request, so even the echo has no answer to it.
-    """
+    """Make `answers` from recorded runs: the paired variant, or (echo) the baseline itself."""
     is_echo = plan.experiment.candidate.kind == "echo"
     create_units(connection, plan, "recorded", "aggregate_id" if is_echo else "recorded_aggregate_id")
-    no_context = "false"
-    if unit_kind(plan) == "decision":
-        no_context = (
-            "(recorded.aggregate_id, recorded.decision) IN "
-            "(SELECT (aggregate_id, decision) FROM decisions WHERE context_messages = 0)"
-        )
     connection.execute(
         f"""
         CREATE TEMP TABLE answers AS
         SELECT
             recorded.* REPLACE (split_part(recorded.unit_id, '/', 1) AS aggregate_id),
-            CASE WHEN {no_context} THEN 'failed' ELSE 'ok' END AS status,
-            CASE WHEN {no_context} THEN 'no_context' END AS reason,
+            'ok' AS status,
+            NULL::VARCHAR AS reason,
             {"NULL::VARCHAR" if is_echo else "recorded.aggregate_id"} AS recorded_aggregate_id
         FROM recorded
         """

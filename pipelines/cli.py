@@ -1,0 +1,379 @@
+"""`refold`: every verb calls one library function and prints what it returns.
+
+Verbs that run assets import Dagster when they are called, not before: `sql`, `state` and `--help` stay fast. Exit codes:
+0 done, 1 failed, 2 bad usage or bad input, 3 a check found a difference or a gate failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.console import Ticker, print_result, render_table, tell, to_plain
+from pipelines.errors import BadInputError, CheckFailedError, RefoldError
+from pipelines.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Months = Annotated[list[str] | None, typer.Option("--month", help="UTC month, YYYY-MM; may be given more than once.")]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+db = typer.Typer(no_args_is_help=True, help="The event store: the embedded server, its schema, its months.")
+importer = typer.Typer(no_args_is_help=True, help="Bring recorded history into the store.")
+app.add_typer(db, name="db")
+app.add_typer(importer, name="import")
+
+
+class Format(StrEnum):
+    """How `refold sql` prints."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    parquet = "parquet"
+
+
+@app.callback()
+def refold() -> None:
+    """Event sourcing for AI agents: replay a conversation, re-plan a decision, audit a refund.
+
+    REFOLD_HOME (default ./.refold) holds everything; REFOLD_DSN names a PostgreSQL of your own, REFOLD_LAKE another
+    folder for the lake, REFOLD_MEMORY (default 1GB) bounds memory.
+    """
+
+
+@app.command()
+def demo(
+    events: Annotated[int, typer.Option(min=1000, help="About how many events to simulate.")] = 20_000,
+    as_json: Json = False,
+) -> None:
+    """Run the whole pipeline on a simulated support desk, on the embedded defaults."""
+    from assets import verbs
+    from pipelines.demo.page import DemoMonth, render_demo
+    from pipelines.lake.lake import Lake
+
+    settings = Settings.from_env()
+    result = verbs.demo(settings, events, tell)
+    months = [
+        DemoMonth(
+            month=run.month,
+            rows={name: table["rows"] for name, table in run.tables.items()},
+            is_written=any(table["is_written"] for table in run.tables.values()),
+        )
+        for run in result.months
+    ]
+    page = render_demo(Lake.from_settings(settings), result.loaded, months, result.diff, result.seconds)
+    print_result(result, page, as_json=as_json)
+
+
+@importer.command("chat")
+def import_chat(
+    files: Annotated[
+        list[Path], typer.Argument(help="Chat-completions JSON lines; .gz too.", exists=True, dir_okay=False)
+    ],
+    source: Annotated[str | None, typer.Option(help="Source of lines that name none.")] = None,
+    at: Annotated[
+        datetime | None, typer.Option(help="Time of conversations that have none, UTC (default: now).")
+    ] = None,
+    skip_bad: Annotated[
+        Path | None, typer.Option(help="Write bad lines with reasons to this file, import the rest.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Import chat-completions conversations, exactly and repeatably."""
+    from pipelines.ingest.chat import ImportProgress, import_chat
+    from pipelines.store import Store
+
+    settings = Settings.from_env()
+    ticker = Ticker("conversations")
+
+    def progress(at_now: ImportProgress) -> None:
+        ticker(at_now.conversations)
+
+    with Store.open(settings) as store:
+        result = import_chat(store, files, at=at, source=source, skip_bad=skip_bad, progress=progress)
+    lines = [
+        f"{result.conversations:,} conversations, {result.events:,} events appended"
+        + (f" in months {result.months[0]} to {result.months[-1]}" if result.months else ""),
+        f"{result.already_present:,} conversations were there already and are unchanged"
+        if result.already_present
+        else "",
+        f"{result.skipped:,} bad lines written to {skip_bad}" if result.skipped else "",
+    ]
+    print_result(result, "\n".join(line for line in lines if line), as_json=as_json)
+
+
+@app.command()
+def export(months: Months = None, as_json: Json = False) -> None:
+    """Bring months of the store into the lake."""
+    from assets import verbs
+
+    runs = verbs.export_months(Settings.from_env(), months, tell)
+    _print_months(runs, ["events"], as_json=as_json)
+
+
+@app.command()
+def fold(
+    names: Annotated[list[str] | None, typer.Argument(help="Projections; default: all.")] = None,
+    months: Months = None,
+    as_json: Json = False,
+) -> None:
+    """Fold the exported months into tables."""
+    from assets import verbs
+
+    runs = verbs.fold_months(Settings.from_env(), names, months, tell)
+    _print_months(runs, list(runs[0].tables) if runs else [], as_json=as_json)
+
+
+@app.command()
+def ab(
+    file: Annotated[Path, typer.Argument(help="The experiment, YAML.", exists=True, dir_okay=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be compared; write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Replay what is needed, diff, summarise; print the version and its page."""
+    from assets import verbs
+    from pipelines.diff.gating import decide_gate
+    from pipelines.diff.page import render_page
+    from pipelines.lake.lake import Lake
+    from pipelines.replay.experiment import read_experiment
+
+    settings = Settings.from_env()
+    if dry_run:
+        plan = verbs.plan_experiment(settings, file)
+        planned = {
+            "experiment": plan.experiment.experiment,
+            "version_id": plan.version_id,
+            "mode": plan.experiment.mode,
+            "window": list(plan.window),
+            "conversations": plan.streams.num_rows,
+        }
+        bounds = " to ".join(str(bound or "…") for bound in plan.window)
+        text = (
+            f"{plan.experiment.experiment}  version {plan.version_id}: {plan.streams.num_rows:,} conversations, "
+            f"window {bounds}; nothing was written"
+        )
+        print_result(planned, text, as_json=as_json)
+        return
+    lake = Lake.from_settings(settings)
+    result = verbs.compare(settings, file, tell)
+    gate = decide_gate(lake, read_experiment(file), result)
+    page = render_page(lake, result)
+    if not result.is_written:
+        page += "\n\nThis version is complete already; nothing was written."
+    if gate is not None:
+        page += "\n\n" + "\n".join(
+            f"gate {'passed' if c.passed else 'FAILED'}: {c.text}  (seen: {c.seen})" for c in gate.clauses
+        )
+    print_result({**to_plain(result), "gate": to_plain(gate)}, page, as_json=as_json)
+    if gate is not None and not gate.passed:
+        raise typer.Exit(CheckFailedError.exit_code)
+
+
+@app.command()
+def diffs(
+    experiment: Annotated[str | None, typer.Argument(help="Only this experiment.")] = None, as_json: Json = False
+) -> None:
+    """List the complete versions of experiments, newest first."""
+    from pipelines.diff.versions import list_versions
+    from pipelines.lake.lake import Lake
+
+    versions = list_versions(Lake.from_settings(Settings.from_env()), experiment)
+    columns = ["experiment", "version_id", "committed_at", "pairs", "same_calls", "same_final", "result_hash"]
+    rows = [
+        [v.experiment, v.version_id, f"{v.committed_at:%F %T}", v.pairs, v.same_calls, v.same_final, v.result_hash[:16]]
+        for v in versions
+    ]
+    print_result({"versions": versions}, render_table(columns, rows) if rows else "no version yet", as_json=as_json)
+
+
+@app.command()
+def state(
+    stream: Annotated[str, typer.Argument(help="Stream id, or source/conversation_id.")],
+    version: Annotated[int | None, typer.Option(min=1, help="As of this stream version.")] = None,
+    position: Annotated[int | None, typer.Option(min=1, help="As of this position of the store.")] = None,
+    at: Annotated[datetime | None, typer.Option(help="As of this time, UTC.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show one stream's state, now or as it was."""
+    from pipelines.folds.run import state as fold_state
+    from pipelines.lake.lake import Lake
+
+    found = fold_state(Lake.from_settings(Settings.from_env()), stream, version=version, position=position, at=at)
+    text = json.dumps(to_plain(found), ensure_ascii=False, indent=2)
+    print_result(found, text, as_json=as_json)
+
+
+@app.command()
+def sql(
+    query: Annotated[str | None, typer.Argument(help="SQL; without it, from stdin.")] = None,
+    output_format: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    output: Annotated[Path | None, typer.Option("-o", help="Write to this file.")] = None,
+    tables: Annotated[bool, typer.Option("--tables", help="List views and columns with what they mean.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Query the lake's views with DuckDB."""
+    from pipelines.lake.catalog import describe
+    from pipelines.lake.lake import Lake
+    from pipelines.lake.query import run_query
+
+    if tables:
+        described = describe()
+        shown = {
+            name: {
+                "grain": grain,
+                "columns": [{"name": c.name, "type": c.type, "description": c.description} for c in columns],
+            }
+            for name, (grain, columns) in described.items()
+        }
+        text = "\n\n".join(
+            "\n".join([f"{name}: {grain}", *(f"  {c.name:<24}{c.description}" for c in columns)])
+            for name, (grain, columns) in described.items()
+        )
+        print_result({"tables": shown}, text, as_json=as_json)
+        return
+    text_query = query if query is not None else sys.stdin.read()
+    chosen = "json" if as_json else output_format.value
+    run_query(Lake.from_settings(Settings.from_env()), text_query, chosen, output, sys.stdout)
+
+
+@app.command()
+def review(
+    experiment: Annotated[str | None, typer.Argument(help="Experiment to open; default: the newest version.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; default: a free one.")] = None,
+) -> None:
+    """Open the review notebook in the browser."""
+    from pipelines.notebooks import find_notebook
+
+    settings = Settings.from_env()
+    env = {**os.environ, "REFOLD_HOME": str(settings.home), "REFOLD_LAKE": str(settings.lake)}
+    env |= {"REFOLD_EXPERIMENT": experiment} if experiment else {}
+    command = [sys.executable, "-m", "marimo", "run", str(find_notebook("ab_review.py")), "--host", "127.0.0.1"]
+    command += ["--port", str(port)] if port else []
+    raise typer.Exit(subprocess.run(command, env=env, check=False).returncode)  # noqa: S603 -- our own interpreter and file
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
+    """Serve Dagster's web page for this home."""
+    from assets.ui import serve
+
+    serve(Settings.from_env(), port=port)
+
+
+@db.command("start")
+def db_start(as_json: Json = False) -> None:
+    """Start the embedded server and keep it up."""
+    server = _embedded()
+    server.keep()
+    status = server.status()
+    print_result(status, f"running, pid {status.pid}; {status.dsn}", as_json=as_json)
+
+
+@db.command("stop")
+def db_stop(
+    force: Annotated[bool, typer.Option("--force", help="Also while commands use it.")] = False, as_json: Json = False
+) -> None:
+    """Stop the embedded server."""
+    is_stopped = _embedded().stop(force=force)
+    text = (
+        "stopped" if is_stopped else "in use; it stops when the last command that uses it ends (--force stops it now)"
+    )
+    print_result({"is_stopped": is_stopped}, text, as_json=as_json)
+
+
+@db.command("status")
+def db_status(as_json: Json = False) -> None:
+    """Show the embedded server as it is; start nothing."""
+    status = _embedded().status()
+    kept = ", kept up" if status.is_kept else ""
+    print_result(
+        status,
+        f"running, pid {status.pid}{kept}; {status.dsn}" if status.is_running else "not running",
+        as_json=as_json,
+    )
+
+
+@db.command("migrate")
+def db_migrate(as_json: Json = False) -> None:
+    """Bring the store's schema up to date; idempotent."""
+    from pipelines.store import Store, connect
+
+    settings = Settings.from_env()
+    if settings.dsn is None:
+        with Store.open(settings, migrate=True):
+            pass
+    else:
+        with connect(settings.dsn) as connection:
+            Store(connection, settings.dsn).migrate()
+    print_result({"migrated": True}, "the schema is up to date", as_json=as_json)
+
+
+@db.command("months")
+def db_months(as_json: Json = False) -> None:
+    """List the store's months."""
+    from pipelines.store import Store
+
+    with Store.open(Settings.from_env()) as store:
+        months = store.months()
+    rows = [[m.month, m.state, m.generation, m.events, m.bytes, m.first_created_at, m.last_created_at] for m in months]
+    table = render_table(["month", "state", "generation", "events", "bytes", "first", "last"], rows)
+    print_result({"months": months}, table, as_json=as_json)
+
+
+@db.command("psql")
+def db_psql(arguments: Annotated[list[str] | None, typer.Argument(help="Passed to psql.")] = None) -> None:
+    """Open psql on the store."""
+    from pipelines.store import Store
+    from pipelines.store.psql import run_psql
+
+    with Store.open(Settings.from_env()) as store:
+        code = run_psql(store.dsn, arguments or [])
+    raise typer.Exit(code)
+
+
+def _embedded() -> Any:
+    from pipelines.store import EmbeddedServer
+
+    settings = Settings.from_env()
+    if settings.dsn is not None:
+        raise BadInputError(
+            "REFOLD_DSN names a server of your own; `refold db start|stop|status` are for the embedded one"
+        )
+    return EmbeddedServer(settings.home)
+
+
+def _print_months(runs: list[Any], tables: list[str], *, as_json: bool) -> None:
+    """Rows per month and table; what was there already is said."""
+    rows = []
+    for run in runs:
+        written = [name for name in tables if run.tables[name]["is_written"]]
+        counts = [run.tables[name]["rows"] for name in tables]
+        rows.append([run.month, *counts, "written" if written else "up to date"])
+    text = render_table(["month", *tables, ""], rows) if rows else "no months: the store holds no events yet"
+    print_result({"months": runs}, text, as_json=as_json)
+
+
+def main() -> None:
+    """Entry point: run a verb; turn the library's errors into one line and an exit code."""
+    try:
+        app()
+    except RefoldError as error:
+        tell(f"refold: {error}")
+        if "--json" in sys.argv:
+            print_result({"error": type(error).__name__, "message": str(error)}, "", as_json=True)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        tell("refold: stopped")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""One version on one page of plain text: what changed, in how many conversations, with intervals.
+
+Reads the version's datasets; computes nothing. What it calls change is change: nothing is better or worse without a
+metric that has a direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.diff.dataset import DiffResult
+from pipelines.lake.lake import Lake
+
+_SHARES = {
+    "same_names": "same tool names, in order",
+    "same_calls": "same tool calls and arguments",
+    "same_final": "same final text",
+    "failed": "not answered",
+}
+_REASONS = {
+    "small_sample": "fewer than 20 conversations",
+    "few_changes": "differs in fewer than 5 conversations",
+    "one_cluster": "one conversation",
+    "no_units": "no values",
+    "no_variation": "every conversation agrees",
+}
+
+
+def render_page(lake: Lake, result: DiffResult) -> str:
+    """The page of a version, as lines of at most about 100 characters."""
+    partition = {"experiment": result.experiment, "version": result.version_id}
+    with lake.connect() as connection:
+        rows = connection.sql(
+            """
+            SELECT metric, kind, n, excluded, g, mean_a, mean_b, total_a, total_b, estimate, low, high, verdict, reason
+            FROM ab_summary_history
+            WHERE experiment = $experiment AND version_id = $version AND segment = 'all'
+            """,
+            params=partition,
+        )
+        lines = [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]
+    shares = {line["metric"]: line for line in lines if line["kind"] == "change"}
+    differences = [line for line in lines if line["kind"] == "metric"]
+    out = [
+        f"{result.experiment}  version {result.version_id}",
+        f"{result.pairs:,} {result.unit} pairs in {result.conversations:,} conversations"
+        + (f", {result.failed:,} not answered" if result.failed else ""),
+        "",
+        f"{'what stayed the same':<34}{'pairs':>9}{'share':>9}   95 % interval",
+    ]
+    counts = {"same_names": result.same_names, "same_calls": result.same_calls, "same_final": result.same_final}
+    for name, count in counts.items():
+        out.append(_share_line(_SHARES[name], count, shares[name]))
+    out += ["", f"{'tool calls of a pair':<34}{'pairs':>9}"]
+    out += [f"  {name:<32}{count:>9,}" for name, count in sorted(result.classes.items(), key=lambda item: -item[1])]
+    if differences:
+        out += ["", f"{'mean per ' + result.unit:<22}{'A':>11}{'B':>11}{'B − A':>11}   95 % interval"]
+        out += [_difference_line(line) for line in differences]
+    if any((result.outcomes.both, result.outcomes.only_a, result.outcomes.only_b, result.outcomes.neither)):
+        good = result.outcomes
+        out += [
+            "",
+            f"outcome good: both {good.both}, only A {good.only_a}, only B {good.only_b}, neither {good.neither}",
+        ]
+    if result.unit == "decision":
+        out += [
+            "",
+            "Each decision was put before B with the recorded context; no tool ran and no outcome was observed.",
+        ]
+    return "\n".join(out)
+
+
+def _share_line(label: str, count: int, line: dict[str, Any]) -> str:
+    share = "" if line["estimate"] is None else f"{line['estimate']:.1%}"
+    unit = "" if not line["excluded"] else f"   of {line['n']:,} with text on both sides"
+    return f"  {label:<32}{count:>9,}{share:>9}   {_interval(line, '{:.1%}')}{unit}"
+
+
+def _difference_line(line: dict[str, Any]) -> str:
+    numbers = (line["mean_a"], line["mean_b"], line["estimate"])
+    cells = "".join(f"{'' if value is None else f'{value:.4g}':>11}" for value in numbers)
+    verdict = f"   {line['verdict']}" if line["verdict"] else ""
+    reason = f"   ({_REASONS.get(line['reason'], line['reason'])})" if line["reason"] else ""
+    return f"  {line['metric']:<20}{cells}   {_interval(line, '{:.3g}')}{verdict}{reason}"
+
+
+def _interval(line: dict[str, Any], form: str) -> str:
+    if line["low"] is None or line["high"] is None:
+        return "–"
+    return f"{form.format(line['low'])} to {form.format(line['high'])}"
+
+
+def render_changes(rows: Sequence[tuple[str, float, float]], total_a: float, total_b: float, unit: str) -> list[str]:
+    """Lines for the units in which a metric differs most: (unit_id, A, B), and the totals of both sides."""
+    out = [f"  {name}   {a:>9,.2f} → {b:>9,.2f} {unit}" for name, a, b in rows]
+    return [*out, f"  all pairs{'':<32}{total_a:>11,.2f} → {total_b:>9,.2f} {unit}  ({total_b - total_a:+,.2f})"]

@@ -1,0 +1,68 @@
+"""One query over the lake's views, printed or written in a format of the reader's choice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TextIO
+
+import duckdb
+
+from pipelines.console import render_table, to_plain
+from pipelines.errors import BadInputError
+from pipelines.lake.lake import Lake
+from pipelines.lake.locked import first_line
+from pipelines.lake.table import quote_literal
+
+ROWS_SHOWN = 1_000
+"""Rows that a table on the terminal shows; the other formats hold all."""
+
+
+def run_query(
+    lake: Lake,
+    query: str,
+    output_format: str,
+    output: Path | None,
+    stdout: TextIO,
+) -> None:
+    """Run a query and print its rows.
+
+    Args:
+        lake: The lake.
+        query: One SQL statement.
+        output_format: `table`; `json`, one object `{columns, rows}`; `csv`; or `parquet`, which needs `output`.
+        output: File to write, or None for `stdout`.
+        stdout: Where to print.
+
+    Raises:
+        BadInputError: The query fails, or Parquet has nowhere to go.
+    """
+    if output_format == "parquet" and output is None:
+        raise BadInputError("--format parquet needs a file: -o FILE")
+    with lake.connect() as connection:
+        try:
+            relation = connection.sql(query)
+            if relation is None:
+                raise BadInputError(f"{query!r} gives no rows; write a SELECT")
+            if output_format in ("csv", "parquet"):
+                target = "/dev/stdout" if output is None else str(output)
+                options = "FORMAT csv, HEADER" if output_format == "csv" else "FORMAT parquet, COMPRESSION zstd"
+                stdout.flush()
+                relation.create_view("refold_query_result")
+                connection.execute(f"COPY refold_query_result TO {quote_literal(target)} ({options})")
+                return
+            columns = relation.columns
+            if output_format == "json":
+                rows = [dict(zip(columns, map(to_plain, row), strict=True)) for row in relation.fetchall()]
+                text = json.dumps({"columns": columns, "rows": rows}, ensure_ascii=False)
+            else:
+                shown = relation.fetchmany(ROWS_SHOWN + 1)
+                text = render_table(columns, shown[:ROWS_SHOWN])
+                if len(shown) > ROWS_SHOWN:
+                    text += f"\n… only the first {ROWS_SHOWN:,} rows are shown; use LIMIT, or --format csv"
+        except duckdb.Error as error:
+            raise BadInputError(f"query failed: {first_line(error)}") from error
+    if output is None:
+        stdout.write(text + "\n")
+    else:
+        output.write_text(text + "\n", encoding="utf-8")
