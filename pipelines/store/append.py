@@ -14,7 +14,7 @@ from pipelines.store.registry import Registry
 from pipelines.store.sqlstate import typed_errors
 
 _APPEND = (
-    "SELECT * FROM refold.append_events(%s::uuid, %s, %s, %s::text[], %s::text[]::jsonb[], %s::text[]::jsonb[], "
+    "SELECT * FROM refold.append_events(%s::uuid, %s, %s, %s::text[], %s::jsonb[], %s::jsonb[], "
     "%s::timestamptz[])"
 )
 PIPELINE_DEPTH = 64
