@@ -33,7 +33,7 @@ from pipelines.store.events import (
 )
 from pipelines.store.migrations import MigrationReport, migrate, pending
 from pipelines.store.months import MonthStatus, month_of
-from pipelines.store.read import Watermark
+from pipelines.store.read import Stall, Watermark
 from pipelines.store.registry import EventType, Registry
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "Registry",
     "SchemaOutdated",
     "ServerStatus",
+    "Stall",
     "Store",
     "StoreBusy",
     "StoreError",

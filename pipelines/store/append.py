@@ -14,8 +14,7 @@ from pipelines.store.registry import Registry
 from pipelines.store.sqlstate import typed_errors
 
 _APPEND = (
-    "SELECT * FROM refold.append_events(%s::uuid, %s, %s, %s::text[], %s::jsonb[], %s::jsonb[], "
-    "%s::timestamptz[])"
+    "SELECT * FROM refold.append_events(%s::uuid, %s, %s, %s::text[], %s::jsonb[], %s::jsonb[], %s::timestamptz[])"
 )
 PIPELINE_DEPTH = 64
 """Batches sent before their answers are read: enough to hide the round trip, few enough to bound memory."""

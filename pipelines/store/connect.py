@@ -24,7 +24,7 @@ from pipelines.store.events import AppendManyResult, AppendResult, Expected, New
 from pipelines.store.migrations import migrate as run_migrations
 from pipelines.store.migrations import pending
 from pipelines.store.months import MonthStatus
-from pipelines.store.read import Watermark
+from pipelines.store.read import Stall, Watermark
 from pipelines.store.registry import Registry
 from pipelines.store.sqlstate import typed_errors
 
@@ -145,6 +145,20 @@ class Store:
     def watermark(self) -> Watermark:
         """Up to where the log is complete now."""
         return read.watermark(self.conn)
+
+    def stalls(self) -> list[Stall]:
+        """Transactions, running or prepared, that followers wait for; the oldest first."""
+        return read.stalls(self.conn)
+
+    def new_epoch(self) -> int:
+        """Let appends go on in the cluster that the database came into; answers the new epoch.
+
+        Only when nothing writes to the old cluster any more: two stores with one history cannot be joined again.
+        """
+        with typed_errors():
+            row = self.conn.execute("SELECT refold.new_epoch()").fetchone()
+        assert row is not None
+        return int(row[0])
 
     def guard_problems(self) -> list[str]:
         """What weakens "append-only" in this database, in words; empty when triggers, guard and structure are whole."""

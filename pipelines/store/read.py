@@ -43,6 +43,15 @@ UNION ALL
 SELECT p.problem FROM refold.guard_problems() AS p
 ORDER BY 1
 """
+_STALLS = """
+SELECT a.pid, null::text, coalesce(a.usename::text, ''), a.datname::text, extract(epoch FROM clock_timestamp() - a.xact_start)::float8, a.backend_xid::text::bigint
+FROM pg_stat_activity AS a
+WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()
+UNION ALL
+SELECT null, p.gid, p.owner::text, p.database::text, extract(epoch FROM clock_timestamp() - p.prepared)::float8, p.transaction::text::bigint
+FROM pg_prepared_xacts AS p
+ORDER BY 5 DESC
+"""
 PAGE_EVENTS = 500
 """Events a page: large enough that the round trip does not count, small enough that long texts fit in memory."""
 
@@ -60,6 +69,27 @@ class Watermark:
     epoch: int
     xid: int
     next_xid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A transaction that holds followers back, in whatever database of the cluster it runs.
+
+    Attributes:
+        pid: Its server process, None for a prepared transaction.
+        gid: Name of the prepared transaction, None for a running one.
+        role: Who runs it.
+        database: Where.
+        age_seconds: Since it began, or was prepared; None where this role may not see it.
+        xid: Its transaction id, modulo 2^32 as PostgreSQL reports it here.
+    """
+
+    pid: int | None
+    gid: str | None
+    role: str
+    database: str
+    age_seconds: float | None
+    xid: int
 
 
 def read_stream(
@@ -91,6 +121,12 @@ def watermark(conn: psycopg.Connection) -> Watermark:
         row = conn.execute(_WATERMARK).fetchone()
     assert row is not None
     return Watermark(*row)
+
+
+def stalls(conn: psycopg.Connection) -> list[Stall]:
+    """Transactions, running or prepared, that followers wait for; the oldest first."""
+    with typed_errors():
+        return [Stall(*row) for row in conn.execute(_STALLS).fetchall()]
 
 
 def guard_problems(conn: psycopg.Connection) -> list[str]:

@@ -92,3 +92,22 @@ def test_reading_in_order_needs_no_sort(store: Store) -> None:
     assert "Merge Append" in plan
     assert "Sort  (" not in plan
     assert "Filter" not in plan
+
+
+def test_what_followers_wait_for_is_named(store: Store, store_settings: Settings) -> None:
+    """A running and a prepared transaction are reported with pid or gid and age, and hold the watermark."""
+    with Store.open(store_settings) as slow:
+        gid = f"waiting in {store.conn.info.dbname}"
+        slow.conn.execute("BEGIN")
+        slow.append(uuid4(), "conversation", [EVENT], "any")
+        slow.conn.execute(f"PREPARE TRANSACTION '{gid}'")
+        with slow.transaction():
+            slow.append(uuid4(), "conversation", [EVENT], "any")
+            mine = [s for s in store.stalls() if s.database == store.conn.info.dbname]
+            assert {(s.pid, s.gid) for s in mine} == {(None, gid), (slow.conn.info.backend_pid, None)}
+            assert all(s.age_seconds is not None and s.age_seconds >= 0 for s in mine)
+            assert store.watermark().xid <= min(s.xid for s in mine)
+        assert store.read_all() == []
+        store.conn.execute(f"COMMIT PREPARED '{gid}'")
+    assert len(store.read_all()) == 2
+    assert [s for s in store.stalls() if s.database == store.conn.info.dbname] == []
