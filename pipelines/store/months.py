@@ -21,8 +21,8 @@ FROM refold.months AS m
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(e.created_at) AS first_created_at, max(e.created_at) AS last_created_at
     FROM refold.events AS e
-    WHERE e.created_at >= (m.month || '-01 00:00:00+00')::timestamptz
-        AND e.created_at < (m.month || '-01 00:00:00')::timestamp AT TIME ZONE 'UTC' + interval '1 month'
+    WHERE e.created_at >= (m.month || '-01')::timestamp AT TIME ZONE 'UTC'
+        AND e.created_at < ((m.month || '-01')::timestamp + interval '1 month') AT TIME ZONE 'UTC'
 ) AS e
 UNION ALL
 SELECT to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM'), 'stray', 0, count(*), min(d.created_at), max(d.created_at), 0
