@@ -34,7 +34,7 @@ def build_defs(
         loggers: Where runs log to beside the event log; Dagster's console by default.
     """
     months = months or build_months(DEFAULT_FIRST_MONTH)
-    jobs = build_jobs(months)
+    jobs = build_jobs()
     return dg.Definitions(
         assets=[*build_log_assets(months), *build_fold_assets(months), *build_experiment_assets()],
         asset_checks=build_checks(),

@@ -68,7 +68,7 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         }
         for name in DIFFS:
             commit = home.lake.last_commit(name, plan.partition)
-            size = {"rows": commit.row_count, "size_bytes": commit.size_bytes} if commit else {}
+            size = {"row_count": commit.row_count, "size_bytes": commit.size_bytes} if commit else {}
             yield dg.MaterializeResult(
                 key_of(name), metadata={**common, **counts, **size}, data_version=dg.DataVersion(result.result_hash)
             )

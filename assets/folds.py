@@ -11,7 +11,10 @@ from pipelines.folds.run import fold_month
 
 FOLDS = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "customer_months")
 
+REPORTED = ("size_bytes", "skipped_events", "inexact_redactions", "input_hash", "is_written", "seconds")
+
 # Eager, but for every month and not the newest alone: a month that was imported or exported again late is folded again.
+# States of later months that it changes are found by `refold fold`, which compares every month's inputs.
 REFOLD = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window()).with_label("refold")
 
 
@@ -36,13 +39,7 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         for result in results:
             yield dg.MaterializeResult(
                 key_of(result.dataset),
-                metadata={
-                    "rows": result.rows,
-                    "size_bytes": result.size_bytes,
-                    "input_hash": result.input_hash,
-                    "is_written": result.is_written,
-                    "seconds": result.seconds,
-                },
+                metadata={"row_count": result.rows, **{name: getattr(result, name) for name in REPORTED}},
                 data_version=dg.DataVersion(result.input_hash),
             )
 

@@ -10,13 +10,12 @@ FREE = dg.AssetSelection.assets(key_of("events"), key_of("stream_months"), *(key
 """All that may run by itself: the log and its folds. Replays are not among them, since they can cost money."""
 
 
-def build_jobs(months: dg.PartitionsDefinition) -> list[UnresolvedAssetJobDefinition]:
+def build_jobs() -> list[UnresolvedAssetJobDefinition]:
     """`export_and_fold`: bring a month up to date."""
     return [
         dg.define_asset_job(
             "export_and_fold",
             selection=FREE,
-            partitions_def=months,
             description="Export one month of the store and fold it.",
         )
     ]

@@ -29,10 +29,10 @@ def build_log_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
             "seconds": result.seconds,
         }
         version = dg.DataVersion(result.input_hash)
-        events = {"rows": result.rows, "size_bytes": result.size_bytes, **common}
+        events = {"row_count": result.rows, "size_bytes": result.size_bytes, **common}
         yield dg.MaterializeResult(key_of("events"), metadata=events, data_version=version)
         yield dg.MaterializeResult(
-            key_of("stream_months"), metadata={"rows": result.streams, **common}, data_version=version
+            key_of("stream_months"), metadata={"row_count": result.streams, **common}, data_version=version
         )
 
     return [export]

@@ -1,0 +1,77 @@
+"""What the tests of the assets share: a store with two months of conversations that cross the months' end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from assets.instance import open_instance
+from pipelines.settings import Settings
+from pipelines.store import NewEvent, Store
+
+SECRET = "Grace Hopper, grace@example.org"
+"""Personal text in every payload and envelope of `say`."""
+JANUARY = datetime(2026, 1, 31, 23, 50, tzinfo=UTC)
+FEBRUARY = datetime(2026, 2, 3, 12, 0, tzinfo=UTC)
+
+
+def say(store: Store, stream: UUID, start: datetime, texts: int = 1) -> None:
+    """Append `texts` user messages, each followed by a tool call and its result and the agent's answer."""
+    events = []
+    for n in range(texts):
+        at = start + timedelta(seconds=n)
+        who = {"subject_id": SECRET, "source": "desk"}
+        spoken = [
+            ("user.utterance.v1", {"text": f"{SECRET}: where is my order?"}, "user"),
+            ("tool.call.v1", {"call_id": f"c{n}", "name": "find_order", "arguments": {"name": SECRET}}, "agent"),
+            ("tool.result.v1", {"call_id": f"c{n}", "output": {"name": SECRET}, "error": None}, "service"),
+            ("agent.utterance.v1", {"text": f"{SECRET}, it is on its way."}, "agent"),
+        ]
+        events += [NewEvent(name, payload, {**who, "actor": actor}, at) for name, payload, actor in spoken]
+    store.ensure_months([event.created_at for event in events])
+    store.append(stream, "conversation", events, "any")
+
+
+@pytest.fixture(scope="session")
+def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty Dagster home with its databases made, to copy: making them takes seconds."""
+    home = tmp_path_factory.mktemp("dagster") / "home"
+    with open_instance(Settings(home=home, dsn=None, lake=home / "lake")) as instance:
+        assert instance.get_runs_count() == 0
+    return home / "dagster"
+
+
+@pytest.fixture
+def store_settings(store_settings: Settings, dagster_home: Path) -> Settings:
+    """Settings of a fresh store and of a home whose Dagster databases are there already."""
+    shutil.copytree(dagster_home, store_settings.home / "dagster")
+    return store_settings
+
+
+@pytest.fixture
+def secret() -> str:
+    """The personal text that is in every event."""
+    return SECRET
+
+
+@pytest.fixture
+def speak(store: Store) -> Callable[..., None]:
+    """`say` on the test's store: `speak(stream, start, texts=1)`."""
+    return partial(say, store)
+
+
+@pytest.fixture
+def conversations(store: Store) -> list[UUID]:
+    """Three conversations of January, two of which go on in February."""
+    streams = [uuid4() for _ in range(3)]
+    for stream in streams:
+        say(store, stream, JANUARY, texts=2)
+    for stream in streams[:2]:
+        say(store, stream, FEBRUARY)
+    return streams

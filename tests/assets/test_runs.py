@@ -1,0 +1,231 @@
+"""Runs as processes see them: killed ones are found, failed ones are retried from the UI, experiments are partitions."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import assets.experiments
+import assets.log
+from assets.instance import HOST_TAG, PID_TAG, fail_dead_runs, hold_run, open_instance
+from assets.runs import add_experiment, materialize
+from assets.ui import serve
+from pipelines.demo.desk import generate
+from pipelines.errors import BadInputError, RefoldError
+from pipelines.replay.experiment import parse_experiment
+from pipelines.replay.registry import register_experiment
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_SECONDS = 120
+
+# A process in the middle of a materialisation: the export has begun and does not end.
+STUCK = """
+import sys, time
+from pathlib import Path
+import assets.log
+from assets.runs import materialize
+from pipelines.settings import Settings
+
+def never(*args, **kwargs):
+    print("exporting", flush=True)
+    time.sleep(600)
+
+assets.log.export_month = never
+home = Path(sys.argv[1])
+materialize(Settings(home=home, dsn=sys.argv[2], lake=home / "lake"), ["events"], "2026-01")
+"""
+SERVE = """
+import sys
+from assets.ui import serve
+from pipelines.settings import Settings
+serve(Settings.from_env(), port=int(sys.argv[1]))
+"""
+
+
+def environment(settings):
+    return {
+        **os.environ,
+        "REFOLD_HOME": str(settings.home),
+        "REFOLD_DSN": settings.dsn,
+        "REFOLD_LAKE": str(settings.lake),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def status(settings, run_id):
+    with open_instance(settings) as instance:
+        return instance.get_run_by_id(run_id).status.value
+
+
+def test_a_killed_run_does_not_stay_started(store_settings, conversations):
+    """After kill -9 the next verb marks the run as failed; runs that live are left alone."""
+    command = [sys.executable, "-c", STUCK, str(store_settings.home), store_settings.dsn]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"exporting\n"
+        with open_instance(store_settings) as instance:
+            (run,) = instance.get_runs()
+            assert (run.tags[HOST_TAG], run.tags[PID_TAG]) == (socket.gethostname(), str(process.pid))
+            assert fail_dead_runs(instance) == []
+        assert status(store_settings, run.run_id) == "STARTED"
+        process.kill()
+    assert status(store_settings, run.run_id) == "STARTED"
+    materialize(store_settings, ["events"], "2026-01").require()
+    assert status(store_settings, run.run_id) == "FAILURE"
+    assert not list((store_settings.home / "dagster" / "live").iterdir())
+
+
+def test_a_run_without_a_lock_is_somebody_elses(store_settings):
+    """A run that the UI launched as a retry carries the dead run's tags, but not its lock: it is left alone."""
+    with open_instance(store_settings) as instance:
+        run = instance.add_run(_started_run())
+        assert fail_dead_runs(instance) == []
+        with hold_run(instance, run.run_id):
+            assert fail_dead_runs(instance) == []
+        (store_settings.home / "dagster" / "live" / run.run_id).touch()
+        assert fail_dead_runs(instance) == [run.run_id]
+
+
+def _started_run():
+    from dagster import DagsterRun, DagsterRunStatus  # noqa: PLC0415, TID251 - these tests are of the code location
+
+    return DagsterRun("__ASSET_JOB", status=DagsterRunStatus.STARTED, tags={HOST_TAG: socket.gethostname()})
+
+
+def test_an_interrupt_is_a_failed_run_and_an_interrupt(store_settings, monkeypatch, conversations):
+    """Ctrl-C in an asset reaches the caller as such, and the run is not left started."""
+    monkeypatch.setattr(assets.log, "export_month", lambda *_args, **_more: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        materialize(store_settings, ["events"], "2026-01")
+    with open_instance(store_settings) as instance:
+        (run,) = instance.get_runs()
+        assert run.status.value == "FAILURE"
+
+
+def test_the_experiment_assets_make_a_version(store_settings, store):
+    """Replays and diff of a registered experiment are materialised; again nothing is written; new events warn."""
+    batches = list(generate(600, months=1))
+    store.ensure_months({event.created_at for batch in batches for event in batch.events})
+    store.append_many(batches)
+    months = [month.month for month in store.months() if month.events]
+    for month in months:
+        materialize(store_settings, ["events", *assets.folds.FOLDS], month).require()
+    spec = {"experiment": "itself", "baseline": {"recorded": {}}, "candidate": {"echo": True}, "mode": "decision"}
+    from pipelines.lake.lake import Lake  # noqa: PLC0415
+
+    register_experiment(Lake.from_settings(store_settings), parse_experiment(json.dumps(spec), "test"), ROOT)
+    with pytest.raises(BadInputError, match="no experiment 'itself'"):
+        materialize(store_settings, ["replays"], "itself")
+    add_experiment(store_settings, "itself")
+    add_experiment(store_settings, "itself")
+    first = materialize(store_settings, ["replays", *assets.experiments.DIFFS], "itself").require()
+    assert first.metadata["replays"]["units"] == first.metadata["ab_units"]["pairs"] > 0
+    assert first.metadata["ab_units"]["same_calls"] == first.metadata["ab_units"]["pairs"]
+    assert [(check.name, check.passed) for check in first.checks] == [("ab_inputs_current", True)]
+    again = materialize(store_settings, ["replays", *assets.experiments.DIFFS], "itself").require()
+    assert not any(metadata["is_written"] for metadata in again.metadata.values())
+    assert again.metadata["ab_summary"]["result_hash"] == first.metadata["ab_summary"]["result_hash"]
+
+
+def call(port, query, **variables):
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["data"]
+
+
+def wait_for(what, attempt):
+    """The first true answer of `attempt`, which may fail while the server comes up."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if found := attempt():
+                return found
+        except (OSError, TypeError):
+            pass
+        time.sleep(0.5)
+    pytest.fail(f"{what}: not within {WAIT_SECONDS} s")
+
+
+def free_port():
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def processes_of(settings):
+    """Processes whose environment names the home."""
+    needle = f"DAGSTER_HOME={settings.home / 'dagster'}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if needle in path.read_bytes():
+                found.append((path.parent / "cmdline").read_bytes().replace(b"\0", b" "))
+        except OSError:
+            continue
+    return found
+
+
+NODES = "{ assetNodes { assetKey { path } } }"
+RETRY = """
+mutation ($run: String!) {
+  launchRunReexecution(reexecutionParams: {parentRunId: $run, strategy: ALL_STEPS}) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}
+"""
+STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
+
+
+def test_the_ui_lists_the_assets_retries_a_failed_run_and_stops(store_settings, conversations, monkeypatch):
+    """One UI, one story: its assets are ours, a failed run of the command line succeeds there, nothing stays behind."""
+
+    def fail(*_args, **_more):
+        raise RefoldError("the network was down")
+
+    monkeypatch.setattr(assets.log, "export_month", fail)
+    failed = materialize(store_settings, ["events"], "2026-01")
+    assert str(failed.error) == "the network was down"
+    port = free_port()
+    log = store_settings.home / "ui.log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-c", SERVE, str(port)],
+            cwd=ROOT,
+            env=environment(store_settings),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as ui,
+    ):
+        try:
+            nodes = wait_for("the assets", lambda: call(port, NODES)["assetNodes"])
+            assert ["refold", "events"] in [node["assetKey"]["path"] for node in nodes]
+            launched = call(port, RETRY, run=failed.run_id)["launchRunReexecution"]
+            assert launched["__typename"] == "LaunchRunSuccess", launched
+            run = launched["run"]["runId"]
+            ended = ("SUCCESS", "FAILURE", "CANCELED")
+            ending = wait_for(
+                "the retry", lambda: (s := call(port, STATUS, run=run)["runOrError"]["status"]) in ended and s
+            )
+            assert ending == "SUCCESS", log.read_text()
+            with pytest.raises(BadInputError, match=f"port {port} of 127.0.0.1 cannot be used"):
+                serve(store_settings, port=port)
+        finally:
+            ui.send_signal(signal.SIGTERM)
+            code = ui.wait(60)
+    assert code == 0, log.read_text()
+    assert processes_of(store_settings) == []
+    with open_instance(store_settings) as instance:
+        assert instance.get_run_by_id(run).parent_run_id == failed.run_id
