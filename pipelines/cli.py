@@ -25,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Months = Annotated[list[str] | None, typer.Option("--month", help="UTC month, YYYY-MM; may be given more than once.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-db = typer.Typer(no_args_is_help=True, help="The event store: the embedded server, its schema, its months.")
+db = typer.Typer(no_args_is_help=True, help="The event store: server, schema, months.")
 importer = typer.Typer(no_args_is_help=True, help="Bring recorded history into the store.")
 app.add_typer(db, name="db")
 app.add_typer(importer, name="import")
@@ -54,7 +54,7 @@ def demo(
     events: Annotated[int, typer.Option(min=1000, help="About how many events to simulate.")] = 20_000,
     as_json: Json = False,
 ) -> None:
-    """Run the whole pipeline on a simulated support desk, on the embedded defaults."""
+    """Run the whole pipeline on simulated input."""
     from assets import verbs
     from pipelines.demo.page import DemoMonth, render_demo
     from pipelines.lake.lake import Lake
@@ -64,7 +64,7 @@ def demo(
     months = [
         DemoMonth(
             month=run.month,
-            rows={name: table["rows"] for name, table in run.tables.items()},
+            rows={name: table["row_count"] for name, table in run.tables.items()},
             is_written=any(table["is_written"] for table in run.tables.values()),
         )
         for run in result.months
@@ -138,7 +138,7 @@ def ab(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be compared; write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Replay what is needed, diff, summarise; print the version and its page."""
+    """Compare two sides: replay, diff, summarise."""
     from assets import verbs
     from pipelines.diff.gating import decide_gate
     from pipelines.diff.page import render_page
@@ -355,7 +355,7 @@ def _print_months(runs: list[Any], tables: list[str], *, as_json: bool) -> None:
     rows = []
     for run in runs:
         written = [name for name in tables if run.tables[name]["is_written"]]
-        counts = [run.tables[name]["rows"] for name in tables]
+        counts = [run.tables[name]["row_count"] for name in tables]
         rows.append([run.month, *counts, "written" if written else "up to date"])
     text = render_table(["month", *tables, ""], rows) if rows else "no months: the store holds no events yet"
     print_result({"months": runs}, text, as_json=as_json)

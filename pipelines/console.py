@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 _SECONDS_BETWEEN = 0.5
+_PIPED_WIDTH = 10_000
+"""Columns of a line that goes to a file or a program: nothing is cut."""
 
 
 def to_plain(value: Any) -> Any:
@@ -67,10 +69,11 @@ def render_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
             column.justify = "right"
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    width = None if sys.stdout.isatty() else _PIPED_WIDTH
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
         console.print(table)
-    return captured.get().rstrip("\n")
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def _cell(value: Any) -> str:

@@ -7,19 +7,26 @@ from typing import Any
 
 from pipelines.demo.load import LoadResult
 from pipelines.diff.dataset import DiffResult
-from pipelines.diff.page import render_changes, render_page
+from pipelines.diff.page import render_page
 from pipelines.lake.lake import Lake
 
 _SHOWN = 5
 
 _REFUNDS = """
 SELECT
-    unit_id,
-    metrics_a['refund_usd'] AS a,
-    metrics_b['refund_usd'] AS b
-FROM ab_units_history
-WHERE experiment = $experiment AND version_id = $version AND status = 'ok'
-ORDER BY abs(b - a) DESC, unit_id
+    units.unit_id,
+    units.metrics_a['refund_usd'] AS a,
+    units.metrics_b['refund_usd'] AS b,
+    coalesce(calls.names, 'no tool call') AS instead
+FROM ab_units_history AS units
+LEFT JOIN (
+    SELECT unit_id, string_agg(name_b, ', ' ORDER BY pair) AS names
+    FROM ab_tool_calls_history
+    WHERE experiment = $experiment AND version_id = $version AND name_b IS NOT NULL
+    GROUP BY unit_id
+) AS calls ON calls.unit_id = units.unit_id
+WHERE units.experiment = $experiment AND units.version_id = $version AND units.status = 'ok'
+ORDER BY abs(b - a) DESC, units.unit_id
 """
 
 
@@ -59,12 +66,12 @@ def _refunds(lake: Lake, diff: DiffResult) -> list[str]:
     with lake.connect() as connection:
         params = {"experiment": diff.experiment, "version": diff.version_id}
         rows: list[tuple[Any, ...]] = connection.sql(_REFUNDS, params=params).fetchall()
-    changed = [(unit, a, b) for unit, a, b in rows if a != b]
+    changed = [row for row in rows if row[1] != row[2]]
     total_a, total_b = (sum(row[side] for row in rows) for side in (1, 2))
-    title = f"refunds that would differ: {len(changed):,} decisions" + (
-        f", the {_SHOWN} largest first" if len(changed) > _SHOWN else ""
-    )
-    return [title, *render_changes(changed[:_SHOWN], total_a, total_b, "USD")]
+    largest = f", the {_SHOWN} largest first" if len(changed) > _SHOWN else ""
+    out = [f"refunds that would differ: {len(changed):,} decisions{largest}"]
+    out += [f"  {unit:<42}{a:>9,.2f} → {b:>8,.2f} USD   B: {instead}" for unit, a, b, instead in changed[:_SHOWN]]
+    return [*out, f"  {'all decisions':<42}{total_a:>9,.2f} → {total_b:>8,.2f} USD   {total_b - total_a:+,.2f} USD"]
 
 
 def _next_steps(diff: DiffResult) -> list[str]:

@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -64,6 +65,9 @@ class DiffResult:
         version_id: Hash of everything that determines the version.
         result_hash: Hash of what came out.
         is_written: False when the version was complete already.
+        side_a: The baseline, in words.
+        side_b: The candidate, in words.
+        window: Half-open UTC bounds of the conversations' start, ISO 8601; None for no bound.
         unit: What is paired.
         pairs: Unit pairs.
         conversations: Conversations of side A that have a pair.
@@ -80,6 +84,9 @@ class DiffResult:
     version_id: str
     result_hash: str
     is_written: bool
+    side_a: str
+    side_b: str
+    window: tuple[str | None, str | None]
     unit: str
     pairs: int
     conversations: int
@@ -260,7 +267,14 @@ def _result(plan: Plan, headline: Mapping[str, Any], *, is_written: bool, second
         experiment=plan.experiment.experiment,
         version_id=plan.version_id,
         is_written=is_written,
+        side_a=plan.experiment.baseline.recorded.describe(),
+        side_b=plan.experiment.candidate.describe(),
+        window=(_iso(plan.window[0]), _iso(plan.window[1])),
         outcomes=Outcomes(**headline["outcomes"]),
         seconds=seconds,
         **{name: headline[name] for name in names},
     )
+
+
+def _iso(bound: datetime | None) -> str | None:
+    return None if bound is None else bound.isoformat()

@@ -6,7 +6,6 @@ metric that has a direction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from pipelines.diff.dataset import DiffResult
@@ -40,10 +39,14 @@ def render_page(lake: Lake, result: DiffResult) -> str:
             params=partition,
         )
         lines = [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]
+    start, stop = result.window
     shares = {line["metric"]: line for line in lines if line["kind"] == "change"}
     differences = [line for line in lines if line["kind"] == "metric"]
     out = [
         f"{result.experiment}  version {result.version_id}",
+        f"A  {result.side_a}",
+        f"B  {result.side_b}",
+        *([f"conversations that began from {start or '…'} to {stop or '…'}"] if start or stop else []),
         f"{result.pairs:,} {result.unit} pairs in {result.conversations:,} conversations"
         + (f", {result.failed:,} not answered" if result.failed else ""),
         "",
@@ -89,9 +92,3 @@ def _interval(line: dict[str, Any], form: str) -> str:
     if line["low"] is None or line["high"] is None:
         return "–"
     return f"{form.format(line['low'])} to {form.format(line['high'])}"
-
-
-def render_changes(rows: Sequence[tuple[str, float, float]], total_a: float, total_b: float, unit: str) -> list[str]:
-    """Lines for the units in which a metric differs most: (unit_id, A, B), and the totals of both sides."""
-    out = [f"  {name}   {a:>9,.2f} → {b:>9,.2f} {unit}" for name, a, b in rows]
-    return [*out, f"  all pairs{'':<32}{total_a:>11,.2f} → {total_b:>9,.2f} {unit}  ({total_b - total_a:+,.2f})"]

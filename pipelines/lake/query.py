@@ -56,7 +56,7 @@ def run_query(
                 rows = [dict(zip(columns, map(to_plain, row), strict=True)) for row in relation.fetchall()]
                 text = json.dumps({"columns": columns, "rows": rows}, ensure_ascii=False)
             else:
-                shown = relation.fetchmany(ROWS_SHOWN + 1)
+                shown = relation.limit(ROWS_SHOWN + 1).fetchall()
                 text = render_table(columns, shown[:ROWS_SHOWN])
                 if len(shown) > ROWS_SHOWN:
                     text += f"\n… only the first {ROWS_SHOWN:,} rows are shown; use LIMIT, or --format csv"

@@ -70,6 +70,10 @@ class Recorded(_Strict):
     source: str | None = None
     variant: str | None = None
 
+    def describe(self) -> str:
+        """In words, for a page."""
+        return " ".join(["recorded", *(text for text in (self.source, self.variant) if text)])
+
 
 class Baseline(_Strict):
     """Side A: what happened."""
@@ -95,6 +99,12 @@ class Candidate(_Strict):
     def kind(self) -> Literal["recorded", "python", "echo"]:
         """Which of the three it is."""
         return "recorded" if self.recorded is not None else "python" if self.python is not None else "echo"
+
+    def describe(self) -> str:
+        """In words, for a page."""
+        if self.recorded is not None:
+            return self.recorded.describe()
+        return f"python {self.python}" if self.python is not None else "echo: the recording itself"
 
 
 Time = Annotated[datetime, BeforeValidator(_time)]
