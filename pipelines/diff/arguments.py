@@ -34,8 +34,8 @@ class ArgOp:
         op: `arg_added` and `arg_removed` for a member or element of one side alone (a whole subtree is one operation),
             `arg_type` for another JSON type, `arg_value` for another value of the same type.
         path: JSON Pointer (RFC 6901); "" is the arguments themselves.
-        old: The value on side A; None (also) when there is none.
-        new: The value on side B; likewise.
+        old: The value on side A, as `jcs.parse` returns values; None when added. As text: `jcs.canonical_text`.
+        new: The value on side B, likewise; None when removed.
     """
 
     op: OpKind

@@ -110,6 +110,11 @@ def canonical_bytes(value: Any) -> bytes:
     return rfc8785.dumps(_to_jcs_domain(value))
 
 
+def canonical_text(value: Any) -> str:
+    """Return the canonical bytes as text: valid JSON for whatever was recorded, to be shown or stored in a column."""
+    return canonical_bytes(value).decode()
+
+
 def plain_bytes(value: Any) -> bytes:
     """Return the same bytes as `canonical_bytes`, several times faster, for a value that `parse` called plain."""
     return _ENCODER.encode(value).encode()

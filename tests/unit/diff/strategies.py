@@ -18,7 +18,9 @@ scalars = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.floats(-1e4, 1e4).map(lambda number: round(number, 2)),
     st.text(max_size=6),
-    st.sampled_from([" x ", "a\r\nb", "e\u0301", "NaN", "$", "1e5", "\u202f", "\u0000", 'say "hi"', "\\u00e9"]),
+    st.sampled_from(
+        [" x ", "x ", " x", "a\r\nb", "e\u0301", "NaN", "$", "1e5", "\u202f", "\u0000", 'say "hi"', "\\u00e9"]
+    ),
 )
 values = st.recursive(
     scalars,

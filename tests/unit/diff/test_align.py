@@ -207,6 +207,20 @@ def test_every_call_is_in_one_pair(a: list[ToolCall], b: list[ToolCall]) -> None
     assert (alignment.calls_a, alignment.calls_b) == (len(a), len(b))
 
 
+def test_of_equally_long_orders_the_one_with_more_same_pairs_is_kept() -> None:
+    """A changed pair and a same pair that swapped places: the same one stayed, the changed one moved."""
+    alignment = align(calls(("g", {"y": 1}), ("f", {"x": 1})), calls(("f", {"x": 1}), ("g", {"y": 2})))
+    assert [(pair.pair_class, pair.is_moved) for pair in alignment.pairs] == [("args_changed", True), ("same", False)]
+
+
+def test_an_equal_pair_is_worth_more_than_any_likeness() -> None:
+    """Equal calls are paired first, though two pairs at 2/3 each would add up to more than 1 + 0."""
+    both, left, right = ("f", {"a": 1, "b": 1}), ("f", {"a": 1}), ("f", {"b": 1})
+    alignment = align(calls(both, both, left), calls(both, right, right))
+    assert alignment.count("same") + alignment.count("reordered") == 1
+    assert sorted(pair.similarity for pair in alignment.pairs) == [0, pytest.approx(2 / 3), 1]
+
+
 def test_greedy_matching_would_be_wrong() -> None:
     """[f{a,b}, f{a}] against [f{a}, f{a,b}]: both are found, whichever comes first."""
     wide, narrow = ("f", {"a": 1, "b": 2}), ("f", {"a": 1})

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.diff.canonical import CallHashes, Canonicaliser, equal_level
+from pipelines.diff.jcs import canonical_bytes
 from pipelines.diff.rules import ToolRules, normalise
 from tests.unit.diff import strategies
 
@@ -41,6 +42,13 @@ def test_key_order_white_space_and_escapes_vanish_at_l1(value: dict[str, object]
     shuffled = {key: value[key] for key in keys}
     texts = [json.dumps(value), json.dumps(shuffled, ensure_ascii=False, indent=2)]
     assert len({hashes(text).l1 for text in [*texts, *map(as_string, texts)]}) == 1
+
+
+@given(strategies.objects)
+def test_l2_is_the_normalised_value(value: dict[str, object]) -> None:
+    """The canonical bytes of L2 are those of the normalised value, also where reading could see that nothing changes."""
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
+        assert Canonicaliser().read("f", text).l2 == canonical_bytes(normalise(value))
 
 
 def test_numbers_are_equal_by_value_and_types_are_not() -> None:

@@ -12,14 +12,22 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.diff.jcs import MAX_DEPTH, NotJsonError, canonical_bytes, parse, plain_bytes, string_bytes
+from pipelines.diff.jcs import (
+    MAX_DEPTH,
+    NotJsonError,
+    canonical_bytes,
+    canonical_text,
+    parse,
+    plain_bytes,
+    string_bytes,
+)
 from tests.unit.diff import strategies
 from tests.unit.diff.es6_numbers import CHECKSUMS, as_double, bit_patterns
 
 LARGEST = 2**53 - 1
 
 
-def canonical_text(text: str) -> bytes:
+def bytes_of(text: str) -> bytes:
     """Canonical bytes of a JSON text along the way that hashes take."""
     parsed = parse(text)
     return plain_bytes(parsed.value) if parsed.is_plain else canonical_bytes(parsed.value)
@@ -38,7 +46,7 @@ def test_numbers_read_from_text_are_written_as_published() -> None:
     """The same through the reader and its fast path, except integral numbers that are integers beyond 2^53 - 1."""
     for bits in islice(bit_patterns(), 10_000):
         number = as_double(bits)
-        assert canonical_text(repr(number)) == rfc8785.dumps(number)
+        assert bytes_of(repr(number)) == rfc8785.dumps(number)
 
 
 @pytest.mark.parametrize(
@@ -62,14 +70,14 @@ def test_numbers_read_from_text_are_written_as_published() -> None:
 )
 def test_published_examples(text: str, expected: str) -> None:
     """The values and key-order examples of RFC 8785 (section 3.2 and its reference test data) come out byte for byte."""
-    assert canonical_text(text).decode() == expected
+    assert bytes_of(text).decode() == expected
 
 
 @given(strategies.values)
 def test_fast_path_equals_rfc8785(value: object) -> None:
     """Reading text and writing it on the fast path gives what the general way gives for the value."""
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)):
-        assert canonical_text(text) == canonical_bytes(value)
+        assert bytes_of(text) == canonical_bytes(value)
 
 
 @given(strategies.values)
@@ -77,7 +85,7 @@ def test_canonical_bytes_are_a_fixed_point(value: object) -> None:
     """Canonical bytes, read again, are themselves, but for what needs mapping and doubles that look like big integers."""
     first = canonical_bytes(value)
     if not re.search(rb"\$|[0-9]{16}", first):
-        assert canonical_text(first.decode()) == first
+        assert bytes_of(first.decode()) == first
 
 
 @given(strategies.values, strategies.values)
@@ -96,20 +104,39 @@ def test_bytes_are_equal_exactly_for_equal_values(a: object, b: object) -> None:
     assert (canonical_bytes(a) == canonical_bytes(b)) == (shape(a) == shape(b))
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.00001", "0.00001"),
+        ("0.0000001", "1e-7"),
+        ("1e5", "100000"),
+        ("-0.0", "0"),
+        ("-0", "0"),
+        ("1.50", "1.5"),
+        ("1E21", "1e+21"),
+        ("333333333.33333329", "333333333.3333333"),
+    ],
+)
+def test_numbers_are_written_one_way(text: str, expected: str) -> None:
+    """However a number is written, its bytes are ECMAScript's, alone and inside an object."""
+    assert bytes_of(text).decode() == expected
+    assert bytes_of(f'{{"n": {text}}}').decode() == f'{{"n":{expected}}}'
+
+
 def test_integers_beyond_a_double_stay_apart() -> None:
     """2^53 and 2^53 + 1 are different ids; so are 2^63 and longer ones, and 10,000 digits are no error."""
     texts = [str(2**53), str(2**53 + 1), str(2**63), str(-(2**63)), "1" * 10_000, "1" * 9_999 + "2"]
-    assert len({canonical_text(text) for text in texts}) == len(texts)
-    assert canonical_text(str(2**53 + 1)) == b'{"$int":"9007199254740993"}'
+    assert len({bytes_of(text) for text in texts}) == len(texts)
+    assert bytes_of(str(2**53 + 1)) == b'{"$int":"9007199254740993"}'
     assert all(parse(text).flags == ("big_number",) for text in texts)
-    assert canonical_text(str(LARGEST)) == str(LARGEST).encode()
+    assert bytes_of(str(LARGEST)) == str(LARGEST).encode()
     assert parse(str(LARGEST)).flags == ()
 
 
 def test_what_is_no_double_is_mapped_and_flagged() -> None:
     """NaN, the infinities and 1e400 are five different values, flagged."""
     texts = ["NaN", "Infinity", "-Infinity", "1e400", "-1E+400"]
-    assert [canonical_text(text) for text in texts] == [
+    assert [bytes_of(text) for text in texts] == [
         b'{"$float":"NaN"}',
         b'{"$float":"Infinity"}',
         b'{"$float":"-Infinity"}',
@@ -132,16 +159,16 @@ def test_mapped_values_collide_with_nothing_recorded() -> None:
         '{"$utf16:\\\\ud800": 1}',
         '{"$$utf16:\\\\ud800": 1}',
     ]
-    assert len({canonical_text(text) for text in texts}) == len(texts)
+    assert len({bytes_of(text) for text in texts}) == len(texts)
 
 
 def test_lone_surrogates_are_flagged_wherever_they_are() -> None:
     """A lone surrogate in a key, an element or alone is flagged and hashable; a pair is an ordinary character."""
     for text in ('"\\ud800"', '["\\udc00x"]', '{"\\ud800": 1}', '"\ud800"'):
         assert parse(text).flags == ("lone_surrogate",)
-        canonical_text(text)
+        bytes_of(text)
     assert parse('"\\ud83d\\ude00"').flags == ()
-    assert canonical_text('"\\ud83d\\ude00"') == '"\U0001f600"'.encode()
+    assert bytes_of('"\\ud83d\\ude00"') == '"\U0001f600"'.encode()
     assert string_bytes("\ud800") == canonical_bytes("\ud800")
 
 
@@ -168,6 +195,13 @@ def test_nesting_has_one_limit(depth: int) -> None:
     assert refused.value.flag == "args_too_deep"
     parse("[" * MAX_DEPTH + "]" * MAX_DEPTH)
     parse("[" + "[]," * 1_000 + "[]]")
+
+
+def test_whatever_was_recorded_can_be_shown_as_json() -> None:
+    """The text of a value is valid JSON and valid Unicode, also for NaN, endless digits and lone surrogates."""
+    text = canonical_text(parse('[NaN, 1e400, "\\ud800", ' + "7" * 5_000 + "]").value)
+    assert json.loads(text)[0] == {"$float": "NaN"}
+    assert text.encode()
 
 
 @given(st.dictionaries(st.integers(), st.none(), min_size=1))

@@ -173,6 +173,21 @@ def test_inserting_not_is_a_minor_change() -> None:
     assert row(paragraph, changed)["text_class"] == "minor"
 
 
+def test_bounds_of_the_classes_belong_to_the_milder_one() -> None:
+    """9 of 10 tokens in common is exactly .90 and minor; 9 of 20 is exactly .45 and moderate; 8 of 20 is a rewrite."""
+    kept, other = [f"k{i}" for i in range(20)], [f"o{i}" for i in range(20)]
+
+    def keeping(count: int, size: int) -> dict[str, object]:
+        return row(" ".join(kept[:size]), " ".join(kept[:count] + other[count:size]))
+
+    found = [keeping(9, 10), keeping(9, 20), keeping(8, 20)]
+    assert [(one["sim_tok"], one["text_class"]) for one in found] == [
+        (0.9, "minor"),
+        (0.45, "moderate"),
+        (0.4, "rewrite"),
+    ]
+
+
 def test_structure_is_noticed() -> None:
     """Code blocks and lists that appear, links and numbers that change, are seen; equal texts change nothing."""
     plain = "Order 17 costs 20.50. See https://example.com/a."
