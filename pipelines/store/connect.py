@@ -6,10 +6,10 @@ methods do is in `append`, `read`, `months` and the SQL functions; this module o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 import psycopg
@@ -171,6 +171,23 @@ class Store:
     def ensure_months(self, datetimes: Iterable[datetime]) -> list[str]:
         """Make the missing partitions for events at these times (naive is UTC); answer the months made."""
         return month_list.ensure_months(self.conn, datetimes)
+
+    def close_month(self, month: str, *, wait_seconds: float = 30.0) -> int:
+        """Close an open month to writes, before its last export; answers its generation.
+
+        Raises:
+            StoreBusy: Writers held events of the month for `wait_seconds`; the message names their pids and gids.
+            InvalidEvent: The month has no partition, is not open, or has strays.
+        """
+        return month_list.close_month(self.conn, month, wait_seconds)
+
+    def seal_month(self, month: str, manifest: Mapping[str, Any]) -> int:
+        """Seal a closing month with the manifest of its export; answers its generation."""
+        return month_list.seal_month(self.conn, month, manifest)
+
+    def unseal_month(self, month: str, reason: str) -> int:
+        """Open a closing or sealed month again as a new generation, which is answered; earlier manifests stay."""
+        return month_list.unseal_month(self.conn, month, reason)
 
 
 def _current_months() -> list[datetime]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal, LiteralString
 
 import psycopg
 
+from pipelines.store.encode import json_text
+from pipelines.store.errors import StoreBusy
 from pipelines.store.sqlstate import typed_errors
 
 MonthState = Literal["open", "closing", "sealed", "stray"]
@@ -28,6 +30,16 @@ UNION ALL
 SELECT to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM'), 'stray', 0, count(*), min(d.created_at), max(d.created_at), 0
 FROM refold.events_default AS d
 GROUP BY 1
+ORDER BY 1
+"""
+_LOCK_HOLDERS = """
+SELECT DISTINCT coalesce('pid ' || l.pid, 'prepared transaction ' || p.gid, 'a prepared transaction')
+FROM pg_locks AS l
+LEFT JOIN pg_locks AS x  -- a prepared transaction has no pid; it is known by the lock on its own id
+    ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.virtualtransaction = l.virtualtransaction
+LEFT JOIN pg_prepared_xacts AS p ON p.transaction = x.transactionid
+WHERE l.granted AND l.mode = 'RowExclusiveLock' AND l.pid IS DISTINCT FROM pg_backend_pid()
+    AND l.relation IN (to_regclass('refold.events_' || replace(%s, '-', '_')), to_regclass('refold.events_default'))
 ORDER BY 1
 """
 
@@ -71,6 +83,39 @@ def ensure_months(conn: psycopg.Connection, datetimes: Iterable[datetime]) -> li
             [wanted],
         ).fetchall()
     return [row[0] for row in made]
+
+
+def close_month(conn: psycopg.Connection, month: str, wait_seconds: float) -> int:
+    """Close an open month to writes; answers its generation."""
+    try:
+        with typed_errors(), conn.transaction():
+            conn.execute("SELECT set_config('lock_timeout', %s, true)", [f"{round(wait_seconds * 1000)}ms"])
+            return _generation(conn, "SELECT refold.close_month(%s)", [month])
+    except StoreBusy as error:
+        with typed_errors():
+            rows = conn.execute(_LOCK_HOLDERS, [month]).fetchall()
+        holders = ", ".join(row[0] for row in rows) or "already gone"
+        raise StoreBusy(
+            f"month {month} was not closed: writers held it for more than {wait_seconds:g} s ({holders}); "
+            "end them or try again"
+        ) from error
+
+
+def seal_month(conn: psycopg.Connection, month: str, manifest: Mapping[str, Any]) -> int:
+    """Seal a closing month with its manifest; answers its generation."""
+    return _generation(conn, "SELECT refold.seal_month(%s, %s::jsonb)", [month, json_text(manifest, "manifest")])
+
+
+def unseal_month(conn: psycopg.Connection, month: str, reason: str) -> int:
+    """Open a closing or sealed month again; answers its new generation."""
+    return _generation(conn, "SELECT refold.unseal_month(%s, %s)", [month, reason])
+
+
+def _generation(conn: psycopg.Connection, query: LiteralString, parameters: Sequence[str]) -> int:
+    with typed_errors():
+        row = conn.execute(query, parameters).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def month_of(at: datetime) -> str:

@@ -39,6 +39,13 @@ AS $$
     SELECT format('triggers of %s are %s', t.relname, coalesce(t.found::text, 'missing')) FROM triggers AS t
     WHERE t.found IS DISTINCT FROM ARRAY['refold_append_only A refold.refuse_change', 'refold_append_only_row A refold.refuse_change']
     UNION ALL
+    SELECT format('month %s is %s and takes events', m.month, m.state) FROM refold.months AS m
+    WHERE m.state <> 'open' AND NOT EXISTS (
+        SELECT FROM tables AS t INNER JOIN pg_trigger AS g ON t.relid = g.tgrelid
+        WHERE t.relname = 'events_' || replace(m.month, '-', '_') AND g.tgname = 'refold_sealed' AND g.tgenabled = 'A'
+            AND g.tgfoid = 'refold.refuse_sealed'::regproc
+    )
+    UNION ALL
     SELECT format('columns of %s are %s', t.relname, a.found)
     FROM tables AS t
     CROSS JOIN LATERAL (

@@ -1,7 +1,7 @@
 -- Least privilege. Everybody may see which schema and event types there are (the client checks both).
 --   refold_writer    appends, nothing else
 --   refold_reader    reads everything
---   refold_exporter  reads everything, makes months
+--   refold_exporter  reads everything; makes, closes and seals months, and opens them again
 REVOKE ALL ON SCHEMA refold FROM public;
 REVOKE ALL ON ALL TABLES IN SCHEMA refold FROM public;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA refold FROM public;
@@ -20,7 +20,8 @@ BEGIN
             ('refold_reader', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_reader'),
             ('refold_exporter', 'GRANT USAGE ON SCHEMA refold TO refold_exporter'),
             ('refold_exporter', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_exporter'),
-            ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.ensure_month, refold.guard_problems TO refold_exporter')
+            ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.ensure_month, refold.guard_problems TO refold_exporter'),
+            ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.close_month, refold.seal_month, refold.unseal_month TO refold_exporter')
         ) AS g (role_name, command)
         WHERE to_regrole(g.role_name) IS NOT NULL
     LOOP

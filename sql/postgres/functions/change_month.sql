@@ -1,0 +1,28 @@
+-- Move a month from one of some states to another and note it; the row's lock makes concurrent changes queue.
+-- From here to the end of the transaction the guard takes DDL on partitions for maintenance (see is_maintenance).
+CREATE OR REPLACE FUNCTION refold.change_month(month text, from_states text[], to_state text, reason text, manifest jsonb)
+RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    the_month refold.months;
+BEGIN
+    SELECT * INTO the_month FROM refold.months AS m WHERE m.month = change_month.month FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'month % has no partition', coalesce(change_month.month, 'null') USING ERRCODE = 'RF005';
+    END IF;
+    IF the_month.state <> ALL (from_states) THEN
+        RAISE EXCEPTION 'month % is %, it must be % to become %', the_month.month, the_month.state, array_to_string(from_states, ' or '), to_state
+            USING ERRCODE = 'RF005';
+    END IF;
+    UPDATE refold.months AS m
+    SET state = to_state, generation = m.generation + (to_state = 'open')::integer, changed_xid = pg_current_xact_id()
+    WHERE m.month = the_month.month
+    RETURNING * INTO the_month;
+    INSERT INTO refold.month_log (month, generation, state, reason, manifest)
+    VALUES (the_month.month, the_month.generation, to_state, change_month.reason, change_month.manifest);
+    RETURN the_month.generation;
+END
+$$;

@@ -1,0 +1,108 @@
+"""Closing and sealing months: from then on nothing of the month can appear."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from pipelines.settings import Settings
+from pipelines.store import AppendOnly, InvalidEvent, MonthSealed, NewEvent, Store, StoreBusy
+from pipelines.store.sqlstate import typed_errors
+
+MAY = datetime(2026, 5, 31, 23, 59, tzinfo=UTC)
+
+
+def say(at: datetime) -> NewEvent:
+    return NewEvent("user.utterance.v1", {"text": "x"}, {}, at)
+
+
+def state(store: Store) -> tuple[str, int]:
+    return next((m.state, m.generation) for m in store.months() if m.month == "2026-05")
+
+
+@pytest.fixture
+def may(store: Store) -> Store:
+    """A store with one event in May 2026."""
+    store.ensure_months([MAY])
+    store.append(uuid4(), "conversation", [say(MAY)], "any")
+    return store
+
+
+def test_a_month_goes_from_open_over_closing_to_sealed_and_back(may: Store) -> None:
+    """Only open months close, only closing ones are sealed; unsealing needs a reason and begins a new generation."""
+    with pytest.raises(InvalidEvent, match="is open, it must be closing"):
+        may.seal_month("2026-05", {"rows": 1})
+    assert (may.close_month("2026-05"), state(may)) == (1, ("closing", 1))
+    with pytest.raises(InvalidEvent, match="is closing, it must be open"):
+        may.close_month("2026-05")
+    assert (may.seal_month("2026-05", {"rows": 1}), state(may)) == (1, ("sealed", 1))
+    with pytest.raises(InvalidEvent, match="needs a reason"):
+        may.unseal_month("2026-05", " ")
+    assert (may.unseal_month("2026-05", "a late file"), state(may)) == (2, ("open", 2))
+    may.append(uuid4(), "conversation", [say(MAY)], "any")
+    may.close_month("2026-05")
+    may.seal_month("2026-05", {"rows": 2})
+    log = may.conn.execute(
+        "SELECT generation, state, reason, manifest FROM refold.month_log ORDER BY log_id"
+    ).fetchall()
+    assert log == [
+        (1, "closing", None, None),
+        (1, "sealed", None, {"rows": 1}),
+        (2, "open", "a late file", None),
+        (2, "closing", None, None),
+        (2, "sealed", None, {"rows": 2}),
+    ]
+    assert may.guard_problems() == []
+
+
+def test_a_closed_month_takes_no_event(may: Store) -> None:
+    """An append into it is refused by type, whole batch, in every replication role; other months go on."""
+    may.close_month("2026-05")
+    for role in ("origin", "replica"):
+        may.conn.execute("SELECT set_config('session_replication_role', %s, false)", [role])
+        with pytest.raises(MonthSealed, match=r"2026-05 is sealed.*occurred_at"):
+            may.append(uuid4(), "conversation", [say(MAY - timedelta(days=90)), say(MAY), say(MAY)], "any")
+    assert len(may.read_all()) == 1
+    may.append(uuid4(), "conversation", [say(MAY + timedelta(minutes=1))], "any")
+    assert may.guard_problems() == []
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_closing_waits_for_writers_and_names_them(may: Store, store_settings: Settings, prepared: bool) -> None:
+    """An open or prepared transaction with events of the month is waited for, and named when it takes too long."""
+    with Store.open(store_settings) as writer:
+        gid = f"seal in {may.conn.info.dbname}"
+        writer.conn.execute("BEGIN")
+        writer.append(uuid4(), "conversation", [say(MAY)], "any")
+        if prepared:
+            writer.conn.execute(f"PREPARE TRANSACTION '{gid}'")
+        name = f"prepared transaction {gid}" if prepared else f"pid {writer.conn.info.backend_pid}"
+        with pytest.raises(StoreBusy, match=name):
+            may.close_month("2026-05", wait_seconds=0.1)
+        assert state(may) == ("open", 1)
+        writer.conn.execute(f"COMMIT PREPARED '{gid}'" if prepared else "COMMIT")
+    may.close_month("2026-05")
+    assert len(may.read_all()) == 2
+
+
+def test_the_trigger_of_a_sealed_month_is_guarded(may: Store) -> None:
+    """Neither the trigger nor the log of a sealed month can be taken away."""
+    may.close_month("2026-05")
+    may.seal_month("2026-05", {})
+    for statement in (
+        "DROP TRIGGER refold_sealed ON refold.events_2026_05",
+        "ALTER TABLE refold.events_2026_05 DISABLE TRIGGER refold_sealed",
+        "DELETE FROM refold.month_log",
+        "UPDATE refold.month_log SET manifest = '{\"forged\": true}'",
+    ):
+        with pytest.raises(AppendOnly), typed_errors():
+            may.conn.execute(statement.encode())
+
+
+def test_what_is_no_month_cannot_be_closed(may: Store) -> None:
+    """A month without a partition is refused by name."""
+    for month in ("2020-01", "x'; DROP TABLE y", ""):
+        with pytest.raises(InvalidEvent, match="has no partition"):
+            may.close_month(month)
