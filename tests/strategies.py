@@ -30,12 +30,12 @@ json_values = st.recursive(
     ),
     max_leaves=4,
 )
-paths = st.sampled_from(
-    ["", "/text", "/text", "/content", "/content/0/text", "/content/9", "/arguments", "/arguments/x", "/arguments/a~1b"]
-    + ["/output", "/output/0", "/error", "/call_id", "/name", "/nothing/here", "/usage", "/usage/prompt_tokens"]
-    + ["/cost_usd", "/model", "/messages", "/messages/0", "/messages/0/content", "/after", "/after/status", "/key"]
-    + ["/table", "/after/amount_usd", "/outcome", "/agent", "/reason", "/path", "/target", "text"]
-)
+_PATHS = """
+/text /text /content /content/0/text /content/9 /arguments /arguments/x /arguments/a~1b /output /output/0 /error
+/call_id /name /nothing/here /usage /usage/prompt_tokens /cost_usd /model /messages /messages/0 /messages/0/content
+/after /after/status /after/amount_usd /key /table /outcome /agent /reason /path /target text
+"""
+paths = st.sampled_from(["", *_PATHS.split()])
 spans = st.fixed_dictionaries(
     {"path": paths, "start": st.integers(min_value=0, max_value=6), "end": st.integers(min_value=0, max_value=9)}
 )
@@ -105,7 +105,7 @@ _kinds = st.sampled_from(
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, max_streams: int = 4, max_events: int = 14) -> list[dict[str, Any]]:
+def logs(draw: st.DrawFn, *, max_streams: int = 6, max_events: int = 14) -> list[dict[str, Any]]:
     """A whole log, in the order of position; empty ones too."""
     drawn = draw(
         st.lists(

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import duckdb
+import pyarrow as pa
 
 from pipelines.errors import BadInputError
+from pipelines.folds.tables import create_table
 from pipelines.sqlfiles import list_sql
 
 _TYPE = re.compile(r"(?P<name>[a-z0-9_]+\.[a-z0-9_]+)\.v(?P<version>[1-9][0-9]*)")
@@ -85,19 +87,16 @@ class Ladder:
 
     def create_known_types(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Create the temporary tables of types that `upcast_query` reads."""
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE fold_known_types "
-            "(recorded_type VARCHAR, event_name VARCHAR, recorded_version INTEGER)"
-        )
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE fold_latest_types "
-            "(event_name VARCHAR, event_type VARCHAR, event_version INTEGER)"
-        )
-        connection.executemany("INSERT INTO fold_known_types VALUES (?, ?, ?)", self.known_types())
-        connection.executemany(
-            "INSERT INTO fold_latest_types VALUES (?, ?, ?)",
-            [(name, f"{name}.v{version}", version) for name, version in sorted(self.latest.items())],
-        )
+        stored, names, versions = zip(*self.known_types(), strict=True)
+        known = {"recorded_type": stored, "event_name": names, "recorded_version": pa.array(versions, pa.int32())}
+        create_table(connection, "fold_known_types", pa.table(known))
+        names, versions = zip(*sorted(self.latest.items()), strict=True)
+        latest = {
+            "event_name": names,
+            "event_type": [f"{name}.v{version}" for name, version in sorted(self.latest.items())],
+            "event_version": pa.array(versions, pa.int32()),
+        }
+        create_table(connection, "fold_latest_types", pa.table(latest))
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the known types and the text of every step."""

@@ -1,0 +1,129 @@
+"""Fold a month of the lake's log and commit every projection, unless it is up to date.
+
+All projections of a month share the steps on one connection; each is committed on its own, so a fold that stops half-way
+leaves whole tables and the next run writes the rest. Memory is bounded by the lake's settings: what does not fit is
+spilled by DuckDB.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.folds.inputs import input_hashes
+from pipelines.folds.ladder import load_ladder
+from pipelines.folds.state import state
+from pipelines.folds.steps import PROJECTIONS, Prepared, prepare_month, projection_query
+from pipelines.lake.datasets import find_dataset
+from pipelines.lake.lake import Commit, Lake
+
+__all__ = ["FoldResult", "fold_month", "state"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoldResult:
+    """One projection's month.
+
+    Attributes:
+        dataset: The projection.
+        month: YYYY-MM.
+        is_written: False when the table was up to date and nothing was written.
+        rows: Rows of the month.
+        size_bytes: Bytes of the month's files.
+        skipped_events: Events of the month whose type or version is not known.
+        inexact_redactions: Redactions, in force on events up to the month's end, that had to hide more than they named.
+        input_hash: What the month was computed from.
+        seconds: Time taken; that of the shared steps is in the first written projection's.
+    """
+
+    dataset: str
+    month: str
+    is_written: bool
+    rows: int
+    size_bytes: int
+    skipped_events: int
+    inexact_redactions: int
+    input_hash: str
+    seconds: float
+
+
+def fold_month(
+    lake: Lake,
+    month: str,
+    names: Iterable[str] | None = None,
+    *,
+    on_progress: Callable[[str], Any] | None = None,
+) -> list[FoldResult]:
+    """Fold one month.
+
+    The month's rows are a function of the events up to its end and of the redactions, of any month, that hide parts of
+    them. Only entities with an event in the month have rows in it.
+
+    Args:
+        lake: Holds `events` and `stream_months`; gets the projections.
+        month: YYYY-MM.
+        names: Projections; default: all.
+        on_progress: Told the name of each projection when it is done.
+
+    Returns:
+        One result per projection, in the order of `names`.
+
+    Raises:
+        BadInputError: A name is not a projection's, or the month is not written YYYY-MM.
+        CommitLostError: Another writer committed the same month of the same table meanwhile.
+    """
+    names = tuple(PROJECTIONS if names is None else names)
+    ladder = load_ladder()
+    results: dict[str, FoldResult] = {}
+    with lake.connect() as connection:
+        started = time.monotonic()
+        wanted = input_hashes(connection, month, names, ladder)
+        stale = []
+        for name in names:
+            commit = lake.last_commit(name, {"month": month})
+            if commit is not None and commit.input_hash == wanted[name]:
+                results[name] = _result(commit, month, is_written=False, seconds=0.0)
+            else:
+                stale.append(name)
+        if stale:
+            provenance = _provenance(prepare_month(connection, month, stale, ladder))
+            for name in stale:
+                commit = lake.write_partition(
+                    find_dataset(name),
+                    {"month": month},
+                    connection,
+                    projection_query(name),
+                    input_hash=wanted[name],
+                    provenance=provenance,
+                )
+                results[name] = _result(commit, month, is_written=True, seconds=time.monotonic() - started)
+                started = time.monotonic()
+                if on_progress is not None:
+                    on_progress(name)
+    return [results[name] for name in names]
+
+
+def _provenance(prepared: Prepared) -> dict[str, int]:
+    return {
+        "streams": prepared.streams,
+        "events": prepared.events,
+        "skipped_events": prepared.skipped_events,
+        "redacted_events": prepared.redacted_events,
+        "inexact_redactions": prepared.inexact_redactions,
+    }
+
+
+def _result(commit: Commit, month: str, *, is_written: bool, seconds: float) -> FoldResult:
+    return FoldResult(
+        dataset=commit.dataset,
+        month=month,
+        is_written=is_written,
+        rows=commit.row_count,
+        size_bytes=commit.size_bytes,
+        skipped_events=int(commit.provenance.get("skipped_events", 0)),
+        inexact_redactions=int(commit.provenance.get("inexact_redactions", 0)),
+        input_hash=commit.input_hash,
+        seconds=seconds,
+    )
