@@ -51,6 +51,13 @@ def test_l2_is_the_normalised_value(value: dict[str, object]) -> None:
         assert Canonicaliser().read("f", text).l2 == canonical_bytes(normalise(value))
 
 
+@pytest.mark.parametrize("text", ["x ", " x", "x\t", "x\u00a0", "x\r\n", "\nx"])
+def test_outer_white_space_vanishes_at_l2_alone(text: str) -> None:
+    """Margins of a string, of whatever kind and side, keep two calls apart at L1 and not at L2."""
+    bare, margined = hashes('{"k": ["x"]}'), hashes(json.dumps({"k": [text]}))
+    assert (bare.l1 == margined.l1, bare.l2 == margined.l2) == (False, True)
+
+
 def test_numbers_are_equal_by_value_and_types_are_not() -> None:
     """1 is 1.0 is 1e0; true, "1" and null are something else."""
     assert hashes('{"a": 1}').l1 == hashes('{"a": 1.0}').l1 == hashes('{"a": 1e0}').l1
