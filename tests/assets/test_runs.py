@@ -13,17 +13,23 @@ import urllib.request
 from contextlib import closing
 from pathlib import Path
 
+import dagster as dg  # noqa: TID251 - these tests are of the code location
 import pytest
 
-import assets.experiments
 import assets.log
+from assets.definitions import build_defs
+from assets.experiments import DIFFS
+from assets.folds import FOLDS
 from assets.instance import HOST_TAG, PID_TAG, fail_dead_runs, hold_run, open_instance
+from assets.resources import Home
 from assets.runs import add_experiment, materialize
 from assets.ui import serve
 from pipelines.demo.desk import generate
 from pipelines.errors import BadInputError, RefoldError
+from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.registry import register_experiment
+from pipelines.store import NewEvent
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 120
@@ -33,6 +39,7 @@ STUCK = """
 import sys, time
 from pathlib import Path
 import assets.log
+from assets.resources import Home
 from assets.runs import materialize
 from pipelines.settings import Settings
 
@@ -96,9 +103,7 @@ def test_a_run_without_a_lock_is_somebody_elses(store_settings):
 
 
 def _started_run():
-    from dagster import DagsterRun, DagsterRunStatus  # noqa: PLC0415, TID251 - these tests are of the code location
-
-    return DagsterRun("__ASSET_JOB", status=DagsterRunStatus.STARTED, tags={HOST_TAG: socket.gethostname()})
+    return dg.DagsterRun("__ASSET_JOB", status=dg.DagsterRunStatus.STARTED, tags={HOST_TAG: socket.gethostname()})
 
 
 def test_an_interrupt_is_a_failed_run_and_an_interrupt(store_settings, monkeypatch, conversations):
@@ -111,29 +116,54 @@ def test_an_interrupt_is_a_failed_run_and_an_interrupt(store_settings, monkeypat
         assert run.status.value == "FAILURE"
 
 
+def check_alone(settings, asset, name):
+    """Run one check by itself, over all partitions, as the UI's button does."""
+    with open_instance(settings) as instance, Home(settings) as home:
+        repository = build_defs({"home": home}).get_repository_def()
+        chosen = {dg.AssetCheckKey(dg.AssetKey(["refold", asset]), name)}
+        job = repository.get_implicit_global_asset_job_def()
+        job = job.get_subset(asset_selection=set(), asset_check_selection=chosen)
+        (evaluation,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+    return evaluation.passed, evaluation.severity.value, evaluation.description
+
+
 def test_the_experiment_assets_make_a_version(store_settings, store):
     """Replays and diff of a registered experiment are materialised; again nothing is written; new events warn."""
-    batches = list(generate(600, months=1))
+    batches = list(generate(1_000, months=1))
     store.ensure_months({event.created_at for batch in batches for event in batch.events})
     store.append_many(batches)
     months = [month.month for month in store.months() if month.events]
     for month in months:
-        materialize(store_settings, ["events", *assets.folds.FOLDS], month).require()
+        materialize(store_settings, ["events", *FOLDS], month).require()
     spec = {"experiment": "itself", "baseline": {"recorded": {}}, "candidate": {"echo": True}, "mode": "decision"}
-    from pipelines.lake.lake import Lake  # noqa: PLC0415
-
     register_experiment(Lake.from_settings(store_settings), parse_experiment(json.dumps(spec), "test"), ROOT)
     with pytest.raises(BadInputError, match="no experiment 'itself'"):
         materialize(store_settings, ["replays"], "itself")
     add_experiment(store_settings, "itself")
     add_experiment(store_settings, "itself")
-    first = materialize(store_settings, ["replays", *assets.experiments.DIFFS], "itself").require()
+    first = materialize(store_settings, ["replays", *DIFFS], "itself").require()
     assert first.metadata["replays"]["units"] == first.metadata["ab_units"]["pairs"] > 0
     assert first.metadata["ab_units"]["same_calls"] == first.metadata["ab_units"]["pairs"]
     assert [(check.name, check.passed) for check in first.checks] == [("ab_inputs_current", True)]
-    again = materialize(store_settings, ["replays", *assets.experiments.DIFFS], "itself").require()
+    again = materialize(store_settings, ["replays", *DIFFS], "itself").require()
     assert not any(metadata["is_written"] for metadata in again.metadata.values())
     assert again.metadata["ab_summary"]["result_hash"] == first.metadata["ab_summary"]["result_hash"]
+    assert check_alone(store_settings, "ab_units", "ab_inputs_current") == (True, "WARN", "no conversation changed")
+
+    grown = [batch for batch in batches if batch.aggregate_type == "conversation"][-14:]
+    for batch in grown:
+        last = batch.events[-1]
+        late = NewEvent("user.utterance.v1", {"text": "one more thing"}, last.metadata, last.created_at)
+        store.append(batch.aggregate_id, "conversation", [late], "exists")
+    for month in months:
+        materialize(store_settings, ["events", *FOLDS], month).require()
+    assert check_alone(store_settings, "ab_units", "ab_inputs_current") == (
+        False,
+        "WARN",
+        "14 conversations changed",
+    )
+    assert check_alone(store_settings, "events", "row_parity")[0]
+    assert check_alone(store_settings, "stream_months", "gapless_versions")[0]
 
 
 def call(port, query, **variables):
