@@ -215,32 +215,33 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("validate", [True, False])
-@pytest.mark.parametrize("name", HOSTILE)
-def test_what_jsonb_cannot_hold_is_refused_by_place(store: Store, name: str, validate: bool) -> None:
+def test_what_jsonb_cannot_hold_is_refused_by_place(store: Store, validate: bool) -> None:
     """A value that jsonb cannot hold is a typed error with its JSON Pointer, and nothing of the batch is stored."""
-    payload, path = HOSTILE[name]
-    with pytest.raises(InvalidPayload) as caught:
-        store.append(
-            uuid4(), "conversation", [say("good"), NewEvent("user.utterance.v1", payload)], "any", validate=validate
-        )
-    if not validate:  # the schema validator may meet it first, and then names the document
-        assert caught.value.path == path
-    assert count(store) == 0
+    for payload, path in HOSTILE.values():
+        events = [say("good"), NewEvent("user.utterance.v1", payload)]
+        with pytest.raises(InvalidPayload) as caught:
+            store.append(uuid4(), "conversation", events, "any", validate=validate)
+        if not validate:  # the schema validator may meet it first, and then names the document
+            assert caught.value.path == path
+        assert count(store) == 0
     store.append(uuid4(), "conversation", [say("and the store goes on")], "any")
 
 
-@pytest.mark.parametrize(
-    "document",
-    ['{"text": "\\u0000"}', '{"text": "\\ud800"}', '{"text": NaN}', '{"n": 1e400000}', '{"n": 1' + "0" * 131_073 + "}"],
-    ids=["nul", "surrogate", "nan", "1e400000", "131,074 digits"],
-)
-def test_the_database_refuses_what_python_did_not_send(store: Store, document: str) -> None:
+def test_the_database_refuses_what_python_did_not_send(store: Store) -> None:
     """Raw SQL writers meet PostgreSQL's own refusal; nothing is stored."""
-    with pytest.raises(psycopg.DatabaseError):
-        store.conn.execute(
-            "SELECT refold.append_events(%s, 'conversation', 'any', '{user.utterance.v1}', ARRAY[%s::text::jsonb])",
-            [uuid4(), document],
-        )
+    documents = [
+        '{"t": "\\u0000"}',
+        '{"t": "\\ud800"}',
+        '{"t": NaN}',
+        '{"n": 1e400000}',
+        '{"n": 1' + "0" * 131_073 + "}",
+    ]
+    for document in documents:
+        with pytest.raises(psycopg.DatabaseError):
+            store.conn.execute(
+                "SELECT refold.append_events(%s, 'conversation', 'any', '{user.utterance.v1}', ARRAY[%s::text::jsonb])",
+                [uuid4(), document],
+            )
     assert count(store) == 0
 
 
@@ -279,13 +280,13 @@ def test_nesting_is_stored_or_refused_by_type(store: Store, depth: int) -> None:
 
 
 def test_a_large_result_is_stored_and_a_larger_one_refused(store: Store) -> None:
-    """16 MB of text come back exactly; more than the limit is a typed error on both sides of the wire."""
+    """4 MB of text come back exactly; more than the limit is a typed error on both sides of the wire."""
     stream = uuid4()
-    text = random.Random(1).randbytes(8_000_000).hex()
+    text = random.Random(1).randbytes(2_000_000).hex()
     store.append(stream, "conversation", [say(text)], "no_stream")
     assert next(store.read_stream(stream)).payload["text"] == text
     with pytest.raises(PayloadTooLarge, match="bytes"):
-        store.append(stream, "conversation", [say(text * 5)], 1)
+        store.append(stream, "conversation", [say(text * 20)], 1)
     with pytest.raises(psycopg.DatabaseError) as caught:
         store.conn.execute(
             "SELECT refold.append_events(%s, 'c', 'any', '{user.utterance.v1}', "
