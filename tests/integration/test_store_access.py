@@ -107,14 +107,11 @@ def refused(conn: psycopg.Connection, statement: str, error: type[Exception]) ->
 
 def is_refused(store: Store, statement: str) -> bool:
     """Whether the statement is an error and left the structure whole; most are AppendOnly, some PostgreSQL refuses."""
-    problems = (
-        len(store.guard_problems()) if store.conn.execute("SELECT current_user = session_user").fetchone()[0] else 0
-    )
     try:
         with typed_errors():
             store.conn.execute(statement.encode())
     except StoreError:
-        return problems == 0
+        return store.guard_problems() == []
     return False
 
 
