@@ -5,7 +5,6 @@ A pure function of its rows, batch by batch: no row looks at another, so batches
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from pipelines.diff.align import Alignment, CallPair, ToolCall, align
 from pipelines.diff.canonical import Canonicaliser
 from pipelines.diff.classify import PairCounts, classify, failed_unit
+from pipelines.diff.jcs import canonical_text
 from pipelines.diff.metrics import Values, evaluate_metrics
 from pipelines.diff.text import compare_texts
 from pipelines.replay.experiment import Metric
@@ -119,7 +119,15 @@ def _tool_calls(calls: Sequence[Mapping[str, Any]] | None) -> list[ToolCall]:
 
 
 def _pair(row: Mapping[str, Any], number: int, pair: CallPair) -> Row:
-    ops = [{"op": op.op, "path": op.path, "old": _json(op.old), "new": _json(op.new)} for op in pair.arg_ops]
+    ops = [
+        {
+            "op": op.op,
+            "path": op.path,
+            "old": None if op.op == "arg_added" else canonical_text(op.old),
+            "new": None if op.op == "arg_removed" else canonical_text(op.new),
+        }
+        for op in pair.arg_ops
+    ]
     return {
         "unit_id": row["unit_id"],
         "aggregate_id": row["aggregate_id"],
@@ -135,10 +143,6 @@ def _pair(row: Mapping[str, Any], number: int, pair: CallPair) -> Row:
         "arguments_b": pair.b.arguments if pair.b else None,
         "arg_ops": ops,
     }
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _final_texts(row: Mapping[str, Any], text: Mapping[str, Any]) -> Row:

@@ -144,15 +144,18 @@ def _calls(reply: Reply) -> list[dict[str, Any]]:
 
     Raises:
         TypeError: What the candidate returned is not a `Reply` of text and tool calls.
+        ValueError: Text or arguments cannot be stored: a lone surrogate, NaN, an infinity.
     """
     if not isinstance(reply, Reply):
         raise TypeError(f"the candidate returned {type(reply).__name__}, not a Reply")
     if not (reply.text is None or isinstance(reply.text, str)):
         raise TypeError(f"Reply.text is {type(reply.text).__name__}, not a string")
+    (reply.text or "").encode()
     calls = []
     for call in reply.tool_calls:
         if not isinstance(call, ToolCall) or not isinstance(call.name, str):
             raise TypeError(f"a tool call of the reply is {call!r}, not a ToolCall with a name")
         arguments = json.dumps(call.arguments, ensure_ascii=False, allow_nan=False)
+        (call.name + arguments).encode()
         calls.append({"block": 0, "name": call.name, "arguments": arguments})
     return calls

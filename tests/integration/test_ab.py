@@ -1,0 +1,338 @@
+"""Experiments on a small recorded history of our own: selection, versions, candidates that fail, metrics."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipelines.diff.dataset import DiffResult, build_diff
+from pipelines.diff.gating import decide_gate, require_known_names
+from pipelines.diff.inputs import stale_inputs
+from pipelines.diff.page import render_page
+from pipelines.diff.versions import list_versions
+from pipelines.errors import BadInputError, RefoldError
+from pipelines.export.month import export_month, months_to_export
+from pipelines.folds.run import fold_month
+from pipelines.ingest.chat import import_chat
+from pipelines.lake.lake import Lake
+from pipelines.replay.experiment import parse_experiment
+from pipelines.replay.plan import Plan, make_plan
+from pipelines.replay.registry import load_experiment, register_experiment
+from pipelines.replay.run import run_replay
+from pipelines.store import NewEvent, Store
+
+TASKS = 8
+
+
+def call(name: str, arguments: object, call_id: str | None = "c") -> dict:
+    return {"id": call_id, "function": {"name": name, "arguments": arguments}}
+
+
+def conversation(task: int, variant: str, amount: float, start: str) -> dict:
+    """A refund: the person asks, the agent looks the order up, pays, and says so."""
+    return {
+        "source": "shop",
+        "conversation_id": f"{variant}-{task}",
+        "task_id": f"task/{task}",
+        "variant": variant,
+        "started_at": start,
+        "outcome": {"reward": 1.0 if variant == "v1" or task % 2 else 0.0},
+        "messages": [
+            {"role": "system", "content": "You are the shop's agent."},
+            {"role": "user", "content": f"Please refund order {task}"},
+            {"role": "assistant", "content": None, "tool_calls": [call("lookup_order", {"id": task})]},
+            {"role": "tool", "tool_call_id": "c", "content": json.dumps({"order": task, "total": amount})},
+            {
+                "role": "assistant",
+                "content": "Paying it back.",
+                "tool_calls": [call("refund", {"id": task, "amount_usd": amount})],
+            },
+            {"role": "tool", "tool_call_id": "c", "content": "ok"},
+            {"role": "assistant", "content": f"Refunded {amount} USD"},
+        ],
+    }
+
+
+def refresh(store: Store, lake: Lake) -> None:
+    for month in months_to_export(store, lake):
+        export_month(store.dsn, lake, month)
+        fold_month(lake, month)
+
+
+def add(store: Store, lake: Lake, folder: Path, lines: list[dict], name: str = "more.jsonl") -> None:
+    path = folder / name
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    import_chat(store, [path], at=datetime(2026, 3, 1, tzinfo=UTC))
+    refresh(store, lake)
+
+
+@pytest.fixture
+def lake(store: Store, settings, tmp_path: Path) -> Lake:
+    """Eight tasks run by two variants on eight days of January; v2 refunds half in the odd tasks."""
+    lake = Lake.from_settings(settings)
+    lines = []
+    for task in range(TASKS):
+        for variant in ("v1", "v2"):
+            amount = 10.0 * (task + 1) * (0.5 if variant == "v2" and task % 2 else 1.0)
+            lines.append(conversation(task, variant, amount, f"2026-01-{task + 1:02d} 12:00:00"))
+    add(store, lake, tmp_path, lines, "first.jsonl")
+    return lake
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    """A folder with a candidate module `my_agent`."""
+    (tmp_path / "policy.py").write_text("LIMIT = 30\n", encoding="utf-8")
+    (tmp_path / "my_agent.py").write_text(
+        """
+import policy
+from pipelines.replay.decision import Reply, ToolCall
+
+
+def capped(decision):
+    last = decision.messages[-1]
+    if last["role"] == "user":
+        return Reply(tool_calls=[ToolCall("lookup_order", {"id": int(last["content"].split()[-1])})])
+    call = next(m for m in decision.messages if m["role"] == "tool")
+    import json
+    order = json.loads(call["content"])
+    if last["content"] != "ok":
+        amount = min(order["total"], policy.LIMIT)
+        return Reply("Paying it back.", [ToolCall("refund", {"amount_usd": amount, "id": order["order"]})])
+    return Reply(f"Refunded {order['total']} USD")
+
+
+def broken(decision):
+    if decision.decision == 2:
+        raise RuntimeError("secret sk-123")
+    return capped(decision)
+
+
+def wrong(decision):
+    return "not a reply"
+
+
+def unstorable(decision):
+    return Reply("\\ud800") if decision.decision == 1 else Reply(None, [ToolCall("x", {"n": float("nan")})])
+""",
+        encoding="utf-8",
+    )
+    return tmp_path
+
+
+def plan_of(lake: Lake, text: str, folder: Path) -> Plan:
+    return make_plan(lake, parse_experiment(text, "test.yaml"), folder)
+
+
+def run(lake: Lake, text: str, folder: Path) -> DiffResult:
+    plan = plan_of(lake, text, folder)
+    run_replay(lake, plan)
+    return build_diff(lake, plan)
+
+
+RECORDED = """
+experiment: shop
+baseline: {recorded: {source: shop, variant: v1}}
+candidate: {recorded: {source: shop, variant: v2}}
+mode: conversation
+"""
+PYTHON = """
+experiment: cap
+baseline: {recorded: {source: shop, variant: v1}}
+candidate: {python: "my_agent:capped"}
+metrics:
+  refund_usd:
+    sql: "coalesce((SELECT sum((c.arguments ->> '$.amount_usd')::DOUBLE) FROM (SELECT unnest(tool_calls) AS c) WHERE c.name = 'refund'), 0)"
+    goal: lower
+    margin: 1
+segments: [task]
+"""
+
+
+def test_recorded_variants_are_paired_and_aligned(lake, tmp_path):
+    """Half of the tasks differ in one argument of one call, in the final text, and in the outcome of the others."""
+    result = run(lake, RECORDED, tmp_path)
+    assert (result.pairs, result.same_names, result.same_calls, result.same_final) == (8, 8, 4, 4)
+    assert (result.outcomes.both, result.outcomes.only_a) == (4, 4)
+    assert result.classes == {"same_calls": 4, "args_only": 4}
+    with lake.connect() as connection:
+        ops = connection.sql(
+            "SELECT op.path, op.old, op.new FROM (SELECT unnest(arg_ops) AS op, unit_id, pair FROM ab_tool_calls) ORDER BY op.old::DOUBLE"
+        ).fetchall()
+    assert ops == [
+        ("/amount_usd", "20", "10"),
+        ("/amount_usd", "40", "20"),
+        ("/amount_usd", "60", "30"),
+        ("/amount_usd", "80", "40"),
+    ]
+
+
+def test_running_again_writes_nothing(lake, tmp_path):
+    """The same experiment on the same data is the same version, and no table gets a commit."""
+    first = run(lake, RECORDED, tmp_path)
+    commits = [len(lake.commits(name)) for name in ("replays", "ab_units", "ab_summary")]
+    versions = [
+        lake.table(name).load().version() for name in ("replays", "ab_units", "ab_tool_calls", "ab_summary", "commits")
+    ]
+    again = run(Lake(lake.root), RECORDED, tmp_path)
+    assert (again.is_written, again.version_id, again.result_hash) == (False, first.version_id, first.result_hash)
+    assert [len(lake.commits(name)) for name in ("replays", "ab_units", "ab_summary")] == commits
+    assert [
+        lake.table(name).load().version() for name in ("replays", "ab_units", "ab_tool_calls", "ab_summary", "commits")
+    ] == versions
+
+
+def test_new_data_elsewhere_is_the_same_version(lake, store, tmp_path):
+    """Conversations that the experiment does not select leave its version alone; one more event of a selected one does not."""
+    text = RECORDED + "window: {from: 2026-01-01, to: 2026-02-01}\n"
+    first = run(lake, text, tmp_path)
+    add(
+        store,
+        lake,
+        tmp_path,
+        [conversation(99, "v1", 5.0, "2026-02-10 12:00:00"), conversation(99, "v2", 5.0, "2026-02-10 12:00:00")],
+    )
+    assert run(lake, text, tmp_path).version_id == first.version_id
+    assert run(lake, RECORDED, tmp_path).pairs == 9
+    with lake.connect() as connection:
+        stream = connection.sql(
+            "SELECT aggregate_id FROM conversations WHERE variant = 'v1' AND task = 'task/0'"
+        ).fetchall()[0][0]
+    store.append(
+        stream, "conversation", [NewEvent("user.utterance.v1", {"text": "thanks"}, {"actor": "user"})], "exists"
+    )
+    refresh(store, lake)
+    assert run(lake, text, tmp_path).version_id != first.version_id
+
+
+def test_whatever_changes_a_cell_changes_the_version(lake, agent):
+    """Candidate source (also of a module it imports), filter, metric, window and mode make another version; both stay readable."""
+    seen = {run(lake, PYTHON, agent).version_id}
+    for text in (
+        PYTHON + "where: \"task <> 'task/3'\"\n",
+        PYTHON.replace("margin: 1", "margin: 2"),
+        PYTHON + "window: {from: 2026-01-02}\n",
+        PYTHON + "mode: single\n",
+        PYTHON + "sample: {conversations: 3, seed: 1}\n",
+        PYTHON + "sample: {conversations: 3, seed: 2}\n",
+    ):
+        seen.add(run(lake, text, agent).version_id)
+    (agent / "policy.py").write_text("LIMIT = 40\n", encoding="utf-8")
+    seen.add(plan_of(lake, PYTHON, agent).version_id)
+    assert len(seen) == 8
+    assert plan_of(lake, PYTHON + "gate: same_calls >= 0.5\nactive: true\n", agent).version_id in seen
+    assert {version.version_id for version in list_versions(lake, "cap")} < seen
+    with lake.connect() as connection:
+        kept = connection.sql("SELECT DISTINCT version_id FROM ab_units_history").fetchall()
+        newest = connection.sql("SELECT DISTINCT version_id FROM ab_units").fetchall()
+    assert len(kept) == 7
+    assert newest == [(list_versions(lake, "cap")[0].version_id,)]
+
+
+def test_a_python_candidate_answers_every_decision(lake, agent):
+    """Its replies are rows, the recorded context is what it got, and the metric is summed on both sides."""
+    result = run(lake, PYTHON, agent)
+    assert (result.pairs, result.conversations, result.failed) == (24, 8, 0)
+    assert result.same_calls == 24 - 5  # orders of 40 to 80 USD are capped at 30
+    with lake.connect() as connection:
+        totals = connection.sql(
+            "SELECT total_a, total_b FROM ab_summary WHERE metric = 'refund_usd' AND segment = 'all'"
+        ).fetchall()
+        segments = connection.sql(
+            "SELECT count(*) FROM ab_summary WHERE metric = 'refund_usd' AND segment = 'task'"
+        ).fetchall()
+    assert totals == [(360.0, 210.0)]
+    assert segments == [(8,)]
+    assert "refund_usd" in render_page(lake, result)
+
+
+def test_failures_are_rows_and_keep_their_place(lake, agent):
+    """A candidate that raises, returns nonsense or cannot be stored fails those units only; no error text is kept."""
+    plan = plan_of(lake, PYTHON.replace("capped", "broken"), agent)
+    replayed = run_replay(lake, plan)
+    result = build_diff(lake, plan)
+    assert replayed.failures == {"candidate_error": 8}
+    assert "secret sk-123" in (replayed.first_error or "")
+    assert (result.pairs, result.failed) == (24, 8)
+    with lake.connect() as connection:
+        share = connection.sql(
+            "SELECT n, estimate FROM ab_summary WHERE metric = 'same_names' AND segment = 'all'"
+        ).fetchall()
+    assert share == [(24, pytest.approx(16 / 24))]
+    assert not any(b"sk-123" in path.read_bytes() for path in lake.root.rglob("*") if path.is_file())
+    for name in ("wrong", "unstorable"):
+        assert run(lake, PYTHON.replace("capped", name), agent).failed == 24
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (RECORDED.replace("v2", "v3"), "no task was run by both sides.*variant: v1.*variant: v2"),
+        (RECORDED + "where: \"task = 'nope'\"\n", "no conversation is selected: 0 match"),
+        (RECORDED + "where: tsk = 1\n", "where: 'tsk = 1'.*\"tsk\""),
+        (RECORDED + 'where: "1 = 1); DROP TABLE conversations; SELECT (1"\n', "is not a single expression"),
+        (RECORDED + "where: \"task IN (SELECT content FROM read_text('/etc/passwd'))\"\n", "where: .*disabled"),
+        (PYTHON + "window: {last: 7d}\nbaseline: {recorded: {}}\n".replace("baseline: {recorded: {}}\n", ""), None),
+        (PYTHON.replace("my_agent", "nobody"), "no Python module 'nobody'"),
+        (PYTHON.replace("capped", "nothing"), "has no function 'nothing'"),
+        (PYTHON.replace("sum((", "sum((("), "metric refund_usd"),
+        (PYTHON.replace("), 0)", "), 'x')"), "metric refund_usd"),
+    ],
+)
+def test_bad_experiments_say_what_is_wrong(lake, agent, text, message):
+    """Input that cannot be compared is refused with the value and the way out, and leaves no version."""
+    if message is None:
+        assert run(lake, text, agent).pairs > 0
+        return
+    with pytest.raises(BadInputError, match=message):
+        run(lake, text, agent)
+    assert list_versions(lake) == []
+
+
+def test_a_diff_needs_its_replay(lake, tmp_path):
+    """Diffing a version that was not replayed is an error, not an empty result."""
+    with pytest.raises(RefoldError, match="is not replayed"):
+        build_diff(lake, plan_of(lake, RECORDED, tmp_path))
+
+
+def test_states_behind_the_log_are_not_compared(lake, store, tmp_path):
+    """Events that are exported and not folded stop the plan: the answer would be of yesterday."""
+    with lake.connect() as connection:
+        stream = connection.sql(
+            "SELECT aggregate_id FROM conversations WHERE variant = 'v1' AND task = 'task/0'"
+        ).fetchall()[0][0]
+    store.append(stream, "conversation", [NewEvent("user.utterance.v1", {"text": "hm"}, {})], "exists")
+    for month in months_to_export(store, lake):
+        export_month(store.dsn, lake, month)
+    with pytest.raises(BadInputError, match="run `refold fold`"):
+        plan_of(lake, RECORDED, tmp_path)
+
+
+def test_stale_inputs_are_counted(lake, store, tmp_path):
+    """After new events the newest version says how many conversations changed, came or went."""
+    experiment = parse_experiment(RECORDED, "test")
+    assert register_experiment(lake, experiment, tmp_path)
+    assert not register_experiment(lake, experiment, tmp_path)
+    assert load_experiment(lake, "shop") == (experiment, tmp_path.resolve())
+    run(lake, RECORDED, tmp_path)
+    assert stale_inputs(lake, "shop").is_current
+    add(store, lake, tmp_path, [conversation(50, variant, 5.0, "2026-01-20 12:00:00") for variant in ("v1", "v2")])
+    stale = stale_inputs(lake, "shop")
+    assert (stale.changed, stale.new, stale.gone, stale.is_current) == (0, 1, 0, False)
+    with pytest.raises(BadInputError, match="there are: shop"):
+        load_experiment(lake, "shops")
+
+
+def test_the_gate_decides_on_the_summary(lake, agent):
+    """Clauses are evaluated on the version's numbers; unknown names are refused before anything runs."""
+    text = PYTHON + 'gate: "same_names >= 0.9; same_calls >= 0.9; refund_usd.high <= 0"\n'
+    result = run(lake, text, agent)
+    gate = decide_gate(lake, parse_experiment(text, "test"), result)
+    assert gate is not None
+    assert [clause.passed for clause in gate.clauses][:2] == [True, False]
+    assert not gate.passed
+    with pytest.raises(BadInputError, match="refunds_usd"):
+        require_known_names(parse_experiment(PYTHON + "gate: refunds_usd >= 1\n", "test"))
