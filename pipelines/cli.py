@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from datetime import datetime
@@ -328,6 +329,16 @@ def db_months(as_json: Json = False) -> None:
     print_result({"months": months}, table, as_json=as_json)
 
 
+@db.command("new-epoch")
+def db_new_epoch(as_json: Json = False) -> None:
+    """Allow appends after the data moved to another cluster."""
+    from pipelines.store import Store
+
+    with Store.open(Settings.from_env()) as store:
+        epoch = store.new_epoch()
+    print_result({"epoch": epoch}, f"the store writes in epoch {epoch} now", as_json=as_json)
+
+
 @db.command("psql")
 def db_psql(arguments: Annotated[list[str] | None, typer.Argument(help="Passed to psql.")] = None) -> None:
     """Open psql on the store."""
@@ -363,6 +374,8 @@ def _print_months(runs: list[Any], tables: list[str], *, as_json: bool) -> None:
 
 def main() -> None:
     """Entry point: run a verb; turn the library's errors into one line and an exit code."""
+    # A stop by the system ends like any other: what is open is closed, the embedded server included.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except RefoldError as error:

@@ -34,12 +34,14 @@ def publish_catalog(lake: Lake, path: Path) -> None:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute(f"ATTACH {quote_literal(str(temporary))} AS out (STORAGE_VERSION 'v1.0.0')")
             connection.execute("USE out.main")
+            connection.execute("BEGIN")  # one write instead of one per comment
             lake.create_views(connection)
             for name, (grain, columns) in describe().items():
                 connection.execute(f"COMMENT ON VIEW {quote_identifier(name)} IS {quote_literal(grain)}")
                 for column in columns:
                     target = f"{quote_identifier(name)}.{quote_identifier(column.name)}"
                     connection.execute(f"COMMENT ON COLUMN {target} IS {quote_literal(column.description)}")
+            connection.execute("COMMIT")
             connection.execute("USE memory.main")
             connection.execute("DETACH out")
         temporary.replace(path)
