@@ -87,9 +87,9 @@ def _build_gapless_versions() -> dg.AssetChecksDefinition:
             query = connection.sql(_BREAKS, params={"months": months})
             missing, broken, example = query.fetchall()[0]
         waiting = _months_to_export_before(home, months[-1]) if missing else []
-        parts = [f"{broken:,} streams do not follow on"] if broken else []
-        parts += [f"{missing:,} streams lack earlier versions"] if missing else []
-        parts += [f"{len(waiting):,} earlier months wait for export"] if waiting else []
+        parts = [f"out of line: {_counted(broken, 'stream')}"] if broken else []
+        parts += [f"earlier versions missing: {_counted(missing, 'stream')}"] if missing else []
+        parts += [f"waiting for export: {_counted(len(waiting), 'earlier month')}"] if waiting else []
         parts += [f"first: {example}"] if example else []
         return dg.AssetCheckResult(
             passed=not missing and not broken,
@@ -107,8 +107,7 @@ def _build_ab_inputs_current() -> dg.AssetChecksDefinition:
         """The conversations compared are still those that the experiment selects, with no event more."""
         stale = [stale_inputs(home.lake, name) for name in _experiments(context)]
         counts = {what: sum(getattr(each, what) for each in stale) for what in ("changed", "new", "gone")}
-        verbs = {"changed": "changed", "new": "are new", "gone": "are gone"}
-        parts = [f"{n:,} conversations {verbs[what]}" for what, n in counts.items() if n]
+        parts = [f"{_counted(n, 'conversation')} {what}" for what, n in counts.items() if n]
         return dg.AssetCheckResult(
             passed=not parts,
             severity=dg.AssetCheckSeverity.WARN,
@@ -117,6 +116,10 @@ def _build_ab_inputs_current() -> dg.AssetChecksDefinition:
         )
 
     return ab_inputs_current
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _months(context: dg.AssetCheckExecutionContext, home: Home) -> list[str]:

@@ -151,7 +151,9 @@ def test_gaps_wait_for_earlier_months_and_fail_without_them(store_settings, stor
     result = materialize(store_settings, ["events"], "2026-02").require()
     gapless = next(check for check in result.checks if check.name == "gapless_versions")
     assert (gapless.passed, gapless.severity) == (False, "WARN")
-    assert gapless.description.startswith("2 streams lack earlier versions; 1 earlier months wait for export; first: ")
+    assert gapless.description.startswith(
+        "earlier versions missing: 2 streams; waiting for export: 1 earlier month; first: "
+    )
     lose_january(store)
     result = materialize(store_settings, ["events"], "2026-02")
     gapless = next(check for check in result.checks if check.name == "gapless_versions")
