@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Self
 
 import dagster as dg
@@ -120,38 +122,65 @@ class _Record:
             self.tell(f"{event.step_key} done in {event.step_success_data.duration_ms / 1000:.1f} s")
 
 
-def materialize(
-    settings: Settings,
-    asset_names: Sequence[str],
-    partition: str | None,
-    *,
-    on_event: Callable[[str], None] | None = None,
-    on_progress: Callable[..., Any] | None = None,
-) -> RunResult:
-    """Materialise assets for one partition, with their checks, in this process.
+class Runs:
+    """Materialises assets of one home, one run after another, as a context manager.
+
+    Dagster's instance, the definitions and the home (so the embedded server) stay open between the runs: opening them
+    costs more than a run of a month that is up to date.
 
     Args:
         settings: The home.
-        asset_names: Datasets; those that one step writes together come together.
-        partition: A month (YYYY-MM) or an experiment's name.
         on_event: Told one line per step as it ends.
         on_progress: Handed to the library functions that report progress.
-
-    Raises:
-        BadInputError: An asset or the partition does not exist; nothing was run.
-        KeyboardInterrupt: The user stopped it; the run is recorded as failed.
     """
-    months = _months_with(settings, partition)
-    with open_instance(settings) as instance, Home(settings, on_progress) as home:
-        fail_dead_runs(instance)
-        definitions = build_defs({"home": home}, months, loggers={"console": _silent_console})
-        repository = definitions.get_repository_def()
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_event: Callable[[str], None] | None = None,
+        on_progress: Callable[..., Any] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._tell = on_event or (lambda _line: None)
+        self._on_progress = on_progress
+        self._stack = ExitStack()
+        self._repository: tuple[dg.MonthlyPartitionsDefinition, dg.RepositoryDefinition] | None = None
+
+    def __enter__(self) -> Self:
+        self._instance = self._stack.enter_context(open_instance(self._settings))
+        self._home = self._stack.enter_context(Home(self._settings, self._on_progress))
+        fail_dead_runs(self._instance)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def add_experiment(self, name: str) -> None:
+        """Make `name` a partition of the experiment assets; nothing happens when it is one already."""
+        self._instance.add_dynamic_partitions(str(EXPERIMENTS.name), [name])
+
+    def materialize(self, asset_names: Sequence[str], partition: str | None) -> RunResult:
+        """Materialise assets for one partition, with their checks, in this process.
+
+        Args:
+            asset_names: Datasets; those that one step writes together come together.
+            partition: A month (YYYY-MM) or an experiment's name.
+
+        Raises:
+            BadInputError: An asset or the partition does not exist; nothing was run.
+            KeyboardInterrupt: The user stopped it; the run is recorded as failed.
+        """
+        instance = self._instance
+        repository = self._definitions(_months_with(self._settings, partition))
         selected = _select(repository.asset_graph, asset_names)
         _require_partition(repository.asset_graph, selected, partition, instance)
         job = repository.get_implicit_global_asset_job_def().get_subset(asset_selection=selected)
         tags = run_tags() | ({PARTITION_NAME_TAG: partition} if partition else {})
         run_id = make_new_run_id()
-        record = _Record(on_event or (lambda _line: None))
+        record = _Record(self._tell)
         instance.add_event_listener(run_id, record)
         with hold_run(instance, run_id):
             run = instance.create_run_for_job(
@@ -164,7 +193,27 @@ def materialize(
                 job_code_origin=_code_origin(job.name),
             )
             error = _execute(job, run, instance)
-    return RunResult(run_id, error is None, record.metadata, record.checks, error)
+        return RunResult(run_id, error is None, record.metadata, record.checks, error)
+
+    def _definitions(self, months: dg.MonthlyPartitionsDefinition) -> dg.RepositoryDefinition:
+        """The definitions for these months, made anew only when the months change."""
+        if self._repository is None or self._repository[0] != months:
+            definitions = build_defs({"home": self._home}, months, loggers={"console": _silent_console})
+            self._repository = (months, definitions.get_repository_def())
+        return self._repository[1]
+
+
+def materialize(
+    settings: Settings,
+    asset_names: Sequence[str],
+    partition: str | None,
+    *,
+    on_event: Callable[[str], None] | None = None,
+    on_progress: Callable[..., Any] | None = None,
+) -> RunResult:
+    """One run of its own; see `Runs.materialize`."""
+    with Runs(settings, on_event=on_event, on_progress=on_progress) as runs:
+        return runs.materialize(asset_names, partition)
 
 
 def add_experiment(settings: Settings, name: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assets.runs import RunResult, add_experiment, materialize
+from assets.runs import Runs
 from pipelines.demo.load import LoadResult, load_demo
 from pipelines.diff.dataset import DiffResult, build_diff
 from pipelines.diff.gating import require_known_names
@@ -109,8 +109,9 @@ def _compare(settings: Settings, experiment: Experiment, folder: Path, tell: Tel
     require_known_names(experiment)
     plan = make_plan(lake, experiment, folder)
     register_experiment(lake, experiment, folder)
-    add_experiment(settings, experiment.experiment)
-    run = materialize(settings, DIFF, experiment.experiment, on_event=tell).require()
+    with Runs(settings, on_event=tell) as runs:
+        runs.add_experiment(experiment.experiment)
+        run = runs.materialize(DIFF, experiment.experiment).require()
     is_written = bool(run.metadata["ab_summary"]["is_written"])
     return replace(build_diff(lake, plan), is_written=is_written)  # finds it complete, and reads its headline
 
@@ -136,9 +137,10 @@ def _chosen(months: Sequence[str] | None, known: Sequence[str], why: str) -> lis
 
 
 def _run_months(settings: Settings, months: Sequence[str], names: Sequence[str], tell: Tell) -> list[MonthRun]:
-    runs = []
-    for month in months:
-        tell(f"{month}: {', '.join(names)}")
-        run: RunResult = materialize(settings, names, month, on_event=None).require()
-        runs.append(MonthRun(month, run.run_id, run.metadata))
-    return runs
+    done = []
+    with Runs(settings) as runs:
+        for month in months:
+            tell(f"{month}: {', '.join(names)}")
+            run = runs.materialize(names, month).require()
+            done.append(MonthRun(month, run.run_id, run.metadata))
+    return done

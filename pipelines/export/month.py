@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pyarrow as pa
 
@@ -161,6 +160,8 @@ class _SnapshotReader:
     """Arrow reads of the store at an exported snapshot."""
 
     def __init__(self, dsn: str, token: str) -> None:
+        import adbc_driver_postgresql.dbapi as adbc  # noqa: PLC0415 -- loads pandas, which verbs that do not export need not
+
         self._connection = adbc.connect(dsn, autocommit=True)
         with self._connection.cursor() as cursor:
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scipy.stats import false_discovery_control
 
 from pipelines.stats.estimate import Estimate
 
@@ -22,6 +21,8 @@ def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
     Returns:
         Same length and order; None stays None.
     """
+    from scipy.stats import false_discovery_control  # noqa: PLC0415 -- half a second that verbs without a summary need not wait
+
     asked = [p for p in p_values if p is not None]
     if not asked:
         return [None] * len(p_values)
