@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -97,21 +98,24 @@ PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 """Payloads of every shipped type but redactions, which need a target."""
 
 UNKNOWN = ("weather.changed.v1", "tool.call.v2", "model.decision.v3", "user.utterance.v10", "note")
-_kinds = st.sampled_from(
-    [*PAYLOADS, *["user.utterance.v1", "agent.utterance.v1", "tool.call.v1", "tool.result.v1", "model.decision.v2"] * 3]
-    + ["redaction.applied.v1"] * 2
-    + ["unknown"]
+KINDS = (
+    *PAYLOADS,
+    *["user.utterance.v1", "agent.utterance.v1", "tool.call.v1", "tool.result.v1", "model.decision.v2"] * 3,
+    *["redaction.applied.v1"] * 2,
+    "unknown",
 )
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, max_streams: int = 6, max_events: int = 14) -> list[dict[str, Any]]:
-    """A whole log, in the order of position; empty ones too."""
+def logs(
+    draw: st.DrawFn, *, max_streams: int = 6, max_events: int = 14, kinds: Sequence[str] = KINDS
+) -> list[dict[str, Any]]:
+    """A whole log of events of the given kinds, in the order of position; empty ones too."""
     drawn = draw(
         st.lists(
             st.tuples(
                 st.sampled_from(["conversation", "conversation", "call", "customer"]),
-                st.lists(_events(), min_size=1, max_size=max_events),
+                st.lists(_events(kinds), min_size=1, max_size=max_events),
             ),
             max_size=max_streams,
         )
@@ -126,9 +130,38 @@ def logs(draw: st.DrawFn, *, max_streams: int = 6, max_events: int = 14) -> list
     return log
 
 
+_step = st.tuples(
+    st.sampled_from(["call", "call", "result", "result", "result", "say"]),
+    st.sampled_from(["a", "a", "", None]),
+    st.sampled_from([None, "m1"]),
+    st.sampled_from(["user", "user", "agent"]),
+)
+
+
 @st.composite
-def _events(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(_kinds)
+def exchanges(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """A log of January in which calls and results with next to no ids follow each other in every way."""
+    streams = draw(st.lists(st.lists(_step, min_size=2, max_size=10), min_size=8, max_size=16))
+    log = []
+    for number, steps in enumerate(streams):
+        drawn = []
+        for place, (kind, call_id, message_id, actor) in enumerate(steps):
+            payload: dict[str, Any]
+            if kind == "call":
+                event_type, payload = "tool.call.v1", {"call_id": call_id, "name": "find", "arguments": {"n": place}}
+            elif kind == "result":
+                event_type, payload = "tool.result.v1", {"call_id": call_id, "output": place, "error": None}
+            else:
+                event_type, payload = f"{actor}.utterance.v1", {"text": "so"}
+            metadata = {"message_id": message_id, "actor": actor}
+            drawn.append({"event_type": event_type, "payload": payload, "metadata": metadata, "seconds": 0})
+        log += _stream(number, "conversation", drawn)
+    return [{**event, "position": place} for place, event in enumerate(log, start=1)]
+
+
+@st.composite
+def _events(draw: st.DrawFn, kinds: Sequence[str]) -> dict[str, Any]:
+    kind = draw(st.sampled_from(kinds))
     if kind == "redaction.applied.v1":
         payload: dict[str, Any] = {"target": {"stream_version": draw(st.integers(min_value=1, max_value=16))}}
         payload |= draw(st.fixed_dictionaries({"path": paths}) | st.fixed_dictionaries({"span": spans}))

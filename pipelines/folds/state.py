@@ -7,6 +7,7 @@ they were applied.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -71,10 +72,8 @@ def find_stream(connection: duckdb.DuckDBPyConnection, stream: str) -> str:
         BadInputError: None or more than one stream of the lake is meant.
     """
     candidates = [str(stream_id(stream[:cut], stream[cut + 1 :])) for cut in range(len(stream)) if stream[cut] == "/"]
-    try:
+    with suppress(ValueError):
         candidates.append(str(UUID(stream)))
-    except ValueError:
-        pass
     query = "SELECT DISTINCT aggregate_id FROM stream_months WHERE list_contains($candidates, aggregate_id) ORDER BY 1"
     found = [row[0] for row in connection.sql(query, params={"candidates": candidates}).fetchall()]
     if len(found) == 1:

@@ -11,14 +11,14 @@ SELECT
     messages.first_version,
     messages.last_version,
     sources.source,
-    messages.message_id,
+    newest.message_id,
     messages.turn,
     -- what answers a user's own tool call is invisible to the agent
     (
         messages.decision - 1 + messages.inputs_before
         - coalesce(len(list_filter(hidden.versions, LAMBDA version: version < messages.first_version)), 0)
     )::INTEGER AS context_messages,
-    messages.text,
+    utterances.text,
     coalesce(actions.tool_calls, []) AS tool_calls,
     coalesce(len(actions.tool_calls), 0)::INTEGER AS call_count,
     digests.l0_hash,
@@ -37,20 +37,24 @@ SELECT
     newest.created_at
 FROM (
     SELECT
-        read.*,
+        written.*,
         json_transform(
-            read.model_call,
+            model_calls.payload,
             '{"model": "VARCHAR", "prompt_sha256": "VARCHAR", "tools_sha256": "VARCHAR", "request_sha256": "VARCHAR", '
             || '"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT"}, "latency_ms": "DOUBLE", '
             || '"cost_usd": "DOUBLE", "finish_reason": "VARCHAR"}'
         ) AS told
-    FROM fold_messages AS read
-    WHERE read.is_in_month
+    FROM fold_messages AS written
+    LEFT JOIN fold_events AS model_calls
+        ON written.stream_no = model_calls.stream_no AND written.model_version = model_calls.stream_version
+    WHERE written.is_in_month
 ) AS messages
 INNER JOIN fold_streams AS streams ON messages.stream_no = streams.stream_no
 INNER JOIN fold_sources AS sources ON messages.stream_no = sources.stream_no
 INNER JOIN fold_events AS newest
     ON messages.stream_no = newest.stream_no AND messages.last_version = newest.stream_version
+LEFT JOIN fold_events AS utterances
+    ON messages.stream_no = utterances.stream_no AND messages.utterance_version = utterances.stream_version
 LEFT JOIN fold_actions AS actions
     ON messages.stream_no = actions.stream_no AND messages.decision = actions.decision
 LEFT JOIN fold_call_hashes AS digests ON coalesce(actions.signature, []) = digests.signature

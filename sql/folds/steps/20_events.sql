@@ -2,6 +2,7 @@
 -- parameters: $month, YYYY-MM
 -- grain: one event
 -- key: stream_no, stream_version
+-- columns: is_said is whether there is text that is not blank
 -- notes: `payload` is kept for the rare types alone; of utterances, calls and results the columns say all that folds use.
 --        `message_key` and `call_key` turn "none given" into a value, so that two events without an id compare as equal.
 CREATE OR REPLACE TEMP TABLE fold_events AS
@@ -21,6 +22,14 @@ SELECT
     told.envelope.source_ordinal AS source_ordinal,
     told.envelope.subject_id AS subject_id,
     told.said.text AS text,
+    -- blank is what Unicode counts as white space
+    coalesce(
+        regexp_matches(
+            told.said.text,
+            '[^\x09-\x0d\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]'
+        ),
+        false
+    ) AS is_said,
     told.said.call_id AS call_id,
     told.said.name AS name,
     coalesce(told.said.arguments, 'null')::VARCHAR AS arguments,

@@ -59,12 +59,8 @@ CREATE OR REPLACE TEMP MACRO stream_states(stream_type) AS TABLE (
                     'created_at': history.created_at
                 })
             ) AS transcript,
-            arg_max(history.text, history.stream_version) FILTER (
-                WHERE history.event_name = 'agent.utterance' AND regexp_matches(
-                    history.text,
-                    '[^\x09-\x0d\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]'
-                )
-            ) AS final_text
+            arg_max(history.text, history.stream_version) FILTER (WHERE history.event_name = 'agent.utterance' AND history.is_said)
+                AS final_text
         FROM history
         WHERE history.text IS NOT NULL AND history.event_name IN ('user.utterance', 'agent.utterance')
         GROUP BY history.stream_no

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import Any
 
 import duckdb
@@ -12,6 +14,7 @@ import pyarrow as pa
 from pipelines.diff.canonical import Canonicaliser
 from pipelines.folds.steps import PROJECTIONS, Prepared, prepare_month, projection_query
 from pipelines.lake.datasets import EVENTS
+from pipelines.store.events import NewEvent
 
 # JSON text has many spellings; two texts of one value are equal
 _JSON = {"arguments", "output", "error", "outcome", "key", "row"}
@@ -72,3 +75,31 @@ def comparable(value: Any, name: str = "") -> Any:
     if name in _JSON and isinstance(value, str):
         return {"json": json.loads(value)}
     return value
+
+
+def make_log(streams: Iterable[tuple[str, str, Iterable[NewEvent]]]) -> list[dict[str, Any]]:
+    """A log of (stream id, type, events) as a store would keep it; a stream may come in several parts."""
+    log: list[dict[str, Any]] = []
+    versions: Counter[str] = Counter()
+    for stream, kind, events in streams:
+        for event in events:
+            assert event.created_at is not None
+            versions[stream] += 1
+            log.append(
+                {
+                    "month": f"{event.created_at:%Y-%m}",
+                    "aggregate_id": stream,
+                    "aggregate_type": kind,
+                    "stream_version": versions[stream],
+                    "event_type": event.event_type,
+                    "event_version": int(event.event_type.rsplit(".v", 1)[1]),
+                    "payload": dict(event.payload),
+                    "metadata": dict(event.metadata),
+                    "created_at": event.created_at,
+                    "epoch": 1,
+                    "xid": len(log),
+                    "position": len(log) + 1,
+                    "hash": sha256(f"{stream} {versions[stream]}".encode()).digest(),
+                }
+            )
+    return log

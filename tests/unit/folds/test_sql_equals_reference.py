@@ -9,22 +9,57 @@ from hypothesis import strategies as st
 
 from pipelines.folds import reference
 from pipelines.folds.steps import PROJECTIONS
-from tests.strategies import MONTHS, UNKNOWN, logs
+from tests.strategies import MONTHS, UNKNOWN, exchanges, logs
 from tests.unit.folds.equality import comparable, connect, create_events, fold_with_sql
 
-LOG = list[dict[str, Any]]
+Log = list[dict[str, Any]]
+
+# every example plans some thirty statements, which takes DuckDB longer than running them on a few events
+slow = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(log=logs(), month=st.sampled_from(MONTHS))
-def test_every_projection_equals_the_left_fold(log: LOG, month: str) -> None:
-    """For any month the rows in SQL are those of the plain left fold, in the order of the key."""
+def assert_equal_folds(log: Log, month: str, names: tuple[str, ...] = PROJECTIONS) -> None:
+    """Fold both ways and compare all rows."""
     with connect() as connection:
         create_events(connection, log)
-        prepared, rows = fold_with_sql(connection, month)
+        prepared, rows = fold_with_sql(connection, month, names)
     expected = reference.fold_month(log, month)
-    for name in PROJECTIONS:
+    for name in names:
         assert comparable(rows[name]) == comparable(expected[name]), name
     of_month = [event for event in log if event["month"] == month]
     assert prepared.events == len(of_month)
     assert prepared.skipped_events == sum(event["event_type"] in UNKNOWN for event in of_month)
+
+
+@settings(slow, max_examples=50)
+@given(log=logs(), month=st.sampled_from(MONTHS))
+def test_every_projection_equals_the_left_fold(log: Log, month: str) -> None:
+    """For any month the rows in SQL are those of the plain left fold, in the order of the key."""
+    assert_equal_folds(log, month)
+
+
+@settings(slow, max_examples=60)
+@given(log=exchanges())
+def test_results_find_their_calls(log: Log) -> None:
+    """Calls and results with next to no ids, of users and agents: each result answers the call that the left fold gives it."""
+    assert_equal_folds(log, "2026-01", ("tool_calls", "conversation_months"))
+
+
+@settings(slow, max_examples=40)
+@given(
+    log=logs(
+        max_streams=12,
+        max_events=20,
+        kinds=["agent.utterance.v1", "model.decision.v2", "tool.call.v1", "user.utterance.v1", "tool.result.v1"],
+    )
+)
+def test_messages_and_turns_are_those_of_the_context(log: Log) -> None:
+    """Messages, turns and context lengths are those of the context that a replay rebuilds."""
+    assert_equal_folds(log, "2026-02", ("decisions", "conversation_months"))
+
+
+@settings(slow, max_examples=40)
+@given(log=logs(max_streams=4, kinds=["row.changed.v1"]), month=st.sampled_from(MONTHS))
+def test_rows_and_refunds_of_customers(log: Log, month: str) -> None:
+    """The newest row wins across streams, by time and then position; deleted rows are gone, refunds are counted once."""
+    assert_equal_folds(log, month, ("customer_months",))

@@ -1,0 +1,231 @@
+"""Folding a lake: what is written when, what is left alone, and what any stream's state was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.errors import BadInputError
+from pipelines.folds.run import FoldResult, fold_month, state
+from pipelines.folds.steps import PROJECTIONS
+from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
+from pipelines.lake.lake import Lake
+from pipelines.store.events import NewEvent, stream_id
+from tests.unit.folds.equality import create_events, make_log
+
+ONE, TWO, ROWS = (str(stream_id("desk/a", name)) for name in ("one", "two", "rows"))
+START = datetime(2026, 1, 31, 23, 0, tzinfo=UTC)
+BY_ANN = {"subject_id": "ann", "source": "desk/a"}
+
+
+def event(kind: str, day: float, payload: dict[str, Any], **metadata: Any) -> NewEvent:
+    """An event `day` days after the start."""
+    return NewEvent(f"{kind}.v1", payload, {**BY_ANN, **metadata}, START + timedelta(days=day))
+
+
+ASKED = event("tool.call", 0.01, {"call_id": "c", "name": "refund", "arguments": {"usd": 5}}, message_id="m1")
+LONG = [
+    event("conversation.started", 0, {"messages": [], "agent": "desk"}),
+    event("user.utterance", 0, {"text": "Anna here, refund please"}, message_id="m0"),
+    ASKED,
+    event("tool.result", 20, {"call_id": "c", "output": "ok", "error": None}),
+    event("agent.utterance", 20.1, {"text": "Done."}, message_id="m3"),
+    event("weather.changed", 45, {}),
+    event("user.utterance", 45, {"text": "Thanks"}, message_id="m4"),
+]
+SHORT = [event("user.utterance", 18, {"text": "Hello"}, message_id="m0", subject_id="bob")]
+CHANGES = [
+    event(
+        "row.changed", 1, {"table": "refunds", "key": 1, "before": None, "after": {"status": "asked", "amount_usd": 5}}
+    ),
+    event(
+        "row.changed", 40, {"table": "refunds", "key": 1, "before": {}, "after": {"status": "paid", "amount_usd": 5}}
+    ),
+]
+HISTORY = [(ONE, "conversation", LONG), (TWO, "call", SHORT), (ROWS, "customer", CHANGES)]
+MONTHS = ("2026-01", "2026-02", "2026-03")
+REDACTION = event(
+    "redaction.applied",
+    46,
+    {"target": {"stream_version": 2}, "span": {"path": "/text", "start": 0, "end": 4}, "method": "mask", "reason": "r"},
+)
+
+
+def write_log(root: Path, history: Iterable[tuple[str, str, Iterable[NewEvent]]]) -> Lake:
+    """A lake that holds a history as an export leaves it."""
+    lake = Lake(root, memory_bytes=10**9)
+    log = make_log(history)
+    with lake.connect() as connection:
+        connection.execute("DROP VIEW events")
+        create_events(connection, log)
+        for month in sorted({event["month"] for event in log}):
+            params = {"month": month}
+            lake.write_partition(
+                EVENTS, params, connection, "SELECT * FROM events WHERE month = $month", params, input_hash=""
+            )
+            heads = (
+                "SELECT aggregate_id, any_value(aggregate_type) AS aggregate_type, min(stream_version) AS first_version, "
+                "max(stream_version) AS last_version, count(*) AS event_count, NULL AS prev_hash, "
+                "arg_max(hash, stream_version) AS last_hash FROM events WHERE month = $month GROUP BY aggregate_id"
+            )
+            lake.write_partition(STREAM_MONTHS, params, connection, heads, params, input_hash="")
+    return lake
+
+
+def fold_all(lake: Lake) -> dict[tuple[str, str], FoldResult]:
+    """Fold every month; (month, projection) → result."""
+    return {(month, result.dataset): result for month in MONTHS for result in fold_month(lake, month)}
+
+
+def query(lake: Lake, text: str) -> list[tuple[Any, ...]]:
+    """Rows of a query over the lake's views."""
+    with lake.connect() as connection:
+        return connection.sql(text).fetchall()
+
+
+def written(results: dict[tuple[str, str], FoldResult]) -> set[tuple[str, str]]:
+    """The month and projection of everything that was written."""
+    return {key for key, result in results.items() if result.is_written}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """A lake with three months of history, not yet folded."""
+    return write_log(tmp_path / "lake", HISTORY)
+
+
+def test_a_conversation_across_months_is_one_row_with_its_newest_state(lake: Lake) -> None:
+    """Three monthly states, one conversation; the call and its late result are one tool call, restated when answered."""
+    fold_all(lake)
+    assert query(lake, "SELECT month, event_count, turns, skipped_events FROM conversation_months ORDER BY month") == [
+        ("2026-01", 3, 1, 0),
+        ("2026-02", 5, 1, 0),
+        ("2026-03", 7, 2, 1),
+    ]
+    assert query(lake, "SELECT aggregate_id, event_count, final_text FROM conversations") == [(ONE, 7, "Done.")]
+    assert query(lake, "SELECT aggregate_id, user_messages FROM calls") == [(TWO, 1)]
+    assert query(lake, "SELECT month, result_version FROM tool_calls_history ORDER BY month") == [
+        ("2026-01", None),
+        ("2026-02", 4),
+    ]
+    assert query(lake, "SELECT result_version, output FROM tool_calls") == [(4, '"ok"')]
+    assert query(lake, "SELECT decision, context_messages, turn FROM decisions ORDER BY decision") == [
+        (1, 1, 1),
+        (2, 3, 1),
+    ]
+    assert query(
+        lake,
+        "SELECT month, refunds_asked, refunds_paid, refunds_paid_usd FROM customer_months WHERE subject_id = 'ann' ORDER BY 1",
+    ) == [
+        ("2026-01", 0, 0, 0.0),
+        ("2026-02", 1, 0, 0.0),
+        ("2026-03", 1, 1, 5.0),
+    ]
+
+
+def test_results_say_what_was_written_and_skipped(lake: Lake) -> None:
+    """A first fold writes every projection of the month, counts its rows and the events that it does not know."""
+    told: list[str] = []
+    results = fold_month(lake, "2026-03", on_progress=told.append)
+    assert [result.dataset for result in results] == list(PROJECTIONS) == told
+    assert {result.dataset: (result.is_written, result.rows) for result in results} == {
+        "utterances": (True, 1),
+        "tool_calls": (True, 0),
+        "decisions": (True, 0),
+        "conversation_months": (True, 1),
+        "call_months": (True, 0),
+        "customer_months": (True, 1),
+    }
+    assert {result.skipped_events for result in results} == {1}
+
+
+def test_what_is_up_to_date_is_not_written_again(lake: Lake) -> None:
+    """A second fold writes nothing, also of empty months of a table, and tells the same numbers."""
+    first, second = fold_all(lake), fold_all(Lake(lake.root))
+    assert len(written(first)) == len(MONTHS) * len(PROJECTIONS)
+    assert not written(second)
+    assert [(r.rows, r.skipped_events, r.input_hash) for r in first.values()] == [
+        (r.rows, r.skipped_events, r.input_hash) for r in second.values()
+    ]
+
+
+def test_new_events_fold_only_what_they_touch(lake: Lake) -> None:
+    """An event of one month refolds that month; earlier months stay as they are."""
+    fold_all(lake)
+    more = [event("user.utterance", 50, {"text": "One more thing"}, message_id="m5")]
+    results = fold_all(write_log(lake.root, [*HISTORY, (ONE, "conversation", more)]))
+    assert {month for month, _ in written(results)} == {"2026-03"}
+    assert query(lake, "SELECT event_count FROM conversations") == [(8,)]
+
+
+def test_a_late_redaction_reaches_back(lake: Lake) -> None:
+    """A redaction hides what it names in every month that shows it, and only there is anything folded again."""
+    fold_all(lake)
+    assert "Anna" in str(query(lake, "SELECT transcript FROM conversation_months WHERE month = '2026-01'"))
+    results = fold_all(write_log(lake.root, [*HISTORY, (ONE, "conversation", [REDACTION])]))
+    shown = query(lake, "SELECT text FROM utterances") + query(lake, "SELECT transcript FROM conversation_months")
+    assert "Anna" not in str(shown)
+    assert "[redacted] here, refund please" in str(shown)
+    assert query(lake, "SELECT month, redaction_count FROM conversation_months ORDER BY month") == [
+        ("2026-01", 0),
+        ("2026-02", 0),
+        ("2026-03", 1),
+    ]
+    assert ("2026-01", "utterances") in written(results)
+    assert "Anna" in str(query(lake, "SELECT payload FROM events"))
+
+
+def test_deleting_all_folds_and_folding_again_gives_the_same_rows(lake: Lake, tmp_path: Path) -> None:
+    """Folds are nothing but a function of the log."""
+    other = write_log(tmp_path / "other", HISTORY)
+    fold_all(lake)
+    for month in reversed(MONTHS):
+        for name in reversed(PROJECTIONS):
+            fold_month(other, month, [name])
+    for name in PROJECTIONS:
+        rows = [query(each, f"SELECT * FROM {name}") for each in (lake, other)]
+        assert sorted(map(str, rows[0])) == sorted(map(str, rows[1])), name
+
+
+def test_state_at_any_point_is_the_fold_up_to_it(lake: Lake) -> None:
+    """By version, position or time, by id or by source and conversation id; now when nothing is said."""
+    now = state(lake, ONE)
+    assert (now["event_count"], now["status"], now["aggregate_type"]) == (7, "open", "conversation")
+    assert state(lake, "desk/a/one") == now
+    assert state(lake, ONE, version=3)["unanswered_tool_calls"] == 1
+    assert state(lake, ONE, version=3) == state(lake, ONE, position=3) == state(lake, ONE, at=START + timedelta(days=1))
+    assert state(lake, ONE, at=datetime(2026, 2, 10)) == state(lake, ONE, version=3)  # noqa: DTZ001 -- naive is UTC
+    assert state(lake, "desk/a/rows")["event_count"] == 2
+    fold_month(lake, "2026-02", ["conversation_months"])
+    with lake.connect() as connection:
+        table = connection.sql("SELECT * EXCLUDE (month) FROM conversation_months").to_arrow_table().to_pylist()[0]
+    assert {**table, "aggregate_type": "conversation"} == state(lake, ONE, version=5)
+
+
+def test_state_of_nothing_is_refused(lake: Lake) -> None:
+    """A stream that is not there, and a time before its first event, are the caller's errors."""
+    with pytest.raises(BadInputError, match="no stream 'desk/a/nine' in the lake"):
+        state(lake, "desk/a/nine")
+    with pytest.raises(
+        BadInputError, match="had no event yet: its first is version 1 at position 1, 2026-01-31 23:00:00"
+    ):
+        state(lake, ONE, at=START - timedelta(seconds=1))
+
+
+def test_a_large_stream_folds_within_its_memory(tmp_path: Path) -> None:
+    """A stream of 50,000 events folds like any other, at the smallest memory that settings allow."""
+    turns = [
+        event("user.utterance", 1, {"text": f"question {number}"}, message_id=f"u{number}")
+        if number % 2
+        else event("agent.utterance", 1, {"text": f"answer {number}"}, message_id=f"a{number}")
+        for number in range(50_000)
+    ]
+    write_log(tmp_path, [(ONE, "conversation", turns)])
+    lake = Lake(tmp_path, memory_bytes=256 * 10**6)
+    fold_month(lake, "2026-02")
+    assert query(lake, "SELECT turns, agent_messages, len(transcript) FROM conversations") == [(25_000, 25_000, 50_000)]
+    assert query(lake, "SELECT max(context_messages), count(*) FROM decisions") == [(49_998, 25_000)]

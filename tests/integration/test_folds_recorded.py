@@ -1,0 +1,113 @@
+"""The folds on whole histories: all real conversations, and the simulated support desk."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.demo.desk import generate
+from pipelines.folds import reference
+from pipelines.folds.steps import PROJECTIONS
+from pipelines.ingest.convert import Place, convert
+from tests.unit.folds.equality import comparable, connect, create_events, fold_with_sql, make_log
+
+Log = list[dict[str, Any]]
+AT = datetime(2026, 1, 15, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def recorded(shared_data: Path) -> Log:
+    """The events of all real conversations."""
+    with gzip.open(shared_data / "conversations.jsonl.gz", "rt", encoding="utf-8") as lines:
+        conversations = [
+            convert(json.loads(line), place=Place("conversations.jsonl.gz", number), at=AT)
+            for number, line in enumerate(lines, start=1)
+        ]
+    return make_log((str(c.stream_id), c.aggregate_type, c.events) for c in conversations)
+
+
+def assert_equal_folds(log: Log) -> None:
+    """Fold every month both ways and compare all rows."""
+    with connect() as connection:
+        create_events(connection, log)
+        for month in sorted({event["month"] for event in log}):
+            _, rows = fold_with_sql(connection, month)
+            expected = reference.fold_month(log, month)
+            for name in PROJECTIONS:
+                assert comparable(rows[name]) == comparable(expected[name]), (month, name)
+
+
+def test_real_conversations_fold_as_the_left_fold_does(recorded: Log) -> None:
+    """For every month of the real data every row in SQL is that of the plain left fold."""
+    assert_equal_folds(recorded)
+
+
+def test_the_simulated_desk_folds_as_the_left_fold_does() -> None:
+    """The same for the simulated desk: calls, customers, refunds, redactions, a schema change, verified contexts."""
+    batches = generate(3_000)
+    log = make_log((str(b.aggregate_id), b.aggregate_type, b.events) for b in batches)
+    assert_equal_folds(log)
+    months = sorted({event["month"] for event in log})
+    with connect() as connection:
+        create_events(connection, log)
+        prepared, rows = fold_with_sql(connection, months[-1], ["decisions"])
+    assert prepared.skipped_events == 0
+    checked = [row["context_verified"] for row in rows["decisions"] if row["context_verified"] is not None]
+    assert checked
+    assert all(checked)
+
+
+def test_counts_are_those_of_an_independent_reader(shared_data: Path, recorded: Log) -> None:
+    """User turns, agent texts, calls, results, tool names and final text of all conversations equal the published counts."""
+    expected = {}
+    with gzip.open(shared_data / "expected.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            counted = json.loads(line)
+            expected[counted["conversation_id"]] = counted
+    found = {}
+    with connect() as connection:
+        create_events(connection, recorded)
+        for month in sorted({event["month"] for event in recorded}):
+            _, rows = fold_with_sql(connection, month, ["conversation_months"])
+            found |= {row["source_id"]: row for row in rows["conversation_months"]}
+    assert found.keys() == expected.keys()
+    for name, row in found.items():
+        counted = expected[name]
+        assert {
+            "user_turns": row["user_messages"],
+            "assistant_text_turns": row["agent_text_messages"],
+            "tool_calls": row["tool_call_count"],
+            "tool_results": row["tool_result_count"],
+            "tool_names_sha1": _sha1(json.dumps([call["name"] for call in row["tool_calls"]])),
+            "final_assistant_sha1": _sha1(row["final_text"] or ""),
+        }.items() <= counted.items(), name
+
+
+def test_the_call_fold_of_the_article_agrees_on_real_data(recorded: Log) -> None:
+    """Transcript and tool calls of `fold_call` are those of the state, for every real conversation."""
+    streams: dict[str, Log] = {}
+    for event in recorded:
+        streams.setdefault(event["aggregate_id"], []).append(event)
+    with connect() as connection:
+        create_events(connection, recorded)
+        for month in sorted({event["month"] for event in recorded}):
+            _, rows = fold_with_sql(connection, month, ["conversation_months"])
+            for row in rows["conversation_months"]:
+                article = reference.fold_call(streams[row["aggregate_id"]])
+                spoken = [said for said in article["transcript"] if said["text"] is not None]
+                assert [{"role": said["role"], "text": said["text"]} for said in row["transcript"]] == spoken
+                calls = [
+                    {"call_id": call["call_id"], "name": call["name"], "arguments": json.loads(call["arguments"])}
+                    for call in row["tool_calls"]
+                ]
+                assert calls == article["tool_calls"]
+
+
+def _sha1(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:12]
