@@ -1,0 +1,216 @@
+"""Read the changed pairs of a version, a page at a time, the biggest change first.
+
+A pair is unchanged when B answered with the same tool calls and the same text, or with no text where A has none. Only a
+page of rows, with the beginnings of their texts, is ever in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipelines.diff.versions import Version
+from pipelines.errors import BadInputError
+from pipelines.lake.lake import Lake
+
+PAGE = 500
+"""Most rows of a page."""
+EXCERPT = 200
+"""Characters of a text that a row holds."""
+CALLS = 4
+"""Changed tool calls that a row holds."""
+
+Order = Literal["calls", "text", "conversation"]
+"""By changed tool calls, by changed words, or as they happened. A metric's name orders by its difference."""
+
+_CHANGED_CALLS = "reordered + args_changed + name_changed + name_args_changed + added + removed"
+_IS_CHANGED = "(status <> 'ok' OR is_same_calls IS NOT TRUE OR text_a IS DISTINCT FROM text_b)"
+# A text that only one side has differs wholly; a pair that B did not answer is not comparable and comes last.
+_TEXT_CHANGE = (
+    "CASE WHEN status <> 'ok' THEN NULL WHEN text_a IS DISTINCT FROM text_b THEN 1 - coalesce(sim_tok, 0) ELSE 0 END"
+)
+_ORDERS = {
+    "calls": f"{_CHANGED_CALLS} DESC NULLS LAST, {_TEXT_CHANGE} DESC NULLS LAST, unit_id",
+    "text": f"{_TEXT_CHANGE} DESC NULLS LAST, {_CHANGED_CALLS} DESC NULLS LAST, unit_id",
+    "conversation": "started_at NULLS LAST, aggregate_id, decision NULLS FIRST, unit_id",
+}
+_METRIC_ORDER = (
+    f"abs(metrics_b[$metric] - metrics_a[$metric]) DESC NULLS LAST, {_CHANGED_CALLS} DESC NULLS LAST, unit_id"
+)
+_FROM = f"""
+FROM ab_units_history
+WHERE
+    experiment = $experiment AND version_id = $version_id
+    AND ($is_all OR {_IS_CHANGED})
+    AND (len($classes) = 0 OR list_contains($classes, unit_class))
+"""
+_COUNT = f"SELECT count(*) {_FROM}"
+_PAGE = f"""
+WITH page AS (
+    SELECT
+        unit_id, aggregate_id, decision, unit_class, status, reason, agent, vertical, task,
+        {_CHANGED_CALLS} AS changed_calls, calls_a, calls_b, text_class, sim_tok,
+        left(text_a, {EXCERPT}) AS text_a, left(text_b, {EXCERPT}) AS text_b, metrics_a, metrics_b,
+        row_number() OVER (ORDER BY {{order}}) AS place
+    {_FROM}
+    ORDER BY place
+    LIMIT $limit OFFSET $offset
+),
+
+changed AS (
+    SELECT
+        unit_id,
+        list(
+            {{{{'name_a': name_a, 'name_b': name_b, 'paths': list_transform(arg_ops, LAMBDA op: op.path)}}}}
+            ORDER BY pair
+        )[1:{CALLS}] AS calls
+    FROM ab_tool_calls_history
+    WHERE
+        experiment = $experiment AND version_id = $version_id
+        AND "class" <> 'same' AND unit_id IN (SELECT unit_id FROM page)
+    GROUP BY unit_id
+)
+
+SELECT page.* EXCLUDE (place), changed.calls
+FROM page
+LEFT JOIN changed ON page.unit_id = changed.unit_id
+ORDER BY page.place
+"""
+_METRICS = """
+SELECT DISTINCT unnest(map_keys(metrics_a)) AS metric
+FROM ab_units_history
+WHERE experiment = $experiment AND version_id = $version_id
+ORDER BY metric
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedCall:
+    """One tool call that is not the same: its names (None: no call) and the JSON Pointers of arguments that differ."""
+
+    name_a: str | None
+    name_b: str | None
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row of the table of changed pairs.
+
+    Attributes:
+        unit_id: The pair.
+        aggregate_id: A's stream.
+        decision: The decision; None for a conversation.
+        unit_class: What changed, as a code.
+        status: ok, or failed.
+        reason: Code of the failure; None when ok.
+        agent: A's agent; None when not recorded.
+        vertical: Line of business; None when not recorded.
+        task: Task; None when not recorded.
+        changed_calls: Aligned tool-call pairs that are not the same in place; None when B gave no answer.
+        calls_a: Tool calls of A.
+        calls_b: Tool calls of B; None when it gave no answer.
+        text_class: How the texts differ, as a code; None when a side has none.
+        sim_tok: Share of words in common, 0 to 1; None when a side has no text.
+        text_a: First characters of A's text; None when there is none.
+        text_b: First characters of B's text; None when there is none.
+        metrics_a: The experiment's own metrics on A.
+        metrics_b: The experiment's own metrics on B.
+        calls: The first `CALLS` aligned tool calls that are not the same in place.
+    """
+
+    unit_id: str
+    aggregate_id: str
+    decision: int | None
+    unit_class: str
+    status: str
+    reason: str | None
+    agent: str | None
+    vertical: str | None
+    task: str | None
+    changed_calls: int | None
+    calls_a: int
+    calls_b: int | None
+    text_class: str | None
+    sim_tok: float | None
+    text_a: str | None
+    text_b: str | None
+    metrics_a: dict[str, float]
+    metrics_b: dict[str, float]
+    calls: tuple[ChangedCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """One page of changed pairs.
+
+    Attributes:
+        rows: At most `PAGE` rows, in the order asked for.
+        page: Number of the page, from 1.
+        pages: Number of pages; 1 when there is no row.
+        total: Rows on all pages.
+        first: Number of the first row over all pages, from 1.
+    """
+
+    rows: tuple[Change, ...]
+    page: int
+    pages: int
+    total: int
+    first: int
+
+
+def list_metrics(lake: Lake, version: Version) -> list[str]:
+    """Names of the experiment's own metrics that pairs of a version have values of."""
+    with lake.connect() as connection:
+        return [name for (name,) in connection.sql(_METRICS, params=_partition(version)).fetchall()]
+
+
+def load_changes(
+    lake: Lake,
+    version: Version,
+    *,
+    classes: Sequence[str] = (),
+    order: str = "calls",
+    page: int = 1,
+    page_size: int = PAGE,
+    is_all: bool = False,
+) -> ChangePage:
+    """Read one page of changed pairs.
+
+    Args:
+        lake: Where the version is.
+        version: Which.
+        classes: Only pairs of these unit classes; none means all.
+        order: An `Order`, or the name of a metric of the experiment. Ties are broken, so pages never overlap.
+        page: Number of the page, from 1; beyond the last it is the last.
+        page_size: Rows of a page, at most `PAGE`.
+        is_all: Unchanged pairs too.
+
+    Raises:
+        BadInputError: The page size is not from 1 to `PAGE`.
+    """
+    if not 1 <= page_size <= PAGE:
+        raise BadInputError(f"page_size is {page_size}; give 1 to {PAGE}")
+    params: dict[str, Any] = {**_partition(version), "classes": list(classes), "is_all": is_all}
+    with lake.connect() as connection:
+        total = connection.sql(_COUNT, params=params).fetchall()[0][0]
+        pages = max(1, -(-total // page_size))
+        page = min(max(page, 1), pages)
+        params |= {"limit": page_size, "offset": (page - 1) * page_size}
+        if order not in _ORDERS:
+            params["metric"] = order
+        query = _PAGE.format(order=_ORDERS.get(order, _METRIC_ORDER))
+        found = connection.sql(query, params=params)
+        rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    return ChangePage(tuple(_change(row) for row in rows), page, pages, total, first=params["offset"] + 1)
+
+
+def _change(row: Mapping[str, Any]) -> Change:
+    metrics = {name: dict(row[name] or {}) for name in ("metrics_a", "metrics_b")}
+    calls = (ChangedCall(call["name_a"], call["name_b"], tuple(call["paths"] or ())) for call in row["calls"] or ())
+    return Change(**{**row, **metrics, "calls": tuple(calls)})
+
+
+def _partition(version: Version) -> dict[str, Any]:
+    return {"experiment": version.experiment, "version_id": version.version_id}

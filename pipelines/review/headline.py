@@ -1,0 +1,175 @@
+"""Read what a version says on one page: what was compared, what stayed the same, how the metrics differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pipelines.diff.summary import ALL
+from pipelines.diff.versions import Version, list_versions
+from pipelines.errors import BadInputError
+from pipelines.lake.datasets import AB_SUMMARY
+from pipelines.lake.lake import Lake
+
+MAX_LINES = 500
+"""Lines of the summary that are read: the whole, and then segments, in order."""
+
+_LINES = """
+SELECT
+    metric, kind, segment, segment_value, n, excluded, g, mean_a, mean_b, total_a, total_b, estimate, low, high,
+    q_value, goal, margin, verdict, g_needed, reason
+FROM ab_summary_history
+WHERE experiment = $experiment AND version_id = $version_id
+ORDER BY segment <> $all, segment, segment_value, metric
+LIMIT $lines
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryLine:
+    """One metric over the whole or over one value of a segment.
+
+    Attributes:
+        metric: What is estimated.
+        kind: `change` (a share of pairs, no direction) or `metric` (A against B).
+        segment: Segment column, or `all`.
+        segment_value: Its value, or `all`.
+        n: Pairs with a value on both sides.
+        excluded: Pairs without.
+        g: Conversations.
+        mean_a: Mean of A; None for a change.
+        mean_b: Mean of B; None for a change.
+        total_a: Sum over A; None for a change.
+        total_b: Sum over B; None for a change.
+        estimate: Share, or mean of B − A; None with a reason.
+        low: Lower 95 % bound.
+        high: Upper 95 % bound.
+        q_value: p adjusted for the number of comparisons; None for the primary metric and for changes.
+        goal: `higher` or `lower` is good; None when there is no direction.
+        margin: Largest difference that does not matter; None when none was declared.
+        verdict: Code; None for a change.
+        g_needed: Conversations that would be enough; None without a margin.
+        reason: Code: why a number is missing or a verdict withheld.
+    """
+
+    metric: str
+    kind: str
+    segment: str
+    segment_value: str
+    n: int
+    excluded: int
+    g: int
+    mean_a: float | None
+    mean_b: float | None
+    total_a: float | None
+    total_b: float | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+    q_value: float | None
+    goal: str | None
+    margin: float | None
+    verdict: str | None
+    g_needed: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """One version at a glance.
+
+    Attributes:
+        version: The version.
+        side_a: What side A is, in words.
+        side_b: What side B is, in words.
+        window: Bounds of the conversations' start, UTC, half-open; None for no bound.
+        where: The experiment's filter; None for all.
+        primary: The metric that the experiment is decided by; None when it named none.
+        conversations: Conversations of side A that have a pair.
+        failed: Pairs that side B did not answer.
+        classes: Pairs by unit class.
+        outcomes: Pairs by recorded outcome: both good, only A, only B, neither; all 0 when none was recorded.
+        shares: What stayed the same, over the whole.
+        differences: Metrics, over the whole; the primary first.
+        segments: Everything again by segment.
+    """
+
+    version: Version
+    side_a: str
+    side_b: str
+    window: tuple[datetime | None, datetime | None]
+    where: str | None
+    primary: str | None
+    conversations: int
+    failed: int
+    classes: Mapping[str, int]
+    outcomes: Mapping[str, int]
+    shares: tuple[SummaryLine, ...]
+    differences: tuple[SummaryLine, ...]
+    segments: tuple[SummaryLine, ...]
+
+
+def find_version(lake: Lake, experiment: str | None = None, version_id: str | None = None) -> Version:
+    """The version asked for; by default the newest complete one.
+
+    Raises:
+        BadInputError: There is no such complete version.
+    """
+    versions = list_versions(lake, experiment)
+    found = [version for version in versions if version_id in (None, version.version_id)]
+    if not found:
+        raise BadInputError(
+            f"no complete version {version_id or ''} of {experiment or 'any experiment'}; "
+            f"there are: {', '.join(version.version_id for version in versions) or 'none'}"
+        )
+    return found[0]
+
+
+def load_headline(lake: Lake, version: Version) -> Headline:
+    """Read the headline of a complete version."""
+    partition = {"experiment": version.experiment, "version_id": version.version_id}
+    commit = lake.last_commit(AB_SUMMARY.name, partition)
+    kept: Mapping[str, Any] = commit.provenance if commit is not None else {}
+    definition: Mapping[str, Any] = kept.get("definition") or {}
+    with lake.connect() as connection:
+        found = connection.sql(_LINES, params={**partition, "all": ALL, "lines": MAX_LINES})
+        lines = [SummaryLine(*row) for row in found.fetchall()]
+    whole = [line for line in lines if line.segment == ALL]
+    primary = definition.get("primary")
+    start, stop = definition.get("window") or (None, None)
+    return Headline(
+        version=version,
+        side_a=describe_side(definition.get("baseline") or {}),
+        side_b=describe_side(definition.get("candidate") or {}),
+        window=(_time(start), _time(stop)),
+        where=definition.get("where"),
+        primary=primary,
+        conversations=kept.get("conversations", 0),
+        failed=kept.get("failed", 0),
+        classes=kept.get("classes") or {},
+        outcomes=kept.get("outcomes") or {},
+        shares=tuple(line for line in whole if line.kind == "change"),
+        differences=tuple(
+            sorted((line for line in whole if line.kind == "metric"), key=lambda line: line.metric != primary)
+        ),
+        segments=tuple(line for line in lines if line.segment != ALL),
+    )
+
+
+def describe_side(side: Mapping[str, Any]) -> str:
+    """A baseline or candidate of an experiment in words."""
+    if side.get("python"):
+        return f"the Python agent {side['python']}"
+    if side.get("echo"):
+        return "the recording itself"
+    if side.get("model"):
+        return f"the model {side['model']}"
+    recorded = side.get("recorded") or {}
+    parts = [f"{name} {recorded[name]}" for name in ("source", "variant") if recorded.get(name)]
+    return f"what was recorded ({', '.join(parts)})" if parts else "what was recorded"
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,71 @@
+"""The look of the fragments: one style sheet, readable in light and in dark, and without telling colours apart.
+
+Colours are orange for A and blue for B (Okabe and Ito's palette, safe for colour-blind readers), mixed into the page's
+own colours so that they follow its theme. No meaning is in colour alone: A's words are also struck out, B's underlined.
+"""
+
+from __future__ import annotations
+
+from pipelines.review.markup import Markup
+
+_CSS = """
+.rf { --a: #d55e00; --b: #0072b2; --line: color-mix(in srgb, currentColor 22%, transparent);
+  --soft: color-mix(in srgb, currentColor 6%, transparent); line-height: 1.45; overflow-wrap: anywhere; min-width: 0 }
+.dark .rf { --a: #f0a35e; --b: #6cb8e8 }
+.rf h2 { font-size: 1.25rem; font-weight: 700; margin: .4rem 0 }
+.rf h3 { font-size: 1.05rem; font-weight: 700; margin: 1.2rem 0 .4rem }
+.rf h4 { font-weight: 700; margin: 0 0 .3rem }
+.rf small { display: block; font-size: .8rem; opacity: .8; font-weight: 400 }
+.rf .rf-note, .rf.rf-note { font-size: .85rem; opacity: .85; margin: .3rem 0 }
+.rf-message-box { border: 1px solid var(--line); border-left: 4px solid var(--a); border-radius: .4rem; padding: .6rem .9rem }
+.rf code { font-size: .8rem }
+.rf-facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .1rem .9rem; margin: .3rem 0 }
+.rf-facts dt { opacity: .75 } .rf-facts dd { margin: 0 }
+.rf-numbers { display: flex; flex-wrap: wrap; gap: .6rem; margin: .8rem 0 }
+.rf-numbers > div { border: 1px solid var(--line); border-radius: .5rem; padding: .5rem .9rem; flex: 1 1 9rem }
+.rf-numbers b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums }
+.rf-wide { overflow-x: auto }
+.rf table { border-collapse: collapse; width: 100%; font-size: .9rem }
+.rf th, .rf td { text-align: left; vertical-align: top; padding: .35rem .6rem .35rem 0; border-bottom: 1px solid var(--line) }
+.rf thead th { font-size: .8rem; opacity: .8; font-weight: 600; vertical-align: bottom }
+.rf tbody th { font-weight: 600 }
+.rf .rf-number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.rf .rf-line { min-width: 8rem; width: 26% }
+.rf-track { position: relative; height: .8rem; margin-top: .3rem; background: var(--soft); border-radius: .2rem }
+.rf-track > i { position: absolute; display: block }
+.rf-bar { top: 0; bottom: 0; left: 0; min-width: 2px; border-radius: .2rem }
+.rf-changed { background: var(--b) }
+.rf-same { background: color-mix(in srgb, currentColor 35%, transparent) }
+.rf-band { top: 25%; bottom: 25%; min-width: 2px; border-radius: .2rem; background: color-mix(in srgb, var(--b) 55%, transparent) }
+.rf-point { top: 0; bottom: 0; width: 3px; margin-left: -1px; background: currentColor }
+.rf-zero { top: -.15rem; bottom: -.15rem; border-left: 1px solid currentColor }
+.rf-margin { top: 0; bottom: 0; border-left: 1px dashed currentColor; opacity: .7 }
+.rf-sides { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .8rem }
+.rf-side { border: 1px solid var(--line); border-top: 3px solid var(--a); border-radius: .4rem; padding: .5rem .7rem; min-width: 0 }
+.rf-side-b { border-top-color: var(--b) }
+.rf-text { white-space: pre-wrap }
+.rf-side > .rf-text { max-height: 40rem; overflow-y: auto }
+.rf del { background: color-mix(in srgb, var(--a) 22%, transparent); text-decoration: line-through; text-decoration-thickness: 1px }
+.rf ins { background: color-mix(in srgb, var(--b) 22%, transparent); text-decoration: underline; text-underline-offset: .15em }
+.rf-message { display: grid; grid-template-columns: 7rem minmax(0, 1fr); gap: .6rem; padding: .4rem 0; border-bottom: 1px solid var(--line) }
+.rf-role { font-size: .8rem; font-weight: 600; opacity: .8 }
+.rf-user .rf-said { border-left: 3px solid var(--line); padding-left: .6rem }
+.rf-said { max-height: 14rem; overflow-y: auto; font-size: .92rem }
+.rf-asked, .rf-argument { font-family: ui-monospace, monospace; font-size: .82rem; white-space: pre-wrap }
+.rf-tool small { display: inline; margin-left: .5rem }
+.rf-call { margin: .5rem 0 1rem }
+.rf-class { display: inline-block; font-size: .8rem; font-weight: 600; padding: .05rem .5rem; margin-bottom: .3rem;
+  border: 1px solid var(--line); border-radius: 1rem }
+.rf-class-changed { border-width: 2px; border-color: currentColor }
+.rf-changes { margin-top: .4rem }
+.rf summary { cursor: pointer; padding: .3rem 0; font-weight: 600 }
+@media (max-width: 44rem) {
+  .rf-sides, .rf-message, .rf-facts { grid-template-columns: minmax(0, 1fr) }
+  .rf .rf-line { display: none }
+}
+"""
+
+
+def style_sheet() -> Markup:
+    """The `style` element that a page with fragments needs once."""
+    return Markup(f"<style>{_CSS}</style>")

@@ -1,0 +1,93 @@
+"""The codes of the datasets in a reviewer's words. Words only; what a code means is decided where it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipelines.stats.estimate import MIN_CHANGED, MIN_CLUSTERS
+
+UNIT_CLASSES: Mapping[str, str] = {
+    "set_changed": "other tool calls",
+    "args_only": "same tools, other arguments",
+    "reordered_only": "same calls, other order",
+    "text_to_tool": "only B calls tools",
+    "tool_to_text": "only A calls tools",
+    "unparseable": "arguments are not JSON",
+    "error": "B gave no answer",
+    "same_calls": "same tool calls",
+}
+"""Classes of a pair, from the deepest change to none."""
+
+PAIR_CLASSES: Mapping[str, str] = {
+    "same": "same",
+    "reordered": "same, at another place",
+    "args_changed": "other arguments",
+    "name_changed": "other tool, same arguments",
+    "name_args_changed": "other tool and arguments",
+    "added": "only B",
+    "removed": "only A",
+}
+"""Classes of two aligned tool calls."""
+
+TEXT_CLASSES: Mapping[str, str] = {
+    "identical": "same text",
+    "format_only": "differs in form only",
+    "minor": "a few words differ",
+    "moderate": "partly rewritten",
+    "rewrite": "rewritten",
+}
+
+ARGUMENT_CHANGES: Mapping[str, str] = {
+    "arg_value": "changed",
+    "arg_type": "changed type",
+    "arg_added": "only in B",
+    "arg_removed": "only in A",
+}
+
+SHARES: Mapping[str, str] = {
+    "same_names": "Same tools, in the same order",
+    "same_calls": "Same tool calls and arguments",
+    "same_final": "Same text, letter by letter",
+    "failed": "B gave no answer",
+}
+
+REASONS: Mapping[str, str] = {
+    "no_units": "no values to compare",
+    "one_cluster": "all in one conversation",
+    "small_sample": f"fewer than {MIN_CLUSTERS} conversations",
+    "few_changes": f"differs in fewer than {MIN_CHANGED} conversations",
+    "no_variation": "every conversation agrees",
+    "no_control": "no control was replayed",
+    "few_draws": "fewer than two draws of a side",
+}
+
+VERDICTS: Mapping[str, str] = {
+    "equivalent": "no difference that matters",
+    "improved": "better",
+    "regressed": "worse",
+    "inconclusive": "not enough data",
+}
+
+METRICS: Mapping[str, str] = {
+    "calls": "Tool calls",
+    "cost_usd": "Cost (USD)",
+    "latency_ms": "Latency (ms)",
+    "output_tokens": "Tokens written",
+    "outcome_good": "Good outcome",
+}
+
+FAILURES: Mapping[str, str] = {
+    "candidate_error": "the candidate raised an error",
+    "no_context": "nothing was said before it",
+    "not_replayed": "it was not replayed",
+}
+
+
+def in_words(words: Mapping[str, str], code: str | None) -> str:
+    """The words of a code; a code without words is shown as it is, and none as a dash."""
+    return "–" if code is None else words.get(code, code)
+
+
+def pointer_steps(pointer: str) -> list[str]:
+    """The names that a JSON Pointer (RFC 6901) goes through; none for the whole."""
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]

@@ -1,0 +1,134 @@
+"""A headless Chromium, driven over its own DevTools protocol: just what looking at one page needs.
+
+No driver package is a dependency; `websockets` comes with marimo. The browser and its profile end with the `with` block.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from websockets.sync.client import ClientConnection, connect
+
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--remote-debugging-port=0",
+)
+
+
+def find_chromium() -> str | None:
+    """The browser on PATH, or None."""
+    return next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+
+
+class Page:
+    """One page: evaluate expressions in it, wait for them, take its picture.
+
+    Attributes:
+        requested: URLs that the page has asked for.
+        failures: Exceptions thrown in the page.
+    """
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._number = 0
+        self.requested: list[str] = []
+        self.failures: list[str] = []
+
+    def send(self, method: str, **params: Any) -> dict[str, Any]:
+        """Call a method of the protocol and give its result; events on the way are noted."""
+        self._number += 1
+        self._connection.send(json.dumps({"id": self._number, "method": method, "params": params}))
+        while True:
+            message = json.loads(self._connection.recv(timeout=30))
+            if message.get("id") == self._number:
+                assert "error" not in message, message
+                return message["result"]
+            self._note(message)
+
+    def _note(self, message: dict[str, Any]) -> None:
+        if message["method"] == "Network.requestWillBeSent":
+            self.requested.append(message["params"]["request"]["url"])
+        elif message["method"] == "Runtime.exceptionThrown":
+            self.failures.append(json.dumps(message["params"]["exceptionDetails"]))
+
+    def evaluate(self, expression: str) -> Any:
+        """The JSON value of a JavaScript expression."""
+        result = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def wait(self, expression: str, seconds: float = 45) -> Any:
+        """Wait until an expression is true; give its value."""
+        deadline = time.monotonic() + seconds
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < deadline, (
+                f"not within {seconds} s: {expression}\n{self.evaluate('document.body.innerText')}"
+            )
+            time.sleep(0.1)
+        return value
+
+    def open(self, url: str) -> None:
+        """Go to a URL."""
+        for domain in ("Page", "Runtime", "Network"):
+            self.send(f"{domain}.enable")
+        self.send("Page.navigate", url=url)
+
+    def resize(self, width: int, height: int, *, is_dark: bool = False) -> None:
+        """Set the size of the window and the colour scheme that the reader prefers."""
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
+        self.send("Emulation.setEmulatedMedia", features=[scheme])
+
+    def picture(self, path: Path) -> None:
+        """Write a PNG of what the window shows."""
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
+
+
+@contextmanager
+def open_browser(executable: str, profile: Path) -> Iterator[Page]:
+    """Start a browser with a fresh profile and give its one page; the browser is gone afterwards."""
+    command = [executable, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            with connect(_page_url(profile, process), max_size=None, open_timeout=30) as connection:
+                page = Page(connection)
+                yield page
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _page_url(profile: Path, process: subprocess.Popen[bytes]) -> str:
+    """The socket of the page; the browser writes its port into the profile."""
+    port_file = profile / "DevToolsActivePort"
+    deadline = time.monotonic() + 30
+    while not (port_file.exists() and port_file.read_text().count("\n")):
+        assert process.poll() is None, "the browser ended at once"
+        assert time.monotonic() < deadline, "the browser did not open its port within 30 s"
+        time.sleep(0.05)
+    port = port_file.read_text().split("\n", 1)[0]
+    with urlopen(Request(f"http://127.0.0.1:{port}/json/list"), timeout=30) as answer:
+        return next(target["webSocketDebuggerUrl"] for target in json.load(answer) if target["type"] == "page")
