@@ -20,7 +20,7 @@ def _():
     import marimo as mo
 
     from pipelines.lake.lake import Lake
-    from pipelines.review.changes import list_metrics, load_changes
+    from pipelines.review.changes import count_pages, list_metrics, load_changes
     from pipelines.review.headline import load_headline
     from pipelines.review.headline_html import (
         render_classes,
@@ -50,6 +50,7 @@ def _():
         WRAPPED,
         change_rows,
         class_choices,
+        count_pages,
         lake,
         list_metrics,
         load_changes,
@@ -72,7 +73,7 @@ def _():
 @app.cell(hide_code=True)
 def _(mo, opening, render_message, style_sheet):
     _message = [mo.Html(render_message(opening.message).html)] if opening.message else []
-    mo.vstack([mo.Html(style_sheet().html), mo.md("# What B would have done differently from A"), *_message])
+    mo.vstack([mo.Html(style_sheet().html), mo.md("# How B differs from A"), *_message])
     return
 
 
@@ -125,10 +126,10 @@ def _(class_choices, headline, metrics, mo, order_choices):
 
 
 @app.cell(hide_code=True)
-def _(classes, is_all, lake, load_changes, mo, order, version):
-    _first = load_changes(lake, version.value, classes=classes.value, order=order.value, is_all=is_all.value)
-    page_number = mo.ui.number(start=1, stop=_first.pages, value=1, step=1, label=f"Page (of {_first.pages:,})")
-    page_number if _first.pages > 1 else None
+def _(classes, count_pages, is_all, lake, mo, version):
+    _pages = count_pages(lake, version.value, classes=classes.value, is_all=is_all.value)
+    page_number = mo.ui.number(start=1, stop=_pages, value=1, step=1, label=f"Page (of {_pages:,})")
+    page_number if _pages > 1 else None
     return (page_number,)
 
 

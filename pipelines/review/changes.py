@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import duckdb
+
 from pipelines.diff.versions import Version
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
@@ -25,11 +27,10 @@ Order = Literal["calls", "text", "conversation"]
 """By changed tool calls, by changed words, or as they happened. A metric's name orders by its difference."""
 
 _CHANGED_CALLS = "reordered + args_changed + name_changed + name_args_changed + added + removed"
-_IS_CHANGED = "(status <> 'ok' OR is_same_calls IS NOT TRUE OR text_a IS DISTINCT FROM text_b)"
+_IS_OTHER_TEXT = "(is_same_final IS FALSE OR (text_a IS NULL) <> (text_b IS NULL))"
+_IS_CHANGED = f"(status <> 'ok' OR is_same_calls IS NOT TRUE OR {_IS_OTHER_TEXT})"
 # A text that only one side has differs wholly; a pair that B did not answer is not comparable and comes last.
-_TEXT_CHANGE = (
-    "CASE WHEN status <> 'ok' THEN NULL WHEN text_a IS DISTINCT FROM text_b THEN 1 - coalesce(sim_tok, 0) ELSE 0 END"
-)
+_TEXT_CHANGE = f"CASE WHEN status <> 'ok' THEN NULL WHEN {_IS_OTHER_TEXT} THEN 1 - coalesce(sim_tok, 0) ELSE 0 END"
 _ORDERS = {
     "calls": f"{_CHANGED_CALLS} DESC NULLS LAST, {_TEXT_CHANGE} DESC NULLS LAST, unit_id",
     "text": f"{_TEXT_CHANGE} DESC NULLS LAST, {_CHANGED_CALLS} DESC NULLS LAST, unit_id",
@@ -47,15 +48,17 @@ WHERE
 """
 _COUNT = f"SELECT count(*) {_FROM}"
 _PAGE = f"""
-WITH page AS (
-    SELECT
-        unit_id, aggregate_id, decision, unit_class, status, reason, agent, vertical, task,
-        {_CHANGED_CALLS} AS changed_calls, calls_a, calls_b, text_class, sim_tok,
-        left(text_a, {EXCERPT}) AS text_a, left(text_b, {EXCERPT}) AS text_b, metrics_a, metrics_b,
-        row_number() OVER (ORDER BY {{order}}) AS place
+WITH picked AS (
+    SELECT unit_id
     {_FROM}
-    ORDER BY place
+    ORDER BY {{order}}
     LIMIT $limit OFFSET $offset
+),
+
+page AS (
+    SELECT *
+    FROM ab_units_history
+    WHERE experiment = $experiment AND version_id = $version_id AND unit_id IN (SELECT unit_id FROM picked)
 ),
 
 changed AS (
@@ -68,14 +71,17 @@ changed AS (
     FROM ab_tool_calls_history
     WHERE
         experiment = $experiment AND version_id = $version_id
-        AND "class" <> 'same' AND unit_id IN (SELECT unit_id FROM page)
+        AND "class" <> 'same' AND unit_id IN (SELECT unit_id FROM picked)
     GROUP BY unit_id
 )
 
-SELECT page.* EXCLUDE (place), changed.calls
+SELECT
+    unit_id, aggregate_id, decision, unit_class, status, reason, agent, vertical, task,
+    {_CHANGED_CALLS} AS changed_calls, calls_a, calls_b, text_class, sim_tok,
+    left(text_a, {EXCERPT}) AS text_a, left(text_b, {EXCERPT}) AS text_b, metrics_a, metrics_b, calls
 FROM page
-LEFT JOIN changed ON page.unit_id = changed.unit_id
-ORDER BY page.place
+LEFT JOIN changed USING (unit_id)
+ORDER BY {{order}}
 """
 _METRICS = """
 SELECT DISTINCT unnest(map_keys(metrics_a)) AS metric
@@ -166,6 +172,12 @@ def list_metrics(lake: Lake, version: Version) -> list[str]:
         return [name for (name,) in connection.sql(_METRICS, params=_partition(version)).fetchall()]
 
 
+def count_pages(lake: Lake, version: Version, *, classes: Sequence[str] = (), is_all: bool = False) -> int:
+    """Number of pages of `PAGE` rows that `load_changes` has for a choice; at least 1."""
+    with lake.connect() as connection:
+        return _count_pages(_count(connection, version, classes, is_all=is_all), PAGE)
+
+
 def load_changes(
     lake: Lake,
     version: Version,
@@ -192,11 +204,11 @@ def load_changes(
     """
     if not 1 <= page_size <= PAGE:
         raise BadInputError(f"page_size is {page_size}; give 1 to {PAGE}")
-    params: dict[str, Any] = {**_partition(version), "classes": list(classes), "is_all": is_all}
     with lake.connect() as connection:
-        total = connection.sql(_COUNT, params=params).fetchall()[0][0]
-        pages = max(1, -(-total // page_size))
+        total = _count(connection, version, classes, is_all=is_all)
+        pages = _count_pages(total, page_size)
         page = min(max(page, 1), pages)
+        params = _choice(version, classes, is_all=is_all)
         params |= {"limit": page_size, "offset": (page - 1) * page_size}
         if order not in _ORDERS:
             params["metric"] = order
@@ -204,6 +216,18 @@ def load_changes(
         found = connection.sql(query, params=params)
         rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
     return ChangePage(tuple(_change(row) for row in rows), page, pages, total, first=params["offset"] + 1)
+
+
+def _choice(version: Version, classes: Sequence[str], *, is_all: bool) -> dict[str, Any]:
+    return {**_partition(version), "classes": list(classes), "is_all": is_all}
+
+
+def _count(connection: duckdb.DuckDBPyConnection, version: Version, classes: Sequence[str], *, is_all: bool) -> int:
+    return int(connection.sql(_COUNT, params=_choice(version, classes, is_all=is_all)).fetchall()[0][0])
+
+
+def _count_pages(total: int, page_size: int) -> int:
+    return max(1, -(-total // page_size))
 
 
 def _change(row: Mapping[str, Any]) -> Change:

@@ -36,11 +36,11 @@ def render_pair(pair: Pair) -> Markup:
         "section",
         _title(pair),
         _before(pair),
+        _transcripts(pair),
         tag("h3", "What the two sides said"),
         _sides(pair),
         tag("h3", f"Tool calls, side by side ({len(pair.calls)}{' and more' if pair.has_more_calls else ''})"),
         _calls(pair),
-        _transcripts(pair),
         css="rf rf-pair",
     )
 

@@ -122,7 +122,7 @@ def test_a_reviewer_sees_the_change(small: Small, chromium: str, tmp_path):
         page.wait("document.body.innerText.includes('Decision 1: other tool calls')")
         seen = page.evaluate("document.body.innerText")
         for words in (
-            "What B would have done differently",
+            "How B differs from A",
             "5 of 8",
             "−40 to +8.50",
             "Tool calls, side by side (2)",

@@ -16,7 +16,7 @@ from pipelines.errors import BadInputError
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.review import words
-from pipelines.review.changes import PAGE, list_metrics, load_changes
+from pipelines.review.changes import PAGE, count_pages, list_metrics, load_changes
 from pipelines.review.conversation import FIRST, LAST, load_conversation
 from pipelines.review.headline import describe_side, find_version, load_headline
 from pipelines.review.pair import load_pair
@@ -149,6 +149,7 @@ def test_pages_are_bounded_and_never_overlap(small, version):
         assert [row for page in pages for row in ids(page)] == whole
         assert [page.first for page in pages] == [1 + size * index for index in range(len(pages))]
     assert load_changes(small.lake, version, page=99, page_size=2).page == 3
+    assert count_pages(small.lake, version) == count_pages(small.lake, version, classes=["unparseable"]) == 1
     with pytest.raises(BadInputError, match="page_size is 501"):
         load_changes(small.lake, version, page_size=PAGE + 1)
 
