@@ -18,7 +18,7 @@ from pipelines.review.words import FAILURES, TEXT_CLASSES, UNIT_CLASSES, in_word
 
 NUMBER = "No."
 """Column that holds a row's place on all pages, from 1."""
-COLUMN_WIDTHS = {"What changed": 180, "Tool calls": 230, "Text": 120, "A said": 220, "B said": 220}
+COLUMN_WIDTHS = {"What changed": 200, "Tool calls": 230, "Text": 120, "A said": 220, "B said": 220}
 """Pixels."""
 WRAPPED = ("Tool calls", "A said", "B said")
 """Columns whose text goes on in a second line; the widget makes such columns at least 200 pixels wide."""
@@ -104,7 +104,7 @@ def change_rows(page: ChangePage, metrics: Sequence[str]) -> list[dict[str, str 
 
 
 def _calls(change: Change) -> str:
-    """The tool calls that are not the same, shortly: `a → b` another tool, `a →` only A, `→ b` only B, `a (x)` argument x."""
+    """The tool calls that are not the same: another tool, a call of one side alone, or the arguments that differ."""
     if change.status != "ok":
         return in_words(FAILURES, change.reason)
     shown = [_call(call) for call in change.calls]
@@ -113,10 +113,12 @@ def _calls(change: Change) -> str:
 
 
 def _call(call: ChangedCall) -> str:
-    if call.name_a == call.name_b:
-        paths = ", ".join(" › ".join(pointer_steps(path)) or "all arguments" for path in call.paths)
-        return f"{call.name_a} ({paths or 'another place'})"
-    return f"{call.name_a or ''} → {call.name_b or ''}".strip()
+    if call.name_a is None or call.name_b is None:
+        return f"only A {call.name_a}" if call.name_b is None else f"only B {call.name_b}"
+    if call.name_a != call.name_b:
+        return f"{call.name_a} → {call.name_b}"
+    names = dict.fromkeys(pointer_steps(path)[0] if path else "all arguments" for path in call.paths)
+    return f"{call.name_a} ({', '.join(names) or 'another place'})"
 
 
 def _text(change: Change) -> str:

@@ -172,7 +172,7 @@ def test_rows_name_the_calls_that_differ(small, version):
     """A row of the table says which tools and arguments differ, and by how much the metrics do."""
     page = load_changes(small.lake, version)
     rows = {row[NUMBER]: row for row in change_rows(page, list_metrics(small.lake, version))}
-    assert rows[1]["Tool calls"].startswith("refund → escalate; → <script>")
+    assert rows[1]["Tool calls"].startswith("refund → escalate; only B <script>")
     assert rows[2]["Tool calls"] == "refund (usd, note)"
     assert [rows[n]["Refund (USD), B − A"] for n in range(1, 6)] == [-80.0, -30.0, 0.0, 0.0, None]
     assert [rows[n]["Text"] for n in range(1, 6)] == [
