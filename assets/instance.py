@@ -27,6 +27,8 @@ _CONFIG = """\
 # Written by Refold; delete it to get it anew.
 telemetry:
   enabled: false
+nux: # no invitation to a newsletter over the page
+  enabled: false
 run_coordinator: # runs start at once, also when no daemon is up
   module: dagster._core.run_coordinator
   class: DefaultRunCoordinator

@@ -249,15 +249,31 @@ def sql(
 def review(
     experiment: Annotated[str | None, typer.Argument(help="Experiment to open; default: the newest version.")] = None,
     port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; default: a free one.")] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Serve the page, open no browser.")] = False,
 ) -> None:
     """Open the review notebook in the browser."""
     from pipelines.notebooks import find_notebook
 
     settings = Settings.from_env()
-    env = {**os.environ, "REFOLD_HOME": str(settings.home), "REFOLD_LAKE": str(settings.lake)}
+    env = {
+        **os.environ,
+        "REFOLD_HOME": str(settings.home),
+        "REFOLD_LAKE": str(settings.lake),
+        "MARIMO_SKIP_UPDATE_CHECK": "1",
+    }
     env |= {"REFOLD_EXPERIMENT": experiment} if experiment else {}
-    command = [sys.executable, "-m", "marimo", "run", str(find_notebook("ab_review.py")), "--host", "127.0.0.1"]
+    command = [
+        sys.executable,
+        "-m",
+        "marimo",
+        "run",
+        str(find_notebook("ab_review.py")),
+        "--host",
+        "127.0.0.1",
+        "--no-sandbox",
+    ]
     command += ["--port", str(port)] if port else []
+    command += ["--headless"] if headless else []
     raise typer.Exit(subprocess.run(command, env=env, check=False).returncode)  # noqa: S603 -- our own interpreter and file
 
 
