@@ -2,10 +2,14 @@
 
 The server is the embedded one and is stopped at the end; every `store` is its own database, copied from a migrated
 template, so tests neither see each other nor pay for migrations.
+
+`REFOLD_TEST_PG_BIN=/usr/lib/postgresql/15/bin pytest tests/integration tests/sql` runs them on another PostgreSQL, 14 or
+newer: the folder holds its `postgres` and `initdb`. Homes that a test makes for itself keep the wheel's.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +35,14 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[EmbeddedServer]:
+def postgres_tools() -> Path | None:
+    """The folder with the programs of the PostgreSQL under test; None is the wheel's."""
+    folder = os.environ.get("REFOLD_TEST_PG_BIN")
+    return Path(folder) if folder else None
+
+
+@pytest.fixture(scope="session")
+def server(postgres_tools: Path | None) -> Iterator[EmbeddedServer]:
     """One embedded PostgreSQL per test process.
 
     It has its own temporary folder: pytest takes others' access away from its own base folder whenever a session
@@ -39,7 +50,7 @@ def server() -> Iterator[EmbeddedServer]:
     """
     home = Path(tempfile.mkdtemp(prefix="refold-tests-"))
     try:
-        with EmbeddedServer(home) as running:
+        with EmbeddedServer(home, postgres_tools) as running:
             yield running
     finally:
         shutil.rmtree(home)
@@ -61,8 +72,9 @@ def store_settings(settings: Settings, server: EmbeddedServer, template: str) ->
     """Settings whose `dsn` is a fresh migrated database of the session's server."""
     name = f"refold_test_{next(_numbers)}"
     with psycopg.connect(server.dsn, autocommit=True) as admin:
-        # FILE_COPY would checkpoint; WAL_LOG copies a small template in tens of milliseconds
-        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log')
+        # PostgreSQL 14 knows only FILE_COPY, which checkpoints; WAL_LOG copies a small template in tens of milliseconds
+        strategy = "STRATEGY wal_log" if admin.info.server_version >= 150000 else ""
+        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {strategy}')
         try:
             yield replace(settings, dsn=server.dsn_of(name))
         finally:

@@ -47,13 +47,18 @@ class ServerStatus:
 class EmbeddedServer:
     """The PostgreSQL of one home, used as a context manager; several processes and threads may hold it at once.
 
+    Attributes:
+        home: Its data directory is `postgres` in here.
+        tools: Folder with `postgres` and `initdb` of another PostgreSQL than the wheel's; None is the wheel's.
+
     Example:
         >>> with EmbeddedServer(Path(".refold")) as server:  # doctest: +SKIP
         ...     psycopg.connect(server.dsn)
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, tools: Path | None = None) -> None:
         self.home = home.absolute()
+        self.tools = tools
         self._users: int | None = None
 
     @property
@@ -149,7 +154,7 @@ class EmbeddedServer:
         return self.home / "postgres.keep"
 
     def _postmaster(self) -> Postmaster:
-        return Postmaster(self.data, server_account())
+        return Postmaster(self.data, server_account(), self.tools)
 
     def _make_home(self) -> None:
         try:

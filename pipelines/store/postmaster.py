@@ -70,12 +70,26 @@ def binaries() -> Path:
     )
 
 
+def _major(tools: Path) -> int:
+    """Major version of the PostgreSQL in `tools`."""
+    program = [str(tools / "postgres"), "--version"]
+    text = subprocess.run(program, capture_output=True, text=True, check=True).stdout  # noqa: S603 - no input in it
+    return int(text.split("PostgreSQL) ", 1)[1].split(".", 1)[0].split("beta", 1)[0].split("devel", 1)[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """The server over `data`, run by `account`; running or not."""
+    """The server over `data`, run by `account`; running or not.
+
+    Attributes:
+        data: Its data directory.
+        account: Whom it runs as.
+        tools: Folder with `postgres` and `initdb`, of PostgreSQL 14 or newer; None is the wheel's.
+    """
 
     data: Path
     account: Account
+    tools: Path | None = None
 
     @property
     def log(self) -> Path:
@@ -157,7 +171,7 @@ class Postmaster:
 
     def _prepare(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
-        tools = binaries()
+        tools = self.tools or binaries()
         let_pass(self.account, [self.data, self.socket_dir, tools / "postgres"])
         owner = self.data.stat().st_uid
         if owner != self.account.uid:
@@ -192,9 +206,9 @@ class Postmaster:
                 "--auth-local=trust",
                 "--auth-host=reject",
                 "--encoding=UTF8",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",  # order does not depend on the machine
-                "--locale=C",
+                "--locale=C",  # order does not depend on the machine
+                *(["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if _major(tools) >= 17 else []),
+                "--data-checksums",
                 "--no-instructions",
             ]
         )
@@ -210,7 +224,7 @@ class Postmaster:
         if self.log.exists() and self.log.stat().st_size > MAX_LOG_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
         settings = {**_SETTINGS, "unix_socket_directories": f'"{self.socket_dir}"'}
-        command = [str(binaries() / "postgres"), "-D", str(self.data)]
+        command = [str((self.tools or binaries()) / "postgres"), "-D", str(self.data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         done = self._run(["/bin/sh", "-c", '"$@" >>"$0" 2>&1 </dev/null & echo $!', str(self.log), *command])
