@@ -21,6 +21,9 @@ from pipelines.replay.context import Context, request_sha256
 FIRST = datetime(2026, 1, 30, 23, 59, 59, 999_999, tzinfo=UTC)
 MONTHS = ("2026-01", "2026-02", "2026-03", "2026-04")
 
+PAUSES = (0, 0, 0.000001, 1, 86_400, 86_400, 86_400 * 9, 86_400 * 20)
+"""Seconds between the events of a stream: together or months apart."""
+
 message_ids = st.sampled_from([None, None, "m1", "m2", ""])
 call_ids = st.sampled_from([None, "", "a", "a", "b"])
 texts = st.sampled_from(["", " ", "\u202f\t", "hello", 'Zoë 😀 says "no"\n', "null", "a‑b c", "\x1f", "\u200b"])
@@ -108,14 +111,19 @@ KINDS = (
 
 @st.composite
 def logs(
-    draw: st.DrawFn, *, max_streams: int = 6, max_events: int = 14, kinds: Sequence[str] = KINDS
+    draw: st.DrawFn,
+    *,
+    max_streams: int = 6,
+    max_events: int = 14,
+    kinds: Sequence[str] = KINDS,
+    pauses: Sequence[float] = PAUSES,
 ) -> list[dict[str, Any]]:
-    """A whole log of events of the given kinds, in the order of position; empty ones too."""
+    """A whole log of events of the given kinds, seconds apart, in the order of position; empty ones too."""
     drawn = draw(
         st.lists(
             st.tuples(
                 st.sampled_from(["conversation", "conversation", "call", "customer"]),
-                st.lists(_events(kinds), min_size=1, max_size=max_events),
+                st.lists(_events(kinds, pauses), min_size=1, max_size=max_events),
             ),
             max_size=max_streams,
         )
@@ -130,11 +138,19 @@ def logs(
     return log
 
 
+@st.composite
+def months_of(draw: st.DrawFn, log: st.SearchStrategy[list[dict[str, Any]]]) -> tuple[list[dict[str, Any]], str]:
+    """A log and a month in which something happens, if anything does."""
+    drawn = draw(log)
+    return drawn, draw(st.sampled_from(sorted({event["month"] for event in drawn}) or MONTHS))
+
+
 _step = st.tuples(
-    st.sampled_from(["call", "call", "result", "result", "result", "say"]),
-    st.sampled_from(["a", "a", "", None]),
-    st.sampled_from([None, "m1"]),
-    st.sampled_from(["user", "user", "agent"]),
+    st.sampled_from(["call", "call", "call", "result", "result", "result", "result", "say"]),
+    st.sampled_from(["a", "a", "a", "a", "", None]),
+    st.sampled_from([None, None, None, "m1"]),
+    st.sampled_from(["user", "user", "user", "agent"]),
+    st.sampled_from([None, None, False, "no"]),
 )
 
 
@@ -145,12 +161,12 @@ def exchanges(draw: st.DrawFn) -> list[dict[str, Any]]:
     log = []
     for number, steps in enumerate(streams):
         drawn = []
-        for place, (kind, call_id, message_id, actor) in enumerate(steps):
+        for place, (kind, call_id, message_id, actor, error) in enumerate(steps):
             payload: dict[str, Any]
             if kind == "call":
                 event_type, payload = "tool.call.v1", {"call_id": call_id, "name": "find", "arguments": {"n": place}}
             elif kind == "result":
-                event_type, payload = "tool.result.v1", {"call_id": call_id, "output": place, "error": None}
+                event_type, payload = "tool.result.v1", {"call_id": call_id, "output": place, "error": error}
             else:
                 event_type, payload = f"{actor}.utterance.v1", {"text": "so"}
             metadata = {"message_id": message_id, "actor": actor}
@@ -160,7 +176,7 @@ def exchanges(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @st.composite
-def _events(draw: st.DrawFn, kinds: Sequence[str]) -> dict[str, Any]:
+def _events(draw: st.DrawFn, kinds: Sequence[str], pauses: Sequence[float]) -> dict[str, Any]:
     kind = draw(st.sampled_from(kinds))
     if kind == "redaction.applied.v1":
         payload: dict[str, Any] = {"target": {"stream_version": draw(st.integers(min_value=1, max_value=16))}}
@@ -183,7 +199,7 @@ def _events(draw: st.DrawFn, kinds: Sequence[str]) -> dict[str, Any]:
             },
         )
     )
-    seconds = draw(st.sampled_from([0, 0, 0.000001, 1, 40, 86_400, 86_400 * 18]))
+    seconds = draw(st.sampled_from(pauses))
     return {"event_type": kind, "payload": payload, "metadata": metadata, "seconds": seconds}
 
 

@@ -483,7 +483,7 @@ def _verify(model: Mapping[str, Any], messages: list[dict[str, Any]]) -> bool | 
     if expected is None:
         return None
     head = {"model": model.get("model"), "params": model.get("params"), "tools_sha256": model.get("tools_sha256")}
-    return request_sha256(messages, **head) == expected
+    return bool(request_sha256(messages, **head) == expected)
 
 
 def _spent(model_calls: list[Mapping[str, Any]]) -> Row:

@@ -29,7 +29,12 @@ PROJECTIONS = ("utterances", "tool_calls", "decisions", "conversation_months", "
 _COMPUTED = {"call_hashes": create_call_hashes, "verification": create_verification}
 """Steps in Python; they run after all steps in SQL."""
 
-_REDACTED = pa.schema([("aggregate_id", pa.string()), ("stream_version", pa.int32()), ("payload", pa.string())])
+_REDACTED_FIELDS: list[tuple[str, pa.DataType]] = [
+    ("aggregate_id", pa.string()),
+    ("stream_version", pa.int32()),
+    ("payload", pa.string()),
+]
+_REDACTED = pa.schema(_REDACTED_FIELDS)
 _REDACTIONS_IN_FORCE = """
 SELECT
     target.aggregate_id, target.stream_version, any_value(target.payload) AS payload,

@@ -18,7 +18,12 @@ from pipelines.folds.tables import create_table
 from pipelines.replay.context import Context, message_bytes, request_head
 
 _BATCH = 20_000  # events; bounds what is in Python at once
-_SCHEMA = pa.schema([("stream_no", pa.int32()), ("decision", pa.int32()), ("is_verified", pa.bool_())])
+_FIELDS: list[tuple[str, pa.DataType]] = [
+    ("stream_no", pa.int32()),
+    ("decision", pa.int32()),
+    ("is_verified", pa.bool_()),
+]
+_SCHEMA = pa.schema(_FIELDS)
 # `request` stands at the first event of a decision: its context is what comes before
 _HISTORY = """
 WITH recorded AS (

@@ -34,14 +34,14 @@ owned AS (
         states.subject_id,
         count_if(states.table_name = 'refunds' AND states.came_into_being)::INTEGER AS refunds_asked,
         count_if(
-            states.table_name = 'refunds' AND coalesce(json_extract_string(states.newest, '$.status') = 'paid', false)
+            states.table_name = 'refunds' AND coalesce(json_extract_string(states.newest, '$.status') = 'paid', FALSE)
         )::INTEGER AS refunds_paid,
         sum(try_cast(json_extract_string(states.newest, '$.amount_usd') AS DECIMAL(38, 12))) FILTER (
             WHERE states.table_name = 'refunds' AND json_extract_string(states.newest, '$.status') = 'paid'
         )::DOUBLE AS refunds_paid_usd,
         list_sort(
             list({'table': states.table_name, 'key': states.row_key, 'row': states.newest})
-                FILTER (WHERE states.newest <> 'null')
+            FILTER (WHERE states.newest <> 'null')
         ) AS kept
     FROM states
     GROUP BY states.subject_id
@@ -58,7 +58,7 @@ counted AS (
         (count(DISTINCT events.aggregate_id) FILTER (WHERE events.aggregate_type = 'call'))::INTEGER AS calls,
         (
             count(DISTINCT {'stream': events.aggregate_id, 'message': events.message_key})
-                FILTER (WHERE events.event_name = 'user.utterance' AND events.said.text <> '')
+            FILTER (WHERE events.event_name = 'user.utterance' AND events.said.text <> '')
         )::INTEGER AS user_messages,
         (count(*) FILTER (WHERE events.event_name = 'tool.call'))::INTEGER AS tool_call_count,
         sum(events.said.usage.input_tokens)::BIGINT AS input_tokens,

@@ -4,6 +4,31 @@
 -- grain: one decision whose last event is in the month
 -- key: aggregate_id, decision
 -- steps: streams, events, sources, places, calls, messages, actions, call_hashes, verification
+WITH messages AS (
+    SELECT
+        written.*,
+        json_transform(
+            model_calls.payload,
+            '{"model": "VARCHAR", "prompt_sha256": "VARCHAR", "tools_sha256": "VARCHAR", "request_sha256": "VARCHAR", '
+            || '"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT"}, "latency_ms": "DOUBLE", '
+            || '"cost_usd": "DOUBLE", "finish_reason": "VARCHAR"}'
+        ) AS told
+    FROM fold_messages AS written
+    LEFT JOIN fold_events AS model_calls
+        ON written.stream_no = model_calls.stream_no AND written.model_version = model_calls.stream_version
+    WHERE written.is_in_month
+),
+
+-- what answers a user's own tool call is invisible to the agent
+hidden AS (
+    SELECT
+        calls.stream_no,
+        list(calls.result_version) AS versions
+    FROM fold_calls AS calls
+    WHERE calls.actor = 'user' AND calls.result_version IS NOT NULL
+    GROUP BY calls.stream_no
+)
+
 SELECT
     streams.aggregate_id,
     newest.aggregate_type,
@@ -13,7 +38,6 @@ SELECT
     sources.source,
     newest.message_id,
     messages.turn,
-    -- what answers a user's own tool call is invisible to the agent
     (
         messages.decision - 1 + messages.inputs_before
         - coalesce(len(list_filter(hidden.versions, LAMBDA version: version < messages.first_version)), 0)
@@ -29,26 +53,13 @@ SELECT
     messages.told.tools_sha256,
     messages.told.request_sha256,
     verification.is_verified AS context_verified,
-    messages.told.usage.input_tokens AS input_tokens,
-    messages.told.usage.output_tokens AS output_tokens,
+    messages.told.usage.input_tokens,
+    messages.told.usage.output_tokens,
     messages.told.latency_ms,
     messages.told.cost_usd,
     messages.told.finish_reason,
     newest.created_at
-FROM (
-    SELECT
-        written.*,
-        json_transform(
-            model_calls.payload,
-            '{"model": "VARCHAR", "prompt_sha256": "VARCHAR", "tools_sha256": "VARCHAR", "request_sha256": "VARCHAR", '
-            || '"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT"}, "latency_ms": "DOUBLE", '
-            || '"cost_usd": "DOUBLE", "finish_reason": "VARCHAR"}'
-        ) AS told
-    FROM fold_messages AS written
-    LEFT JOIN fold_events AS model_calls
-        ON written.stream_no = model_calls.stream_no AND written.model_version = model_calls.stream_version
-    WHERE written.is_in_month
-) AS messages
+FROM messages
 INNER JOIN fold_streams AS streams ON messages.stream_no = streams.stream_no
 INNER JOIN fold_sources AS sources ON messages.stream_no = sources.stream_no
 INNER JOIN fold_events AS newest
@@ -60,12 +71,5 @@ LEFT JOIN fold_actions AS actions
 LEFT JOIN fold_call_hashes AS digests ON coalesce(actions.signature, []) = digests.signature
 LEFT JOIN fold_verification AS verification
     ON messages.stream_no = verification.stream_no AND messages.decision = verification.decision
-LEFT JOIN (
-    SELECT
-        calls.stream_no,
-        list(calls.result_version) AS versions
-    FROM fold_calls AS calls
-    WHERE calls.actor = 'user' AND calls.result_version IS NOT NULL
-    GROUP BY calls.stream_no
-) AS hidden ON messages.stream_no = hidden.stream_no
+LEFT JOIN hidden ON messages.stream_no = hidden.stream_no
 ORDER BY streams.aggregate_id, messages.decision

@@ -14,24 +14,24 @@ SELECT
     told.created_at,
     told.month = $month AS is_in_month,
     told.event_name,
-    told.envelope.message_id AS message_id,
+    told.envelope.message_id,
     coalesce('=' || told.envelope.message_id, '-') AS message_key,
-    coalesce(told.envelope.actor = 'user', false) AS is_by_user,
-    told.envelope.source AS source,
-    told.envelope.source_id AS source_id,
-    told.envelope.source_ordinal AS source_ordinal,
-    told.envelope.subject_id AS subject_id,
-    told.said.text AS text,
+    coalesce(told.envelope.actor = 'user', FALSE) AS is_by_user,
+    told.envelope.source,
+    told.envelope.source_id,
+    told.envelope.source_ordinal,
+    told.envelope.subject_id,
+    told.said.text,
     -- blank is what Unicode counts as white space
     coalesce(
         regexp_matches(
             told.said.text,
             '[^\x09-\x0d\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]'
         ),
-        false
+        FALSE
     ) AS is_said,
-    told.said.call_id AS call_id,
-    told.said.name AS name,
+    told.said.call_id,
+    told.said.name,
     coalesce(told.said.arguments, 'null')::VARCHAR AS arguments,
     coalesce(told.said.output, 'null')::VARCHAR AS output,
     nullif(told.said.error, 'null')::VARCHAR AS error,

@@ -68,17 +68,17 @@ starts AS (
     SELECT
         neighbours.*,
         neighbours.role IN ('agent', 'model')
-        AND neighbours.previous_marker IS DISTINCT FROM neighbours.message_key AS is_group_start,
+        AND (neighbours.previous_marker IS DISTINCT FROM neighbours.message_key) AS is_group_start,
         neighbours.event_name = 'user.utterance' AND neighbours.has_text AND (
             neighbours.message_key = '-'
-            OR neighbours.previous_utterance_key IS DISTINCT FROM neighbours.message_key
+            OR (neighbours.previous_utterance_key IS DISTINCT FROM neighbours.message_key)
         ) AS is_turn_start,
         neighbours.role = 'user' AND NOT coalesce(
             neighbours.previous_user_key = neighbours.message_key AND (
                 neighbours.message_key <> '-'
                 OR (neighbours.event_name = 'tool.call' AND neighbours.previous_role = 'user')
             ),
-            false
+            FALSE
         ) AS is_user_message_start
     FROM neighbours
 )

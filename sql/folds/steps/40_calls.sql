@@ -105,7 +105,7 @@ SELECT
     CASE WHEN pairs.result_version IS NOT NULL THEN answers.error END AS error,
     calls.created_at,
     answers.created_at AS answered_at,
-    calls.is_in_month OR coalesce(answers.is_in_month, false) AS is_in_month
+    calls.is_in_month OR coalesce(answers.is_in_month, FALSE) AS is_in_month
 FROM pairs
 INNER JOIN fold_events AS calls
     ON pairs.stream_no = calls.stream_no AND pairs.stream_version = calls.stream_version

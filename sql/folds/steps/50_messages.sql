@@ -19,7 +19,7 @@ FROM (
         max(places.turn) AS turn,
         min(places.inputs_before) AS inputs_before,
         coalesce(
-            arg_max(events.is_said, places.stream_version) FILTER (WHERE events.event_name = 'agent.utterance'), false
+            arg_max(events.is_said, places.stream_version) FILTER (WHERE events.event_name = 'agent.utterance'), FALSE
         ) AS has_text,
         bool_or(events.is_in_month) AS is_in_month
     FROM fold_places AS places

@@ -3,7 +3,7 @@
 -- parameters: stream_type, of the macro
 -- grain: one touched stream of that type
 -- key: aggregate_id
-CREATE OR REPLACE TEMP MACRO stream_states(stream_type) AS TABLE (
+CREATE OR REPLACE TEMP MACRO stream_states(STREAM_TYPE) AS TABLE (  -- noqa: CP05 (takes a parameter for a type)
     WITH history AS (
         SELECT events.*
         FROM fold_events AS events
@@ -14,7 +14,7 @@ CREATE OR REPLACE TEMP MACRO stream_states(stream_type) AS TABLE (
         SELECT
             history.stream_no,
             arg_max(history.payload, history.stream_version)
-                FILTER (WHERE history.event_name = 'conversation.started') AS started,
+            FILTER (WHERE history.event_name = 'conversation.started') AS started,
             arg_max(
                 {'outcome': json_extract(history.payload, '$.outcome'), 'at': history.created_at},
                 history.stream_version
@@ -71,7 +71,7 @@ CREATE OR REPLACE TEMP MACRO stream_states(stream_type) AS TABLE (
             calls.stream_no,
             count(*)::INTEGER AS tool_call_count,
             (count(*) - count(calls.result_version))::INTEGER AS unanswered_tool_calls,
-            count_if(coalesce(calls.error <> 'false', false))::INTEGER AS failed_tool_calls,
+            count_if(coalesce(calls.error <> 'false', FALSE))::INTEGER AS failed_tool_calls,
             list_sort(
                 list({
                     'stream_version': calls.stream_version,
@@ -151,11 +151,11 @@ CREATE OR REPLACE TEMP MACRO stream_states(stream_type) AS TABLE (
         sources.source,
         sources.source_id,
         sources.source_ordinal,
-        described.said.agent AS agent,
-        described.said.variant AS variant,
-        described.said.task AS task,
-        described.said.channel AS channel,
-        described.said.vertical AS vertical,
+        described.said.agent,
+        described.said.variant,
+        described.said.task,
+        described.said.channel,
+        described.said.vertical,
         sources.subject_id,
         CASE WHEN described.ended IS NULL THEN 'open' ELSE 'ended' END AS status,
         nullif(described.ended.outcome, 'null')::VARCHAR AS outcome,
