@@ -62,14 +62,11 @@ def demo(
 
     settings = Settings.from_env()
     result = verbs.demo(settings, events, tell)
-    months = [
-        DemoMonth(
-            month=run.month,
-            rows={name: table["row_count"] for name, table in run.tables.items()},
-            is_written=any(table["is_written"] for table in run.tables.values()),
-        )
-        for run in result.months
-    ]
+    months = []
+    for exported, folded in zip(result.exported, result.folded, strict=True):
+        tables = exported.tables | folded.tables
+        rows = {name: table["row_count"] for name, table in tables.items()}
+        months.append(DemoMonth(exported.month, rows, any(table["is_written"] for table in tables.values())))
     page = render_demo(Lake.from_settings(settings), result.loaded, months, result.diff, result.seconds)
     print_result(result, page, as_json=as_json)
 
@@ -142,9 +139,9 @@ def ab(
     """Compare two sides: replay, diff, summarise."""
     from assets import verbs
     from pipelines.diff.gating import decide_gate
-    from pipelines.diff.page import render_page
     from pipelines.lake.lake import Lake
     from pipelines.replay.experiment import read_experiment
+    from pipelines.review.page import render_page
 
     settings = Settings.from_env()
     if dry_run:

@@ -7,8 +7,8 @@ from typing import Any
 
 from pipelines.demo.load import LoadResult
 from pipelines.diff.dataset import DiffResult
-from pipelines.diff.page import render_page
 from pipelines.lake.lake import Lake
+from pipelines.review.page import render_page
 
 _SHOWN = 5
 

@@ -14,6 +14,7 @@ from pipelines.lake.lake import Lake
 from pipelines.lake.locked import first_line
 from pipelines.lake.table import quote_literal
 
+_WITH_ROWS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.PRAGMA)
 ROWS_SHOWN = 1_000
 """Rows that a table on the terminal shows; the other formats hold all."""
 
@@ -41,9 +42,10 @@ def run_query(
         raise BadInputError("--format parquet needs a file: -o FILE")
     with lake.connect() as connection:
         try:
+            statements = connection.extract_statements(query)
+            if len(statements) != 1 or statements[0].type not in _WITH_ROWS:
+                raise BadInputError(f"{query!r} gives no rows; write one SELECT")
             relation = connection.sql(query)
-            if relation is None:
-                raise BadInputError(f"{query!r} gives no rows; write a SELECT")
             if output_format in ("csv", "parquet"):
                 target = "/dev/stdout" if output is None else str(output)
                 options = "FORMAT csv, HEADER" if output_format == "csv" else "FORMAT parquet, COMPRESSION zstd"

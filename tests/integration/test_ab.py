@@ -11,7 +11,6 @@ import pytest
 from pipelines.diff.dataset import DiffResult, build_diff
 from pipelines.diff.gating import decide_gate, require_known_names
 from pipelines.diff.inputs import stale_inputs
-from pipelines.diff.page import render_page
 from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.export.month import export_month, months_to_export
@@ -22,6 +21,7 @@ from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import Plan, make_plan
 from pipelines.replay.registry import load_experiment, register_experiment
 from pipelines.replay.run import run_replay
+from pipelines.review.page import render_page
 from pipelines.store import NewEvent, Store
 
 TASKS = 8

@@ -10,20 +10,7 @@ from typing import Any
 
 from pipelines.diff.dataset import DiffResult
 from pipelines.lake.lake import Lake
-
-_SHARES = {
-    "same_names": "same tool names, in order",
-    "same_calls": "same tool calls and arguments",
-    "same_final": "same final text",
-    "failed": "not answered",
-}
-_REASONS = {
-    "small_sample": "fewer than 20 conversations",
-    "few_changes": "differs in fewer than 5 conversations",
-    "one_cluster": "one conversation",
-    "no_units": "no values",
-    "no_variation": "every conversation agrees",
-}
+from pipelines.review.words import REASONS, SHARES, UNIT_CLASSES, in_words
 
 
 def render_page(lake: Lake, result: DiffResult) -> str:
@@ -46,7 +33,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         f"{result.experiment}  version {result.version_id}",
         f"A  {result.side_a}",
         f"B  {result.side_b}",
-        *([f"conversations that began from {start or '…'} to {stop or '…'}"] if start or stop else []),
+        *([f"conversations that began from {_day(start)} to before {_day(stop)}, UTC"] if start or stop else []),
         f"{result.pairs:,} {result.unit} pairs in {result.conversations:,} conversations"
         + (f", {result.failed:,} not answered" if result.failed else ""),
         "",
@@ -54,9 +41,10 @@ def render_page(lake: Lake, result: DiffResult) -> str:
     ]
     counts = {"same_names": result.same_names, "same_calls": result.same_calls, "same_final": result.same_final}
     for name, count in counts.items():
-        out.append(_share_line(_SHARES[name], count, shares[name]))
+        out.append(_share_line(SHARES[name].lower(), count, shares[name]))
     out += ["", f"{'tool calls of a pair':<34}{'pairs':>9}"]
-    out += [f"  {name:<32}{count:>9,}" for name, count in sorted(result.classes.items(), key=lambda item: -item[1])]
+    by_count = sorted(result.classes.items(), key=lambda item: (-item[1], item[0]))
+    out += [f"  {in_words(UNIT_CLASSES, name):<32}{count:>9,}   {name}" for name, count in by_count]
     if differences:
         out += ["", f"{'mean per ' + result.unit:<22}{'A':>11}{'B':>11}{'B − A':>11}   95 % interval"]
         out += [_difference_line(line) for line in differences]
@@ -84,7 +72,7 @@ def _difference_line(line: dict[str, Any]) -> str:
     numbers = (line["mean_a"], line["mean_b"], line["estimate"])
     cells = "".join(f"{'' if value is None else f'{value:.4g}':>11}" for value in numbers)
     verdict = f"   {line['verdict']}" if line["verdict"] else ""
-    reason = f"   ({_REASONS.get(line['reason'], line['reason'])})" if line["reason"] else ""
+    reason = f"   ({in_words(REASONS, line['reason'])})" if line["reason"] else ""
     return f"  {line['metric']:<20}{cells}   {_interval(line, '{:.3g}')}{verdict}{reason}"
 
 
@@ -92,3 +80,8 @@ def _interval(line: dict[str, Any], form: str) -> str:
     if line["low"] is None or line["high"] is None:
         return "–"
     return f"{form.format(line['low'])} to {form.format(line['high'])}"
+
+
+def _day(bound: str | None) -> str:
+    """A bound of the window: the date alone where it is midnight."""
+    return "…" if bound is None else bound.removesuffix("+00:00").removesuffix("T00:00:00")
