@@ -3,7 +3,8 @@
 The rules of the log live in `sql/postgres`; this package is their typed face. Nothing here knows what an event means.
 """
 
-from pipelines.store.connect import Store, connect
+from pipelines.store.async_store import AsyncStore
+from pipelines.store.connect import Store, connect, connect_async
 from pipelines.store.embedded import EmbeddedServer, ServerStatus
 from pipelines.store.errors import (
     AppendOnly,
@@ -40,6 +41,7 @@ __all__ = [
     "AppendManyResult",
     "AppendOnly",
     "AppendResult",
+    "AsyncStore",
     "EmbeddedServer",
     "EventType",
     "EventTypeChanged",
@@ -68,6 +70,7 @@ __all__ = [
     "VersionConflict",
     "Watermark",
     "connect",
+    "connect_async",
     "migrate",
     "month_of",
     "pending",

@@ -29,6 +29,13 @@ from pipelines.store.registry import Registry
 from pipelines.store.sqlstate import typed_errors
 
 CONNECT_SECONDS = 10
+_SESSION: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": CONNECT_SECONDS,
+    "application_name": "refold",
+    "client_encoding": "UTF8",
+}
+_UTC = "SET timezone = 'UTC'"
 
 
 class Store:
@@ -202,15 +209,28 @@ def connect(dsn: str) -> psycopg.Connection:
     Raises:
         StoreUnavailable: No server answers, or the connection string is none; the message never repeats the string.
     """
+    with _reaching():
+        conn = psycopg.connect(dsn, **_SESSION)
+        conn.execute(_UTC)
+    return conn
+
+
+async def connect_async(dsn: str) -> psycopg.AsyncConnection:
+    """The async twin of `connect`."""
+    with _reaching():
+        conn = await psycopg.AsyncConnection.connect(dsn, **_SESSION)
+        await conn.execute(_UTC)
+    return conn
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """Raise the store's exceptions for what can go wrong while connecting."""
     try:
-        conn = psycopg.connect(
-            dsn, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="refold", client_encoding="UTF8"
-        )
-        conn.execute("SET timezone = 'UTC'")
+        yield
     except psycopg.ProgrammingError:
         raise StoreUnavailable(
             "REFOLD_DSN is not a PostgreSQL connection string; write postgresql://user@host:5432/database"
         ) from None
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"the store's database does not answer: {str(error).strip()}") from error
-    return conn

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import stat
@@ -74,7 +75,10 @@ def _major(tools: Path) -> int:
     """Major version of the PostgreSQL in `tools`."""
     program = [str(tools / "postgres"), "--version"]
     text = subprocess.run(program, capture_output=True, text=True, check=True).stdout  # noqa: S603 - no input in it
-    return int(text.split("PostgreSQL) ", 1)[1].split(".", 1)[0].split("beta", 1)[0].split("devel", 1)[0])
+    number = re.search(r"\d+", text)
+    if number is None:
+        raise StoreUnavailable(f"{program[0]} is no PostgreSQL: its --version says {text.strip()!r}")
+    return int(number[0])
 
 
 @dataclass(frozen=True, slots=True)

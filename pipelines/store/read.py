@@ -8,7 +8,7 @@ them, so a caller may append, stop or take a day while reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -96,15 +96,27 @@ def read_stream(
     conn: psycopg.Connection, aggregate_id: UUID, from_version: int = 1, page: int = PAGE_EVENTS
 ) -> Iterator[StoredEvent]:
     """Events of one stream from `from_version` on, by version."""
-    version = from_version
-    while True:
+    version: int | None = from_version
+    while version is not None:
         with typed_errors():
             rows = conn.execute(_STREAM, [aggregate_id, version, page]).fetchall()
-        for row in rows:
-            yield StoredEvent(*row)
-        if len(rows) < page:
-            return
-        version = rows[-1][5] + 1
+        events = [StoredEvent(*row) for row in rows]
+        yield from events
+        version = next_version(events, page)
+
+
+async def read_page_async(
+    conn: psycopg.AsyncConnection, aggregate_id: UUID, from_version: int, page: int = PAGE_EVENTS
+) -> list[StoredEvent]:
+    """The next events of one stream from `from_version` on, by version; on an async connection."""
+    with typed_errors():
+        rows = await (await conn.execute(_STREAM, [aggregate_id, from_version, page])).fetchall()
+    return [StoredEvent(*row) for row in rows]
+
+
+def next_version(events: Sequence[StoredEvent], page: int = PAGE_EVENTS) -> int | None:
+    """The version that the page after `events` begins with, None when that was the last page."""
+    return events[-1].stream_version + 1 if len(events) == page else None
 
 
 def read_all(conn: psycopg.Connection, after: tuple[int, int, int], limit: int) -> list[StoredEvent]:
