@@ -141,7 +141,7 @@ def _diff_all(
     connection.execute(read_sql("diffs/outcome_is_good.sql"))
     units = _Sink(connection, AB_UNITS, "diffed_units")
     calls = _Sink(connection, AB_TOOL_CALLS, "diffed_calls")
-    params: dict[str, Any] = {"unit": unit_kind(plan), **plan.partition}
+    params: dict[str, Any] = {"unit_kind": unit_kind(plan), **plan.partition}
     numbered = f"SELECT *, row_number() OVER (ORDER BY unit_id) - 1 AS place FROM ({read_sql('diffs/unit_pairs.sql')})"
     connection.execute(f"CREATE TEMP TABLE unit_pairs AS {numbered} ORDER BY place", params)
     canonicaliser = Canonicaliser()

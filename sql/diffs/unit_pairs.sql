@@ -1,11 +1,17 @@
 -- Both sides of every unit: the baseline's beside the replayed one.
--- Parameters: $unit, $experiment, $version_id. Relations: units_a (baseline), plan_streams, streams, replays_history;
+-- Parameters: $unit_kind, $experiment, $version_id. Relations: units_a (baseline), plan_streams, streams, replays_history;
 -- macro outcome_is_good.
 -- A unit that side B never answered is failed, with reason not_replayed.
 -- grain: one unit pair
+WITH answers AS (
+    SELECT *
+    FROM replays_history
+    WHERE experiment = $experiment AND version_id = $version_id AND side = 'candidate' AND draw = 0
+)
+
 SELECT
     a.unit_id,
-    $unit AS unit,
+    $unit_kind AS unit,
     a.aggregate_id,
     plan_streams.recorded_aggregate_id,
     a.decision,
@@ -36,10 +42,6 @@ SELECT
     b.output_tokens AS output_tokens_b
 FROM units_a AS a
 INNER JOIN plan_streams ON a.aggregate_id = plan_streams.aggregate_id
-LEFT JOIN (
-    SELECT *
-    FROM replays_history
-    WHERE experiment = $experiment AND version_id = $version_id AND side = 'candidate' AND draw = 0
-) AS b ON a.unit_id = b.unit_id
+LEFT JOIN answers AS b ON a.unit_id = b.unit_id
 LEFT JOIN streams AS recorded ON plan_streams.recorded_aggregate_id = recorded.aggregate_id
 ORDER BY a.unit_id
