@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import uuid4
 
@@ -138,3 +139,23 @@ def test_the_months_of_today_are_there(store: Store) -> None:
     now = next(store.read_stream(stream)).created_at
     assert abs(now - datetime.now(UTC)) < timedelta(minutes=1)
     assert table_of(store, now).startswith(f"events_{now.year}")
+
+
+def test_a_retry_finds_its_batch_while_strays_move(store: Store, store_settings: Settings) -> None:
+    """A batch sent again while its events are being moved to their month is found there, not taken for a conflict."""
+    at, stream = datetime(2024, 1, 10, tzinfo=UTC), uuid4()
+    first = store.append(stream, "conversation", [say(at)], "no_stream")
+    answers = []
+
+    def retry() -> None:
+        with Store.open(store_settings) as own:
+            answers.append(own.append(stream, "conversation", [say(at)], "no_stream"))
+
+    thread = threading.Thread(target=retry)
+    with store.transaction():
+        store.ensure_months([at])
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive(), "the retry must wait for the move"
+    thread.join(10)
+    assert answers == [replace(first, duplicate=True)]

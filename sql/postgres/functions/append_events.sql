@@ -79,6 +79,9 @@ BEGIN
 
     wanted := CASE WHEN expected IN ('any', 'exists') THEN head_version WHEN expected = 'no_stream' THEN 0 ELSE expected::integer END;
     IF wanted < head_version THEN
+        -- A month may be taking over its strays. Wait for it here: find_batch, waiting inside, would look with a snapshot
+        -- from before, in which the moved rows are not yet there and no longer here.
+        LOCK TABLE ONLY refold.events IN ACCESS SHARE MODE;
         SELECT * INTO first_version, last_version, first_position, last_position
         FROM refold.find_batch(
             stream, wanted, append_events.event_types, append_events.payloads, append_events.metadatas, append_events.created_ats
