@@ -1,0 +1,142 @@
+"""The lake that the diff reads: decisions of whole conversations, and the replays of one version beside them.
+
+Of the pairs, 40 % differ in their text of about 400 characters and 30 % in their tool calls (an argument, a name, one
+call more, or the order), independently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipelines.lake.dataset import Dataset
+from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, REPLAYS, STREAM_MONTHS
+from pipelines.lake.lake import Lake
+from tests.benchmarks.log import DECISIONS_PER_STREAM, MONTH, WORDS, words
+from tests.benchmarks.replay_python import plan_of
+
+_STREAM = "md5('stream ' || stream)::UUID::VARCHAR"
+_HASH = "unhex(sha256(stream::VARCHAR))"
+_AT = "TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_seconds(stream)"
+
+_PAIRS = f"""
+CREATE TEMP TABLE pairs AS
+WITH drawn AS (
+    SELECT
+        stream, decision, {words("62", "stream", "decision")} AS text,
+        hash(stream, decision, 1) % 10 < 4 AS has_other_text,
+        hash(stream, decision, 2) % 40 AS other
+    FROM range($streams) AS s (stream), range(1, {DECISIONS_PER_STREAM + 1}) AS d (decision)
+)
+SELECT
+    stream, decision, text,
+    if(has_other_text, regexp_replace(text, '(order|refund|item|paid|today|blue) ', 'other ', 'g') || ' indeed', text)
+        AS other_text,
+    [
+        {{'name': 'lookup_order', 'arguments': '{{"order_id": "A-' || stream || '", "fields": ["total", "status"]}}'}},
+        {{'name': 'refund_order', 'arguments': '{{"order_id": "A-' || stream || '", "amount_usd": ' || stream % 300 || '}}'}}
+    ] AS calls,
+    CASE
+        WHEN other < 4 THEN [
+            calls[1],
+            {{'name': 'refund_order', 'arguments': '{{"order_id": "A-' || stream || '", "amount_usd": ' || stream % 300 + 1 || '}}'}}
+        ]
+        WHEN other < 7 THEN [calls[1], {{'name': 'escalate_refund', 'arguments': calls[2].arguments}}]
+        WHEN other < 10 THEN list_append(calls, {{'name': 'send_message', 'arguments': '{{"text": "' || left(text, 40) || '"}}'}})
+        WHEN other < 12 THEN [calls[2], calls[1]]
+        ELSE calls
+    END AS other_calls
+FROM drawn
+"""
+
+_DECISION_CALLS = """
+list_transform(calls, LAMBDA call, place: {
+    'stream_version': (3 * decision + place)::INTEGER, 'call_id': 'c' || place, 'name': call.name, 'arguments': call.arguments
+})
+"""
+_REPLAY_CALLS = "list_transform(other_calls, LAMBDA call: {'block': 0, 'name': call.name, 'arguments': call.arguments})"
+
+
+def write_pairs(root: Path, pairs: int) -> Lake:
+    """A lake in which about `pairs` decisions are recorded and replayed, not yet diffed."""
+    lake = Lake(root)
+    streams = max(pairs // DECISIONS_PER_STREAM, 1)
+    last_version = 4 * DECISIONS_PER_STREAM
+    partition = {"month": MONTH}
+    with lake.connect() as connection:
+        connection.execute(_PAIRS, {"streams": streams, "words": WORDS})
+        for dataset, values, source in (
+            (
+                DECISIONS,
+                {
+                    "aggregate_id": _STREAM,
+                    "aggregate_type": "'conversation'",
+                    "decision": "decision",
+                    "first_version": "3 * decision",
+                    "last_version": "3 * decision + 2",
+                    "turn": "decision",
+                    "context_messages": "decision",
+                    "text": "text",
+                    "tool_calls": _DECISION_CALLS,
+                    "call_count": "len(calls)",
+                    "output_tokens": "100",
+                    "latency_ms": "500.0 + decision",
+                    "cost_usd": "0.001 * decision",
+                },
+                "pairs",
+            ),
+            (
+                CONVERSATION_MONTHS,
+                {
+                    "aggregate_id": _STREAM,
+                    "agent": "'desk'",
+                    "vertical": "'vertical ' || stream % 20",
+                    "status": "'ended'",
+                    "started_at": _AT,
+                    "last_at": _AT,
+                    "last_version": str(last_version),
+                },
+                f"range({streams}) AS s (stream)",
+            ),
+            (
+                STREAM_MONTHS,
+                {
+                    "aggregate_id": _STREAM,
+                    "aggregate_type": "'conversation'",
+                    "first_version": "1",
+                    "last_version": str(last_version),
+                    "event_count": str(last_version),
+                    "last_hash": _HASH,
+                },
+                f"range({streams}) AS s (stream)",
+            ),
+        ):
+            lake.write_partition(dataset, partition, connection, _select(dataset, values, source), input_hash="made")
+        plan = plan_of(lake)
+        replayed = {
+            "unit_id": f"{_STREAM} || '/' || decision",
+            "unit": "'decision'",
+            "aggregate_id": _STREAM,
+            "decision": "decision",
+            "side": "'candidate'",
+            "draw": "0",
+            "status": "'ok'",
+            "attempt": "1",
+            "text": "other_text",
+            "tool_calls": _REPLAY_CALLS,
+            "call_count": "len(other_calls)",
+            "output_tokens": "110",
+            "latency_ms": "450.0 + decision",
+            "cost_usd": "0.0009 * decision",
+        }
+        query = _select(REPLAYS, replayed, "pairs")
+        lake.write_partition(
+            REPLAYS, plan.partition, connection, query, input_hash=plan.version_id, provenance={"failures": {}}
+        )
+    return lake
+
+
+def _select(dataset: Dataset, values: Mapping[str, str], source: str) -> str:
+    """All data columns of a dataset, null where `values` names no expression."""
+    columns = ", ".join(f'{values.get(column.name, "NULL")} AS "{column.name}"' for column in dataset.data_columns)
+    return f"SELECT {columns} FROM {source}"
