@@ -1,0 +1,355 @@
+"""One conversation as it happens: what is said, decided, called and supplied becomes events of one stream.
+
+A `Talk` keeps the context that a fold will rebuild, so it can record of a request what nobody recorded before (the
+system messages, a tool's answer) and knows when a request is not what the log says. It is safe to use from threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
+from uuid import UUID, uuid4
+
+from pipelines.ingest.faults import BadLineError
+from pipelines.ingest.messages import Draft
+from pipelines.ingest.shape import SYSTEM_ROLES, text_of
+from pipelines.recorder import wire
+from pipelines.recorder.history import first_difference, render, said
+from pipelines.recorder.storable import Storable
+from pipelines.replay.context import Context, request_sha256
+from pipelines.store.events import NewEvent
+
+P = ParamSpec("P")
+R = TypeVar("R")
+NOTHING = range(0)
+_STARTED = "conversation.started.v1"
+
+
+class Outbox(Protocol):
+    """What a talk needs of its recorder."""
+
+    def send(self, aggregate_id: UUID, aggregate_type: str, expected: int, events: list[NewEvent]) -> None:
+        """Keep the events until the store has them."""
+
+    def register(self, kind: str, sha256: str, payload: dict[str, Any]) -> None:
+        """Record a prompt or a list of tools, once, known by its hash."""
+
+    def report(self, error: Exception) -> None:
+        """Take an error of a recording call: log it once, or raise it where the owner wants that."""
+
+    def tell_once(self, about: str, message: str, *values: object, level: int = ...) -> None:
+        """Log a message the first time it is about this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is known of a conversation before its first message.
+
+    Attributes:
+        stream: Its stream.
+        aggregate_type: `conversation` or `call`.
+        envelope: Metadata that all its events share.
+        started: Payload of `conversation.started.v1` without the system messages.
+        system: System messages as the agent gets them; None takes those of the first request.
+        prompt: The prompt's text before it was filled in; None registers the first system message.
+        prompt_name: Under which name it is registered.
+    """
+
+    stream: UUID
+    aggregate_type: str
+    envelope: Mapping[str, Any]
+    started: Mapping[str, Any]
+    system: list[Any] | None
+    prompt: str | None
+    prompt_name: str
+
+
+@dataclass(slots=True)
+class Known:
+    """What the log holds of a conversation.
+
+    Attributes:
+        version: Its last stream version.
+        context: What the agent has seen; None when it is not known (the store was away).
+        has_started: Whether its first event is recorded.
+    """
+
+    version: int = 0
+    context: Context | None = field(default_factory=Context)
+    has_started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Events of one message."""
+
+    actor: str
+    drafts: list[Draft]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Talk:
+    """Records one conversation; make it with `Recorder.conversation`.
+
+    Every method answers the stream versions of the events that it recorded (exact as long as nobody else writes to the
+    stream), an empty range when it recorded none. None of them raises because of the store, or because of what it is
+    given, unless the recorder was made with `when_full="raise"`.
+    """
+
+    def __init__(self, outbox: Outbox, opening: Opening, known: Known) -> None:
+        self._outbox, self._opening, self._known = outbox, opening, known
+        self._token = uuid4().hex[:8]
+        self._messages = 0
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing ends here: a conversation is over when `end` says so."""
+
+    @property
+    def stream(self) -> UUID:
+        """The conversation's stream."""
+        return self._opening.stream
+
+    def user(self, text: str | list[Any]) -> range:
+        """The person said something: a text, or a list of content parts."""
+        return self._guarded(lambda: [self._message({"role": "user", "content": text})])
+
+    def agent(self, text: str) -> range:
+        """The agent said something that no model call produced, such as a greeting."""
+        return self._guarded(lambda: [self._message({"role": "assistant", "content": text})])
+
+    def tool_result(self, call_id: str | None, output: Any, error: Any = None) -> range:
+        """A tool answered. Give the text that the agent will read as `output`, or as `error` when there is no output."""
+        payload = {"call_id": None if call_id is None else str(call_id), "output": output, "error": error}
+        return self._guarded(lambda: [_Part("service", [Draft("tool.result.v1", payload)])])
+
+    def context(self, kind: str, content: Any, *, role: str = "system") -> range:
+        """Something else was put before the agent: a document, a row, a late system message."""
+        payload = {"kind": str(kind), "content": content, "role": role}
+        return self._guarded(lambda: [_Part("system", [Draft("context.supplied.v1", payload)])])
+
+    def redact(self, version: int, *, path: str = "", reason: str, method: str = "mask") -> range:
+        """Part of an earlier event must not be shown: the JSON Pointer `path` into the payload of stream version `version`."""
+        payload = {"target": {"stream_version": version}, "path": path, "method": method, "reason": reason}
+        return self._guarded(lambda: [_Part("service", [Draft("redaction.applied.v1", payload)])])
+
+    def end(self, outcome: Any, reason: str | None = None) -> range:
+        """The conversation is over; `outcome` is whatever is known of how it went."""
+        return self._guarded(
+            lambda: [_Part("system", [Draft("conversation.ended.v1", {"outcome": outcome, "reason": reason})])]
+        )
+
+    def decision(
+        self,
+        *,
+        request: Any,
+        response: Any,
+        latency_ms: float | None = None,
+        cost_usd: float | None = None,
+        error: str | None = None,
+    ) -> range:
+        """The model was asked: record the call, what it said, the tools it called, and what of the request was not recorded yet.
+
+        Args:
+            request: What `chat.completions.create` was called with, as a mapping.
+            response: What it answered, as a dict or the SDK's object; None when it failed.
+            latency_ms: How long it took, milliseconds.
+            cost_usd: Its price in US dollars.
+            error: Why it failed.
+        """
+        return self._guarded(lambda: self._decided(request, response, latency_ms, cost_usd, error))
+
+    def ask(self, create: Callable[P, R], *args: P.args, **request: P.kwargs) -> R:
+        """Call `create(**request)`, such as `client.chat.completions.create`, record the decision, return the response.
+
+        An error of the call is recorded by its type's name and raised. Streams of chunks are not recorded: put the
+        chunks together and give them to `decision`.
+        """
+        start = time.perf_counter()
+        try:
+            response = create(*args, **request)
+        except Exception as error:
+            name = type(error).__name__
+            self.decision(request=request, response=None, latency_ms=_milliseconds(start), error=name)
+            raise
+        if request.get("stream"):
+            self._outbox.tell_once("stream", "a streamed response is not recorded; give it to Talk.decision when whole")
+            return response
+        self.decision(request=request, response=response, latency_ms=_milliseconds(start))
+        return response
+
+    def _guarded(self, parts: Callable[[], list[_Part]]) -> range:
+        """Record what `parts` gives; whatever goes wrong is the recorder's to tell."""
+        with self._lock:
+            try:
+                return self._record(parts())
+            except Exception as error:  # noqa: BLE001 -- the agent must not fail because of its recorder
+                self._outbox.report(error)
+                return NOTHING
+
+    def _record(self, parts: list[_Part]) -> range:
+        """Send the events of some messages together, then count them in: nothing changes when sending fails."""
+        if not self._known.has_started and parts[0].drafts[0].event_type != _STARTED:
+            parts = [self._start(self._opening.system or []), *parts]
+        now = datetime.now(UTC)
+        events: list[NewEvent] = []
+        for number, part in enumerate(parts, start=self._messages + 1):
+            for draft in part.drafts:
+                storable = Storable()
+                payload = storable(draft.payload)
+                metadata = {
+                    **self._opening.envelope,
+                    "actor": part.actor,
+                    "message_id": f"{self._token}-{number}",
+                    **part.notes,
+                    **draft.notes,
+                }
+                metadata = Storable()({**metadata, "escaped": storable.changed} if storable.changed else metadata)
+                events.append(NewEvent(draft.event_type, payload, metadata, now))
+        known = self._known
+        self._outbox.send(self._opening.stream, self._opening.aggregate_type, known.version, events)
+        self._messages += len(parts)
+        first = known.version + 1
+        known.version += len(events)
+        known.has_started = True
+        if known.context is not None:
+            for event in events:
+                known.context.apply(event.event_type, event.payload, event.metadata)
+        return range(first, known.version + 1)
+
+    def _message(self, message: dict[str, Any]) -> _Part:
+        each = said(Storable()(message))
+        return _Part(each.actor, each.drafts)
+
+    def _start(self, system: list[Any]) -> _Part:
+        messages = [{"role": "system", "content": m["content"] if isinstance(m, Mapping) else m} for m in system]
+        return _Part("system", [Draft(_STARTED, {**self._opening.started, "messages": messages})])
+
+    def _decided(
+        self, request: Any, response: Any, latency_ms: float | None, cost_usd: float | None, error: str | None
+    ) -> list[_Part]:
+        sent, answer = wire.read_request(request), wire.read_response(response)
+        rendered = _rendered(sent.messages)
+        parts = self._before(sent.messages, rendered)
+        sha256 = request_sha256(
+            sent.messages if rendered is None else rendered,
+            model=sent.model,
+            params=sent.params,
+            tools_sha256=sent.tools_sha256,
+        )
+        if sent.tools is not None and sent.tools_sha256 is not None:
+            self._outbox.register("tools", sent.tools_sha256, {"sha256": sent.tools_sha256, "tools": sent.tools})
+        model = {
+            "model": sent.model,
+            "params": sent.params,
+            "prompt_sha256": self._register_prompt(sent.messages),
+            "tools_sha256": sent.tools_sha256,
+            "request_sha256": sha256,
+            "usage": answer.usage,
+            "latency_ms": wire.amount(latency_ms),
+            "cost_usd": wire.amount(cost_usd),
+            "finish_reason": answer.finish_reason,
+        }
+        extra = {
+            "response_model": None if answer.model == sent.model else answer.model,
+            "response_id": answer.response_id,
+            "error": error,
+        }
+        model |= {key: value for key, value in extra.items() if value is not None}
+        answered = [] if answer.message is None else _answered(answer.message)
+        notes = {"request_escaped": list(sent.changed)} if sent.changed else {}
+        return [*parts, _Part("agent", [Draft("model.decision.v2", model), *answered], notes)]
+
+    def _before(self, messages: list[dict[str, Any]], rendered: list[dict[str, Any]] | None) -> list[_Part]:
+        """What the request shows and the log does not have yet; the conversation's start, if this is its first event."""
+        known = self._known
+        if known.context is None:
+            return []
+        if known.has_started:
+            return self._missing(messages, rendered, known.context.messages)
+        system = self._opening.system
+        start = self._start(_leading_system(messages) if system is None else system)
+        opened = Context()
+        opened.apply(_STARTED, Storable()(start.drafts[0].payload), {})
+        return [start, *self._missing(messages, rendered, opened.messages)]
+
+    def _missing(
+        self, messages: list[dict[str, Any]], rendered: list[dict[str, Any]] | None, recorded: list[dict[str, Any]]
+    ) -> list[_Part]:
+        """What the request has beyond what is recorded; nothing when it does not continue that."""
+        if rendered is None or len(rendered) != len(messages):
+            self._outbox.tell_once(
+                "shape", "a request has messages of an unknown shape; its context cannot be verified"
+            )
+            return []
+        different = first_difference(recorded, rendered)
+        if different is not None:
+            self._outbox.tell_once(
+                "difference",
+                "a request of stream %s is not what was recorded, first in message %d: its context cannot be verified "
+                "(record what the agent is shown as it is sent; give the system messages to `conversation`)",
+                *(self._opening.stream, different),
+                level=logging.WARNING,
+            )
+            return []
+        parts = []
+        for index in range(len(recorded), len(messages)):
+            each = said(messages[index], index)
+            parts.append(_Part(each.actor, each.drafts, {"recorded_from": "request"}))
+        return parts
+
+    def _register_prompt(self, messages: list[dict[str, Any]]) -> str | None:
+        """Register the prompt that a request runs with; its hash, None when it has none."""
+        text = self._opening.prompt
+        if text is None and messages and messages[0].get("role") in SYSTEM_ROLES:
+            text = text_of(messages[0].get("content"))
+        if text is None:
+            return None
+        text = str(Storable()(text))
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        self._outbox.register("prompt", sha256, {"name": self._opening.prompt_name, "text": text, "sha256": sha256})
+        return sha256
+
+
+def _answered(message: dict[str, Any]) -> list[Draft]:
+    """The events of the model's message; one of an unknown shape is kept whole beside its text."""
+    message = {**message, "role": "assistant"}
+    try:
+        return said(message).drafts
+    except BadLineError:
+        content = message.get("content")
+        text = content if isinstance(content, str) else None
+        return [Draft("agent.utterance.v1", {"text": text}, {"source_fields": {"message": message}})]
+
+
+def _leading_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    leading = []
+    for message in messages:
+        if message.get("role") != "system" or set(message) - {"role", "content"}:
+            break
+        leading.append(message)
+    return leading
+
+
+def _rendered(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """The messages as a fold writes them, None when one has another shape."""
+    try:
+        return render(messages)
+    except BadLineError:
+        return None
+
+
+def _milliseconds(start: float) -> float:
+    return round((time.perf_counter() - start) * 1000, 3)

@@ -1,0 +1,144 @@
+"""What a chat-completions request and its response say, as dicts or as the openai SDK's objects, by duck typing.
+
+Only reading: which parts are messages, tools and parameters, which usage was counted, and which message was chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.recorder.storable import Storable, is_omitted
+from pipelines.replay.context import tools_sha256
+
+_TRANSPORT = frozenset({"extra_headers", "extra_query", "extra_body", "timeout"})
+"""Arguments of the SDK's `create` that are not part of the request's body; headers may hold keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as sent.
+
+    Attributes:
+        messages: The messages, as the store can hold them.
+        model: The model asked for.
+        params: Everything else in the body but the tools.
+        tools: The tool schemas, None when the request has none.
+        tools_sha256: Their hash (hex), None likewise.
+        changed: JSON Pointers of values that the store cannot hold as sent.
+    """
+
+    messages: list[dict[str, Any]]
+    model: str | None
+    params: dict[str, Any]
+    tools: list[dict[str, Any]] | None
+    tools_sha256: str | None
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The part of a response that is recorded.
+
+    Attributes:
+        message: The first choice's message; None when there is none.
+        finish_reason: Why the model stopped.
+        usage: Tokens in the words of `model.decision.v2`; None when not told.
+        model: The model that answered.
+        response_id: The provider's id of the response.
+    """
+
+    message: dict[str, Any] | None
+    finish_reason: str | None
+    usage: dict[str, int | None] | None
+    model: str | None
+    response_id: str | None
+
+
+def read_request(request: Any) -> Request:
+    """Read the body of a request, given as a mapping of what `create` was called with.
+
+    Raises:
+        TypeError: It is not a mapping, or its messages are no list of objects.
+    """
+    storable = Storable()
+    given = {key: value for key, value in _fields(request).items() if not is_omitted(value)}
+    extra = given.get("extra_body")
+    body = {key: value for key, value in given.items() if key not in _TRANSPORT}
+    body |= dict(extra) if isinstance(extra, Mapping) else {}
+    messages = storable(list(body.pop("messages", None) or []), "/messages")
+    if not all(isinstance(message, dict) for message in messages):
+        raise TypeError("messages of a request must be objects")
+    model = body.pop("model", None)
+    tools = storable(list(body.pop("tools", None) or []), "/tools") or None
+    return Request(
+        messages=messages,
+        model=None if model is None else str(model),
+        params=storable(body),
+        tools=tools,
+        tools_sha256=None if tools is None else tools_sha256(tools),
+        changed=tuple(storable.changed),
+    )
+
+
+def read_response(response: Any) -> Response:
+    """Read a response; None, or one without a choice, has no message.
+
+    Raises:
+        TypeError: It is not an object.
+    """
+    if response is None:
+        return Response(None, None, None, None, None)
+    fields = _fields(response)
+    choices = fields.get("choices") or []
+    choice = _fields(choices[0]) if choices else {}
+    message = choice.get("message")
+    return Response(
+        message=None if message is None else Storable()(message),
+        finish_reason=_text(choice.get("finish_reason")),
+        usage=_usage(fields.get("usage")),
+        model=_text(fields.get("model")),
+        response_id=_text(fields.get("id")),
+    )
+
+
+def amount(value: Any) -> float | int | None:
+    """A latency or a price: a finite number from 0 on, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def _usage(usage: Any) -> dict[str, int | None] | None:
+    if usage is None:
+        return None
+    fields = _fields(usage)
+    details = fields.get("prompt_tokens_details") or fields.get("input_tokens_details")
+    cached = _fields(details).get("cached_tokens") if details is not None else fields.get("cached_input_tokens")
+    counted = {
+        "input_tokens": _count(fields.get("prompt_tokens", fields.get("input_tokens"))),
+        "output_tokens": _count(fields.get("completion_tokens", fields.get("output_tokens"))),
+    }
+    return counted if cached is None else {**counted, "cached_input_tokens": _count(cached)}
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    """The fields of a mapping or of an SDK object."""
+    if isinstance(value, Mapping):
+        return value
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        fields = dump(mode="json", exclude_unset=True)
+        if isinstance(fields, dict):
+            return fields
+    raise TypeError(f"a {type(value).__name__} is neither a mapping nor an object of the openai SDK")

@@ -1,0 +1,443 @@
+"""The recorder on a real store: contexts that verify, and a store that goes away."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion
+
+from pipelines.export.month import export_month
+from pipelines.folds.run import fold_month
+from pipelines.lake.lake import Lake
+from pipelines.recorder import Recorder, RecorderFull
+from pipelines.recorder.packet import Packet, write_line
+from pipelines.recorder.spill import REFUSED, SpillFile
+from pipelines.recorder.storable import Storable
+from pipelines.settings import Settings
+from pipelines.store import NewEvent, Store, connect, stream_id
+from tests.unit.ingest import strategies
+
+NOWHERE = "host=/nonexistent port=1 dbname=none user=none"
+TOOLS = [
+    {
+        "type": "function",
+        "function": {"name": "find", "parameters": {"type": "object", "properties": {"n": {"maximum": 1e20}}}},
+    }
+]
+SYSTEM = "You answer. Zoë 😀"
+
+
+@pytest.fixture
+def recorder(store: Store) -> Iterator[Recorder]:
+    """A recorder on the test's store."""
+    with Recorder(store, source="shop") as opened:
+        yield opened
+
+
+def completion(text: str | None, *calls: tuple[str, str, str], finish: str = "stop") -> dict[str, Any]:
+    """A response: its text, and its calls (id, name, arguments)."""
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    if calls:
+        message["tool_calls"] = [
+            {"id": i, "type": "function", "function": {"name": name, "arguments": arguments}}
+            for i, name, arguments in calls
+        ]
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m-2026-01",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}],
+        "usage": {
+            "prompt_tokens": 11,
+            "completion_tokens": 7,
+            "total_tokens": 18,
+            "prompt_tokens_details": {"cached_tokens": 3},
+        },
+    }
+
+
+def decisions(store: Store, settings: Settings) -> list[dict[str, Any]]:
+    """All rows of the view `decisions` after an export and a fold of every month."""
+    lake = Lake.from_settings(settings)
+    for month in store.months():
+        if month.events:
+            export_month(store, lake, month.month)
+            fold_month(lake, month.month)
+    with lake.connect() as connection:
+        return connection.sql("SELECT * FROM decisions ORDER BY aggregate_id, decision").pl().to_dicts()
+
+
+def types(store: Store, conversation: str, source: str = "shop") -> list[str]:
+    return [event.event_type for event in store.read_stream(stream_id(source, conversation))]
+
+
+def texts(store: Store, conversation: str, source: str = "shop") -> list[str]:
+    """What the person said, in order."""
+    events = store.read_stream(stream_id(source, conversation))
+    return [event.payload["text"] for event in events if event.event_type == "user.utterance.v1"]
+
+
+def converse(recorder: Recorder) -> None:
+    """A conversation as a loop records it: the SDK's object goes back into the messages, ids are the provider's."""
+    messages: list[Any] = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Where is A-1?\u2028"}]
+    params = {
+        "model": "m",
+        "tools": TOOLS,
+        "temperature": 1e-7,
+        "seed": 1e22,
+        "extra_headers": {"Authorization": "secret"},
+    }
+    with recorder.conversation("loop", agent="desk", channel="chat", subject_id="ann", system=[SYSTEM]) as talk:
+        talk.user("Where is A-1?\u2028")
+        asked = completion(None, ("call_Xq", "find", '{"n": 1,  "n2":3.0632e-05}'), ("call_Yz", "find", "{broken"))
+        response = ChatCompletion.model_validate(asked)
+        talk.decision(request={**params, "messages": messages}, response=response, latency_ms=812.5, cost_usd=0.0004)
+        messages.append(response.choices[0].message)
+        talk.tool_result("call_Xq", '{"state": "sent"}')
+        talk.tool_result("call_Yz", None, error="no such thing")
+        messages += [
+            {"role": "tool", "tool_call_id": "call_Xq", "content": '{"state": "sent"}'},
+            {"role": "tool", "tool_call_id": "call_Yz", "content": "no such thing"},
+        ]
+        said = completion("It was sent.")
+        talk.decision(request={**params, "messages": messages}, response=said)
+        messages += [{"role": "assistant", "content": "It was sent."}, {"role": "user", "content": "Thanks"}]
+        talk.user("Thanks")
+        talk.context("weather", "It rains.")
+        messages.append({"role": "system", "content": "It rains."})
+        talk.decision(request={**params, "messages": messages}, response=completion("Bye."))
+        talk.end({"solved": True})
+
+
+def test_every_context_of_a_recorded_conversation_verifies(
+    store: Store, store_settings: Settings, recorder: Recorder
+) -> None:
+    """Recorded, exported and folded: each decision's request, rebuilt from events, is the one that was sent."""
+    converse(recorder)
+    assert recorder.flush(10)
+    rows = decisions(store, store_settings)
+    assert [row["context_verified"] for row in rows] == [True, True, True]
+    assert [row["context_messages"] for row in rows] == [2, 5, 8]
+    assert [call["call_id"] for call in rows[0]["tool_calls"]] == ["call_Xq", "call_Yz"]
+    first = rows[0]
+    assert (first["input_tokens"], first["output_tokens"], first["latency_ms"], first["cost_usd"]) == (
+        11,
+        7,
+        812.5,
+        4e-4,
+    )
+    assert "secret" not in json.dumps([e.payload for e in store.read_stream(stream_id("shop", "loop"))])
+
+
+def test_one_wrapped_call_records_the_whole_loop(store: Store, store_settings: Settings, recorder: Recorder) -> None:
+    """`ask` alone is enough: system messages, user turns and tool results are taken from the requests."""
+    answers = iter([completion(None, ("c", "find", "{}")), completion("Sent."), completion("Bye.")])
+    sent = []
+
+    def create(**request: Any) -> dict[str, Any]:
+        sent.append(json.loads(json.dumps(request)))
+        return next(answers)
+
+    client = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
+    messages: list[Any] = [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "image_url", "image_url": {"url": "x"}}]},
+    ]
+    talk = recorder.conversation("wrapped")
+    for extra in (
+        [{"role": "tool", "tool_call_id": "c", "content": ""}],
+        [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Thanks"}],
+        [],
+    ):
+        response = talk.ask(client.chat.completions.create, model="m", messages=messages, tools=TOOLS)
+        messages += [response["choices"][0]["message"], *extra]
+    assert recorder.flush(10)
+    assert [row["context_verified"] for row in decisions(store, store_settings)] == [True, True, True]
+    assert [len(request["messages"]) for request in sent] == [2, 4, 7]
+    registered = list(store.read_stream(stream_id("shop/tools", store_hash(store))))
+    assert len(registered) == 1, "the schemas are stored once, whatever the number of decisions"
+
+
+def store_hash(store: Store) -> str:
+    row = store.conn.execute(
+        "SELECT payload ->> 'tools_sha256' FROM refold.events WHERE event_type = 'model.decision.v2' LIMIT 1"
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def test_a_context_that_differs_is_not_called_verified(
+    store: Store, store_settings: Settings, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the agent saw and nobody recorded, cut or renamed makes the check false, and the log names the message."""
+    said = completion("ok")
+    with recorder.conversation("stuffed", system=[SYSTEM]) as talk:
+        talk.user("Hi")
+        stuffed = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Hi\n\nDocument: …"}]
+        talk.decision(request={"model": "m", "messages": stuffed}, response=said)
+    with recorder.conversation("named") as talk:
+        talk.decision(
+            request={"model": "m", "messages": [{"role": "user", "content": "Hi", "name": "Ann"}]}, response=said
+        )
+    assert recorder.flush(10)
+    assert [row["context_verified"] for row in decisions(store, store_settings)] == [False, False]
+    assert "first in message 1" in caplog.text
+
+
+def test_odd_input_neither_raises_nor_vanishes(store: Store, recorder: Recorder) -> None:
+    """NUL, lone surrogates, NaN, foreign objects and broken requests are recorded in another spelling, and flagged."""
+    with recorder.conversation("odd") as talk:
+        talk.user("a\0b\ud800")
+        talk.tool_result("c", {"nan": float("nan"), "object": object(), 1: (2,), "deep": 10**5000})
+        talk.decision(request={"messages": "nonsense"}, response=None)
+        assert talk.decision(request=5, response=None) == range(0)
+        talk.decision(
+            request={"model": "m", "messages": [{"role": "ghost"}]},
+            response={"choices": [{"message": {"tool_calls": 7}}]},
+        )
+        talk.end(None)
+    assert recorder.flush(10)
+    events = list(store.read_stream(stream_id("shop", "odd")))
+    assert [e.event_type.split(".v")[0] for e in events] == [
+        "conversation.started", "user.utterance", "tool.result", "model.decision", "agent.utterance", "conversation.ended",
+    ]  # fmt: skip
+    assert events[1].payload["text"] == "a\\u0000b\\ud800"
+    assert events[1].metadata["escaped"] == ["/text"]
+    assert recorder.status().lost == recorder.status().refused == 0
+
+
+def test_a_failed_call_is_recorded_and_raised(store: Store, recorder: Recorder) -> None:
+    """An exception of the client reaches the agent unchanged; the decision says which it was."""
+
+    def create(**_: Any) -> None:
+        raise TimeoutError
+
+    with recorder.conversation("failed") as talk, pytest.raises(TimeoutError):
+        talk.ask(create, model="m", messages=[{"role": "user", "content": "Hi"}])
+    assert recorder.flush(10)
+    *_, decision = store.read_stream(stream_id("shop", "failed"))
+    assert (decision.payload["error"], decision.payload["finish_reason"]) == ("TimeoutError", None)
+
+
+def test_a_resumed_conversation_goes_on_where_it_was(
+    store: Store, store_settings: Settings, recorder: Recorder
+) -> None:
+    """With `resume` the stored context is continued: nothing is recorded again, and the next request verifies."""
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Hi"}]
+    recorder.conversation("r").decision(request={"model": "m", "messages": messages}, response=completion("Yes?"))
+    messages += [{"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Where?"}]
+    again = recorder.conversation("r", resume=True)
+    versions = again.decision(request={"model": "m", "messages": messages}, response=completion("There."))
+    assert recorder.flush(10)
+    assert versions == range(5, 8)
+    assert types(store, "r").count("conversation.started.v1") == 1
+    assert [row["context_verified"] for row in decisions(store, store_settings)] == [True, True]
+
+
+def test_two_writers_of_one_conversation_lose_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """Packets that find the stream elsewhere are appended after what is there, each once, in each writer's order."""
+    with Recorder(store, source="shop") as one, Recorder(store, source="shop") as two:
+        talks = [one.conversation("both"), two.conversation("both")]
+        for number in range(30):
+            for name, talk in zip("ab", talks, strict=True):
+                talk.user(f"{name}{number}")
+        assert one.flush(20)
+        assert two.flush(20)
+    stored = texts(store, "both")
+    assert sorted(stored) == sorted(f"{name}{n}" for name in "ab" for n in range(30))
+    for name in "ab":
+        assert [text for text in stored if text[0] == name] == [f"{name}{n}" for n in range(30)]
+    assert "another writer" in caplog.text
+
+
+def test_a_redaction_names_what_was_recorded(store: Store, recorder: Recorder) -> None:
+    """The version that a recording call answers is the one that a redaction takes."""
+    with recorder.conversation("private") as talk:
+        talk.redact(talk.user("My number is 5")[-1], path="/text", reason="phone number")
+    assert recorder.flush(10)
+    *_, said, redaction = store.read_stream(stream_id("shop", "private"))
+    assert redaction.payload["target"] == {"stream_version": said.stream_version}
+    assert said.event_type == "user.utterance.v1"
+
+
+# --- the store is away ------------------------------------------------------------------------------------------------
+
+
+def test_the_buffer_is_bounded_and_raises_when_asked_to() -> None:
+    """`raise`: a full buffer is told to the agent, and what did not fit is not half recorded."""
+    with Recorder(NOWHERE, when_full="raise", buffer_packets=3) as recorder:
+        talk = recorder.conversation("c")
+        assert [len(talk.user(str(n))) for n in range(3)] == [2, 1, 1]
+        with pytest.raises(RecorderFull):
+            talk.user("too much")
+        assert recorder.status().buffered == 3
+        recorder.close(timeout=0)
+        assert recorder.status().lost == 3, "without a folder the rest is lost, and counted"
+
+
+def test_blocking_waits_for_room(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`block`: a full buffer holds the agent until the store takes something; nothing is lost."""
+    real_connect = connect
+    opened_at = time.monotonic() + 0.5
+
+    def late(dsn: str) -> Any:
+        return real_connect(NOWHERE if time.monotonic() < opened_at else dsn)
+
+    monkeypatch.setattr("pipelines.recorder.sender.connect", late)
+    with Recorder(store, source="shop", buffer_packets=2) as recorder:
+        talk = recorder.conversation("blocked")
+        for number in range(20):
+            talk.user(str(number))
+        assert time.monotonic() >= opened_at
+        assert recorder.flush(10)
+    assert texts(store, "blocked") == [str(n) for n in range(20)]
+
+
+def test_spilled_calls_reach_the_store_later_once_and_in_order(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`spill`: an absent store costs the agent nothing; the next recorder on the folder sends all of it, and the folder is empty."""
+    folder = tmp_path / "spill"
+    with Recorder(NOWHERE, source="shop", when_full="spill", spill=folder, buffer_packets=5) as away:
+        for number in range(40):
+            away.conversation(f"c{number % 4}", resume=False).user(str(number))
+        assert not away.close(timeout=0)
+        assert away.status().lost == 0
+    assert caplog.text.count("cannot send") == 1, "an absent store is told once"
+    with Recorder(store, source="shop", when_full="spill", spill=folder) as recorder:
+        assert recorder.flush(20)
+    assert list(folder.iterdir()) == []
+    assert [texts(store, f"c{c}") for c in range(4)] == [[str(n) for n in range(c, 40, 4)] for c in range(4)]
+
+
+def test_every_call_may_go_to_disk_first(store: Store, tmp_path: Path) -> None:
+    """With no memory at all the spill file is an outbox: it is drained while it is written."""
+    with Recorder(store, source="shop", when_full="spill", spill=tmp_path, buffer_packets=0) as recorder:
+        talk = recorder.conversation("outbox")
+        for number in range(50):
+            talk.user(str(number))
+        assert recorder.flush(20)
+    assert texts(store, "outbox") == [str(n) for n in range(50)]
+    assert list(tmp_path.iterdir()) == []
+
+
+DRAIN = """
+import os, sys, time
+from pathlib import Path
+from pipelines.recorder import Recorder, sender
+from pipelines.store import Store
+at = int(sys.argv[3])
+done = 0
+def killing(name):
+    real = getattr(Store, name)
+    def wrapped(*args, **kwargs):
+        global done
+        done += 1
+        if done == at and at % 2: os.kill(os.getpid(), 9)   # before the store has it
+        result = real(*args, **kwargs)
+        if done == at: os.kill(os.getpid(), 9)              # after the store has it, before anyone knows
+        return result
+    setattr(Store, name, wrapped)
+killing("append"); killing("append_many")
+sender._BATCH_PACKETS = 3
+Recorder(sys.argv[1], spill=Path(sys.argv[2])).flush()
+"""
+
+
+def test_a_drain_killed_at_any_point_loses_and_doubles_nothing(store: Store, tmp_path: Path) -> None:
+    """`kill -9` before and after each step of a drain, again and again; another writer has moved one of the streams."""
+    folder = tmp_path / "spill"
+    with Recorder(NOWHERE, source="shop", when_full="spill", spill=folder, buffer_packets=0) as away:
+        talks = [away.conversation(f"k{c}") for c in range(2)]
+        for number in range(16):
+            talks[number % 2].user(str(number))
+    foreign = NewEvent("user.utterance.v1", {"text": "foreign"})
+    store.append(stream_id("shop", "k1"), "conversation", [foreign], "no_stream")
+    kills = 0
+    for at in (1, 2, 3, 4, 5, 6, 7):
+        command = [sys.executable, "-c", DRAIN, store.dsn, str(folder), str(at)]
+        kills += subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert kills >= 5
+    with Recorder(store, source="shop", spill=folder) as recorder:
+        assert recorder.flush(20)
+    assert texts(store, "k0") == [str(n) for n in range(0, 16, 2)]
+    assert texts(store, "k1") == ["foreign", *(str(n) for n in range(1, 16, 2))]
+    assert list(folder.iterdir()) == []
+
+
+def test_a_recorder_survives_its_server(store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Connections cut again and again while an agent talks: every call is in the store once, in order."""
+    caplog.set_level(logging.INFO, "refold.recorder")
+    with Recorder(store, source="shop", when_full="spill", spill=tmp_path, buffer_packets=8) as recorder:
+        talk = recorder.conversation("cut")
+        for number in range(300):
+            talk.user(str(number))
+            if number % 20 == 0:
+                store.conn.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+                )
+        assert recorder.flush(20)
+    assert texts(store, "cut") == [str(n) for n in range(300)]
+
+
+def test_what_the_store_refuses_is_set_aside(store: Store, tmp_path: Path) -> None:
+    """A packet that can never be stored goes to `refused.jsonl` with the reason; what follows it is sent."""
+    with Recorder(store, source="shop", when_full="spill", spill=tmp_path, buffer_packets=0) as recorder:
+        talk = recorder.conversation("bad")
+        talk.user("one")
+        bad = NewEvent("never.registered.v1", {"x": 1}, {}, datetime.now(UTC))
+        recorder.send(talk.stream, "conversation", 2, [bad])
+        talk._known.version += 1
+        talk.user("two")
+        assert recorder.flush(20)
+        assert recorder.status().refused == 1
+    assert texts(store, "bad") == ["one", "two"]
+    (line,) = (tmp_path / REFUSED).read_text().splitlines()
+    assert "never.registered.v1" in json.loads(line)["reason"]
+
+
+def test_a_sealed_month_takes_nothing_and_loses_nothing(store: Store, tmp_path: Path) -> None:
+    """Spilled before its month was sealed: the event is appended now and says when it happened."""
+    then = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    file = SpillFile.create(tmp_path)
+    line = write_line(
+        stream_id("shop", "late"), "conversation", 0, [NewEvent("user.utterance.v1", {"text": "x"}, {}, then)]
+    )
+    file.append([Packet(line, 0)])
+    file.close()
+    store.ensure_months([then])
+    store.close_month("2026-01")
+    store.seal_month("2026-01", {})
+    with Recorder(store, source="shop", spill=tmp_path) as recorder:
+        assert recorder.flush(20)
+    (event,) = store.read_stream(stream_id("shop", "late"))
+    assert event.created_at > then
+    assert event.metadata["occurred_at"] == "2026-01-31T12:00:00.000000Z"
+
+
+@given(value=st.dictionaries(strategies.text, strategies.json_values, max_size=4))
+@hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_storable_value_is_what_jsonb_gives_back(store: Store, value: dict[str, Any]) -> None:
+    """Key order, number spelling and all: the recorder hashes exactly what a reader of the store will see."""
+    storable = Storable()
+    made = storable(value)
+    row = store.conn.execute("SELECT %s::jsonb::text", [json.dumps(made, ensure_ascii=False)]).fetchone()
+    assert row is not None
+    assert json.dumps(json.loads(row[0])) == json.dumps(made)
+    assert storable.changed == []
