@@ -15,7 +15,8 @@ from uuid import UUID
 import duckdb
 
 from pipelines.errors import BadInputError
-from pipelines.folds.reference import StreamFold, show
+from pipelines.folds.reference import show
+from pipelines.folds.reference_folds import StreamFold
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.store.events import stream_id

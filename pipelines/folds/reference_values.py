@@ -1,0 +1,72 @@
+"""How the plain left folds spell values: JSON text, sums of money, what counts as said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+Row = dict[str, Any]
+
+_PICO = Decimal("0.000000000001")
+
+
+def call_state(call: Row) -> Row:
+    """One tool call with its result, as states and tables show it."""
+    payload, result, answer = call["payload"], call["result"], call.get("answer", {})
+    return {
+        "stream_version": call["event"]["stream_version"],
+        "actor": call["actor"],
+        "call_id": payload.get("call_id"),
+        "name": payload.get("name"),
+        "arguments": json_text(payload.get("arguments")),
+        "result_version": result["stream_version"] if result else None,
+        "output": json_text(answer.get("output")) if result else None,
+        "error": text_or_none(answer.get("error")) if result else None,
+    }
+
+
+def spent(model_calls: list[Mapping[str, Any]]) -> Row:
+    """Sums over model calls; None where nothing was recorded."""
+    counted = {
+        name: [count for count in (token_count(call, name) for call in model_calls) if count is not None]
+        for name in ("input_tokens", "output_tokens")
+    }
+    sums: Row = {name: sum(counts) if counts else None for name, counts in counted.items()}
+    return sums | {"cost_usd": dollars([call.get("cost_usd") for call in model_calls])}
+
+
+def token_count(model: Mapping[str, Any], name: str) -> int | None:
+    """A usage counter, None when not recorded."""
+    usage = model.get("usage")
+    count = usage.get(name) if isinstance(usage, Mapping) else None
+    return count if isinstance(count, int) else None
+
+
+def dollars(amounts: list[Any]) -> float | None:
+    """Sum of the amounts that are numbers, each rounded to 12 places; None when there is none."""
+    recorded = [
+        Decimal(str(amount)).quantize(_PICO, ROUND_HALF_UP) for amount in amounts if isinstance(amount, (int, float))
+    ]
+    return float(sum(recorded)) if recorded else None
+
+
+def is_said(text: str | None) -> bool:
+    """Whether there is text that is not blank."""
+    return text is not None and text.strip() != ""
+
+
+def json_text(value: Any) -> str:
+    """Compact JSON text."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def text_or_none(value: Any) -> str | None:
+    """Compact JSON text; None for null."""
+    return None if value is None else json_text(value)
+
+
+def recorded_number(value: Any) -> float | None:
+    """A number, None for anything else."""
+    return float(value) if isinstance(value, (int, float)) else None
