@@ -1,9 +1,14 @@
-"""Following the log: nothing missed, nothing twice, although transactions commit out of order."""
+"""Following the log: nothing missed, nothing twice, although transactions commit out of order.
+
+`REFOLD_TEST_TRANSACTIONS=5000 pytest -n 0 tests/integration/test_store_order.py` follows for minutes instead of seconds.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import threading
+import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -13,6 +18,9 @@ from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store, read
 
 EVENT = NewEvent("user.utterance.v1", {"text": "x"}, {}, datetime(2026, 5, 1, tzinfo=UTC))
+WRITERS = 8
+TRANSACTIONS = int(os.environ.get("REFOLD_TEST_TRANSACTIONS", "25"))
+"""Of each writer."""
 
 
 def test_a_late_commit_is_waited_for(store: Store, store_settings: Settings) -> None:
@@ -33,53 +41,89 @@ def test_a_late_commit_is_waited_for(store: Store, store_settings: Settings) -> 
 
 
 def test_a_follower_sees_every_event_once(store: Store, store_settings: Settings) -> None:
-    """While writers commit and roll back in random order, pages of any size give every committed event exactly once."""
-    store.ensure_months([EVENT.created_at])
+    """Pages of any size give every committed event exactly once; a reader ordered by position alone loses some.
+
+    Meanwhile 8 writers commit and roll back in random order, one transaction stays open from before the first of them
+    until half of them have committed, and a month is made around events that are there already.
+    """
     committed: list[int] = []
-    done = threading.Event()
-
-    def write(seed: int) -> None:
-        rng = random.Random(seed)
-        with Store.open(store_settings) as own:
-            for _ in range(25):
-                mine = 0
-                with own.transaction():
-                    for _ in range(rng.randint(1, 3)):
-                        result = own.append(uuid4(), "conversation", [EVENT] * rng.randint(1, 3), "any")
-                        mine += result.last_version - result.first_version + 1
-                        own.conn.execute("SELECT pg_sleep(%s)", [rng.random() / 200])
-                    if rng.random() < 0.2:
-                        raise psycopg.Rollback
-                    committed.append(mine)
-
+    writers = [threading.Thread(target=write, args=[store_settings, seed, committed]) for seed in range(WRITERS)]
+    is_over = threading.Event()
     seen: list[tuple[int, int, int]] = []
-
-    def follow() -> None:
-        rng = random.Random(0)
-        after = (0, 0, 0)
-        with Store.open(store_settings) as own:
-            while True:
-                finished = done.is_set()
-                events = own.read_all(after, rng.choice([1, 7, 1000]))
-                seen.extend(e.order for e in events)
-                after = events[-1].order if events else after
-                if finished and not events:
-                    return
-
-    writers = [threading.Thread(target=write, args=[seed]) for seed in range(4)]
-    follower = threading.Thread(target=follow)
-    for thread in [*writers, follower]:
-        thread.start()
+    by_position: list[int] = []
+    readers = [
+        threading.Thread(target=follow, args=[store_settings, is_over, seen]),
+        threading.Thread(target=read_by_position, args=[store_settings, is_over, by_position]),
+    ]
+    with Store.open(store_settings) as slow:
+        with slow.transaction():
+            slow.append(uuid4(), "conversation", [EVENT], "any")
+            for thread in [*writers, *readers]:
+                thread.start()
+            deadline = time.monotonic() + 60
+            while len(committed) < WRITERS * TRANSACTIONS // 2 or not by_position:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert seen == [], "all of them are younger than the open transaction"
+        committed.append(1)
+    store.ensure_months([EVENT.created_at])
     for thread in writers:
         thread.join(60)
-    done.set()
-    follower.join(60)
+    is_over.set()
+    for thread in readers:
+        thread.join(60)
 
     stored = store.conn.execute(
         "SELECT epoch, xid::text::bigint, position FROM refold.events ORDER BY 1, 2, 3"
     ).fetchall()
-    assert seen == stored
     assert len(stored) == sum(committed)
+    assert seen == stored
+    assert len(by_position) == len(set(by_position))
+    assert set(by_position) < {position for _, _, position in stored}, "position alone is no order to follow"
+
+
+def write(settings: Settings, seed: int, committed: list[int]) -> None:
+    """Transactions of one to three appends, with pauses; one in five is rolled back."""
+    rng = random.Random(seed)
+    with Store.open(settings) as own:
+        for _ in range(TRANSACTIONS):
+            mine = 0
+            with own.transaction():
+                for _ in range(rng.randint(1, 3)):
+                    result = own.append(uuid4(), "conversation", [EVENT] * rng.randint(1, 3), "any")
+                    mine += result.last_version - result.first_version + 1
+                    own.conn.execute("SELECT pg_sleep(%s)", [rng.random() / 200])
+                if rng.random() < 0.2:
+                    mine = 0
+                    raise psycopg.Rollback
+            committed.append(mine)
+
+
+def follow(settings: Settings, is_over: threading.Event, seen: list[tuple[int, int, int]]) -> None:
+    """Read pages of random size by checkpoint until nothing more comes."""
+    rng = random.Random(0)
+    after = (0, 0, 0)
+    with Store.open(settings) as own:
+        while True:
+            was_over = is_over.is_set()
+            events = own.read_all(after, rng.choice([1, 7, 1000]))
+            seen.extend(e.order for e in events)
+            after = events[-1].order if events else after
+            if was_over and not events:
+                return
+
+
+def read_by_position(settings: Settings, is_over: threading.Event, seen: list[int]) -> None:
+    """What `read_all` is there to avoid: read what is visible behind the largest position seen."""
+    with Store.open(settings) as own:
+        while True:
+            was_over = is_over.is_set()
+            rows = own.conn.execute(
+                "SELECT position FROM refold.events WHERE position > %s ORDER BY position", [max(seen, default=0)]
+            ).fetchall()
+            seen.extend(row[0] for row in rows)
+            if was_over and not rows:
+                return
 
 
 def test_reading_in_order_needs_no_sort(store: Store) -> None:

@@ -34,7 +34,12 @@ BEGIN
     table_name := 'events_' || replace(the_month, '-', '_');
     INSERT INTO refold.months (month) VALUES (the_month);
 
-    -- Nobody may put a stray into DEFAULT between looking and attaching.
+    -- Writers lock the parent, then the partition. To move strays both are locked in that order, or a writer between the two
+    -- would be waited for in a circle. Without strays the parent stays open, and only DEFAULT is closed to writes, so that
+    -- nobody puts one there between looking and attaching. One that comes before that is the rare case of a lock too late.
+    IF EXISTS (SELECT FROM ONLY refold.events_default AS e WHERE e.created_at >= month_from AND e.created_at < month_to) THEN
+        LOCK TABLE refold.events IN ACCESS EXCLUSIVE MODE;
+    END IF;
     LOCK TABLE ONLY refold.events_default IN SHARE MODE;
     has_strays := EXISTS (SELECT FROM ONLY refold.events_default AS e WHERE e.created_at >= month_from AND e.created_at < month_to);
     IF has_strays THEN
