@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.folds.reference import StreamFold, show
+from pipelines.folds.reference import show
+from pipelines.folds.reference_folds import StreamFold
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
 from tests.benchmarks.copies import copied_lake

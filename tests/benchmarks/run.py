@@ -4,7 +4,7 @@
 
 Prints one line per figure: name, this program, the peer or limit, ratio, target, and whether the target holds. Every
 figure is the median of interleaved rounds, each trial in a fresh process. Progress goes to stderr. A missed target is
-printed, not an error: the exit code is 0 when everything was measured.
+printed, not an error: the exit code is 0 when everything was measured, and 1 when a benchmark could not be.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if __name__ == "__main__":
 
 from pipelines.console import render_table, tell
 from tests.benchmarks.figures import COLUMNS, Figure, markdown, summary, table_rows
-from tests.benchmarks.rounds import Bench
+from tests.benchmarks.rounds import Bench, TrialFailed
 
 BENCHMARKS: Mapping[str, str] = {
     "append": "tests.benchmarks.append",
@@ -105,18 +105,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     machine = describe_machine()
     figures: list[Figure] = []
+    failed: dict[str, str] = {}
     for name in options.names or BENCHMARKS:
-        for figure in measure(name, events=options.events, runs=options.runs):
-            figures.append(figure)
-            tell("  ".join(table_rows([figure])[0]))
+        try:
+            for figure in measure(name, events=options.events, runs=options.runs):
+                figures.append(figure)
+                tell("  ".join(table_rows([figure])[0]))
+        except TrialFailed as error:  # the figures of the others are worth having
+            failed[name] = str(error)
+            tell(f"{name}: failed: {error}")
     tell(f"{len(figures)} figures in {time.monotonic() - started:.0f} s: {dict(summary(figures))}")
     if options.json:
         settings = {"events": options.events, "runs": options.runs}
-        print(json.dumps({**settings, "machine": machine, "figures": [figure.to_json() for figure in figures]}))
+        said = [figure.to_json() for figure in figures]
+        print(json.dumps({**settings, "machine": machine, "figures": said, "failed": failed}))
     elif options.markdown:
         print(markdown(table_rows(figures)))
     else:
         print(render_table(COLUMNS, table_rows(figures)))
+    if failed:
+        tell(f"not measured to the end: {', '.join(failed)}")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

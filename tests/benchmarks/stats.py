@@ -46,7 +46,7 @@ GROUP BY vertical, cluster
 def run(bench: Bench) -> Iterator[Figure]:
     """All figures of `stats`."""
     path = bench.folder / "units.parquet"
-    streams = max(bench.events * 2 // 3 // DECISIONS_PER_STREAM, 100)
+    streams = max(2 * bench.events // DECISIONS_PER_STREAM, 100)
     with duckdb.connect() as connection:
         query = f"COPY ({_UNITS}) TO {quote_literal(str(path))} (FORMAT parquet)"
         connection.execute(query, {"streams": streams})
