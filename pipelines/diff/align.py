@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from pipelines.canonical.calls import CanonicalCall, Canonicaliser, Level, equal_level
+from pipelines.canonical.jcs import Flag
 from pipelines.diff.arguments import UNIT, ArgOp, arg_ops, leaves, shares_leaf, similarity
 from pipelines.diff.assignment import best_assignment
-from pipelines.diff.canonical import CanonicalCall, Canonicaliser, Level, equal_level
-from pipelines.diff.jcs import Flag
 
 PairClass = Literal["same", "reordered", "args_changed", "name_changed", "name_args_changed", "added", "removed"]
 
@@ -38,7 +38,7 @@ class ToolCall:
         position: Its place in the list, from 0.
         block: The parallel block it belongs to; calls of one block have no order. Never decreases with position.
         name: The tool's name.
-        arguments: JSON text of the arguments as `canonical.Canonicaliser.read` takes it.
+        arguments: JSON text of the arguments as `canonical.calls.Canonicaliser.read` takes it.
     """
 
     position: int

@@ -1,6 +1,6 @@
 """How two calls' arguments differ: similarity for alignment, and one operation per changed argument for people.
 
-Both work on values as `canonical` normalises them, so an ignored argument or a filled-in default is no difference.
+Both work on values as `pipelines.canonical` normalises them, so an ignored argument or a filled-in default is no difference.
 Which calls are compared with each other is decided in `align`.
 """
 
@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from rapidfuzz.distance import Indel
 
-from pipelines.diff.canonical import CanonicalCall
-from pipelines.diff.jcs import HugeNumber, canonical_bytes
+from pipelines.canonical.calls import CanonicalCall
+from pipelines.canonical.jcs import HugeNumber, canonical_bytes
 
 UNIT = 5_354_228_880
 """Parts of one whole similarity: the least common multiple of 1 to 24. Sums of such parts are exact integers, so equal

@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from pipelines.diff.canonical import Canonicaliser
+from pipelines.canonical.calls import Canonicaliser
 from pipelines.diff.pairs import Row, diff_pairs
 from pipelines.diff.summary import DIFFERENCES, UnitColumns, summarise
 from pipelines.errors import RefoldError

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pipelines.canonical.calls import Canonicaliser
+from pipelines.canonical.jcs import canonical_text
 from pipelines.diff.align import Alignment, CallPair, ToolCall, align
-from pipelines.diff.canonical import Canonicaliser
 from pipelines.diff.classify import PairCounts, classify, failed_unit
-from pipelines.diff.jcs import canonical_text
 from pipelines.diff.metrics import Values, evaluate_metrics
 from pipelines.diff.text import compare_texts
 from pipelines.replay.experiment import Metric

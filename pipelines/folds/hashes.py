@@ -1,7 +1,7 @@
 """Hash what each decision did, so that equal actions are recognised without comparing JSON again and again.
 
 One row per different list of calls, not per decision: real logs repeat. The calls of one message are one parallel
-block, so their order within the message is no part of the hash. What the hashes mean is `pipelines.diff.canonical`'s.
+block, so their order within the message is no part of the hash. What the hashes mean is `pipelines.canonical.calls`'s.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from pipelines.diff.canonical import Canonicaliser
+from pipelines.canonical.calls import Canonicaliser
 from pipelines.folds.tables import create_table
 
 _BATCH = 10_000  # lists of calls; bounds what is in Python at once

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.diff import canonical, jcs, rules
-from pipelines.folds import hashes, redaction, steps, verification
+from pipelines.canonical import calls, jcs, rules
+from pipelines.folds import context, hashes, redaction, steps, verification
 from pipelines.folds.ladder import Ladder
-from pipelines.replay import context
 
 _BATCH = 50_000  # heads; bounds what is in Python at once
-_MODULES = (canonical, context, hashes, jcs, redaction, rules, steps, verification)
+_MODULES = (calls, context, hashes, jcs, redaction, rules, steps, verification)
 """Modules whose text decides what is computed; a change of any of them folds again."""
 
 # A person's events are in any stream, so customers read all streams; everything else reads those that the month touches.

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipelines.diff.canonical import Canonicaliser
+from pipelines.canonical.calls import Canonicaliser
+from pipelines.folds.context import Context, request_sha256
 from pipelines.folds.redaction import Redaction, redact
 from pipelines.folds.reference_folds import Event, StreamFold, SubjectFold
 from pipelines.folds.reference_values import Row, call_state, recorded_number, token_count
-from pipelines.replay.context import Context, request_sha256
 
 _KNOWN = {
     "agent.utterance": 1,

@@ -14,8 +14,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipelines.folds.context import Context, message_bytes, request_head
 from pipelines.folds.tables import create_table
-from pipelines.replay.context import Context, message_bytes, request_head
 
 _BATCH = 20_000  # events; bounds what is in Python at once
 _FIELDS: list[tuple[str, pa.DataType]] = [

@@ -1,5 +1,5 @@
 """Put recorded decisions before a new prompt, model or agent, without ever executing a tool.
 
-`decision` holds what a candidate is given and returns, `context` rebuilds what the agent saw, `candidate` finds out
-who answers, `plan` selects the units, `run` writes `lake/replays`.
+`experiment` reads the file, `decision` holds what a candidate is given and returns, `candidate` and `source` find out who
+answers, `plan` selects and names the version, `units` are the sides, `answer` asks, `run` writes `lake/replays`.
 """

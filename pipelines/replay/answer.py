@@ -15,10 +15,10 @@ from typing import Any
 
 import duckdb
 
-from pipelines.diff.canonical import Canonicaliser
+from pipelines.canonical.calls import Canonicaliser
+from pipelines.folds.context import Context, message_bytes, request_head
 from pipelines.folds.steps import create_readable_events
 from pipelines.replay.candidate import PythonCandidate
-from pipelines.replay.context import Context, message_bytes, request_head
 from pipelines.replay.decision import Decision, Reply, ToolCall
 
 _BATCH = 20_000

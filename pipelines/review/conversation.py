@@ -13,9 +13,9 @@ from typing import Any
 
 import duckdb
 
+from pipelines.folds.context import Context
 from pipelines.folds.steps import create_readable_events
 from pipelines.lake.datasets import EVENTS
-from pipelines.replay.context import Context
 
 FIRST = 4
 """Messages kept from the beginning: the system message and how it started."""

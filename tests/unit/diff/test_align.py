@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.canonical.calls import Canonicaliser
+from pipelines.canonical.rules import ToolRules
 from pipelines.diff.align import Alignment, ToolCall, align
 from pipelines.diff.arguments import UNIT, leaves, shares_leaf, similarity
-from pipelines.diff.canonical import Canonicaliser
-from pipelines.diff.rules import ToolRules
 from tests.unit.diff import strategies
 
 Matching = tuple[tuple[int, int], ...]

@@ -9,9 +9,9 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 
+from pipelines.canonical.calls import CanonicalCall, Canonicaliser
+from pipelines.canonical.jcs import canonical_bytes
 from pipelines.diff.arguments import UNIT, ArgOp, arg_ops, leaves, shares_leaf, similarity
-from pipelines.diff.canonical import CanonicalCall, Canonicaliser
-from pipelines.diff.jcs import canonical_bytes
 from tests.unit.diff import strategies
 
 

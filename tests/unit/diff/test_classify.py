@@ -7,8 +7,8 @@ import json
 import pytest
 from hypothesis import given
 
+from pipelines.canonical.calls import Canonicaliser
 from pipelines.diff.align import ToolCall, align
-from pipelines.diff.canonical import Canonicaliser
 from pipelines.diff.classify import PairCounts, UnitDiff, classify, failed_unit
 from tests.unit.diff import strategies
 

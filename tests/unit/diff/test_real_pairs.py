@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.canonical.calls import Canonicaliser
 from pipelines.diff.align import Alignment, ToolCall, align
-from pipelines.diff.canonical import Canonicaliser
 from pipelines.diff.classify import classify
 from pipelines.diff.text import compare_texts
 

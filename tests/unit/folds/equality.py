@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.diff.canonical import Canonicaliser
+from pipelines.canonical.calls import Canonicaliser
 from pipelines.folds.steps import PROJECTIONS, Prepared, prepare_month, projection_query
 from pipelines.lake.datasets import EVENTS
 from pipelines.store.events import NewEvent

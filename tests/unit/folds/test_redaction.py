@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.folds.context import Context
 from pipelines.folds.redaction import HIDDEN, Redaction, redact, redact_text
-from pipelines.replay.context import Context
 from tests.strategies import PAYLOADS, json_values, paths, spans
 
 redactions = st.lists(

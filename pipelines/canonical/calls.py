@@ -10,7 +10,7 @@
 Equality at one level implies it at every later one. Arguments that are not JSON are equal only as text, at every level;
 `null` is not `{}`. A call's hash is SHA-256 over `{"args":<canonical bytes>,"name":…}`, or `{"name":…,"raw":…}` for
 text (L0, and arguments that do not parse), so that anybody can recompute it. How calls of two sides are paired lives in
-`align`; what a write is, and cassette keys, in the replay package.
+`pipelines.diff.align`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pipelines.diff.jcs import Flag, NotJsonError, canonical_bytes, parse, plain_bytes, string_bytes
-from pipelines.diff.rules import PLAIN_RULES, ToolRules, lenient, normaliser
+from pipelines.canonical.jcs import Flag, NotJsonError, canonical_bytes, parse, plain_bytes, string_bytes
+from pipelines.canonical.rules import PLAIN_RULES, ToolRules, lenient, normaliser
 
 Level = Literal["L0", "L1", "L2", "L3"]
 

@@ -12,7 +12,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.diff.jcs import (
+from pipelines.canonical.jcs import (
     MAX_DEPTH,
     NotJsonError,
     canonical_bytes,
@@ -21,8 +21,8 @@ from pipelines.diff.jcs import (
     plain_bytes,
     string_bytes,
 )
+from tests.unit.canonical.es6_numbers import CHECKSUMS, as_double, bit_patterns
 from tests.unit.diff import strategies
-from tests.unit.diff.es6_numbers import CHECKSUMS, as_double, bit_patterns
 
 LARGEST = 2**53 - 1
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.diff.canonical import CallHashes, Canonicaliser, equal_level
-from pipelines.diff.jcs import canonical_bytes
-from pipelines.diff.rules import ToolRules, normalise
+from pipelines.canonical.calls import CallHashes, Canonicaliser, equal_level
+from pipelines.canonical.jcs import canonical_bytes
+from pipelines.canonical.rules import ToolRules, normalise
 from tests.unit.diff import strategies
 
 
@@ -136,7 +136,7 @@ def test_rules_change_l2_and_nothing_before() -> None:
 
 def test_many_calls_are_hashed_like_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch equals call by call, also when the memory of what was read overflows or a text is long."""
-    monkeypatch.setattr("pipelines.diff.canonical._CACHE_ENTRIES", 2)
+    monkeypatch.setattr("pipelines.canonical.calls._CACHE_ENTRIES", 2)
     texts = ['{"a": 1}', None, '{"a": 2}', '{"a": 1}', json.dumps({"a": "x" * 10_000}), as_string("{")] * 3
     reader = Canonicaliser()
     assert reader.hash_calls(["f"] * len(texts), texts) == [hashes(text) for text in texts]

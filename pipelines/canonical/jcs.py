@@ -9,7 +9,7 @@ with one reserved key, before RFC 8785 is applied:
 * a string with a lone surrogate: `{"$utf16": "<ASCII with \u escapes>"}`; as a key: `"$utf16:<the same>"`
 * a recorded key that looks like one of these gets one more `$`, so that the mapping stays one-to-one.
 
-Everything else is plain RFC 8785. What a tool call means, rules and hashes of calls live in `rules` and `canonical`.
+Everything else is plain RFC 8785. What a tool call means, rules and hashes of calls live in `rules` and `calls`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.diff.jcs import canonical_bytes
+from pipelines.canonical.jcs import canonical_bytes
 from pipelines.errors import BadInputError
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")

@@ -7,8 +7,8 @@ import copy
 import pytest
 from hypothesis import given
 
-from pipelines.diff.jcs import canonical_bytes
-from pipelines.diff.rules import ToolRules, lenient, normalise, rules_from_tools
+from pipelines.canonical.jcs import canonical_bytes
+from pipelines.canonical.rules import ToolRules, lenient, normalise, rules_from_tools
 from pipelines.errors import BadInputError
 from tests.unit.diff import strategies
 

@@ -1,0 +1,58 @@
+"""Dependencies between the library's packages point one way."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2] / "pipelines"
+BASE = {"errors", "settings", "sqlfiles", "console", "notebooks"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "stats": set(),
+    "canonical": set(),
+    "store": set(),
+    "lake": set(),
+    "ingest": {"store"},
+    "export": {"store", "lake"},
+    "folds": {"store", "lake", "canonical"},
+    "recorder": {"store", "folds", "canonical", "ingest"},
+    "replay": {"lake", "folds", "canonical", "stats"},
+    "diff": {"lake", "canonical", "stats", "replay"},
+    "review": {"lake", "folds", "diff", "stats", "replay", "canonical"},
+    "demo": {"store", "lake", "folds", "diff", "review", "replay"},
+}
+PACKAGES = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and (path / "__init__.py").exists())
+
+
+def imported(path: Path) -> set[str]:
+    """Packages and modules directly under `pipelines` that a file imports, at its top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        found |= {name.split(".")[1] for name in names if name.startswith("pipelines.")}
+        found |= {"assets" for name in names if name.split(".")[0] == "assets"}
+    return found
+
+
+def test_every_package_has_its_place():
+    """A package under `pipelines` is listed here with what it may import."""
+    assert [name for name in PACKAGES if name not in MAY_IMPORT] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_what_is_before_it(package: str):
+    """No package imports a later one, nor the command line, nor the assets."""
+    allowed = MAY_IMPORT.get(package, set()) | BASE | {package}
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in (ROOT / package).rglob("*.py")
+        for name in imported(path)
+        if name not in allowed
+    }
+    assert not wrong
