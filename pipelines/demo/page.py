@@ -76,7 +76,7 @@ def _refunds(lake: Lake, diff: DiffResult) -> list[str]:
 
 def _next_steps(diff: DiffResult) -> list[str]:
     return [
-        "look further:",
+        "look further (in a checkout, refold is .ci/uv run refold):",
         f"  refold diffs {diff.experiment}",
         '  refold sql "SELECT unit_class, count(*) FROM ab_units GROUP BY ALL"',
         "  refold sql --tables",

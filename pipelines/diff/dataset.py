@@ -34,6 +34,7 @@ _COUNTS = """
 SELECT
     count(*) AS pairs,
     count(DISTINCT aggregate_id) AS conversations,
+    count(DISTINCT aggregate_id) FILTER (WHERE is_same_calls IS DISTINCT FROM true) AS changed_conversations,
     count(*) FILTER (WHERE status <> 'ok') AS failed,
     count(*) FILTER (WHERE is_same_names) AS same_names,
     count(*) FILTER (WHERE is_same_calls) AS same_calls,
@@ -71,6 +72,7 @@ class DiffResult:
         unit: What is paired.
         pairs: Unit pairs.
         conversations: Conversations of side A that have a pair.
+        changed_conversations: Those of them in which some pair has other tool calls, or no answer.
         failed: Pairs that side B did not answer.
         same_names: Pairs with the same tool names in order.
         same_calls: Pairs with the same tool calls and arguments in order (L1).
@@ -90,6 +92,7 @@ class DiffResult:
     unit: str
     pairs: int
     conversations: int
+    changed_conversations: int
     failed: int
     same_names: int
     same_calls: int
@@ -257,6 +260,7 @@ def _result(plan: Plan, headline: Mapping[str, Any], *, is_written: bool, second
         "unit",
         "pairs",
         "conversations",
+        "changed_conversations",
         "failed",
         "same_names",
         "same_calls",

@@ -36,6 +36,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         *([f"conversations that began from {_day(start)} to before {_day(stop)}, UTC"] if start or stop else []),
         f"{result.pairs:,} {result.unit} pairs in {result.conversations:,} conversations"
         + (f", {result.failed:,} not answered" if result.failed else ""),
+        f"tool calls differ in {result.pairs - result.same_calls:,} pairs, in {result.changed_conversations:,} conversations",
         "",
         f"{'what stayed the same':<34}{'pairs':>9}{'share':>9}   95 % interval",
     ]
