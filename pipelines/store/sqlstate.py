@@ -49,6 +49,7 @@ _BY_STATE: dict[str, type[StoreError | InvalidEvent | UnknownEventType | Payload
     "42883": SchemaOutdated,  # no such function
 }
 _BAD_JSON = {
+    "RF008": "not JSON that every reader takes",
     "22P02": "not JSON that PostgreSQL reads",
     "22P05": "a character that PostgreSQL cannot store",  # \u0000
     "22021": "bytes that are not UTF-8",

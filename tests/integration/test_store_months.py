@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from pipelines.settings import Settings
-from pipelines.store import InvalidEvent, NewEvent, Store, month_of
+from pipelines.store import InvalidEvent, NewEvent, Store, connect, month_of
 from pipelines.store.sqlstate import typed_errors
 
 ALL = "SELECT e.*, e.xid::text, e.payload::text FROM refold.events AS e ORDER BY position"
@@ -159,3 +159,21 @@ def test_a_retry_finds_its_batch_while_strays_move(store: Store, store_settings:
         assert thread.is_alive(), "the retry must wait for the move"
     thread.join(10)
     assert answers == [replace(first, duplicate=True)]
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+@pytest.mark.parametrize("call", ["refold.ensure_month('2024-01')", "refold.close_month('2023-01')"])
+def test_months_are_changed_only_by_who_sees_everything(
+    store: Store, store_settings: Settings, level: str, call: str
+) -> None:
+    """With an old snapshot, strays that came later would be invisible, and lost with the table they lie in: refused."""
+    at = datetime(2024, 1, 10, tzinfo=UTC)
+    store.ensure_months([datetime(2023, 1, 1, tzinfo=UTC)])
+    store.append(uuid4(), "conversation", [say(at)], "any")
+    with connect(store_settings.dsn or "") as conn:
+        conn.execute(f"BEGIN ISOLATION LEVEL {level}".encode())
+        conn.execute("SELECT count(*) FROM refold.months")
+        store.append(uuid4(), "conversation", [say(at)], "any")
+        with pytest.raises(InvalidEvent, match="read committed"), typed_errors():
+            conn.execute(f"SELECT {call}".encode())
+    assert store.conn.execute("SELECT count(*) FROM refold.events").fetchone() == (2,)

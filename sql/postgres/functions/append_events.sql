@@ -32,6 +32,9 @@ AS $$
 #variable_conflict use_column
 DECLARE
     max_event_bytes CONSTANT integer := 67108864; -- 64 MiB; jsonb itself stops at 256 MB
+    -- What JSON readers take, Python's among them: an event that no follower can read would stop all of them for ever.
+    too_deep CONSTANT jsonpath := 'strict $.**{251}';
+    too_long CONSTANT jsonpath := 'strict $.** ? (@ >= 1e4300 || @ <= -1e4300)';
     stream CONSTANT uuid := append_events.aggregate_id;
     kind CONSTANT text := append_events.aggregate_type;
     expected CONSTANT text := append_events.expected_version;
@@ -135,6 +138,15 @@ BEGIN
         IF octet_length(content) > max_event_bytes THEN
             RAISE EXCEPTION 'event % of the batch holds % bytes; at most % are stored', event.ordinality, octet_length(content), max_event_bytes
                 USING ERRCODE = 'RF006';
+        END IF;
+        -- Either takes more text than most events have.
+        IF octet_length(content) > 500 AND (event.payload @? too_deep OR event_metadata @? too_deep) THEN
+            RAISE EXCEPTION 'event % of the batch is nested too deeply; at most 250 levels are stored', event.ordinality
+                USING ERRCODE = 'RF008';
+        END IF;
+        IF octet_length(content) > 4300 AND (event.payload @? too_long OR event_metadata @? too_long) THEN
+            RAISE EXCEPTION 'event % of the batch holds a number of more than 4300 digits, which cannot be stored', event.ordinality
+                USING ERRCODE = 'RF008';
         END IF;
         head_hash := sha256(head_hash || content);
         event_versions[event.ordinality] := event.event_version;

@@ -20,6 +20,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM refold.months AS m WHERE m.month = the_month) THEN
         RAISE EXCEPTION 'month % has no partition', coalesce(the_month, 'null') USING ERRCODE = 'RF005';
     END IF;
+    PERFORM refold.assert_current();
     EXECUTE format('LOCK TABLE ONLY refold.%I, ONLY refold.events_default IN SHARE MODE', table_name);
     month_from := (the_month || '-01')::timestamp AT TIME ZONE 'UTC';
     IF EXISTS (

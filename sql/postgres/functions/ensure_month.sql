@@ -24,6 +24,7 @@ BEGIN
     IF EXISTS (SELECT FROM refold.months AS m WHERE m.month = the_month) THEN
         RETURN false;
     END IF;
+    PERFORM refold.assert_current();
     PERFORM pg_advisory_xact_lock(hashtextextended('refold.months', 0));
     IF EXISTS (SELECT FROM refold.months AS m WHERE m.month = the_month) THEN
         RETURN false;

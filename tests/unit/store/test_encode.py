@@ -61,10 +61,10 @@ def test_the_size_limit_counts_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_times_are_sent_with_their_zone() -> None:
-    """Naive times are UTC, aware ones keep their instant, None is left to the database."""
+    """Naive times are UTC, aware ones are the same instant in UTC, None is left to the database."""
     local = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
     times = [datetime(2026, 1, 1), local, datetime(1, 1, 1, tzinfo=UTC), None]  # noqa: DTZ001 - naive is UTC
     batch = StreamBatch(UUID(int=1), "c", [NewEvent("a.b.v1", {}, {}, at) for at in times])
     assert append_arguments(batch)[-1] == (
-        "{2026-01-01T00:00:00+00:00,2026-01-01T02:00:00+02:00,0001-01-01T00:00:00+00:00,NULL}"
+        "{2026-01-01T00:00:00+00:00,2026-01-01T00:00:00+00:00,0001-01-01T00:00:00+00:00,NULL}"
     )
