@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.runs import Runs
+from pipelines.console import Ticker
 from pipelines.demo.load import LoadResult, load_demo
 from pipelines.diff.dataset import DiffResult, build_diff
 from pipelines.diff.gating import require_known_names
@@ -111,7 +112,7 @@ def _compare(settings: Settings, experiment: Experiment, folder: Path, tell: Tel
     require_known_names(experiment)
     plan = make_plan(lake, experiment, folder)
     register_experiment(lake, experiment, folder)
-    with Runs(settings, on_event=tell) as runs:
+    with Runs(settings, on_event=tell, on_progress=_progress("units", tell)) as runs:
         runs.add_experiment(experiment.experiment)
         run = runs.materialize(DIFF, experiment.experiment).require()
     is_written = bool(run.metadata["ab_summary"]["is_written"])
@@ -142,9 +143,22 @@ def _chosen(months: Sequence[str] | None, known: Sequence[str], why: str) -> lis
 
 def _run_months(settings: Settings, months: Sequence[str], names: Sequence[str], tell: Tell) -> list[MonthRun]:
     done = []
-    with Runs(settings) as runs:
+    with Runs(settings, on_progress=_progress("rows", tell)) as runs:
         for month in months:
             tell(f"{month}: {', '.join(names)}")
             run = runs.materialize(names, month).require()
             done.append(MonthRun(month, run.run_id, run.metadata))
     return done
+
+
+def _progress(what: str, tell: Tell) -> Callable[[int | str], None]:
+    """What long steps report to: counts are told now and then; the name of a finished table is told at once."""
+    ticker = Ticker(what, tell)
+
+    def report(done: int | str) -> None:
+        if isinstance(done, int):
+            ticker(done)
+        else:
+            tell(f"  {done}")
+
+    return report

@@ -51,10 +51,14 @@ class Ticker:
     def __init__(self, what: str, write: Callable[[str], None] = tell) -> None:
         self._what, self._write = what, write
         self._started = self._last = time.monotonic()
+        self._done = 0
 
     def __call__(self, done: int) -> None:
-        """Report that `done` are done so far."""
+        """Report that `done` are done so far; fewer than before begin anew."""
         now = time.monotonic()
+        if done < self._done:
+            self._started = self._last = now
+        self._done = done
         if now - self._last >= _SECONDS_BETWEEN:
             self._last = now
             self._write(f"  {done:,} {self._what}, {done / (now - self._started):,.0f}/s")
