@@ -18,10 +18,10 @@ from typing import Any, Literal, Self
 from uuid import UUID
 
 from pipelines.errors import BadInputError, RefoldError
+from pipelines.folds.context import Context
 from pipelines.recorder.packet import Packet, write_line
 from pipelines.recorder.sender import RecorderStatus, Sender, WhenFull
 from pipelines.recorder.talk import Known, Opening, Talk
-from pipelines.replay.context import Context
 from pipelines.store import NewEvent, Store, connect, stream_id
 
 CLOSE_SECONDS = 5.0

@@ -17,13 +17,13 @@ from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 from uuid import UUID, uuid4
 
+from pipelines.folds.context import Context, request_sha256
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.messages import Draft
 from pipelines.ingest.shape import SYSTEM_ROLES, text_of
 from pipelines.recorder import wire
 from pipelines.recorder.history import first_difference, render, said
 from pipelines.recorder.storable import Storable
-from pipelines.replay.context import Context, request_sha256
 from pipelines.store.events import NewEvent
 
 P = ParamSpec("P")
@@ -124,11 +124,11 @@ class Talk:
 
     def user(self, text: str | list[Any]) -> range:
         """The person said something: a text, or a list of content parts."""
-        return self._guarded(lambda: [self._message({"role": "user", "content": text})])
+        return self._guarded(lambda: [self._message("user", text)])
 
     def agent(self, text: str) -> range:
         """The agent said something that no model call produced, such as a greeting."""
-        return self._guarded(lambda: [self._message({"role": "assistant", "content": text})])
+        return self._guarded(lambda: [self._message("assistant", text)])
 
     def tool_result(self, call_id: str | None, output: Any, error: Any = None) -> range:
         """A tool answered. Give the text that the agent will read as `output`, or as `error` when there is no output."""
@@ -229,9 +229,12 @@ class Talk:
                 known.context.apply(event.event_type, event.payload, event.metadata)
         return range(first, known.version + 1)
 
-    def _message(self, message: dict[str, Any]) -> _Part:
-        each = said(Storable()(message))
-        return _Part(each.actor, each.drafts)
+    def _message(self, role: str, content: Any) -> _Part:
+        storable = Storable()
+        if not isinstance(content, str):
+            content = storable(content) if isinstance(content, list | tuple) else str(content)
+        each = said({"role": role, "content": content})
+        return _Part(each.actor, each.drafts, {"content_escaped": storable.changed} if storable.changed else {})
 
     def _start(self, system: list[Any]) -> _Part:
         messages = [{"role": "system", "content": m["content"] if isinstance(m, Mapping) else m} for m in system]
@@ -269,7 +272,8 @@ class Talk:
         }
         model |= {key: value for key, value in extra.items() if value is not None}
         answered = [] if answer.message is None else _answered(answer.message)
-        notes = {"request_escaped": list(sent.changed)} if sent.changed else {}
+        changed = {"request_escaped": list(sent.changed), "response_escaped": list(answer.changed)}
+        notes = {key: paths for key, paths in changed.items() if paths}
         return [*parts, _Part("agent", [Draft("model.decision.v2", model), *answered], notes)]
 
     def _before(self, messages: list[dict[str, Any]], rendered: list[dict[str, Any]] | None) -> list[_Part]:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.folds.context import tools_sha256
 from pipelines.recorder.storable import Storable, is_omitted
-from pipelines.replay.context import tools_sha256
 
 _TRANSPORT = frozenset({"extra_headers", "extra_query", "extra_body", "timeout"})
 """Arguments of the SDK's `create` that are not part of the request's body; headers may hold keys."""
@@ -48,6 +48,7 @@ class Response:
         usage: Tokens in the words of `model.decision.v2`; None when not told.
         model: The model that answered.
         response_id: The provider's id of the response.
+        changed: JSON Pointers into the message of values that the store cannot hold as sent.
     """
 
     message: dict[str, Any] | None
@@ -55,6 +56,7 @@ class Response:
     usage: dict[str, int | None] | None
     model: str | None
     response_id: str | None
+    changed: tuple[str, ...] = ()
 
 
 def read_request(request: Any) -> Request:
@@ -87,20 +89,24 @@ def read_response(response: Any) -> Response:
     """Read a response; None, or one without a choice, has no message.
 
     Raises:
-        TypeError: It is not an object.
+        TypeError: It is not an object, or its message is none.
     """
     if response is None:
         return Response(None, None, None, None, None)
     fields = _fields(response)
     choices = fields.get("choices") or []
     choice = _fields(choices[0]) if choices else {}
-    message = choice.get("message")
+    storable = Storable()
+    message = None if choice.get("message") is None else storable(choice["message"])
+    if message is not None and not isinstance(message, dict):
+        raise TypeError("the message of a response must be an object")
     return Response(
-        message=None if message is None else Storable()(message),
+        message=message,
         finish_reason=_text(choice.get("finish_reason")),
         usage=_usage(fields.get("usage")),
         model=_text(fields.get("model")),
         response_id=_text(fields.get("id")),
+        changed=tuple(storable.changed),
     )
 
 

@@ -76,7 +76,7 @@ def decisions(store: Store, settings: Settings) -> list[dict[str, Any]]:
     lake = Lake.from_settings(settings)
     for month in store.months():
         if month.events:
-            export_month(store, lake, month.month)
+            export_month(store.dsn, lake, month.month)
             fold_month(lake, month.month)
     with lake.connect() as connection:
         return connection.sql("SELECT * FROM decisions ORDER BY aggregate_id, decision").pl().to_dicts()
@@ -369,10 +369,10 @@ def test_a_drain_killed_at_any_point_loses_and_doubles_nothing(store: Store, tmp
     foreign = NewEvent("user.utterance.v1", {"text": "foreign"})
     store.append(stream_id("shop", "k1"), "conversation", [foreign], "no_stream")
     kills = 0
-    for at in (1, 2, 3, 4, 5, 6, 7):
+    for at in (1, 2, 3, 4, 5):
         command = [sys.executable, "-c", DRAIN, store.dsn, str(folder), str(at)]
         kills += subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert kills >= 5
+    assert kills == 5
     with Recorder(store, source="shop", spill=folder) as recorder:
         assert recorder.flush(20)
     assert texts(store, "k0") == [str(n) for n in range(0, 16, 2)]
