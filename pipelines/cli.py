@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.cli_events import events, import_postgres
 from pipelines.console import Ticker, print_result, render_table, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError, RefoldError
 from pipelines.settings import Settings
@@ -30,6 +31,8 @@ db = typer.Typer(no_args_is_help=True, help="The event store: server, schema, mo
 importer = typer.Typer(no_args_is_help=True, help="Bring recorded history into the store.")
 app.add_typer(db, name="db")
 app.add_typer(importer, name="import")
+app.add_typer(events, name="events")
+importer.command("postgres")(import_postgres)
 
 
 class Format(StrEnum):

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jsonschema_rs
 
@@ -113,7 +113,7 @@ def read_type(path: Path) -> EventType:
     if not isinstance(description, str) or not description.strip() or not isinstance(schema, dict):
         raise BadInputError(f"{path}: description must be a line of text and schema a JSON object")
     try:
-        jsonschema_rs.Draft202012Validator(schema, validate_formats=False)
+        jsonschema_rs.Draft202012Validator(schema, validate_formats=False, retriever=_refuse)
     except (ValueError, jsonschema_rs.ReferencingError) as error:
         raise BadInputError(f"{path}: schema is not a JSON Schema (2020-12): {str(error).splitlines()[0]}") from error
     return EventType(name, description.strip(), schema)
@@ -134,6 +134,10 @@ def register_open(store: Store, names: Iterable[str], description: str) -> tuple
 def _registered(name: str, description: str, schema: dict[str, Any], registered_at: datetime) -> RegisteredType:
     personal = Registry([EventType(name, description, schema)]).personal_paths(name)
     return RegisteredType(name, description, digest(schema), personal, registered_at, schema)
+
+
+def _refuse(uri: str) -> NoReturn:
+    raise ValueError(f"it refers to {uri}, and a schema must be whole by itself")
 
 
 def _next(name: str) -> str:

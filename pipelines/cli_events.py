@@ -1,0 +1,99 @@
+"""Verbs of `refold` that are about events before they are stored: the registry, and another database's events table.
+
+Like those in `cli`: each calls one library function and prints what it returns.
+"""
+
+# ruff: noqa: PLC0415 - verbs import what they need when called, so that --help stays fast
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.console import Ticker, print_result, render_table, to_plain
+from pipelines.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+events = typer.Typer(no_args_is_help=True, help="The registry of event types.")
+
+
+def import_postgres(
+    dsn: Annotated[
+        str, typer.Option(help="The source's connection string; leave the password to ~/.pgpass or PGPASSWORD.")
+    ],
+    table: Annotated[str, typer.Option(help="Its events table, name or schema.name.")],
+    source: Annotated[str | None, typer.Option(help="Name of the source (default: postgres/SCHEMA.TABLE).")] = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Register unknown event types with a schema that takes any object.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Import an events table (id, aggregate_id, aggregate_type, event_type, event_version, payload, created_at)."""
+    from pipelines.ingest.postgres import import_postgres
+    from pipelines.store import Store
+
+    with Store.open(Settings.from_env()) as store:
+        result = import_postgres(store, dsn, table, source=source, register=register, progress=Ticker("rows"))
+    lines = [
+        f"{result.events:,} of {result.rows:,} rows appended, to {result.streams:,} streams"
+        if result.events
+        else f"nothing to append: the store has all {result.rows:,} rows, unchanged",
+        f"{result.already_present:,} were there already and are unchanged"
+        if result.events and result.already_present
+        else "",
+        f"{result.gone:,} events were imported from rows that are gone; they stay" if result.gone else "",
+        f"registered {', '.join(result.registered)}" if result.registered else "",
+    ]
+    print_result(result, "\n".join(line for line in lines if line), as_json=as_json)
+
+
+@events.command("list")
+def list_types(as_json: Json = False) -> None:
+    """List the registered event types."""
+    from pipelines.ingest.event_types import list_types
+    from pipelines.store import Store
+
+    with Store.open(Settings.from_env()) as store:
+        types = list_types(store)
+    rows = [[each.event_type, each.schema_sha256[:12], each.description] for each in types]
+    print_result({"event_types": types}, render_table(["event type", "schema", "description"], rows), as_json=as_json)
+
+
+@events.command("show")
+def show_type(
+    event_type: Annotated[str, typer.Argument(metavar="TYPE", help="noun.verb.vN")], as_json: Json = False
+) -> None:
+    """Show one event type: what it means, its schema, its personal fields."""
+    from pipelines.ingest.event_types import show_type
+    from pipelines.store import Store
+
+    with Store.open(Settings.from_env()) as store:
+        shown = show_type(store, event_type)
+    text = "\n".join(
+        [
+            f"{shown.event_type}: {shown.description}",
+            f"registered {shown.registered_at:%Y-%m-%d %H:%M} UTC, schema {shown.schema_sha256}",
+            f"personal: {', '.join(shown.personal) or 'none'}",
+            json.dumps(shown.schema, ensure_ascii=False, indent=2),
+        ]
+    )
+    print_result(shown, text, as_json=as_json)
+
+
+@events.command("register")
+def register_type(
+    file: Annotated[Path, typer.Argument(help="JSON: {event_type, description, schema}.", exists=True, dir_okay=False)],
+    as_json: Json = False,
+) -> None:
+    """Register an event type; a changed schema is refused, register the next version."""
+    from pipelines.ingest.event_types import register_file
+    from pipelines.store import Store
+
+    with Store.open(Settings.from_env()) as store:
+        registered, is_new = register_file(store, file)
+    text = f"{'registered' if is_new else 'was registered already:'} {registered.event_type}, schema {registered.schema_sha256}"
+    print_result({"is_new": is_new, **to_plain(registered)}, text, as_json=as_json)
