@@ -68,6 +68,18 @@ def template(server: EmbeddedServer) -> str:
 
 
 @pytest.fixture
+def empty_dsn(server: EmbeddedServer) -> Iterator[str]:
+    """A new database without anything of Refold."""
+    name = f"refold_empty_{next(_numbers)}"
+    with psycopg.connect(server.dsn, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')
+        try:
+            yield server.dsn_of(name)
+        finally:
+            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
 def store_settings(settings: Settings, server: EmbeddedServer, template: str) -> Iterator[Settings]:
     """Settings whose `dsn` is a fresh migrated database of the session's server."""
     name = f"refold_test_{next(_numbers)}"

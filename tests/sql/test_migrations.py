@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
-import psycopg
 import pytest
 
 from pipelines.settings import Settings
 from pipelines.sqlfiles import list_sql
 from pipelines.store import (
-    EmbeddedServer,
     EventType,
     EventTypeChanged,
     MigrationFailed,
@@ -45,18 +42,6 @@ UNION ALL
 SELECT 'table', c.relname, relowner::regrole::text || coalesce(relacl::text, '') FROM pg_class AS c WHERE c.relnamespace = 'refold'::regnamespace
 ORDER BY 1, 2
 """
-
-
-@pytest.fixture
-def empty_dsn(server: EmbeddedServer, settings: Settings) -> Iterator[str]:
-    """A new database without anything of Refold."""
-    name = "empty_" + str(abs(hash(str(settings.home))))
-    with psycopg.connect(server.dsn, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield server.dsn_of(name)
-        finally:
-            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def test_migrating_twice_changes_nothing(empty_dsn: str) -> None:
