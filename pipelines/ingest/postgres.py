@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -40,10 +40,7 @@ WHERE e.aggregate_id = %s AND e.stream_version > %s AND e.metadata ? 'source_typ
 ORDER BY e.stream_version
 LIMIT %s
 """
-_APPEND = (
-    "SELECT refold.append_events(%s::uuid, %s, %s, %s::text[], %s::text[]::jsonb[], %s::text[]::jsonb[], "
-    "%s::text[]::timestamptz[])"
-)
+_APPEND = "SELECT refold.append_events(%s::uuid, %s, %s, %s::text[], %s::jsonb[], %s::jsonb[], %s::timestamptz[])"
 _ACTORS = {"user": "user", "agent": "agent", "model": "agent", "tool": "agent"}
 """Who acts, by the first word of the event type; a tool's result is the service's."""
 
@@ -273,10 +270,10 @@ class _Import:
             first.aggregate_id,
             first.aggregate_type,
             expected,
-            names,
-            [row.payload for row in rows],
-            [self._metadata(row, name) for row, name in zip(rows, names, strict=True)],
-            [row.created_at for row in rows],
+            _array(names),
+            _array(row.payload for row in rows),
+            _array(self._metadata(row, name) for row, name in zip(rows, names, strict=True)),
+            _array(row.created_at for row in rows),
         ]
 
     def _metadata(self, row: Row, name: str) -> str:
@@ -289,7 +286,7 @@ class _Import:
             "source_type": row.source_type,
             "time_source": "message",
         }
-        return json.dumps(envelope, ensure_ascii=False)
+        return json.dumps(envelope)
 
     def _name_row(self, new: list[tuple[_Stream, list[Row]]], error: BadInputError) -> BadInputError:
         """The error with the row that it is about: each is tried by itself and undone."""
@@ -348,6 +345,11 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
         held += len(row.payload)
     if chunk:
         yield chunk
+
+
+def _array(items: Iterable[str]) -> str:
+    """PostgreSQL array literal of texts; the driver's own escapes character by character, at half the speed of all of this."""
+    return "{" + ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in items) + "}"
 
 
 def _finite(literal: str) -> float:
