@@ -18,16 +18,16 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.cli_db import db
 from pipelines.cli_events import events, import_postgres
 from pipelines.console import Ticker, print_result, render_table, tell, to_plain
-from pipelines.errors import BadInputError, CheckFailedError, RefoldError
+from pipelines.errors import CheckFailedError, RefoldError
 from pipelines.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Months = Annotated[list[str] | None, typer.Option("--month", help="UTC month, YYYY-MM; may be given more than once.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-db = typer.Typer(no_args_is_help=True, help="The event store: server, schema, months.")
 importer = typer.Typer(no_args_is_help=True, help="Bring recorded history into the store.")
 app.add_typer(db, name="db")
 app.add_typer(importer, name="import")
@@ -283,98 +283,6 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
     from assets.ui import serve
 
     serve(Settings.from_env(), port=port)
-
-
-@db.command("start")
-def db_start(as_json: Json = False) -> None:
-    """Start the embedded server and keep it up."""
-    server = _embedded()
-    server.keep()
-    status = server.status()
-    print_result(status, f"running, pid {status.pid}; {status.dsn}", as_json=as_json)
-
-
-@db.command("stop")
-def db_stop(
-    force: Annotated[bool, typer.Option("--force", help="Also while commands use it.")] = False, as_json: Json = False
-) -> None:
-    """Stop the embedded server."""
-    is_stopped = _embedded().stop(force=force)
-    text = (
-        "stopped" if is_stopped else "in use; it stops when the last command that uses it ends (--force stops it now)"
-    )
-    print_result({"is_stopped": is_stopped}, text, as_json=as_json)
-
-
-@db.command("status")
-def db_status(as_json: Json = False) -> None:
-    """Show the embedded server as it is; start nothing."""
-    status = _embedded().status()
-    kept = ", kept up" if status.is_kept else ""
-    print_result(
-        status,
-        f"running, pid {status.pid}{kept}; {status.dsn}" if status.is_running else "not running",
-        as_json=as_json,
-    )
-
-
-@db.command("migrate")
-def db_migrate(as_json: Json = False) -> None:
-    """Bring the store's schema up to date; idempotent."""
-    from pipelines.store import Store, connect
-
-    settings = Settings.from_env()
-    if settings.dsn is None:
-        with Store.open(settings, migrate=True):
-            pass
-    else:
-        with connect(settings.dsn) as connection:
-            Store(connection, settings.dsn).migrate()
-    print_result({"migrated": True}, "the schema is up to date", as_json=as_json)
-
-
-@db.command("months")
-def db_months(as_json: Json = False) -> None:
-    """List the store's months."""
-    from pipelines.store import Store
-
-    with Store.open(Settings.from_env()) as store:
-        months = store.months()
-    rows = [[m.month, m.state, m.generation, m.events, m.bytes, m.first_created_at, m.last_created_at] for m in months]
-    table = render_table(["month", "state", "generation", "events", "bytes", "first", "last"], rows)
-    print_result({"months": months}, table, as_json=as_json)
-
-
-@db.command("new-epoch")
-def db_new_epoch(as_json: Json = False) -> None:
-    """Allow appends after the data moved to another cluster."""
-    from pipelines.store import Store
-
-    with Store.open(Settings.from_env()) as store:
-        epoch = store.new_epoch()
-    print_result({"epoch": epoch}, f"the store writes in epoch {epoch} now", as_json=as_json)
-
-
-@db.command("psql")
-def db_psql(arguments: Annotated[list[str] | None, typer.Argument(help="Passed to psql.")] = None) -> None:
-    """Open psql on the store."""
-    from pipelines.store import Store
-    from pipelines.store.psql import run_psql
-
-    with Store.open(Settings.from_env()) as store:
-        code = run_psql(store.dsn, arguments or [])
-    raise typer.Exit(code)
-
-
-def _embedded() -> Any:
-    from pipelines.store import EmbeddedServer
-
-    settings = Settings.from_env()
-    if settings.dsn is not None:
-        raise BadInputError(
-            "REFOLD_DSN names a server of your own; `refold db start|stop|status` are for the embedded one"
-        )
-    return EmbeddedServer(settings.home)
 
 
 def _print_months(runs: list[Any], tables: list[str], *, as_json: bool) -> None:

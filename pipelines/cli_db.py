@@ -1,0 +1,140 @@
+"""Verbs of `refold db`: the event store's server, schema and months.
+
+Like those in `cli`: each calls one library function and prints what it returns.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.console import print_result, render_table, to_plain
+from pipelines.errors import BadInputError
+from pipelines.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+db = typer.Typer(no_args_is_help=True, help="The event store: server, schema, months.")
+
+
+@db.command("start")
+def db_start(as_json: Json = False) -> None:
+    """Start the embedded server and keep it up."""
+    server = _embedded()
+    server.keep()
+    status = server.status()
+    print_result(status, f"running, pid {status.pid}; {status.dsn}", as_json=as_json)
+
+
+@db.command("stop")
+def db_stop(
+    force: Annotated[bool, typer.Option("--force", help="Also while commands use it.")] = False, as_json: Json = False
+) -> None:
+    """Stop the embedded server."""
+    is_stopped = _embedded().stop(force=force)
+    text = (
+        "stopped" if is_stopped else "in use; it stops when the last command that uses it ends (--force stops it now)"
+    )
+    print_result({"is_stopped": is_stopped}, text, as_json=as_json)
+
+
+@db.command("status")
+def db_status(as_json: Json = False) -> None:
+    """Show server, schema, guard and what holds followers back; start nothing."""
+    from pipelines.store import EmbeddedServer
+
+    settings = Settings.from_env()
+    if settings.dsn is None:
+        server = EmbeddedServer(settings.home).status()
+        if not server.is_running:
+            print_result({"server": server}, "the embedded server is not running", as_json=as_json)
+            return
+        lines = [f"embedded server, pid {server.pid}{', kept up' if server.is_kept else ''}; {server.dsn}"]
+        found: dict[str, Any] = {"server": server}
+    else:
+        lines, found = ["server of your own (REFOLD_DSN)"], {"server": None}
+    found |= _look(settings.dsn or server.dsn)
+    if found["pending"]:
+        lines.append(f"schema: {len(found['pending'])} files not applied; run `refold db migrate`")
+    else:
+        lines.append("schema: up to date")
+        lines += [f"DDL not guarded: {problem}" for problem in found["guard_problems"]] or ["append-only: guarded"]
+        lines += [f"followers wait for {to_plain(stall)}" for stall in found["stalls"]]
+    print_result(found, "\n".join(lines), as_json=as_json)
+
+
+def _look(dsn: str) -> dict[str, Any]:
+    """What a store says of itself; nothing is changed."""
+    from pipelines.store import Store, connect, pending
+
+    with connect(dsn) as connection:
+        todo = [path.name for path in pending(connection)]
+        if todo:
+            return {"pending": todo, "guard_problems": [], "stalls": []}
+        store = Store(connection, dsn)
+        return {"pending": [], "guard_problems": store.guard_problems(), "stalls": store.stalls()}
+
+
+@db.command("migrate")
+def db_migrate(as_json: Json = False) -> None:
+    """Bring the store's schema up to date; idempotent."""
+    from pipelines.store import Store, connect
+
+    settings = Settings.from_env()
+    if settings.dsn is None:
+        with Store.open(settings, migrate=True):
+            pass
+    else:
+        with connect(settings.dsn) as connection:
+            Store(connection, settings.dsn).migrate()
+    print_result({"migrated": True}, "the schema is up to date", as_json=as_json)
+
+
+@db.command("months")
+def db_months(as_json: Json = False) -> None:
+    """List the store's months: state, events, span, and how many of the events the lake holds."""
+    from pipelines.lake.lake import Lake
+    from pipelines.store import Store
+
+    settings = Settings.from_env()
+    lake = Lake.from_settings(settings)
+    with Store.open(settings) as store:
+        months = store.months()
+    exported = {commit.partition.removeprefix("month="): commit.row_count for commit in lake.commits("events")}
+    listed = [{**to_plain(month), "exported": exported.get(month.month)} for month in months]
+    columns = ["month", "state", "generation", "events", "exported", "bytes", "first_created_at", "last_created_at"]
+    table = render_table(columns, [[month[column] for column in columns] for month in listed])
+    print_result({"months": listed}, table, as_json=as_json)
+
+
+@db.command("new-epoch")
+def db_new_epoch(as_json: Json = False) -> None:
+    """Allow appends after the data moved to another cluster."""
+    from pipelines.store import Store
+
+    with Store.open(Settings.from_env()) as store:
+        epoch = store.new_epoch()
+    print_result({"epoch": epoch}, f"the store writes in epoch {epoch} now", as_json=as_json)
+
+
+@db.command("psql")
+def db_psql(arguments: Annotated[list[str] | None, typer.Argument(help="Passed to psql.")] = None) -> None:
+    """Open psql on the store."""
+    from pipelines.store import Store
+    from pipelines.store.psql import run_psql
+
+    with Store.open(Settings.from_env()) as store:
+        code = run_psql(store.dsn, arguments or [])
+    raise typer.Exit(code)
+
+
+def _embedded() -> Any:
+    from pipelines.store import EmbeddedServer
+
+    settings = Settings.from_env()
+    if settings.dsn is not None:
+        raise BadInputError(
+            "REFOLD_DSN names a server of your own; `refold db start` and `stop` are for the embedded one"
+        )
+    return EmbeddedServer(settings.home)
