@@ -23,7 +23,7 @@ def test_descriptions_are_one_line_and_end_in_a_stop():
         assert set(dataset.key) <= set(dataset.column_names)
         assert set(dataset.sort_by) <= set(dataset.column_names)
         for column in dataset.columns:
-            assert column.description.endswith("."), (dataset.name, column.name)
+            assert column.description.endswith((".", "…")), (dataset.name, column.name)
             assert "\n" not in column.description
 
 
