@@ -50,7 +50,7 @@ def server(postgres_tools: Path | None) -> Iterator[EmbeddedServer]:
     """
     home = Path(tempfile.mkdtemp(prefix="refold-tests-"))
     try:
-        with EmbeddedServer(home, postgres_tools) as running:
+        with EmbeddedServer(home, postgres_tools, is_durable=False) as running:
             yield running
     finally:
         shutil.rmtree(home)

@@ -50,15 +50,18 @@ class EmbeddedServer:
     Attributes:
         home: Its data directory is `postgres` in here.
         tools: Folder with `postgres` and `initdb` of another PostgreSQL than the wheel's; None is the wheel's.
+        is_durable: Whether what is committed survives a crash of the machine. Only for homes to be thrown away, as of
+            tests, is that given up, for speed; it holds for a server that this object starts.
 
     Example:
         >>> with EmbeddedServer(Path(".refold")) as server:  # doctest: +SKIP
         ...     psycopg.connect(server.dsn)
     """
 
-    def __init__(self, home: Path, tools: Path | None = None) -> None:
+    def __init__(self, home: Path, tools: Path | None = None, *, is_durable: bool = True) -> None:
         self.home = home.absolute()
         self.tools = tools
+        self.is_durable = is_durable
         self._users: int | None = None
 
     @property
@@ -154,7 +157,7 @@ class EmbeddedServer:
         return self.home / "postgres.keep"
 
     def _postmaster(self) -> Postmaster:
-        return Postmaster(self.data, server_account(), self.tools)
+        return Postmaster(self.data, server_account(), self.tools, self.is_durable)
 
     def _make_home(self) -> None:
         try:

@@ -89,11 +89,13 @@ class Postmaster:
         data: Its data directory.
         account: Whom it runs as.
         tools: Folder with `postgres` and `initdb`, of PostgreSQL 14 or newer; None is the wheel's.
+        is_durable: Whether what is committed survives a crash of the machine; without, commits and clusters cost less.
     """
 
     data: Path
     account: Account
     tools: Path | None = None
+    is_durable: bool = True
 
     @property
     def log(self) -> Path:
@@ -213,6 +215,7 @@ class Postmaster:
                 "--locale=C",  # order does not depend on the machine
                 *(["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if _major(tools) >= 17 else []),
                 "--data-checksums",
+                *([] if self.is_durable else ["--no-sync"]),
                 "--no-instructions",
             ]
         )
@@ -228,6 +231,8 @@ class Postmaster:
         if self.log.exists() and self.log.stat().st_size > MAX_LOG_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
         settings = {**_SETTINGS, "unix_socket_directories": f'"{self.socket_dir}"'}
+        if not self.is_durable:
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         command = [str((self.tools or binaries()) / "postgres"), "-D", str(self.data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]

@@ -92,7 +92,7 @@ def main() -> None:
     """Write the document of this checkout."""
     with (
         tempfile.TemporaryDirectory(prefix="refold-schema-") as home,
-        EmbeddedServer(Path(home)) as server,
+        EmbeddedServer(Path(home), is_durable=False) as server,
         connect(server.dsn) as conn,
     ):
         make_example(conn)

@@ -144,6 +144,8 @@ def own_server(postgres_tools: Path | None) -> Iterator[EmbeddedServer]:
     """A server that this module may kill."""
     home = Path(tempfile.mkdtemp(prefix="refold-tests-"))
     try:
+        with EmbeddedServer(home, postgres_tools, is_durable=False):
+            pass  # made in a hurry, used with all that makes commits durable
         with EmbeddedServer(home, postgres_tools) as server:
             yield server
     finally:

@@ -39,6 +39,23 @@ def home() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="module")
+def made_home() -> Iterator[Path]:
+    """A home with a cluster, stopped; making one takes seconds where the disk is slow."""
+    folder = Path(tempfile.mkdtemp(prefix="refold-tests-"))
+    with EmbeddedServer(folder, is_durable=False):
+        pass
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def ready_home(home: Path, made_home: Path) -> Path:
+    """A home of its own with a cluster, for tests that are not about making one."""
+    subprocess.run(["cp", "-a", made_home / "postgres", home / "postgres"], check=True)
+    return home
+
+
 def hold(home: Path) -> subprocess.Popen[str]:
     """A process that holds the server of `home` until its stdin closes."""
     process = subprocess.Popen(
@@ -59,18 +76,18 @@ def ask(home: Path) -> object:
         return conn.execute("SELECT current_setting('data_directory')").fetchone()
 
 
-def test_the_last_to_leave_stops_the_server(home: Path) -> None:
+def test_the_last_to_leave_stops_the_server(ready_home: Path) -> None:
     """Two processes share one server; it outlives the first and not the second."""
-    first, second = hold(home), hold(home)
-    pid = EmbeddedServer(home).status().pid
+    first, second = hold(ready_home), hold(ready_home)
+    pid = EmbeddedServer(ready_home).status().pid
     leave(first)
-    status = EmbeddedServer(home).status()
+    status = EmbeddedServer(ready_home).status()
     assert (status.is_running, status.is_used, status.pid) == (True, True, pid)
     leave(second)
-    status = EmbeddedServer(home).status()
+    status = EmbeddedServer(ready_home).status()
     assert (status.is_running, status.is_used, status.pid) == (False, False, None)
     with pytest.raises(psycopg.OperationalError):
-        ask(home)
+        ask(ready_home)
 
 
 def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
@@ -88,27 +105,27 @@ def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
     assert not EmbeddedServer(home).status().is_running
 
 
-def test_a_killed_user_is_not_counted(home: Path) -> None:
+def test_a_killed_user_is_not_counted(ready_home: Path) -> None:
     """After `kill -9` of one user the home works for others, and the server stops with the last of them."""
-    killed, other = hold(home), hold(home)
+    killed, other = hold(ready_home), hold(ready_home)
     killed.kill()
     killed.communicate()
-    ask(home)
+    ask(ready_home)
     leave(other)
-    assert not EmbeddedServer(home).status().is_running
+    assert not EmbeddedServer(ready_home).status().is_running
 
-    alone = hold(home)
+    alone = hold(ready_home)
     alone.kill()
     alone.communicate()
-    with EmbeddedServer(home):  # the server that the dead one left behind is taken over
-        ask(home)
-    assert not EmbeddedServer(home).status().is_running
+    with EmbeddedServer(ready_home):  # the server that the dead one left behind is taken over
+        ask(ready_home)
+    assert not EmbeddedServer(ready_home).status().is_running
 
 
 @pytest.mark.parametrize("fate", ["crash", "number reused"])
-def test_a_crashed_server_is_started_again(home: Path, fate: str) -> None:
+def test_a_crashed_server_is_started_again(ready_home: Path, fate: str) -> None:
     """A pid file left by a crash stops nobody, also when its number is another process's by now; data is recovered."""
-    with EmbeddedServer(home) as server, psycopg.connect(server.dsn, autocommit=True) as conn:
+    with EmbeddedServer(ready_home) as server, psycopg.connect(server.dsn, autocommit=True) as conn:
         conn.execute("CREATE TABLE kept AS SELECT 42 AS answer")
         pid = server.status().pid
         assert pid is not None
@@ -118,23 +135,23 @@ def test_a_crashed_server_is_started_again(home: Path, fate: str) -> None:
             time.sleep(0.02)
         time.sleep(0.2)  # its children notice and go
         if fate == "number reused":
-            file = home / "postgres" / "postmaster.pid"
+            file = ready_home / "postgres" / "postmaster.pid"
             file.write_text(file.read_text().replace(str(pid), str(os.getpid()), 1))
-    with EmbeddedServer(home) as server, psycopg.connect(server.dsn) as conn:
+    with EmbeddedServer(ready_home) as server, psycopg.connect(server.dsn) as conn:
         assert conn.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
-def test_a_kept_server_stays_until_it_is_stopped(home: Path) -> None:
+def test_a_kept_server_stays_until_it_is_stopped(ready_home: Path) -> None:
     """`keep()` leaves the server up without users; `stop()` ends it, but not under a user unless forced."""
-    server = EmbeddedServer(home)
+    server = EmbeddedServer(ready_home)
     server.keep()
-    with EmbeddedServer(home):
-        ask(home)
+    with EmbeddedServer(ready_home):
+        ask(ready_home)
     assert server.status().is_running
     assert server.status().is_kept
-    with EmbeddedServer(home):
+    with EmbeddedServer(ready_home):
         assert server.stop() is False
-        ask(home)
+        ask(ready_home)
     assert not server.status().is_running, "with the mark gone, the last to leave stops it"
     server.keep()
     assert server.stop() is True
@@ -184,15 +201,15 @@ def test_a_prepared_socket_folder_is_refused(home: Path) -> None:
         folder.rmdir()
 
 
-def test_a_server_that_cannot_start_shows_its_log(home: Path) -> None:
+def test_a_server_that_cannot_start_shows_its_log(ready_home: Path) -> None:
     """The error ends with what PostgreSQL itself said."""
-    with EmbeddedServer(home):
+    with EmbeddedServer(ready_home):
         pass
-    with (home / "postgres" / "postgresql.conf").open("a") as conf:
+    with (ready_home / "postgres" / "postgresql.conf").open("a") as conf:
         conf.write("no_such_setting = 1\n")
     with pytest.raises(StoreUnavailable, match="no_such_setting"):
-        EmbeddedServer(home).acquire()
-    assert not EmbeddedServer(home).status().is_used
+        EmbeddedServer(ready_home).acquire()
+    assert not EmbeddedServer(ready_home).status().is_used
 
 
 def test_a_folder_with_other_things_is_left_alone(home: Path) -> None:

@@ -30,7 +30,7 @@ def other_server(postgres_tools: Path | None) -> Iterator[EmbeddedServer]:
     """A second cluster, new and empty."""
     home = Path(tempfile.mkdtemp(prefix="refold-tests-"))
     try:
-        with EmbeddedServer(home, postgres_tools) as server:
+        with EmbeddedServer(home, postgres_tools, is_durable=False) as server:
             yield server
     finally:
         shutil.rmtree(home)
