@@ -17,6 +17,9 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from uuid import UUID
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.folds.context import Context
 from pipelines.recorder.packet import Packet, write_line
@@ -45,7 +48,8 @@ class Recorder:
         buffer_bytes: Bytes that may wait in memory; a single longer call still fits when nothing else waits.
 
     Raises:
-        BadInputError: `when_full` is `spill` and there is no folder, or it is none of the three words.
+        BadInputError: `when_full` is `spill` and there is no folder, or it is none of the three words; or the connection
+            string is none. Whether a store answers is not looked at here.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class Recorder:
             raise BadInputError(
                 f"buffer_packets is {buffer_packets}; only a recorder that spills can do without memory"
             )
-        self._dsn = store.dsn if isinstance(store, Store) else store
+        self._dsn = store.dsn if isinstance(store, Store) else _checked(store)
         self._source = source
         self._raises = when_full == "raise"
         self._sender = Sender(
@@ -194,3 +198,14 @@ class Recorder:
         except RefoldError as error:
             self.tell_once("resume", "a conversation cannot be read from the store: %s", error)
             return unknown
+
+
+def _checked(dsn: str) -> str:
+    """A connection string that can be read; one that cannot would never come back like a store that is away."""
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise BadInputError(
+            "the recorder's store is not a PostgreSQL connection string; write postgresql://user@host:5432/database"
+        ) from None
+    return dsn
