@@ -81,7 +81,8 @@ def run(bench: Bench) -> Iterator[Figure]:
         )
         lengths = [length for length in _LENGTHS if length <= max(bench.events // 3, 100)]
         bench.tell("filling streams and months")
-        by_length = {str(length): _fill_stream(home, length) for length in lengths}
+        dsn = create_database(home, "lengths", [_AT])
+        by_length = {str(length): (dsn, _fill_stream(dsn, length)) for length in lengths}
         numbers = [months for months in _MONTHS if months <= max(bench.events // 1_000, 12)]
         by_month = {str(months): _fill_months(home, months) for months in numbers}
         rounds = bench.interleave(
@@ -159,28 +160,26 @@ def append_to_streams(streams: Mapping[str, tuple[str, str]], appends: int) -> M
     taken: dict[str, list[float]] = {name: [] for name in streams}
     with ExitStack() as stack:
         stores = {}
-        for name, (dsn, stream) in streams.items():
-            store = stack.enter_context(opened(dsn))
-            stack.enter_context(store.conn.transaction(force_rollback=True))
-            stores[name] = (store, UUID(stream))
+        for dsn in {dsn for dsn, _ in streams.values()}:
+            stores[dsn] = stack.enter_context(opened(dsn))
+            stack.enter_context(stores[dsn].conn.transaction(force_rollback=True))
         for number in range(appends + 5):
-            for name, (store, stream) in stores.items():
+            for name, (dsn, stream) in streams.items():
                 started = time.perf_counter()
-                store.append(stream, "conversation", [event], "exists")
+                stores[dsn].append(UUID(stream), "conversation", [event], "exists")
                 if number >= 5:  # the first calls plan the function
                     taken[name].append(time.perf_counter() - started)
     return {name: median(seconds) * 1e6 for name, seconds in taken.items()}
 
 
-def _fill_stream(home: Path, length: int) -> tuple[str, str]:
-    """A database with one stream of `length` events."""
-    dsn = create_database(home, f"length_{length}", [_AT])
+def _fill_stream(dsn: str, length: int) -> str:
+    """A new stream of `length` events; its id."""
     stream = uuid4()
     event = NewEvent("user.utterance.v1", {"text": "Hello?"}, {}, _AT)
     with opened(dsn) as store:
         sizes = [min(500, length - start) for start in range(0, length, 500)]
         store.append_many(StreamBatch(stream, "conversation", [event] * size, "any") for size in sizes)
-    return dsn, str(stream)
+    return str(stream)
 
 
 def _fill_months(home: Path, months: int) -> tuple[str, str]:
