@@ -6,7 +6,7 @@ A pure function of its rows, batch by batch: no row looks at another, so batches
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from pipelines.canonical.calls import Canonicaliser
@@ -40,7 +40,8 @@ _COPIED = (
     "last_hash",
 )
 _BOTH_SIDES = ("cost_usd", "latency_ms", "output_tokens")
-_NO_COUNTS = dict.fromkeys(asdict(PairCounts()))
+_COUNTS = tuple(field.name for field in fields(PairCounts))
+_NO_COUNTS = dict.fromkeys(_COUNTS)
 
 
 def diff_pairs(
@@ -109,7 +110,7 @@ def _diff_calls(row: Mapping[str, Any], canonicaliser: Canonicaliser) -> tuple[R
         "is_same_calls": diff.is_same_calls,
         "calls_a": diff.calls_a,
         "calls_b": diff.calls_b,
-        **(asdict(diff.counts) if diff.counts is not None else _NO_COUNTS),
+        **({name: getattr(diff.counts, name) for name in _COUNTS} if diff.counts is not None else _NO_COUNTS),
     }
     return unit, [_pair(row, number, pair) for number, pair in enumerate(alignment.pairs, start=1)]
 

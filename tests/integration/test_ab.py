@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -304,7 +305,7 @@ def test_states_behind_the_log_are_not_compared(lake, store, tmp_path):
         stream = connection.sql(
             "SELECT aggregate_id FROM conversations WHERE variant = 'v1' AND task = 'task/0'"
         ).fetchall()[0][0]
-    store.append(stream, "conversation", [NewEvent("user.utterance.v1", {"text": "hm"}, {})], "exists")
+    store.append(UUID(stream), "conversation", [NewEvent("user.utterance.v1", {"text": "hm"}, {})], "exists")
     for month in months_to_export(store, lake):
         export_month(store.dsn, lake, month)
     with pytest.raises(BadInputError, match="run `refold fold`"):
@@ -336,3 +337,11 @@ def test_the_gate_decides_on_the_summary(lake, agent):
     assert not gate.passed
     with pytest.raises(BadInputError, match="refunds_usd"):
         require_known_names(parse_experiment(PYTHON + "gate: refunds_usd >= 1\n", "test"))
+
+
+def test_more_decisions_than_one_batch(lake, store, agent, tmp_path):
+    """Replies are written while later contexts are still read: thousands of decisions in one replay."""
+    lines = [conversation(1000 + n, "v1", 10.0, "2026-01-20 12:00:00") for n in range(900)]
+    add(store, lake, tmp_path, lines)
+    result = run(lake, PYTHON.replace("segments: [task]", ""), agent)
+    assert (result.pairs, result.failed) == (24 + 2700, 0)
