@@ -28,6 +28,8 @@ WhenFull = Literal["block", "raise", "spill"]
 LOG = logging.getLogger("refold.recorder")
 _BATCH_PACKETS = 64
 _BATCH_BYTES = 4_000_000
+_REMEMBERED = 1_000
+"""Messages that are not told a second time."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 """Seconds between attempts while the store is away."""
 
@@ -142,6 +144,8 @@ class Sender:
     def tell_once(self, about: str, message: str, *values: object, level: int = logging.ERROR) -> None:
         """Log a message the first time it is about this."""
         if about not in self._told:
+            if len(self._told) >= _REMEMBERED:
+                self._told.clear()
             self._told.add(about)
             LOG.log(level, message, *values)
 
@@ -161,7 +165,7 @@ class Sender:
         try:
             if self._file is None:
                 self._file = SpillFile.create(self._folder)
-            self._file.append(packets)
+            self._file.append([packet for packet in packets if not packet.is_refused])
         except OSError as error:
             self._lose(sum(p.offset is None and p not in self._memory for p in packets), f"cannot spill: {error}")
             return

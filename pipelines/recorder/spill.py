@@ -40,11 +40,15 @@ class SpillFile:
 
     @classmethod
     def create(cls, folder: Path) -> SpillFile:
-        """A new file in `folder`, which is made if need be."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{os.getpid()}-{uuid4().hex}{SUFFIX}"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        """A new file in `folder`, which is made if need be; only its owner's account may read either."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        while True:
+            path = folder / f"{os.getpid()}-{uuid4().hex}{SUFFIX}"
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_nlink > 0:
+                break
+            os.close(handle)  # between its making and its locking another recorder found it empty and removed it
         _sync_folder(folder)
         return cls(path, handle)
 
@@ -193,7 +197,7 @@ def has_files(folder: Path) -> bool:
 def set_aside(folder: Path, line: bytes, reason: str) -> None:
     """Keep a line that the store refuses for ever, with the reason, in the folder's `refused.jsonl`."""
     kept = {"reason": reason, "packet": line.decode(errors="backslashreplace").rstrip("\n")}
-    with (folder / REFUSED).open("ab") as file:
+    with os.fdopen(os.open(folder / REFUSED, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(json.dumps(kept, ensure_ascii=False).encode() + b"\n")
         file.flush()

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -140,10 +140,27 @@ class Talk:
         payload = {"kind": str(kind), "content": content, "role": role}
         return self._guarded(lambda: [_Part("system", [Draft("context.supplied.v1", payload)])])
 
-    def redact(self, version: int, *, path: str = "", reason: str, method: str = "mask") -> range:
-        """Part of an earlier event must not be shown: the JSON Pointer `path` into the payload of stream version `version`."""
-        payload = {"target": {"stream_version": version}, "path": path, "method": method, "reason": reason}
-        return self._guarded(lambda: [_Part("service", [Draft("redaction.applied.v1", payload)])])
+    def redact(
+        self,
+        version: int,
+        *,
+        path: str = "",
+        span: tuple[int, int] | None = None,
+        reason: str,
+        method: str = "mask",
+    ) -> range:
+        """Part of an earlier event must not be shown.
+
+        Args:
+            version: Its stream version.
+            path: JSON Pointer into its payload; the whole payload by default.
+            span: First code point and the one after the last, of the string at `path`; None is all of it.
+            reason: Why.
+            method: How it is to be shown.
+        """
+        target: dict[str, Any] = {"target": {"stream_version": version}, "method": method, "reason": reason}
+        target |= {"path": path} if span is None else {"span": {"path": path, "start": span[0], "end": span[1]}}
+        return self._guarded(lambda: [_Part("service", [Draft("redaction.applied.v1", target)])])
 
     def end(self, outcome: Any, reason: str | None = None) -> range:
         """The conversation is over; `outcome` is whatever is known of how it went."""
@@ -181,14 +198,29 @@ class Talk:
         try:
             response = create(*args, **request)
         except Exception as error:
-            name = type(error).__name__
-            self.decision(request=request, response=None, latency_ms=_milliseconds(start), error=name)
+            self._asked(request, None, start, error)
             raise
-        if request.get("stream"):
-            self._outbox.tell_once("stream", "a streamed response is not recorded; give it to Talk.decision when whole")
-            return response
-        self.decision(request=request, response=response, latency_ms=_milliseconds(start))
+        self._asked(request, response, start)
         return response
+
+    async def ask_async(self, create: Callable[P, Awaitable[R]], *args: P.args, **request: P.kwargs) -> R:
+        """`ask` for an asynchronous client."""
+        start = time.perf_counter()
+        try:
+            response = await create(*args, **request)
+        except Exception as error:
+            self._asked(request, None, start, error)
+            raise
+        self._asked(request, response, start)
+        return response
+
+    def _asked(self, request: Mapping[str, Any], response: Any, start: float, error: Exception | None = None) -> None:
+        if response is not None and request.get("stream"):
+            self._outbox.tell_once("stream", "a streamed response is not recorded; give it to Talk.decision when whole")
+            return
+        latency_ms = round((time.perf_counter() - start) * 1000, 3)
+        name = None if error is None else type(error).__name__
+        self.decision(request=request, response=response, latency_ms=latency_ms, error=name)
 
     def _guarded(self, parts: Callable[[], list[_Part]]) -> range:
         """Record what `parts` gives; whatever goes wrong is the recorder's to tell."""
@@ -353,7 +385,3 @@ def _rendered(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
         return render(messages)
     except BadLineError:
         return None
-
-
-def _milliseconds(start: float) -> float:
-    return round((time.perf_counter() - start) * 1000, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import signal
@@ -10,16 +11,18 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
+from pipelines.errors import BadInputError
 from pipelines.export.month import export_month
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
@@ -28,7 +31,7 @@ from pipelines.recorder.packet import Packet, write_line
 from pipelines.recorder.spill import REFUSED, SpillFile
 from pipelines.recorder.storable import Storable
 from pipelines.settings import Settings
-from pipelines.store import NewEvent, Store, connect, stream_id
+from pipelines.store import NewEvent, Store, StoreUnavailable, connect, stream_id
 from tests.unit.ingest import strategies
 
 NOWHERE = "host=/nonexistent port=1 dbname=none user=none"
@@ -38,6 +41,7 @@ TOOLS = [
         "function": {"name": "find", "parameters": {"type": "object", "properties": {"n": {"maximum": 1e20}}}},
     }
 ]
+_numbers = count()
 SYSTEM = "You answer. Zoë 😀"
 
 
@@ -268,11 +272,36 @@ def test_two_writers_of_one_conversation_lose_nothing(store: Store, caplog: pyte
 def test_a_redaction_names_what_was_recorded(store: Store, recorder: Recorder) -> None:
     """The version that a recording call answers is the one that a redaction takes."""
     with recorder.conversation("private") as talk:
-        talk.redact(talk.user("My number is 5")[-1], path="/text", reason="phone number")
+        talk.redact(talk.user("My number is 5")[-1], path="/text", span=(13, 14), reason="phone number")
     assert recorder.flush(10)
     *_, said, redaction = store.read_stream(stream_id("shop", "private"))
+    assert redaction.payload["span"] == {"path": "/text", "start": 13, "end": 14}
     assert redaction.payload["target"] == {"stream_version": said.stream_version}
     assert said.event_type == "user.utterance.v1"
+
+
+def test_an_asynchronous_client_is_recorded_too(store: Store, recorder: Recorder) -> None:
+    """`ask_async` awaits the call and records it like `ask`."""
+
+    async def create(**_: Any) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return completion("ok")
+
+    talk = recorder.conversation("async")
+    response = asyncio.run(talk.ask_async(create, model="m", messages=[{"role": "user", "content": "Hi"}]))
+    assert response["id"] == "chatcmpl-1"
+    assert recorder.flush(10)
+    assert types(store, "async")[-2:] == ["model.decision.v2", "agent.utterance.v1"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"when_full": "drop"}, {"when_full": "spill"}, {"buffer_packets": 0}, {"store": "not a dsn secret"}]
+)
+def test_settings_that_cannot_work_are_refused_at_once(options: dict[str, Any]) -> None:
+    """A recorder that could never keep its promise is an error where it is made; the connection string is not repeated."""
+    with pytest.raises(BadInputError) as refused:
+        Recorder(**{"store": NOWHERE, **options})
+    assert "secret" not in str(refused.value)
 
 
 # --- the store is away ------------------------------------------------------------------------------------------------
@@ -333,6 +362,83 @@ def test_every_call_may_go_to_disk_first(store: Store, tmp_path: Path) -> None:
             talk.user(str(number))
         assert recorder.flush(20)
     assert texts(store, "outbox") == [str(n) for n in range(50)]
+    assert list(tmp_path.iterdir()) == []
+
+
+RECORD = """
+import sys
+from pathlib import Path
+from pipelines.recorder import Recorder
+talk = Recorder(sys.argv[1], source="shop", when_full="spill", spill=Path(sys.argv[2]), buffer_packets=0).conversation("killed")
+for number in range(10_000):
+    talk.user(str(number))
+    print(number, flush=True)
+"""
+
+
+def test_a_killed_agent_keeps_what_it_was_told_is_safe(store: Store, tmp_path: Path) -> None:
+    """`kill -9` of a recorder that writes to disk first: every call that had returned reaches the store, once, in order."""
+    command = [sys.executable, "-c", RECORD, NOWHERE, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        for _ in range(40):
+            agent.stdout.readline()
+        agent.kill()
+        last = [40, *(int(line) + 1 for line in agent.stdout)][-1]
+    with Recorder(store, source="shop", spill=tmp_path) as recorder:
+        assert recorder.flush(20)
+    stored = texts(store, "killed")
+    assert stored == [str(n) for n in range(len(stored))]
+    assert len(stored) in (last, last + 1), "the call that was cut off may be there or not"
+
+
+_schedules = st.lists(st.sampled_from(["before", "after", "conflict", None, None, None]), max_size=25)
+
+
+@example(schedule=["conflict", None, "after"], memory=0, batch=1)
+@example(schedule=["conflict", None, "after", "after", "conflict", None, "before"], memory=100, batch=5)
+@given(schedule=_schedules, memory=st.sampled_from([0, 3, 100]), batch=st.integers(1, 5))
+@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_order_of_failures_loses_and_doubles_nothing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: list[str | None], memory: int, batch: int
+) -> None:
+    """Answers lost before and after the store has a batch, another writer in between, memory full at any time: once, in order."""
+    source = f"shop {next(_numbers)}"
+    streams = [stream_id(source, f"c{c}") for c in range(2)]
+    todo = iter(schedule)
+    other = connect(store.dsn)
+
+    foreign = NewEvent("context.supplied.v1", {"kind": "x", "content": None})
+    real_append = Store.append
+
+    def failing(real: Any) -> Any:
+        def wrapped(self: Store, *args: Any, **options: Any) -> Any:
+            step = next(todo, None)
+            if step == "before":
+                raise StoreUnavailable("lost")
+            if step == "conflict":
+                real_append(Store(other, store.dsn), streams[0], "conversation", [foreign], "any")
+            result = real(self, *args, **options)
+            if step == "after":
+                raise StoreUnavailable("lost")
+            return result
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "append", failing(real_append))
+        patch.setattr(Store, "append_many", failing(Store.append_many))
+        patch.setattr("pipelines.recorder.sender._FIRST_PAUSE", 0.001)
+        patch.setattr("pipelines.recorder.sender._LONGEST_PAUSE", 0.001)
+        patch.setattr("pipelines.recorder.sender._BATCH_PACKETS", batch)
+        with Recorder(store, source=source, when_full="spill", spill=tmp_path, buffer_packets=memory) as recorder:
+            talks = [recorder.conversation(f"c{c}") for c in range(2)]
+            for number in range(16):
+                talks[number % 2].user(str(number))
+            assert recorder.flush(30)
+    other.close()
+    for c in range(2):
+        assert texts(store, f"c{c}", source) == [str(n) for n in range(c, 16, 2)]
     assert list(tmp_path.iterdir()) == []
 
 
