@@ -203,7 +203,7 @@ def test_new_data_elsewhere_is_the_same_version(lake, store, tmp_path):
             "SELECT aggregate_id FROM conversations WHERE variant = 'v1' AND task = 'task/0'"
         ).fetchall()[0][0]
     store.append(
-        stream, "conversation", [NewEvent("user.utterance.v1", {"text": "thanks"}, {"actor": "user"})], "exists"
+        UUID(stream), "conversation", [NewEvent("user.utterance.v1", {"text": "thanks"}, {"actor": "user"})], "exists"
     )
     refresh(store, lake)
     assert run(lake, text, tmp_path).version_id != first.version_id
