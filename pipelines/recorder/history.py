@@ -2,7 +2,8 @@
 
 A fold rebuilds a request from events, with call ids of its own (recorded ids collide). So that the recorded hash can be
 checked by it, the request as sent is rendered in the same way: its messages become events and go through the same
-`Context`. What a rebuilt request would lack (a name, a cache mark) stays in the message, so that its hash differs.
+`Context`. What a rebuilt request would lack (a person's name, a cache mark) stays in the message, so that its hash
+differs; a result's tool name does not, as the call that it answers says it.
 """
 
 from __future__ import annotations

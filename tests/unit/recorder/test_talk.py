@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from itertools import islice
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -76,6 +79,8 @@ def new_talk(kept: Kept, system: list[Any] | None = None) -> Talk:
 def folded(kept: Kept) -> list[dict[str, Any]]:
     """The decisions of the left fold over the events as read back."""
     log = make_log([(str(stream_id("s", "c")), "conversation", kept.events)])
+    if not log:
+        return []
     return reference.fold_month(log, log[0]["month"])["decisions"]
 
 
@@ -113,6 +118,27 @@ def test_any_changed_message_is_noticed(rounds: list[Any], data: st.DataObject) 
     rows = folded(kept)
     assert rows[-1]["context_verified"] is False
     assert kept.told == ["difference"]
+
+
+def test_real_conversations_verify(shared_data: Path) -> None:
+    """Real agents' chats, recorded by their model calls alone: the left fold finds every request as it was sent."""
+    decisions = 0
+    with gzip.open(shared_data / "conversations.jsonl.gz", "rt", encoding="utf-8") as lines:
+        # one in four keeps the test short; a person's own tool calls are never part of a request
+        for text in islice(lines, 0, None, 4):
+            messages = json.loads(text)["messages"]
+            if any(message["role"] == "user" and message.get("tool_calls") for message in messages):
+                continue
+            kept = Kept()
+            talk = new_talk(kept)
+            answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+            for index in answers:
+                response = {"choices": [{"message": messages[index]}]}
+                talk.decision(request={"model": "m", "messages": messages[:index]}, response=response)
+            assert [row["context_verified"] for row in folded(kept)] == [True] * len(answers)
+            assert kept.told == []
+            decisions += len(answers)
+    assert decisions > 2000
 
 
 def test_versions_count_what_was_recorded() -> None:
