@@ -15,6 +15,7 @@ from pipelines.store import (
     InvalidPayload,
     NewEvent,
     Store,
+    StoreBusy,
     StreamBatch,
     UnknownEventType,
     VersionConflict,
@@ -276,3 +277,19 @@ def test_psql_writers_need_only_the_function(store: Store, store_settings: Setti
             'payloads => ARRAY[\'{"text": "hello"}\'::jsonb])'
         ).fetchone()
     assert row == (1, 1, False)
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+@pytest.mark.parametrize("exists", [True, False], ids=["stream", "no stream"])
+def test_a_stricter_isolation_level_meets_a_typed_refusal(store: Store, level: str, exists: bool) -> None:
+    """A writer whose snapshot is older than the stream's last event is told to try again, and nothing is stored."""
+    stream = uuid4()
+    if exists:
+        store.append(stream, "conversation", [say("a")], "no_stream")
+    with connect(store.dsn) as conn:
+        conn.execute(f"BEGIN ISOLATION LEVEL {level}".encode())
+        conn.execute("SELECT count(*) FROM refold.months")
+        store.append(stream, "conversation", [say("b")], "any")
+        with pytest.raises(StoreBusy):
+            Store(conn, store.dsn).append(stream, "conversation", [say("c")], "any")
+    assert [e.payload["text"] for e in store.read_stream(stream)] == ["a", "b"][1 - exists :]

@@ -107,13 +107,14 @@ def write(dsn: str, seed: int, streams: int, is_over: Callable[[], bool]) -> Tol
 def kill(server: EmbeddedServer, dsn: str, seed: int) -> Counter[str]:
     """End random connections, and now and then the whole server without warning; make a month around its strays."""
     rng, killed = random.Random(seed), Counter[str]()
-    end, next_crash = time.monotonic() + SECONDS, time.monotonic() + SECONDS / 4
+    end, next_crash = time.monotonic() + SECONDS, time.monotonic() + 0.7
     while time.monotonic() < end or killed["server"] < 2 or not killed["month"]:
+        assert time.monotonic() < end + RECOVERY_SECONDS, killed
         time.sleep(rng.random() / 10)
         if time.monotonic() >= next_crash:
             crash(server)
             killed["server"] += 1
-            next_crash = time.monotonic() + max(SECONDS / 3, 1.0)
+            next_crash = time.monotonic() + rng.uniform(0.3, 1.5)
         with connect(dsn) as admin:
             ended = admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
