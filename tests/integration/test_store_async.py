@@ -111,6 +111,41 @@ def test_many_batches_are_all_or_nothing(store: Store, store_settings: Settings)
     assert store.conn.execute("SELECT count(*) FROM refold.events").fetchone() == (602,)
 
 
+def test_a_failing_generator_leaves_nothing(store: Store, store_settings: Settings) -> None:
+    """An exception of the caller's generator is passed on unchanged, nothing is stored, and the store goes on."""
+
+    def broken() -> Iterator[StreamBatch]:
+        yield from batches(200)
+        raise ValueError("line 201 is no JSON")
+
+    async def write() -> AppendManyResult:
+        async with AsyncStore.open(store_settings) as opened:
+            with pytest.raises(ValueError, match="line 201"):
+                await opened.append_many(broken())
+            return await opened.append_many(batches(2, first=1000))
+
+    assert asyncio.run(write()) == AppendManyResult(2, 4, 0)
+    assert store.conn.execute("SELECT count(*) FROM refold.events").fetchone() == (4,)
+
+
+@pytest.mark.parametrize("after_seconds", [0, 0.01, 0.05])
+def test_a_cancelled_import_leaves_nothing(store: Store, store_settings: Settings, after_seconds: float) -> None:
+    """`append_many` cancelled half-way stores nothing, and another task's next append is not part of it."""
+
+    async def write() -> None:
+        async with AsyncStore.open(store_settings) as opened:
+            many = asyncio.create_task(opened.append_many(batches(3000, first=1000)))
+            await asyncio.sleep(after_seconds)
+            single = asyncio.create_task(opened.append(UUID(int=1), "conversation", [say("x")], "no_stream"))
+            many.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await many
+            await single
+
+    asyncio.run(write())
+    assert [e.aggregate_id.int for e in store.read_all()] == [1]
+
+
 def test_a_stream_longer_than_a_page_is_read_whole(store: Store, store_settings: Settings) -> None:
     """Reading pages through a stream without gap or repetition, also while other tasks append to it."""
     stream = uuid4()
