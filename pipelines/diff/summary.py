@@ -13,9 +13,10 @@ from typing import Any, Literal
 import numpy as np
 
 from pipelines.replay.experiment import Metric
-from pipelines.stats.cluster import estimate, estimate_paired
+from pipelines.stats.cluster import estimate_paired_segments, estimate_segments
 from pipelines.stats.estimate import Estimate, Goal
 from pipelines.stats.multiplicity import adjust_family
+from pipelines.stats.reproducible import grouped_sum
 from pipelines.stats.sums import ClusterSums, PairedSums
 from pipelines.stats.verdict import judge
 
@@ -111,43 +112,97 @@ def summarise(units: UnitColumns, metrics: Mapping[str, Metric], primary: str | 
         metrics: The experiment's own metrics: goals and margins.
         primary: The one metric that is not corrected for multiplicity; None corrects all.
     """
-    cluster = np.asarray(units.cluster, dtype=object)
-    everywhere = np.ones(cluster.size, dtype=np.bool_)
-    places = [(ALL, ALL, everywhere)]
-    for segment, values in units.segments.items():
-        column = np.asarray(values, dtype=object)
-        places += [(segment, value, column == value) for value in sorted({v for v in values if v is not None})]
-    lines = []
-    for segment, value, chosen in places:
+    lines: list[Line] = []
+    for dimension in _dimensions(units):
         for name, share in units.shares.items():
-            lines.append(_share(name, segment, value, cluster, share, chosen))
+            lines += _shares(name, share, dimension)
         for name, (a, b) in units.sides.items():
             metric = metrics.get(name)
             goal = metric.goal if metric is not None else _GOALS.get(name)
             margin = metric.margin if metric is not None else None
-            line = _difference(name, segment, value, cluster, a, b, chosen)
-            lines.append(replace(line, estimate=judge(line.estimate, goal=goal, margin=margin)))
+            for line in _differences(name, a, b, dimension):
+                lines.append(replace(line, estimate=judge(line.estimate, goal=goal, margin=margin)))
     return _adjusted(lines, primary)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Dimension:
+    """One way to divide the units: the whole, or a segment column.
+
+    Attributes:
+        segment: Segment column, or `all`.
+        values: Its values, in order.
+        group: Group (value and cluster) of each unit; -1 for a unit without a value.
+        value_of: Place in `values` of each group.
+    """
+
+    segment: str
+    values: list[str]
+    group: _Codes
+    value_of: _Codes
+
+    def sum_up(self, column: _Floats, known: _Mask) -> _Floats:
+        """Sums of a column per group, over the units that are known."""
+        return grouped_sum(column[known], self.group[known], self.value_of.size)
+
+    def count(self, known: _Mask) -> _Codes:
+        """Units per value, of those that are known."""
+        return np.bincount(self.value_of[self.group[known]], minlength=len(self.values))
 
 
 _Floats = np.ndarray[Any, np.dtype[np.float64]]
 _Mask = np.ndarray[Any, np.dtype[np.bool_]]
-_Objects = np.ndarray[Any, np.dtype[np.object_]]
+_Codes = np.ndarray[Any, np.dtype[np.intp]]
 
 
-def _share(name: str, segment: str, value: str, cluster: _Objects, share: _Floats, chosen: _Mask) -> Line:
-    known = chosen & ~np.isnan(share)
-    sums = PairedSums.from_units(cluster[known].tolist(), share[known], share[known])
-    numbers = estimate(ClusterSums(s=sums.a, n=sums.n, squares=sums.aa), "rate")
-    return Line(name, "change", segment, value, numbers, int(chosen.sum() - known.sum()))
+def _dimensions(units: UnitColumns) -> list[_Dimension]:
+    clusters, cluster = np.unique(np.asarray(units.cluster, dtype=np.str_), return_inverse=True)
+    found = [_Dimension(ALL, [ALL], cluster, np.zeros(clusters.size, dtype=np.intp))]
+    for segment, column in units.segments.items():
+        values = sorted({value for value in column if value is not None})
+        codes = {value: code for code, value in enumerate(values)}
+        code = np.array([-1 if value is None else codes[value] for value in column], dtype=np.intp)
+        pairs, group = np.unique(code * clusters.size + cluster, return_inverse=True)
+        value_of = pairs // max(clusters.size, 1)
+        first = int(np.searchsorted(value_of, 0))  # groups without a value come first, and are no group
+        found.append(_Dimension(segment, values, np.where(code < 0, -1, group - first), value_of[first:]))
+    return found
 
 
-def _difference(name: str, segment: str, value: str, cluster: _Objects, a: _Floats, b: _Floats, chosen: _Mask) -> Line:
-    known = chosen & ~np.isnan(a) & ~np.isnan(b)
-    sums = PairedSums.from_units(cluster[known].tolist(), a[known], b[known])
-    numbers = estimate_paired(sums)
-    totals = (float(sums.a.sum()), float(sums.b.sum())) if numbers.n else (None, None)
-    return Line(name, "metric", segment, value, numbers, int(chosen.sum() - known.sum()), *totals)
+def _shares(name: str, share: _Floats, dimension: _Dimension) -> list[Line]:
+    placed = dimension.group >= 0
+    known = placed & ~np.isnan(share)
+    total = dimension.sum_up(share, known)  # 0 and 1 are their own squares
+    sums = ClusterSums(s=total, n=dimension.sum_up(np.ones(share.size), known), squares=total)
+    estimates = estimate_segments(sums, dimension.value_of, len(dimension.values), "rate")
+    excluded = dimension.count(placed) - dimension.count(known)
+    return [
+        Line(name, "change", dimension.segment, value, numbers, int(left_out))
+        for value, numbers, left_out in zip(dimension.values, estimates, excluded, strict=True)
+    ]
+
+
+def _differences(name: str, a: _Floats, b: _Floats, dimension: _Dimension) -> list[Line]:
+    placed = dimension.group >= 0
+    known = placed & ~np.isnan(a) & ~np.isnan(b)
+    sums = PairedSums(
+        n=dimension.sum_up(np.ones(a.size), known),
+        a=dimension.sum_up(a, known),
+        b=dimension.sum_up(b, known),
+        aa=dimension.sum_up(a * a, known),
+        bb=dimension.sum_up(b * b, known),
+        ab=dimension.sum_up(a * b, known),
+    )
+    values = len(dimension.values)
+    estimates = estimate_paired_segments(sums, dimension.value_of, values)
+    totals_a = grouped_sum(sums.a, dimension.value_of, values)
+    totals_b = grouped_sum(sums.b, dimension.value_of, values)
+    excluded = dimension.count(placed) - dimension.count(known)
+    lines = []
+    for place, (value, numbers) in enumerate(zip(dimension.values, estimates, strict=True)):
+        totals = (float(totals_a[place]), float(totals_b[place])) if numbers.n else (None, None)
+        lines.append(Line(name, "metric", dimension.segment, value, numbers, int(excluded[place]), *totals))
+    return lines
 
 
 def _adjusted(lines: list[Line], primary: str | None) -> list[Line]:
