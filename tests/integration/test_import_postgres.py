@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -106,6 +107,26 @@ def test_every_row_becomes_one_event(store: Store, table: Table) -> None:
     assert (second.metadata["source_ordinal"], second.metadata["source_type"]) == (3, "agent.utterance.v1 7")
     assert second.metadata["actor"] == "agent"
     assert store.conn.execute("SELECT count(*) FROM refold.events_default").fetchone() == (0,)
+
+
+def test_columns_of_neighbouring_types_and_views_will_do(store: Store, table: Table) -> None:
+    """json, ids as text, times without a zone (UTC whatever the session's is), a view instead of a table."""
+    table.run("SET timezone = 'Asia/Tokyo'")
+    table.run(
+        "CREATE TABLE old (id int, aggregate_id text, aggregate_type varchar(9), event_type text, event_version smallint, "
+        "payload json, created_at timestamp, more text)"
+    )
+    table.run(
+        f"INSERT INTO old VALUES (2, '{A}', 'call', 'user.utterance', 1, '{{\"text\": \"b\", \"z\": 1.50}}', '2026-01-31 23:30'), "
+        f"(1, '{A}', 'call', 'user.utterance', 1, '{{\"text\": \"a\"}}', '2026-01-31 23:30')"
+    )
+    table.run("CREATE VIEW seen AS SELECT * FROM old")
+    result = import_postgres(store, table.dsn, "public.seen")
+    assert result.months == ("2026-01",)
+    assert import_postgres(store, table.dsn, "public.seen").already_present == 2
+    first, second = store.read_stream(A)
+    assert (first.payload["text"], second.payload["text"]) == ("a", "b")
+    assert first.created_at == second.created_at == datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
 
 
 def test_running_again_appends_nothing_then_only_what_is_new(store: Store, table: Table) -> None:

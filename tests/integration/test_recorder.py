@@ -269,6 +269,25 @@ def test_two_writers_of_one_conversation_lose_nothing(store: Store, caplog: pyte
     assert "another writer" in caplog.text
 
 
+def test_the_right_to_append_is_enough(store: Store) -> None:
+    """A recorder logged in as a member of `refold_writer` records, finds streams moved, and resumes without reading."""
+    name = f"agent_{store.conn.info.dbname}"
+    store.conn.execute(f'CREATE ROLE "{name}" LOGIN IN ROLE refold_writer')
+    try:
+        moved = NewEvent("user.utterance.v1", {"text": "before"})
+        store.append(stream_id("shop", "w"), "conversation", [moved], "no_stream")
+        with Recorder(store.dsn.replace("refold@", f"{name}@", 1), source="shop") as writer:
+            writer.conversation("w").user("after")
+            blind = writer.conversation("w", resume=True)
+            request = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+            blind.decision(request=request, response=completion("ok"))
+            assert writer.flush(10)
+    finally:
+        store.conn.execute(f'DROP ROLE "{name}"')
+    assert texts(store, "w") == ["before", "after"]
+    assert types(store, "w")[-2:] == ["model.decision.v2", "agent.utterance.v1"]
+
+
 def test_a_redaction_names_what_was_recorded(store: Store, recorder: Recorder) -> None:
     """The version that a recording call answers is the one that a redaction takes."""
     with recorder.conversation("private") as talk:
