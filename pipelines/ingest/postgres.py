@@ -19,9 +19,10 @@ from typing import Any
 from uuid import UUID
 
 from pipelines.errors import BadInputError
-from pipelines.ingest.event_types import NAME, register_open, registry_of
+from pipelines.ingest.event_types import registry_of
 from pipelines.ingest.postgres_source import Row, Source, SourceType, connect_source
-from pipelines.store import InvalidPayload, Registry, Store, UnknownEventType
+from pipelines.ingest.postgres_types import known_types, type_name
+from pipelines.store import InvalidPayload, Registry, Store
 from pipelines.store.sqlstate import typed_errors
 
 CHUNK_ROWS = 1_000
@@ -103,8 +104,8 @@ def import_postgres(
         source = source or f"postgres/{origin.full_name}"
         origin.check_rows()
         counts = origin.types()
-        types = {each: _type_name(each) for each in counts}
-        registered = _known_types(store, types, counts, register=register, table=table)
+        types = {each: type_name(each) for each in counts}
+        registered = known_types(store, types, counts, register=register, table=table)
         months = origin.months()
         store.ensure_months(months.values())
         work = _Import(store, source, table, types, registry_of(store, set(types.values())))
@@ -298,39 +299,6 @@ class _Import:
                 except BadInputError as found:
                     return BadInputError(f"row {row.id} of {self.table} (stream {stream.aggregate_id}): {found}")
         return error
-
-
-def _type_name(given: SourceType) -> str:
-    """The registered name of a row's type."""
-    stem, dot, version = given.event_type.rpartition(".v")
-    if dot and stem and version.isascii() and version.isdigit():
-        return given.event_type
-    return f"{given.event_type}.v{given.event_version}"
-
-
-def _known_types(
-    store: Store, types: dict[SourceType, str], rows: dict[SourceType, int], *, register: bool, table: str
-) -> tuple[str, ...]:
-    """See that every type of the table is registered, or register it."""
-    known = registry_of(store, set(types.values())).types
-    counts: dict[str, int] = {}
-    for each, name in types.items():
-        if name not in known:
-            counts[name] = counts.get(name, 0) + rows[each]
-    listed = ", ".join(f"{name} ({count:,} rows)" for name, count in sorted(counts.items()))
-    if not counts:
-        return ()
-    if odd := sorted(name for name in counts if not NAME.fullmatch(name)):
-        raise BadInputError(
-            f"{table} has event types whose names the store cannot take: {', '.join(odd)}; a type is noun.verb.vN in "
-            "small letters: rename them in a view of the table and import the view"
-        )
-    if not register:
-        raise UnknownEventType(
-            f"{table} has event types that are not registered: {listed}; describe them with `refold events register "
-            "FILE`, or give --register to take any object for them"
-        )
-    return register_open(store, counts, f"Imported from {table}; any object.")
 
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -7,7 +7,7 @@ agent: an absent store, a full disk or an odd value ends in the log, not in the 
 """
 
 from pipelines.recorder.recorder import Recorder
-from pipelines.recorder.sender import RecorderFull, RecorderStatus, WhenFull
+from pipelines.recorder.status import RecorderFull, RecorderStatus, WhenFull
 from pipelines.recorder.talk import Talk
 
 __all__ = ["Recorder", "RecorderFull", "RecorderStatus", "Talk", "WhenFull"]

@@ -22,9 +22,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.folds.context import Context
+from pipelines.recorder.opening import Known, Opening
 from pipelines.recorder.packet import Packet, write_line
-from pipelines.recorder.sender import RecorderStatus, Sender, WhenFull
-from pipelines.recorder.talk import Known, Opening, Talk
+from pipelines.recorder.sender import Sender
+from pipelines.recorder.status import RecorderStatus, WhenFull
+from pipelines.recorder.talk import Talk
 from pipelines.store import NewEvent, Store, connect, stream_id
 
 CLOSE_SECONDS = 5.0

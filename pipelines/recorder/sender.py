@@ -11,19 +11,15 @@ import logging
 import threading
 from collections import deque
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psycopg
 
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.recorder.packet import Packet
 from pipelines.recorder.spill import SpillFile, has_files, set_aside
+from pipelines.recorder.status import RecorderFull, RecorderStatus, WhenFull
 from pipelines.store import MonthSealed, Store, StoreUnavailable, VersionConflict, connect
-
-WhenFull = Literal["block", "raise", "spill"]
-"""What a recording call does when the buffer is full: wait, raise `RecorderFull`, or write to the spill folder."""
 
 LOG = logging.getLogger("refold.recorder")
 _BATCH_PACKETS = 64
@@ -32,33 +28,6 @@ _REMEMBERED = 1_000
 """Messages that are not told a second time."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 """Seconds between attempts while the store is away."""
-
-
-class RecorderFull(RefoldError):  # noqa: N818 -- the word callers use
-    """The recorder's buffer is full and its owner chose to be told; nothing of this call was recorded."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecorderStatus:
-    """Where recorded packets (one a call) are.
-
-    Attributes:
-        buffered: Waiting in memory.
-        buffered_bytes: Their bytes.
-        spilled_bytes: Bytes of the spill file still to be sent.
-        sent: Packets that the store has taken since the start, those found to be there already included.
-        refused: Packets that the store refuses for ever; they are in a `.refused.jsonl`, or in the log.
-        lost: Packets that could be kept nowhere.
-        is_away: Whether the last attempt did not reach the store.
-    """
-
-    buffered: int
-    buffered_bytes: int
-    spilled_bytes: int
-    sent: int
-    refused: int
-    lost: int
-    is_away: bool
 
 
 class Sender:

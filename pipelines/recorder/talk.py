@@ -11,18 +11,18 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 from uuid import UUID, uuid4
 
-from pipelines.folds.context import Context, request_sha256
-from pipelines.ingest.faults import BadLineError
+from pipelines.folds.context import Context
 from pipelines.ingest.messages import Draft
 from pipelines.ingest.shape import SYSTEM_ROLES, text_of
 from pipelines.recorder import wire
-from pipelines.recorder.history import first_difference, render, said
+from pipelines.recorder.decided import answered, decision_payload, leading_system, rendered_or_none
+from pipelines.recorder.history import first_difference, said
+from pipelines.recorder.opening import Known, Opening, Outbox, Part
 from pipelines.recorder.storable import Storable
 from pipelines.store.events import NewEvent
 
@@ -30,69 +30,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 NOTHING = range(0)
 _STARTED = "conversation.started.v1"
-
-
-class Outbox(Protocol):
-    """What a talk needs of its recorder."""
-
-    def send(self, aggregate_id: UUID, aggregate_type: str, expected: int, events: list[NewEvent]) -> None:
-        """Keep the events until the store has them."""
-
-    def register(self, kind: str, sha256: str, payload: dict[str, Any]) -> None:
-        """Record a prompt or a list of tools, once, known by its hash."""
-
-    def report(self, error: Exception) -> None:
-        """Take an error of a recording call: log it once, or raise it where the owner wants that."""
-
-    def tell_once(self, about: str, message: str, *values: object, level: int = ...) -> None:
-        """Log a message the first time it is about this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What is known of a conversation before its first message.
-
-    Attributes:
-        stream: Its stream.
-        aggregate_type: `conversation` or `call`.
-        envelope: Metadata that all its events share.
-        started: Payload of `conversation.started.v1` without the system messages.
-        system: System messages as the agent gets them; None takes those of the first request.
-        prompt: The prompt's text before it was filled in; None registers the first system message.
-        prompt_name: Under which name it is registered.
-    """
-
-    stream: UUID
-    aggregate_type: str
-    envelope: Mapping[str, Any]
-    started: Mapping[str, Any]
-    system: list[Any] | None
-    prompt: str | None
-    prompt_name: str
-
-
-@dataclass(slots=True)
-class Known:
-    """What the log holds of a conversation.
-
-    Attributes:
-        version: Its last stream version.
-        context: What the agent has seen; None when it is not known (the store was away).
-        has_started: Whether its first event is recorded.
-    """
-
-    version: int = 0
-    context: Context | None = field(default_factory=Context)
-    has_started: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Events of one message."""
-
-    actor: str
-    drafts: list[Draft]
-    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Talk:
@@ -133,12 +70,12 @@ class Talk:
     def tool_result(self, call_id: str | None, output: Any, error: Any = None) -> range:
         """A tool answered. Give the text that the agent will read as `output`, or as `error` when there is no output."""
         payload = {"call_id": None if call_id is None else str(call_id), "output": output, "error": error}
-        return self._guarded(lambda: [_Part("service", [Draft("tool.result.v1", payload)])])
+        return self._guarded(lambda: [Part("service", [Draft("tool.result.v1", payload)])])
 
     def context(self, kind: str, content: Any, *, role: str = "system") -> range:
         """Something else was put before the agent: a document, a row, a late system message."""
         payload = {"kind": str(kind), "content": content, "role": role}
-        return self._guarded(lambda: [_Part("system", [Draft("context.supplied.v1", payload)])])
+        return self._guarded(lambda: [Part("system", [Draft("context.supplied.v1", payload)])])
 
     def redact(
         self,
@@ -160,12 +97,12 @@ class Talk:
         """
         target: dict[str, Any] = {"target": {"stream_version": version}, "method": method, "reason": reason}
         target |= {"path": path} if span is None else {"span": {"path": path, "start": span[0], "end": span[1]}}
-        return self._guarded(lambda: [_Part("service", [Draft("redaction.applied.v1", target)])])
+        return self._guarded(lambda: [Part("service", [Draft("redaction.applied.v1", target)])])
 
     def end(self, outcome: Any, reason: str | None = None) -> range:
         """The conversation is over; `outcome` is whatever is known of how it went."""
         return self._guarded(
-            lambda: [_Part("system", [Draft("conversation.ended.v1", {"outcome": outcome, "reason": reason})])]
+            lambda: [Part("system", [Draft("conversation.ended.v1", {"outcome": outcome, "reason": reason})])]
         )
 
     def decision(
@@ -222,7 +159,7 @@ class Talk:
         name = None if error is None else type(error).__name__
         self.decision(request=request, response=response, latency_ms=latency_ms, error=name)
 
-    def _guarded(self, parts: Callable[[], list[_Part]]) -> range:
+    def _guarded(self, parts: Callable[[], list[Part]]) -> range:
         """Record what `parts` gives; whatever goes wrong is the recorder's to tell."""
         with self._lock:
             try:
@@ -231,7 +168,7 @@ class Talk:
                 self._outbox.report(error)
                 return NOTHING
 
-    def _record(self, parts: list[_Part]) -> range:
+    def _record(self, parts: list[Part]) -> range:
         """Send the events of some messages together, then count them in: nothing changes when sending fails."""
         if not self._known.has_started and parts[0].drafts[0].event_type != _STARTED:
             parts = [self._start(self._opening.system or []), *parts]
@@ -261,54 +198,40 @@ class Talk:
                 known.context.apply(event.event_type, event.payload, event.metadata)
         return range(first, known.version + 1)
 
-    def _message(self, role: str, content: Any) -> _Part:
+    def _message(self, role: str, content: Any) -> Part:
         storable = Storable()
         if not isinstance(content, str):
             content = storable(content) if isinstance(content, list | tuple) else str(content)
         each = said({"role": role, "content": content})
-        return _Part(each.actor, each.drafts, {"content_escaped": storable.changed} if storable.changed else {})
+        return Part(each.actor, each.drafts, {"content_escaped": storable.changed} if storable.changed else {})
 
-    def _start(self, system: list[Any]) -> _Part:
+    def _start(self, system: list[Any]) -> Part:
         messages = [{"role": "system", "content": m["content"] if isinstance(m, Mapping) else m} for m in system]
-        return _Part("system", [Draft(_STARTED, {**self._opening.started, "messages": messages})])
+        return Part("system", [Draft(_STARTED, {**self._opening.started, "messages": messages})])
 
     def _decided(
         self, request: Any, response: Any, latency_ms: float | None, cost_usd: float | None, error: str | None
-    ) -> list[_Part]:
+    ) -> list[Part]:
         sent, answer = wire.read_request(request), wire.read_response(response)
-        rendered = _rendered(sent.messages)
+        rendered = rendered_or_none(sent.messages)
         parts = self._before(sent.messages, rendered)
-        sha256 = request_sha256(
-            sent.messages if rendered is None else rendered,
-            model=sent.model,
-            params=sent.params,
-            tools_sha256=sent.tools_sha256,
-        )
         if sent.tools is not None and sent.tools_sha256 is not None:
             self._outbox.register("tools", sent.tools_sha256, {"sha256": sent.tools_sha256, "tools": sent.tools})
-        model = {
-            "model": sent.model,
-            "params": sent.params,
-            "prompt_sha256": self._register_prompt(sent.messages),
-            "tools_sha256": sent.tools_sha256,
-            "request_sha256": sha256,
-            "usage": answer.usage,
-            "latency_ms": wire.amount(latency_ms),
-            "cost_usd": wire.amount(cost_usd),
-            "finish_reason": answer.finish_reason,
-        }
-        extra = {
-            "response_model": None if answer.model == sent.model else answer.model,
-            "response_id": answer.response_id,
-            "error": error,
-        }
-        model |= {key: value for key, value in extra.items() if value is not None}
-        answered = [] if answer.message is None else _answered(answer.message)
+        model = decision_payload(
+            sent,
+            answer,
+            rendered,
+            self._register_prompt(sent.messages),
+            latency_ms=latency_ms,
+            cost_usd=cost_usd,
+            error=error,
+        )
+        spoken = [] if answer.message is None else answered(answer.message)
         changed = {"request_escaped": list(sent.changed), "response_escaped": list(answer.changed)}
         notes = {key: paths for key, paths in changed.items() if paths}
-        return [*parts, _Part("agent", [Draft("model.decision.v2", model), *answered], notes)]
+        return [*parts, Part("agent", [Draft("model.decision.v2", model), *spoken], notes)]
 
-    def _before(self, messages: list[dict[str, Any]], rendered: list[dict[str, Any]] | None) -> list[_Part]:
+    def _before(self, messages: list[dict[str, Any]], rendered: list[dict[str, Any]] | None) -> list[Part]:
         """What the request shows and the log does not have yet; the conversation's start, if this is its first event."""
         known = self._known
         if known.context is None:
@@ -316,14 +239,14 @@ class Talk:
         if known.has_started:
             return self._missing(messages, rendered, known.context.messages)
         system = self._opening.system
-        start = self._start(_leading_system(messages) if system is None else system)
+        start = self._start(leading_system(messages) if system is None else system)
         opened = Context()
         opened.apply(_STARTED, Storable()(start.drafts[0].payload), {})
         return [start, *self._missing(messages, rendered, opened.messages)]
 
     def _missing(
         self, messages: list[dict[str, Any]], rendered: list[dict[str, Any]] | None, recorded: list[dict[str, Any]]
-    ) -> list[_Part]:
+    ) -> list[Part]:
         """What the request has beyond what is recorded; nothing when it does not continue that."""
         if rendered is None or len(rendered) != len(messages):
             self._outbox.tell_once(
@@ -343,7 +266,7 @@ class Talk:
         parts = []
         for index in range(len(recorded), len(messages)):
             each = said(messages[index], index)
-            parts.append(_Part(each.actor, each.drafts, {"recorded_from": "request"}))
+            parts.append(Part(each.actor, each.drafts, {"recorded_from": "request"}))
         return parts
 
     def _register_prompt(self, messages: list[dict[str, Any]]) -> str | None:
@@ -357,31 +280,3 @@ class Talk:
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         self._outbox.register("prompt", sha256, {"name": self._opening.prompt_name, "text": text, "sha256": sha256})
         return sha256
-
-
-def _answered(message: dict[str, Any]) -> list[Draft]:
-    """The events of the model's message; one of an unknown shape is kept whole beside its text."""
-    message = {**message, "role": "assistant"}
-    try:
-        return said(message).drafts
-    except BadLineError:
-        content = message.get("content")
-        text = content if isinstance(content, str) else None
-        return [Draft("agent.utterance.v1", {"text": text}, {"source_fields": {"message": message}})]
-
-
-def _leading_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    leading = []
-    for message in messages:
-        if message.get("role") != "system" or set(message) - {"role", "content"}:
-            break
-        leading.append(message)
-    return leading
-
-
-def _rendered(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
-    """The messages as a fold writes them, None when one has another shape."""
-    try:
-        return render(messages)
-    except BadLineError:
-        return None

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.folds import reference
-from pipelines.recorder.talk import Known, Opening, Talk
+from pipelines.recorder.opening import Known, Opening
+from pipelines.recorder.talk import Talk
 from pipelines.store import NewEvent, stream_id
 from tests.unit.folds.equality import make_log
 from tests.unit.ingest.strategies import json_values, text
