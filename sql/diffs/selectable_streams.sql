@@ -1,71 +1,10 @@
 -- What an experiment's `where` can speak of and its window selects: every conversation and call, without its lists.
 -- grain: one stream
-SELECT
-    aggregate_id,
-    source,
-    source_id,
-    source_ordinal,
-    agent,
-    variant,
-    task,
-    channel,
-    vertical,
-    subject_id,
-    status,
-    outcome,
-    started_at,
-    ended_at,
-    last_at,
-    duration_seconds,
-    last_version,
-    last_position,
-    event_count,
-    user_messages,
-    turns,
-    agent_messages,
-    agent_text_messages,
-    tool_call_count,
-    tool_result_count,
-    unanswered_tool_calls,
-    failed_tool_calls,
-    redaction_count,
-    input_tokens,
-    output_tokens,
-    cost_usd,
-    final_text
-FROM conversations
-UNION ALL BY NAME
-SELECT
-    aggregate_id,
-    source,
-    source_id,
-    source_ordinal,
-    agent,
-    variant,
-    task,
-    channel,
-    vertical,
-    subject_id,
-    status,
-    outcome,
-    started_at,
-    ended_at,
-    last_at,
-    duration_seconds,
-    last_version,
-    last_position,
-    event_count,
-    user_messages,
-    turns,
-    agent_messages,
-    agent_text_messages,
-    tool_call_count,
-    tool_result_count,
-    unanswered_tool_calls,
-    failed_tool_calls,
-    redaction_count,
-    input_tokens,
-    output_tokens,
-    cost_usd,
-    final_text
-FROM calls
+SELECT * EXCLUDE (month, transcript, tool_calls, redactions, skipped_events)
+FROM (
+    SELECT *
+    FROM conversations
+    UNION ALL BY NAME
+    SELECT *
+    FROM calls
+) AS streams
