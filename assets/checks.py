@@ -40,9 +40,9 @@ WITH linked AS (
     WINDOW stream AS (PARTITION BY aggregate_id ORDER BY first_version, month)
 )
 SELECT
-    count_if(first_version > before_version + 1) AS missing,
-    count_if(
-        first_version <= before_version
+    count(*) FILTER (WHERE first_version > before_version + 1) AS missing,
+    count(*) FILTER (
+        WHERE first_version <= before_version
         OR event_count <> last_version - first_version + 1
         OR (first_version = before_version + 1 AND prev_hash <> before_hash)
     ) AS broken,

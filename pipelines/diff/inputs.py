@@ -59,9 +59,9 @@ def stale_inputs(lake: Lake, name: str) -> StaleInputs:
         changed, new, gone = connection.sql(
             """
             SELECT
-                count_if(now.last_hash <> past.last_hash),
-                count_if(past.aggregate_id IS NULL),
-                count_if(now.aggregate_id IS NULL)
+                count(*) FILTER (WHERE now.last_hash <> past.last_hash),
+                count(*) FILTER (WHERE past.aggregate_id IS NULL),
+                count(*) FILTER (WHERE now.aggregate_id IS NULL)
             FROM now
             FULL JOIN (SELECT DISTINCT aggregate_id, last_hash FROM ab_units WHERE experiment = $name) AS past
                 ON now.aggregate_id = past.aggregate_id

@@ -325,6 +325,9 @@ def test_stale_inputs_are_counted(lake, store, tmp_path):
     assert (stale.changed, stale.new, stale.gone, stale.is_current) == (0, 1, 0, False)
     with pytest.raises(BadInputError, match="there are: shop"):
         load_experiment(lake, "shops")
+    register_experiment(lake, parse_experiment(RECORDED + "where: \"task = 'nobody'\"\n", "test"), tmp_path)
+    none = stale_inputs(lake, "shop")
+    assert (none.changed, none.new, none.gone, none.current_version_id) == (0, 0, 8, None)
 
 
 def test_the_gate_decides_on_the_summary(lake, agent):
