@@ -131,6 +131,8 @@ def export_month(
     partition = {"month": month}
     with psycopg.connect(dsn) as snapshot:
         snapshot.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # Before the snapshot is taken: strays that move to their month while this waits must not be missed in both places.
+        snapshot.execute("LOCK TABLE ONLY refold.events IN ACCESS SHARE MODE")
         row = snapshot.execute(_SIGNATURE, {"start": start, "stop": stop}).fetchone()
         assert row is not None
         rows, last_position, xmin, last_created_at = row

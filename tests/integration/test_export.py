@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -10,7 +12,7 @@ import pytest
 from pipelines.export.errors import ExportGapError, ExportLossError
 from pipelines.export.month import export_month, month_bounds, months_to_export
 from pipelines.lake.lake import Lake
-from pipelines.store import NewEvent, Store
+from pipelines.store import NewEvent, Store, connect
 
 COLUMNS = "aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, epoch_us(created_at), epoch, xid, position, hash"
 STORED = """
@@ -136,3 +138,25 @@ def test_month_bounds():
     """A month is half-open and ends where the next begins, also in December."""
     assert month_bounds("2025-12") == (datetime(2025, 12, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
     assert month_bounds("0001-01")[0] == datetime(1, 1, 1, tzinfo=UTC)
+
+
+def test_strays_that_move_during_an_export_are_in_it(store, settings):
+    """An export that waits while strays move to their month sees them after the move, not in neither place."""
+    lake = Lake(settings.lake)
+    at = datetime(1999, 7, 1, tzinfo=UTC)
+    store.append(uuid4(), "conversation", [NewEvent("user.utterance.v1", {"text": "x"}, {}, at)], "any")
+    results = []
+    with connect(store.dsn) as mover:
+        mover.execute("BEGIN")
+        mover.execute("SELECT refold.ensure_month('1999-07')")
+        exporter = threading.Thread(target=lambda: results.append(export_month(store.dsn, lake, "1999-07")))
+        exporter.start()
+        while not store.conn.execute(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ).fetchall():
+            time.sleep(0.01)
+        mover.execute("COMMIT")
+        exporter.join()
+    assert results[0].rows == 1
+    in_store, in_lake = both(store, lake, "1999-07")
+    assert in_lake == in_store
