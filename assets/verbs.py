@@ -75,7 +75,7 @@ def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) 
     """
     with Store.open(settings) as store:
         known = months_to_export(store, Lake.from_settings(settings))
-        return _run_months(settings, _chosen(months, known, "no events in the store"), LOG, tell)
+        return _run_months(settings, "export", _chosen(months, known, "no events in the store"), LOG, tell)
 
 
 def fold_months(
@@ -88,9 +88,8 @@ def fold_months(
     """
     known = Lake.from_settings(settings).months("events")
     # Runs need the home, not the store: with an embedded server nothing has to be up.
-    return _run_months(
-        settings, _chosen(months, known, "not in the lake; run `refold export`"), tuple(names or PROJECTIONS), tell
-    )
+    chosen = _chosen(months, known, "not in the lake; run `refold export`")
+    return _run_months(settings, "fold", chosen, tuple(names or PROJECTIONS), tell)
 
 
 def plan_experiment(settings: Settings, path: Path) -> Plan:
@@ -126,8 +125,8 @@ def demo(settings: Settings, events: int, tell: Tell) -> DemoResult:
         tell(f"simulating a support desk, about {events:,} events")
         loaded = load_demo(store, events)
         # All months are exported before the first is folded: a late redaction reaches back into earlier months.
-        exported = _run_months(settings, loaded.months, LOG, tell)
-        folded = _run_months(settings, loaded.months, PROJECTIONS, tell)
+        exported = _run_months(settings, "export", loaded.months, LOG, tell)
+        folded = _run_months(settings, "fold", loaded.months, PROJECTIONS, tell)
         diff = _compare(settings, read_experiment(DEMO_EXPERIMENT), DEMO_EXPERIMENT.parent, tell)
     return DemoResult(loaded, exported, folded, diff, time.monotonic() - started)
 
@@ -141,24 +140,19 @@ def _chosen(months: Sequence[str] | None, known: Sequence[str], why: str) -> lis
     return sorted(set(months))
 
 
-def _run_months(settings: Settings, months: Sequence[str], names: Sequence[str], tell: Tell) -> list[MonthRun]:
+def _run_months(
+    settings: Settings, what: str, months: Sequence[str], names: Sequence[str], tell: Tell
+) -> list[MonthRun]:
     done = []
     with Runs(settings, on_progress=_progress("rows", tell)) as runs:
         for month in months:
-            tell(f"{month}: {', '.join(names)}")
+            tell(f"{month} {what}")
             run = runs.materialize(names, month).require()
             done.append(MonthRun(month, run.run_id, run.metadata))
     return done
 
 
 def _progress(what: str, tell: Tell) -> Callable[[int | str], None]:
-    """What long steps report to: counts are told now and then; the name of a finished table is told at once."""
+    """What long steps report to: counts are told now and then; names of finished tables are in the run's log."""
     ticker = Ticker(what, tell)
-
-    def report(done: int | str) -> None:
-        if isinstance(done, int):
-            ticker(done)
-        else:
-            tell(f"  {done}")
-
-    return report
+    return lambda done: ticker(done) if isinstance(done, int) else None

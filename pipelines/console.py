@@ -50,13 +50,13 @@ class Ticker:
 
     def __init__(self, what: str, write: Callable[[str], None] = tell) -> None:
         self._what, self._write = what, write
-        self._started = self._last = time.monotonic()
-        self._done = 0
+        self._started = self._last = 0.0
+        self._done = -1
 
     def __call__(self, done: int) -> None:
         """Report that `done` are done so far; fewer than before begin anew."""
         now = time.monotonic()
-        if done < self._done:
+        if self._done < 0 or done < self._done:
             self._started = self._last = now
         self._done = done
         if now - self._last >= _SECONDS_BETWEEN:
