@@ -307,6 +307,11 @@ def main() -> None:
         if "--json" in sys.argv:
             print_result({"error": type(error).__name__, "message": str(error)}, "", as_json=True)
         raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        if type(error).__name__ != "OutOfMemoryException":  # DuckDB's; importing it for its name would slow --help
+            raise
+        tell("refold: more memory is needed than REFOLD_MEMORY (default 1GB) allows; set a larger one, for example 2GB")
+        raise SystemExit(RefoldError.exit_code) from None
     except KeyboardInterrupt:
         tell("refold: stopped")
         raise SystemExit(130) from None

@@ -145,12 +145,11 @@ def _diff_all(
     units = _Sink(connection, AB_UNITS, "diffed_units")
     calls = _Sink(connection, AB_TOOL_CALLS, "diffed_calls")
     params: dict[str, Any] = {"unit_kind": unit_kind(plan), **plan.partition}
-    numbered = f"SELECT *, row_number() OVER (ORDER BY unit_id) - 1 AS place FROM ({read_sql('diffs/unit_pairs.sql')})"
-    connection.execute(f"CREATE TEMP TABLE unit_pairs AS {numbered} ORDER BY place", params)
+    connection.execute(f"CREATE TEMP TABLE unit_pairs AS {read_sql('diffs/unit_pairs.sql')}", params)
     canonicaliser = Canonicaliser()
     total = connection.sql("SELECT count(*) FROM unit_pairs").fetchall()[0][0]
     for offset in range(0, total, _BATCH):
-        query = "SELECT * FROM unit_pairs WHERE place >= $start AND place < $stop ORDER BY place"
+        query = "SELECT * FROM unit_pairs WHERE rowid >= $start AND rowid < $stop ORDER BY rowid"
         params = {"start": offset, "stop": offset + _BATCH}
         rows = connection.sql(query, params=params).to_arrow_table().to_pylist()
         unit_rows, call_rows = diff_pairs(

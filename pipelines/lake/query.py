@@ -62,6 +62,8 @@ def run_query(
                 text = render_table(columns, shown[:ROWS_SHOWN])
                 if len(shown) > ROWS_SHOWN:
                     text += f"\n… only the first {ROWS_SHOWN:,} rows are shown; use LIMIT, or --format csv"
+        except duckdb.OutOfMemoryException:
+            raise  # not the query's fault: the caller says what to set
         except duckdb.Error as error:
             raise BadInputError(f"query failed: {first_line(error)}") from error
     if output is None:

@@ -25,7 +25,6 @@ _BATCH = 20_000
 _EVENTS = """
 CREATE OR REPLACE TEMP TABLE replay_events AS
 SELECT
-    row_number() OVER (ORDER BY events.aggregate_id, events.stream_version) - 1 AS place,
     events.aggregate_id, events.event_type, events.payload, events.metadata,
     units.unit_id, decisions.decision, decisions.turn, decisions.model, decisions.tools_sha256, decisions.created_at,
     plan_streams.source, plan_streams.agent, plan_streams.vertical, plan_streams.channel, plan_streams.task
@@ -33,7 +32,7 @@ FROM upcast_events AS events
 JOIN plan_streams ON plan_streams.aggregate_id = events.aggregate_id
 LEFT JOIN decisions ON decisions.aggregate_id = events.aggregate_id AND decisions.first_version = events.stream_version
 LEFT JOIN units_a AS units ON units.aggregate_id = decisions.aggregate_id AND units.decision = decisions.decision
-ORDER BY place
+ORDER BY events.aggregate_id, events.stream_version
 """
 _SEGMENTS = ("source", "agent", "vertical", "channel", "task")
 
@@ -85,7 +84,7 @@ def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:
     connection.execute(_EVENTS)
     total = connection.sql("SELECT count(*) FROM replay_events").fetchall()[0][0]
     for start in range(0, total, _BATCH):
-        query = "SELECT * FROM replay_events WHERE place >= $start AND place < $stop ORDER BY place"
+        query = "SELECT * FROM replay_events WHERE rowid >= $start AND rowid < $stop ORDER BY rowid"
         page = connection.sql(query, params={"start": start, "stop": start + _BATCH}).to_arrow_table()
         yield from page.to_pylist()
 

@@ -1,6 +1,16 @@
--- The newest state of each row.
+-- The newest state of each row. Few rows are stated in more than one month; only their keys are compared.
 -- of: customer_months
 -- grain: one customer: their newest state
-SELECT *
-FROM customer_months
-QUALIFY row_number() OVER (PARTITION BY subject_id ORDER BY month DESC) = 1
+WITH newest AS (
+    SELECT
+        subject_id,
+        max(month) AS month
+    FROM customer_months
+    GROUP BY subject_id
+    HAVING count(*) > 1
+)
+
+SELECT stored.*
+FROM customer_months AS stored
+LEFT JOIN newest ON stored.subject_id = newest.subject_id
+WHERE newest.month IS NULL OR stored.month = newest.month

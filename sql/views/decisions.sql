@@ -1,6 +1,24 @@
--- The newest state of each row.
+-- The newest state of each row. Few rows are stated in more than one month; only their keys are compared.
 -- of: decisions
 -- grain: one decision: one agent message and the context before it
-SELECT *
-FROM decisions_history
-QUALIFY row_number() OVER (PARTITION BY aggregate_id, decision ORDER BY month DESC) = 1
+WITH newest AS (
+    SELECT
+        aggregate_id,
+        decision,
+        max(month) AS month
+    FROM decisions_history
+    WHERE
+        aggregate_id IN (
+            SELECT aggregate_id
+            FROM stream_months
+            GROUP BY aggregate_id
+            HAVING count(*) > 1
+        )
+    GROUP BY aggregate_id, decision
+    HAVING count(*) > 1
+)
+
+SELECT stored.*
+FROM decisions_history AS stored
+LEFT JOIN newest ON stored.aggregate_id = newest.aggregate_id AND stored.decision = newest.decision
+WHERE newest.month IS NULL OR stored.month = newest.month

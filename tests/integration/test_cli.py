@@ -201,3 +201,14 @@ def test_help_loads_neither_dagster_nor_duckdb():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "demo" in done.stdout
+
+
+def test_too_little_memory_says_so(refold, monkeypatch):
+    """When DuckDB runs out of the memory it may use, one line names the variable; there is no traceback."""
+    monkeypatch.setattr("pipelines.settings.MIN_MEMORY_BYTES", 0)
+    monkeypatch.setenv("REFOLD_MEMORY", "20MB")
+    wide = "SELECT list(x || repeat('y', 100)) FROM range(3000000) AS r(x)"
+    code, _, err = refold("sql", f"SELECT len(l) FROM ({wide}) AS t(l)")
+    assert code == 1
+    assert "set a larger one" in err
+    assert "Traceback" not in err

@@ -158,3 +158,26 @@ def test_every_view_shows_the_columns_of_its_dataset(tmp_path):
     with Lake(tmp_path).connect() as connection:
         for view in list_views():
             assert connection.sql(f'SELECT * FROM "{view.name}"').columns == list(view.dataset.column_names)
+
+
+def test_newest_views_show_each_key_once(tmp_path):
+    """A row stated in several months is shown as its newest month has it; all others as they are."""
+    lake = Lake(tmp_path)
+    stated = {
+        "2026-01": [("s1", 1, "old"), ("s1", 2, "only"), ("s2", 1, "only")],
+        "2026-02": [("s1", 1, "new"), ("s1", 3, "only")],
+    }
+    for month, rows in stated.items():
+        values = ", ".join(f"('{stream}', {version}, '{name}')" for stream, version, name in rows)
+        columns = {"aggregate_id", "stream_version", "name"}
+        nulls = ", ".join(f'NULL AS "{c.name}"' for c in DATASETS["tool_calls"].data_columns if c.name not in columns)
+        query = f"SELECT *, {nulls} FROM (VALUES {values}) AS t(aggregate_id, stream_version, name)"
+        streams = f"SELECT DISTINCT aggregate_id, 'conversation' AS aggregate_type, 1 AS first_version, 1 AS last_version, 1 AS event_count, NULL AS prev_hash, NULL AS last_hash FROM (VALUES {values}) AS t(aggregate_id, a, b)"
+        with lake.connect() as connection:
+            lake.write_partition(DATASETS["tool_calls"], {"month": month}, connection, query, input_hash="h")
+            lake.write_partition(STREAM_MONTHS, {"month": month}, connection, streams, input_hash="h")
+    with lake.connect() as connection:
+        rows = connection.sql("SELECT aggregate_id, stream_version, name FROM tool_calls ORDER BY ALL").fetchall()
+        history = connection.sql("SELECT count(*) FROM tool_calls_history").fetchall()
+    assert rows == [("s1", 1, "new"), ("s1", 2, "only"), ("s1", 3, "only"), ("s2", 1, "only")]
+    assert history == [(5,)]
