@@ -130,7 +130,8 @@ def _select_baseline(
             query = f"SELECT aggregate_id FROM conversations WHERE (\n{experiment.where}\n)"
             connection.register("matching", run_user_sql(locked, query, "where", experiment.where))
         connection.execute("CREATE OR REPLACE TEMP TABLE wanted AS SELECT aggregate_id FROM matching")
-    # Imported history ends when it was recorded, not today: a relative window looks at it only when it is named.
+    # Imported history ends when it was recorded, not today: a relative window looks at it only when it is named. What tells
+    # it from live traffic, which names its source too, is its place at the source: importers number what they read.
     is_imported_out = experiment.window.is_relative and not _NAMES_SOURCE.search(experiment.where or "")
     is_imported_out = is_imported_out and recorded.source is None
     connection.execute(
@@ -141,7 +142,7 @@ def _select_baseline(
             aggregate_id IN (SELECT aggregate_id FROM wanted)
             AND ($source IS NULL OR source = $source)
             AND ($variant IS NULL OR variant = $variant)
-            AND NOT ($no_imports AND source IS NOT NULL)
+            AND NOT ($no_imports AND source_ordinal IS NOT NULL)
         """,
         {"source": recorded.source, "variant": recorded.variant, "no_imports": is_imported_out},
     )

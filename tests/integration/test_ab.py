@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from pipelines.export.month import export_month, months_to_export
 from pipelines.folds.run import fold_month
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.lake import Lake
+from pipelines.recorder import Recorder
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import Plan, make_plan
 from pipelines.replay.registry import load_experiment, register_experiment
@@ -348,3 +349,32 @@ def test_more_decisions_than_one_batch(lake, store, agent, tmp_path):
     add(store, lake, tmp_path, lines)
     result = run(lake, PYTHON.replace("segments: [task]", ""), agent)
     assert (result.pairs, result.failed) == (24 + 2700, 0)
+
+
+def test_relative_windows_are_of_live_traffic(lake, store, tmp_path):
+    """`last` selects what agents recorded live, under whatever source; imported history only when `where` names it."""
+    newest = datetime(2026, 4, 10, 15, tzinfo=UTC)
+    with Recorder(store.dsn, source="desk") as recorder:
+        with recorder.conversation("live-1", agent="desk", system=["Be brief."]) as talk:
+            talk.user("hello")
+            talk.agent("hi")
+        assert recorder.flush(30)
+    refresh(store, lake)
+    echo = "experiment: echo\ncandidate: {echo: true}\nmode: conversation\n"
+    with lake.connect() as connection:
+        started = connection.sql("SELECT started_at FROM conversations WHERE source = 'desk'").fetchall()[0][0]
+    assert started > newest
+    both = plan_of(lake, echo, tmp_path)
+    assert both.streams.num_rows == 2 * TASKS + 1
+    with pytest.raises(BadInputError, match=r"1 match baseline and where \(imported history is left out"):
+        plan_of(lake, echo + "window: {last: 7d}\n", tmp_path)  # whole days: today is not over
+    later = NewEvent("user.utterance.v1", {"text": "one more"}, {"actor": "user"}, started + timedelta(days=2))
+    store.ensure_months([later.created_at])
+    with lake.connect() as connection:
+        stream = connection.sql("SELECT aggregate_id FROM conversations WHERE source = 'desk'").fetchall()[0][0]
+    store.append(UUID(stream), "conversation", [later], "exists")
+    refresh(store, lake)
+    live = plan_of(lake, echo + "window: {last: 7d}\n", tmp_path)
+    assert live.streams.column("source").to_pylist() == ["desk"]
+    imported = plan_of(lake, echo + "window: {last: 7d}\nwhere: source = 'shop'\n", tmp_path)
+    assert set(imported.streams.column("source").to_pylist()) == {"shop"}
