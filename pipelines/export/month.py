@@ -81,6 +81,7 @@ class ExportResult:
     Attributes:
         month: UTC month, YYYY-MM.
         is_written: False when the lake already held exactly this.
+        is_sorted: Whether the month is in its one compacted form: all of it sorted by (aggregate_id, stream_version).
         rows: Events of the month.
         streams: Streams with events in the month.
         size_bytes: Bytes of the month's event files.
@@ -90,6 +91,7 @@ class ExportResult:
 
     month: str
     is_written: bool
+    is_sorted: bool
     rows: int
     streams: int
     size_bytes: int
@@ -111,6 +113,7 @@ def export_month(
     lake: Lake,
     month: str,
     *,
+    full: bool = False,
     on_rows: Callable[[int], None] | None = None,
 ) -> ExportResult:
     """Bring a month of the store into the lake, or find that it is there already.
@@ -119,6 +122,7 @@ def export_month(
         dsn: The store.
         lake: Where to.
         month: UTC month, YYYY-MM.
+        full: Whether the month must end in its sorted form, also when the lake already holds all of its events.
         on_rows: Called with the number of rows read so far.
 
     Raises:
@@ -126,6 +130,7 @@ def export_month(
         ExportGapError: A stream lacks a version.
         CommitLostError: Another export of the month committed first.
     """
+    del full  # every export writes the sorted form so far
     started = time.monotonic()
     start, stop = month_bounds(month)
     partition = {"month": month}
@@ -143,7 +148,7 @@ def export_month(
             assert events is not None
             assert heads is not None
             seconds = time.monotonic() - started
-            return ExportResult(month, False, rows, heads.row_count, events.size_bytes, input_hash, seconds)
+            return ExportResult(month, False, True, rows, heads.row_count, events.size_bytes, input_hash, seconds)
         token = snapshot.execute("SELECT pg_export_snapshot()").fetchone()
         assert token is not None
         provenance = {
@@ -155,7 +160,7 @@ def export_month(
         with closing(_SnapshotReader(dsn, token[0])) as reader:
             bounds = {"start": start.isoformat(), "stop": stop.isoformat()}
             streams, size_bytes = _write(lake, month, reader, bounds, input_hash, provenance, on_rows)
-    return ExportResult(month, True, rows, streams, size_bytes, input_hash, time.monotonic() - started)
+    return ExportResult(month, True, True, rows, streams, size_bytes, input_hash, time.monotonic() - started)
 
 
 class _SnapshotReader:
