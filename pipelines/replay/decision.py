@@ -57,6 +57,7 @@ class Reply:
         output_tokens: Tokens of the reply, when known.
         cost_usd: Price of the reply in US dollars, when known.
         latency_ms: How long the reply took, in milliseconds, when known.
+        finish_reason: Why the model stopped, in the endpoint's word (`stop`, `tool_calls`, `length` …), when known.
     """
 
     text: str | None = None
@@ -65,3 +66,4 @@ class Reply:
     output_tokens: int | None = None
     cost_usd: float | None = None
     latency_ms: float | None = None
+    finish_reason: str | None = None

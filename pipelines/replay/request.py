@@ -1,0 +1,171 @@
+"""What is put before a candidate and what comes back: one type for every mode and every kind of candidate.
+
+A replay makes a `Request` per model call, awaits `ask(request)` and goes on with the `Answer`. Who answers (an endpoint,
+a callable, a cache in front of either) is behind `Ask`; nothing here sends or stores anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from pipelines.folds.context import message_bytes, request_head, tools_sha256
+from pipelines.replay.decision import Decision, Reply
+
+Side = Literal["candidate", "control"]
+
+FIRST_CONTROL_DRAW = 1_000
+"""Draws of a candidate are 0, 1, 2 …, those of a control this and on: whatever K, the two never share a response, and
+a larger K pays for the new draws alone."""
+
+Reason = Literal[
+    "no_context",  # the recording holds nothing before the decision; not sent
+    "missing_variable",  # the prompt names a variable that was not recorded; not sent
+    "prompt_edit",  # the text to replace is not in the recorded system message exactly once; not sent
+    "budget_exhausted",  # the budget of requests or US dollars does not cover it; not sent
+    "timeout",  # no complete response in time, at every attempt
+    "rate_limited",  # refused for its rate, at every attempt
+    "unavailable",  # no connection, or a server error, at every attempt
+    "invalid_json",  # the response was no complete chat completion, at every attempt
+    "rejected",  # the endpoint says that the request is wrong; asking again would not help
+    "refused",  # the model or a filter declined to answer
+    "candidate_error",  # the candidate's code raised, or returned what is no reply
+    "diverged",  # a tool call has no recorded result
+]
+"""Why a unit has no reply. A failed unit is a row and stays in every denominator."""
+
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No reply, and why.
+
+    Attributes:
+        reason: Code.
+        detail: What happened, for people; it may hold anything, so it is told and kept nowhere.
+        reply: What was answered and counted nevertheless, for example a refusal; None when nothing was.
+    """
+
+    reason: Reason
+    detail: str = ""
+    reply: Reply | None = None
+
+
+Answer = Reply | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What surrounds the messages of a request; shared by all requests with the same model, parameters and tools.
+
+    Attributes:
+        model: Asked for by this name; None for a candidate that is no model.
+        params: Parameters of the body, such as `temperature`.
+        tools: Tool schemas offered.
+        tools_sha256: Their hash, None without tools.
+        line: First line of the hashed request.
+        prefix: Bytes of the body before the first message.
+        suffix: Bytes of the body after the last message.
+    """
+
+    model: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tools: Sequence[Mapping[str, Any]] = ()
+    tools_sha256: str | None = field(init=False)
+    line: bytes = field(init=False)
+    prefix: bytes = field(init=False)
+    suffix: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        hashed = tools_sha256(self.tools) if self.tools else None
+        given = {"model": self.model} if self.model is not None else {}
+        after = {**({"tools": list(self.tools)} if self.tools else {}), **self.params}
+        object.__setattr__(self, "tools_sha256", hashed)
+        object.__setattr__(self, "line", request_head(self.model, self.params, hashed) + b"\n")
+        object.__setattr__(self, "prefix", _dump(given)[:-1] + (b"," if given else b"") + b'"messages":[')
+        object.__setattr__(self, "suffix", b"]" + (b"," + _dump(after)[1:] if after else b"}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One model call of a replay, ready to be sent.
+
+    Attributes:
+        unit_id: The unit it belongs to.
+        side: Candidate or control.
+        draw: Index of the draw; together with `sha256` and the endpoint the key of a paid response.
+        decision: The context as typed values: what a Python candidate is given.
+        head: What surrounds the messages.
+        lines: The messages as they are sent, each one line of JSON.
+        sha256: Hash of the request, hex: SHA-256 over head and messages, one line each.
+    """
+
+    unit_id: str
+    side: Side
+    draw: int
+    decision: Decision
+    head: Head
+    lines: tuple[bytes, ...] = field(repr=False)
+    sha256: str
+
+    def body(self) -> bytes:
+        """The body of a chat-completions call."""
+        return b"".join((self.head.prefix, b",".join(self.lines), self.head.suffix))
+
+
+Ask = Callable[[Request], Awaitable[Answer]]
+"""Answers one request; raises only when the machine is broken or the work is stopped, never for the request's sake."""
+
+
+class Lines:
+    """The growing messages of one conversation, written and hashed once each, for one head.
+
+    Requests of one conversation share their prefix: `add` what came since the last request, then `sha256` and `lines`
+    describe the request so far. `fork` goes on from here without changing this one, for a candidate's own messages.
+    """
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self._lines: list[bytes] = []
+        self._digest = hashlib.sha256(head.line)
+
+    def __copy__(self) -> Lines:
+        other = object.__new__(type(self))
+        vars(other).update(head=self.head, _lines=self._lines.copy(), _digest=self._digest.copy())
+        return other
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def add(self, message: Mapping[str, Any]) -> None:
+        """Append one message, complete: it never changes again."""
+        self.add_line(message_bytes(message))
+
+    def add_line(self, line: bytes) -> None:
+        """Append one message, given as `message_bytes` writes it."""
+        self._lines.append(line)
+        self._digest.update(line + b"\n")
+
+    def fork(self) -> Lines:
+        """A copy that grows on its own."""
+        return copy(self)
+
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        """The messages so far, as sent."""
+        return tuple(self._lines)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the request that the messages so far make, hex."""
+        return self._digest.hexdigest()
+
+
+def _dump(value: Mapping[str, Any]) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,47 @@
+"""Requests: bytes that are sent, hashes that anyone can recompute, prefixes shared."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.folds.context import request_sha256, tools_sha256
+from pipelines.replay.decision import Decision
+from pipelines.replay.request import Head, Lines, Request
+
+messages = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": st.text()}),
+    max_size=5,
+)
+tools = st.lists(
+    st.fixed_dictionaries({"type": st.just("function"), "function": st.dictionaries(st.text(), st.text())})
+)
+params = st.dictionaries(
+    st.sampled_from(["temperature", "seed", "stop"]),
+    st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+)
+
+
+@given(messages, tools, params, st.none() | st.text(), st.integers(0, 5))
+def test_body_and_hash_are_those_of_the_whole_request(given_messages, given_tools, given_params, model, split):
+    """The body parses to model, messages, tools and params; the chained hash is the hash over the whole; a fork is free."""
+    head = Head(model, given_params, tuple(given_tools))
+    lines = Lines(head)
+    for message in given_messages[:split]:
+        lines.add(message)
+    fork = lines.fork()
+    fork.add({"role": "user", "content": "elsewhere"})
+    for message in given_messages[split:]:
+        lines.add(message)
+    request = Request("u", "candidate", 0, Decision("s", 1, 1, given_messages), head, lines.lines, lines.sha256)
+    body: dict[str, Any] = {"messages": given_messages, **given_params}
+    body |= {"tools": given_tools} if given_tools else {}
+    body |= {"model": model} if model is not None else {}
+    assert json.loads(request.body()) == body
+    hashed = tools_sha256(given_tools) if given_tools else None
+    assert request.sha256 == request_sha256(given_messages, model=model, params=given_params, tools_sha256=hashed)
+    forked = [*given_messages[:split], {"role": "user", "content": "elsewhere"}]
+    assert fork.sha256 == request_sha256(forked, model=model, params=given_params, tools_sha256=hashed)
