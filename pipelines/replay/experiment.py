@@ -11,12 +11,13 @@ import json
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.errors import BadInputError
+from pipelines.replay.budget import Budget
 from pipelines.stats.gate import parse_gate
 
 Mode = Literal["decision", "conversation", "single"]
@@ -26,6 +27,9 @@ SEGMENTS = ("source", "agent", "vertical", "channel", "task")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+_OWN_PARAMS = frozenset({"model", "messages", "tools", "stream", "stream_options", "n"})
 _DAYS = re.compile(r"([1-9]\d{0,3})d")
 
 
@@ -38,6 +42,26 @@ def _name(value: str) -> str:
 def _callable(value: str) -> str:
     if not _CALLABLE.fullmatch(value):
         raise ValueError("write module:function, for example my_agent:decide")
+    return value
+
+
+def _variable(value: str) -> str:
+    if not _VARIABLE.fullmatch(value):
+        raise ValueError("write the name of an environment variable, never a key itself")
+    return value
+
+
+def _base_url(value: str) -> str:
+    if not _URL.fullmatch(value):
+        raise ValueError("write an address such as http://127.0.0.1:8000/v1, without user, query and fragment")
+    return value.rstrip("/")
+
+
+def _params(value: dict[str, Any]) -> dict[str, Any]:
+    wrong = sorted(_OWN_PARAMS & value.keys())
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} cannot be set: requests are one message each, made from the recording")
+    json.dumps(value, allow_nan=False)
     return value
 
 
@@ -81,30 +105,96 @@ class Baseline(_Strict):
     recorded: Recorded = Recorded()
 
 
-class Candidate(_Strict):
-    """Side B: exactly one of a recorded variant, a Python callable, or the recording itself (`echo: true`)."""
+class Edit(_Strict):
+    """One replacement in the recorded system message; `find` must be in it exactly once."""
+
+    find: str = Field(min_length=1)
+    replace: str
+
+
+class _Asked(_Strict):
+    """Somebody who is asked anew: a model behind an endpoint, or a Python callable; `draws` times each."""
+
+    model: str | None = Field(default=None, min_length=1)
+    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    api_key_env: Annotated[str, AfterValidator(_variable)] | None = None
+    prompt_file: str | None = Field(default=None, min_length=1)
+    prompt_edit: tuple[Edit, ...] = Field(default=(), strict=False)
+    params: Annotated[dict[str, Any], AfterValidator(_params)] = Field(default_factory=dict)
+    python: Annotated[str, AfterValidator(_callable)] | None = None
+    draws: int = Field(default=1, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _of_a_model(self) -> Self:
+        if self.prompt_file is not None and self.prompt_edit:
+            raise ValueError("give either prompt_file or prompt_edit")
+        names = ("base_url", "api_key_env", "prompt_file", "prompt_edit", "params")
+        given = [name for name in names if getattr(self, name)]
+        if self.model is None and given:
+            raise ValueError(f"{', '.join(given)} belong to a model; name it with model")
+        return self
+
+    def _describe_model(self) -> str:
+        prompt = (
+            f" with {self.prompt_file}" if self.prompt_file else " with an edited prompt" if self.prompt_edit else ""
+        )
+        return f"{self.model}{prompt}"
+
+
+class Candidate(_Asked):
+    """Side B: exactly one of a model, a Python callable, a recorded variant, or the recording itself (`echo: true`)."""
 
     recorded: Recorded | None = None
-    python: Annotated[str, AfterValidator(_callable)] | None = None
     echo: Literal[True] | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Candidate:
-        given = [kind for kind in ("recorded", "python", "echo") if getattr(self, kind) is not None]
+    def _one(self) -> Self:
+        kinds = ("model", "python", "recorded", "echo")
+        given = [kind for kind in kinds if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of recorded, python, echo; given: {', '.join(given) or 'none'}")
+            raise ValueError(f"give exactly one of {', '.join(kinds)}; given: {', '.join(given) or 'none'}")
+        if self.model is not None and self.base_url is None:
+            raise ValueError("base_url: a model needs the address of its endpoint, such as http://127.0.0.1:8000/v1")
+        if self.draws > 1 and self.kind in {"recorded", "echo"}:
+            raise ValueError(f"draws: {self.kind} is what it is; only a model or a callable can be asked again")
         return self
 
     @property
-    def kind(self) -> Literal["recorded", "python", "echo"]:
-        """Which of the three it is."""
+    def kind(self) -> Literal["model", "python", "recorded", "echo"]:
+        """Which of the four it is."""
+        if self.model is not None:
+            return "model"
         return "recorded" if self.recorded is not None else "python" if self.python is not None else "echo"
 
     def describe(self) -> str:
         """In words, for a page."""
+        if self.model is not None:
+            return self._describe_model()
         if self.recorded is not None:
             return self.recorded.describe()
         return f"python {self.python}" if self.python is not None else "echo: the recording itself"
+
+
+class Control(_Asked):
+    """What stands for the baseline today, for the noise floor: a model or a Python callable.
+
+    A control on the candidate's model endpoint need not repeat `base_url` and `api_key_env`.
+    """
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.model is None) == (self.python is None):
+            raise ValueError("give exactly one of model, python")
+        return self
+
+    @property
+    def kind(self) -> Literal["model", "python"]:
+        """Which of the two it is."""
+        return "model" if self.model is not None else "python"
+
+    def describe(self) -> str:
+        """In words, for a page."""
+        return self._describe_model() if self.model is not None else f"python {self.python}"
 
 
 Time = Annotated[datetime, BeforeValidator(_time)]
@@ -171,6 +261,7 @@ class Experiment(_Strict):
     experiment: Annotated[str, AfterValidator(_name)]
     baseline: Baseline = Baseline()
     candidate: Candidate
+    control: Control | None = None
     mode: Mode = "decision"
     window: Annotated[Window, BeforeValidator(_window)] = Window()
     where: str | None = None
@@ -179,18 +270,39 @@ class Experiment(_Strict):
     primary: str | None = None
     segments: tuple[Literal["source", "agent", "vertical", "channel", "task"], ...] = Field(default=(), strict=False)
     gate: Annotated[str, AfterValidator(_gate)] | None = None
+    budget: Budget = Budget()
     active: bool = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Experiment:
         if self.candidate.kind == "recorded" and self.mode != "conversation":
             raise ValueError(f"a recorded candidate is compared in mode conversation, not {self.mode}")
-        if self.candidate.kind == "python" and self.mode == "conversation":
-            raise ValueError("a python candidate is compared in mode decision or single, not conversation")
+        if self.candidate.kind in {"python", "model"} and self.mode == "conversation":
+            raise ValueError(
+                f"a {self.candidate.kind} candidate is compared in mode decision or single, not conversation"
+            )
+        if self.control is not None and self.candidate.kind in {"recorded", "echo"}:
+            raise ValueError(
+                f"control: a {self.candidate.kind} candidate is not asked anew, so nothing is to be set beside it"
+            )
+        if self.control is not None and self.control.model is not None and self.control_base_url is None:
+            raise ValueError("control.base_url: a model needs the address of its endpoint")
         for name in self.metrics:
             if not _METRIC.fullmatch(name):
                 raise ValueError(f"metric {name!r}: use lower-case letters, digits and '_', beginning with a letter")
         return self
+
+    @property
+    def control_base_url(self) -> str | None:
+        """Where a model that is the control is asked: its own endpoint, else the candidate's."""
+        return self.control.base_url or self.candidate.base_url if self.control is not None else None
+
+    @property
+    def control_api_key_env(self) -> str | None:
+        """Names the control's key: its own variable, else the candidate's when it is asked there too."""
+        if self.control is None:
+            return None
+        return self.control.api_key_env or (None if self.control.base_url else self.candidate.api_key_env)
 
     def to_json(self) -> str:
         """The experiment as JSON text with sorted keys, defaults included; equal text means equal meaning."""

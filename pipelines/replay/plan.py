@@ -89,6 +89,8 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
     Raises:
         BadInputError: Nothing is selected, `where` fails, the candidate cannot be loaded, or folds are behind the log.
     """
+    if experiment.candidate.kind == "model" or experiment.control is not None:
+        raise BadInputError(f"experiment {experiment.experiment}: models and controls cannot be asked yet")
     candidate = load_python(experiment.candidate.python, folder) if experiment.candidate.python else None
     with lake.connect() as connection:
         connection.execute(f"CREATE TEMP TABLE streams AS {read_sql('diffs/selectable_streams.sql')}")
@@ -214,11 +216,19 @@ def _require_folded(streams: pa.Table) -> None:
         )
 
 
+_NO_INPUTS: Any = {
+    **dict.fromkeys(("experiment", "gate", "active", "window", "budget"), True),
+    "candidate": {"api_key_env"},
+    "control": {"api_key_env"},
+}
+"""Settings that change no cell, or enter in another form."""
+
+
 def _definition(
     experiment: Experiment, window: tuple[datetime | None, datetime | None], candidate: PythonCandidate | None
 ) -> dict[str, Any]:
-    """Every setting that changes a cell. The name, the gate and the schedule change none."""
-    settings = experiment.model_dump(mode="json", by_alias=True, exclude={"experiment", "gate", "active", "window"})
+    """Every setting that changes a cell."""
+    settings = experiment.model_dump(mode="json", by_alias=True, exclude=_NO_INPUTS)
     folds = hashlib.sha256()
     for folder in ("folds/steps", "folds", "upcasters"):
         for path in list_sql(folder):

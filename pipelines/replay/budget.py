@@ -1,0 +1,125 @@
+"""What a replay may spend and how fast: the form of `budget`, and the account that every call is checked against.
+
+The account is a bound, not an estimate: a call is made only when the most it can cost still fits beside everything that
+was spent and everything that is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+_WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d) UTC")
+
+
+def _off_peak(value: str) -> str:
+    parse_off_peak(value)
+    return value
+
+
+class Budget(BaseModel):
+    """The `budget` of an experiment; what is not given is not bounded, but for concurrency and time.
+
+    Attributes:
+        usd: US dollars that the version may cost over all its runs.
+        requests: Calls that it may make over all its runs, failed ones included.
+        concurrency: Calls under way at once, at most; fewer while the endpoint is slow to admit more.
+        rpm: Calls per minute.
+        tpm: Tokens per minute, of requests and their largest replies.
+        off_peak: Calls are made only then, for example `22:00-06:00 UTC`; outside, the replay waits.
+        timeout_seconds: A call that has not answered completely by then has failed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    usd: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    requests: int | None = Field(default=None, gt=0)
+    concurrency: int = Field(default=16, ge=1, le=1_000)
+    rpm: int | None = Field(default=None, gt=0)
+    tpm: int | None = Field(default=None, gt=0)
+    off_peak: Annotated[str, AfterValidator(_off_peak)] | None = None
+    timeout_seconds: float = Field(default=120, gt=0, le=3_600)
+
+
+def parse_off_peak(text: str) -> tuple[time, time]:
+    """The daily window `HH:MM-HH:MM UTC`; it goes over midnight when it ends before it begins.
+
+    Raises:
+        ValueError: It is not of this form, or empty.
+    """
+    match = _WINDOW.fullmatch(text)
+    if match is None or match.group(1, 2) == match.group(3, 4):
+        raise ValueError(f"off_peak is {text!r}; write a daily window such as 22:00-06:00 UTC")
+    hours = [int(part) for part in match.groups()]
+    return time(hours[0], hours[1], tzinfo=UTC), time(hours[2], hours[3], tzinfo=UTC)
+
+
+def until_off_peak(window: tuple[time, time], now: datetime) -> timedelta:
+    """How long after `now` (UTC) the daily window opens; zero inside it."""
+    start, stop = window
+    at = now.timetz()
+    is_open = start <= at < stop if start < stop else at >= start or at < stop
+    if is_open:
+        return timedelta(0)
+    opens = datetime.combine(now.date(), start)
+    return (opens if opens >= now else opens + timedelta(days=1)) - now
+
+
+class BudgetExhausted(Exception):  # noqa: N818 -- reads as what happened
+    """A call does not fit into what is left."""
+
+
+@dataclass(slots=True)
+class Account:
+    """Money and calls of one version: spent, and reserved for calls under way.
+
+    Attributes:
+        usd_limit: Bound on US dollars; None for none.
+        requests_limit: Bound on calls; None for none.
+        usd: Spent so far, earlier runs of the version included.
+        requests: Calls so far, likewise.
+    """
+
+    usd_limit: float | None
+    requests_limit: int | None
+    usd: float = 0.0
+    requests: int = 0
+    _reserved: float = 0.0
+    _under_way: int = 0
+    _released: asyncio.Event | None = None
+
+    async def reserve(self, usd: float) -> None:
+        """Set aside what a call costs at most, before it is made; wait while calls under way may leave enough.
+
+        Raises:
+            BudgetExhausted: It does not fit, and nothing under way could change that.
+        """
+        while True:
+            if self.requests_limit is not None and self.requests >= self.requests_limit:
+                raise BudgetExhausted(f"the budget of {self.requests_limit:,} requests is used up")
+            if self.usd_limit is None or self.usd + self._reserved + usd <= self.usd_limit:
+                break
+            if not self._under_way:
+                raise BudgetExhausted(
+                    f"{self.usd:.4f} of {self.usd_limit:g} USD are spent; this call may cost up to {usd:.4f} USD"
+                )
+            self._released = self._released or asyncio.Event()
+            await self._released.wait()
+        self.requests += 1
+        self._reserved += usd
+        self._under_way += 1
+
+    def settle(self, reserved: float, spent: float) -> None:
+        """A call ended: free what was set aside for it and count what it cost."""
+        self._under_way -= 1
+        # nothing under way means nothing reserved, whatever the sums of floats say
+        self._reserved = self._reserved - reserved if self._under_way else 0.0
+        self.usd += spent
+        if self._released is not None:
+            self._released.set()
+            self._released = None
