@@ -38,8 +38,7 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
     def replay(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> dg.MaterializeResult[Any]:
         plan = make_plan(home.lake, *load_experiment(home.lake, context.partition_key))
         result = run_replay(home.lake, plan, on_progress=home.on_progress)
-        if result.is_written:
-            home.publish_catalog()
+        home.publish_catalog()
         metadata: dict[str, Any] = {
             "version_id": result.version_id,
             "units": result.units,
@@ -60,8 +59,7 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
     def diff(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
         plan = make_plan(home.lake, *load_experiment(home.lake, context.partition_key))
         result = build_diff(home.lake, plan, on_progress=home.on_progress)
-        if result.is_written:
-            home.publish_catalog()
+        home.publish_catalog()
         common = {name: getattr(result, name) for name in ("version_id", "result_hash", "is_written", "seconds")}
         counts = {
             name: getattr(result, name) for name in ("pairs", "conversations", "failed", "same_names", "same_calls")

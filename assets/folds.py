@@ -34,8 +34,7 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     def fold(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
         names = [name for name in FOLDS if key_of(name) in context.selected_asset_keys]
         results = fold_month(home.lake, context.partition_key, names, on_progress=home.on_progress)
-        if any(result.is_written for result in results):
-            home.publish_catalog()
+        home.publish_catalog()
         for result in results:
             yield dg.MaterializeResult(
                 key_of(result.dataset),

@@ -21,8 +21,7 @@ def build_log_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
     )
     def export(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
         result = export_month(home.store().dsn, home.lake, context.partition_key, on_rows=home.on_progress)
-        if result.is_written:
-            home.publish_catalog()
+        home.publish_catalog()
         common: dict[str, Any] = {
             "input_hash": result.input_hash,
             "is_written": result.is_written,

@@ -46,7 +46,7 @@ class Home:
         return self._store
 
     def publish_catalog(self) -> None:
-        """Let `lake.duckdb` show what was just written."""
+        """Let `lake.duckdb` show the lake as it is now; nothing is written when it does already."""
         publish_catalog(self.lake, self.settings.home / "lake.duckdb")
 
     def __enter__(self) -> Self:

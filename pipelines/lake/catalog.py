@@ -1,11 +1,13 @@
 """Publish the views as `lake.duckdb`, a file that any DuckDB client can open read-only.
 
-The file holds views only, no data. It is written to a temporary file and renamed, so a reader that has it open keeps
-the version it opened. DuckDB 1.x can open it (`STORAGE_VERSION 'v1.0.0'`).
+The file holds views only, no data: they name the Parquet files that were current when it was written, so it is written
+anew after every commit. It is written to a temporary file and renamed, so a reader that has it open keeps the version
+it opened; the files of that version stay for the grace. DuckDB 1.x can open it (`STORAGE_VERSION 'v1.0.0'`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from pathlib import Path
 
@@ -13,9 +15,14 @@ import duckdb
 
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import DATASETS
+from pipelines.lake.errors import told_when_full
 from pipelines.lake.lake import Lake
 from pipelines.lake.table import quote_identifier, quote_literal
 from pipelines.lake.views import list_views
+from pipelines.lake.writers import publishing, writing
+
+_MARK = "refold_catalog_hash"
+"""A macro of the catalog: hash of what it shows. A macro is in no list of tables."""
 
 
 def describe() -> dict[str, tuple[str, tuple[Column, ...]]]:
@@ -25,26 +32,68 @@ def describe() -> dict[str, tuple[str, tuple[Column, ...]]]:
     return dict(sorted(described.items()))
 
 
-def publish_catalog(lake: Lake, path: Path) -> None:
-    """Write the catalog of `lake` to `path`, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def publish_catalog(lake: Lake, path: Path) -> bool:
+    """Let `path` show the lake as it is now; atomically, and only if it does not yet.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        DiskFullError: There is no space for it; the old one is as it was.
+    """
+    with told_when_full(path), publishing(lake.root):
+        statements = [*lake.view_statements(), *_comments()]
+        digest = hashlib.sha256("\n".join(statements).encode()).hexdigest()
+        if _hash_of(path) == digest:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        with writing(lake.root):
+            try:
+                _write(temporary, [*statements, f"CREATE MACRO {_MARK}() AS {quote_literal(digest)}"])
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+                temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
+        return True
+
+
+def leftover_catalogs(path: Path) -> list[Path]:
+    """Temporary files beside `path`, of publishers that are at work or were killed."""
+    return sorted(path.parent.glob(f".{path.name}.*"))
+
+
+def _write(path: Path, statements: list[str]) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"ATTACH {quote_literal(str(path))} AS out (STORAGE_VERSION 'v1.0.0')")
+        connection.execute("USE out.main")
+        connection.execute("BEGIN")  # one write instead of one per statement
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute("COMMIT")
+        connection.execute("USE memory.main")
+        connection.execute("DETACH out")
+
+
+def _comments() -> list[str]:
+    statements = []
+    for name, (grain, columns) in describe().items():
+        statements.append(f"COMMENT ON VIEW {quote_identifier(name)} IS {quote_literal(grain)}")
+        for column in columns:
+            target = f"{quote_identifier(name)}.{quote_identifier(column.name)}"
+            statements.append(f"COMMENT ON COLUMN {target} IS {quote_literal(column.description)}")
+    return statements
+
+
+def _hash_of(path: Path) -> str | None:
+    """The hash of the catalog at `path`; None when there is none, or nothing that can be read as one."""
+    if not path.exists():
+        return None
     try:
         with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"ATTACH {quote_literal(str(temporary))} AS out (STORAGE_VERSION 'v1.0.0')")
-            connection.execute("USE out.main")
-            connection.execute("BEGIN")  # one write instead of one per comment
-            lake.create_views(connection)
-            for name, (grain, columns) in describe().items():
-                connection.execute(f"COMMENT ON VIEW {quote_identifier(name)} IS {quote_literal(grain)}")
-                for column in columns:
-                    target = f"{quote_identifier(name)}.{quote_identifier(column.name)}"
-                    connection.execute(f"COMMENT ON COLUMN {target} IS {quote_literal(column.description)}")
-            connection.execute("COMMIT")
-            connection.execute("USE memory.main")
-            connection.execute("DETACH out")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-        temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
+            connection.execute(f"ATTACH {quote_literal(str(path))} AS published (READ_ONLY)")
+            found: str = connection.sql(f"SELECT published.main.{_MARK}()").fetchall()[0][0]
+    except duckdb.Error:
+        return None
+    return found

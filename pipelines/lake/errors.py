@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from pipelines.errors import RefoldError
+
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|\bmax_temp_directory_size\b")
+"""How DuckDB, Delta and the system say it; the last is DuckDB's for spilled data that no longer fits on its disk."""
+_FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT)
+_QUOTED_PATH = re.compile(r'["\'](/[^"\'\\]+)')
 
 
 class CommitLostError(RefoldError):
@@ -14,3 +25,33 @@ class CommitLostError(RefoldError):
             f"{dataset} {partition or '(whole table)'}: another writer made commit {number} first; "
             "nothing of this attempt is visible, run the command again",
         )
+
+
+class DiskFullError(RefoldError):
+    """A disk is full. Nothing of what was being written is visible; make room and run the command again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(
+            f"no space left on the disk of {path}; nothing is lost and nothing half-written is visible. Make room there "
+            "(`refold vacuum` removes files that are not needed any more), or put the lake on another disk with REFOLD_LAKE, and run the command again",
+        )
+
+
+@contextmanager
+def told_when_full(folder: Path) -> Iterator[None]:
+    """Raise `DiskFullError` for whatever a full disk makes a library raise inside.
+
+    Args:
+        folder: What is named when the library's own words name no file.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = str(error)
+        if not _FULL.search(text) and getattr(error, "errno", None) not in _FULL_NUMBERS:
+            raise
+        if isinstance(error, RefoldError):
+            raise
+        quoted = _QUOTED_PATH.search(text)
+        raise DiskFullError(Path(quoted[1]) if quoted else folder) from error

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -19,11 +20,14 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 from deltalake import write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import COMMITS, DATASETS, find_dataset
+from pipelines.lake.errors import told_when_full
 from pipelines.lake.table import DataFile, Table, quote_identifier, quote_literal
 from pipelines.lake.views import list_views
+from pipelines.lake.writers import writing
 from pipelines.settings import Settings
 
 _DUCKDB_SHARE = 0.6
@@ -98,29 +102,36 @@ class Lake:
         """Absolute paths of a dataset's current Parquet files; the partition columns are in the path, not the file."""
         return self.table(name).files(partition)
 
-    def connect(self, database: str = ":memory:") -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A DuckDB connection that sees every dataset and view at its newest version, within the memory bound.
 
-        The current files are fixed when the connection is made: it is a snapshot.
-        """
-        connection = duckdb.connect(database)
-        connection.execute("SET autoinstall_known_extensions = false")
-        connection.execute("SET autoload_known_extensions = false")
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"SET memory_limit = '{int(self.memory_bytes * _DUCKDB_SHARE)}B'")
-        spill = self.root / ".spill"
-        connection.execute(f"SET temp_directory = {quote_literal(str(spill))}")
-        connection.execute("SET enable_progress_bar = false")
-        self.create_views(connection)
-        return connection
+        The current files are fixed when the connection is made: it is a snapshot. Closed on leaving.
 
-    def create_views(self, connection: duckdb.DuckDBPyConnection, prefix: str = "") -> None:
-        """Create a relation for every dataset and view; `prefix` names a catalog and schema, such as `out.main.`."""
-        for dataset in DATASETS.values():
-            query = self._scan(dataset)
-            connection.execute(f"CREATE OR REPLACE VIEW {prefix}{quote_identifier(dataset.relation)} AS {query}")
-        for view in list_views():
-            connection.execute(f"CREATE OR REPLACE VIEW {prefix}{quote_identifier(view.name)} AS {view.query}")
+        Raises:
+            DiskFullError: What was done with it, on the lake's disk or where it spills, ran out of space.
+        """
+        with told_when_full(self.root), duckdb.connect() as connection:
+            connection.execute("SET autoinstall_known_extensions = false")
+            connection.execute("SET autoload_known_extensions = false")
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"SET memory_limit = '{int(self.memory_bytes * _DUCKDB_SHARE)}B'")
+            connection.execute(f"SET temp_directory = {quote_literal(str(self.spill))}")
+            connection.execute("SET enable_progress_bar = false")
+            for statement in self.view_statements():
+                connection.execute(statement)
+            yield connection
+
+    @property
+    def spill(self) -> Path:
+        """Where connections put what does not fit into memory."""
+        return self.root / ".spill"
+
+    def view_statements(self) -> list[str]:
+        """What creates a relation for every dataset and view over the files that are current now, in order."""
+        relations = [(dataset.relation, self._scan(dataset)) for dataset in DATASETS.values()]
+        relations += [(view.name, view.query) for view in list_views()]
+        return [f"CREATE OR REPLACE VIEW {quote_identifier(name)} AS {query}" for name, query in relations]
 
     def _scan(self, dataset: Dataset) -> str:
         files = self.files(dataset.name)
@@ -170,40 +181,43 @@ class Lake:
 
         Raises:
             CommitLostError: Another writer committed the partition meanwhile.
+            DiskFullError: There is no space for it; the partition is as it was.
         """
-        started = time.monotonic()
-        table = self.table(dataset.name)
-        number = table.number(partition) + 1
-        files = table.write_file(connection, query, params or {}, partition)
-        if check is not None:
-            try:
-                check([str(table.path / file.path) for file in files])
-            except BaseException:
-                table.discard(files)
-                raise
-        version = table.commit(files, partition, number)
-        commit = Commit(
-            dataset=dataset.name,
-            partition=dataset.partition_path(partition),
-            number=number,
-            delta_version=version,
-            row_count=sum(file.row_count for file in files),
-            size_bytes=sum(file.size_bytes for file in files),
-            input_hash=input_hash,
-            provenance=dict(provenance or {}),
-            seconds=time.monotonic() - started,
-            committed_at=datetime.now(UTC),
-        )
-        self._remember(commit, files)
-        return commit
+        with told_when_full(self.root), writing(self.root):
+            started = time.monotonic()
+            table = self.table(dataset.name)
+            number = table.number(partition) + 1
+            files = table.write_file(connection, query, params or {}, partition)
+            if check is not None:
+                try:
+                    check([str(table.path / file.path) for file in files])
+                except BaseException:
+                    table.discard(files)
+                    raise
+            version = table.commit(files, partition, number)
+            commit = Commit(
+                dataset=dataset.name,
+                partition=dataset.partition_path(partition),
+                number=number,
+                delta_version=version,
+                row_count=sum(file.row_count for file in files),
+                size_bytes=sum(file.size_bytes for file in files),
+                input_hash=input_hash,
+                provenance=dict(provenance or {}),
+                seconds=time.monotonic() - started,
+                committed_at=datetime.now(UTC),
+            )
+            self._remember(commit, files)
+            return commit
 
     def append(self, dataset: Dataset, rows: list[dict[str, Any]]) -> None:
         """Add rows to an unpartitioned registry table, merging its files when there are many small ones."""
         table = self.table(dataset.name)
-        delta = table.create()
-        write_deltalake(delta, pa.Table.from_pylist(rows, schema=dataset.arrow_schema()), mode="append")
-        if len(table.files()) > _COMMIT_FILES:
-            table.create().optimize.compact()
+        with told_when_full(table.path), writing(self.root):
+            write_deltalake(table.create(), pa.Table.from_pylist(rows, schema=dataset.arrow_schema()), mode="append")
+            if len(table.files()) > _COMMIT_FILES:
+                with suppress(CommitFailedError):  # another writer has merged them meanwhile
+                    table.create().optimize.compact()
 
     def _remember(self, commit: Commit, files: list[DataFile]) -> None:
         described = [
