@@ -13,11 +13,12 @@ import dagster as dg
 from assets.checks import build_checks
 from assets.experiments import build_experiment_assets
 from assets.folds import build_fold_assets
+from assets.housekeeping import vacuum
 from assets.jobs import build_jobs
 from assets.log import build_log_assets
 from assets.partitions import DEFAULT_FIRST_MONTH, build_months, find_first_month
 from assets.resources import home_from_environment
-from assets.schedules import build_schedules, build_sensors
+from assets.schedules import build_schedules, build_sensors, build_vacuum_schedule
 from pipelines.settings import Settings
 
 
@@ -38,8 +39,8 @@ def build_defs(
     return dg.Definitions(
         assets=[*build_log_assets(months), *build_fold_assets(months), *build_experiment_assets()],
         asset_checks=build_checks(),
-        jobs=jobs,
-        schedules=build_schedules(jobs),
+        jobs=[*jobs, vacuum],
+        schedules=[*build_schedules(jobs), build_vacuum_schedule(vacuum)],
         sensors=build_sensors(),
         resources={"home": home_from_environment, **(overrides or {})},
         loggers=loggers,

@@ -11,7 +11,7 @@ from pipelines.folds.run import fold_month
 
 FOLDS = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "customer_months")
 
-REPORTED = ("size_bytes", "skipped_events", "inexact_redactions", "input_hash", "is_written", "seconds")
+REPORTED = ("size_bytes", "skipped_events", "redactions", "inexact_redactions", "input_hash", "is_written", "seconds")
 
 # Eager, but for every month and not the newest alone: a month that was imported or exported again late is folded again.
 # States of later months that it changes are found by `refold fold`, which compares every month's inputs.
@@ -35,6 +35,7 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         names = [name for name in FOLDS if key_of(name) in context.selected_asset_keys]
         results = fold_month(home.lake, context.partition_key, names, on_progress=home.on_progress)
         home.publish_catalog()
+        home.remove_redacted([result.dataset for result in results if result.is_written and result.redactions])
         for result in results:
             yield dg.MaterializeResult(
                 key_of(result.dataset),

@@ -6,7 +6,7 @@ until the run ends, so that the embedded server starts once a run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +14,7 @@ from typing import Any, Self
 import dagster as dg
 
 from pipelines.lake.catalog import publish_catalog
+from pipelines.lake.housekeeping import VacuumResult, remove_redacted, vacuum
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import Store
@@ -47,7 +48,16 @@ class Home:
 
     def publish_catalog(self) -> None:
         """Let `lake.duckdb` show the lake as it is now; nothing is written when it does already."""
-        publish_catalog(self.lake, self.settings.home / "lake.duckdb")
+        publish_catalog(self.lake, self.settings.catalog)
+
+    def remove_redacted(self, names: Sequence[str]) -> None:
+        """Remove replaced files of these datasets at once where the newest commit hides more."""
+        if names:
+            remove_redacted(self.lake, self.settings.catalog, names)
+
+    def vacuum(self) -> VacuumResult:
+        """Remove the lake's files that nobody needs any more."""
+        return vacuum(self.lake, self.settings.catalog, grace_days=self.settings.grace_days)
 
     def __enter__(self) -> Self:
         return self

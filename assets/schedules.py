@@ -32,6 +32,17 @@ def build_schedules(jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[dg.Sch
     return [open_month]
 
 
+def build_vacuum_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """`nightly_vacuum`: at 04:45 UTC, when the open month is done."""
+    return dg.ScheduleDefinition(
+        name="nightly_vacuum",
+        job=job,
+        cron_schedule="45 4 * * *",
+        execution_timezone="UTC",
+        description="Remove the lake's files that nobody needs any more.",
+    )
+
+
 def months_at(now: datetime) -> list[str]:
     """The months with events of the last day, ascending: one, or two on the first day of a month."""
     return sorted({f"{at:{MONTH_FORMAT}}" for at in (now - timedelta(days=1), now)})

@@ -152,7 +152,12 @@ def _run_months(
     return done
 
 
-def _progress(what: str, tell: Tell) -> Callable[[int | str], None]:
+def _progress(what: str, tell: Tell) -> Callable[..., None]:
     """What long steps report to: counts are told now and then; names of finished tables are in the run's log."""
     ticker = Ticker(what, tell)
-    return lambda done: ticker(done) if isinstance(done, int) else None
+
+    def report(done: int | str, total: int | None = None) -> None:
+        if isinstance(done, int):
+            ticker(done, total)
+
+    return report

@@ -20,7 +20,7 @@ import typer
 
 from pipelines.cli_db import db
 from pipelines.cli_events import events, import_postgres
-from pipelines.console import Ticker, print_result, render_table, tell, to_plain
+from pipelines.console import Ticker, print_result, render_table, size, tell, to_plain
 from pipelines.errors import CheckFailedError, RefoldError
 from pipelines.settings import Settings
 
@@ -49,7 +49,7 @@ def refold() -> None:
     """Event sourcing for AI agents: replay a conversation, re-plan a decision, audit a refund.
 
     REFOLD_HOME (default ./.refold) holds everything; REFOLD_DSN names a PostgreSQL of your own, REFOLD_LAKE another
-    folder for the lake, REFOLD_MEMORY (default 1GB) bounds memory.
+    folder for the lake, REFOLD_MEMORY (default 1GB) bounds memory, REFOLD_GRACE (default 7 days) keeps replaced files.
     """
 
 
@@ -117,7 +117,7 @@ def export(months: Months = None, as_json: Json = False) -> None:
     from assets import verbs
 
     runs = verbs.export_months(Settings.from_env(), months, tell)
-    _print_months(runs, ["events"], as_json=as_json)
+    _print_months(runs, ["events"], "no months: the store holds no events yet", as_json=as_json)
 
 
 @app.command()
@@ -130,7 +130,8 @@ def fold(
     from assets import verbs
 
     runs = verbs.fold_months(Settings.from_env(), names, months, tell)
-    _print_months(runs, list(runs[0].tables) if runs else [], as_json=as_json)
+    tables = list(runs[0].tables) if runs else []
+    _print_months(runs, tables, "no months: the lake holds no events yet; run `refold export`", as_json=as_json)
 
 
 @app.command()
@@ -278,6 +279,27 @@ def review(
 
 
 @app.command()
+def vacuum(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed; remove nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove files of the lake that nobody needs any more."""
+    from pipelines.lake.housekeeping import vacuum as remove_leftovers
+    from pipelines.lake.lake import Lake
+
+    settings = Settings.from_env()
+    lake = Lake.from_settings(settings)
+    result = remove_leftovers(lake, settings.catalog, grace_days=settings.grace_days, is_dry_run=dry_run)
+    rows = [[swept.dataset or "(home)", swept.reason, swept.files, size(swept.size_bytes)] for swept in result.swept]
+    lines = [
+        f"{'would remove' if dry_run else 'removed'} {result.files:,} files, {size(result.size_bytes)}",
+        *([render_table(["dataset", "why", "files", ""], rows)] if rows else []),
+        f"kept for {settings.grace_days:g} days (REFOLD_GRACE): {result.kept_files:,} replaced files, {size(result.kept_bytes)}",
+    ]
+    print_result(result, "\n".join(lines), as_json=as_json)
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
     """Serve Dagster's web page for this home."""
     from assets.ui import serve
@@ -285,14 +307,14 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
     serve(Settings.from_env(), port=port)
 
 
-def _print_months(runs: list[Any], tables: list[str], *, as_json: bool) -> None:
-    """Rows per month and table; what was there already is said."""
+def _print_months(runs: list[Any], tables: list[str], none: str, *, as_json: bool) -> None:
+    """Rows per month and table, or that there is none; what was there already is said."""
     rows = []
     for run in runs:
         written = [name for name in tables if run.tables[name]["is_written"]]
         counts = [run.tables[name]["row_count"] for name in tables]
         rows.append([run.month, *counts, "written" if written else "up to date"])
-    text = render_table(["month", *tables, ""], rows) if rows else "no months: the store holds no events yet"
+    text = render_table(["month", *tables, ""], rows) if rows else none
     print_result({"months": runs}, text, as_json=as_json)
 
 

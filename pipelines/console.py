@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 _SECONDS_BETWEEN = 0.5
+_UNITS = ("B", "kB", "MB", "GB", "TB")
 _PIPED_WIDTH = 10_000
 """Columns of a line that goes to a file or a program: nothing is cut."""
 
@@ -46,22 +47,43 @@ def tell(line: str) -> None:
 
 
 class Ticker:
-    """Progress of long work on stderr, at most twice a second: what, how many, how many a second."""
+    """Progress of long work on stderr, at most twice a second: what, how many of how many, how fast, how much longer."""
 
     def __init__(self, what: str, write: Callable[[str], None] = tell) -> None:
         self._what, self._write = what, write
         self._started = self._last = 0.0
         self._done = -1
 
-    def __call__(self, done: int) -> None:
-        """Report that `done` are done so far; fewer than before begin anew."""
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """Report that `done` are done so far, of `total` if it is known; fewer than before begin anew."""
         now = time.monotonic()
         if self._done < 0 or done < self._done:
             self._started = self._last = now
         self._done = done
         if now - self._last >= _SECONDS_BETWEEN:
             self._last = now
-            self._write(f"  {done:,} {self._what}, {done / (now - self._started):,.0f}/s")
+            rate = done / (now - self._started)
+            line = f"  {done:,} {self._what}, {rate:,.0f}/s"
+            if total and rate:
+                left = max(total - done, 0) / rate
+                line = (
+                    f"  {done:,} of {total:,} {self._what} ({done / total:.0%}), {rate:,.0f}/s, {duration(left)} left"
+                )
+            self._write(line)
+
+
+def duration(seconds: float) -> str:
+    """A time span as a person says it: `12 s`, `3 min 05 s`, `2 h 07 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def size(number: int) -> str:
+    """Bytes in the decimal unit that fits: `0 B`, `12.3 MB`."""
+    power = min((len(str(number)) - 1) // 3, len(_UNITS) - 1)
+    return f"{number / 1000**power:,.1f} {_UNITS[power]}" if power else f"{number} B"
 
 
 def render_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -40,6 +40,11 @@ class Settings:
     grace_days: float = 7.0
     first_month: str | None = None
 
+    @property
+    def catalog(self) -> Path:
+        """The lake's views as a DuckDB file."""
+        return self.home / "lake.duckdb"
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
         """Read the settings from `env` (default: the process's environment).

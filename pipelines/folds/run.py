@@ -33,7 +33,8 @@ class FoldResult:
         rows: Rows of the month.
         size_bytes: Bytes of the month's files.
         skipped_events: Events of the month whose type or version is not known.
-        inexact_redactions: Redactions, in force on events up to the month's end, that had to hide more than they named.
+        redactions: Redactions, of whatever month, in force on events up to the month's end.
+        inexact_redactions: Those of them that had to hide more than they named.
         input_hash: What the month was computed from.
         seconds: Time taken; that of the shared steps is in the first written projection's.
     """
@@ -44,6 +45,7 @@ class FoldResult:
     rows: int
     size_bytes: int
     skipped_events: int
+    redactions: int
     inexact_redactions: int
     input_hash: str
     seconds: float
@@ -111,6 +113,7 @@ def _provenance(prepared: Prepared) -> dict[str, int]:
         "events": prepared.events,
         "skipped_events": prepared.skipped_events,
         "redacted_events": prepared.redacted_events,
+        "redactions": prepared.redactions,
         "inexact_redactions": prepared.inexact_redactions,
     }
 
@@ -123,6 +126,7 @@ def _result(commit: Commit, month: str, *, is_written: bool, seconds: float) -> 
         rows=commit.row_count,
         size_bytes=commit.size_bytes,
         skipped_events=int(commit.provenance.get("skipped_events", 0)),
+        redactions=int(commit.provenance.get("redactions", 0)),
         inexact_redactions=int(commit.provenance.get("inexact_redactions", 0)),
         input_hash=commit.input_hash,
         seconds=seconds,

@@ -64,6 +64,7 @@ class Prepared:
         events: Events of the month.
         skipped_events: Events of the month whose type or version is not known.
         redacted_events: Events up to the month's end that redactions, of whatever month, hide in part.
+        redactions: Redactions of those.
         inexact_redactions: Redactions of those that had to hide more than they named.
     """
 
@@ -72,6 +73,7 @@ class Prepared:
     events: int
     skipped_events: int
     redacted_events: int
+    redactions: int
     inexact_redactions: int
 
 
@@ -92,7 +94,7 @@ def prepare_month(
     if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is None:
         raise BadInputError(f"month {month!r}: write YYYY-MM, for example 2026-01")
     needed = {step for name in names for step in _steps_of(name)}
-    redacted, inexact = _create_readable_events(connection, month, load_ladder() if ladder is None else ladder)
+    hidden = _create_readable_events(connection, month, load_ladder() if ladder is None else ladder)
     for step, path in _step_files():
         if step in needed:
             sql = read_sql(f"folds/steps/{path}")
@@ -101,7 +103,7 @@ def prepare_month(
         if step in needed:
             create(connection, month)
     streams, events, skipped = _count(connection, month)
-    return Prepared(month, streams, events, skipped, redacted, inexact)
+    return Prepared(month, streams, events, skipped, *hidden)
 
 
 def create_readable_events(connection: duckdb.DuckDBPyConnection, ladder: Ladder | None = None) -> None:
@@ -130,8 +132,8 @@ def fold_sources(names: Sequence[str] = PROJECTIONS) -> list[str]:
     return [_REDACTIONS_IN_FORCE, *steps, *(_projection(name) for name in sorted(names))]
 
 
-def _create_readable_events(connection: duckdb.DuckDBPyConnection, month: str, ladder: Ladder) -> tuple[int, int]:
-    """Create `upcast_events` and, without redactions, `upcast_recorded_events`; (events redacted, inexact redactions)."""
+def _create_readable_events(connection: duckdb.DuckDBPyConnection, month: str, ladder: Ladder) -> tuple[int, int, int]:
+    """Create `upcast_events` and, without redactions, `upcast_recorded_events`; counts as of `_create_redacted`."""
     ladder.create_known_types(connection)
     counts = _create_redacted(connection, month)
     connection.execute(
@@ -144,17 +146,22 @@ def _create_readable_events(connection: duckdb.DuckDBPyConnection, month: str, l
     return counts
 
 
-def _create_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, int]:
-    """Create `fold_redacted`, the payloads that redactions change; few events are redacted, so they fit in memory."""
+def _create_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, int, int]:
+    """Create `fold_redacted`, the payloads that redactions change; few events are redacted, so they fit in memory.
+
+    Returns:
+        (Events redacted, redactions of them, inexact ones among these).
+    """
     rows: dict[str, list[object]] = {field.name: [] for field in _REDACTED}
-    inexact = 0
+    redactions = inexact = 0
     for stream, version, payload, applied in connection.sql(_REDACTIONS_IN_FORCE, params={"month": month}).fetchall():
         text, count = redact_text(payload, [Redaction.from_json(each) for each in applied])
+        redactions += len(applied)
         inexact += count
         for name, value in zip(rows, (stream, version, text), strict=True):
             rows[name].append(value)
     create_table(connection, "fold_redacted", pa.table(rows, schema=_REDACTED))
-    return len(rows["payload"]), inexact
+    return len(rows["payload"]), redactions, inexact
 
 
 def _count(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,3 +55,22 @@ def told_when_full(folder: Path) -> Iterator[None]:
             raise
         quoted = _QUOTED_PATH.search(text)
         raise DiskFullError(Path(quoted[1]) if quoted else folder) from error
+
+
+class MissingFileError(RefoldError):
+    """A table's log names a file that is not there: the lake is damaged. Nothing was removed from it."""
+
+    def __init__(self, dataset: str, missing: Sequence[str]) -> None:
+        self.dataset, self.missing = dataset, list(missing)
+        super().__init__(
+            f"{dataset}: {len(missing):,} of its current files are not there, first {missing[0]}; nothing was removed. "
+            "Put them back from a copy; `refold verify` says what else is damaged",
+        )
+
+
+class NotRemovableError(RefoldError):
+    """A file that is not needed any more may not be removed; what was removed before it stays removed."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        self.path = path
+        super().__init__(f"{path} cannot be removed ({why}); change its permissions and run the command again")

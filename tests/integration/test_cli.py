@@ -168,6 +168,12 @@ def test_bad_usage_ends_with_2(refold, arguments, message):
     assert "Traceback" not in err
 
 
+def test_an_empty_store_and_an_empty_lake_say_which_is_empty(refold):
+    """Nothing to export is said of the store, nothing to fold of the lake, and what to do about it."""
+    assert refold("export")[:2] == (0, "no months: the store holds no events yet\n")
+    assert refold("fold")[:2] == (0, "no months: the lake holds no events yet; run `refold export`\n")
+
+
 def test_bad_input_as_json(refold, tmp_path):
     """With --json an error is one JSON object too; a bad experiment names file and key."""
     path = tmp_path / "bad.yaml"
