@@ -83,7 +83,7 @@ def test_the_window_may_go_over_midnight():
         (", prompt_file: a.md, prompt_edit: [{find: a, replace: b}]", "", "either prompt_file or prompt_edit"),
         (", echo: true", "", "exactly one of"),
         (", draws: 0", "", "draws"),
-        ("", "control: {prompt_file: a.md}", "exactly one of"),
+        ("", "control: {prompt_file: a.md}", "belong to a model"),
         ("", "mode: conversation", "mode decision or single"),
     ],
 )

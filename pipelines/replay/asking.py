@@ -1,0 +1,347 @@
+"""Ask models: each request once, within the budget, at the pace that the endpoint admits.
+
+A response is on disk before anybody sees it, so whatever happens to this process, what was paid for is never asked again.
+Two units with the same request and draw share one call, also when both ask at the same time. A request that fails for good
+is a `Failure` for its unit; an endpoint that answers nobody raises, since no unit's row could say anything about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+from tenacity.wait import wait_random_exponential
+
+from pipelines.errors import RefoldError
+from pipelines.replay.budget import Account, Budget, BudgetExhausted
+from pipelines.replay.completion import Again, Broken, read_completion, read_response
+from pipelines.replay.endpoint import CallFailed, Endpoint, Response
+from pipelines.replay.limiter import Limiter, Slot
+from pipelines.replay.prices import Price, max_output_tokens
+from pipelines.replay.request import Answer, Failure, Reason, Request, Side
+from pipelines.replay.responses import Charge, ResponseStore, Sent, Stored
+
+BYTES_PER_TOKEN = 4
+"""Of English text in JSON, about; what a call costs at most is counted with one token per byte instead."""
+MAX_ATTEMPTS = 10
+"""Calls for one request that brought nothing, before its unit fails."""
+MAX_RATE_LIMITED = 50
+"""Calls for one request that were refused for their rate, which is nobody's fault, likewise."""
+GIVE_UP_AFTER = 25
+"""Requests in a row that failed for good at every attempt: the endpoint is down."""
+_REMEMBERED = 10_000
+"""Conversations known to be in the ledger; noting one again changes nothing."""
+_BACKOFF = wait_random_exponential(multiplier=0.25, max=30)
+_DOWN: frozenset[Reason] = frozenset(("timeout", "unavailable", "rate_limited"))
+
+
+class EndpointError(RefoldError):
+    """An endpoint answers nobody: its key, address or account is wrong, or it is down."""
+
+
+class Stopped(Exception):  # noqa: N818 -- reads as what happened
+    """The work is being stopped; the request was not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSide:
+    """Where one side's requests go.
+
+    Attributes:
+        base_url: Address of the endpoint.
+        key: API key, or None.
+        price: What tokens cost; None when not known.
+    """
+
+    base_url: str
+    key: str | None
+    price: Price | None
+
+    def __repr__(self) -> str:  # the key is in no traceback, log or assertion
+        return f"ModelSide({self.base_url!r})"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What asking came to so far, in this run.
+
+    Attributes:
+        hits: Answers that had been paid for, or were being paid for, when they were asked for.
+        asked: Answers that were paid for.
+        calls: Calls made, failed ones included.
+        failed: Requests without an answer.
+        input_tokens: Of the answers paid for.
+        output_tokens: Likewise.
+    """
+
+    hits: int = 0
+    asked: int = 0
+    calls: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Share of the answers that cost nothing; None without answers."""
+        answers = self.hits + self.asked
+        return self.hits / answers if answers else None
+
+
+class Asker:
+    """Answers the requests of one version, as an async context manager; `ask` is an `Ask`.
+
+    Args:
+        sides: Where requests go, by side.
+        store: Responses paid for.
+        budget: Limits.
+        version: Name of the experiment and version_id, for the ledger.
+        tell: Told when the work waits, and why.
+        limiter: When calls may be made; default: by the budget.
+    """
+
+    def __init__(
+        self,
+        sides: Mapping[Side, ModelSide],
+        store: ResponseStore,
+        budget: Budget,
+        version: tuple[str, str],
+        tell: Callable[[str], None] = lambda _line: None,
+        limiter: Limiter | None = None,
+    ) -> None:
+        self.tally = Tally()
+        self.width = 2 * budget.concurrency
+        """Units to have under way at once: some wait for their turn, or for the disk, while others are being answered."""
+        self._sides = sides
+        self._store = store
+        self._budget = budget
+        self._version = version
+        self._limiter = limiter or Limiter(budget, tell)
+        requests, usd = store.charged(*version)
+        self.account = Account(budget.usd, budget.requests, usd, requests)
+        self._numbers = {side: store.endpoint(model.base_url) for side, model in sides.items()}
+        self._endpoints: dict[Side, Endpoint] = {}
+        self._flights: dict[tuple[int, int, str], asyncio.Task[Answer]] = {}
+        self._noted: dict[tuple[Side, str], asyncio.Task[None]] = {}
+        self._stack = AsyncExitStack()
+        self.is_stopping = False
+        """Whether nothing more is sent."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failed_in_a_row = 0
+        self._usual_output = 256.0
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        for side, model in self._sides.items():
+            endpoint = Endpoint(model.base_url, model.key, self._budget.timeout_seconds, self._budget.concurrency)
+            self._endpoints[side] = await self._stack.enter_async_context(endpoint)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        for flight in [*self._flights.values(), *self._noted.values()]:
+            flight.cancel()
+        await asyncio.gather(*self._flights.values(), *self._noted.values(), return_exceptions=True)
+        await self._stack.aclose()
+
+    def stop(self) -> None:
+        """Send nothing more; what is under way is waited for by those who asked."""
+        self.is_stopping = True
+        self._limiter.interrupt()
+
+    def stop_soon(self) -> None:
+        """`stop`, from a signal handler or another thread."""
+        self.is_stopping = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.stop)
+
+    def recall(self, requests: Sequence[Request]) -> dict[int, Answer]:
+        """Answers of one batch that were paid for before, by place in the batch."""
+        groups: dict[tuple[Side, int], list[int]] = {}
+        for place, request in enumerate(requests):
+            groups.setdefault((request.side, request.draw), []).append(place)
+        found: dict[int, Answer] = {}
+        for (side, draw), places in groups.items():
+            hashes = list({requests[place].sha256 for place in places})
+            stored = self._store.get(self._numbers[side], draw, hashes)
+            found |= {place: _read(hit) for place in places if (hit := stored.get(requests[place].sha256))}
+        self.tally.hits += len(found)
+        return found
+
+    async def ask(self, request: Request) -> Answer:
+        """Answer one request, from what is paid for or by a call.
+
+        Raises:
+            EndpointError: The endpoint answers nobody.
+            Stopped: It was not sent any more.
+        """
+        key = (self._numbers[request.side], request.draw, request.sha256)
+        flight = self._flights.get(key)
+        if flight is None:
+            stored = self._store.get(key[0], request.draw, (request.sha256,))
+            if stored:
+                self.tally.hits += 1
+                return _read(stored[request.sha256])
+            flight = self._flights[key] = asyncio.create_task(self._fetch(request))
+            flight.add_done_callback(lambda _done: self._flights.pop(key, None))
+            return await asyncio.shield(flight)
+        answer = await asyncio.shield(flight)
+        self.tally.hits += not isinstance(answer, Failure) or answer.reply is not None
+        return answer
+
+    async def _fetch(self, request: Request) -> Answer:
+        patience = _Patience()
+        body = request.body()
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(_AgainError),
+                wait=_BACKOFF,
+                stop=patience,
+                sleep=self._limiter.sleep,
+                reraise=True,
+            ):
+                with attempt:
+                    answer = await self._attempt(request, body)
+        except BudgetExhausted as error:
+            return self._failed("budget_exhausted", str(error))
+        except _AgainError as error:
+            return self._failed(error.again.reason, error.again.detail)
+        return answer
+
+    async def _attempt(self, request: Request, body: bytes) -> Answer:
+        """One call, charged whatever comes of it."""
+        model = self._sides[request.side]
+        most = _most_usd(request, len(body), model.price)
+        if self.is_stopping:
+            raise Stopped
+        await self._note_sent(request)
+        tokens = len(body) // BYTES_PER_TOKEN + int(self._usual_output)
+        async with self._limiter.admit(tokens) as slot:
+            if self.is_stopping:
+                raise Stopped
+            await self.account.reserve(most)
+            self.tally.calls += 1
+            try:
+                key = f"{request.sha256}-{request.draw}"
+                response = await self._endpoints[request.side].call(body, key)
+            except CallFailed as error:
+                spent = most if error.is_sent else 0.0
+                self.account.settle(most, spent)
+                again = Again(error.reason, error.detail)
+            except BaseException:
+                self.account.settle(most, most)
+                raise
+            else:
+                spent, result = self._settle(slot, most, response, model.price)
+                if not isinstance(result, Again):
+                    return await self._finish(request, response, result, spent, slot)
+                again = result
+        await self._store.charge(Charge(*self._version, spent))
+        raise _AgainError(again)
+
+    def _settle(
+        self, slot: Slot, most: float, response: Response, price: Price | None
+    ) -> tuple[float, Answer | Again | Broken]:
+        """Read a response, count what it cost, and tell the limiter how it went."""
+        result = read_response(response.status, response.body, price=price, latency_ms=response.latency_ms)
+        reply = result.reply if isinstance(result, Failure) else None if isinstance(result, Again | Broken) else result
+        is_paid = 200 <= response.status < 300
+        known = reply.cost_usd if reply is not None else None
+        spent = most if is_paid and known is None else known or 0.0
+        self.account.settle(most, spent)
+        if isinstance(result, Again) and not is_paid:
+            self._limiter.objected(slot, response.retry_after)
+        elif reply is not None:
+            self._limiter.succeeded(slot)
+            self._failed_in_a_row = 0
+            self._count(slot, reply.input_tokens, reply.output_tokens)
+        return spent, result
+
+    async def _finish(
+        self, request: Request, response: Response, result: Answer | Broken, spent: float, slot: Slot
+    ) -> Answer:
+        """Keep what was paid for, then let it be seen."""
+        charge = Charge(*self._version, spent)
+        slot.free()  # the disk is not what the endpoint waits for
+        if isinstance(result, Broken):
+            await self._store.charge(charge)
+            raise EndpointError(f"{self._sides[request.side].base_url} answers nobody: {result.detail}")
+        reply = result.reply if isinstance(result, Failure) else result
+        if reply is None:  # rejected: nothing was answered, so another time it is asked again
+            await self._store.charge(charge)
+            self.tally.failed += 1
+            return result
+        stored = Stored(response.body, response.latency_ms, reply.cost_usd)
+        await self._store.put(self._numbers[request.side], request.draw, request.sha256, stored, charge)
+        self.tally.asked += 1
+        return result
+
+    def _count(self, slot: Slot, input_tokens: int | None, output_tokens: int | None) -> None:
+        if input_tokens is None or output_tokens is None:
+            return
+        self.tally.input_tokens += input_tokens
+        self.tally.output_tokens += output_tokens
+        self._usual_output += (output_tokens - self._usual_output) / 32
+        self._limiter.correct(slot, input_tokens + output_tokens)
+
+    def _failed(self, reason: Reason, detail: str) -> Failure:
+        self.tally.failed += 1
+        if reason in _DOWN:
+            self._failed_in_a_row += 1
+            if self._failed_in_a_row >= GIVE_UP_AFTER:
+                raise EndpointError(
+                    f"{GIVE_UP_AFTER} requests in a row failed at every attempt, the last with {reason}: {detail}; "
+                    "what was paid for is kept, so run again when the endpoint is up"
+                )
+        return Failure(reason, detail)
+
+    async def _note_sent(self, request: Request) -> None:
+        """Have it on disk whose text goes to the endpoint, before it goes; once per conversation."""
+        key = (request.side, request.decision.aggregate_id)
+        note = self._noted.get(key)
+        if note is None:
+            sent = Sent(*self._version, request.head.model or "", request.side, request.decision.aggregate_id)
+            note = self._noted[key] = asyncio.create_task(self._store.note_sent(self._numbers[request.side], sent))
+            if len(self._noted) > _REMEMBERED:
+                del self._noted[next(iter(self._noted))]
+        await asyncio.shield(note)
+
+
+class _AgainError(Exception):
+    def __init__(self, again: Again) -> None:
+        super().__init__(again.detail)
+        self.again = again
+
+
+class _Patience:
+    """When to stop asking: after so many faults, or so many refusals for the rate."""
+
+    def __init__(self) -> None:
+        self._faults = self._limited = 0
+
+    def __call__(self, state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, _AgainError):
+            is_limited = error.again.reason == "rate_limited"
+            self._limited += is_limited
+            self._faults += not is_limited
+        return self._faults >= MAX_ATTEMPTS or self._limited >= MAX_RATE_LIMITED
+
+
+def _read(stored: Stored) -> Answer:
+    """A kept response as an answer; it was a complete completion when it was kept."""
+    return read_completion(stored.body, cost_usd=stored.cost_usd, latency_ms=stored.latency_ms)
+
+
+def _most_usd(request: Request, size: int, price: Price | None) -> float:
+    """The most that a call can cost: one token per byte of the body, and the longest reply; 0 when no price is known."""
+    if price is None:
+        return 0.0
+    return price.cost(size, max_output_tokens(request.head.params, price) or 0)

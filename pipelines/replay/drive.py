@@ -1,0 +1,182 @@
+"""Run the units of a replay before an endpoint: many at once, what is paid for without waiting, stopped cleanly.
+
+The units come from a generator and their outcomes go to whoever iterates, so that memory holds what is under way and
+nothing else. A stop (Ctrl-C, SIGTERM) starts nothing new and waits for the calls under way, since they are paid for; a
+second one does not wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from types import FrameType
+from typing import Any, Generic, Protocol, TypeVar
+
+from pipelines.replay.asking import Asker, Stopped
+from pipelines.replay.request import Answer, Ask, Request
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_BATCH = 500
+"""Units looked up together; between two batches the event loop gets a turn, so that no call times out unseen."""
+_MOMENT = 1.0
+"""Seconds after which this thread looks up: a signal that another thread received is handled here."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Unit(Protocol[T_co]):
+    """One unit of a replay."""
+
+    def replay(self, ask: Ask) -> Coroutine[Any, Any, T_co]:
+        """Ask what there is to ask, and give what became of it; raises only what `ask` raises."""
+
+
+def drive(asker: Asker, units: Iterable[Unit[T]], tell: Callable[[str], None]) -> Iterator[T]:
+    """Replay units, as many at once as the asker likes; outcomes come in the order in which they are ready.
+
+    Args:
+        asker: Who answers; opened and closed here.
+        units: What to replay, drawn as needed. A unit that is one request has it as `request`: its answer is looked up with
+            those of others, and if it is there the unit takes no turn in the event loop.
+        tell: Told when the work is being stopped.
+
+    Raises:
+        EndpointError: The endpoint answers nobody; what is under way is waited for first.
+        KeyboardInterrupt: It was stopped.
+    """
+    with _stoppable(asker, tell), asyncio.Runner() as runner:
+        outcomes = _outcomes(asker, units)
+
+        async def step() -> list[T] | None:
+            return await anext(outcomes, None)
+
+        try:
+            while (ready := runner.run(step())) is not None:
+                yield from ready
+        finally:
+            runner.run(outcomes.aclose())
+
+
+def run_at_once(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits, without an event loop.
+
+    Raises:
+        RuntimeError: It waited.
+    """
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise RuntimeError("a unit whose answers are known waited for something")
+
+
+async def _outcomes(asker: Asker, units: Iterable[Unit[T]]) -> AsyncGenerator[list[T], None]:
+    """Outcomes as they become ready, a few at a time."""
+    source = iter(units)
+    crew: _Crew[T] = _Crew()
+    async with asker:
+        while not (asker.is_stopping or crew.error) and (batch := list(islice(source, _BATCH))):
+            known, unknown = _recall(asker, batch)
+            yield [run_at_once(unit.replay(_answering(answer))) for unit, answer in known]
+            for unit in unknown:
+                while len(crew.under_way) >= asker.width:
+                    yield await crew.finished()
+                if asker.is_stopping or crew.error:
+                    break
+                crew.begin(unit.replay(asker.ask))
+            await asyncio.sleep(0)
+        while crew.under_way:
+            yield await crew.finished()
+    if crew.error is not None:
+        raise crew.error
+
+
+def _recall(asker: Asker, batch: list[Unit[T]]) -> tuple[list[tuple[Unit[T], Answer]], list[Unit[T]]]:
+    """The units of a batch whose answers are paid for, with these, and the others."""
+    places: list[int] = []
+    requests: list[Request] = []
+    for place, unit in enumerate(batch):
+        request = getattr(unit, "request", None)
+        if request is not None:
+            places.append(place)
+            requests.append(request)
+    answers = {places[number]: answer for number, answer in asker.recall(requests).items()}
+    known = [(batch[place], answer) for place, answer in sorted(answers.items(), key=lambda item: item[0])]
+    return known, [unit for place, unit in enumerate(batch) if place not in answers]
+
+
+def _answering(answer: Answer) -> Ask:
+    async def ask(_request: Request) -> Answer:
+        return answer
+
+    return ask
+
+
+class _Crew(Generic[T]):
+    """The units under way.
+
+    Attributes:
+        under_way: Their tasks.
+        error: The first thing that broke the machine; the others are waited for.
+    """
+
+    def __init__(self) -> None:
+        self.under_way: set[asyncio.Task[T]] = set()
+        self.error: BaseException | None = None
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> None:
+        """Start one more."""
+        self.under_way.add(asyncio.create_task(work))
+
+    async def finished(self) -> list[T]:
+        """Wait until some unit is ready, or a moment, and give all that are; units that were stopped are none."""
+        done, self.under_way = await asyncio.wait(self.under_way, timeout=_MOMENT, return_when=asyncio.FIRST_COMPLETED)
+        ready = []
+        for task in done:
+            error = task.exception()
+            if error is None:
+                ready.append(task.result())
+            elif not isinstance(error, Stopped):
+                self.error = self.error or error
+        return ready
+
+
+@contextmanager
+def _stoppable(asker: Asker, tell: Callable[[str], None]) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into a clean stop, and let it take its usual effect afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread alone
+        return
+    usual: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+    seen: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        seen.append(number)
+        for each, handler in usual.items():
+            signal.signal(each, handler)
+        tell("stopping: waiting for the calls under way; what they bring is kept")
+        asker.stop_soon()
+
+    for number in usual:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+    if seen:
+        _take_effect(usual[seen[0]], seen[0])
+
+
+def _take_effect(handler: Any, number: int) -> None:
+    """Do what the signal would have done; a handler that does nothing leaves the work undone all the same."""
+    if callable(handler):
+        handler(number, None)
+    raise KeyboardInterrupt

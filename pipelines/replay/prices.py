@@ -1,0 +1,106 @@
+"""What tokens of a model cost: a table with date and source, which a file of the user's overrides.
+
+A price that is not known is None and never zero: a budget in US dollars for such a model is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.errors import BadInputError
+
+TABLE = Path(__file__).with_name("prices.json")
+_DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+_MILLION = 1_000_000
+
+
+class Price(BaseModel):
+    """Prices of one model, US dollars per million tokens.
+
+    Attributes:
+        input_usd: Of input.
+        output_usd: Of output, reasoning included.
+        cached_input_usd: Of input that the endpoint had cached; None: as other input.
+        max_output_tokens: The most that a reply can have; None when not known.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input_usd: float = Field(ge=0, allow_inf_nan=False)
+    output_usd: float = Field(ge=0, allow_inf_nan=False)
+    cached_input_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    max_output_tokens: int | None = Field(default=None, gt=0)
+
+    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
+        """US dollars for one call."""
+        cached = min(cached_tokens, input_tokens)
+        cached_usd = self.input_usd if self.cached_input_usd is None else self.cached_input_usd
+        return (
+            (input_tokens - cached) * self.input_usd + cached * cached_usd + output_tokens * self.output_usd
+        ) / _MILLION
+
+
+class PriceTable(BaseModel):
+    """A file of prices.
+
+    Attributes:
+        as_of: Day on which they were looked up.
+        source: Where.
+        models: Prices by the model's name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    as_of: str
+    source: str
+    models: dict[str, Price]
+
+    def find(self, model: str) -> Price | None:
+        """The price of a model, or of the model that a dated name (`…-2026-01-31`) is a version of."""
+        return self.models.get(model) or self.models.get(_DATED.sub("", model))
+
+
+def load_prices(override: Path | None = None) -> PriceTable:
+    """The table, with the entries of `override` in place of its own.
+
+    Raises:
+        BadInputError: The file cannot be read or is no price table.
+    """
+    table = _read(TABLE)
+    if override is None:
+        return table
+    own = _read(override)
+    return PriceTable(
+        as_of=f"{table.as_of} and {own.as_of}",
+        source=f"{table.source} and {own.source}",
+        models={**table.models, **own.models},
+    )
+
+
+def max_output_tokens(params: Mapping[str, Any], price: Price | None) -> int | None:
+    """The most tokens that a reply can have: as the request bounds it, else as the model is known for."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = params.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return price.max_output_tokens if price is not None else None
+
+
+def _read(path: Path) -> PriceTable:
+    try:
+        return PriceTable.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BadInputError(f"REFOLD_PRICES: {path} cannot be read: {error}") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        form = json.dumps({"as_of": "2026-01-31", "source": "…", "models": {"NAME": {"input_usd": 1, "output_usd": 2}}})
+        raise BadInputError(
+            f"REFOLD_PRICES: {path}: {place}: {fault['msg']}; prices are US dollars per million tokens: {form}"
+        ) from None

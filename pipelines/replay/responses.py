@@ -1,0 +1,291 @@
+"""Responses that were paid for, kept under (endpoint, request, draw): asked once, whatever happens to the process.
+
+One SQLite file per home, in WAL mode with full synchronisation: `put` returns when the response is on disk, other processes
+read while one writes, and a killed writer leaves a file that opens as if nothing had happened. A thread writes, and what
+arrives while it writes is written with the next commit: the cost of a commit is shared by all calls under way.
+
+Besides the responses it keeps the ledger: what each version was charged, and whose text went to which endpoint. Both are
+written with the responses they belong to, so that a budget holds over every run of a version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pipelines.errors import RefoldError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS endpoints (id INTEGER PRIMARY KEY, base_url TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS responses (
+    id INTEGER PRIMARY KEY,
+    endpoint INTEGER NOT NULL REFERENCES endpoints (id),
+    draw INTEGER NOT NULL,
+    request BLOB NOT NULL,
+    body BLOB NOT NULL,
+    latency_ms REAL NOT NULL,
+    cost_usd REAL,
+    received_at TEXT NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS responses_by_request ON responses (endpoint, draw, request);
+CREATE TABLE IF NOT EXISTS charges (
+    experiment TEXT NOT NULL, version_id TEXT NOT NULL, day TEXT NOT NULL, requests INTEGER NOT NULL, usd REAL NOT NULL,
+    PRIMARY KEY (experiment, version_id, day)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sent (
+    experiment TEXT NOT NULL, version_id TEXT NOT NULL, endpoint INTEGER NOT NULL REFERENCES endpoints (id),
+    model TEXT NOT NULL, side TEXT NOT NULL, aggregate_id TEXT NOT NULL, first_at TEXT NOT NULL,
+    PRIMARY KEY (experiment, version_id, endpoint, model, side, aggregate_id)
+) WITHOUT ROWID;
+"""
+_PUT = (
+    "INSERT INTO responses (endpoint, draw, request, body, latency_ms, cost_usd, received_at) VALUES (?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT DO NOTHING"
+)
+_CHARGE = (
+    "INSERT INTO charges VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, usd = usd + excluded.usd"
+)
+_SENT = "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_KEYS_PER_QUERY = 500
+_LOCK_SECONDS = 60.0
+"""How long a writer waits for another process's commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One response as it came.
+
+    Attributes:
+        body: Its bytes.
+        latency_ms: From the first byte sent to the last one received, milliseconds.
+        cost_usd: What it cost, US dollars; None when not known.
+    """
+
+    body: bytes
+    latency_ms: float
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one call is charged to, and how much."""
+
+    experiment: str
+    version_id: str
+    usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Whose text goes where: one conversation of one version to one model."""
+
+    experiment: str
+    version_id: str
+    model: str
+    side: str
+    aggregate_id: str
+
+
+_Job = tuple[list[tuple[str, tuple[Any, ...]]], Callable[[BaseException | None], object]]
+
+
+class ResponseStore:
+    """The responses of one home, as a context manager.
+
+    Args:
+        path: The file; made when missing, readable by its owner alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # other accounts must not read what models said about people
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with self._guard("open"):
+            self._reader = _connect(path)
+            with self._reader:
+                self._reader.executescript(_SCHEMA)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._endpoints: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._jobs.put(None)
+            self._writer.join()
+            self._writer = None
+        self._reader.close()
+
+    def endpoint(self, base_url: str) -> int:
+        """The number under which an endpoint's responses are kept."""
+        if base_url not in self._endpoints:
+            with self._guard("write"), self._reader:
+                self._reader.execute("INSERT INTO endpoints (base_url) VALUES (?) ON CONFLICT DO NOTHING", (base_url,))
+                row = self._reader.execute("SELECT id FROM endpoints WHERE base_url = ?", (base_url,)).fetchone()
+            self._endpoints[base_url] = int(row[0])
+        return self._endpoints[base_url]
+
+    def get(self, endpoint: int, draw: int, requests: Sequence[str]) -> dict[str, Stored]:
+        """The responses that are there, by request hash (hex)."""
+        found: dict[str, Stored] = {}
+        with self._guard("read"):
+            for start in range(0, len(requests), _KEYS_PER_QUERY):
+                keys = [bytes.fromhex(sha256) for sha256 in requests[start : start + _KEYS_PER_QUERY]]
+                query = (
+                    "SELECT request, body, latency_ms, cost_usd FROM responses "
+                    f"WHERE endpoint = ? AND draw = ? AND request IN ({','.join('?' * len(keys))})"
+                )
+                for request, body, latency_ms, cost_usd in self._reader.execute(query, (endpoint, draw, *keys)):
+                    found[request.hex()] = Stored(body, latency_ms, cost_usd)
+        return found
+
+    def charged(self, experiment: str, version_id: str | None = None, day: str | None = None) -> tuple[int, float]:
+        """(Calls, US dollars) charged to an experiment so far, optionally to one version, or on one UTC day."""
+        query = (
+            "SELECT coalesce(sum(requests), 0), coalesce(sum(usd), 0) FROM charges "
+            "WHERE experiment = ? AND coalesce(?, version_id) = version_id AND coalesce(?, day) = day"
+        )
+        with self._guard("read"):
+            requests, usd = self._reader.execute(query, (experiment, version_id, day)).fetchone()
+        return int(requests), float(usd)
+
+    def sent(self, experiment: str, version_id: str) -> list[dict[str, Any]]:
+        """What of a version was sent where: per endpoint, model and side the conversations, in order."""
+        query = (
+            "SELECT base_url, model, side, aggregate_id, first_at FROM sent JOIN endpoints ON endpoints.id = sent.endpoint "
+            "WHERE experiment = ? AND version_id = ? ORDER BY ALL_COLUMNS"
+        ).replace("ALL_COLUMNS", "1, 2, 3, 4")
+        names = ("base_url", "model", "side", "aggregate_id", "first_at")
+        with self._guard("read"):
+            return [dict(zip(names, row, strict=True)) for row in self._reader.execute(query, (experiment, version_id))]
+
+    async def put(self, endpoint: int, draw: int, sha256: str, stored: Stored, charge: Charge) -> None:
+        """Keep a response and charge its call; returns when both are on disk.
+
+        Raises:
+            ResponseStoreError: They could not be written.
+        """
+        values = (endpoint, draw, bytes.fromhex(sha256), stored.body, stored.latency_ms, stored.cost_usd, _now())
+        await self._write([(_PUT, values), _charge_row(charge)])
+
+    async def charge(self, charge: Charge) -> None:
+        """Charge a call that brought no response."""
+        await self._write([_charge_row(charge)])
+
+    async def note_sent(self, endpoint: int, sent: Sent) -> None:
+        """Remember, before anything is sent, whose text goes where."""
+        values = (sent.experiment, sent.version_id, endpoint, sent.model, sent.side, sent.aggregate_id, _now())
+        await self._write([(_SENT, values)])
+
+    async def _write(self, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[None] = loop.create_future()
+
+        def tell(error: BaseException | None) -> None:
+            if not written.done():
+                written.set_exception(error) if error is not None else written.set_result(None)
+
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._run, name="responses", daemon=True)
+            self._writer.start()
+        self._jobs.put((statements, lambda error: loop.call_soon_threadsafe(partial(tell, error))))
+        await written
+
+    def _run(self) -> None:
+        """The writing thread: one commit for everything that waits."""
+        connection = _connect(self.path)
+        is_open = True
+        while is_open:
+            jobs: list[_Job] = []
+            waiting = self._jobs.get()
+            while waiting is not None:
+                jobs.append(waiting)
+                try:
+                    waiting = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+            is_open = waiting is not None
+            error: BaseException | None = None
+            try:
+                with self._guard("write"), connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    for statements, _ in jobs:
+                        for statement, values in statements:
+                            connection.execute(statement, values)
+            except RefoldError as failed:
+                error = failed
+            for _, tell in jobs:
+                tell(error)
+        connection.close()
+
+    @contextmanager
+    def _guard(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise ResponseStoreError(
+                f"{self.path}: cannot {what}: {error}; what was paid for so far is kept"
+            ) from error
+
+
+class ResponseStoreError(RefoldError):
+    """The file of paid responses cannot be read or written."""
+
+
+@contextmanager
+def asking_alone(folder: Path, base_url: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Let one process at a time ask an endpoint, so that two replays never pay for the same request; others wait.
+
+    The kernel frees the lock however the process ends.
+
+    Args:
+        folder: Where the lock files are.
+        base_url: The endpoint.
+        tell: Told once when there is somebody to wait for.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(base_url.encode()).hexdigest()[:16]}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell(f"another replay is asking {base_url}; waiting until it ends")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _charge_row(charge: Charge) -> tuple[str, tuple[Any, ...]]:
+    return _CHARGE, (charge.experiment, charge.version_id, _now()[:10], 1, charge.usd)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
