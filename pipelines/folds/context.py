@@ -15,10 +15,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps would make one per message
+
 
 def message_bytes(message: Mapping[str, Any]) -> bytes:
     """The UTF-8 bytes of one message as sent: compact JSON, keys in the order given, no newline inside."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return _COMPACT.encode(message).encode("utf-8", "surrogatepass")
 
 
 def request_head(model: str | None, params: Mapping[str, Any] | None, tools_sha256: str | None) -> bytes:

@@ -1,167 +1,105 @@
-"""Ask a Python candidate for every decision of a plan, stream by stream, and give the replies as rows.
+"""Answer requests without an endpoint: a Python callable, or the recording itself.
 
-Nothing is executed but the candidate's function itself. A decision that it cannot answer is a row with a reason and
-stays in every denominator.
+Nothing is executed but the candidate's function. What it raises is that request's failure; what it says may hold anything,
+so it is told and kept nowhere.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
-from itertools import groupby
-from operator import itemgetter
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
 
-from pipelines.canonical.calls import Canonicaliser
-from pipelines.folds.context import Context, message_bytes, request_head
+from pipelines.errors import BadInputError
 from pipelines.folds.steps import create_readable_events
 from pipelines.replay.candidate import PythonCandidate
-from pipelines.replay.decision import Decision, Reply, ToolCall
-
-_BATCH = 20_000
-_EVENTS = """
-CREATE OR REPLACE TEMP TABLE replay_events AS
-SELECT
-    events.aggregate_id, events.event_type, events.payload, events.metadata,
-    units.unit_id, decisions.decision, decisions.turn, decisions.model, decisions.tools_sha256, decisions.created_at,
-    plan_streams.source, plan_streams.agent, plan_streams.vertical, plan_streams.channel, plan_streams.task
-FROM upcast_events AS events
-JOIN plan_streams ON plan_streams.aggregate_id = events.aggregate_id
-LEFT JOIN decisions ON decisions.aggregate_id = events.aggregate_id AND decisions.first_version = events.stream_version
-LEFT JOIN units_a AS units ON units.aggregate_id = decisions.aggregate_id AND units.decision = decisions.decision
-ORDER BY events.aggregate_id, events.stream_version
-"""
-_SEGMENTS = ("source", "agent", "vertical", "channel", "task")
+from pipelines.replay.decision import Decision, Reply
+from pipelines.replay.ledger import Outcome
+from pipelines.replay.plan import Plan
+from pipelines.replay.request import Answer, Ask, Failure, Request
+from pipelines.replay.streams import Chunk, list_chunks, read_streams
+from pipelines.replay.work import SideSpec, Unit, list_work, registered_tools
 
 
-def answer_decisions(
-    connection: duckdb.DuckDBPyConnection,
-    candidate: PythonCandidate,
-    on_failure: Callable[[str, str], None],
-) -> Iterator[dict[str, Any]]:
-    """Replay every unit of `units_a`, in stream order.
+def python_ask(candidate: PythonCandidate) -> Ask:
+    """Ask a callable, sync or async, in this process."""
+    function: Callable[[Decision], Any] = candidate.answer
+
+    async def ask(request: Request) -> Answer:
+        try:
+            reply = function(request.decision)
+            if inspect.isawaitable(reply):
+                reply = await reply
+        except Exception as error:  # noqa: BLE001 -- whatever the user's code raises is that request's failure
+            return Failure("candidate_error", f"{type(error).__name__}: {error}")
+        if not isinstance(reply, Reply):
+            return Failure("candidate_error", f"TypeError: the candidate returned {type(reply).__name__}, not a Reply")
+        return reply
+
+    return ask
+
+
+def echo_ask(recorded: Mapping[int, Reply]) -> Ask:
+    """Answer every request with what the recorded agent did there."""
+
+    async def ask(request: Request) -> Answer:
+        return recorded[request.decision.decision]
+
+    return ask
+
+
+def replay_plan(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, chunks: Sequence[Chunk] | None = None
+) -> Iterator[Outcome]:
+    """Replay the units of side B in this process, in order.
 
     Args:
-        connection: Has `plan_streams` and `units_a`.
-        candidate: Who answers.
-        on_failure: Told the unit and what went wrong, for people; rows hold a reason code only.
-
-    Yields:
-        One row per unit, with the columns of the dataset `replays` that describe a reply.
-    """
-    create_readable_events(connection)
-    tools = _registered_tools(connection)
-    canonicaliser = Canonicaliser()
-    for _, stream in groupby(_rows(connection), key=itemgetter("aggregate_id")):
-        context = Context()
-        request = _Request()
-        for row in stream:
-            if row["unit_id"] is not None:
-                decision = _decision(row, context, tools)
-                yield _replay(row, decision, request, candidate, canonicaliser, on_failure)
-            context.apply(row["event_type"], json.loads(row["payload"]), json.loads(row["metadata"]))
-
-
-class _Request:
-    """Hash of a growing request: the messages seen before are hashed once."""
-
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256(request_head(None, None, None) + b"\n")
-        self._hashed = 0
-
-    def sha256(self, messages: Any) -> str:
-        for message in messages[self._hashed :]:
-            self._digest.update(message_bytes(message) + b"\n")
-        self._hashed = len(messages)
-        return self._digest.hexdigest()
-
-
-def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:
-    """The events of the plan's streams in order, page by page: the caller writes on the same connection meanwhile."""
-    connection.execute(_EVENTS)
-    total = connection.sql("SELECT count(*) FROM replay_events").fetchall()[0][0]
-    for start in range(0, total, _BATCH):
-        query = "SELECT * FROM replay_events WHERE rowid >= $start AND rowid < $stop ORDER BY rowid"
-        page = connection.sql(query, params={"start": start, "stop": start + _BATCH}).to_arrow_table()
-        yield from page.to_pylist()
-
-
-def _registered_tools(connection: duckdb.DuckDBPyConnection) -> Mapping[str, tuple[Any, ...]]:
-    """Tool schemas by their hash."""
-    rows = connection.sql(
-        "SELECT payload FROM upcast_events WHERE event_name = 'tools.registered' ORDER BY position"
-    ).fetchall()
-    registered = (json.loads(payload) for (payload,) in rows)
-    return {payload["sha256"]: tuple(payload["tools"]) for payload in registered}
-
-
-def _decision(row: Mapping[str, Any], context: Context, tools: Mapping[str, tuple[Any, ...]]) -> Decision:
-    metadata = {name: row[name] for name in (*_SEGMENTS, "model", "created_at")}
-    return Decision(
-        aggregate_id=row["aggregate_id"],
-        decision=row["decision"],
-        turn=row["turn"],
-        messages=tuple(context.messages),
-        tools=tools.get(row["tools_sha256"] or "", ()),
-        metadata=metadata,
-    )
-
-
-def _replay(
-    row: Mapping[str, Any],
-    decision: Decision,
-    request: _Request,
-    candidate: PythonCandidate,
-    canonicaliser: Canonicaliser,
-    on_failure: Callable[[str, str], None],
-) -> dict[str, Any]:
-    base = {"unit_id": row["unit_id"], "aggregate_id": decision.aggregate_id, "decision": decision.decision}
-    if not decision.messages:
-        return {**base, "status": "failed", "reason": "no_context"}
-    base["request_sha256"] = request.sha256(decision.messages)
-    try:
-        reply = candidate.answer(decision)
-        calls = _calls(reply)
-    except Exception as error:  # noqa: BLE001 -- whatever the user's code raises is that unit's failure, kept as a row
-        on_failure(row["unit_id"], f"{type(error).__name__}: {error}")
-        return {**base, "status": "failed", "reason": "candidate_error"}
-    hashes = canonicaliser.hash_list([(call["block"], call["name"], call["arguments"]) for call in calls])
-    return {
-        **base,
-        "status": "ok",
-        "text": reply.text,
-        "tool_calls": calls,
-        "call_count": len(calls),
-        "l0_hash": hashes.l0,
-        "l1_hash": hashes.l1,
-        "l2_hash": hashes.l2,
-        "input_tokens": reply.input_tokens,
-        "output_tokens": reply.output_tokens,
-        "latency_ms": reply.latency_ms,
-        "cost_usd": reply.cost_usd,
-    }
-
-
-def _calls(reply: Reply) -> list[dict[str, Any]]:
-    """The reply's tool calls as rows; arguments are JSON text, a raw string is a JSON string.
+        connection: Has `plan_streams` and `streams`.
+        plan: What to replay; its candidate is a callable or the echo.
+        chunks: Ranges of streams; default: all.
 
     Raises:
-        TypeError: What the candidate returned is not a `Reply` of text and tool calls.
-        ValueError: Text or arguments cannot be stored: a lone surrogate, NaN, an infinity.
+        BadInputError: A candidate that is not declared `async` waits.
     """
-    if not isinstance(reply, Reply):
-        raise TypeError(f"the candidate returned {type(reply).__name__}, not a Reply")
-    if not (reply.text is None or isinstance(reply.text, str)):
-        raise TypeError(f"Reply.text is {type(reply.text).__name__}, not a string")
-    (reply.text or "").encode()
-    calls = []
-    for call in reply.tool_calls:
-        if not isinstance(call, ToolCall) or not isinstance(call.name, str):
-            raise TypeError(f"a tool call of the reply is {call!r}, not a ToolCall with a name")
-        arguments = json.dumps(call.arguments, ensure_ascii=False, allow_nan=False)
-        (call.name + arguments).encode()
-        calls.append({"block": 0, "name": call.name, "arguments": arguments})
-    return calls
+    create_readable_events(connection)
+    streams = read_streams(connection, list_chunks(connection) if chunks is None else chunks)
+    is_echo = plan.candidate is None
+    work = list_work(streams, plan.experiment, plan.tools, registered_tools(connection), SideSpec(is_echo=is_echo))
+    if plan.candidate is None:
+        return (_replay_now(unit, echo_ask(unit.recorded)) for unit in work)
+    ask = python_ask(plan.candidate)
+    if plan.candidate.is_async:
+        return _replay_waiting(work, ask, plan.experiment.budget.concurrency)
+    return (_replay_now(unit, ask) for unit in work)
+
+
+def _replay_now(unit: Unit, ask: Ask) -> Outcome:
+    """Replay a unit whose `ask` never waits, without an event loop."""
+    coroutine = unit.replay(ask)
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        outcome: Outcome = done.value
+        return outcome
+    coroutine.close()
+    raise BadInputError("the candidate waits for something; declare it with `async def`")
+
+
+def _replay_waiting(work: Iterator[Unit], ask: Ask, concurrency: int) -> Iterator[Outcome]:
+    """Replay units of a candidate that waits, some at once; outcomes come in order."""
+    waiting: deque[asyncio.Task[Outcome]] = deque()
+    with asyncio.Runner() as runner:
+        for unit in work:
+            waiting.append(runner.get_loop().create_task(unit.replay(ask)))
+            if len(waiting) >= concurrency:
+                yield runner.run(_result_of(waiting.popleft()))
+        while waiting:
+            yield runner.run(_result_of(waiting.popleft()))
+
+
+async def _result_of(task: asyncio.Task[Outcome]) -> Outcome:
+    return await task

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,18 @@ class PythonCandidate:
     Attributes:
         spec: `module:function`.
         source_sha256: Hash of the module and of those of its own that it imports.
-        answer: The callable.
+        answer: The callable; it returns a `Reply`, or something awaitable that gives one.
     """
 
     spec: str
     source_sha256: str
-    answer: Callable[[Decision], Reply]
+    answer: Callable[[Decision], Reply | Awaitable[Reply]]
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is declared `async`, as a function or as an object's `__call__`."""
+        call = getattr(self.answer, "__call__", None)  # noqa: B004 -- asked for its declaration, not whether it is there
+        return inspect.iscoroutinefunction(self.answer) or inspect.iscoroutinefunction(call)
 
 
 def load_python(spec: str, folder: Path) -> PythonCandidate:

@@ -20,7 +20,9 @@ from pipelines.errors import BadInputError
 from pipelines.replay.budget import Budget
 from pipelines.stats.gate import parse_gate
 
-Mode = Literal["decision", "conversation", "single"]
+Mode = Literal["decision", "turn", "conversation", "single"]
+DivergenceLevel = Literal["name", "args", "bytes"]
+Past = Literal["stop", "continue"]
 SEGMENTS = ("source", "agent", "vertical", "channel", "task")
 """Columns of a unit that results can be split by."""
 
@@ -255,6 +257,37 @@ class Metric(_Strict):
     margin: float | None = Field(default=None, gt=0)
 
 
+class Tools(_Strict):
+    """What a candidate may call, and how its calls are answered from the recording; no tool is ever executed.
+
+    Attributes:
+        schemas: JSON file of tool schemas that are offered instead of those recorded, relative to the experiment.
+        manifest: YAML file that says what tools do, likewise.
+        on_miss: What a call without a recorded result gets: `stop` ends the unit as `diverged`, `stub_error` answers with
+            an error and taints everything after it.
+        unknown: Tools of which nothing is known make what follows them `unverified`, or are taken for `read` or `write`.
+        max_steps: Messages with tool calls that a candidate may write in a row.
+    """
+
+    schemas: str | None = Field(default=None, min_length=1)
+    manifest: str | None = Field(default=None, min_length=1)
+    on_miss: Literal["stop", "stub_error"] = "stop"
+    unknown: Literal["unverified", "read", "write"] = "unverified"
+    max_steps: int = Field(default=50, ge=1, le=10_000)
+
+
+class Divergence(_Strict):
+    """When a candidate that walks on its own no longer does what was recorded, and what then.
+
+    Attributes:
+        level: Tool calls differ by their names, by their arguments (normalised, as the manifest says), or by their bytes.
+        past: `stop` ends before the next recorded input; `continue` goes on, and all further steps are `off_policy`.
+    """
+
+    level: DivergenceLevel = "args"
+    past: Past = "stop"
+
+
 class Experiment(_Strict):
     """One experiment file."""
 
@@ -266,20 +299,23 @@ class Experiment(_Strict):
     window: Annotated[Window, BeforeValidator(_window)] = Window()
     where: str | None = None
     sample: Sample | None = None
+    tools: Tools = Tools()
+    divergence: Divergence = Divergence()
     metrics: dict[str, Metric] = Field(default_factory=dict)
     primary: str | None = None
     segments: tuple[Literal["source", "agent", "vertical", "channel", "task"], ...] = Field(default=(), strict=False)
     gate: Annotated[str, AfterValidator(_gate)] | None = None
     budget: Budget = Budget()
+    workers: int = Field(default=0, ge=0, le=256)
     active: bool = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Experiment:
         if self.candidate.kind == "recorded" and self.mode != "conversation":
             raise ValueError(f"a recorded candidate is compared in mode conversation, not {self.mode}")
-        if self.candidate.kind in {"python", "model"} and self.mode == "conversation":
+        if self.workers and self.candidate.kind != "python":
             raise ValueError(
-                f"a {self.candidate.kind} candidate is compared in mode decision or single, not conversation"
+                f"workers: processes of their own are for a Python callable, not for {self.candidate.kind}"
             )
         if self.control is not None and self.candidate.kind in {"recorded", "echo"}:
             raise ValueError(
@@ -312,6 +348,11 @@ class Experiment(_Strict):
     def sha256(self) -> str:
         """Hash of `to_json`, hex."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def is_walked(experiment: Experiment) -> bool:
+    """Whether side B acts on its own, step by step, instead of once per unit or as it was recorded."""
+    return experiment.mode in ("turn", "conversation") and experiment.candidate.kind != "recorded"
 
 
 def parse_experiment(text: str, origin: str) -> Experiment:

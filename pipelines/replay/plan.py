@@ -21,7 +21,8 @@ from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.lake.locked import locked_connection, run_user_sql
 from pipelines.replay.candidate import PythonCandidate, load_python
-from pipelines.replay.experiment import Experiment
+from pipelines.replay.experiment import Experiment, is_walked
+from pipelines.replay.manifest import ToolPolicy, read_tool_policy
 from pipelines.sqlfiles import list_sql, read_sql
 
 DIFFER_VERSION = 1
@@ -62,6 +63,7 @@ class Plan:
         streams: One row per selected conversation, by aggregate_id: `aggregate_id, recorded_aggregate_id` (of a recorded
             candidate), segment columns, `started_at`, head version and hash of both sides.
         candidate: The callable, for a Python candidate.
+        tools: What a candidate may call, and how its calls are answered.
         definition: What `version_id` hashes, without the streams.
     """
 
@@ -70,6 +72,7 @@ class Plan:
     window: tuple[datetime | None, datetime | None]
     streams: pa.Table
     candidate: PythonCandidate | None
+    tools: ToolPolicy
     definition: dict[str, Any] = field(repr=False)
 
     @property
@@ -87,7 +90,8 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
         folder: Folder of the experiment file, where a Python candidate is looked for.
 
     Raises:
-        BadInputError: Nothing is selected, `where` fails, the candidate cannot be loaded, or folds are behind the log.
+        BadInputError: Nothing is selected, `where` fails, the candidate or what is said of its
+            tools cannot be loaded, or folds are behind the log.
     """
     if experiment.candidate.kind == "model" or experiment.control is not None:
         raise BadInputError(f"experiment {experiment.experiment}: models and controls cannot be asked yet")
@@ -102,12 +106,13 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
         _pick(connection, experiment)
         streams = connection.sql(_SELECTED).to_arrow_table()
     _require_folded(streams)
-    definition = _definition(experiment, window, candidate)
+    tools = read_tool_policy(experiment.tools, folder)
+    definition = _definition(experiment, window, candidate, tools)
     heads = [streams.column(name).to_pylist() for name in _HEAD_COLUMNS]
     hashed = json.dumps([definition, list(zip(*heads, strict=True))], sort_keys=True, ensure_ascii=False)
     version_id = hashlib.sha256(hashed.encode()).hexdigest()[:_VERSION_LENGTH]
     kept = streams.drop_columns(["lake_version", "recorded_lake_version"])
-    return Plan(experiment, version_id, window, kept, candidate, definition)
+    return Plan(experiment, version_id, window, kept, candidate, tools, definition)
 
 
 _HEAD_COLUMNS = (
@@ -217,7 +222,7 @@ def _require_folded(streams: pa.Table) -> None:
 
 
 _NO_INPUTS: Any = {
-    **dict.fromkeys(("experiment", "gate", "active", "window", "budget"), True),
+    **dict.fromkeys(("experiment", "gate", "active", "window", "budget", "workers", "tools", "divergence"), True),
     "candidate": {"api_key_env"},
     "control": {"api_key_env"},
 }
@@ -225,10 +230,18 @@ _NO_INPUTS: Any = {
 
 
 def _definition(
-    experiment: Experiment, window: tuple[datetime | None, datetime | None], candidate: PythonCandidate | None
+    experiment: Experiment,
+    window: tuple[datetime | None, datetime | None],
+    candidate: PythonCandidate | None,
+    tools: ToolPolicy,
 ) -> dict[str, Any]:
     """Every setting that changes a cell."""
     settings = experiment.model_dump(mode="json", by_alias=True, exclude=_NO_INPUTS)
+    if is_walked(experiment):
+        settings |= {"tools": tools.sha256, "max_steps": experiment.tools.max_steps}
+        settings["divergence"] = experiment.divergence.model_dump(mode="json")
+    elif tools.schemas is not None:
+        settings["tools"] = tools.schemas_sha256
     folds = hashlib.sha256()
     for folder in ("folds/steps", "folds", "upcasters"):
         for path in list_sql(folder):

@@ -35,6 +35,7 @@ Reason = Literal[
     "refused",  # the model or a filter declined to answer
     "candidate_error",  # the candidate's code raised, or returned what is no reply
     "diverged",  # a tool call has no recorded result
+    "step_limit",  # the candidate called tools on and on without a final message
 ]
 """Why a unit has no reply. A failed unit is a row and stays in every denominator."""
 

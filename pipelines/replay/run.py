@@ -6,20 +6,20 @@ A version that is complete is not run again. Nothing here compares anything.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
-import pyarrow as pa
 
-from pipelines.lake.datasets import REPLAYS
+from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
-from pipelines.replay.answer import answer_decisions
+from pipelines.replay.answer import replay_plan
+from pipelines.replay.experiment import is_walked
 from pipelines.replay.plan import Plan
-from pipelines.replay.units import create_plan_relations, create_units, unit_kind
+from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
+from pipelines.replay.units import create_plan_relations, create_units
 
-_BATCH = 2_000
+_TOLD_EVERY = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,109 +61,69 @@ def run_replay(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
         return _result(plan, last, is_written=False, seconds=time.monotonic() - started)
     with lake.connect() as connection:
         create_plan_relations(connection, plan)
-        errors: list[str] = []
-        if plan.candidate is not None:
-            create_units(connection, plan, "units_a")
-            answers = answer_decisions(
-                connection, plan.candidate, lambda unit, error: errors.append(f"{unit}: {error}")
-            )
-            _store(connection, answers, on_progress)
-        else:
+        first_error = None
+        if plan.experiment.candidate.kind == "recorded":
             _copy_recorded(connection, plan)
+        else:
+            first_error = _replay_all(connection, plan, on_progress)
         failed = connection.sql(
-            "SELECT reason, count(*) FROM answers WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
+            f"SELECT reason, count(*) FROM {UNITS} WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
         ).fetchall()
+        if is_walked(plan.experiment):
+            query = f"SELECT * FROM {STEPS}"
+            lake.write_partition(REPLAY_STEPS, plan.partition, connection, query, input_hash=plan.version_id)
+        # last: a version with replays is replayed
         commit = lake.write_partition(
             REPLAYS,
             plan.partition,
             connection,
-            _ROWS,
-            {"unit": unit_kind(plan), "source": _result_source(plan)},
+            f"SELECT * FROM {UNITS}",
             input_hash=plan.version_id,
             provenance={"failures": dict(failed)},
         )
-    # What a candidate's code said may hold anything, so it is told once and kept nowhere.
-    return _result(
-        plan, commit, is_written=True, seconds=time.monotonic() - started, first_error=errors[0] if errors else None
-    )
+    seconds = time.monotonic() - started
+    return _result(plan, commit, is_written=True, seconds=seconds, first_error=first_error)
 
 
-_ROWS = """
-SELECT
-    unit_id, $unit AS unit, aggregate_id, decision, 'candidate' AS side, 0 AS draw, status, reason, 1 AS attempt,
-    recorded_aggregate_id, $source AS result_source, false AS is_tainted, text, tool_calls, call_count,
-    l0_hash, l1_hash, l2_hash, request_sha256, input_tokens, output_tokens, latency_ms, cost_usd
-FROM answers
-"""
-
-_ANSWER_COLUMNS = (
-    "unit_id",
-    "aggregate_id",
-    "decision",
-    "status",
-    "reason",
-    "recorded_aggregate_id",
-    "text",
-    "tool_calls",
-    "call_count",
-    "l0_hash",
-    "l1_hash",
-    "l2_hash",
-    "request_sha256",
-    "input_tokens",
-    "output_tokens",
-    "latency_ms",
-    "cost_usd",
-)
-
-
-def _result_source(plan: Plan) -> str:
-    """How tool answers were fed: a decision needs none; a recorded run had its own, which are exact."""
-    return "not_applicable" if unit_kind(plan) == "decision" else "exact"
+def _replay_all(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, on_progress: Callable[[int], None] | None
+) -> str | None:
+    """Replay every unit of side B into tables; what went wrong with the first that failed is told and kept nowhere."""
+    first_error = None
+    tables = OutcomeTables(connection)
+    for outcome in replay_plan(connection, plan):
+        tables.add(outcome)
+        if first_error is None and outcome.detail is not None:
+            first_error = f"{outcome.row['unit_id']}: {outcome.detail}"
+        if on_progress is not None and tables.done % _TOLD_EVERY == 0:
+            on_progress(tables.done)
+    tables.flush()
+    if on_progress is not None:
+        on_progress(tables.done)
+    return first_error
 
 
 def _copy_recorded(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    """Make `answers` from recorded runs: the paired variant, or (echo) the baseline itself."""
-    is_echo = plan.experiment.candidate.kind == "echo"
-    create_units(connection, plan, "recorded", "aggregate_id" if is_echo else "recorded_aggregate_id")
+    """Take the paired recorded runs as they are: complete runs, with the tool answers that they got themselves."""
+    create_units(connection, plan, "recorded", "recorded_aggregate_id")
+    OutcomeTables(connection)
     connection.execute(
         f"""
-        CREATE TEMP TABLE answers AS
+        INSERT INTO {UNITS} BY NAME
         SELECT
-            recorded.* REPLACE (split_part(recorded.unit_id, '/', 1) AS aggregate_id),
+            recorded.* EXCLUDE (outcome, covered_to) REPLACE (recorded.unit_id AS aggregate_id),
+            'conversation' AS unit,
+            'candidate' AS side,
+            0 AS draw,
             'ok' AS status,
-            NULL::VARCHAR AS reason,
-            {"NULL::VARCHAR" if is_echo else "recorded.aggregate_id"} AS recorded_aggregate_id
+            1 AS attempt,
+            recorded.aggregate_id AS recorded_aggregate_id,
+            'exact' AS result_source,
+            false AS is_tainted,
+            false AS is_off_policy
         FROM recorded
         """
     )
-
-
-def _store(
-    connection: duckdb.DuckDBPyConnection, answers: Iterator[dict[str, Any]], on_progress: Callable[[int], None] | None
-) -> None:
-    """Make `answers` from rows, batch by batch, so that memory does not grow with their number."""
-    schema = pa.schema([REPLAYS.arrow_schema().field(name) for name in _ANSWER_COLUMNS])
-    connection.register("batch", schema.empty_table())
-    connection.execute("CREATE TEMP TABLE answers AS SELECT * FROM batch")
-    batch: list[dict[str, Any]] = []
-    done = 0
-
-    def flush() -> None:
-        nonlocal done
-        connection.register("batch", pa.Table.from_pylist(batch, schema=schema))
-        connection.execute("INSERT INTO answers SELECT * FROM batch")
-        done += len(batch)
-        batch.clear()
-        if on_progress is not None:
-            on_progress(done)
-
-    for answer in answers:
-        batch.append(answer)
-        if len(batch) == _BATCH:
-            flush()
-    flush()
-    connection.unregister("batch")
 
 
 def _result(

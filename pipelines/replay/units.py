@@ -1,19 +1,29 @@
 """One side of a comparison, as a relation of units: what the baseline did, or what a recorded run did.
 
-A unit is a decision or a conversation. Both sides of every mode come from here, so that "the same" means the same.
+A unit is a decision, a turn or a conversation. Both sides of every mode come from here, so that "the same" means the same.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import duckdb
 
 from pipelines.replay.plan import Plan
 from pipelines.sqlfiles import read_sql
 
+# only the candidate's first draw is paired
+_COVERED = """
+SELECT unit_id, covered_to
+FROM replays_history
+WHERE experiment = $experiment AND version_id = $version_id AND side = 'candidate' AND draw = 0 AND covered_to IS NOT NULL
+"""
 
-def unit_kind(plan: Plan) -> str:
-    """What is paired in the plan's mode: `decision` or `conversation`."""
-    return "conversation" if plan.experiment.mode == "conversation" else "decision"
+
+def unit_kind(plan: Plan) -> Literal["decision", "turn", "conversation"]:
+    """What is paired in the plan's mode."""
+    mode = plan.experiment.mode
+    return "decision" if mode == "single" else mode
 
 
 def create_plan_relations(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
@@ -29,14 +39,15 @@ def create_units(
 ) -> None:
     """Make the temporary table `name`: the units of the streams in a column of `plan_streams`.
 
-    Its columns are those of `sql/diffs/decision_units.sql`; `unit_id` is named after side A's stream on both sides.
+    Its columns are those of `sql/diffs/decision_units.sql`; `unit_id` is named after side A's stream on both sides. Where side
+    B walked and did not get to the end, side A's unit ends with it: `covered_to` is its last decision.
     """
     connection.execute(
         "CREATE OR REPLACE TEMP VIEW unit_streams AS "
         f"SELECT aggregate_id AS unit_id, {stream_column} AS aggregate_id FROM plan_streams WHERE {stream_column} IS NOT NULL"
     )
-    if unit_kind(plan) == "conversation":
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {read_sql('diffs/conversation_units.sql')}")
-    else:
-        query = f"CREATE OR REPLACE TEMP TABLE {name} AS {read_sql('diffs/decision_units.sql')}"
-        connection.execute(query, {"is_single": plan.experiment.mode == "single"})
+    connection.execute(read_sql("diffs/is_said.sql"))
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE covered AS {_COVERED}", plan.partition)
+    query = f"CREATE OR REPLACE TEMP TABLE {name} AS {read_sql(f'diffs/{unit_kind(plan)}_units.sql')}"
+    params = {"is_single": plan.experiment.mode == "single"} if unit_kind(plan) == "decision" else None
+    connection.execute(query, params)

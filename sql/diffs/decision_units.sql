@@ -19,7 +19,8 @@ SELECT
     decisions.output_tokens,
     decisions.latency_ms,
     decisions.cost_usd,
-    NULL::VARCHAR AS outcome
+    NULL::VARCHAR AS outcome,
+    NULL::INTEGER AS covered_to
 FROM decisions
 INNER JOIN unit_streams ON decisions.aggregate_id = unit_streams.aggregate_id
 WHERE NOT $is_single OR decisions.turn >= 1

@@ -95,7 +95,7 @@ def test_recorded_pairs_have_the_counted_answers(lake: Lake, pair: Expected):
     assert result.outcomes == pair.outcomes
 
 
-@pytest.mark.parametrize("mode", ["decision", "conversation", "single"])
+@pytest.mark.parametrize("mode", ["decision", "turn", "conversation", "single"])
 def test_the_echo_is_all_the_same(lake: Lake, mode: str):
     """The recording beside itself: every unit of all real conversations is the same, and none is lost."""
     result = compare(lake, f"experiment: echo-{mode}\ncandidate: {{echo: true}}\nmode: {mode}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets.diffs import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAYS
+from pipelines.lake.datasets.diffs import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS
 from pipelines.lake.datasets.folds import (
     CALL_MONTHS,
     CONVERSATION_MONTHS,
@@ -33,6 +33,7 @@ __all__ = [
     "EVENTS",
     "EXPERIMENTS",
     "REPLAYS",
+    "REPLAY_STEPS",
     "STREAM_MONTHS",
     "TOOL_CALLS",
     "UTTERANCES",
@@ -51,6 +52,7 @@ DATASETS: dict[str, Dataset] = {
         CALL_MONTHS,
         CUSTOMER_MONTHS,
         REPLAYS,
+        REPLAY_STEPS,
         AB_UNITS,
         AB_TOOL_CALLS,
         AB_SUMMARY,

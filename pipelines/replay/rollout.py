@@ -1,0 +1,279 @@
+"""Walk a candidate through a recording: what it is asked next, what its tools answer, and when it is over.
+
+A walk is a coroutine over `ask`. It makes a request from the messages so far, takes the answer, looks its tool calls up in
+the cassette and goes on, segment by segment:
+
+- The candidate's loop in a segment ends with a message that calls no tool, with calls that the recording left without any
+  result, or, where the recorded loop was cut short, when a candidate that did the same so far gets there too.
+- A call without a recorded result ends the unit as `diverged`, or is answered by an error, as the policy says.
+- The first step whose tool calls differ from the recorded ones is the divergence; texts alone are none. What the user or
+  the world said next was said to somebody else: the walk ends before it, unless the experiment wants it to go on, and then
+  everything further is `off_policy`.
+
+Mode `turn` walks the segments of one turn from its recorded past, `conversation` all of them from the beginning. Nothing is
+executed and nothing is sent from here: what happens to a request is behind `ask`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.folds.context import arguments_text
+from pipelines.replay.cassette import Cassette, Lookup, Player, UserCall
+from pipelines.replay.decision import Decision, Reply
+from pipelines.replay.experiment import DivergenceLevel, Past
+from pipelines.replay.ledger import (
+    Call,
+    Divergence,
+    JsonText,
+    ListHasher,
+    Outcome,
+    Row,
+    StepRecord,
+    read_calls,
+    walked_unit,
+)
+from pipelines.replay.manifest import OnMiss
+from pipelines.replay.recording import Message, Recording, Segment, Step
+from pipelines.replay.request import Ask, Failure, Head, Lines, Reason, Request, Side
+
+STUB = "replay: there is no recorded result for this call"
+"""What a call reads that the recording cannot answer, when the policy is `stub_error`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What all walks through one recording share.
+
+    Attributes:
+        aggregate_id: The stream.
+        recording: What happened.
+        cassette: What tools answered.
+        head: What surrounds the messages of a request.
+        metadata: Of every `Decision` made here.
+        hasher: Hashes lists of calls.
+        on_miss: What a call gets that was not recorded.
+        level: How different tool calls must be to be a divergence.
+        past: Whether walks go on past the divergence.
+        max_steps: Messages of one segment after which a candidate is stopped.
+    """
+
+    aggregate_id: str
+    recording: Recording
+    cassette: Cassette
+    head: Head
+    metadata: Mapping[str, Any]
+    hasher: ListHasher
+    on_miss: OnMiss = "stop"
+    level: DivergenceLevel = "args"
+    past: Past = "stop"
+    max_steps: int = 50
+
+    def turns(self) -> list[int]:
+        """The turns in which the recorded agent acted."""
+        return sorted({segment.turn for segment in self.recording.segments if segment.turn >= 1 and segment.steps})
+
+
+async def walk_turn(scene: Scene, turn: int, unit: Row, side: Side, draw: int, ask: Ask) -> Outcome:
+    """Put a candidate into one recorded turn, and let it act until its final message.
+
+    Args:
+        scene: The recording.
+        turn: The turn; the recorded agent acted in it.
+        unit: What names the unit: the first columns of its row.
+        side: Candidate or control.
+        draw: Index of the draw.
+        ask: Who answers.
+    """
+    segments = scene.recording.segments
+    mine = [segment for segment in segments if segment.turn == turn and segment.steps]
+    start = next(place for place, segment in enumerate(segments) if segment is mine[0])
+    walk = _Walk(scene, str(unit["unit_id"]), side, draw)
+    walk.take_past(segments[:start])
+    return await walk.run(mine, unit, ask)
+
+
+async def walk_conversation(scene: Scene, unit: Row, side: Side, draw: int, ask: Ask) -> Outcome:
+    """Put a candidate into a whole conversation, its own messages taking the place of the recorded ones.
+
+    What the agent said before there was any context is taken over: nobody can be asked for it.
+
+    Args:
+        scene: The recording.
+        unit: What names the unit: the first columns of its row.
+        side: Candidate or control.
+        draw: Index of the draw.
+        ask: Who answers.
+    """
+    segments = [segment for segment in scene.recording.segments if segment.steps]
+    walk = _Walk(scene, str(unit["unit_id"]), side, draw)
+    opening = 0
+    while opening < len(segments) and not segments[opening].offset and not segments[opening].messages:
+        opening += 1
+    walk.take_past(segments[:opening])
+    return await walk.run(segments[opening:], unit, ask)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One candidate on its way."""
+
+    scene: Scene
+    unit_id: str
+    side: Side
+    draw: int
+    player: Player = field(init=False)
+    lines: Lines = field(init=False)
+    messages: list[Message] = field(default_factory=list)
+    steps: list[StepRecord] = field(default_factory=list)
+    covered_to: int | None = None
+    detail: str | None = None
+    is_diverged: bool = False
+    is_off_policy: bool = False
+    _acted: int = 0
+
+    def __post_init__(self) -> None:
+        self.player = self.scene.cassette.player()
+        self.lines = Lines(self.scene.head)
+
+    def take_past(self, segments: Sequence[Segment]) -> None:
+        """Let recorded segments happen as they did, up to the input of the next one."""
+        for segment in segments:
+            self._acted += len(segment.steps)
+        for block in self.scene.recording.blocks(segments):
+            self.player.pass_by(block)
+
+    async def run(self, segments: Sequence[Segment], unit: Row, ask: Ask) -> Outcome:
+        """Walk through segments, from what was rendered before the first of them."""
+        if segments:
+            self._show(self.scene.recording.messages[: segments[0].offset])
+        for segment in segments:
+            if self.is_diverged and segment.inputs:
+                if self.scene.past == "stop":
+                    break
+                self.is_off_policy = True
+            self._enter(segment)
+            await self._loop(segment, ask)
+            self.covered_to = segment.steps[-1].decision
+            if self.steps[-1].reason is not None:
+                break
+        recorded = sum(len(segment.steps) for segment in segments)
+        return walked_unit(unit, self.steps, recorded, self.covered_to, self.scene.hasher, self.detail)
+
+    def _show(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self.messages.append(message)
+            self.lines.add(message)
+
+    def _enter(self, segment: Segment) -> None:
+        for item in segment.inputs:
+            if isinstance(item, UserCall):
+                self.player.pass_by(item)
+        self._show(segment.messages)
+
+    async def _loop(self, segment: Segment, ask: Ask) -> None:
+        """The candidate's own loop after one segment's input; the last step says why it ended badly, if it did."""
+        place = 0
+        while True:
+            recorded = segment.steps[place] if place < len(segment.steps) and not self.is_diverged else None
+            step = await self._ask(segment, recorded, ask)
+            self.steps.append(step)
+            place += 1
+            if step.reason is not None or not step.calls or all(lookup.is_ended for lookup in step.found):
+                return
+            if any(lookup.source == "miss" for lookup in step.found):
+                self._fail(step, "diverged", "a tool call has no recorded result")
+                return
+            if not self.is_diverged and place == len(segment.steps):
+                return  # the recording was cut short here
+            if place == self.scene.max_steps:
+                self._fail(step, "step_limit", f"{place} messages without a final one")
+                return
+
+    def _fail(self, step: StepRecord, reason: Reason, detail: str) -> None:
+        step.reason, self.detail = reason, detail
+
+    async def _ask(self, segment: Segment, recorded: Step | None, ask: Ask) -> StepRecord:
+        self._acted += 1
+        decision = Decision(
+            aggregate_id=self.scene.aggregate_id,
+            decision=self._acted,
+            turn=segment.turn,
+            messages=tuple(self.messages),
+            tools=self.scene.head.tools,
+            metadata=self.scene.metadata,
+        )
+        lines = self.lines
+        request = Request(self.unit_id, self.side, self.draw, decision, self.scene.head, lines.lines, lines.sha256)
+        number = recorded.decision if recorded is not None else None
+        step = StepRecord(segment.turn, number, request.sha256, is_off_policy=self.is_off_policy)
+        answer = await ask(request)
+        if isinstance(answer, Failure):
+            self._fail(step, answer.reason, answer.detail)
+            return step
+        try:
+            step.calls = read_calls(answer)
+        except (TypeError, ValueError) as error:
+            self._fail(step, "candidate_error", f"{type(error).__name__}: {error}")
+            return step
+        step.reply = answer
+        if recorded is not None:
+            step.divergence = self._compare(recorded, step.calls)
+            self.is_diverged = step.divergence is not None
+        step.found = self.player.answer(step.calls, segment.turn) if step.calls else ()
+        if self.scene.on_miss == "stub_error":
+            step.found = [Lookup("stub", miss=found.miss) if found.source == "miss" else found for found in step.found]
+        self._show_reply(answer, step.found)
+        return step
+
+    def _show_reply(self, reply: Reply, found: Sequence[Lookup]) -> None:
+        """The candidate's own message, and after it the results in the order in which they were recorded."""
+        index = len(self.messages)
+        message: Message = {"role": "assistant", "content": reply.text}
+        if reply.tool_calls:
+            message["tool_calls"] = [
+                {
+                    "id": f"call_{index}_{place}",
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": _wire_arguments(call.arguments)},
+                }
+                for place, call in enumerate(reply.tool_calls)
+            ]
+        results: list[tuple[float, int, Any]] = []
+        for place, lookup in enumerate(found):
+            call = lookup.recorded
+            if call is not None and call.answer_place is not None:
+                results.append((call.answer_place, place, call.content))
+            elif call is None:
+                results.append((float("inf"), place, STUB))
+        rendered = [
+            {"role": "tool", "tool_call_id": f"call_{index}_{place}", "content": content}
+            for _, place, content in sorted(results, key=lambda result: result[:2])
+        ]
+        self._show([message, *rendered])
+
+    def _compare(self, recorded: Step, calls: Sequence[Call]) -> Divergence | None:
+        """How the tool calls of a step differ from the recorded ones; the order within a block makes no difference."""
+        if not recorded.calls or not calls:
+            return "text_to_tool" if calls else "tool_to_text" if recorded.calls else None
+        if sorted(call.name for call in recorded.calls) != sorted(name for name, _ in calls):
+            return "names"
+        if self.scene.level == "name":
+            return None
+        if self.scene.level == "bytes":
+            same = sorted((call.name, call.arguments) for call in recorded.calls) == sorted(calls)
+        else:
+            key = self.scene.cassette.book.key
+            keys = sorted(key(name, arguments).exact for name, arguments in calls)
+            same = keys == sorted(key(call.name, call.arguments).exact for call in recorded.calls)
+        return None if same else "arguments"
+
+
+def _wire_arguments(arguments: Any) -> str:
+    """A call's arguments as the agent's next request carries them."""
+    if isinstance(arguments, JsonText):
+        return arguments_text(json.loads(arguments))
+    return arguments_text(arguments)

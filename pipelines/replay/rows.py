@@ -1,0 +1,66 @@
+"""Outcomes as tables: `replayed_units` and `replayed_steps`, filled batch by batch, so that memory does not grow with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.lake.dataset import Dataset
+from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
+from pipelines.replay.ledger import Outcome, Row
+
+UNITS = "replayed_units"
+STEPS = "replayed_steps"
+_BATCH = 2_000
+_DEFAULTS: Mapping[str, Any] = {"attempt": 1, "is_tainted": False, "is_off_policy": False}
+
+
+class OutcomeTables:
+    """Two temporary tables with the data columns of `replays` and `replay_steps`.
+
+    Args:
+        connection: Where they are made.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.done = 0
+        self._units = _Sink(connection, REPLAYS, UNITS)
+        self._steps = _Sink(connection, REPLAY_STEPS, STEPS)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take the rows of one unit."""
+        self._units.add({**_DEFAULTS, **outcome.row})
+        side = {"side": outcome.row["side"], "draw": outcome.row["draw"]}
+        for step in outcome.steps:
+            self._steps.add({**step, **side})
+        self.done += 1
+
+    def flush(self) -> None:
+        """Make everything that was taken visible in the tables."""
+        self._units.flush()
+        self._steps.flush()
+
+
+class _Sink:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, dataset: Dataset, name: str) -> None:
+        self._connection, self._name = connection, name
+        self._schema = pa.schema([dataset.arrow_schema().field(column.name) for column in dataset.data_columns])
+        self._rows: list[Row] = []
+        connection.register("batch", self._schema.empty_table())
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM batch")
+        connection.unregister("batch")
+
+    def add(self, row: Row) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            self._connection.register("batch", pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._connection.execute(f"INSERT INTO {self._name} SELECT * FROM batch")
+            self._connection.unregister("batch")
+            self._rows.clear()
