@@ -18,12 +18,13 @@ from pipelines.replay.plan import make_plan
 from pipelines.replay.registry import load_experiment
 from pipelines.replay.run import run_replay
 
+REPLAY = ("replays", "replay_steps")
 DIFFS = ("ab_units", "ab_tool_calls", "ab_summary")
 _ALL_MONTHS = dg.AllPartitionMapping()
 
 
 def build_experiment_assets() -> list[dg.AssetsDefinition]:
-    """`refold/replays` and the three tables of a comparison."""
+    """`refold/replays` with its steps, and the three tables of a comparison."""
     history = [
         dg.AssetDep(key_of(name), partition_mapping=_ALL_MONTHS)
         for name in ("decisions", "conversation_months", "tool_calls")
@@ -31,11 +32,12 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(
         name="replay",
-        specs=[describe_asset("replays", deps=history)],
+        specs=[describe_asset(name, deps=history) for name in REPLAY],
         partitions_def=EXPERIMENTS,
         description="Put every unit of an experiment before side B; a complete version is not run again.",
+        can_subset=True,  # one run writes both tables, whichever is asked for
     )
-    def replay(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> dg.MaterializeResult[Any]:
+    def replay(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
         plan = make_plan(home.lake, *load_experiment(home.lake, context.partition_key))
         result = run_replay(home.lake, plan, on_progress=home.on_progress)
         home.publish_catalog()
@@ -48,7 +50,8 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
             "is_written": result.is_written,
             "seconds": result.seconds,
         }
-        return dg.MaterializeResult(key_of("replays"), metadata=metadata, data_version=dg.DataVersion(plan.version_id))
+        for name in (name for name in REPLAY if key_of(name) in context.selected_asset_keys):
+            yield dg.MaterializeResult(key_of(name), metadata=metadata, data_version=dg.DataVersion(plan.version_id))
 
     @dg.multi_asset(
         name="diff",

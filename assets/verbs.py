@@ -29,7 +29,7 @@ from pipelines.store import Store
 
 Tell = Callable[[str], None]
 LOG = ("events", "stream_months")
-DIFF = ("replays", "ab_units", "ab_tool_calls", "ab_summary")
+DIFF = ("replays", "replay_steps", "ab_units", "ab_tool_calls", "ab_summary")
 DEMO_EXPERIMENT = Path(__file__).parent.parent / "pipelines" / "demo" / "refund-limit-50.yaml"
 
 

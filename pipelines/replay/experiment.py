@@ -266,7 +266,7 @@ class Tools(_Strict):
         on_miss: What a call without a recorded result gets: `stop` ends the unit as `diverged`, `stub_error` answers with
             an error and taints everything after it.
         unknown: Tools of which nothing is known make what follows them `unverified`, or are taken for `read` or `write`.
-        max_steps: Messages with tool calls that a candidate may write in a row.
+        max_steps: Messages with tool calls that a candidate may write in a row, or as many as were recorded there.
     """
 
     schemas: str | None = Field(default=None, min_length=1)

@@ -58,7 +58,7 @@ class Scene:
         on_miss: What a call gets that was not recorded.
         level: How different tool calls must be to be a divergence.
         past: Whether walks go on past the divergence.
-        max_steps: Messages of one segment after which a candidate is stopped.
+        max_steps: Messages of one segment after which a candidate is stopped; never fewer than were recorded there.
     """
 
     aggregate_id: str
@@ -189,7 +189,7 @@ class _Walk:
                 return
             if not self.is_diverged and place == len(segment.steps):
                 return  # the recording was cut short here
-            if place == self.scene.max_steps:
+            if place >= max(self.scene.max_steps, len(segment.steps)):
                 self._fail(step, "step_limit", f"{place} messages without a final one")
                 return
 

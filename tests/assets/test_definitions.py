@@ -19,7 +19,7 @@ from pipelines.lake.datasets import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = dg.AssetSelection.all()
-PAID = {"replays", "ab_units", "ab_tool_calls", "ab_summary"}
+PAID = {"replays", "replay_steps", "ab_units", "ab_tool_calls", "ab_summary"}
 BY_MONTH = {
     "events",
     "stream_months",
