@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -16,9 +16,11 @@ from assets.folds import build_fold_assets
 from assets.housekeeping import vacuum
 from assets.jobs import build_jobs
 from assets.log import build_log_assets
+from assets.own_folds import build_own_assets
 from assets.partitions import DEFAULT_FIRST_MONTH, build_months, find_first_month
 from assets.resources import home_from_environment
 from assets.schedules import build_schedules, build_sensors, build_vacuum_schedule
+from pipelines.folds.own import BrokenProjection, Projection, find_projections
 from pipelines.settings import Settings
 
 
@@ -26,6 +28,7 @@ def build_defs(
     overrides: Mapping[str, object] | None = None,
     months: dg.PartitionsDefinition | None = None,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+    projections: Sequence[Projection | BrokenProjection] = (),
 ) -> dg.Definitions:
     """Fresh definitions.
 
@@ -33,15 +36,22 @@ def build_defs(
         overrides: Resources by name in place of the ones made here; `home` is the only one.
         months: The months of the log and its folds.
         loggers: Where runs log to beside the event log; Dagster's console by default.
+        projections: A person's own, as found in a home.
     """
     months = months or build_months(DEFAULT_FIRST_MONTH)
-    jobs = build_jobs()
+    own = [each.name for each in projections]
+    jobs = build_jobs(own)
     return dg.Definitions(
-        assets=[*build_log_assets(months), *build_fold_assets(months), *build_experiment_assets()],
+        assets=[
+            *build_log_assets(months),
+            *build_fold_assets(months),
+            *build_own_assets(months, projections),
+            *build_experiment_assets(),
+        ],
         asset_checks=build_checks(),
         jobs=[*jobs, vacuum],
         schedules=[*build_schedules(jobs), build_vacuum_schedule(vacuum)],
-        sensors=build_sensors(),
+        sensors=build_sensors(own),
         resources={"home": home_from_environment, **(overrides or {})},
         loggers=loggers,
         # one process per run: an asset streams within its own memory bound, and the store stays open between steps
@@ -52,4 +62,5 @@ def build_defs(
 @dg.definitions
 def defs() -> dg.Definitions:
     """The code location of the home that the environment names."""
-    return build_defs(months=build_months(find_first_month(Settings.from_env())))
+    settings = Settings.from_env()
+    return build_defs(months=build_months(find_first_month(settings)), projections=find_projections(settings.home))

@@ -33,6 +33,7 @@ from assets.instance import fail_dead_runs, hold_run, open_instance, run_tags
 from assets.partitions import EXPERIMENTS, build_months, find_first_month, is_month, remember_month
 from assets.resources import Home
 from pipelines.errors import BadInputError, CheckFailedError
+from pipelines.folds.own import find_projections
 from pipelines.settings import Settings
 
 LOCATION = "refold"
@@ -198,7 +199,8 @@ class Runs:
     def _definitions(self, months: dg.MonthlyPartitionsDefinition) -> dg.RepositoryDefinition:
         """The definitions for these months, made anew only when the months change."""
         if self._repository is None or self._repository[0] != months:
-            definitions = build_defs({"home": self._home}, months, loggers={"console": _silent_console})
+            projections = find_projections(self._settings.home)
+            definitions = build_defs({"home": self._home}, months, {"console": _silent_console}, projections)
             self._repository = (months, definitions.get_repository_def())
         return self._repository[1]
 

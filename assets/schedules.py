@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from assets.jobs import FREE
+from assets.jobs import select_free
 from assets.partitions import MONTH_FORMAT
 
 
@@ -48,10 +48,12 @@ def months_at(now: datetime) -> list[str]:
     return sorted({f"{at:{MONTH_FORMAT}}" for at in (now - timedelta(days=1), now)})
 
 
-def build_sensors() -> list[dg.SensorDefinition]:
+def build_sensors(own: Sequence[str] = ()) -> list[dg.SensorDefinition]:
     """`late_months`: evaluates the conditions of the folds, and of nothing else."""
     return [
         dg.AutomationConditionSensorDefinition(
-            "late_months", target=FREE, description="Fold a month again when its events were exported again."
+            "late_months",
+            target=select_free(own),
+            description="Fold a month again when its events were exported again.",
         )
     ]

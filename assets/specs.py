@@ -20,10 +20,14 @@ def key_of(name: str) -> dg.AssetKey:
 
 
 def describe_asset(name: str, *, deps: Sequence[dg.AssetDep | str] = (), **more: Any) -> dg.AssetSpec:
-    """The asset of the dataset `name`; `deps` given as names are datasets, `more` goes to `AssetSpec`."""
-    dataset = find_dataset(name)
+    """The asset of the shipped dataset `name`; see `describe_dataset`."""
+    return describe_dataset(find_dataset(name), deps=deps, **more)
+
+
+def describe_dataset(dataset: Dataset, *, deps: Sequence[dg.AssetDep | str] = (), **more: Any) -> dg.AssetSpec:
+    """The asset of a dataset; `deps` given as names are datasets, `more` goes to `AssetSpec`."""
     return dg.AssetSpec(
-        key=key_of(name),
+        key=key_of(dataset.name),
         deps=[key_of(dep) if isinstance(dep, str) else dep for dep in deps],
         description=f"One row: {dataset.grain}.",
         group_name=dataset.layer,

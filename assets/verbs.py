@@ -12,13 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assets.runs import Runs
+from assets.runs import CheckResult, Runs
 from pipelines.console import Ticker
 from pipelines.demo.load import LoadResult, load_demo
 from pipelines.diff.dataset import DiffResult, build_diff
 from pipelines.diff.gating import require_known_names
 from pipelines.errors import BadInputError
 from pipelines.export.month import months_to_export
+from pipelines.folds.own import BrokenProjection, find_projections
+from pipelines.folds.own_fold import left_over
+from pipelines.folds.own_relations import RELATIONS
 from pipelines.folds.steps import PROJECTIONS
 from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import Experiment, read_experiment
@@ -41,11 +44,18 @@ class MonthRun:
         month: YYYY-MM.
         run_id: Dagster's id of the run.
         tables: Metadata by dataset: rows, bytes, hashes, seconds, whether something was written.
+        checks: What the run's checks found.
     """
 
     month: str
     run_id: str
     tables: dict[str, dict[str, Any]]
+    checks: list[CheckResult]
+
+    @property
+    def failed(self) -> list[CheckResult]:
+        """The checks that did not pass and make a difference."""
+        return [check for check in self.checks if not check.passed and check.severity == "ERROR"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +91,21 @@ def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) 
 def fold_months(
     settings: Settings, names: Sequence[str] | None, months: Sequence[str] | None, tell: Tell
 ) -> list[MonthRun]:
-    """Fold the given projections (default: all) over the given months, or all in the lake, oldest first.
+    """Fold the given projections (default: all, one's own too) over the given months, or all in the lake, oldest first.
+
+    What a projection of one's own reads is folded before it. One that cannot be folded is a failed check of its month.
 
     Raises:
-        BadInputError: A month is not in the lake.
+        BadInputError: There is no such projection, or a month is not in the lake.
     """
-    known = Lake.from_settings(settings).months("events")
+    chosen_names = _with_what_they_read(settings, names)
+    lake = Lake.from_settings(settings)
+    known = lake.months("events")
+    for name in left_over(lake, settings.home):
+        tell(f"{name}: its file is gone, its table stays as last folded; `refold fold --drop {name}` removes it")
     # Runs need the home, not the store: with an embedded server nothing has to be up.
     chosen = _chosen(months, known, "not in the lake; run `refold export`")
-    return _run_months(settings, "fold", chosen, tuple(names or PROJECTIONS), tell)
+    return _run_months(settings, "fold", chosen, chosen_names, tell)
 
 
 def plan_experiment(settings: Settings, path: Path) -> Plan:
@@ -140,6 +156,24 @@ def _chosen(months: Sequence[str] | None, known: Sequence[str], why: str) -> lis
     return sorted(set(months))
 
 
+def _with_what_they_read(settings: Settings, names: Sequence[str] | None) -> list[str]:
+    own = {each.name: each for each in find_projections(settings.home)}
+    if not names:
+        return [*PROJECTIONS, *own]
+    unknown = [name for name in names if name not in own and name not in PROJECTIONS]
+    if unknown:
+        raise BadInputError(
+            f"there is no projection {unknown[0]!r}; there are {', '.join([*PROJECTIONS, *own])}; "
+            f"your own are SQL files in {settings.home / 'folds'}"
+        )
+    needed = set(names)
+    for name in names:
+        projection = own.get(name)
+        if projection is not None and not isinstance(projection, BrokenProjection):
+            needed |= {RELATIONS[read].dataset.name for read in projection.reads}
+    return [name for name in (*PROJECTIONS, *own) if name in needed]
+
+
 def _run_months(
     settings: Settings, what: str, months: Sequence[str], names: Sequence[str], tell: Tell
 ) -> list[MonthRun]:
@@ -148,7 +182,7 @@ def _run_months(
         for month in months:
             tell(f"{month} {what}")
             run = runs.materialize(names, month).require()
-            done.append(MonthRun(month, run.run_id, run.metadata))
+            done.append(MonthRun(month, run.run_id, run.metadata, run.checks))
     return done
 
 

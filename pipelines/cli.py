@@ -122,16 +122,39 @@ def export(months: Months = None, as_json: Json = False) -> None:
 
 @app.command()
 def fold(
-    names: Annotated[list[str] | None, typer.Argument(help="Projections; default: all.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Projections; default: all, your own too.")] = None,
     months: Months = None,
+    check: Annotated[
+        Path | None, typer.Option(help="Try this SQL file on a sample of the lake; write nothing.", dir_okay=False)
+    ] = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove the tables of your own projections NAMES.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Fold the exported months into tables."""
+    """Fold the exported months into tables: the shipped projections, and those that you wrote in SQL.
+
+    A projection of your own is a file REFOLD_HOME/folds/NAME.sql.
+    """
+    settings = Settings.from_env()
+    if check is not None:
+        from pipelines.cli_folds import check_file
+
+        check_file(settings, check, names, months, as_json=as_json)
+        return
+    if drop:
+        from pipelines.cli_folds import drop_tables
+
+        drop_tables(settings, names, as_json=as_json)
+        return
     from assets import verbs
 
-    runs = verbs.fold_months(Settings.from_env(), names, months, tell)
-    tables = list(runs[0].tables) if runs else []
+    runs = verbs.fold_months(settings, names, months, tell)
+    tables = list(dict.fromkeys(name for run in runs for name in run.tables))
     _print_months(runs, tables, "no months: the lake holds no events yet; run `refold export`", as_json=as_json)
+    failed = [each for run in runs for each in run.failed]
+    for fault in dict.fromkeys(f"{each.asset}: {each.description}" for each in failed):
+        tell(f"refold: {fault}")
+    if failed:
+        raise typer.Exit(CheckFailedError.exit_code)
 
 
 @app.command()
@@ -227,7 +250,7 @@ def sql(
     from pipelines.lake.query import run_query
 
     if tables:
-        described = describe()
+        described = describe(Lake.from_settings(Settings.from_env()))
         shown = {
             name: {
                 "grain": grain,
@@ -311,9 +334,10 @@ def _print_months(runs: list[Any], tables: list[str], none: str, *, as_json: boo
     """Rows per month and table, or that there is none; what was there already is said."""
     rows = []
     for run in runs:
-        written = [name for name in tables if run.tables[name]["is_written"]]
-        counts = [run.tables[name]["row_count"] for name in tables]
-        rows.append([run.month, *counts, "written" if written else "up to date"])
+        written = [name for name in tables if run.tables.get(name, {}).get("is_written")]
+        counts = [run.tables[name]["row_count"] if name in run.tables else None for name in tables]
+        done = "written" if written else "up to date"
+        rows.append([run.month, *counts, f"{done}, {len(run.failed)} failed" if run.failed else done])
     text = render_table(["month", *tables, ""], rows) if rows else none
     print_result({"months": runs}, text, as_json=as_json)
 

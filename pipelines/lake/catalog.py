@@ -25,9 +25,10 @@ _MARK = "refold_catalog_hash"
 """A macro of the catalog: hash of what it shows. A macro is in no list of tables."""
 
 
-def describe() -> dict[str, tuple[str, tuple[Column, ...]]]:
-    """Every relation of the catalog: name → (what one row is, columns)."""
-    described = {d.relation: (d.grain, d.columns) for d in DATASETS.values()}
+def describe(lake: Lake | None = None) -> dict[str, tuple[str, tuple[Column, ...]]]:
+    """Every relation of the catalog: name → (what one row is, columns); without a lake those that every lake has."""
+    datasets = DATASETS if lake is None else lake.datasets()
+    described = {d.relation: (d.grain, d.columns) for d in datasets.values()}
     described |= {view.name: (view.grain, view.dataset.columns) for view in list_views()}
     return dict(sorted(described.items()))
 
@@ -42,7 +43,7 @@ def publish_catalog(lake: Lake, path: Path) -> bool:
         DiskFullError: There is no space for it; the old one is as it was.
     """
     with told_when_full(path), publishing(lake.root):
-        statements = [*lake.view_statements(), *_comments()]
+        statements = [*lake.view_statements(), *_comments(lake)]
         digest = hashlib.sha256("\n".join(statements).encode()).hexdigest()
         if _hash_of(path) == digest:
             return False
@@ -76,9 +77,9 @@ def _write(path: Path, statements: list[str]) -> None:
         connection.execute("DETACH out")
 
 
-def _comments() -> list[str]:
+def _comments(lake: Lake) -> list[str]:
     statements = []
-    for name, (grain, columns) in describe().items():
+    for name, (grain, columns) in describe(lake).items():
         statements.append(f"COMMENT ON VIEW {quote_identifier(name)} IS {quote_literal(grain)}")
         for column in columns:
             target = f"{quote_identifier(name)}.{quote_identifier(column.name)}"

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.lake.catalog import leftover_catalogs, publish_catalog
-from pipelines.lake.datasets import COMMITS, DATASETS
+from pipelines.lake.datasets import COMMITS
 from pipelines.lake.errors import MissingFileError, NotRemovableError
 from pipelines.lake.lake import Lake
 from pipelines.lake.writers import oldest_writer
@@ -175,17 +175,18 @@ def vacuum(lake: Lake, catalog: Path, *, grace_days: float, is_dry_run: bool = F
         NotRemovableError: A file may not be removed; those before it are.
     """
     started = time.monotonic()
-    _require_whole(lake, DATASETS)
+    names = list(lake.datasets())
+    _require_whole(lake, names)
     if lake.root.is_dir() and not is_dry_run:
         publish_catalog(lake, catalog)
-    found, kept = _find(lake, catalog, DATASETS, grace_days)
+    found, kept = _find(lake, catalog, names, grace_days)
     files: Counter[tuple[str, Reason]] = Counter()
     sizes: Counter[tuple[str, Reason]] = Counter()
     for dataset, reason, file in found:
         if is_dry_run or _remove(file.path):
             files[dataset, reason] += 1
             sizes[dataset, reason] += file.size_bytes
-    for name in () if is_dry_run else DATASETS:
+    for name in () if is_dry_run else names:
         gone = _shorten_log(lake, name)
         if gone:
             files[name, "log"], sizes[name, "log"] = len(gone), sum(gone)

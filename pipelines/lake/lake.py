@@ -25,6 +25,7 @@ from deltalake.exceptions import CommitFailedError
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import COMMITS, DATASETS, find_dataset
 from pipelines.lake.errors import told_when_full
+from pipelines.lake.own import begin_own, find_own
 from pipelines.lake.table import DataFile, Table, quote_identifier, quote_literal
 from pipelines.lake.views import list_views
 from pipelines.lake.writers import writing
@@ -84,11 +85,27 @@ class Lake:
         """The lake that `settings` names."""
         return cls(settings.lake, memory_bytes=settings.memory_bytes)
 
+    @property
+    def spill(self) -> Path:
+        """Where connections put what does not fit into memory."""
+        return self.root / ".spill"
+
+    def datasets(self) -> dict[str, Dataset]:
+        """Every dataset by name: those shipped, then the own projections that have a table."""
+        return DATASETS | find_own(self.root)
+
     def table(self, name: str) -> Table:
         """The Delta table of the dataset `name`."""
         if name not in self._tables:
-            self._tables[name] = Table(self.root, find_dataset(name))
+            dataset = DATASETS.get(name) or find_own(self.root).get(name) or find_dataset(name)
+            self._tables[name] = Table(self.root, dataset)
         return self._tables[name]
+
+    def begin(self, dataset: Dataset) -> None:
+        """Make the table of an own projection; one that has another specification is begun anew, without rows."""
+        with told_when_full(self.root), writing(self.root):
+            if begin_own(self.root, dataset):
+                self._tables.pop(dataset.name, None)
 
     def partitions(self, name: str) -> list[dict[str, str]]:
         """The partitions of a dataset that hold rows, in order."""
@@ -122,14 +139,9 @@ class Lake:
                 connection.execute(statement)
             yield connection
 
-    @property
-    def spill(self) -> Path:
-        """Where connections put what does not fit into memory."""
-        return self.root / ".spill"
-
     def view_statements(self) -> list[str]:
         """What creates a relation for every dataset and view over the files that are current now, in order."""
-        relations = [(dataset.relation, self._scan(dataset)) for dataset in DATASETS.values()]
+        relations = [(dataset.relation, self._scan(dataset)) for dataset in self.datasets().values()]
         relations += [(view.name, view.query) for view in list_views()]
         return [f"CREATE OR REPLACE VIEW {quote_identifier(name)} AS {query}" for name, query in relations]
 
@@ -235,7 +247,7 @@ class Lake:
         if self._commits[0] != delta.version():
             names = list(Commit.__slots__)
             with duckdb.connect() as connection:
-                query = f"SELECT {', '.join(map(quote_identifier, names))} FROM read_parquet($files) ORDER BY number, committed_at"
+                query = f"SELECT {', '.join(map(quote_identifier, names))} FROM read_parquet($files) ORDER BY committed_at, number"
                 rows = connection.sql(query, params={"files": self.files(COMMITS.name)}).fetchall()
             newest: dict[tuple[str, str], Commit] = {}
             for row in rows:

@@ -6,26 +6,43 @@ own settings. One statement, and only a SELECT, is run on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
-from pipelines.lake.table import quote_identifier
+from pipelines.lake.table import quote_identifier, quote_literal
 
 
 @contextmanager
-def locked_connection(tables: Mapping[str, pa.Table], *, memory_bytes: int) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that sees `tables` (name → rows) and nothing else."""
+def locked_connection(
+    tables: Mapping[str, pa.Table | Callable[[], pa.RecordBatchReader]],
+    *,
+    memory_bytes: int,
+    spill: Path | None = None,
+    locates_errors: bool = False,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that sees `tables` and nothing else.
+
+    Args:
+        tables: Name → rows, or what reads them; one after another they are copied into the connection.
+        memory_bytes: Bound on its memory.
+        spill: Folder for what does not fit; without one, what does not fit fails.
+        locates_errors: Whether errors are JSON text that says where in the statement they are.
+    """
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET memory_limit = '{memory_bytes}B'")
+        if spill is not None:
+            connection.execute(f"SET temp_directory = {quote_literal(str(spill))}")
         connection.execute("SET enable_progress_bar = false")
+        connection.execute(f"SET errors_as_json = {str(locates_errors).lower()}")
         for name, rows in tables.items():
-            connection.register("given", rows)
+            connection.register("given", rows if isinstance(rows, pa.Table) else rows())
             connection.execute(f"CREATE TABLE {quote_identifier(name)} AS SELECT * FROM given")
             connection.unregister("given")
         connection.execute("SET autoinstall_known_extensions = false")

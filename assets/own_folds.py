@@ -1,0 +1,95 @@
+"""Assets of a person's own projections: one asset for each SQL file, with its checks.
+
+A file that cannot be folded is an asset too: its check fails with file and line, and every other asset is as it was.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets.folds import REFOLD
+from assets.resources import Home
+from assets.specs import describe_dataset, key_of
+from pipelines.folds.own import BrokenProjection, Projection, ProjectionError
+from pipelines.folds.own_fold import ProjectionKeyError, fold_projection
+from pipelines.folds.own_relations import RELATIONS
+
+RUNS, HAS_KEY = "select_runs", "key_is_unique"
+"""Checks of every projection: its SELECT can be run on the month; one row a key."""
+
+Outcome = dg.MaterializeResult[Any] | dg.AssetCheckResult
+
+
+def build_own_assets(
+    months: dg.PartitionsDefinition, projections: Sequence[Projection | BrokenProjection]
+) -> list[dg.AssetsDefinition]:
+    """One asset for each file."""
+    return [_build(months, each) for each in projections]
+
+
+def _build(months: dg.PartitionsDefinition, projection: Projection | BrokenProjection) -> dg.AssetsDefinition:
+    name = projection.name
+    key = key_of(name)
+
+    @dg.multi_asset(
+        name=name,
+        specs=[_describe(projection)],
+        check_specs=[dg.AssetCheckSpec(check, asset=key) for check in (RUNS, HAS_KEY)],
+        partitions_def=months,
+        description=f"Fold one month with {projection.path.name}.",
+    )
+    def fold(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[Outcome]:
+        if isinstance(projection, BrokenProjection):
+            yield from _failed(key, RUNS, projection.fault)
+            return
+        try:
+            result = fold_projection(home.lake, projection, context.partition_key)
+        except ProjectionKeyError as error:
+            yield from _failed(key, HAS_KEY, str(error))
+            return
+        except ProjectionError as error:
+            yield from _failed(key, RUNS, str(error))
+            return
+        home.publish_catalog()
+        home.remove_redacted([name] if result.is_written and result.redactions else [])
+        yield dg.MaterializeResult(
+            key,
+            metadata={
+                "row_count": result.rows,
+                "size_bytes": result.size_bytes,
+                "input_hash": result.input_hash,
+                "is_written": result.is_written,
+                "seconds": result.seconds,
+            },
+            data_version=dg.DataVersion(result.input_hash),
+        )
+        for check in (RUNS, HAS_KEY):
+            yield dg.AssetCheckResult(passed=True, check_name=check, asset_key=key)
+
+    return fold
+
+
+def _describe(projection: Projection | BrokenProjection) -> dg.AssetSpec:
+    more: dict[str, Any] = {"automation_condition": REFOLD, "skippable": True}
+    if isinstance(projection, BrokenProjection):
+        described = f"{projection.path} cannot be folded; the check {RUNS} says why."
+        return dg.AssetSpec(
+            key_of(projection.name), deps=[key_of("events")], description=described, group_name="fold", **more
+        )
+    read = sorted({RELATIONS[name].dataset.name for name in projection.reads} | {"events"})
+    return describe_dataset(projection.dataset, deps=read, **more)
+
+
+def _failed(key: dg.AssetKey, check: str, why: str) -> Iterator[dg.AssetCheckResult]:
+    """The check that failed; one that comes after it was not reached, and says so."""
+    yield dg.AssetCheckResult(passed=False, check_name=check, asset_key=key, description=why)
+    other = HAS_KEY if check == RUNS else RUNS
+    reached = other == RUNS
+    yield dg.AssetCheckResult(
+        passed=reached,
+        check_name=other,
+        asset_key=key,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="" if reached else "not reached: the SELECT could not be run",
+    )

@@ -1,0 +1,300 @@
+"""Fold a month into a projection of one's own, or try a file on a sample of the lake.
+
+The SELECT runs on a locked connection that holds the month's rows of what it reads. A month of it is a function of the
+file and of those rows, so it is written again when either changes and left alone otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from pipelines.errors import BadInputError
+from pipelines.folds.ladder import load_ladder
+from pipelines.folds.own import Projection, ProjectionError, find_projections, read_projection
+from pipelines.folds.own_relations import RELATIONS, month_relations
+from pipelines.folds.own_sql import SelectError, run_select
+from pipelines.folds.steps import create_readable_events
+from pipelines.lake.dataset import Column
+from pipelines.lake.lake import Commit, Lake
+from pipelines.lake.own import find_own
+from pipelines.lake.table import quote_identifier
+
+SAMPLE_STREAMS = 1_000
+"""Streams that `check_projection` takes; enough to see columns and faults, quick on any lake."""
+_MADE = "refold_made"
+_BATCH = 50_000
+_HEADS = """
+SELECT aggregate_id, last_version, hex(last_hash) FROM stream_months WHERE month = $month ORDER BY aggregate_id
+"""
+_REDACTIONS = """
+SELECT later.aggregate_id, later.stream_version, hex(later.hash)
+FROM events AS later
+INNER JOIN stream_months AS heads ON later.aggregate_id = heads.aggregate_id
+WHERE
+    later.month > $month AND heads.month = $month AND later.event_type LIKE 'redaction.applied.v%'
+    AND TRY_CAST(json_extract_string(later.payload, '$.target.stream_version') AS INTEGER)
+    BETWEEN heads.first_version AND heads.last_version
+ORDER BY later.aggregate_id, later.stream_version
+"""
+"""Later redactions of the month's events; those of the month itself are in the heads."""
+_IN_FORCE = """
+SELECT count(*) FROM events WHERE event_type LIKE 'redaction.applied.v%' AND aggregate_id IN (
+    SELECT aggregate_id FROM stream_months WHERE month = $month
+)
+"""
+_SAMPLE = """
+CREATE OR REPLACE TEMP TABLE own_sample AS
+SELECT aggregate_id FROM stream_months WHERE month = $month ORDER BY md5(aggregate_id) LIMIT $streams
+"""
+_SAMPLED = {name: " AND aggregate_id IN (FROM own_sample)" for name in RELATIONS if name != "customers"} | {
+    "customers": " AND subject_id IN (SELECT subject_id FROM conversations SEMI JOIN own_sample USING (aggregate_id))"
+}
+
+
+class ProjectionKeyError(ProjectionError):
+    """Rows share a key, or have none; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFold:
+    """One month of a projection.
+
+    Attributes:
+        dataset: Its name.
+        month: YYYY-MM.
+        is_written: False when the month was up to date.
+        rows: Rows of the month.
+        size_bytes: Bytes of its files.
+        redactions: Redactions in what it reads; they only ever grow in number.
+        input_hash: What the month was computed from.
+        seconds: Time taken.
+    """
+
+    dataset: str
+    month: str
+    is_written: bool
+    rows: int
+    size_bytes: int
+    redactions: int
+    input_hash: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCheck:
+    """What a file would make of a sample.
+
+    Attributes:
+        name: Of the dataset.
+        grain: What one row is.
+        key: Columns that identify a row within a month.
+        columns: Without the month.
+        reads: The relations that it reads.
+        month: The month tried; None when the lake is empty.
+        streams: Streams in the sample.
+        streams_of_month: Streams of the month.
+        rows: Rows made of the sample.
+        seconds: Time that the SELECT took.
+    """
+
+    name: str
+    grain: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    reads: tuple[str, ...]
+    month: str | None
+    streams: int
+    streams_of_month: int
+    rows: int
+    seconds: float
+
+
+def fold_projection(lake: Lake, projection: Projection, month: str) -> OwnFold:
+    """Fold one month, unless it is up to date.
+
+    Raises:
+        ProjectionError: The SELECT fails on the month's rows, or they break the key; nothing was written.
+        BadInputError: What it reads is not folded for the month.
+        CommitLostError: Another writer committed the same month meanwhile.
+    """
+    started = time.monotonic()
+    dataset = projection.dataset
+    partition = {"month": month}
+    with lake.connect() as connection:
+        wanted, redactions = _inputs(lake, connection, projection, month)
+        commit = _current(lake, projection, month, wanted)
+        is_written = commit is None
+        if commit is None:
+            if "events" in projection.reads:
+                create_readable_events(connection)
+            with month_relations(
+                connection, month, projection.reads, memory_bytes=lake.memory_bytes, spill=lake.spill
+            ) as locked:
+                _make(locked, projection, month)
+                lake.begin(dataset)
+                connection.register(_MADE, locked.sql(f"SELECT * FROM {_MADE}").to_arrow_reader(_BATCH))
+                commit = lake.write_partition(
+                    dataset,
+                    partition,
+                    connection,
+                    f"SELECT * FROM {_MADE}",
+                    input_hash=wanted,
+                    provenance={"redactions": redactions},
+                )
+                connection.unregister(_MADE)
+    seconds = time.monotonic() - started
+    return OwnFold(dataset.name, month, is_written, commit.row_count, commit.size_bytes, redactions, wanted, seconds)
+
+
+def left_over(lake: Lake, home: Path) -> list[str]:
+    """Own projections that have a table and no file any more, sorted: nothing folds them again, redactions neither."""
+    files = {each.name for each in find_projections(home)}
+    return sorted(set(find_own(lake.root)) - files)
+
+
+def drop_projections(lake: Lake, home: Path, names: Iterable[str]) -> list[str]:
+    """Remove the tables of own projections whose files are gone; what they held can be folded again from the log.
+
+    Raises:
+        BadInputError: No name is given, or one is not the name of such a table; nothing was removed.
+    """
+    there = left_over(lake, home)
+    chosen = sorted(set(names))
+    wrong = [name for name in chosen if name not in there]
+    if wrong or not chosen:
+        what = f"{wrong[0]!r} is not one" if wrong else "name one"
+        raise BadInputError(
+            f"only tables of your own projections whose file is gone are dropped; {what}: {', '.join(there) or 'there is none'}"
+        )
+    for name in chosen:
+        # out of sight in one step, so that no reader meets half a table
+        hidden = lake.root / f".dropped-{name}-{uuid.uuid4().hex}"
+        (lake.root / name).rename(hidden)
+        shutil.rmtree(hidden)
+    return chosen
+
+
+def check_projection(lake: Lake, path: Path, month: str | None = None) -> OwnCheck:
+    """Try a file on streams of one month, by default the newest that is folded; nothing is written.
+
+    Raises:
+        ProjectionError: The file cannot be used; the message has file, line and reason.
+        BadInputError: The month is not in the lake, or what the file reads is not folded for it.
+    """
+    projection = read_projection(path)
+    with lake.connect() as connection:
+        chosen = _month_to_try(lake, projection, month)
+        taken = of_month = rows = 0
+        seconds = 0.0
+        if chosen is not None:
+            connection.execute(_SAMPLE, {"month": chosen, "streams": SAMPLE_STREAMS})
+            count = "SELECT (SELECT count(*) FROM own_sample), count(*) FROM stream_months WHERE month = $month"
+            taken, of_month = connection.sql(count, params={"month": chosen}).fetchall()[0]
+            if "events" in projection.reads:
+                create_readable_events(connection)
+            with month_relations(
+                connection,
+                chosen,
+                projection.reads,
+                memory_bytes=lake.memory_bytes,
+                spill=lake.spill,
+                conditions=_SAMPLED,
+            ) as locked:
+                started = time.monotonic()
+                rows = _make(locked, projection, chosen)
+                seconds = time.monotonic() - started
+    dataset = projection.dataset
+    columns, key = dataset.data_columns, dataset.sort_by
+    return OwnCheck(dataset.name, dataset.grain, key, columns, projection.reads, chosen, taken, of_month, rows, seconds)
+
+
+def _make(locked: duckdb.DuckDBPyConnection, projection: Projection, month: str) -> int:
+    """Run the SELECT into the table `refold_made` and hold it to the key; the number of rows."""
+    dataset = projection.dataset
+    types = {column.name: column.type for column in dataset.data_columns}
+    try:
+        run_select(locked, projection.text, projection.select, types, month, _MADE)
+    except SelectError as failure:
+        raise ProjectionError(projection.path, failure.line, failure.reason) from None
+    key = ", ".join(map(quote_identifier, dataset.sort_by))
+    missing = " OR ".join(f"{quote_identifier(name)} IS NULL" for name in dataset.sort_by)
+    query = (
+        "SELECT coalesce(sum(refold_n), 0)::BIGINT, coalesce(sum(refold_n) FILTER (refold_n > 1), 0)::BIGINT, "
+        f"coalesce(sum(refold_n) FILTER ({missing}), 0)::BIGINT "
+        f"FROM (SELECT {key}, count(*) AS refold_n FROM {_MADE} GROUP BY ALL)"
+    )
+    rows, shared, without = locked.sql(query).fetchall()[0]
+    if shared or without:
+        raise ProjectionKeyError(
+            projection.path,
+            projection.key_line,
+            f"key {', '.join(dataset.sort_by)}: of {rows:,} rows of {month}, {shared:,} share their key with another "
+            f"and {without:,} have null in it; one row is to be {dataset.grain}",
+        )
+    return int(rows)
+
+
+def _current(lake: Lake, projection: Projection, month: str, wanted: str) -> Commit | None:
+    """The month's last commit if it is what would be written now, and is still there."""
+    name, partition = projection.name, {"month": month}
+    if lake.datasets().get(name) != projection.dataset:
+        return None
+    commit = lake.last_commit(name, partition)
+    # a table that was begun anew has lost its months, and its old commits are remembered all the same
+    is_there = commit is not None and (not commit.row_count or partition in lake.partitions(name))
+    return commit if is_there and commit is not None and commit.input_hash == wanted else None
+
+
+def _inputs(lake: Lake, connection: duckdb.DuckDBPyConnection, projection: Projection, month: str) -> tuple[str, int]:
+    """SHA-256 (hex) of the file and of what its SELECT reads, and how many redactions that is under."""
+    redactions = 0
+    digest = hashlib.sha256()
+    parts = [projection.name, month, projection.text]
+    for name in projection.reads:
+        dataset = RELATIONS[name].dataset.name
+        commit = lake.last_commit(dataset, {"month": month})
+        if commit is None:
+            verb = "refold export" if name == "events" else f"refold fold {dataset}"
+            raise BadInputError(f"{projection.name} reads {dataset}, and {month} is not there; run `{verb}`")
+        if name == "events":
+            parts.append(_log_hash(connection, month))
+            redactions += connection.sql(_IN_FORCE, params={"month": month}).fetchall()[0][0]
+        else:
+            parts.append(commit.input_hash)
+            redactions += int(commit.provenance.get("redactions", 0))
+    for part in parts:
+        digest.update(hashlib.sha256(part.encode()).digest())
+    return digest.hexdigest(), redactions
+
+
+def _log_hash(connection: duckdb.DuckDBPyConnection, month: str) -> str:
+    """What the readable events of a month are a function of: the chains' heads, later redactions and the upcasters."""
+    digest = hashlib.sha256(load_ladder().fingerprint().encode())
+    for query in (_HEADS, _REDACTIONS):
+        for batch in connection.sql(query, params={"month": month}).to_arrow_reader(_BATCH):
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                digest.update(f"{row}\n".encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _month_to_try(lake: Lake, projection: Projection, month: str | None) -> str | None:
+    """The given month, or the newest for which everything that is read is there."""
+    needed = {RELATIONS[name].dataset.name for name in projection.reads} or {"events"}
+    known = [each for each in lake.months("events") if _is_folded(lake, needed, each)]
+    if month is not None and month not in known:
+        wanted = ", ".join(sorted(needed))
+        raise BadInputError(f"month {month}: not in the lake with {wanted}; there are {', '.join(known) or 'none'}")
+    return month or (known[-1] if known else None)
+
+
+def _is_folded(lake: Lake, needed: Iterable[str], month: str) -> bool:
+    return all(lake.last_commit(name, {"month": month}) is not None for name in needed)

@@ -1,0 +1,140 @@
+"""What a person's projection may read of a month: relations with fixed columns, redactions applied.
+
+They are the stable side of the lake: tables inside may change, these names and columns do not. Rows are handed over, not
+files: a projection runs where there is nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.lake.dataset import Column, Dataset
+from pipelines.lake.datasets import (
+    CALL_MONTHS,
+    CONVERSATION_MONTHS,
+    CUSTOMER_MONTHS,
+    DECISIONS,
+    EVENTS,
+    TOOL_CALLS,
+    UTTERANCES,
+)
+from pipelines.lake.locked import locked_connection
+from pipelines.settings import MIN_MEMORY_BYTES
+
+_BATCH = 50_000  # rows; bounds what is in Python at once
+_SHARE = 0.3
+"""Share of the process's memory for the handed rows; the lake's own connection has most of the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """One relation that a projection may read.
+
+    Attributes:
+        name: Name in SQL.
+        dataset: The dataset that its rows come from.
+        source: Where they are read; `events` are read with redactions applied and at the latest version of their type.
+        rows: What one row is.
+        columns: In order.
+    """
+
+    name: str
+    dataset: Dataset
+    source: str
+    rows: str
+    columns: tuple[Column, ...]
+
+    def select(self, condition: str = "") -> str:
+        """A SELECT of the month's rows, `$month` to be bound."""
+        names = ", ".join(f'"{column.name}"' for column in self.columns)
+        return f"SELECT {names} FROM {self.source} WHERE month = $month{condition}"
+
+
+def _events() -> Relation:
+    columns = {column.name: column for column in EVENTS.columns}
+    shown = ("aggregate_id", "aggregate_type", "stream_version", "position")
+    described = (
+        *(columns[name] for name in shown),
+        Column("event_name", "VARCHAR", "noun.verb, without the version; null for a type that is not known."),
+        Column("event_type", "VARCHAR", "noun.verb.vN; N is the latest version for known types, else as recorded."),
+        Column("event_version", "INTEGER", "N of event_type."),
+        Column("payload", "VARCHAR", "JSON text, upcast to that version, redactions applied.", is_personal=True),
+        columns["metadata"],
+        columns["created_at"],
+    )
+    return Relation("events", EVENTS, "upcast_events", "one event of the month", described)
+
+
+def _rows_of(name: str, dataset: Dataset, rows: str) -> Relation:
+    return Relation(name, dataset, dataset.relation, rows, dataset.data_columns)
+
+
+RELATIONS: dict[str, Relation] = {
+    relation.name: relation
+    for relation in (
+        _events(),
+        _rows_of("utterances", UTTERANCES, "one utterance of the month"),
+        _rows_of("tool_calls", TOOL_CALLS, "one tool call that was asked or answered in the month, with its result"),
+        _rows_of("decisions", DECISIONS, "one decision whose last event is in the month"),
+        _rows_of(
+            "conversations", CONVERSATION_MONTHS, "the state, at the month's end, of a conversation with an event in it"
+        ),
+        _rows_of("calls", CALL_MONTHS, "the state, at the month's end, of a voice call with an event in it"),
+        _rows_of("customers", CUSTOMER_MONTHS, "the state, at the month's end, of a customer with an event in it"),
+    )
+}
+
+
+@cache
+def empty_relations() -> Mapping[str, pa.Table]:
+    """Every relation without rows."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return {name: _empty(connection, relation) for name, relation in RELATIONS.items()}
+
+
+def _empty(connection: duckdb.DuckDBPyConnection, relation: Relation) -> pa.Table:
+    items = ", ".join(f'CAST(NULL AS {column.type}) AS "{column.name}"' for column in relation.columns)
+    table: pa.Table = connection.sql(f"SELECT {items} WHERE false").to_arrow_table()
+    return table
+
+
+@contextmanager
+def month_relations(
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    names: Iterable[str],
+    *,
+    memory_bytes: int,
+    spill: Path,
+    conditions: Mapping[str, str] | None = None,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A locked connection that sees the month's rows of the relations `names`, and the others empty.
+
+    Args:
+        connection: Sees the lake, and `upcast_events` when `events` is among the names.
+        month: YYYY-MM.
+        names: Relations to fill.
+        memory_bytes: The process's memory, of which a share is used.
+        spill: Folder for what does not fit.
+        conditions: SQL to add to the condition of a relation.
+    """
+
+    def reader(name: str) -> pa.RecordBatchReader:
+        query = RELATIONS[name].select((conditions or {}).get(name, ""))
+        rows: pa.RecordBatchReader = connection.sql(query, params={"month": month}).to_arrow_reader(_BATCH)
+        return rows
+
+    # read when their turn comes: a connection has one open result
+    tables: dict[str, pa.Table | Callable[[], pa.RecordBatchReader]] = dict(empty_relations())
+    tables |= {name: partial(reader, name) for name in names}
+    share = max(int(memory_bytes * _SHARE), MIN_MEMORY_BYTES // 4)
+    with locked_connection(tables, memory_bytes=share, spill=spill, locates_errors=True) as locked:
+        yield locked

@@ -1,0 +1,205 @@
+"""What a person's SELECT is: its columns, what it reads, whether its result is a function of that, and where it fails.
+
+Everything is asked of DuckDB, on a locked connection; nothing here knows of files, months or the lake. A failure names
+the line, and no value of the data: messages of a database quote what they stumbled over, and that may be personal.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+from duckdb.sqltypes import DuckDBPyType
+
+from pipelines.lake.table import quote_identifier
+
+_LEADING = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
+_TABLE_FUNCTIONS = {"unnest", "range", "generate_series", "json_each", "json_tree"}
+_CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
+"""Words that the parser takes for columns and the binder for the clock."""
+_UNSTABLE = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+
+# DuckDB's types that a Delta table has, and those that it has under another name
+_STORED = {
+    "boolean": "BOOLEAN",
+    "tinyint": "TINYINT",
+    "smallint": "SMALLINT",
+    "integer": "INTEGER",
+    "bigint": "BIGINT",
+    "utinyint": "SMALLINT",
+    "usmallint": "INTEGER",
+    "uinteger": "BIGINT",
+    "ubigint": "BIGINT",
+    "hugeint": "BIGINT",  # what sum() of integers is
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "varchar": "VARCHAR",
+    "enum": "VARCHAR",
+    "uuid": "VARCHAR",
+    "blob": "BLOB",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",  # a naive time is UTC
+    "timestamp with time zone": "TIMESTAMP WITH TIME ZONE",
+}
+
+
+class SelectError(Exception):
+    """What is wrong with the text, and in which line."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(f"line {line}: {reason}")
+        self.line = line
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """One SELECT that DuckDB accepts.
+
+    Attributes:
+        line: Where it begins.
+        statement: Its text, without what stands before and after it.
+        columns: (name, type) in order.
+        takes_month: Whether `$month` is bound.
+    """
+
+    line: int
+    statement: str
+    columns: tuple[tuple[str, DuckDBPyType], ...]
+    takes_month: bool
+
+
+def examine(connection: duckdb.DuckDBPyConnection, text: str) -> Select:
+    """Parse and bind `text` on a connection that has the relations, empty.
+
+    Raises:
+        SelectError: It is not one SELECT, or DuckDB does not accept it.
+    """
+    leading = _LEADING.match(text)
+    line = _line_at(text, len(leading[0].encode()) if leading else 0)
+    try:
+        statements = connection.extract_statements(text)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise SelectError(line, "the file must hold one SELECT, and nothing else")
+        parameters = statements[0].named_parameters
+        if parameters - {"month"}:
+            raise SelectError(line, f"unknown parameter ${min(parameters - {'month'})}; there is $month, YYYY-MM")
+        bound = {"month": "2026-01"} if parameters else None
+        connection.execute(text, bound)  # unlike sql(), it says where a name is wrong
+        relation = connection.sql(text, params=bound)
+        columns = tuple(zip(relation.columns, relation.types, strict=True))
+    except duckdb.Error as error:
+        message, position = _read_error(error)
+        raise SelectError(line if position is None else _line_at(text, position), message) from None
+    return Select(line, statements[0].query.rstrip().rstrip(";"), columns, bool(parameters))
+
+
+def read_relations(
+    connection: duckdb.DuckDBPyConnection, text: str, select: Select, allowed: Collection[str]
+) -> tuple[str, ...]:
+    """Names of the relations that an examined SELECT reads, sorted.
+
+    Raises:
+        SelectError: It reads something else, or its result is not a function of what it reads (a clock, chance, settings).
+    """
+    tree = json.loads(connection.execute("SELECT json_serialize_sql($text)", {"text": text}).fetchall()[0][0])
+    unstable = {row[0] for row in connection.execute(_UNSTABLE).fetchall()} | _CLOCKS
+    nodes = list(_nodes(tree))
+    defined = {entry["key"] for node in nodes for entry in node.get("cte_map", {}).get("map", ())}
+    reads = set()
+    for node in nodes:
+        place = node.get("query_location", -1)  # -1, or beyond the end, where the parser does not know
+        line = _line_at(text, place) if 0 <= place < len(text.encode()) else select.line
+        kind, name = node.get("type"), str(node.get("function_name", "")).lower()
+        if node.get("class") == "COLUMN_REF" and len(node["column_names"]) == 1:
+            name = node["column_names"][0].lower() if node["column_names"][0].lower() in _CLOCKS else ""
+        if name in unstable:
+            raise SelectError(line, f"{name} gives another result each time; a month must be a function of its events")
+        if node.get("sample"):
+            raise SelectError(line, "a sample gives another result each time; a month must be a function of its events")
+        if kind == "TABLE_FUNCTION" and node["function"]["function_name"].lower() not in _TABLE_FUNCTIONS:
+            raise SelectError(
+                line, f"{node['function']['function_name']} reads something else than the relations of a month"
+            )
+        if kind == "BASE_TABLE" and node["table_name"] not in defined:
+            if node["table_name"].lower() not in allowed:
+                raise SelectError(line, f"{node['table_name']!r} is not to be read; there are {', '.join(allowed)}")
+            reads.add(node["table_name"].lower())
+    return tuple(sorted(reads))
+
+
+def run_select(
+    connection: duckdb.DuckDBPyConnection, text: str, select: Select, types: Mapping[str, str], month: str, into: str
+) -> None:
+    """Run an examined SELECT on a connection that has the rows of a month; the result is the table `into`.
+
+    Raises:
+        SelectError: It fails on the data.
+    """
+    columns = ", ".join(
+        f"CAST({quote_identifier(name)} AS {kind}) AS {quote_identifier(name)}" for name, kind in types.items()
+    )
+    before = f"CREATE TABLE {quote_identifier(into)} AS SELECT {columns} FROM (\n"
+    try:
+        connection.execute(f"{before}{select.statement}\n)", {"month": month} if select.takes_month else None)
+    except duckdb.OutOfMemoryException:
+        raise  # not the SELECT's fault: the caller says what to set
+    except duckdb.Error as error:
+        message, position = _read_error(error)
+        start = len(text[: text.find(select.statement)].encode())
+        inside = None if position is None else position - len(before.encode())
+        line = select.line if inside is None or inside < 0 else _line_at(text, start + inside)
+        raise SelectError(line, _without_values(message)) from None
+
+
+def storable_type(kind: DuckDBPyType) -> str | None:
+    """The type under which a column of type `kind` is kept; None when no table holds it."""
+    name = kind.id
+    if name == "decimal":
+        return str(kind)
+    if name not in {"list", "array", "struct", "map"}:
+        return _STORED.get(name)
+    # other children are settings of the type, such as an array's size
+    parts = {member: storable_type(child) for member, child in kind.children if isinstance(child, DuckDBPyType)}
+    if None in parts.values():
+        return None
+    if name == "map":
+        return f"MAP({parts['key']}, {parts['value']})"
+    if name == "struct":
+        return f"STRUCT({', '.join(f'{quote_identifier(member)} {inner}' for member, inner in parts.items())})"
+    return f"{parts['child']}[]"
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
+
+
+def _read_error(error: duckdb.Error) -> tuple[str, int | None]:
+    """(message on one line, byte position in the statement or None) of an error."""
+    kind, _, rest = str(error).partition(": ")
+    try:
+        told = json.loads(rest)
+        message, position = told["exception_message"], told.get("position")
+    except (ValueError, KeyError, TypeError):
+        message, position = rest or kind, None
+    text = ". ".join(part.rstrip(".") for part in message.strip().splitlines() if part.strip())
+    return f"{kind}: {text}", None if position is None else int(position)
+
+
+def _without_values(message: str) -> str:
+    """What a message says before it quotes anything; errors that a value raises quote the value."""
+    return re.split(r"[\"'`]|[Ii]nput:", message, maxsplit=1)[0].strip().rstrip(":") + " …"
+
+
+def _line_at(text: str, position: int) -> int:
+    return text.encode()[:position].count(b"\n") + 1

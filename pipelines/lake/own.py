@@ -1,0 +1,124 @@
+"""Datasets that are not shipped: their specification is kept in the Delta table itself.
+
+A projection that a person wrote in SQL becomes a table like any other, and whoever opens the lake must know its columns
+without having the SQL. So grain, key and column descriptions are metadata of the Delta schema's fields, which is replaced
+together with the data in one commit. Tables in the lake's folder that carry no such specification are left alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from pipelines.lake.dataset import Column, Dataset
+from pipelines.lake.datasets import DATASETS
+from pipelines.lake.datasets.columns import MONTH
+
+_COMMENT = "comment"  # the name that other readers of Delta tables show as well
+_GRAIN, _KEY = "refold.grain", "refold.key"
+_ATTEMPTS = 20
+_TEXT = ("VARCHAR", "BLOB")
+
+
+def own_dataset(name: str, grain: str, key: tuple[str, ...], columns: tuple[Column, ...]) -> Dataset:
+    """The specification of an own projection: its columns after the month, one partition a month, sorted by its key."""
+    return Dataset(
+        name=name,
+        grain=grain,
+        key=(*key, MONTH.name),
+        columns=(MONTH, *columns),
+        partition_by=(MONTH.name,),
+        sort_by=key,
+        layer="fold",
+    )
+
+
+def own_column(name: str, type_name: str, description: str) -> Column:
+    """A column of an own projection. Whatever can hold text counts as personal: nobody has said that it is not."""
+    return Column(name, type_name, description, is_personal=any(text in type_name for text in _TEXT))
+
+
+def find_own(root: Path) -> dict[str, Dataset]:
+    """The own projections that have a table in the lake at `root`, by name."""
+    found = {}
+    if root.is_dir():
+        for path in sorted(root.iterdir()):
+            if path.name not in DATASETS and (path / "_delta_log").is_dir():
+                dataset = read_own(path)
+                if dataset is not None:
+                    found[path.name] = dataset
+    return found
+
+
+def read_own(path: Path) -> Dataset | None:
+    """The specification that the Delta table at `path` carries; None when it carries none."""
+    if not (path / "_delta_log").is_dir():
+        return None
+    table = empty_table(DeltaTable(str(path)).schema())
+    schema = table.schema
+    first = _metadata(schema.field(0))
+    if schema.field(0).name != MONTH.name or _GRAIN not in first:
+        return None
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("given", table)
+        types = connection.sql("SELECT * FROM given").types
+    columns = tuple(
+        own_column(field.name, str(kind), _metadata(field).get(_COMMENT, ""))
+        for field, kind in list(zip(schema, types, strict=True))[1:]
+    )
+    return own_dataset(path.name, first[_GRAIN], tuple(filter(None, first[_KEY].split(","))), columns)
+
+
+def empty_table(schema: Schema) -> pa.Table:
+    """No rows of a Delta schema, with the types and field metadata that readers get."""
+    return pa.table(schema.to_arrow().empty_table())
+
+
+def begin_own(root: Path, dataset: Dataset) -> bool:
+    """Make the table of an own projection, or begin it anew when its specification is another one now.
+
+    A table has one set of columns. When the SQL yields others, every month is folded again anyway, so the old rows go
+    at once, in the commit that changes the schema; months come back as they are folded.
+
+    Returns:
+        Whether the table is new or was begun anew.
+    """
+    path = root / dataset.name
+    for attempt in range(_ATTEMPTS):
+        if read_own(path) == dataset:
+            return False
+        try:
+            if not (path / "_delta_log").is_dir():
+                path.mkdir(parents=True, exist_ok=True)
+            write_deltalake(
+                str(path),
+                pa.Table.from_pylist([], schema=_schema(dataset)),
+                mode="overwrite",
+                schema_mode="overwrite",
+                partition_by=list(dataset.partition_by),
+                name=dataset.name,
+            )
+        except (CommitFailedError, DeltaError):
+            if attempt == _ATTEMPTS - 1:
+                raise
+            continue  # somebody else was first; what they made is looked at again
+        return True
+    return False
+
+
+def _schema(dataset: Dataset) -> pa.Schema:
+    described: dict[str, dict[bytes | str, bytes | str]] = {
+        column.name: {_COMMENT: column.description} for column in dataset.columns
+    }
+    described[MONTH.name] |= {_GRAIN: dataset.grain, _KEY: ",".join(dataset.sort_by)}
+    return pa.schema([field.with_metadata(described[field.name]) for field in dataset.arrow_schema()])
+
+
+def _metadata(field: pa.Field[Any]) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
