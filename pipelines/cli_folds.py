@@ -46,5 +46,5 @@ def drop_tables(settings: Settings, names: Sequence[str] | None, *, as_json: boo
 
     lake = Lake.from_settings(settings)
     dropped = drop_projections(lake, settings.home, names or ())
-    publish_catalog(lake, settings.home / "lake.duckdb")
+    publish_catalog(lake, settings.catalog)
     print_result({"dropped": dropped}, f"dropped {', '.join(dropped)}", as_json=as_json)

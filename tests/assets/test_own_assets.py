@@ -93,8 +93,8 @@ def test_a_broken_file_is_a_failing_check_and_the_others_are_folded(store_settin
     code, out, _ = refold("fold", "good")
     assert code == 0
     assert [line.split()[-3:] for line in out.splitlines()[1:]] == [["up", "to", "date"]] * 2
-    code, out, _ = refold("sql", "SELECT month, name, calls FROM good ORDER BY month", "--format", "csv")
-    assert out == "month,name,calls\n2026-01,find_order,6\n2026-02,find_order,2\n"
+    rows = json.loads(refold("sql", "SELECT month, name, calls FROM good ORDER BY month", "--json")[1])["rows"]
+    assert [list(row.values()) for row in rows] == [["2026-01", "find_order", 6], ["2026-02", "find_order", 2]]
     assert "good: one tool" in refold("sql", "--tables")[1]
 
 
