@@ -228,4 +228,4 @@ def test_tables_of_others_in_the_folder_are_left_alone(lake: Lake):
     foreign: dict[str, Any] = {"x": [1]}
     deltalake.write_deltalake(str(lake.root / "foreign"), pa.table(foreign))
     assert "foreign" not in lake.datasets()
-    assert query(lake, "SELECT count(*) FROM utterances") == [(4,)]
+    assert query(lake, "SELECT count(*) FROM events") == [(10,)]
