@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.canonical.calls import Canonicaliser
+from pipelines.folds.plan import Span
 from pipelines.folds.tables import create_table
 
 _BATCH = 10_000  # lists of calls; bounds what is in Python at once
@@ -24,7 +25,7 @@ SELECT CAST([] AS STRUCT("name" VARCHAR, arguments VARCHAR)[])
 """
 
 
-def create_call_hashes(connection: duckdb.DuckDBPyConnection, _month: str) -> None:
+def create_call_hashes(connection: duckdb.DuckDBPyConnection, _month: str, _span: Span) -> None:
     """Create `fold_call_hashes` from `fold_actions`: every different list of calls, the empty one too, and its hashes."""
     canonical = Canonicaliser()
     hashed = []

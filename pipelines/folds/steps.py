@@ -1,14 +1,15 @@
-"""Run the SQL of a month's folds on one DuckDB connection: shared steps once, then one SELECT per projection.
+"""Make the relations that projections read, for a month of the log, on one DuckDB connection.
 
-Needs nothing but a relation `events` with the columns of the dataset of that name. Where the rows go is `run`'s matter.
-What SQL cannot compute (redacted payloads, call hashes, rebuilt requests) is computed here from a few rows of it, in
-Python, and joins the steps as a table.
+Needs nothing but a relation `events` with the columns of the dataset of that name. Streams are folded in batches, in the
+order of their ids, so that memory is bounded by the batch and not by the month. A projection whose header says
+`-- batch: streams` can run on every batch by itself; what others need is gathered for the whole month. Where the rows go
+is `run`'s matter.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,45 +19,29 @@ import pyarrow as pa
 from pipelines.errors import BadInputError
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.ladder import Ladder, load_ladder
-from pipelines.folds.redaction import Redaction, redact_text
-from pipelines.folds.tables import create_table
+from pipelines.folds.plan import EVENT_HEADS, Span, plan_month, spans
+from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable
+from pipelines.folds.relations import Batch, Calls, build, make_batch
+from pipelines.folds.states import build_states
 from pipelines.folds.verification import create_verification
 from pipelines.sqlfiles import list_sql, read_sql
 
 PROJECTIONS = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "customer_months")
 """The shipped projections, each named after its dataset and its file in `sql/folds/`."""
 
-_COMPUTED = {"call_hashes": create_call_hashes, "verification": create_verification}
-"""Steps in Python; they run after all steps in SQL."""
-
-_REDACTED_FIELDS: list[tuple[str, pa.DataType]] = [
-    ("aggregate_id", pa.string()),
-    ("stream_version", pa.int32()),
-    ("payload", pa.string()),
-]
-_REDACTED = pa.schema(_REDACTED_FIELDS)
-_REDACTIONS_IN_FORCE = """
-SELECT
-    target.aggregate_id, target.stream_version, any_value(target.payload) AS payload,
-    list(applied.payload ORDER BY applied.stream_version) AS redactions
-FROM (
-    SELECT
-        aggregate_id, stream_version, payload,
-        TRY_CAST(json_extract_string(payload, '$.target.stream_version') AS INTEGER) AS target_version
-    FROM events
-    WHERE event_type IN (SELECT recorded_type FROM fold_known_types WHERE event_name = 'redaction.applied')
-) AS applied
-INNER JOIN events AS target
-    ON applied.aggregate_id = target.aggregate_id AND applied.target_version = target.stream_version
-WHERE target.month <= $month
-GROUP BY target.aggregate_id, target.stream_version
-ORDER BY target.aggregate_id, target.stream_version
-"""
+_BY_STREAM = ("streams", "events", "sources", "places", "calls", "messages", "actions")
+"""Steps that every batch makes: the relations `fold_<step>`."""
+_COMPUTED: dict[str, Callable[[duckdb.DuckDBPyConnection, str, Span], None]] = {
+    "call_hashes": create_call_hashes,
+    "verification": create_verification,
+}
+"""Steps that are made when a projection asks for them, after those of the batch."""
+_STEPS = (*_BY_STREAM, "states", *_COMPUTED, "subjects")
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the steps of one month found.
+    """What a month holds.
 
     Attributes:
         month: YYYY-MM.
@@ -78,7 +63,13 @@ class Prepared:
 
 
 def prepare_month(
-    connection: duckdb.DuckDBPyConnection, month: str, names: Iterable[str] = PROJECTIONS, ladder: Ladder | None = None
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    names: Iterable[str] = PROJECTIONS,
+    ladder: Ladder | None = None,
+    *,
+    heads: str = EVENT_HEADS,
+    batch_events: int = 0,
 ) -> Prepared:
     """Create the temporary relations that the projections `names` read for `month`; older ones are replaced.
 
@@ -87,33 +78,124 @@ def prepare_month(
         month: YYYY-MM.
         names: Projections.
         ladder: Known types and upcasters; default: those shipped.
+        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count` of the log.
+        batch_events: Events of a batch; 0: all streams are one batch.
 
     Raises:
         BadInputError: A name is not a projection's, or the month is not written YYYY-MM.
     """
+    names = tuple(names)
+    relations = _relations_of(names)
+    prepared = start_month(connection, month, names, ladder, heads)
+    for number, _ in enumerate(fold_batches(connection, month, names, batch_events=batch_events)):
+        for relation in relations:
+            into = f"INSERT INTO month_{relation}" if number else f"CREATE OR REPLACE TEMP TABLE month_{relation} AS"
+            connection.execute(f"{into} SELECT * FROM {relation}")
+    for relation in relations:
+        _drop(connection, relation)
+        # equal lists of calls have one row of hashes, in whatever batches they are
+        distinct = "DISTINCT " if relation == "fold_call_hashes" else ""
+        connection.execute(f"CREATE TEMP VIEW {relation} AS SELECT {distinct}* FROM month_{relation}")
+    return prepared
+
+
+def start_month(
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    names: Iterable[str],
+    ladder: Ladder | None = None,
+    heads: str = EVENT_HEADS,
+) -> Prepared:
+    """Create what batches read: the readable events, and which streams the month touches."""
     if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is None:
         raise BadInputError(f"month {month!r}: write YYYY-MM, for example 2026-01")
-    needed = {step for name in names for step in _steps_of(name)}
-    hidden = _create_readable_events(connection, month, load_ladder() if ladder is None else ladder)
-    for step, path in _step_files():
-        if step in needed:
-            sql = read_sql(f"folds/steps/{path}")
-            connection.execute(sql, {"month": month} if "$month" in sql else None)
-    for step, create in _COMPUTED.items():
-        if step in needed:
-            create(connection, month)
-    streams, events, skipped = _count(connection, month)
-    return Prepared(month, streams, events, skipped, *hidden)
+    needed = {step for name in names for step in steps_of(name)}
+    for relation in ("fold_call_hashes", "fold_verification"):
+        _drop(connection, relation)
+    hidden = create_readable(connection, month, load_ladder() if ladder is None else ladder)
+    streams, events = plan_month(connection, month, heads)
+    skipped = connection.sql(
+        "SELECT count(*) FROM events LEFT JOIN fold_known_types AS known ON events.event_type = known.recorded_type "
+        "WHERE events.month = $month AND known.event_name IS NULL",
+        params={"month": month},
+    ).fetchall()[0][0]
+    if "subjects" in needed:
+        connection.execute(read_sql("folds/steps/subjects.sql"), {"month": month})
+    return Prepared(month, streams, events, int(skipped), *hidden)
 
 
-def create_readable_events(connection: duckdb.DuckDBPyConnection, ladder: Ladder | None = None) -> None:
-    """Create the view `upcast_events`: every event, redactions applied, payloads at their latest version.
+def fold_batches(
+    connection: duckdb.DuckDBPyConnection, month: str, names: Iterable[str], *, batch_events: int = 0
+) -> Iterator[Span]:
+    """Make the relations of one batch of streams after the other; those of the batch before are replaced.
 
     Args:
-        connection: Has a relation `events` with the columns of that dataset, `month` included.
-        ladder: Known types and upcasters; default: those shipped.
+        connection: `start_month` has run on it.
+        month: YYYY-MM.
+        names: Projections; what none of them reads is not made.
+        batch_events: Events of a batch; 0: all streams are one batch.
+
+    Yields:
+        The range of streams whose relations are there.
     """
-    _create_readable_events(connection, "9999-12", load_ladder() if ladder is None else ladder)
+    needed = {step for name in names for step in steps_of(name)}
+    first_no = 1
+    is_behind = bool(connection.sql("SELECT count(*) FROM fold_behind").fetchall()[0][0])
+    for span in spans(connection, batch_events):
+        batch = make_batch(_read_span(connection, month, span, is_behind=is_behind), first_no)
+        named, calls = build(batch)
+        _register(connection, batch, named, calls, with_states="states" in needed)
+        for step, create in _COMPUTED.items():
+            if step in needed:
+                create(connection, month, span)
+        yield span
+        first_no += batch.streams
+
+
+def _read_span(connection: duckdb.DuckDBPyConnection, month: str, span: Span, *, is_behind: bool) -> pa.Table:
+    sources = [f"SELECT * FROM upcast_events WHERE month = '{month}'"]
+    if is_behind:
+        sources.append(
+            "SELECT upcast_events.* FROM upcast_events "
+            "SEMI JOIN fold_behind ON upcast_events.aggregate_id = fold_behind.aggregate_id "
+            f"WHERE upcast_events.month < '{month}'"
+        )
+    tables = []
+    for source in sources:
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_source AS {source}")
+        params = {"month": month, "low": span.low, "high": span.high}
+        tables.append(connection.sql(read_sql("folds/steps/events.sql"), params=params).to_arrow_table())
+    return pa.concat_tables(tables)
+
+
+def _register(
+    connection: duckdb.DuckDBPyConnection, batch: Batch, named: dict[str, pa.Table], calls: Calls, *, with_states: bool
+) -> None:
+    for name, table in named.items():
+        _show(connection, name, table)
+    connection.execute(read_sql("folds/steps/places.sql"))
+    if with_states:
+        before = batch.before.columns.append_column("stream_no", named["fold_counted"]["stream_no"])
+        _show(connection, "fold_before", before)
+        _show(connection, "fold_states", build_states(connection, batch, calls))
+        connection.execute(read_sql("folds/steps/stream_states.sql"))
+
+
+def _show(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    """Make `table` the relation `name`."""
+    _drop(connection, name)
+    connection.register(name, table)
+
+
+def _drop(connection: duckdb.DuckDBPyConnection, relation: str) -> None:
+    """Drop a relation of a batch or of a month, whatever it is made of."""
+    connection.unregister(relation)
+    found = connection.sql(
+        "SELECT table_type FROM information_schema.tables WHERE table_name = $relation AND table_catalog = 'temp'",
+        params={"relation": relation},
+    ).fetchall()
+    if found:
+        connection.execute(f"DROP {'VIEW' if found[0][0] == 'VIEW' else 'TABLE'} temp.{relation}")
 
 
 def projection_query(name: str) -> str:
@@ -125,53 +207,15 @@ def projection_query(name: str) -> str:
     return _projection(name).strip().rstrip(";")
 
 
+def is_by_stream(name: str) -> bool:
+    """Whether the projection can run on each batch of streams by itself."""
+    return re.search(r"^-- batch: streams$", _projection(name), re.MULTILINE) is not None
+
+
 def fold_sources(names: Sequence[str] = PROJECTIONS) -> list[str]:
     """The text of everything in SQL that the projections `names` are computed by, in a fixed order."""
-    needed = {step for name in names for step in _steps_of(name)}
-    steps = [read_sql(f"folds/steps/{path}") for step, path in _step_files() if step in needed]
-    return [_REDACTIONS_IN_FORCE, *steps, *(_projection(name) for name in sorted(names))]
-
-
-def _create_readable_events(connection: duckdb.DuckDBPyConnection, month: str, ladder: Ladder) -> tuple[int, int, int]:
-    """Create `upcast_events` and, without redactions, `upcast_recorded_events`; counts as of `_create_redacted`."""
-    ladder.create_known_types(connection)
-    counts = _create_redacted(connection, month)
-    connection.execute(
-        "CREATE OR REPLACE TEMP VIEW masked_events AS SELECT events.* "
-        "REPLACE (coalesce(hidden.payload, events.payload) AS payload) FROM events LEFT JOIN fold_redacted AS hidden "
-        "ON events.aggregate_id = hidden.aggregate_id AND events.stream_version = hidden.stream_version"
-    )
-    for view, source in (("upcast_events", "masked_events"), ("upcast_recorded_events", "events")):
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {ladder.upcast_query(source)}")
-    return counts
-
-
-def _create_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, int, int]:
-    """Create `fold_redacted`, the payloads that redactions change; few events are redacted, so they fit in memory.
-
-    Returns:
-        (Events redacted, redactions of them, inexact ones among these).
-    """
-    rows: dict[str, list[object]] = {field.name: [] for field in _REDACTED}
-    redactions = inexact = 0
-    for stream, version, payload, applied in connection.sql(_REDACTIONS_IN_FORCE, params={"month": month}).fetchall():
-        text, count = redact_text(payload, [Redaction.from_json(each) for each in applied])
-        redactions += len(applied)
-        inexact += count
-        for name, value in zip(rows, (stream, version, text), strict=True):
-            rows[name].append(value)
-    create_table(connection, "fold_redacted", pa.table(rows, schema=_REDACTED))
-    return len(rows["payload"]), redactions, inexact
-
-
-def _count(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, int, int]:
-    row = connection.sql(
-        "SELECT count(DISTINCT events.aggregate_id), count(*), count(*) FILTER (WHERE known.event_name IS NULL) "
-        "FROM events LEFT JOIN fold_known_types AS known ON events.event_type = known.recorded_type "
-        "WHERE events.month = $month",
-        params={"month": month},
-    ).fetchall()[0]
-    return int(row[0]), int(row[1]), int(row[2])
+    steps = [path.read_text(encoding="utf-8") for path in list_sql("folds/steps")]
+    return [REDACTIONS_IN_FORCE, *steps, *(_projection(name) for name in sorted(names))]
 
 
 def _projection(name: str) -> str:
@@ -181,17 +225,17 @@ def _projection(name: str) -> str:
 
 
 @cache
-def _steps_of(name: str) -> tuple[str, ...]:
+def steps_of(name: str) -> tuple[str, ...]:
     """The steps that a projection's header names, all of which must exist."""
     match = re.search(r"^-- steps: (.+)$", _projection(name), re.MULTILINE)
     steps = tuple(step.strip() for step in match[1].split(",")) if match else ()
-    unknown = set(steps) - {step for step, _ in _step_files()} - set(_COMPUTED)
+    unknown = set(steps) - set(_STEPS)
     if not steps or unknown:
         raise BadInputError(f"sql/folds/{name}.sql: the header needs `-- steps:` and known steps; found {steps!r}")
     return steps
 
 
-@cache
-def _step_files() -> tuple[tuple[str, str], ...]:
-    """(step, file name) in the order in which they run."""
-    return tuple((path.stem.split("_", 1)[1], path.name) for path in list_sql("folds/steps"))
+def _relations_of(names: Iterable[str]) -> list[str]:
+    """The relations, made batch by batch, that the projections read."""
+    needed = {step for name in names for step in steps_of(name)} - {"subjects"}
+    return sorted({f"fold_{step}" for step in needed} - {"fold_places"})

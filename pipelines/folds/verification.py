@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.folds.context import Context, message_bytes, request_head
+from pipelines.folds.plan import Span
 from pipelines.folds.tables import create_table
 
 _BATCH = 20_000  # events; bounds what is in Python at once
@@ -24,36 +25,47 @@ _FIELDS: list[tuple[str, pa.DataType]] = [
     ("is_verified", pa.bool_()),
 ]
 _SCHEMA = pa.schema(_FIELDS)
+_REQUESTS = """
+CREATE OR REPLACE TEMP TABLE fold_requests AS
+SELECT messages.stream_no, streams.aggregate_id, messages.first_version, messages.decision, messages.model_version
+FROM fold_messages AS messages
+INNER JOIN fold_events AS models
+    ON messages.stream_no = models.stream_no AND messages.model_version = models.stream_version
+INNER JOIN fold_streams AS streams ON messages.stream_no = streams.stream_no
+WHERE messages.is_in_month AND json_extract_string(models.payload, '$.request_sha256') IS NOT NULL
+"""
 # `request` stands at the first event of a decision: its context is what comes before
 _HISTORY = """
 WITH recorded AS (
     SELECT
-        streams.stream_no, history.stream_version, history.event_name, history.payload,
+        history.aggregate_id, history.stream_version, history.event_name, history.payload,
         json_extract_string(history.metadata, ['$.message_id', '$.actor']) AS envelope
     FROM upcast_recorded_events AS history
-    INNER JOIN fold_streams AS streams ON history.aggregate_id = streams.aggregate_id
+    SEMI JOIN fold_requests ON history.aggregate_id = fold_requests.aggregate_id
     WHERE
         history.month <= $month
+        AND history.aggregate_id >= $low
+        AND history.aggregate_id < $high
         AND history.event_name IN (
             'conversation.started', 'context.supplied', 'user.utterance', 'agent.utterance', 'tool.call',
             'tool.result', 'model.decision'
         )
 ),
 requests AS (
-    SELECT messages.stream_no, messages.first_version, messages.decision, recorded.payload AS request
-    FROM fold_messages AS messages
+    SELECT
+        asked.stream_no, asked.aggregate_id, asked.first_version, asked.decision, recorded.payload AS request
+    FROM fold_requests AS asked
     INNER JOIN recorded
-        ON messages.stream_no = recorded.stream_no AND messages.model_version = recorded.stream_version
-    WHERE messages.is_in_month AND json_extract_string(recorded.payload, '$.request_sha256') IS NOT NULL
+        ON asked.aggregate_id = recorded.aggregate_id AND asked.model_version = recorded.stream_version
+    WHERE json_extract_string(recorded.payload, '$.request_sha256') IS NOT NULL
 )
 SELECT
-    recorded.stream_no, recorded.event_name, recorded.payload, recorded.envelope[1] AS message_id,
-    recorded.envelope[2] AS actor, requests.decision, requests.request
+    recorded.aggregate_id, recorded.event_name, recorded.payload, recorded.envelope[1] AS message_id,
+    recorded.envelope[2] AS actor, requests.stream_no, requests.decision, requests.request
 FROM recorded
 LEFT JOIN requests
-    ON recorded.stream_no = requests.stream_no AND recorded.stream_version = requests.first_version
-WHERE recorded.stream_no IN (SELECT requests.stream_no FROM requests)
-ORDER BY recorded.stream_no, recorded.stream_version
+    ON recorded.aggregate_id = requests.aggregate_id AND recorded.stream_version = requests.first_version
+ORDER BY recorded.aggregate_id, recorded.stream_version
 """
 
 
@@ -77,9 +89,16 @@ class RunningRequest:
         return str(hasher.hexdigest())
 
 
-def create_verification(connection: duckdb.DuckDBPyConnection, month: str) -> None:
-    """Create `fold_verification`: one row for each decision of the month whose request's hash was recorded."""
-    rows = list(_verify(connection.sql(_HISTORY, params={"month": month}).to_arrow_reader(_BATCH)))
+def create_verification(connection: duckdb.DuckDBPyConnection, month: str, span: Span) -> None:
+    """Create `fold_verification`: one row for each decision of the batch in the month whose request's hash was recorded.
+
+    The whole context is read, from the stream's first event, because all of it is hashed.
+    """
+    connection.execute(_REQUESTS)
+    rows: list[tuple[int, int, bool]] = []
+    if connection.sql("SELECT count(*) FROM fold_requests").fetchall()[0][0]:
+        params = {"month": month, "low": span.low, "high": span.high}
+        rows = list(_verify(connection.sql(_HISTORY, params=params).to_arrow_reader(_BATCH)))
     columns = list(zip(*rows, strict=True)) if rows else [(), (), ()]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
     create_table(connection, "fold_verification", pa.Table.from_arrays(arrays, schema=_SCHEMA))
@@ -92,8 +111,8 @@ def _verify(reader: pa.RecordBatchReader) -> Iterator[tuple[int, int, bool]]:
     readable = True
     for batch in reader:
         for row in batch.to_pylist():
-            if row["stream_no"] != stream:
-                stream, context, readable = row["stream_no"], Context(), True
+            if row["aggregate_id"] != stream:
+                stream, context, readable = row["aggregate_id"], Context(), True
                 running = RunningRequest(context)
             if row["decision"] is not None:
                 request = json.loads(row["request"])

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from pipelines.folds.context import Context
-from pipelines.folds.steps import create_readable_events
+from pipelines.folds.readable import create_readable_events
 from pipelines.lake.datasets import EVENTS
 
 FIRST = 4

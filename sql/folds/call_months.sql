@@ -3,6 +3,7 @@
 -- grain: one voice call with an event in the month
 -- key: aggregate_id
 -- steps: streams, events, sources, places, calls, messages, states
+-- batch: streams
 SELECT states.*
 FROM stream_states('call') AS states
 ORDER BY states.aggregate_id

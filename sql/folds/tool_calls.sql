@@ -4,6 +4,7 @@
 -- grain: one tool call that was asked or answered in the month
 -- key: aggregate_id, stream_version
 -- steps: streams, events, sources, places, calls
+-- batch: streams
 SELECT
     streams.aggregate_id,
     calls.aggregate_type,

@@ -2,7 +2,8 @@
 -- parameters: none; the steps hold the month
 -- grain: one utterance of the month
 -- key: aggregate_id, stream_version
--- steps: streams, events, places, sources
+-- steps: streams, events, sources
+-- batch: streams
 SELECT
     streams.aggregate_id,
     events.aggregate_type,
@@ -10,15 +11,13 @@ SELECT
     events.position,
     sources.source,
     events.message_id,
-    places.turn,
+    events.turn,
     CASE events.event_name WHEN 'user.utterance' THEN 'user' ELSE 'agent' END AS role,
     events.text,
     events.created_at
 FROM fold_events AS events
 INNER JOIN fold_streams AS streams ON events.stream_no = streams.stream_no
 INNER JOIN fold_sources AS sources ON events.stream_no = sources.stream_no
-INNER JOIN fold_places AS places
-    ON events.stream_no = places.stream_no AND events.stream_version = places.stream_version
 WHERE
     events.is_in_month
     AND events.event_name IN ('user.utterance', 'agent.utterance')

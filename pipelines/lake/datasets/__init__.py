@@ -14,6 +14,7 @@ from pipelines.lake.datasets.folds import (
     CONVERSATION_MONTHS,
     CUSTOMER_MONTHS,
     DECISIONS,
+    SNAPSHOTS,
     TOOL_CALLS,
     UTTERANCES,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "EXPERIMENTS",
     "REPLAYS",
     "REPLAY_STEPS",
+    "SNAPSHOTS",
     "STREAM_MONTHS",
     "TOOL_CALLS",
     "UTTERANCES",

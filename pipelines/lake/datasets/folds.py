@@ -172,6 +172,9 @@ _STATE_COLUMNS = (
     Column("skipped_events", "INTEGER", "Events whose type or version the fold does not know; counted, never guessed."),
 )
 
+STATE_LISTS = ("transcript", "tool_calls", "redactions")
+"""The columns of a state that grow with its stream."""
+
 CONVERSATION_MONTHS = Dataset(
     name="conversation_months",
     grain="one conversation × month in which it has events: its state at the end of that month",
@@ -222,6 +225,53 @@ CUSTOMER_MONTHS = Dataset(
             "rows",
             'STRUCT("table" VARCHAR, "key" VARCHAR, "row" VARCHAR)[]',
             "Newest state of each changed row (JSON text), by table and key; deleted rows are left out.",
+            is_personal=True,
+        ),
+    ),
+)
+
+_SHARED_WITH_STATES = {column.name: column for column in _STATE_COLUMNS}
+
+SNAPSHOTS = Dataset(
+    name="snapshots",
+    grain="one stream × every N events, and the last event of each month: what a fold needs to go on from there",
+    key=("aggregate_id", "stream_version"),
+    partition_by=("month",),
+    sort_by=("aggregate_id", "stream_version"),
+    layer="fold",
+    row_group_size=20_480,
+    columns=(
+        MONTH,
+        STREAM,
+        STREAM_TYPE,
+        Column("stream_version", "INTEGER", "The newest event in it."),
+        Column("position", "BIGINT", "Global id of that event."),
+        Column("created_at", "TIMESTAMP WITH TIME ZONE", "When that event happened, UTC."),
+        Column("is_month_end", "BOOLEAN", "Whether it is the stream's last event of the month."),
+        Column("redactions_hash", "VARCHAR", "Hash of the redactions, of any month, that it was folded under; null for none."),
+        *(
+            _SHARED_WITH_STATES[name]
+            for name in (
+                "source", "source_id", "source_ordinal", "subject_id", "agent", "variant", "task", "channel", "vertical",
+                "outcome", "started_at", "ended_at", "event_count", "skipped_events", "user_messages", "turns",
+                "agent_messages", "agent_text_messages", "tool_call_count", "tool_result_count",
+                "unanswered_tool_calls", "failed_tool_calls", "redaction_count", "input_tokens", "output_tokens",
+            )
+        ),
+        Column("cost_usd", "DECIMAL(38, 12)", "Sum over recorded model calls, US dollars, exact; null when none was recorded."),
+        _SHARED_WITH_STATES["final_text"],
+        Column("groups", "INTEGER", "Agent messages and lone runs of model decisions so far."),
+        Column("inputs", "INTEGER", "Messages so far that a context renders, the agent's left out."),
+        Column("hidden_results", "INTEGER", "Of those the results of the user's own tool calls, which no agent sees."),
+        Column("open_message", "VARCHAR", "Key of the agent message that may go on; empty when none may, null when there was none."),
+        Column("said_in", "VARCHAR", "Key of the message of the user's last utterance; null when there was none."),
+        Column("user_message", "VARCHAR", "Key of the user's last message; null when there was none."),
+        Column("last_role", "VARCHAR", "Role of the last event that speaks, calls, answers or informs; null when there was none."),
+        Column(
+            "waiting",
+            'STRUCT(stream_version INTEGER, "position" BIGINT, message_id VARCHAR, group_no INTEGER, turn INTEGER, '
+            'actor VARCHAR, call_id VARCHAR, "name" VARCHAR, arguments VARCHAR, created_at TIMESTAMP WITH TIME ZONE)[]',
+            "The tool calls that a result can still answer, in order.",
             is_personal=True,
         ),
     ),

@@ -1,0 +1,113 @@
+"""Arithmetic on columns of rows that are sorted by stream: what came before, running counts, lists by owner.
+
+Pure and without knowledge of events. Rows of one owner (a stream, a message) are adjacent; `owners` is ascending. Nothing
+here compares text: texts are numbered first, by `encode`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+def ints(column: pa.Array | pa.ChunkedArray) -> Ints:
+    """A column of integers without nulls."""
+    values: Ints = column.cast(pa.int64()).to_numpy()
+    return values
+
+
+def bools(column: pa.Array | pa.ChunkedArray) -> Bools:
+    """A column of booleans; null is false."""
+    return np.asarray(pc.fill_null(column, fill_value=False).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def encode(*columns: pa.Array | pa.ChunkedArray) -> list[Ints]:
+    """Number the texts of several columns alike: equal texts get equal numbers from 1, null is 0."""
+    arrays = [one_array(column).cast(pa.large_string()) for column in columns]
+    coded = pa.concat_arrays(arrays).dictionary_encode().indices
+    numbers = ints(pc.fill_null(coded, -1)) + 1
+    return np.split(numbers, np.cumsum([len(array) for array in arrays])[:-1])
+
+
+def firsts(owners: Ints) -> Bools:
+    """Which rows are the first of their owner."""
+    is_first = np.ones(len(owners), bool)
+    is_first[1:] = owners[1:] != owners[:-1]
+    return is_first
+
+
+def ends(starts: Ints, count: int) -> Ints:
+    """The last row of each piece, from the first row of each and the number of rows."""
+    return np.append(starts[1:], count)[: len(starts)] - 1
+
+
+def first_rows(owners: Ints) -> Ints:
+    """For every row the number of the first row of its owner."""
+    rows: Ints = np.maximum.accumulate(np.where(firsts(owners), np.arange(len(owners)), 0))
+    return rows
+
+
+def previous(values: Ints, counts: Bools, owners: Ints, otherwise: Ints) -> Ints:
+    """For every row the value of the newest row before it, of the same owner, that counts; else `otherwise`."""
+    rows = np.where(counts, np.arange(len(values)), -1)
+    before = np.concatenate(([-1], np.maximum.accumulate(rows)[:-1])) if len(rows) else rows
+    return np.where(before >= first_rows(owners), values[before], otherwise)
+
+
+def running(values: Ints | Bools, owners: Ints) -> Ints:
+    """Running sum within each owner, this row included."""
+    total = np.cumsum(values, dtype=np.int64)
+    start = first_rows(owners)
+    sums: Ints = total - (total - values)[start] if len(total) else total
+    return sums
+
+
+def running_most(values: Ints, owners: Ints) -> Ints:
+    """Running maximum within each owner of values between 0 and the number of rows."""
+    lift = (np.cumsum(firsts(owners)) - 1) * (len(values) + 1)
+    most: Ints = np.maximum.accumulate(values + lift) - lift
+    return most
+
+
+def offsets(owners: Ints, count: int) -> Ints:
+    """Where the rows of owners 0 … count-1 begin, and where the last ends."""
+    return np.searchsorted(owners, np.arange(count + 1))
+
+
+def lists(owners: Ints, count: int, fields: Sequence[tuple[str, pa.Array]]) -> pa.ListArray:
+    """One list of structs for each of the owners 0 … count-1: its rows, in order."""
+    names = [name for name, _ in fields]
+    rows = pa.StructArray.from_arrays([one_array(values) for _, values in fields], names=names)
+    return pa.ListArray.from_arrays(pa.array(offsets(owners, count), pa.int32()), rows)
+
+
+def place(owners: Ints, count: int) -> pa.Array:
+    """For each of the owners 0 … count-1 the row that is its own, null for none; for `take`. Of several the last counts."""
+    rows = np.full(count, -1, np.int64)
+    rows[owners] = np.arange(len(owners))
+    return nullable(rows, rows >= 0)
+
+
+def nullable(values: npt.NDArray[Any], is_known: Bools, kind: pa.DataType | None = None) -> pa.Array:
+    """Values as a column that is null where they are not known."""
+    return pa.array(values, type=kind, mask=~is_known)
+
+
+def take(column: pa.Array | pa.ChunkedArray, rows: Ints | pa.Array) -> pa.Array:
+    """The values at `rows`; null where the row is null or negative."""
+    if not isinstance(rows, pa.Array):
+        rows = nullable(rows, rows >= 0)
+    return one_array(one_array(column).take(rows))

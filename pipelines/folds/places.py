@@ -1,0 +1,159 @@
+"""Where each event stands in its conversation: in which message of the agent or the user, in which turn, after how many inputs.
+
+The rules are those of the context that an agent sees. A message of the agent is a maximal run of its outputs and model
+decisions that share a message id, not broken by an utterance of the user, a user's tool call, a tool's result or supplied
+context. A turn begins with a user's utterance that has text, unless it continues the message of the utterance before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.folds.columns import Bools, Ints, previous, running
+
+KINDS = (
+    "",
+    "conversation.started",
+    "context.supplied",
+    "user.utterance",
+    "agent.utterance",
+    "tool.call",
+    "tool.result",
+    "model.decision",
+)
+"""The kinds of events that have a place, by their number; 0 is every other kind."""
+STARTED, SUPPLIED, USER_SAID, AGENT_SAID, CALL, RESULT, MODEL = range(1, 8)
+
+ROLES = (None, "start", "input", "result", "user", "agent", "model")
+START, INPUT, ANSWER, USER, AGENT, MODEL_CALL = range(1, 7)
+_ROLE_OF = np.array([0, START, INPUT, USER, AGENT, AGENT, ANSWER, MODEL_CALL])
+
+NEVER, CLOSED = -1, -2
+"""Instead of a message's number: there was none yet; and: the agent's message is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where streams stand between two events; one value per stream.
+
+    Attributes:
+        open_message: Message number of the agent's message that may go on; `NEVER` or `CLOSED` if none.
+        said_in: Message number of the last user's utterance.
+        user_message: Message number of the last output of the user.
+        last_role: Role of the last event that is neither start nor model decision; `NEVER` if none.
+        groups: Agent messages and lone runs of model decisions so far.
+        turns: Turns so far.
+        inputs: Rendered messages so far that are not the agent's.
+    """
+
+    open_message: Ints
+    said_in: Ints
+    user_message: Ints
+    last_role: Ints
+    groups: Ints
+    turns: Ints
+    inputs: Ints
+
+    @classmethod
+    def at_start(cls, streams: int) -> Standing:
+        """Of streams without an event."""
+        never, none = np.full(streams, NEVER), np.zeros(streams, np.int64)
+        return cls(never, never, never, never, none, none, none)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The events that have a place, in order; one value per event.
+
+    Attributes:
+        rows: Which events.
+        streams: Their streams.
+        roles: Number of the role, see `ROLES`.
+        is_group_start: Whether it begins an agent message or a run of model decisions.
+        is_turn_start: Whether it begins a turn.
+        is_user_start: Whether it begins a message of the user.
+        groups: Number of the agent message or run that it is in or after.
+        turns: Turns up to and including it.
+        inputs_before: Rendered messages before it that are not the agent's.
+        messages: Message numbers, 0 where none was given.
+    """
+
+    rows: Ints
+    streams: Ints
+    roles: Ints
+    is_group_start: Bools
+    is_turn_start: Bools
+    is_user_start: Bools
+    groups: Ints
+    turns: Ints
+    inputs_before: Ints
+    messages: Ints
+
+
+def find_places(  # noqa: PLR0913 -- columns of one relation
+    streams: Ints, kinds: Ints, messages: Ints, is_by_user: Bools, has_text: Bools, rendered: Ints, before: Standing
+) -> Places:
+    """Place the events of whole streams, or of streams that went on from `before`.
+
+    Args:
+        streams: Stream of each event, 0 … n-1, ascending; events are in the order of the stream.
+        kinds: Number of the kind, see `KINDS`.
+        messages: Message number, 0 where none was given.
+        is_by_user: Whether the user did it.
+        has_text: Whether it has text, blank or not.
+        rendered: How many messages it renders to, the agent's left out.
+        before: Where each stream stood.
+    """
+    rows = np.flatnonzero(kinds)
+    s, kind, message = streams[rows], kinds[rows], messages[rows]
+    role = _ROLE_OF[kind]
+    role[(kind == CALL) & is_by_user[rows]] = USER
+    is_agent = (role == AGENT) | (role == MODEL_CALL)
+    is_said = kind == USER_SAID
+    open_message = previous(np.where(is_agent, message, CLOSED), role != START, s, before.open_message[s])
+    said_in = previous(message, is_said, s, before.said_in[s])
+    user_message = previous(message, role == USER, s, before.user_message[s])
+    last_role = previous(role, (role != START) & (role != MODEL_CALL), s, before.last_role[s])
+    is_group_start = is_agent & (open_message != message)
+    is_turn_start = is_said & has_text[rows] & ((message == 0) | (said_in != message))
+    goes_on = (user_message == message) & ((message != 0) | ((kind == CALL) & (last_role == USER)))
+    shown = rendered[rows]
+    return Places(
+        rows=rows,
+        streams=s,
+        roles=role,
+        is_group_start=is_group_start,
+        is_turn_start=is_turn_start,
+        is_user_start=(role == USER) & ~goes_on,
+        groups=running(is_group_start, s) + before.groups[s],
+        turns=running(is_turn_start, s) + before.turns[s],
+        inputs_before=running(shown, s) - shown + before.inputs[s],
+        messages=message,
+    )
+
+
+def standing_after(places: Places, kinds: Ints, rendered: Ints, before: Standing) -> Standing:
+    """Where the streams stand after the placed events."""
+    count = len(before.groups)
+    role, kind, s = places.roles, kinds[places.rows], places.streams
+    is_agent = (role == AGENT) | (role == MODEL_CALL)
+
+    def last(values: Ints, counts: Bools, otherwise: Ints) -> Ints:
+        found = otherwise.copy()
+        found[s[counts]] = values[counts]  # of several the last is kept
+        return found
+
+    def total(values: Ints | Bools) -> Ints:
+        return np.bincount(s, weights=values, minlength=count).astype(np.int64)
+
+    return Standing(
+        open_message=last(np.where(is_agent, places.messages, CLOSED), role != START, before.open_message),
+        said_in=last(places.messages, kind == USER_SAID, before.said_in),
+        user_message=last(places.messages, role == USER, before.user_message),
+        last_role=last(role, (role != START) & (role != MODEL_CALL), before.last_role),
+        groups=before.groups + total(places.is_group_start),
+        turns=before.turns + total(places.is_turn_start),
+        inputs=before.inputs + total(rendered[places.rows]),
+    )

@@ -1,0 +1,84 @@
+"""Which streams a month touches, what of their history is read, and how they are cut into batches.
+
+A batch is a range of stream ids. Ranges follow the number of events, so that no batch is much larger than the others
+unless one stream alone is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+EVENT_HEADS = """
+SELECT
+    aggregate_id, month, min(stream_version) AS first_version, max(stream_version) AS last_version,
+    count(*) AS event_count
+FROM events
+GROUP BY aggregate_id, month
+"""
+"""What a log says of its streams by itself; a lake has it in `stream_months`."""
+
+LAST_ID = "~"
+"""Above every stream id: ids are hexadecimal."""
+
+_TOUCHED = """
+CREATE OR REPLACE TEMP TABLE fold_touched AS
+SELECT aggregate_id, first_version > 1 AS is_behind, event_count AS events, last_version
+FROM fold_heads
+WHERE month = $month
+"""
+_BEHIND = """
+CREATE OR REPLACE TEMP TABLE fold_behind AS
+SELECT heads.aggregate_id, max(heads.month) AS last_month, sum(heads.event_count)::BIGINT AS events
+FROM fold_heads AS heads
+INNER JOIN fold_touched AS touched ON heads.aggregate_id = touched.aggregate_id AND touched.is_behind
+WHERE heads.month < $month
+GROUP BY heads.aggregate_id
+"""
+_SPANS = """
+SELECT min(aggregate_id)
+FROM (
+    SELECT
+        touched.aggregate_id,
+        (
+            sum(touched.events + coalesce(behind.events, 0)) OVER (ORDER BY touched.aggregate_id)
+            - touched.events - coalesce(behind.events, 0)
+        ) // $size AS batch
+    FROM fold_touched AS touched
+    LEFT JOIN fold_behind AS behind ON touched.aggregate_id = behind.aggregate_id
+) AS cut
+GROUP BY batch
+ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of stream ids: from `low` up to but not `high`."""
+
+    low: str
+    high: str
+
+
+def plan_month(connection: duckdb.DuckDBPyConnection, month: str, heads: str = EVENT_HEADS) -> tuple[int, int]:
+    """Create `fold_touched` (the month's streams) and `fold_behind` (those whose history is read); (streams, events).
+
+    Args:
+        connection: Has what `heads` reads.
+        month: YYYY-MM.
+        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count`.
+    """
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_heads AS {heads}")
+    connection.execute(_TOUCHED, {"month": month})
+    connection.execute(_BEHIND, {"month": month})
+    counts = connection.sql("SELECT count(*), coalesce(sum(events), 0)::BIGINT FROM fold_touched").fetchall()[0]
+    return int(counts[0]), int(counts[1])
+
+
+def spans(connection: duckdb.DuckDBPyConnection, batch_events: int) -> list[Span]:
+    """The batches of the planned month, in the order of ids; 0 events: one batch. A month without streams has one, too."""
+    size = batch_events or 2**62
+    lows = [row[0] for row in connection.sql(_SPANS, params={"size": size}).fetchall()]
+    bounds = ["", *lows[1:], LAST_ID]
+    return [Span(low, high) for low, high in zip(bounds, bounds[1:], strict=False)]

@@ -1,0 +1,71 @@
+-- purpose: The events of some streams, redacted, upcast, and read into columns once.
+-- parameters: $month, YYYY-MM; $low and $high, bounds of the streams' ids (high is left out)
+-- grain: one event
+-- key: aggregate_id, stream_version
+-- columns: is_said is whether there is text that is not blank; rendered counts the messages that it renders to, the agent's
+--          left out
+-- notes: `payload` is kept for the rare types alone; of utterances, calls and results the columns say all that folds use.
+SELECT
+    told.aggregate_id,
+    told.stream_version,
+    told.aggregate_type,
+    told.position,
+    told.created_at,
+    told.month = $month AS is_in_month,
+    told.event_name,
+    told.envelope.message_id,
+    coalesce(told.envelope.actor = 'user', FALSE) AS is_by_user,
+    told.envelope.source,
+    told.envelope.source_id,
+    told.envelope.source_ordinal,
+    told.envelope.subject_id,
+    told.said.text,
+    -- blank is what Unicode counts as white space; nearly every text begins with a letter and is not looked at further
+    CASE
+        WHEN told.said.text IS NULL THEN FALSE
+        WHEN ascii(told.said.text) BETWEEN 33 AND 126 THEN TRUE
+        ELSE
+            regexp_matches(
+                told.said.text,
+                '[^\x09-\x0d\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]'
+            )
+    END AS is_said,
+    told.said.call_id,
+    told.said.name,
+    CASE WHEN told.said IS NOT NULL THEN coalesce(told.said.arguments, 'null')::VARCHAR END AS arguments,
+    CASE WHEN told.said IS NOT NULL THEN coalesce(told.said.output, 'null')::VARCHAR END AS output,
+    nullif(told.said.error, 'null')::VARCHAR AS error,
+    CASE WHEN told.said IS NULL THEN told.payload END AS payload,
+    CASE told.event_name
+        WHEN 'user.utterance' THEN 1
+        WHEN 'tool.result' THEN 1
+        WHEN 'context.supplied' THEN 1
+        WHEN 'conversation.started' THEN coalesce(json_array_length(told.payload, '$.messages'), 0)
+        ELSE 0
+    END::INTEGER AS rendered
+FROM (
+    SELECT
+        history.aggregate_id,
+        history.stream_version,
+        history.aggregate_type,
+        history.position,
+        history.created_at,
+        history.month,
+        history.event_name,
+        history.payload,
+        json_transform(
+            history.metadata,
+            '{"message_id": "VARCHAR", "actor": "VARCHAR", "source": "VARCHAR", "source_id": "VARCHAR", '
+            || '"source_ordinal": "BIGINT", "subject_id": "VARCHAR"}'
+        ) AS envelope,
+        CASE
+            WHEN history.event_name IN ('user.utterance', 'agent.utterance', 'tool.call', 'tool.result')
+                THEN json_transform(
+                    history.payload,
+                    '{"text": "VARCHAR", "call_id": "VARCHAR", "name": "VARCHAR", '
+                    || '"arguments": "JSON", "output": "JSON", "error": "JSON"}'
+                )
+        END AS said
+    FROM fold_source AS history
+    WHERE history.aggregate_id >= $low AND history.aggregate_id < $high
+) AS told;
