@@ -11,9 +11,9 @@ from functools import cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines.folds.columns import Ints, encode, ints, one_array
+from pipelines.folds.columns import Column, Ints, encode, ints, one_array
+from pipelines.folds.columns import compute as pc
 from pipelines.folds.places import CLOSED, NEVER, ROLES, Standing
 from pipelines.lake.datasets.folds import SNAPSHOTS, STATE_LISTS
 
@@ -47,17 +47,27 @@ class Before:
         """A counter; 0 for streams that bring nothing."""
         return ints(pc.fill_null(self.columns[name], 0))
 
-    def standing(self, messages: pa.Array | pa.ChunkedArray) -> tuple[Standing, Ints, Ints]:
+    def standing(self, messages: Column) -> tuple[Standing, Ints, Ints]:
         """Where the streams stand; the message numbers of `messages`; and those of the waiting calls."""
         keys = [self.columns[name] for name in ("open_message", "said_in", "user_message")]
         asked = self.waiting().field("message_id")
         numbers = encode(*(_message_of(key) for key in keys), messages, asked)
-        found = [_standing_number(key, number) for key, number in zip(keys, numbers[:3], strict=True)]
+        open_message, said_in, user_message = (
+            _standing_number(key, number) for key, number in zip(keys, numbers[:3], strict=True)
+        )
         roles = pc.fill_null(pc.index_in(self.columns["last_role"], _ROLE_NUMBERS), NEVER - 1)
-        standing = Standing(*found, ints(roles) + 1, *(self.count(name) for name in ("groups", "turns", "inputs")))
+        standing = Standing(
+            open_message=open_message,
+            said_in=said_in,
+            user_message=user_message,
+            last_role=ints(roles) + 1,
+            groups=self.count("groups"),
+            turns=self.count("turns"),
+            inputs=self.count("inputs"),
+        )
         return standing, numbers[3], numbers[4]
 
-    def waiting(self) -> pa.StructArray:
+    def waiting(self) -> Column:
         """The unanswered calls of all streams, in order."""
         return one_array(self.columns["waiting"]).flatten()
 
@@ -80,12 +90,12 @@ def lists_schema() -> pa.Schema:
     return CONVERSATION_MONTHS.arrow_schema()
 
 
-def _message_of(key: pa.ChunkedArray) -> pa.Array:
+def _message_of(key: Column) -> Column:
     """The message id in a key: `=id`; null for `-` (a message without id), the empty key and null."""
     return pc.if_else(pc.starts_with(key, "="), pc.utf8_slice_codeunits(key, 1), pa.scalar(None, pa.string()))
 
 
-def _standing_number(key: pa.ChunkedArray, number: Ints) -> Ints:
+def _standing_number(key: Column, number: Ints) -> Ints:
     found = number.copy()
     found[np.asarray(pc.fill_null(pc.equal(key, ""), fill_value=False), bool)] = CLOSED
     found[np.asarray(pc.is_null(key), bool)] = NEVER

@@ -7,38 +7,43 @@ here compares text: texts are numbered first, by `encode`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
+compute: Any = pyarrow.compute
+"""Arrow's functions; their stubs refuse columns in chunks, which the functions take."""
+
+Column: TypeAlias = Any
+"""An Arrow array, in one piece or in chunks."""
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
-def ints(column: pa.Array | pa.ChunkedArray) -> Ints:
+def ints(column: Column) -> Ints:
     """A column of integers without nulls."""
     values: Ints = column.cast(pa.int64()).to_numpy()
     return values
 
 
-def bools(column: pa.Array | pa.ChunkedArray) -> Bools:
+def bools(column: Column) -> Bools:
     """A column of booleans; null is false."""
-    return np.asarray(pc.fill_null(column, fill_value=False).to_numpy(zero_copy_only=False), dtype=bool)
+    return np.asarray(compute.fill_null(column, fill_value=False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+def one_array(column: Column) -> Column:
     """A column in one piece."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def encode(*columns: pa.Array | pa.ChunkedArray) -> list[Ints]:
+def encode(*columns: Column) -> list[Ints]:
     """Number the texts of several columns alike: equal texts get equal numbers from 1, null is 0."""
     arrays = [one_array(column).cast(pa.large_string()) for column in columns]
     coded = pa.concat_arrays(arrays).dictionary_encode().indices
-    numbers = ints(pc.fill_null(coded, -1)) + 1
+    numbers = ints(compute.fill_null(coded, -1)) + 1
     return np.split(numbers, np.cumsum([len(array) for array in arrays])[:-1])
 
 
@@ -87,26 +92,26 @@ def offsets(owners: Ints, count: int) -> Ints:
     return np.searchsorted(owners, np.arange(count + 1))
 
 
-def lists(owners: Ints, count: int, fields: Sequence[tuple[str, pa.Array]]) -> pa.ListArray:
+def lists(owners: Ints, count: int, fields: Sequence[tuple[str, Column]]) -> Column:
     """One list of structs for each of the owners 0 … count-1: its rows, in order."""
     names = [name for name, _ in fields]
     rows = pa.StructArray.from_arrays([one_array(values) for _, values in fields], names=names)
     return pa.ListArray.from_arrays(pa.array(offsets(owners, count), pa.int32()), rows)
 
 
-def place(owners: Ints, count: int) -> pa.Array:
+def place(owners: Ints, count: int) -> Column:
     """For each of the owners 0 … count-1 the row that is its own, null for none; for `take`. Of several the last counts."""
     rows = np.full(count, -1, np.int64)
     rows[owners] = np.arange(len(owners))
     return nullable(rows, rows >= 0)
 
 
-def nullable(values: npt.NDArray[Any], is_known: Bools, kind: pa.DataType | None = None) -> pa.Array:
+def nullable(values: npt.NDArray[Any], is_known: Bools, kind: pa.DataType | None = None) -> Column:
     """Values as a column that is null where they are not known."""
     return pa.array(values, type=kind, mask=~is_known)
 
 
-def take(column: pa.Array | pa.ChunkedArray, rows: Ints | pa.Array) -> pa.Array:
+def take(column: Column, rows: Ints | Column) -> Column:
     """The values at `rows`; null where the row is null or negative."""
     if not isinstance(rows, pa.Array):
         rows = nullable(rows, rows >= 0)

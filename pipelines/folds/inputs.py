@@ -15,11 +15,42 @@ from pathlib import Path
 import duckdb
 
 from pipelines.canonical import calls, jcs, rules
-from pipelines.folds import context, hashes, redaction, steps, verification
+from pipelines.folds import (
+    before,
+    columns,
+    context,
+    hashes,
+    pairing,
+    places,
+    plan,
+    readable,
+    redaction,
+    relations,
+    states,
+    steps,
+    verification,
+)
 from pipelines.folds.ladder import Ladder
 
 _BATCH = 50_000  # heads; bounds what is in Python at once
-_MODULES = (calls, context, hashes, jcs, redaction, rules, steps, verification)
+_MODULES = (
+    before,
+    calls,
+    columns,
+    context,
+    hashes,
+    jcs,
+    pairing,
+    places,
+    plan,
+    readable,
+    redaction,
+    relations,
+    rules,
+    states,
+    steps,
+    verification,
+)
 """Modules whose text decides what is computed; a change of any of them folds again."""
 
 # A person's events are in any stream, so customers read all streams; everything else reads those that the month touches.

@@ -43,10 +43,10 @@ def pair(streams: Ints, ids: Ints, asked_in: Ints, is_call: Bools) -> Pairs:
     """
     order = np.lexsort((ids, streams))
     s, key, asked, call = streams[order], ids[order], asked_in[order], is_call[order]
-    threads = np.cumsum(firsts(s) | firsts(key))
+    threads: Ints = np.cumsum(firsts(s) | firsts(key), dtype=np.int64)
     asked_before = previous(asked, call, threads, np.full(len(order), NOBODY))
     is_block_start = call & (asked_before != asked)
-    blocks = np.cumsum(is_block_start | firsts(threads))
+    blocks: Ints = np.cumsum(is_block_start | firsts(threads), dtype=np.int64)
     calls = running(call, blocks)
     results = running(~call, blocks)
     strays = running_most(np.maximum(results - calls, 0), blocks)

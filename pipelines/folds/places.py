@@ -92,7 +92,7 @@ class Places:
     messages: Ints
 
 
-def find_places(  # noqa: PLR0913 -- columns of one relation
+def find_places(
     streams: Ints, kinds: Ints, messages: Ints, is_by_user: Bools, has_text: Bools, rendered: Ints, before: Standing
 ) -> Places:
     """Place the events of whole streams, or of streams that went on from `before`.

@@ -7,6 +7,7 @@ unless one stream alone is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import duckdb
 
@@ -81,4 +82,4 @@ def spans(connection: duckdb.DuckDBPyConnection, batch_events: int) -> list[Span
     size = batch_events or 2**62
     lows = [row[0] for row in connection.sql(_SPANS, params={"size": size}).fetchall()]
     bounds = ["", *lows[1:], LAST_ID]
-    return [Span(low, high) for low, high in zip(bounds, bounds[1:], strict=False)]
+    return [Span(low, high) for low, high in pairwise(bounds)]

@@ -5,31 +5,26 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
+from pipelines.folds.columns import compute as pc
 from pipelines.folds.ladder import Ladder, load_ladder
 from pipelines.folds.redaction import Redaction, redact_text
 from pipelines.folds.tables import create_table
 
-_REDACTED_FIELDS: list[tuple[str, pa.DataType]] = [
-    ("aggregate_id", pa.string()),
-    ("stream_version", pa.int32()),
-    ("payload", pa.string()),
-]
-_REDACTED = pa.schema(_REDACTED_FIELDS)
 REDACTIONS_IN_FORCE = """
 SELECT
-    target.aggregate_id, target.stream_version, any_value(target.payload) AS payload,
-    list(applied.payload ORDER BY applied.stream_version) AS redactions
-FROM (
+    target.aggregate_id, target.aggregate_type, target.stream_version, target.month, target.event_type, target.metadata,
+    target.created_at, target.position, target.payload, applied.redactions
+FROM events AS target
+INNER JOIN (
     SELECT
-        aggregate_id, stream_version, payload,
-        TRY_CAST(json_extract_string(payload, '$.target.stream_version') AS INTEGER) AS target_version
+        aggregate_id, TRY_CAST(json_extract_string(payload, '$.target.stream_version') AS INTEGER) AS target_version,
+        list(payload ORDER BY stream_version) AS redactions
     FROM events
     WHERE event_type IN (SELECT recorded_type FROM fold_known_types WHERE event_name = 'redaction.applied')
+    GROUP BY ALL
 ) AS applied
-INNER JOIN events AS target
-    ON applied.aggregate_id = target.aggregate_id AND applied.target_version = target.stream_version
+    ON target.aggregate_id = applied.aggregate_id AND target.stream_version = applied.target_version
 WHERE target.month <= $month
-GROUP BY target.aggregate_id, target.stream_version
 ORDER BY target.aggregate_id, target.stream_version
 """
 
@@ -57,20 +52,39 @@ def create_readable(connection: duckdb.DuckDBPyConnection, month: str, ladder: L
         "REPLACE (coalesce(hidden.payload, events.payload) AS payload) FROM events LEFT JOIN fold_redacted AS hidden "
         "ON events.aggregate_id = hidden.aggregate_id AND events.stream_version = hidden.stream_version"
     )
+    for view, source in (("fold_stored", "events"), ("fold_hidden", "fold_redacted")):
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {in_order(ladder, source)}")
     for view, source in (("upcast_events", "masked_events"), ("upcast_recorded_events", "events")):
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {ladder.upcast_query(source)}")
     return counts
 
 
+def in_order(ladder: Ladder, source: str) -> str:
+    """A SELECT like `Ladder.upcast_query`, without its joins: rows stay in the order of `source`, as joins would not leave them.
+
+    `event_type` and `event_version` are as stored.
+    """
+    types = ladder.known_types()
+    names = " ".join(f"WHEN '{stored}' THEN '{name}'" for stored, name, _ in types)
+    query = f"SELECT *, CASE event_type {names} END AS event_name FROM {source}"
+    for version in sorted({step.version for step in ladder.steps}):
+        cases = []
+        for step in (each for each in ladder.steps if each.version == version):
+            stored = ", ".join(f"'{text}'" for text, name, known in types if name == step.name and known <= version)
+            cases.append(f"WHEN event_type IN ({stored}) THEN ({step.expression})")
+        query = f"SELECT * REPLACE (CASE {' '.join(cases)} ELSE payload END AS payload) FROM ({query})"
+    return query
+
+
 def _create_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, int, int]:
     """Create `fold_redacted`, the payloads that redactions change; few events are redacted, so they fit in memory."""
-    rows: dict[str, list[object]] = {field.name: [] for field in _REDACTED}
-    redactions = inexact = 0
-    for stream, version, payload, applied in connection.sql(REDACTIONS_IN_FORCE, params={"month": month}).fetchall():
-        text, count = redact_text(payload, [Redaction.from_json(each) for each in applied])
-        redactions += len(applied)
-        inexact += count
-        for name, value in zip(rows, (stream, version, text), strict=True):
-            rows[name].append(value)
-    create_table(connection, "fold_redacted", pa.table(rows, schema=_REDACTED))
-    return len(rows["payload"]), redactions, inexact
+    redacted = connection.sql(REDACTIONS_IN_FORCE, params={"month": month}).to_arrow_table()
+    shown = [
+        redact_text(payload, [Redaction.from_json(each) for each in applied])
+        for payload, applied in zip(redacted["payload"].to_pylist(), redacted["redactions"].to_pylist(), strict=True)
+    ]
+    texts = pa.array([text for text, _ in shown], pa.string())
+    redactions = int(pc.sum(pc.list_value_length(redacted["redactions"]), min_count=0).as_py())
+    rows = redacted.drop_columns(["payload", "redactions"]).append_column("payload", texts)
+    create_table(connection, "fold_redacted", rows)
+    return redacted.num_rows, redactions, sum(inexact for _, inexact in shown)

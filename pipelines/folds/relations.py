@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.folds import pairing
 from pipelines.folds.before import Before
 from pipelines.folds.columns import (
     Bools,
+    Column,
     Ints,
     bools,
     encode,
@@ -25,13 +25,14 @@ from pipelines.folds.columns import (
     ints,
     lists,
     nullable,
-    offsets,
     one_array,
-    place,
     running,
     take,
 )
-from pipelines.folds.places import AGENT, AGENT_SAID, CALL, KINDS, RESULT, ROLES, USER, Places, Standing, find_places
+from pipelines.folds.columns import (
+    compute as pc,
+)
+from pipelines.folds.places import AGENT, AGENT_SAID, CALL, KINDS, RESULT, ROLES, USER, Places, find_places
 from pipelines.folds.places import MODEL_CALL as MODEL_ROLE
 
 _KINDS = pa.array(KINDS[1:], pa.string())
@@ -82,6 +83,19 @@ class Calls:
     is_by_user: Bools
 
 
+def overlay(events: pa.Table, others: pa.Table) -> pa.Table:
+    """The events, with `others` in the place of those of the same stream and version."""
+    if not others.num_rows:
+        return events
+    keys = ["aggregate_id", "stream_version"]
+    replaced = others.select(keys).append_column("other", pa.array(range(others.num_rows), pa.int64()))
+    here = events.select(keys).append_column("row", pa.array(range(events.num_rows), pa.int64()))
+    found = here.join(replaced, keys, join_type="inner")
+    rows = np.arange(events.num_rows)
+    rows[ints(found["row"])] = events.num_rows + ints(found["other"])
+    return pa.concat_tables([events, others]).take(rows)
+
+
 def make_batch(events: pa.Table, first_no: int, before: Before | None = None) -> Batch:
     """Sort events, unless they are, and number their streams."""
     owners, is_sorted = _number_streams(events)
@@ -100,9 +114,9 @@ def _number_streams(events: pa.Table) -> tuple[Ints, bool]:
     if len(ids) > 1:
         is_new[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
     changes = np.flatnonzero(is_new)
-    ascends = bool(np.all(is_new[1:] | (versions[1:] > versions[:-1])))
-    ascends = ascends and bool(pc.all(pc.greater(take(ids, changes), take(ids, changes - 1)), min_count=0).as_py())
-    return np.cumsum(is_new), ascends
+    descends = pc.any(pc.less(take(ids, changes), take(ids, changes - 1)), min_count=0).as_py()
+    repeats = bool(np.any(~is_new[1:] & (versions[1:] <= versions[:-1])))
+    return np.cumsum(is_new), not (descends or repeats)
 
 
 def build(batch: Batch) -> tuple[dict[str, pa.Table], Calls]:
@@ -138,7 +152,7 @@ def _streams(batch: Batch) -> pa.Table:
     )
 
 
-def _stream_no(batch: Batch, owners: Ints) -> pa.Array:
+def _stream_no(batch: Batch, owners: Ints) -> Column:
     return pa.array(owners + batch.first_no, pa.int32())
 
 
@@ -147,7 +161,7 @@ def _placed_events(batch: Batch, places: Places) -> pa.Table:
     count = batch.events.num_rows
     is_placed = batch.kinds > 0
 
-    def spread(values: Any, kind: pa.DataType) -> pa.Array:
+    def spread(values: Any, kind: pa.DataType) -> Column:
         every = np.zeros(count, np.asarray(values).dtype)
         every[places.rows] = values
         return nullable(every, is_placed, kind)
@@ -244,7 +258,7 @@ def _pair_calls(batch: Batch, places: Places, asked_messages: Ints) -> Calls:
     return Calls(table, owners, answers, hidden_by, asked >= carried, is_by_user)
 
 
-def _equals(column: pa.Array, text: str) -> Bools:
+def _equals(column: Column, text: str) -> Bools:
     return np.asarray(pc.fill_null(pc.equal(column, text), fill_value=False), bool)
 
 
@@ -315,9 +329,7 @@ def _actions(calls: Calls, written: pa.Table, message_streams: Ints) -> pa.Table
     chosen, owners = np.flatnonzero(is_found), found[is_found]
     acting = np.unique(owners)
     owners = np.searchsorted(acting, owners)
-    fields = {
-        name: take(calls.table[name], chosen) for name in ("stream_version", "call_id", "name", "arguments")
-    }
+    fields = {name: take(calls.table[name], chosen) for name in ("stream_version", "call_id", "name", "arguments")}
     table = pa.table(
         {
             "stream_no": take(written["stream_no"], acting),
@@ -335,7 +347,7 @@ def _counted(batch: Batch, places: Places, calls: Calls, written: pa.Table, mess
     starts = np.flatnonzero(firsts(batch.owners))
     newest = ends(starts, events.num_rows)
 
-    def total(name: str, owners: Ints) -> pa.Array:
+    def total(name: str, owners: Ints) -> Column:
         return pa.array(before.count(name) + np.bincount(owners, minlength=count), pa.int32())
 
     kinds = batch.kinds
@@ -377,5 +389,5 @@ def take_last(owners: Ints, rows: Ints, count: int) -> Ints:
     return found
 
 
-def _nulls(column: pa.ChunkedArray) -> Bools:
+def _nulls(column: Column) -> Bools:
     return np.asarray(pc.is_null(column), bool)

@@ -8,18 +8,36 @@ spilled by DuckDB.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
+
 from pipelines.folds.inputs import input_hashes
-from pipelines.folds.ladder import load_ladder
+from pipelines.folds.ladder import Ladder, load_ladder
 from pipelines.folds.state import state
-from pipelines.folds.steps import PROJECTIONS, Prepared, prepare_month, projection_query
+from pipelines.folds.steps import (
+    PROJECTIONS,
+    Prepared,
+    fold_batches,
+    is_by_stream,
+    projection_query,
+    start_month,
+)
+from pipelines.folds.writing import MonthWriter
 from pipelines.lake.datasets import find_dataset
 from pipelines.lake.lake import Commit, Lake
+from pipelines.lake.writers import writing
 
 __all__ = ["FoldResult", "fold_month", "state"]
+
+HEADS = "SELECT aggregate_id, month, first_version, last_version, event_count FROM stream_months"
+_BATCH_SHARE = 0.08
+"""A batch's events, as columns in the file, by the memory: read, placed and listed they take some four times that."""
+_LEAST_EVENTS, _MOST_EVENTS = 10_000, 400_000
+"""Fewer cost more in statements than in events; more gain nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +98,6 @@ def fold_month(
     ladder = load_ladder()
     results: dict[str, FoldResult] = {}
     with lake.connect() as connection:
-        started = time.monotonic()
         wanted = input_hashes(connection, month, names, ladder)
         stale = []
         for name in names:
@@ -90,8 +107,37 @@ def fold_month(
             else:
                 stale.append(name)
         if stale:
-            provenance = _provenance(prepare_month(connection, month, stale, ladder))
-            for name in stale:
+            results |= _fold(lake, connection, month, stale, wanted, ladder, on_progress)
+    return [results[name] for name in names]
+
+
+def _fold(
+    lake: Lake,
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    names: list[str],
+    wanted: Mapping[str, str],
+    ladder: Ladder,
+    on_progress: Callable[[str], Any] | None,
+) -> dict[str, FoldResult]:
+    """Fold the projections `names`: those by stream together, batch after batch, the others one after the other."""
+    started = time.monotonic()
+    by_stream = [name for name in names if is_by_stream(name)]
+    results = {}
+    with writing(lake.root), ExitStack() as unfinished:
+        prepared = start_month(connection, month, names, ladder, HEADS)
+        writers = {name: MonthWriter(lake, find_dataset(name), month) for name in by_stream}
+        for writer in writers.values():
+            unfinished.callback(writer.discard)
+        if by_stream:
+            for _ in fold_batches(connection, month, by_stream, batch_events=_batch_events(lake, connection, month)):
+                for name, writer in writers.items():
+                    writer.write(connection.sql(projection_query(name)).to_arrow_table())
+        for name in names:
+            provenance = _provenance(prepared)
+            if name in writers:
+                commit = writers[name].commit(input_hash=wanted[name], provenance=provenance)
+            else:
                 commit = lake.write_partition(
                     find_dataset(name),
                     {"month": month},
@@ -100,11 +146,25 @@ def fold_month(
                     input_hash=wanted[name],
                     provenance=provenance,
                 )
-                results[name] = _result(commit, month, is_written=True, seconds=time.monotonic() - started)
-                started = time.monotonic()
-                if on_progress is not None:
-                    on_progress(name)
-    return [results[name] for name in names]
+            results[name] = _result(commit, month, is_written=True, seconds=time.monotonic() - started)
+            started = time.monotonic()
+            if on_progress is not None:
+                on_progress(name)
+        unfinished.pop_all()
+    return results
+
+
+def _batch_events(lake: Lake, connection: duckdb.DuckDBPyConnection, month: str) -> int:
+    """How many events of the month's mean size fit into a batch."""
+    files = lake.files("events", {"month": month})
+    sizes = "SELECT sum(total_uncompressed_size) / max(rows) FROM ({}) AS columns"
+    columns = (
+        "SELECT total_uncompressed_size, sum(CASE WHEN column_id = 0 THEN row_group_num_rows END) OVER () AS rows "
+        "FROM parquet_metadata($files)"
+    )
+    found = connection.sql(sizes.format(columns), params={"files": files}).fetchall() if files else []
+    event_bytes = max(float(found[0][0]) if found and found[0][0] else 0.0, 1.0)
+    return min(max(int(lake.memory_bytes * _BATCH_SHARE / event_bytes), _LEAST_EVENTS), _MOST_EVENTS)
 
 
 def _provenance(prepared: Prepared) -> dict[str, int]:

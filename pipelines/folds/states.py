@@ -9,10 +9,10 @@ from __future__ import annotations
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.folds.before import Before, lists_schema
-from pipelines.folds.columns import Ints, firsts, ints, lists, offsets, one_array, take
+from pipelines.folds.columns import Column, Ints, firsts, ints, lists, offsets, one_array, take
+from pipelines.folds.columns import compute as pc
 from pipelines.folds.places import AGENT_SAID, USER_SAID
 from pipelines.folds.relations import Batch, Calls
 from pipelines.sqlfiles import read_sql
@@ -28,7 +28,9 @@ def build_states(connection: duckdb.DuckDBPyConnection, batch: Batch, calls: Cal
     owners = ints(redactions["stream_no"]) - batch.first_no
     found = {
         "transcript": _transcript(batch),
-        "tool_calls": lists(calls.owners, batch.streams, [(name, one_array(calls.table[name])) for name in _CALL_FIELDS]),
+        "tool_calls": lists(
+            calls.owners, batch.streams, [(name, one_array(calls.table[name])) for name in _CALL_FIELDS]
+        ),
         "redactions": lists(owners, batch.streams, [(name, one_array(redactions[name])) for name in _REDACTION_FIELDS]),
     }
     starts = np.flatnonzero(firsts(batch.owners))
@@ -41,7 +43,7 @@ def build_states(connection: duckdb.DuckDBPyConnection, batch: Batch, calls: Cal
     return pa.table(columns)
 
 
-def _transcript(batch: Batch) -> pa.ListArray:
+def _transcript(batch: Batch) -> Column:
     events, kinds = batch.events, batch.kinds
     has_text = np.asarray(pc.is_valid(events["text"]), bool)
     rows = np.flatnonzero(has_text & ((kinds == USER_SAID) | (kinds == AGENT_SAID)))
@@ -54,7 +56,7 @@ def _transcript(batch: Batch) -> pa.ListArray:
     return lists(batch.owners[rows], batch.streams, fields)
 
 
-def _joined(before: Before, name: str, new: pa.ListArray) -> pa.Array:
+def _joined(before: Before, name: str, new: Column) -> Column:
     """The list that a stream brings along and the new rows after it; a row that is stated again takes the old one's place."""
     old = one_array(before.lists[name])
     if old.null_count == len(old):
@@ -71,5 +73,5 @@ def _joined(before: Before, name: str, new: pa.ListArray) -> pa.Array:
     return pa.ListArray.from_arrays(ends, take(rows, kept))
 
 
-def _owners(column: pa.Array) -> Ints:
+def _owners(column: Column) -> Ints:
     return np.repeat(np.arange(len(column)), ints(pc.fill_null(pc.list_value_length(column), 0)))

@@ -20,11 +20,24 @@ from pipelines.errors import BadInputError
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.ladder import Ladder, load_ladder
 from pipelines.folds.plan import EVENT_HEADS, Span, plan_month, spans
-from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable
-from pipelines.folds.relations import Batch, Calls, build, make_batch
+from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable, create_readable_events
+from pipelines.folds.relations import Batch, Calls, build, make_batch, overlay
 from pipelines.folds.states import build_states
 from pipelines.folds.verification import create_verification
 from pipelines.sqlfiles import list_sql, read_sql
+
+__all__ = [
+    "PROJECTIONS",
+    "Prepared",
+    "create_readable_events",
+    "fold_batches",
+    "fold_sources",
+    "is_by_stream",
+    "prepare_month",
+    "projection_query",
+    "start_month",
+    "steps_of",
+]
 
 PROJECTIONS = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "customer_months")
 """The shipped projections, each named after its dataset and its file in `sql/folds/`."""
@@ -153,19 +166,21 @@ def fold_batches(
 
 
 def _read_span(connection: duckdb.DuckDBPyConnection, month: str, span: Span, *, is_behind: bool) -> pa.Table:
-    sources = [f"SELECT * FROM upcast_events WHERE month = '{month}'"]
+    """The events of a range of streams, as stored, but for those that redactions hide in part."""
+    tables = [_read(connection, "fold_stored", f"month = '{month}'", month, span)]
     if is_behind:
-        sources.append(
-            "SELECT upcast_events.* FROM upcast_events "
-            "SEMI JOIN fold_behind ON upcast_events.aggregate_id = fold_behind.aggregate_id "
-            f"WHERE upcast_events.month < '{month}'"
-        )
-    tables = []
-    for source in sources:
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_source AS {source}")
-        params = {"month": month, "low": span.low, "high": span.high}
-        tables.append(connection.sql(read_sql("folds/steps/events.sql"), params=params).to_arrow_table())
-    return pa.concat_tables(tables)
+        behind = f"month < '{month}' AND aggregate_id IN (SELECT aggregate_id FROM fold_behind)"
+        tables.append(_read(connection, "fold_stored", behind, month, span))
+    among = f"month <= '{month}' AND aggregate_id IN (SELECT aggregate_id FROM fold_touched)"
+    hidden = _read(connection, "fold_hidden", among, month, span)
+    return overlay(pa.concat_tables(tables), hidden)
+
+
+def _read(connection: duckdb.DuckDBPyConnection, source: str, condition: str, month: str, span: Span) -> pa.Table:
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_source AS SELECT * FROM {source} WHERE {condition}")
+    params = {"month": month, "low": span.low, "high": span.high}
+    events: pa.Table = connection.sql(read_sql("folds/steps/events.sql"), params=params).to_arrow_table()
+    return events
 
 
 def _register(

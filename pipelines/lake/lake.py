@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,6 +52,7 @@ class Commit:
         provenance: What the writer wanted remembered.
         seconds: Time that writing and committing took.
         committed_at: When, UTC.
+        files: The partition's files.
     """
 
     dataset: str
@@ -64,6 +65,7 @@ class Commit:
     provenance: dict[str, Any]
     seconds: float
     committed_at: datetime
+    files: tuple[DataFile, ...] = ()
 
 
 class Lake:
@@ -206,21 +208,63 @@ class Lake:
                 except BaseException:
                     table.discard(files)
                     raise
-            version = table.commit(files, partition, number)
-            commit = Commit(
-                dataset=dataset.name,
-                partition=dataset.partition_path(partition),
+            return self.commit_files(
+                dataset,
+                partition,
+                files,
                 number=number,
-                delta_version=version,
-                row_count=sum(file.row_count for file in files),
-                size_bytes=sum(file.size_bytes for file in files),
                 input_hash=input_hash,
-                provenance=dict(provenance or {}),
+                provenance=provenance or {},
                 seconds=time.monotonic() - started,
-                committed_at=datetime.now(UTC),
             )
-            self._remember(commit, files)
-            return commit
+
+    def commit_files(
+        self,
+        dataset: Dataset,
+        partition: Mapping[str, str],
+        files: Sequence[DataFile],
+        *,
+        number: int,
+        input_hash: str,
+        provenance: Mapping[str, Any],
+        seconds: float,
+        kept: Sequence[DataFile] = (),
+    ) -> Commit:
+        """Make written files a partition's, all or nothing, and remember what they come from.
+
+        The caller is in `writing` since before it made the first file.
+
+        Args:
+            dataset: The table.
+            partition: Value of every partition column.
+            files: Written and described; removed when the commit is lost.
+            number: One above the partition's last when the caller looked at what it builds on.
+            input_hash: Hash of what the rows are a function of.
+            provenance: What to remember beside the commit; JSON values.
+            seconds: Time that writing took.
+            kept: Files of the partition that stay in it: all of them, or none.
+
+        Raises:
+            CommitLostError: Another writer committed the partition meanwhile.
+        """
+        started = time.monotonic()
+        version = self.table(dataset.name).commit(files, partition, number, keeps_others=bool(kept))
+        current = (*kept, *files)
+        commit = Commit(
+            dataset=dataset.name,
+            partition=dataset.partition_path(partition),
+            number=number,
+            delta_version=version,
+            row_count=sum(file.row_count for file in current),
+            size_bytes=sum(file.size_bytes for file in current),
+            input_hash=input_hash,
+            provenance=dict(provenance),
+            seconds=seconds + time.monotonic() - started,
+            committed_at=datetime.now(UTC),
+            files=current,
+        )
+        self._remember(commit)
+        return commit
 
     def append(self, dataset: Dataset, rows: list[dict[str, Any]]) -> None:
         """Add rows to an unpartitioned registry table, merging its files when there are many small ones."""
@@ -231,12 +275,13 @@ class Lake:
                 with suppress(CommitFailedError):  # another writer has merged them meanwhile
                     table.create().optimize.compact()
 
-    def _remember(self, commit: Commit, files: list[DataFile]) -> None:
-        described = [
-            {"path": f.path, "sha256": f.sha256, "size_bytes": f.size_bytes, "row_count": f.row_count} for f in files
-        ]
+    def _remember(self, commit: Commit) -> None:
         row = {name: getattr(commit, name) for name in Commit.__slots__}
-        row |= {"files": described, "provenance": json.dumps(commit.provenance, sort_keys=True)}
+        row["files"] = [
+            {"path": f.path, "sha256": f.sha256, "size_bytes": f.size_bytes, "row_count": f.row_count}
+            for f in commit.files
+        ]
+        row["provenance"] = json.dumps(commit.provenance, sort_keys=True)
         row["code_version"] = metadata.version("refold")
         self.append(COMMITS, [row])
 
@@ -253,6 +298,7 @@ class Lake:
             for row in rows:
                 values = dict(zip(names, row, strict=True))
                 values["provenance"] = json.loads(values["provenance"])
+                values["files"] = tuple(DataFile(**file) for file in values["files"])
                 newest[values["dataset"], values["partition"]] = Commit(**values)
             self._commits = (delta.version(), newest)
         return self._commits[1]

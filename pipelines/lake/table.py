@@ -31,13 +31,16 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One Parquet file of a table: path relative to the table, SHA-256 (hex), bytes and rows, and Delta statistics."""
+    """One Parquet file of a table: path relative to the table, SHA-256 (hex), bytes and rows.
+
+    `stats` are Delta's, for its commit; empty when the file is read back from `commits`.
+    """
 
     path: str
     sha256: str
     size_bytes: int
     row_count: int
-    stats: str
+    stats: str = ""
 
 
 class Table:
@@ -109,9 +112,8 @@ class Table:
         Returns:
             The file, or nothing when the query has no row.
         """
-        relative = f"{self.dataset.partition_path(partition)}/part-{uuid.uuid4().hex}.parquet".lstrip("/")
+        relative = self.new_path(partition)
         path = self.path / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
         columns = ", ".join(
             f'CAST("{column.name}" AS {column.type}) AS "{column.name}"' for column in self.dataset.data_columns
         )
@@ -126,16 +128,48 @@ class Table:
             if not row_count:
                 path.unlink(missing_ok=True)
                 return []
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            stats = _delta_stats(row_count, rows[0][4], self.dataset)
-            return [DataFile(relative, digest, path.stat().st_size, row_count, stats)]
+            return [self.describe_file(relative, row_count, _bounds(rows[0][4], self.dataset))]
         except BaseException:
             path.unlink(missing_ok=True)
             raise
 
-    def commit(self, files: Sequence[DataFile], partition: Mapping[str, str], number: int) -> int:
-        """Replace the partition by `files` in one Delta commit with app transaction `number`.
+    def new_path(self, partition: Mapping[str, str], index: int = 0) -> str:
+        """A path, relative to the table, for one more file of a partition; its folder is there.
+
+        Files that are written together are listed in the order of `index`.
+        """
+        relative = f"{self.dataset.partition_path(partition)}/part-{index:05d}-{uuid.uuid4().hex}.parquet".lstrip("/")
+        (self.path / relative).parent.mkdir(parents=True, exist_ok=True)
+        return relative
+
+    def describe_file(self, relative: str, row_count: int, bounds: Mapping[str, tuple[int, int]]) -> DataFile:
+        """Describe a file that is written and not yet committed, by reading its bytes once more.
+
+        Args:
+            relative: Its path, relative to the table.
+            row_count: Its rows.
+            bounds: Smallest and largest value of each integer column of which they are known exactly.
+        """
+        path = self.path / relative
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        stats = {
+            "numRecords": row_count,
+            "minValues": {column: low for column, (low, _high) in bounds.items()},
+            "maxValues": {column: high for column, (_low, high) in bounds.items()},
+        }
+        return DataFile(relative, digest, path.stat().st_size, row_count, json.dumps(stats))
+
+    def commit(
+        self, files: Sequence[DataFile], partition: Mapping[str, str], number: int, *, keeps_others: bool = False
+    ) -> int:
+        """Replace the partition by `files`, or add them to it, in one Delta commit with app transaction `number`.
+
+        Args:
+            files: Written and described.
+            partition: Value of every partition column.
+            number: One above the partition's last.
+            keeps_others: Whether the files that the partition holds stay in it.
 
         Returns:
             The Delta version of the commit.
@@ -153,10 +187,10 @@ class Table:
             try:
                 delta.create_write_transaction(
                     actions,
-                    "overwrite",
+                    "append" if keeps_others else "overwrite",
                     delta.schema(),
                     list(self.dataset.partition_by) or None,
-                    filters or None,
+                    None if keeps_others else filters or None,
                     commit_properties=properties,
                 )
             except CommitFailedError:
@@ -193,13 +227,12 @@ def quote_identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _delta_stats(row_count: int, column_stats: Mapping[str, Mapping[str, str]], dataset: Dataset) -> str:
-    """Delta's statistics of one file: row count, and exact bounds of the integer columns that readers prune by."""
-    low: dict[str, int] = {}
-    high: dict[str, int] = {}
+def _bounds(column_stats: Mapping[str, Mapping[str, str]], dataset: Dataset) -> dict[str, tuple[int, int]]:
+    """Exact bounds of the integer columns that readers prune by, from what DuckDB says of a file."""
+    bounds = {}
     for column in dataset.data_columns:
         stats = column_stats.get(quote_identifier(column.name), {})
         exact = stats.get("min_is_exact") == stats.get("max_is_exact") == "true"
         if column.type in ("INTEGER", "BIGINT") and exact and "min" in stats and "max" in stats:
-            low[column.name], high[column.name] = int(stats["min"]), int(stats["max"])
-    return json.dumps({"numRecords": row_count, "minValues": low, "maxValues": high})
+            bounds[column.name] = int(stats["min"]), int(stats["max"])
+    return bounds
