@@ -1,0 +1,27 @@
+"""How much memory the process may still take.
+
+`REFOLD_MEMORY` bounds the whole process. Python, the libraries and what the caller holds are in it already when work
+begins, so a share is computed from what is left, not from the setting.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+_STATM = Path("/proc/self/statm")
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process now; where the system does not tell, the largest so far."""
+    if _STATM.exists():
+        return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def free_bytes(limit: int) -> int:
+    """Bytes that this process may still take to stay within `limit`; not negative."""
+    return max(limit - resident_bytes(), 0)
