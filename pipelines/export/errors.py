@@ -22,3 +22,14 @@ class ExportGapError(RefoldError):
     def __init__(self, month: str, aggregate_id: str, found: str) -> None:
         self.month, self.aggregate_id = month, aggregate_id
         super().__init__(f"month {month}, stream {aggregate_id}: {found}; the lake was left as it is")
+
+
+class ExportIncompleteError(RefoldError):
+    """The server sent another number of events than it counted in the same snapshot; the lake was left as it is."""
+
+    def __init__(self, month: str, counted: int, received: int) -> None:
+        self.month = month
+        super().__init__(
+            f"month {month}: the server counts {counted:,} events and sent {received:,}; the lake was left as it is. "
+            "Check the server's tables and indexes (amcheck), then export again"
+        )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,29 +25,59 @@ HEADS = pa.schema(
 )
 """What a bucket holds of each of its streams; a stream larger than a bucket has a head in each."""
 
+_FILE_SCHEMA = SCHEMA.set(0, pa.field("aggregate_id", pa.dictionary(pa.int32(), pa.string())))
 _REPEATED = ["aggregate_type", "event_type", "event_version", "epoch"]
-_COUNTED = {name: "DELTA_BINARY_PACKED" for name in ("stream_version", "created_at", "xid", "position")}
-_OWN_TEXT = {name: "PLAIN" for name in ("payload", "metadata", "hash")}
+_COUNTED = dict.fromkeys(("stream_version", "created_at", "xid", "position"), "DELTA_BINARY_PACKED")
+_OWN_TEXT = dict.fromkeys(("payload", "metadata", "hash"), "PLAIN")
 _COMPRESSION = {field.name: "ZSTD" for field in SCHEMA} | {"hash": "NONE"}  # a hash does not compress
+_HEX = np.array([list(b"%02x" % byte) for byte in range(256)], dtype=np.uint8)
+"""Two digits for every byte."""
 _LEVEL = {field.name: 1 for field in SCHEMA if field.name != "hash"}  # 3 takes half as long again for 5 % less
 
 
-def open_writer(path: Path) -> pq.ParquetWriter:
-    """A writer of event files."""
-    schema = SCHEMA.set(0, pa.field("aggregate_id", pa.dictionary(pa.int32(), pa.string())))
-    return pq.ParquetWriter(
-        path,
-        schema,
-        compression=_COMPRESSION,
-        compression_level=_LEVEL,
-        use_dictionary=["aggregate_id", *_REPEATED],
-        column_encoding=_COUNTED | _OWN_TEXT,
-        store_schema=False,
-        sorting_columns=pq.SortingColumn.from_ordering(schema, [("aggregate_id", "ascending"), ("stream_version", "ascending")]),
-    )
+class EventFile:
+    """One file of events, written a bucket at a time, in order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        order = [("aggregate_id", "ascending"), ("stream_version", "ascending")]
+        self._writer = pq.ParquetWriter(
+            path,
+            _FILE_SCHEMA,
+            compression=_COMPRESSION,
+            compression_level=_LEVEL,
+            use_dictionary=["aggregate_id", *_REPEATED],
+            column_encoding=_COUNTED | _OWN_TEXT,
+            store_schema=False,  # readers shall see text, not the dictionary that it was written from
+            sorting_columns=pq.SortingColumn.from_ordering(_FILE_SCHEMA, order),
+        )
+
+    def write(self, batch: pa.RecordBatch, keys: Keys) -> pa.RecordBatch:
+        """Write a sorted bucket as one row group; answers the heads of its streams, a batch of `HEADS`."""
+        columns, heads = _describe(batch, keys)
+        self._writer.write_batch(columns, row_group_size=batch.num_rows)
+        self.rows += batch.num_rows
+        return heads
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """Smallest and largest value of each integer column; the file is closed."""
+        found = pq.read_metadata(self.path)
+        bounds = {}
+        for place, field in enumerate(_FILE_SCHEMA):
+            if pa.types.is_integer(field.type):
+                stats = [found.row_group(group).column(place).statistics for group in range(found.num_row_groups)]
+                bounds[field.name] = min(each.min for each in stats), max(each.max for each in stats)
+        return bounds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._writer.close()
 
 
-def id_texts(high: np.ndarray, low: np.ndarray) -> pa.Array:
+def id_texts(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> pa.Array:
     """Ids as PostgreSQL and DuckDB write them: 8-4-4-4-12 lower-case hexadecimal digits."""
     halves = np.empty((len(high), 2), dtype=">u8")
     halves[:, 0], halves[:, 1] = high, low
@@ -60,10 +91,7 @@ def id_texts(high: np.ndarray, low: np.ndarray) -> pa.Array:
     return pa.StringArray.from_buffers(len(high), pa.py_buffer(offsets), pa.py_buffer(text))
 
 
-_HEX = np.array([list(b"%02x" % byte) for byte in range(256)], dtype=np.uint8)
-
-
-def describe(batch: pa.RecordBatch, keys: Keys) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+def _describe(batch: pa.RecordBatch, keys: Keys) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """A sorted bucket as its file holds it, and its heads."""
     starts = keys.starts_stream()
     first = np.flatnonzero(starts)

@@ -7,14 +7,17 @@ parameters: the queries are built of numbers and times that are computed here, n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import adbc_driver_manager as adbc
 import adbc_driver_postgresql
 import numpy as np
 import pyarrow as pa
 
-COLUMNS = (
+from pipelines.store import StoreUnavailable
+
+_COLUMNS = (
     "aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, xid, "
     "position, hash"
 )
@@ -35,37 +38,63 @@ SCHEMA = pa.schema(
     ]
 )
 """An event between the store and its file."""
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_BATCH_BYTES = adbc_driver_postgresql.StatementOptions.BATCH_SIZE_HINT_BYTES.value
 
 
 class SnapshotReader:
     """One connection that sees an exported snapshot."""
 
     def __init__(self, dsn: str, token: str) -> None:
-        self._database = adbc_driver_postgresql.connect(dsn)
-        self._connection = adbc.AdbcConnection(self._database)
-        self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        self._execute(f"SET TRANSACTION SNAPSHOT '{token}'")
+        with _told_as_store_errors():
+            self._database = adbc_driver_postgresql.connect(dsn)
+            self._connection = adbc.AdbcConnection(self._database)
+            for command in (_BEGIN, f"SET TRANSACTION SNAPSHOT '{token}'"):
+                with adbc.AdbcStatement(self._connection) as statement:
+                    statement.set_sql_query(command)
+                    statement.execute_update()
 
-    def read(self, where: str, batch_bytes: int) -> Iterator[pa.RecordBatch]:
-        """The events that meet a condition, in batches of about `batch_bytes`, in `SCHEMA`, in no order."""
-        with adbc.AdbcStatement(self._connection) as statement:
-            option = adbc_driver_postgresql.StatementOptions.BATCH_SIZE_HINT_BYTES.value
-            statement.set_options(**{option: str(batch_bytes)})
-            statement.set_sql_query(f"SELECT {COLUMNS} FROM refold.events WHERE {where}")
+    def read_events(self, where: str, batch_bytes: int) -> Generator[pa.RecordBatch]:
+        """The events that meet a condition, in batches of about `batch_bytes`, in `SCHEMA`, in no order; to be closed.
+
+        Raises:
+            StoreUnavailable: The server went away, or would not answer.
+        """
+        with _told_as_store_errors(), adbc.AdbcStatement(self._connection) as statement:
+            statement.set_options(**{_BATCH_BYTES: str(batch_bytes)})
+            statement.set_sql_query(f"SELECT {_COLUMNS} FROM refold.events WHERE {where}")
             handle, _rows = statement.execute_query()
             with pa.RecordBatchReader.from_stream(handle) as batches:
                 for batch in batches:
                     yield _plain(batch)
+
+    @contextmanager
+    def query(self, query: str) -> Iterator[pa.RecordBatchReader]:
+        """The result of a query, as a stream.
+
+        Raises:
+            StoreUnavailable: The server would not answer.
+        """
+        with _told_as_store_errors(), adbc.AdbcStatement(self._connection) as statement:
+            statement.set_sql_query(query)
+            handle, _rows = statement.execute_query()
+            with pa.RecordBatchReader.from_stream(handle) as batches:
+                yield batches
 
     def close(self) -> None:
         """Leave; the transaction ends."""
         self._connection.close()
         self._database.close()
 
-    def _execute(self, command: str) -> None:
-        with adbc.AdbcStatement(self._connection) as statement:
-            statement.set_sql_query(command)
-            statement.execute_update()
+
+@contextmanager
+def _told_as_store_errors() -> Iterator[None]:
+    try:
+        yield
+    except (adbc.Error, pa.ArrowException, OSError) as error:
+        raise StoreUnavailable(
+            f"the store could not be read to its end, and the lake was left as it is: {error}"
+        ) from error
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -64,7 +64,10 @@ class Keys:
         for column, value in zip((self.high, self.low, self.version), key, strict=True):
             part = column[first:stop]
             wanted = column.dtype.type(value)
-            first, stop = first + int(np.searchsorted(part, wanted)), first + int(np.searchsorted(part, wanted, "right"))
+            first, stop = (
+                first + int(np.searchsorted(part, wanted)),
+                first + int(np.searchsorted(part, wanted, "right")),
+            )
             if first == stop:
                 break
         return first
@@ -182,7 +185,9 @@ def plan_buckets(runs: Sequence[Run], max_rows: int, max_bytes: int) -> list[Buc
     return buckets
 
 
-def read_bucket(spool: Spool, runs: Sequence[Run], schema: pa.Schema, bucket: Bucket) -> tuple[pa.RecordBatch, Keys] | None:
+def read_bucket(
+    spool: Spool, runs: Sequence[Run], schema: pa.Schema, bucket: Bucket
+) -> tuple[pa.RecordBatch, Keys] | None:
     """The rows of a bucket and their keys, sorted; None when it holds none."""
     pieces = list(_pieces(spool, runs, schema, bucket))
     if not pieces:

@@ -61,7 +61,9 @@ class Spool:
         while left:
             read = os.preadv(self._file.fileno(), [left], offset)
             if not read:
-                raise EOFError(f"the spool ends at {offset:,}, before the batch that ends at {place.offset + place.length:,}")
+                raise EOFError(
+                    f"the spool ends at {offset:,}, before the batch that ends at {place.offset + place.length:,}"
+                )
             left, offset = left[read:], offset + read
         return pa.ipc.read_record_batch(buffer, schema)
 
