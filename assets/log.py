@@ -29,6 +29,7 @@ def build_log_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
         }
         version = dg.DataVersion(result.input_hash)
         events = {"row_count": result.rows, "size_bytes": result.size_bytes, **common}
+        events |= {"added_rows": result.added_rows, "late_rows": result.late_rows, "is_sorted": result.is_sorted}
         yield dg.MaterializeResult(key_of("events"), metadata=events, data_version=version)
         yield dg.MaterializeResult(
             key_of("stream_months"), metadata={"row_count": result.streams, **common}, data_version=version

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.export.arrays import integers
 from pipelines.export.reading import SCHEMA
 from pipelines.export.sorting import Keys
 
-HEADS = pa.schema(
-    [
-        ("aggregate_id", pa.string()),
-        ("aggregate_type", pa.string()),
-        ("first_version", pa.int32()),
-        ("last_version", pa.int32()),
-        ("event_count", pa.int32()),
-        ("last_hash", pa.binary()),
-    ]
-)
+_HEAD_FIELDS: list[tuple[str, pa.DataType]] = [
+    ("aggregate_id", pa.string()),
+    ("aggregate_type", pa.string()),
+    ("first_version", pa.int32()),
+    ("last_version", pa.int32()),
+    ("event_count", pa.int32()),
+    ("last_hash", pa.binary()),
+]
+HEADS = pa.schema(_HEAD_FIELDS)
 """What a bucket holds of each of its streams; a stream larger than a bucket has a head in each."""
 
 _FILE_SCHEMA = SCHEMA.set(0, pa.field("aggregate_id", pa.dictionary(pa.int32(), pa.string())))
 _REPEATED = ["aggregate_type", "event_type", "event_version", "epoch"]
 _COUNTED = dict.fromkeys(("stream_version", "created_at", "xid", "position"), "DELTA_BINARY_PACKED")
 _OWN_TEXT = dict.fromkeys(("payload", "metadata", "hash"), "PLAIN")
-_COMPRESSION = {field.name: "ZSTD" for field in SCHEMA} | {"hash": "NONE"}  # a hash does not compress
+_COMPRESSION: Any = {field.name: "zstd" for field in SCHEMA} | {"hash": "none"}  # a hash does not compress
 _HEX = np.array([list(b"%02x" % byte) for byte in range(256)], dtype=np.uint8)
 """Two digits for every byte."""
 _LEVEL = {field.name: 1 for field in SCHEMA if field.name != "hash"}  # 3 takes half as long again for 5 % less
@@ -41,13 +41,17 @@ class EventFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows = 0
-        order = [("aggregate_id", "ascending"), ("stream_version", "ascending")]
+        order: list[tuple[str, Literal["ascending", "descending"]]] = [
+            ("aggregate_id", "ascending"),
+            ("stream_version", "ascending"),
+        ]
+        dictionaries: Any = ["aggregate_id", *_REPEATED]  # the stubs know only yes and no
         self._writer = pq.ParquetWriter(
             path,
             _FILE_SCHEMA,
             compression=_COMPRESSION,
             compression_level=_LEVEL,
-            use_dictionary=["aggregate_id", *_REPEATED],
+            use_dictionary=dictionaries,
             column_encoding=_COUNTED | _OWN_TEXT,
             store_schema=False,  # readers shall see text, not the dictionary that it was written from
             sorting_columns=pq.SortingColumn.from_ordering(_FILE_SCHEMA, order),
@@ -66,7 +70,7 @@ class EventFile:
         bounds = {}
         for place, field in enumerate(_FILE_SCHEMA):
             if pa.types.is_integer(field.type):
-                stats = [found.row_group(group).column(place).statistics for group in range(found.num_row_groups)]
+                stats: list[Any] = [found.row_group(g).column(place).statistics for g in range(found.num_row_groups)]
                 bounds[field.name] = min(each.min for each in stats), max(each.max for each in stats)
         return bounds
 
@@ -77,7 +81,7 @@ class EventFile:
         self._writer.close()
 
 
-def id_texts(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> pa.Array:
+def id_texts(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> pa.Array[Any]:
     """Ids as PostgreSQL and DuckDB write them: 8-4-4-4-12 lower-case hexadecimal digits."""
     halves = np.empty((len(high), 2), dtype=">u8")
     halves[:, 0], halves[:, 1] = high, low
@@ -88,7 +92,7 @@ def id_texts(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> pa.Ar
         text[:, at : at + stop - start] = digits[:, start:stop]
         at += stop - start + 1
     offsets = np.arange(0, 36 * (len(high) + 1), 36, dtype=np.int32)
-    return pa.StringArray.from_buffers(len(high), pa.py_buffer(offsets), pa.py_buffer(text))
+    return pa.StringArray.from_buffers(len(high), pa.py_buffer(offsets.data), pa.py_buffer(text.data))
 
 
 def _describe(batch: pa.RecordBatch, keys: Keys) -> tuple[pa.RecordBatch, pa.RecordBatch]:
@@ -98,15 +102,15 @@ def _describe(batch: pa.RecordBatch, keys: Keys) -> tuple[pa.RecordBatch, pa.Rec
     last = np.append(first[1:], len(keys)) - 1
     texts = id_texts(keys.high[first], keys.low[first])
     stream = np.cumsum(starts, dtype=np.int32) - 1
-    ids = pa.DictionaryArray.from_arrays(pa.array(stream), texts)
-    at_last = pa.array(last)
+    ids = pa.DictionaryArray.from_arrays(integers(stream), texts)
+    at_last = integers(last)
     heads = pa.RecordBatch.from_arrays(
         [
             texts,
             batch.column("aggregate_type").take(at_last),
-            pa.array(keys.version[first]),
-            pa.array(keys.version[last]),
-            pa.array((last - first + 1).astype(np.int32)),
+            integers(keys.version[first]),
+            integers(keys.version[last]),
+            integers((last - first + 1).astype(np.int32)),
             batch.column("hash").take(at_last),
         ],
         schema=HEADS,

@@ -75,7 +75,8 @@ _STREAM_MONTHS = """
 SELECT heads.*, coalesce(before.hash, unhex(repeat('00', 32))) AS prev_hash
 FROM heads LEFT JOIN before USING (aggregate_id)
 """
-_HASHES = pa.schema([("aggregate_id", pa.string()), ("hash", pa.binary())])
+_LINK_FIELDS: list[tuple[str, pa.DataType]] = [("aggregate_id", pa.string()), ("hash", pa.binary())]
+_LINKS = pa.schema(_LINK_FIELDS)
 
 
 def create_heads(
@@ -174,10 +175,8 @@ def _create_links(connection: duckdb.DuckDBPyConnection, store: psycopg.Connecti
     while entered := connection.sql(_ENTERED, params={"after": after, "page": _PAGE}).fetchall():
         ids, versions = map(list, zip(*entered, strict=True))
         found = store.execute(_BEFORE, {"ids": ids, "versions": versions, "start": now.start}).fetchall()
-        columns = list(zip(*found, strict=True)) or [(), ()]
-        links = pa.table(
-            [pa.array(values, field.type) for values, field in zip(columns, _HASHES, strict=True)], _HASHES
-        )
+        hashes = {"aggregate_id": [row[0] for row in found], "hash": [row[1] for row in found]}
+        links = pa.Table.from_pydict(hashes, schema=_LINKS)
         connection.register("links", links)
         connection.execute("INSERT INTO before SELECT * FROM links")
         connection.unregister("links")

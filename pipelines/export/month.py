@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 import psycopg
 
 from pipelines.export.errors import ExportIncompleteError
@@ -88,19 +89,17 @@ def export_month(
     started = time.monotonic()
     with told_when_full(lake.root), psycopg.connect(dsn) as store:
         export = _Export(lake, take_snapshot(store, month), store, dsn, on_rows)
-        before, heads = export.known
-        is_same = all(commit is not None and commit.input_hash == export.now.input_hash for commit in export.known)
-        if not is_same or (full and before is not None and not is_sorted(before)):
+        before = export.known[0]
+        unchanged = export.unchanged()
+        if unchanged is None or (full and not is_sorted(unchanged[0])):
             events, heads = export.run(full=full)
         else:
-            events = before
-    assert events is not None
-    assert heads is not None
+            events, heads = unchanged
     added = export.now.rows - (before.row_count if before is not None else 0)
     is_late = before is not None and before.committed_at >= export.now.stop
     return ExportResult(
         month=month,
-        is_written=events is not before,
+        is_written=unchanged is None or events is not unchanged[0],
         is_sorted=is_sorted(events),
         rows=export.now.rows,
         added_rows=added,
@@ -131,8 +130,16 @@ class _Export:
         self._partition = {"month": now.month}
         tables = (lake.table(EVENTS.name), lake.table(STREAM_MONTHS.name))
         # Before anything is read: whoever commits from here on makes this export lose.
-        self._numbers = tuple(table.number(self._partition) + 1 for table in tables)
-        self.known = tuple(lake.last_commit(table.dataset.name, self._partition) for table in tables)
+        self._numbers = [table.number(self._partition) + 1 for table in tables]
+        self.known = [lake.last_commit(table.dataset.name, self._partition) for table in tables]
+
+    def unchanged(self) -> tuple[Commit, Commit] | None:
+        """The last commits of both tables, if they are of this very content."""
+        events, heads = self.known
+        wanted = self.now.input_hash
+        if events is None or heads is None or not events.input_hash == heads.input_hash == wanted:
+            return None
+        return events, heads
 
     def run(self, *, full: bool) -> tuple[Commit, Commit]:
         """Write and commit; the last commits of both tables."""
@@ -186,8 +193,8 @@ class _Export:
             try:
                 noted = (spool.get(place, HEADS) for place in staged.heads)
                 create_heads(connection, self.now.month, noted, adds_to_lake=bool(kept))
-                if kept and has_gap(connection):
-                    raise _UnfittingError
+                if kept:
+                    _refuse_misfit(connection)
                 with closing(SnapshotReader(self._dsn, self.now.token)) as reader:
                     refuse_damage(connection, reader, self.now)
             except BaseException:
@@ -207,6 +214,11 @@ class _Export:
                 connection, self._store, self._lake, self.now, number=self._numbers[1], provenance=provenance
             )
         return events, heads
+
+
+def _refuse_misfit(connection: duckdb.DuckDBPyConnection) -> None:
+    if has_gap(connection):
+        raise _UnfittingError
 
 
 def months_to_export(store: Store, lake: Lake) -> list[str]:

@@ -9,34 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import adbc_driver_manager as adbc
 import adbc_driver_postgresql
 import numpy as np
 import pyarrow as pa
 
+from pipelines.export.arrays import integers
 from pipelines.store import StoreUnavailable
 
 _COLUMNS = (
     "aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, xid, "
     "position, hash"
 )
-SCHEMA = pa.schema(
-    [
-        ("aggregate_id", pa.binary(16)),
-        ("aggregate_type", pa.string()),
-        ("stream_version", pa.int32()),
-        ("event_type", pa.string()),
-        ("event_version", pa.int32()),
-        ("payload", pa.string()),
-        ("metadata", pa.string()),
-        ("created_at", pa.timestamp("us", tz="UTC")),
-        ("epoch", pa.int32()),
-        ("xid", pa.int64()),
-        ("position", pa.int64()),
-        ("hash", pa.binary()),
-    ]
-)
+_FIELDS: list[tuple[str, pa.DataType]] = [
+    ("aggregate_id", pa.binary(16)),
+    ("aggregate_type", pa.string()),
+    ("stream_version", pa.int32()),
+    ("event_type", pa.string()),
+    ("event_version", pa.int32()),
+    ("payload", pa.string()),
+    ("metadata", pa.string()),
+    ("created_at", pa.timestamp("us", tz="UTC")),
+    ("epoch", pa.int32()),
+    ("xid", pa.int64()),
+    ("position", pa.int64()),
+    ("hash", pa.binary()),
+]
+SCHEMA = pa.schema(_FIELDS)
 """An event between the store and its file."""
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BATCH_BYTES = adbc_driver_postgresql.StatementOptions.BATCH_SIZE_HINT_BYTES.value
@@ -54,7 +55,7 @@ class SnapshotReader:
                     statement.set_sql_query(command)
                     statement.execute_update()
 
-    def read_events(self, where: str, batch_bytes: int) -> Generator[pa.RecordBatch]:
+    def read_events(self, where: str, batch_bytes: int) -> Generator[pa.RecordBatch, None, None]:
         """The events that meet a condition, in batches of about `batch_bytes`, in `SCHEMA`, in no order; to be closed.
 
         Raises:
@@ -98,18 +99,15 @@ def _told_as_store_errors() -> Iterator[None]:
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch in `SCHEMA`: extension types as what they are stored as, transaction ids as numbers; nothing is copied."""
-    columns = []
+    """The batch in `SCHEMA`: extension types as what they are stored as, transaction ids as numbers."""
+    columns: list[pa.Array[Any]] = []
     for field, column in zip(SCHEMA, batch.columns, strict=True):
         stored = column.storage if isinstance(column, pa.ExtensionArray) else column
         columns.append(_from_big_endian(stored) if field.name == "xid" else stored)
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
-def _from_big_endian(column: pa.Array) -> pa.Array:
-    """Numbers from binary values of 8 bytes each, as PostgreSQL sends an xid8; none is null."""
-    if not len(column):
-        return pa.array([], pa.int64())
-    first = int.from_bytes(column.buffers()[1][4 * column.offset : 4 * column.offset + 4].to_pybytes(), "little")
-    numbers = np.frombuffer(column.buffers()[2], dtype=">i8", count=len(column), offset=first)
-    return pa.array(numbers.astype(np.int64))
+def _from_big_endian(column: pa.Array[Any]) -> pa.Array[Any]:
+    """Numbers from binary values of 8 bytes each, as PostgreSQL sends an xid8; the array is whole and has no null."""
+    data: Any = column.buffers()[2]
+    return integers(np.frombuffer(data, dtype=">i8", count=len(column)).astype(np.int64))

@@ -179,4 +179,4 @@ def _xmin(seen: str) -> int:
 
 
 def _xmax(seen: str) -> int:
-    return int(seen.split(":")[1])
+    return int(seen.split(":", maxsplit=2)[1])

@@ -13,11 +13,13 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.export.arrays import concat_batches, integers, numbers_in
 from pipelines.export.spool import Place, Spool
 
 Key = tuple[int, int, int]
@@ -43,10 +45,9 @@ class Keys:
     @classmethod
     def of(cls, batch: pa.RecordBatch) -> Keys:
         """Read the keys of a batch whose columns `aggregate_id` (16 bytes) and `stream_version` have no nulls."""
-        ids = batch.column("aggregate_id")
-        halves = np.frombuffer(ids.buffers()[1], dtype=">u8", count=2 * len(ids), offset=16 * ids.offset).reshape(-1, 2)
-        version = batch.column("stream_version").to_numpy()
-        return cls(halves[:, 0].astype(np.uint64), halves[:, 1].astype(np.uint64), version)
+        halves = numbers_in(batch.column("aggregate_id"), ">u8", np.uint64, per_row=2).reshape(-1, 2)
+        version = numbers_in(batch.column("stream_version"), "=i4", np.int32)
+        return cls(np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1]), version)
 
     def __len__(self) -> int:
         return len(self.version)
@@ -60,14 +61,13 @@ class Keys:
 
     def find(self, key: Key) -> int:
         """First row whose key is not below `key`; the keys are sorted."""
+        columns: list[npt.NDArray[Any]] = [self.high, self.low, self.version]
         first, stop = 0, len(self)
-        for column, value in zip((self.high, self.low, self.version), key, strict=True):
+        for column, value in zip(columns, key, strict=True):
             part = column[first:stop]
             wanted = column.dtype.type(value)
-            first, stop = (
-                first + int(np.searchsorted(part, wanted)),
-                first + int(np.searchsorted(part, wanted, "right")),
-            )
+            low, high = np.searchsorted(part, wanted), np.searchsorted(part, wanted, "right")
+            first, stop = first + int(low), first + int(high)
             if first == stop:
                 break
         return first
@@ -142,7 +142,7 @@ class Sorter:
         """Put aside what is held."""
         if not self._held:
             return
-        batch = pa.concat_batches(self._held)
+        batch = concat_batches(self._held)
         rows_per_chunk = max(min(_CHUNK_ROWS, _CHUNK_BYTES * batch.num_rows // max(self._held_bytes, 1)), 1)
         self._held, self._held_bytes = [], 0
         keys = Keys.of(batch)
@@ -150,7 +150,7 @@ class Sorter:
         run = []
         for start in range(0, batch.num_rows, rows_per_chunk):
             rows = order[start : start + rows_per_chunk]
-            chunk = batch.take(pa.array(rows))
+            chunk = batch.take(integers(rows))
             run.append(Chunk(keys[int(rows[0])], len(rows), chunk.nbytes, self._spool.put(chunk)))
         self.runs.append(Run(run))
 
@@ -192,11 +192,11 @@ def read_bucket(
     pieces = list(_pieces(spool, runs, schema, bucket))
     if not pieces:
         return None
-    batch = pa.concat_batches(pieces)
+    batch = concat_batches(pieces)
     pieces.clear()
     keys = Keys.of(batch)
     order = keys.sorting()
-    return batch.take(pa.array(order)), keys.take(order)
+    return batch.take(integers(order)), keys.take(order)
 
 
 def _pieces(spool: Spool, runs: Sequence[Run], schema: pa.Schema, bucket: Bucket) -> Iterator[pa.RecordBatch]:

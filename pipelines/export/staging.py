@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import pyarrow as pa
@@ -29,8 +30,10 @@ _MAX_THREADS = 4
 """The server's own COPY is as busy as two of them."""
 _ROWS_PER_THREAD = 100_000
 """Fewer are read and written sooner than another connection is made."""
+_LIBRARIES = 96 * _MB
+"""What DuckDB, Delta and PostgreSQL's client take for themselves when they begin to work."""
 _MIN_SHARE = 96 * _MB
-"""Memory that makes a second thread worth having."""
+"""Memory that makes one more thread worth having."""
 
 T = TypeVar("T")
 
@@ -55,11 +58,11 @@ class Shares:
     @classmethod
     def of(cls, memory_bytes: int, rows: int) -> Shares:
         """Divide what the process may still take of `memory_bytes`, for a month of `rows` events."""
-        free = free_bytes(memory_bytes)
+        free = max(free_bytes(memory_bytes) - _LIBRARIES, 0)
         threads = max(min(_MAX_THREADS, _cores(), free // _MIN_SHARE, rows // _ROWS_PER_THREAD), 1)
-        share = max(free // threads, 32 * _MB)
-        run_bytes = min(share // 4, 64 * _MB)
-        return cls(threads, run_bytes, min(share // 8, 48 * _MB), min(max(run_bytes // 8, _MB), 8 * _MB))
+        share = max(free // threads, 24 * _MB)
+        run_bytes = min(share // 3, 64 * _MB)
+        return cls(threads, run_bytes, min(share // 6, 48 * _MB), min(max(run_bytes // 8, _MB), 8 * _MB))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class Stage:
             StoreUnavailable: The server went away.
             OSError: The disk is full, or cannot be written.
         """
-        sorters = self._in_parallel([lambda c=each: self._read(c) for each in conditions])
+        sorters = self._in_parallel([partial(self._read, each) for each in conditions])
         pa.default_memory_pool().release_unused()
         runs = [run for sorter in sorters for run in sorter.runs]
         buckets = plan_buckets(runs, table.dataset.row_group_size, self._shares.bucket_bytes)
@@ -119,7 +122,7 @@ class Stage:
         paths = [table.new_path(partition, index) for index in range(len(parts))]
         try:
             written = self._in_parallel(
-                [lambda p=path, b=part: self._write(table, p, b, runs) for path, part in zip(paths, parts, strict=True)]
+                [partial(self._write, table, path, part, runs) for path, part in zip(paths, parts, strict=True)]
             )
         except BaseException:
             for path in paths:
