@@ -1,8 +1,9 @@
 """The Dagster instance of a home: `dagster/` in it, shared by the command line, the web server and the daemon.
 
-Runs of the command line execute in its own process, which can be killed at any moment. Such a run holds a lock file
-for as long as it lives; the kernel frees the lock however the process ends, so a run that says "started" without it is
-dead. A process id alone would not do: ids come again, and in a container every process is number 1.
+Runs of the command line execute in its own process, those of the web page in one each; any can be killed at any moment.
+A run holds a lock file for as long as it lives; the kernel frees the lock however the process ends, so a run that says
+"started" without it is dead. A process id alone would not do: ids come again, and in a container every process is
+number 1. Dead runs must not stay: the queue of the web page counts them as running.
 """
 
 from __future__ import annotations
@@ -29,10 +30,17 @@ telemetry:
   enabled: false
 nux: # no invitation to a newsletter over the page
   enabled: false
-run_coordinator: # runs start at once, also when no daemon is up
+run_coordinator: # runs of the page wait in a queue; those of the command line start at once, in its own process
   module: dagster._core.run_coordinator
-  class: DefaultRunCoordinator
+  class: QueuedRunCoordinator
+  config:
+    max_concurrent_runs: {runs} # each is a process that may take REFOLD_MEMORY
+    dequeue_interval_seconds: 1
+run_monitoring: # a process that never got as far as its run gives its place back
+  enabled: true
 """
+MAX_RUNS = 2
+"""Runs that the page and its schedules have at work at a time: a backfill of ten years is 120 runs."""
 
 # A run of the command line writes to its own terminal: nothing there is captured, and no line of Dagster's is mixed in.
 _IN_PROCESS = {
@@ -49,7 +57,7 @@ def prepare(settings: Settings) -> Path:
     _live(folder).mkdir(parents=True, exist_ok=True)
     config = folder / "dagster.yaml"
     if not config.exists():
-        config.write_text(_CONFIG, encoding="utf-8")
+        config.write_text(_CONFIG.format(runs=MAX_RUNS), encoding="utf-8")
     return folder
 
 
@@ -82,8 +90,8 @@ def hold_run(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark the runs of this host whose process is gone as failed, so that they can be retried; answer their ids.
 
-    Runs without a lock file are not the command line's: a retry that the UI launched carries the tags of the run it
-    repeats, but its process is the UI's to watch.
+    Runs without a lock file have not begun: one that the UI launched to repeat another carries that one's tags until its
+    own process is up.
     """
     folder = _live(Path(instance.root_directory))
     failed = []

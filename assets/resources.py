@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import dagster as dg
 
+from assets.instance import hold_run, run_tags
 from pipelines.lake.catalog import publish_catalog
 from pipelines.lake.housekeeping import VacuumResult, remove_redacted, vacuum
 from pipelines.lake.lake import Lake
@@ -70,10 +71,13 @@ class Home:
 
 
 @dg.resource(description="The home that the REFOLD_* variables of the run's process name.")
-def home_from_environment(_context: dg.InitResourceContext) -> Iterator[Home]:
-    """Read the environment when the run begins, close the store when it ends.
+def home_from_environment(context: dg.InitResourceContext) -> Iterator[Home]:
+    """Read the environment when the run begins, close the store when it ends; the run is seen to live meanwhile.
 
     It has no configuration of its own, so that no run record holds a connection string.
     """
-    with Home(Settings.from_env()) as home:
-        yield home
+    with ExitStack() as stack:
+        if context.run is not None and context.instance is not None:
+            stack.enter_context(hold_run(context.instance, context.run.run_id))
+            context.instance.add_run_tags(context.run.run_id, run_tags())
+        yield stack.enter_context(Home(Settings.from_env()))

@@ -19,7 +19,7 @@ from types import FrameType
 
 import yaml
 
-from assets.instance import prepare
+from assets.instance import fail_dead_runs, open_instance, prepare
 from assets.runs import ATTRIBUTE, LOCATION, MODULE
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.settings import Settings
@@ -27,6 +27,8 @@ from pipelines.settings import Settings
 STOP_SECONDS = 20
 """Time for both to end by themselves; the daemon finishes the tick it is in."""
 _POLL_SECONDS = 0.2
+_DEAD_SECONDS = 5.0
+"""Between two looks for runs whose process is gone: they would keep a place in the queue."""
 
 
 class UiEndedError(RefoldError):
@@ -48,11 +50,19 @@ def serve(settings: Settings, port: int = 3000, host: str = "127.0.0.1") -> None
         "web server": [sys.executable, "-m", "dagster_webserver", "-h", host, "-p", str(port), *workspace],
         "daemon": [sys.executable, "-m", "dagster._daemon", "run", *workspace],
     }
-    with _stop_requested() as is_stopped, _running(commands.values(), environment, folder) as processes:
+    with (
+        open_instance(settings) as instance,
+        _stop_requested() as is_stopped,
+        _running(commands.values(), environment, folder) as processes,
+    ):
+        next_look = time.monotonic()
         while not is_stopped():
             for name, process in zip(commands, processes, strict=True):
                 if process.poll() is not None:
                     raise UiEndedError(f"the {name} ended with status {process.returncode}; its own words are above")
+            if time.monotonic() >= next_look:
+                fail_dead_runs(instance)
+                next_look = time.monotonic() + _DEAD_SECONDS
             time.sleep(_POLL_SECONDS)
 
 

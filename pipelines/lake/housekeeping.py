@@ -301,7 +301,8 @@ def _origins(lake: Lake) -> dict[str, dict[str, _Origin]]:
         if last != (dataset, partition):  # the partition's newest commit comes first
             last, superseded_at, hidden = (dataset, partition), None, redactions
         for path in paths or ():
-            found.setdefault(dataset, {})[path] = _Origin(superseded_at, redactions < hidden)
+            # a file that was added to is in several commits; the newest of them says when it was replaced
+            found.setdefault(dataset, {}).setdefault(path, _Origin(superseded_at, redactions < hidden))
         superseded_at = committed_at
     return found
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import dagster as dg  # noqa: TID251 - these tests are of the code location
 import pytest
+from dagster._core.run_coordinator import QueuedRunCoordinator  # noqa: TID251
 
 import assets.log
 from assets.definitions import build_defs
 from assets.experiments import DIFFS
 from assets.folds import FOLDS
-from assets.instance import HOST_TAG, PID_TAG, fail_dead_runs, hold_run, open_instance
-from assets.resources import Home
+from assets.instance import HOST_TAG, MAX_RUNS, PID_TAG, fail_dead_runs, hold_run, open_instance
+from assets.resources import Home, home_from_environment
 from assets.runs import add_experiment, materialize
 from assets.ui import serve
 from pipelines.demo.desk import generate
@@ -100,6 +101,36 @@ def test_a_run_without_a_lock_is_somebody_elses(store_settings):
             assert fail_dead_runs(instance) == []
         (store_settings.home / "dagster" / "live" / run.run_id).touch()
         assert fail_dead_runs(instance) == [run.run_id]
+
+
+def test_runs_of_the_page_wait_in_a_queue(store_settings):
+    """A backfill of many months has no more than two processes at work, whatever the size of the machine."""
+    with open_instance(store_settings) as instance:
+        assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
+        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == MAX_RUNS == 2
+
+
+def test_a_run_of_the_page_is_seen_to_live(store_settings, monkeypatch):
+    """A run in a process of its own holds its lock and says where it runs, so that it is found when it dies."""
+    for name, value in environment(store_settings).items():
+        monkeypatch.setenv(name, value)
+    seen = []
+
+    @dg.op(required_resource_keys={"home"})
+    def look(context):
+        seen.append([path.name for path in (store_settings.home / "dagster" / "live").iterdir()])
+        seen.append(fail_dead_runs(context.instance))
+
+    @dg.job(resource_defs={"home": home_from_environment})
+    def looking():
+        look()
+
+    with open_instance(store_settings) as instance:
+        run_id = looking.execute_in_process(instance=instance).run_id
+        run = instance.get_run_by_id(run_id)
+    assert seen == [[run_id], []]
+    assert (run.tags[HOST_TAG], run.tags[PID_TAG]) == (socket.gethostname(), str(os.getpid()))
+    assert list((store_settings.home / "dagster" / "live").iterdir()) == []
 
 
 def _started_run():
