@@ -43,20 +43,26 @@ def publish_catalog(lake: Lake, path: Path) -> bool:
         DiskFullError: There is no space for it; the old one is as it was.
     """
     with told_when_full(path), publishing(lake.root):
-        statements = [*lake.view_statements(), *_comments(lake)]
-        digest = hashlib.sha256("\n".join(statements).encode()).hexdigest()
-        if _hash_of(path) == digest:
-            return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        with writing(lake.root):
-            try:
-                _write(temporary, [*statements, f"CREATE MACRO {_MARK}() AS {quote_literal(digest)}"])
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-                temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
-        return True
+        written: list[bool] = []
+        lake.with_current_views(lambda views: written.append(_renew(lake, path, [*views, *_comments(lake)])))
+        return written[-1]
+
+
+def _renew(lake: Lake, path: Path, statements: list[str]) -> bool:
+    """Write the catalog that `statements` make to `path`, unless it is there."""
+    digest = hashlib.sha256("\n".join(statements).encode()).hexdigest()
+    if _hash_of(path) == digest:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with writing(lake.root):
+        try:
+            _write(temporary, [*statements, f"CREATE MACRO {_MARK}() AS {quote_literal(digest)}"])
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+            temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
+    return True
 
 
 def leftover_catalogs(path: Path) -> list[Path]:

@@ -33,6 +33,8 @@ from pipelines.settings import Settings
 
 _DUCKDB_SHARE = 0.6
 """Share of the process's memory that DuckDB may use; the rest is for Arrow batches, Python and the allocator."""
+_ATTEMPTS = 10
+"""Times that files may go while views of them are made, before it is taken for a fault."""
 _COMMIT_FILES = 64
 """Small files of a registry table that are merged into one when there are more."""
 
@@ -137,9 +139,24 @@ class Lake:
             connection.execute(f"SET memory_limit = '{int(self.memory_bytes * _DUCKDB_SHARE)}B'")
             connection.execute(f"SET temp_directory = {quote_literal(str(self.spill))}")
             connection.execute("SET enable_progress_bar = false")
-            for statement in self.view_statements():
-                connection.execute(statement)
+            self.with_current_views(lambda statements: [connection.execute(statement) for statement in statements])
             yield connection
+
+    def with_current_views(self, create: Callable[[list[str]], object]) -> None:
+        """Call `create` with the statements of `view_statements`; again when files went meanwhile.
+
+        A file that a redaction replaced goes at once, also between being listed and being opened.
+        """
+        for _ in range(_ATTEMPTS):
+            statements = self.view_statements()
+            try:
+                create(statements)
+            except duckdb.IOException:
+                if self.view_statements() == statements:
+                    raise
+            else:
+                return
+        create(self.view_statements())
 
     def view_statements(self) -> list[str]:
         """What creates a relation for every dataset and view over the files that are current now, in order."""

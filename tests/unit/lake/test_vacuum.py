@@ -177,7 +177,7 @@ def test_vacuums_without_grace_disturb_no_writer(lake):
 
     def keep_writing(month: str) -> None:
         mine = Lake(lake.root)
-        for n in range(1, 13):
+        for n in range(1, 7):
             last[month] = write(mine, month, n).row_count
 
     def keep_sweeping() -> None:
@@ -194,9 +194,32 @@ def test_vacuums_without_grace_disturb_no_writer(lake):
         finally:
             is_over.set()
         sweeper.result()
-    assert last == count(Lake(lake.root)) == {"2026-01": 12, "2026-02": 12, "2026-03": 12}
+    assert last == count(Lake(lake.root)) == {"2026-01": 6, "2026-02": 6, "2026-03": 6}
     sweep(Lake(lake.root), 0)
     assert parquet(lake) == {Path(file).name for file in lake.files("stream_months")}
+
+
+def test_a_file_that_goes_between_being_listed_and_opened(lake, monkeypatch):
+    """Who opens the lake just when a replaced file is removed gets the files that are there now; real loss is an error."""
+    write(lake, "2026-01", 3)
+    listed = Lake.view_statements
+    moments = iter([True, False])
+
+    def list_late(self):
+        statements = listed(self)
+        if next(moments, False):
+            write(Lake(lake.root), "2026-01", 4)
+            Path(lake.root, old).unlink()
+        return statements
+
+    old = Path(lake.files("stream_months")[0]).relative_to(lake.root)
+    reader = Lake(lake.root)
+    monkeypatch.setattr(reader, "view_statements", list_late.__get__(reader))
+    with reader.connect() as connection:
+        assert connection.sql("SELECT count(*) FROM stream_months").fetchall() == [(4,)]
+    Path(lake.files("stream_months")[0]).unlink()
+    with pytest.raises(duckdb.IOException, match="No files found"), Lake(lake.root).connect():
+        pass
 
 
 def test_what_a_redaction_hides_goes_at_once(lake):
