@@ -20,6 +20,7 @@ import typer
 
 from pipelines.cli_db import db
 from pipelines.cli_events import events, import_postgres
+from pipelines.cli_replay import replan, tools
 from pipelines.console import Ticker, print_result, render_table, size, tell, to_plain
 from pipelines.errors import CheckFailedError, RefoldError
 from pipelines.settings import Settings
@@ -32,7 +33,9 @@ importer = typer.Typer(no_args_is_help=True, help="Bring recorded history into t
 app.add_typer(db, name="db")
 app.add_typer(importer, name="import")
 app.add_typer(events, name="events")
+app.add_typer(tools, name="tools")
 importer.command("postgres")(import_postgres)
+app.command()(replan)
 
 
 class Format(StrEnum):

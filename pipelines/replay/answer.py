@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -63,17 +63,31 @@ def replay_plan(
         chunks: Ranges of streams; default: all.
 
     Raises:
-        BadInputError: A candidate that is not declared `async` waits.
+        BadInputError: As in `replay_units`.
     """
     create_readable_events(connection)
     streams = read_streams(connection, list_chunks(connection) if chunks is None else chunks)
-    is_echo = plan.candidate is None
-    work = list_work(streams, plan.experiment, plan.tools, registered_tools(connection), SideSpec(is_echo=is_echo))
-    if plan.candidate is None:
+    spec = SideSpec(is_echo=plan.candidate is None)
+    work = list_work(streams, plan.experiment, plan.tools, registered_tools(connection), spec)
+    return replay_units(work, plan.candidate, plan.experiment.budget.concurrency)
+
+
+def replay_units(work: Iterable[Unit], candidate: PythonCandidate | None, concurrency: int = 1) -> Iterator[Outcome]:
+    """Replay units in this process; outcomes come in order.
+
+    Args:
+        work: What to replay.
+        candidate: The callable; None for the echo.
+        concurrency: How many units a candidate that waits has under way at once.
+
+    Raises:
+        BadInputError: A candidate that is not declared `async` waits.
+    """
+    if candidate is None:
         return (_replay_now(unit, echo_ask(unit.recorded)) for unit in work)
-    ask = python_ask(plan.candidate)
-    if plan.candidate.is_async:
-        return _replay_waiting(work, ask, plan.experiment.budget.concurrency)
+    ask = python_ask(candidate)
+    if candidate.is_async:
+        return _replay_waiting(work, ask, concurrency)
     return (_replay_now(unit, ask) for unit in work)
 
 
@@ -89,7 +103,7 @@ def _replay_now(unit: Unit, ask: Ask) -> Outcome:
     raise BadInputError("the candidate waits for something; declare it with `async def`")
 
 
-def _replay_waiting(work: Iterator[Unit], ask: Ask, concurrency: int) -> Iterator[Outcome]:
+def _replay_waiting(work: Iterable[Unit], ask: Ask, concurrency: int) -> Iterator[Outcome]:
     """Replay units of a candidate that waits, some at once; outcomes come in order."""
     waiting: deque[asyncio.Task[Outcome]] = deque()
     with asyncio.Runner() as runner:

@@ -31,6 +31,11 @@ def create_plan_relations(connection: duckdb.DuckDBPyConnection, plan: Plan) -> 
     connection.register("plan_rows", plan.streams)
     connection.execute("CREATE OR REPLACE TEMP TABLE plan_streams AS SELECT * FROM plan_rows")
     connection.unregister("plan_rows")
+    create_stream_relations(connection)
+
+
+def create_stream_relations(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the view `streams`: every conversation and call."""
     connection.execute(f"CREATE OR REPLACE TEMP VIEW streams AS {read_sql('diffs/selectable_streams.sql')}")
 
 

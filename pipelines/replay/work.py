@@ -70,6 +70,10 @@ class Unit(Protocol):
         """What names it: the first columns of its row of `replays`."""
 
     @property
+    def request(self) -> Request | None:
+        """The one request of a unit that is a decision; None when it makes others, or none."""
+
+    @property
     def recorded(self) -> Mapping[int, Reply]:
         """What the recorded agent did, by decision; empty unless the side is an echo."""
 
@@ -110,6 +114,7 @@ class _WalkUnit:
     side: Side
     draw: int
     recorded: Mapping[int, Reply]
+    request: None = None
 
     async def replay(self, ask: Ask) -> Outcome:
         if self.turn is None:
@@ -125,6 +130,7 @@ class _FailedUnit:
     reason: Reason
     detail: str
     recorded: Mapping[int, Reply] = field(default_factory=dict)
+    request: None = None
 
     async def replay(self, ask: Ask) -> Outcome:  # noqa: ARG002 -- nobody is asked
         return failed_unit(self.row, self.reason, self.detail)

@@ -84,7 +84,7 @@ def test_the_window_may_go_over_midnight():
         (", echo: true", "", "exactly one of"),
         (", draws: 0", "", "draws"),
         ("", "control: {prompt_file: a.md}", "belong to a model"),
-        ("", "mode: conversation", "mode decision or single"),
+        (", recorded: {variant: v2}", "", "exactly one of"),
     ],
 )
 def test_a_wrong_key_is_named(candidate, rest, fault):

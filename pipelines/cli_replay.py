@@ -1,0 +1,62 @@
+"""Verbs of `refold` that are about one decision or about tools: `replan`, `tools suggest`.
+
+Like those in `cli`: each calls one library function and prints what it returns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.console import print_result, tell
+from pipelines.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+tools = typer.Typer(no_args_is_help=True, help="What the recorded agents' tools do.")
+
+
+def replan(
+    stream: Annotated[str, typer.Argument(metavar="ID", help="Stream id, or source/conversation_id.")],
+    decision: Annotated[int, typer.Option(min=1, help="Number of the decision in its conversation.")],
+    candidate: Annotated[
+        Path, typer.Option(help="An experiment file, or a file with just its candidate.", exists=True, dir_okay=False)
+    ],
+    draws: Annotated[int, typer.Option(min=1, max=100, help="How often the candidate is asked.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Put one recorded decision before a candidate, and show both actions side by side."""
+    from pipelines.lake.lake import Lake
+    from pipelines.replay.replan import read_candidate
+    from pipelines.replay.replan import replan as replan_decision
+    from pipelines.review.replanned import describe_replan, render_replan
+
+    experiment = read_candidate(candidate)
+    folder = candidate.resolve().parent
+    found = replan_decision(Lake.from_settings(Settings.from_env()), stream, decision, experiment, folder, draws)
+    print_result(describe_replan(found), render_replan(found), as_json=as_json)
+
+
+@tools.command()
+def suggest(
+    output: Annotated[Path | None, typer.Option("-o", help="Write to this file; it must not exist.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draft a tool manifest from the recorded calls: which tools read, which write, and why that is thought."""
+    from pipelines.errors import BadInputError
+    from pipelines.lake.lake import Lake
+    from pipelines.replay.suggest import render_manifest, suggest_tools
+
+    found = suggest_tools(Lake.from_settings(Settings.from_env()))
+    text = render_manifest(found)
+    if output is not None:
+        try:
+            with output.open("x", encoding="utf-8") as stream:
+                stream.write(text)
+        except OSError as error:
+            raise BadInputError(f"{output}: cannot be written: {error.strerror}") from error
+        tell(f"{len(found):,} tools in {output}")
+    if output is None or as_json:
+        print_result({"tools": found}, text.rstrip("\n"), as_json=as_json)
