@@ -14,7 +14,6 @@ from typing import Any
 
 import duckdb
 
-from pipelines.errors import BadInputError
 from pipelines.folds.steps import create_readable_events
 from pipelines.replay.candidate import PythonCandidate
 from pipelines.replay.decision import Decision, Reply
@@ -26,19 +25,23 @@ from pipelines.replay.work import SideSpec, Unit, list_work, registered_tools
 
 
 def python_ask(candidate: PythonCandidate) -> Ask:
-    """Ask a callable, sync or async, in this process."""
+    """Ask a callable in this process; one that is declared `async` is awaited."""
     function: Callable[[Decision], Any] = candidate.answer
+    is_async = candidate.is_async
 
     async def ask(request: Request) -> Answer:
         try:
-            reply = function(request.decision)
-            if inspect.isawaitable(reply):
-                reply = await reply
+            reply = await function(request.decision) if is_async else function(request.decision)
         except Exception as error:  # noqa: BLE001 -- whatever the user's code raises is that request's failure
             return Failure("candidate_error", f"{type(error).__name__}: {error}")
-        if not isinstance(reply, Reply):
-            return Failure("candidate_error", f"TypeError: the candidate returned {type(reply).__name__}, not a Reply")
-        return reply
+        if isinstance(reply, Reply):
+            return reply
+        if inspect.iscoroutine(reply):
+            reply.close()
+            return Failure(
+                "candidate_error", "TypeError: the candidate returned a coroutine; declare it with `async def`"
+            )
+        return Failure("candidate_error", f"TypeError: the candidate returned {type(reply).__name__}, not a Reply")
 
     return ask
 
@@ -61,9 +64,6 @@ def replay_plan(
         connection: Has `plan_streams` and `streams`.
         plan: What to replay; its candidate is a callable or the echo.
         chunks: Ranges of streams; default: all.
-
-    Raises:
-        BadInputError: As in `replay_units`.
     """
     create_readable_events(connection)
     streams = read_streams(connection, list_chunks(connection) if chunks is None else chunks)
@@ -78,10 +78,7 @@ def replay_units(work: Iterable[Unit], candidate: PythonCandidate | None, concur
     Args:
         work: What to replay.
         candidate: The callable; None for the echo.
-        concurrency: How many units a candidate that waits has under way at once.
-
-    Raises:
-        BadInputError: A candidate that is not declared `async` waits.
+        concurrency: How many units an `async` candidate has under way at once.
     """
     if candidate is None:
         return (_replay_now(unit, echo_ask(unit.recorded)) for unit in work)
@@ -100,11 +97,11 @@ def _replay_now(unit: Unit, ask: Ask) -> Outcome:
         outcome: Outcome = done.value
         return outcome
     coroutine.close()
-    raise BadInputError("the candidate waits for something; declare it with `async def`")
+    raise RuntimeError("a unit whose answers are there at once waited for something")
 
 
 def _replay_waiting(work: Iterable[Unit], ask: Ask, concurrency: int) -> Iterator[Outcome]:
-    """Replay units of a candidate that waits, some at once; outcomes come in order."""
+    """Replay units of an `async` candidate, some at once; outcomes come in order."""
     waiting: deque[asyncio.Task[Outcome]] = deque()
     with asyncio.Runner() as runner:
         for unit in work:

@@ -27,11 +27,13 @@ class PythonCandidate:
         spec: `module:function`.
         source_sha256: Hash of the module and of those of its own that it imports.
         answer: The callable; it returns a `Reply`, or something awaitable that gives one.
+        folder: Where it was looked for first, so that another process finds it too.
     """
 
     spec: str
     source_sha256: str
     answer: Callable[[Decision], Reply | Awaitable[Reply]]
+    folder: Path = Path()
 
     @property
     def is_async(self) -> bool:
@@ -60,7 +62,7 @@ def load_python(spec: str, folder: Path) -> PythonCandidate:
     answer = getattr(module, function_name, None)
     if not callable(answer):
         raise BadInputError(f"candidate {spec}: {path} has no function {function_name!r}")
-    return PythonCandidate(spec, source_sha256(module_name, roots), answer)
+    return PythonCandidate(spec, source_sha256(module_name, roots), answer, folder.resolve())
 
 
 def _import(name: str, path: Path, root: Path) -> object:

@@ -109,10 +109,10 @@ def read_candidate(path: Path) -> Experiment:
     if isinstance(document, dict) and "experiment" not in document:
         document = {"experiment": "replan", **(document if "candidate" in document else {"candidate": document})}
         text = yaml.safe_dump(document, allow_unicode=True)
-    experiment = parse_experiment(text, str(path))
-    if experiment.candidate.kind == "recorded":
+    candidate = document.get("candidate") if isinstance(document, dict) else None
+    if isinstance(candidate, dict) and "recorded" in candidate:
         raise BadInputError(f"{path}: a recorded variant cannot be asked; name a model, a Python callable or echo")
-    return experiment
+    return parse_experiment(text, str(path))
 
 
 def replan(lake: Lake, stream: str, decision: int, experiment: Experiment, folder: Path, draws: int = 1) -> Replanned:

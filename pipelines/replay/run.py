@@ -6,7 +6,8 @@ A version that is complete is not run again. Nothing here compares anything.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -16,6 +17,7 @@ from pipelines.lake.lake import Commit, Lake
 from pipelines.replay.answer import replay_plan
 from pipelines.replay.experiment import is_walked
 from pipelines.replay.plan import Plan
+from pipelines.replay.pool import replayed_by_workers
 from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
 from pipelines.replay.units import create_plan_relations, create_units
 
@@ -61,34 +63,52 @@ def run_replay(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
         return _result(plan, last, is_written=False, seconds=time.monotonic() - started)
     with lake.connect() as connection:
         create_plan_relations(connection, plan)
-        first_error = None
-        if plan.experiment.candidate.kind == "recorded":
-            _copy_recorded(connection, plan)
-        else:
-            first_error = _replay_all(connection, plan, on_progress)
-        failed = connection.sql(
-            f"SELECT reason, count(*) FROM {UNITS} WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
-        ).fetchall()
-        if is_walked(plan.experiment):
-            query = f"SELECT * FROM {STEPS}"
-            lake.write_partition(REPLAY_STEPS, plan.partition, connection, query, input_hash=plan.version_id)
-        # last: a version with replays is replayed
-        commit = lake.write_partition(
-            REPLAYS,
-            plan.partition,
-            connection,
-            f"SELECT * FROM {UNITS}",
-            input_hash=plan.version_id,
-            provenance={"failures": dict(failed)},
-        )
+        with _replayed(lake, connection, plan, on_progress) as first_error:
+            commit = _commit(lake, connection, plan)
     seconds = time.monotonic() - started
     return _result(plan, commit, is_written=True, seconds=seconds, first_error=first_error)
 
 
-def _replay_all(
+def _commit(lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan) -> Commit:
+    """Write what was replayed; `replays` last, because a version that has it is replayed."""
+    failed = connection.sql(
+        f"SELECT reason, count(*) FROM {UNITS} WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    if is_walked(plan.experiment):
+        query = f"SELECT * FROM {STEPS}"
+        lake.write_partition(REPLAY_STEPS, plan.partition, connection, query, input_hash=plan.version_id)
+    return lake.write_partition(
+        REPLAYS,
+        plan.partition,
+        connection,
+        f"SELECT * FROM {UNITS}",
+        input_hash=plan.version_id,
+        provenance={"failures": dict(failed)},
+    )
+
+
+@contextmanager
+def _replayed(
+    lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan, on_progress: Callable[[int], None] | None
+) -> Iterator[str | None]:
+    """Have the rows of side B in `UNITS` and `STEPS`; yields what went wrong with the first that failed.
+
+    What a candidate's code said may hold anything, so it is told once and kept nowhere.
+    """
+    if plan.experiment.candidate.kind == "recorded":
+        _copy_recorded(connection, plan)
+        yield None
+    elif plan.experiment.workers:
+        with replayed_by_workers(lake, connection, plan, on_progress) as first_error:
+            yield first_error
+    else:
+        yield _replay_here(connection, plan, on_progress)
+
+
+def _replay_here(
     connection: duckdb.DuckDBPyConnection, plan: Plan, on_progress: Callable[[int], None] | None
 ) -> str | None:
-    """Replay every unit of side B into tables; what went wrong with the first that failed is told and kept nowhere."""
+    """Replay every unit of side B in this process."""
     first_error = None
     tables = OutcomeTables(connection)
     for outcome in replay_plan(connection, plan):

@@ -1,0 +1,266 @@
+"""Every mode on a small lake: walks are rows and steps, both sides cover the same, and nothing of the world is touched."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipelines.diff.dataset import DiffResult, build_diff
+from pipelines.errors import BadInputError
+from pipelines.folds.run import fold_month
+from pipelines.lake.lake import Lake
+from pipelines.replay.experiment import parse_experiment
+from pipelines.replay.manifest import read_manifest
+from pipelines.replay.plan import Plan, make_plan
+from pipelines.replay.replan import read_candidate, replan
+from pipelines.replay.run import ReplayResult, run_replay
+from pipelines.replay.suggest import render_manifest, suggest_tools
+from pipelines.review.replanned import describe_replan, render_replan
+from tests.benchmarks.log import MONTH, write_lake
+
+CONVERSATIONS = 12
+AGENT = '''
+import asyncio
+import json
+import os
+
+from pipelines.replay.decision import Reply, ToolCall
+
+
+def recorded(decision, change=None):
+    """What the log's agent does: a look-up after each user text, a text after each result."""
+    last = decision.messages[-1]
+    if last["role"] == "tool":
+        return Reply("It is done.", cost_usd=0.001, output_tokens=3)
+    order = decision.metadata["task"].removeprefix("task ")
+    return Reply(None, [ToolCall(change or "lookup_order", {"order_id": "A-" + order})])
+
+
+def texts(decision):
+    return Reply("I only talk.")
+
+
+async def waits(decision):
+    await asyncio.sleep(0.001)
+    return texts(decision)
+
+
+def waits_undeclared(decision):
+    return waits(decision)
+
+
+def raises(decision):
+    raise ValueError(f"secret {decision.decision}")
+
+
+def dies(decision):
+    os._exit(3)
+'''
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Conversations of four turns, each: context, the user's text, a tool call, its result, a text."""
+    made = write_lake(tmp_path_factory.mktemp("modes") / "lake", CONVERSATIONS * 30)
+    fold_month(made, MONTH)
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the candidates and of what is said of the tools."""
+    made = tmp_path_factory.mktemp("agent")
+    (made / "modes_agent.py").write_text(AGENT, encoding="utf-8")
+    tools = {name: {"effect": "read"} for name in ("lookup_order", "track_package", "search")}
+    (made / "tools.yaml").write_text(
+        json.dumps({"tools": {**tools, "refund_order": {"effect": "write"}}}), encoding="utf-8"
+    )
+    return made
+
+
+def plan_of(lake: Lake, folder: Path, mode: str, candidate: str = "echo: true", rest: str = "") -> Plan:
+    name = f"{mode}-{abs(hash((candidate, rest)))}"
+    text = f"experiment: {name}\ncandidate: {{{candidate}}}\nmode: {mode}\n{rest}"
+    return make_plan(lake, parse_experiment(text, "test"), folder)
+
+
+def run(
+    lake: Lake, folder: Path, mode: str, candidate: str = "echo: true", rest: str = ""
+) -> tuple[ReplayResult, DiffResult]:
+    plan = plan_of(lake, folder, mode, candidate, rest)
+    return run_replay(lake, plan), build_diff(lake, plan)
+
+
+def rows(lake: Lake, table: str, columns: str, plan_result: ReplayResult) -> list[tuple]:
+    with lake.connect() as connection:
+        query = f"SELECT {columns} FROM {table}_history WHERE version_id = $version_id ORDER BY ALL"
+        return connection.sql(query, params={"version_id": plan_result.version_id}).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("mode", "units", "steps"),
+    [
+        ("decision", CONVERSATIONS * 8, 0),
+        ("single", CONVERSATIONS, 0),
+        ("turn", CONVERSATIONS * 4, CONVERSATIONS * 8),
+        ("conversation", CONVERSATIONS, CONVERSATIONS * 8),
+    ],
+)
+def test_the_echo_is_the_same_in_every_mode(lake, folder, mode: str, units: int, steps: int):
+    """Units and steps are as many as the mode says, all the same; a complete version is not run again."""
+    replayed, diffed = run(lake, folder, mode)
+    assert (replayed.units, replayed.failures, diffed.pairs) == (units, {}, units)
+    assert diffed.same_calls == units
+    assert len(rows(lake, "replay_steps", "unit_id, step", replayed)) == steps
+    assert not run_replay(lake, plan_of(lake, folder, mode)).is_written
+    with lake.connect() as connection:
+        texts = connection.sql(
+            "SELECT count(*) FROM ab_units_history WHERE version_id = $v AND text_a IS DISTINCT FROM text_b",
+            params={"v": replayed.version_id},
+        ).fetchall()
+    assert texts == [(0,)]
+
+
+def test_a_walks_requests_are_those_of_its_decisions(lake, folder):
+    """Second route: what a walk puts before the echo, step by step, has the hashes of the recorded contexts."""
+    walked, decided = run(lake, folder, "conversation")[0], run(lake, folder, "decision")[0]
+    steps = rows(lake, "replay_steps", "aggregate_id, decision, request_sha256", walked)
+    assert steps == rows(lake, "replays", "aggregate_id, decision, request_sha256", decided)
+
+
+def test_both_sides_of_a_walk_end_at_the_same_place(lake, folder):
+    """A candidate that leaves the recording in its first turn is compared up to there, and only to there."""
+    _, diffed = run(lake, folder, "conversation", 'python: "modes_agent:texts"')
+    assert (diffed.failed, diffed.classes) == (0, {"tool_to_text": CONVERSATIONS})
+    with lake.connect() as connection:
+        found = connection.sql(
+            "SELECT DISTINCT calls_a, calls_b, covered_to, first_divergence_step, divergence, matched_steps, prefix_fraction "
+            "FROM ab_units_history AS units JOIN replays_history AS replays USING (version_id, unit_id) "
+            "WHERE version_id = $v",
+            params={"v": diffed.version_id},
+        ).fetchall()
+    assert found == [(1, 0, 2, 1, "tool_to_text", 0, 0.0)]
+
+
+def test_a_miss_fails_the_unit_and_is_reported(lake, folder):
+    """A call without a recorded result fails its turn; the step names the nearest recorded call."""
+    replayed, diffed = run(lake, folder, "turn", 'python: "modes_agent:recorded"', "tools: {manifest: tools.yaml}\n")
+    assert replayed.failures == {"diverged": CONVERSATIONS * 4}
+    assert diffed.failed == CONVERSATIONS * 4
+    missed = rows(lake, "replay_steps", "tool_calls[1].miss", replayed)
+    assert {json.loads(miss)["differs"][0] for (miss,) in missed} <= {"name", "arguments"}
+    stubbed, _ = run(
+        lake, folder, "turn", 'python: "modes_agent:recorded"', "tools: {manifest: tools.yaml, on_miss: stub_error}\n"
+    )
+    assert stubbed.failures == {}
+    assert set(rows(lake, "replays", "is_tainted, coverage, missed_calls, cost_usd", stubbed)) == {
+        (True, 0.0, 1, 0.001)
+    }
+
+
+def test_workers_write_what_one_process_writes(lake, folder):
+    """Two worker processes give the rows of one, in every mode, and are no part of the version."""
+    for mode in ("decision", "turn"):
+        here = plan_of(lake, folder, mode, 'python: "modes_agent:texts"', "segments: [task]\n")
+        there = plan_of(lake, folder, mode, 'python: "modes_agent:texts"', "segments: [task]\nworkers: 2\n")
+        assert here.version_id == there.version_id
+        first, second = run_replay(lake, here), run_replay(lake, there)
+        assert second.is_written
+        for table in ("replays", "replay_steps"):
+            both = [
+                rows(lake, table, "* EXCLUDE (experiment)", each)  # both experiments have this version
+                for each in (first, second)
+            ]
+            assert both[0] == both[1]
+            counted = rows(lake, table, "experiment", first)
+            assert len(counted) % 2 == 0
+
+
+def test_a_worker_that_dies_is_an_error_and_leaves_nothing(lake, folder):
+    """The run fails, no version is written, no file stays behind."""
+    plan = plan_of(lake, folder, "decision", 'python: "modes_agent:dies"', "workers: 2\n")
+    with pytest.raises(Exception, match="worker process of the replay died"):
+        run_replay(lake, plan)
+    assert lake.last_commit("replays", plan.partition) is None
+    assert not list((lake.root / ".spill").glob("workers-*"))
+
+
+def test_an_async_candidate_is_awaited(lake, folder):
+    """What is declared async is awaited, many units at once; what waits undeclared fails and says how to declare it."""
+    waited = run_replay(lake, plan_of(lake, folder, "turn", 'python: "modes_agent:waits"'))
+    spoken = run_replay(lake, plan_of(lake, folder, "turn", 'python: "modes_agent:texts"'))
+    columns = "unit_id, status, text, step_count"
+    assert rows(lake, "replays", columns, waited) == rows(lake, "replays", columns, spoken)
+    undeclared = run_replay(lake, plan_of(lake, folder, "single", 'python: "modes_agent:waits_undeclared"'))
+    assert undeclared.failures == {"candidate_error": CONVERSATIONS}
+    assert "async def" in (undeclared.first_error or "")
+
+
+def test_what_a_candidate_raises_is_told_and_not_kept(lake, folder):
+    """Failures are rows with a code; the message is told once, and is in no dataset."""
+    replayed = run_replay(lake, plan_of(lake, folder, "conversation", 'python: "modes_agent:raises"'))
+    assert replayed.failures == {"candidate_error": CONVERSATIONS}
+    assert "secret 1" in (replayed.first_error or "")
+    assert not [path for path in lake.root.rglob("*.parquet") if b"secret" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("mode", ["decision", "turn", "conversation"])
+def test_nothing_of_the_world_is_touched(lake, folder, mode: str, monkeypatch: pytest.MonkeyPatch):
+    """A replay opens no socket and starts no process: with both forbidden, it runs to its end."""
+
+    def forbidden(*_args: object, **_more: object) -> None:
+        raise AssertionError("a replay touched the world")
+
+    echo = plan_of(lake, folder, mode, rest="segments: [source]\n")
+    plan = plan_of(lake, folder, mode, 'python: "modes_agent:texts"', "segments: [source]\n")
+    for module, name in ((socket, "socket"), (socket, "create_connection"), (subprocess, "Popen")):
+        monkeypatch.setattr(module, name, forbidden)
+    assert run_replay(lake, echo).failures == {}
+    assert run_replay(lake, plan).failures == {}
+
+
+def test_one_decision_is_replanned(lake, folder, tmp_path):
+    """The recorded action beside the candidate's, in words and as JSON; the recording itself is the same; nothing is written."""
+    with lake.connect() as connection:
+        stream = connection.sql("SELECT min(aggregate_id) FROM decisions").fetchall()[0][0]
+    path = folder / "candidate.yaml"
+    path.write_text('python: "modes_agent:texts"\n', encoding="utf-8")
+    before = sorted(lake.root.rglob("*"))
+    found = replan(lake, stream, 3, read_candidate(path), folder, draws=3)
+    page, described = render_replan(found), describe_replan(found)
+    assert sorted(path for path in lake.root.rglob("*") if ".spill" not in path.parts) == [
+        path for path in before if ".spill" not in path.parts
+    ]
+    assert [draw["compared"]["unit_class"] for draw in described["draws"]] == ["tool_to_text"] * 3
+    assert described["recorded"]["tool_calls"]
+    assert json.dumps(described)
+    assert "only A calls tools" in page
+    assert "3 ×" in page
+    assert max(map(len, page.splitlines())) <= 100
+    path.write_text("candidate: {echo: true}\n", encoding="utf-8")
+    same = describe_replan(replan(lake, stream, 3, read_candidate(path), folder))
+    assert same["draws"][0]["compared"]["unit_class"] == "same_calls"
+    with pytest.raises(BadInputError, match="it has decisions 1 to 8"):
+        replan(lake, stream, 9, read_candidate(path), folder)
+    path.write_text("recorded: {variant: v1}\n", encoding="utf-8")
+    with pytest.raises(BadInputError, match="recorded variant cannot be asked"):
+        read_candidate(path)
+
+
+def test_a_manifest_is_drafted_from_the_log(lake, tmp_path):
+    """The draft is a manifest that can be read back, with every tool of the log and the reason beside it."""
+    found = suggest_tools(lake)
+    assert {tool.name: tool.effect for tool in found} == {
+        "lookup_order": "read",
+        "refund_order": "write",
+        "search": "read",
+        "track_package": "read",
+    }
+    assert sum(tool.calls for tool in found) == CONVERSATIONS * 4
+    path = tmp_path / "tools.yaml"
+    path.write_text(render_manifest(found), encoding="utf-8")
+    assert {name: tool.effect for name, tool in read_manifest(path).tools.items()} == {t.name: t.effect for t in found}
