@@ -13,14 +13,26 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring
 from typing import Any
 
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps would make one per message
+# json.dumps would make an encoder per message, and an encoder a scanner of keys; most messages are strings under known keys
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_STRING = encode_basestring
 
 
 def message_bytes(message: Mapping[str, Any]) -> bytes:
     """The UTF-8 bytes of one message as sent: compact JSON, keys in the order given, no newline inside."""
-    return _COMPACT.encode(message).encode("utf-8", "surrogatepass")
+    keys, values = tuple(message), tuple(message.values())
+    if not all(type(value) is str for value in values):
+        line = _COMPACT(message)
+    elif keys == ("role", "content"):
+        line = f'{{"role":{_STRING(values[0])},"content":{_STRING(values[1])}}}'
+    elif keys == ("role", "tool_call_id", "content"):
+        line = f'{{"role":{_STRING(values[0])},"tool_call_id":{_STRING(values[1])},"content":{_STRING(values[2])}}}'
+    else:
+        line = _COMPACT(message)
+    return line.encode("utf-8", "surrogatepass")
 
 
 def request_head(model: str | None, params: Mapping[str, Any] | None, tools_sha256: str | None) -> bytes:
@@ -163,7 +175,7 @@ def arguments_text(arguments: Any) -> str:
     """Tool-call arguments as the wire carries them: a string; objects are written as compact JSON."""
     if isinstance(arguments, str):
         return arguments
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+    return _COMPACT(arguments)
 
 
 def _content_text(content: Any) -> Any:
@@ -172,7 +184,7 @@ def _content_text(content: Any) -> Any:
         return content
     if isinstance(content, list) and all(isinstance(part, Mapping) and "type" in part for part in content):
         return content
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return _COMPACT(content)
 
 
 def _result_text(payload: Mapping[str, Any]) -> Any:

@@ -187,7 +187,7 @@ class _Workshop:
 
     def _decisions(self, stream: Stream) -> Iterator[_DecisionUnit]:
         is_single = self._experiment.mode == "single"
-        recorded = _replies(read_recording(_events(stream))) if self._spec.is_echo else {}
+        replies = _replies(recording_of(stream)) if self._spec.is_echo else {}
         context = Context()
         lines = Lines(self._head(None))
         for row in stream.rows:
@@ -197,7 +197,7 @@ class _Workshop:
                     lines = Lines(head)
                 for message in context.messages[len(lines) :]:
                     lines.add(message)
-                yield from self._decision(stream, row, context, lines, recorded)
+                yield from self._decision(stream, row, context, lines, replies)
                 if is_single:
                     return
             context.apply(row.event_name, json.loads(row.payload), row.metadata)
@@ -231,9 +231,9 @@ class _Workshop:
             yield _DecisionUnit(unit, request if is_askable else None, self._hasher, recorded)
 
     def _walks(self, stream: Stream) -> Iterator[_WalkUnit]:
-        recording = read_recording(_events(stream))
+        recording = recording_of(stream)
         scene = self._scene(stream, recording)
-        recorded = _replies(recording) if self._spec.is_echo else {}
+        replies = _replies(recording) if self._spec.is_echo else {}
         turns = [None] if self._experiment.mode == "conversation" else scene.turns()
         for turn in turns:
             for draw in self._spec.draws:
@@ -245,7 +245,7 @@ class _Workshop:
                     "side": self._spec.name,
                     "draw": draw,
                 }
-                yield _WalkUnit(row, scene, turn, self._spec.name, draw, recorded)
+                yield _WalkUnit(row, scene, turn, self._spec.name, draw, replies)
 
     def _scene(self, stream: Stream, recording: Recording) -> Scene:
         offered = sorted(
@@ -278,11 +278,12 @@ class _Workshop:
         return head
 
 
-def _events(stream: Stream) -> Iterator[Event]:
-    for row in stream.rows:
-        yield Event(
-            row.stream_version, row.event_name, json.loads(row.payload), row.metadata, row.arguments, row.decision
-        )
+def recording_of(stream: Stream) -> Recording:
+    """The recording of a stream."""
+    return read_recording(
+        Event(row.stream_version, row.event_name, json.loads(row.payload), row.metadata, row.arguments, row.decision)
+        for row in stream.rows
+    )
 
 
 def _edited(stream: Stream, edit: EditPrompt) -> Stream:

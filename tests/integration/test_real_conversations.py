@@ -10,12 +10,18 @@ import pytest
 from pipelines.diff.dataset import DiffResult, Outcomes, build_diff
 from pipelines.export.month import export_month, months_to_export
 from pipelines.folds.run import fold_month
+from pipelines.folds.steps import create_readable_events
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
+from pipelines.replay.cassette import Cassette, Lookup
 from pipelines.replay.experiment import parse_experiment
+from pipelines.replay.manifest import ToolBook, ToolPolicy, read_manifest
 from pipelines.replay.plan import make_plan
 from pipelines.replay.run import run_replay
+from pipelines.replay.streams import list_chunks, read_streams
+from pipelines.replay.units import create_stream_relations
+from pipelines.replay.work import recording_of
 from pipelines.store import EmbeddedServer, Store, connect
 
 
@@ -95,6 +101,11 @@ def test_recorded_pairs_have_the_counted_answers(lake: Lake, pair: Expected):
     assert result.outcomes == pair.outcomes
 
 
+# Decisions that are steps of a walk; a decision that is its own unit is none.
+WALKED = {"decision": "false", "single": "false", "turn": "turn >= 1", "conversation": "context_messages > 0"}
+AGENT_CALLS = 9_138 - 902  # the user makes 902 of the calls; none of the agent's comes before the user's first text
+
+
 @pytest.mark.parametrize("mode", ["decision", "turn", "conversation", "single"])
 def test_the_echo_is_all_the_same(lake: Lake, mode: str):
     """The recording beside itself: every unit of all real conversations is the same, and none is lost."""
@@ -108,7 +119,55 @@ def test_the_echo_is_all_the_same(lake: Lake, mode: str):
             f"SELECT count(*) FROM ab_units WHERE experiment = 'echo-{mode}' AND (text_class <> 'identical' "
             "OR reordered + args_changed + name_changed + name_args_changed + added + removed > 0)"
         ).fetchall()
-    assert rest == [(0,)]
+        steps = connection.sql(
+            f"SELECT count(*), coalesce(sum(len(tool_calls)) FILTER (WHERE result_source = 'exact'), 0) FROM replay_steps "
+            f"WHERE experiment = 'echo-{mode}'"
+        ).fetchall()
+        walked = connection.sql(f"SELECT count(*) FROM decisions WHERE {WALKED[mode]}").fetchall()[0][0]
+        units = connection.sql(
+            "SELECT count(*) FILTER (WHERE is_tainted OR is_off_policy OR divergence IS NOT NULL OR missed_calls > 0 "
+            "OR unverified_calls > 0 OR coverage < 1 OR prefix_fraction < 1) FROM replays "
+            f"WHERE experiment = 'echo-{mode}'"
+        ).fetchall()
+    assert rest == units == [(0,)]
+    assert steps == [(walked, AGENT_CALLS if walked else 0)]
+
+
+def played(lake: Lake, pair: Expected, policy: ToolPolicy) -> float:
+    """Share of the calls of B's recorded runs that A's cassettes answer, the walk going on after a miss."""
+    text = pair_text(pair)
+    plan = make_plan(lake, parse_experiment(text, "test"), Path.cwd())
+    columns = (plan.streams.column(name).to_pylist() for name in ("aggregate_id", "recorded_aggregate_id"))
+    pairs = list(zip(*columns, strict=True))
+    book = ToolBook(policy)
+    with lake.connect() as connection:
+        create_stream_relations(connection)
+        create_readable_events(connection)
+        connection.execute("CREATE TEMP TABLE plan_streams AS SELECT aggregate_id, last_version FROM streams")
+        read = read_streams(connection, list_chunks(connection))
+        wanted = {stream for pair in pairs for stream in pair}
+        recordings = {stream.aggregate_id: recording_of(stream) for stream in read if stream.aggregate_id in wanted}
+    found: list[Lookup] = []
+    for a, b in pairs:
+        player = Cassette(recordings[a].blocks(), book).player()
+        for segment in recordings[b].segments:
+            for step in segment.steps:
+                found += player.answer([(call.name, call.arguments) for call in step.calls], segment.turn)
+    return 1 - sum(lookup.source == "miss" for lookup in found) / len(found)
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    list(zip(PAIRS, [(0.25, 0.58, 0.68), (0.44, 0.56, 0.57), (0.65, 0.74, 0.76), (0.17, 0.40, 0.48)], strict=True)),
+    ids=lambda value: value.b if isinstance(value, Expected) else "",
+)
+def test_coverage_of_real_pairs(lake: Lake, pair: Expected, expected: tuple[float, float, float]):
+    """Unknown tools taken for writes answer least, a manifest more, and no guard most; `docs/replay.md` quotes the shares."""
+    manifest = read_manifest(Path(__file__).parents[1] / "unit" / "replay" / "real_tools.yaml")
+    policies = (ToolPolicy(unknown="write"), ToolPolicy(manifest), ToolPolicy(unknown="read"))
+    shares = [played(lake, pair, policy) for policy in policies]
+    assert shares == sorted(shares)
+    assert tuple(int(share * 100 + 0.5) / 100 for share in shares) == pytest.approx(expected, abs=0.0101)
 
 
 def test_a_version_survives_a_rewrite_of_its_inputs(lake: Lake):
