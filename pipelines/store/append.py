@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import psycopg
 from psycopg import pq
 
-from pipelines.store.encode import append_arguments
+from pipelines.store.encode import Arguments, append_arguments
 from pipelines.store.events import AppendManyResult, AppendResult, StreamBatch
 from pipelines.store.registry import Registry
 from pipelines.store.sqlstate import typed_errors
@@ -112,7 +112,7 @@ class _Sent(Generic[_CursorT]):
         return AppendManyResult(streams=self._streams, events=self._events, duplicate_streams=self._duplicates)
 
 
-def _arguments(batch: StreamBatch, registry: Registry | None) -> tuple[str, ...]:
+def _arguments(batch: StreamBatch, registry: Registry | None) -> Arguments:
     """What the statement takes; with `registry`, payloads are validated first."""
     if registry is not None:
         for event in batch.events:

@@ -20,6 +20,7 @@ from pipelines.store import append as appending
 from pipelines.store import read
 from pipelines.store.connect import Store, connect_async
 from pipelines.store.embedded import EmbeddedServer
+from pipelines.store.encode import prepare_connection
 from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
 from pipelines.store.registry import Registry
 
@@ -33,6 +34,7 @@ class AsyncStore:
     """
 
     def __init__(self, conn: psycopg.AsyncConnection, dsn: str, registry: Registry | None = None) -> None:
+        prepare_connection(conn)
         self.conn = conn
         self.dsn = dsn
         self.registry = registry or Registry.shipped()

@@ -19,6 +19,7 @@ from pipelines.store import append as appending
 from pipelines.store import months as month_list
 from pipelines.store import read
 from pipelines.store.embedded import EmbeddedServer
+from pipelines.store.encode import prepare_connection
 from pipelines.store.errors import PermissionDenied, SchemaOutdated, StoreReadOnly, StoreUnavailable
 from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
 from pipelines.store.migrations import migrate as run_migrations
@@ -47,6 +48,7 @@ class Store:
     """
 
     def __init__(self, conn: psycopg.Connection, dsn: str, registry: Registry | None = None) -> None:
+        prepare_connection(conn)
         self.conn = conn
         self.dsn = dsn
         self.registry = registry or Registry.shipped()

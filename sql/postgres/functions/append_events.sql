@@ -31,28 +31,32 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    max_event_bytes CONSTANT integer := 67108864; -- 64 MiB; jsonb itself stops at 256 MB
-    -- What JSON readers take, Python's among them: an event that no follower can read would stop all of them for ever.
-    too_deep CONSTANT jsonpath := 'strict $.**{251}';
-    too_long CONSTANT jsonpath := 'strict $.** ? (@ >= 1e4300 || @ <= -1e4300)';
+    -- Also what a follower, Python and Parquet can hold; infinity is outside.
+    earliest CONSTANT timestamptz := '0001-01-01 00:00:00+00';
+    too_late CONSTANT timestamptz := '10000-01-01 00:00:00+00';
     stream CONSTANT uuid := append_events.aggregate_id;
     kind CONSTANT text := append_events.aggregate_type;
     expected CONSTANT text := append_events.expected_version;
     n CONSTANT integer := coalesce(cardinality(append_events.event_types), 0);
     at_now CONSTANT timestamptz := clock_timestamp();
+    identity CONSTANT text := concat_ws(E'\n', '1', stream, kind);
     the_epoch integer;
     head_type text;
     head_version integer;
     head_hash bytea;
     head_time timestamptz;
+    is_new boolean;
     wanted integer;
     event record;
-    event_metadata jsonb;
+    at timestamptz;
     content bytea;
-    event_versions integer[] := '{}';
-    event_metadatas jsonb[] := '{}';
-    event_times timestamptz[] := '{}';
-    hashes bytea[] := '{}';
+    event_versions integer[];
+    event_metadatas jsonb[];
+    event_times timestamptz[];
+    contents bytea[];
+    hashes bytea[];
+    are_objects boolean;
+    longest integer;
 BEGIN
     IF stream IS NULL OR kind IS NULL OR kind = '' OR strpos(kind, E'\n') > 0 THEN
         RAISE EXCEPTION 'a stream needs an aggregate_id and a one-line aggregate_type' USING ERRCODE = 'RF005';
@@ -67,110 +71,123 @@ BEGIN
             USING ERRCODE = 'RF005';
     END IF;
 
-    the_epoch := refold.writable_epoch();
+    SELECT CASE WHEN s.checked_start = pg_postmaster_start_time() THEN s.epoch ELSE refold.writable_epoch() END
+    INTO STRICT the_epoch FROM refold.store AS s;
 
-    -- The head row is the stream's lock: writers of one stream queue here, writers of others pass.
+    -- The head row is the stream's lock: writers of one stream queue here, writers of others pass. A stream's first head is
+    -- written at the loop's end with what the batch made of it; who finds another's there by then begins again behind it.
     LOOP
         SELECT s.aggregate_type, s.stream_version, s.hash, s.created_at
         INTO head_type, head_version, head_hash, head_time
         FROM refold.streams AS s WHERE s.aggregate_id = stream FOR UPDATE;
-        EXIT WHEN FOUND;
+        is_new := NOT FOUND;
+        IF is_new THEN
+            head_type := kind;
+            head_version := 0;
+            head_hash := decode(repeat('00', 32), 'hex');
+            head_time := earliest;
+        END IF;
+
+        wanted := CASE WHEN expected IN ('any', 'exists') THEN head_version WHEN expected = 'no_stream' THEN 0 ELSE expected::integer END;
+        IF wanted < head_version THEN
+            -- A month may be taking over its strays. Wait for it here: find_batch, waiting inside, would look with a snapshot
+            -- from before, in which the moved rows are not yet there and no longer here.
+            LOCK TABLE ONLY refold.events IN ACCESS SHARE MODE;
+            SELECT * INTO first_version, last_version, first_position, last_position
+            FROM refold.find_batch(
+                stream, wanted, append_events.event_types, append_events.payloads, append_events.metadatas, append_events.created_ats
+            );
+            IF first_version IS NOT NULL THEN
+                duplicate := true;
+                RETURN;
+            END IF;
+        END IF;
+        IF wanted <> head_version OR (expected = 'exists' AND is_new) THEN
+            RAISE EXCEPTION 'stream %: expected %, stream is at %', stream, expected, head_version
+                USING ERRCODE = 'RF001', DETAIL = jsonb_build_object('expected', expected, 'actual', head_version)::text;
+        END IF;
+        IF kind <> head_type THEN
+            RAISE EXCEPTION 'stream % has aggregate_type %, the batch says %', stream, head_type, kind USING ERRCODE = 'RF005';
+        END IF;
+
+        event_metadatas := append_events.metadatas;
+        IF append_events.created_ats IS NULL THEN
+            head_time := greatest(at_now, head_time);
+            event_times := array_fill(head_time, ARRAY[n]);
+        ELSE
+            event_times := '{}';
+            FOREACH at IN ARRAY append_events.created_ats LOOP
+                head_time := greatest(coalesce(at, at_now), head_time);
+                event_times := event_times || head_time;
+            END LOOP;
+            IF event_times <> append_events.created_ats OR head_time >= too_late THEN
+                FOR event IN
+                    SELECT b.created_at, b.ordinality FROM unnest(append_events.created_ats) WITH ORDINALITY AS b (created_at)
+                    WHERE b.created_at < earliest OR b.created_at >= too_late
+                    ORDER BY b.ordinality
+                LOOP
+                    RAISE EXCEPTION 'event % of the batch: created_at % is outside the years 1 to 9999', event.ordinality, event.created_at
+                        USING ERRCODE = 'RF005';
+                END LOOP;
+                event_metadatas := refold.keep_times(event_metadatas, append_events.created_ats, event_times);
+            END IF;
+        END IF;
+
+        -- What is hashed of each event, in order; the sorted subquery also makes each content once, not once for each use.
+        SELECT array_agg(c.event_version), array_agg(c.content), bool_and(c.is_object), max(octet_length(c.content))
+        INTO event_versions, contents, are_objects, longest
+        FROM (
+            SELECT
+                t.event_version,
+                convert_to(
+                    concat_ws(
+                        E'\n', identity, wanted + b.ordinality, b.event_type, t.event_version,
+                        (extract(EPOCH FROM b.created_at) * 1000000)::bigint, b.payload, coalesce(b.metadata, '{}')
+                    ),
+                    'UTF8'
+                ) AS content,
+                t.event_version IS NOT NULL AND coalesce(jsonb_typeof(b.payload) = 'object', false)
+                AND coalesce(jsonb_typeof(b.metadata), 'object') = 'object' AS is_object
+            FROM unnest(append_events.event_types, append_events.payloads, event_metadatas, event_times)
+            WITH ORDINALITY AS b (event_type, payload, metadata, created_at)
+            LEFT JOIN refold.event_types AS t ON b.event_type = t.event_type
+            ORDER BY b.ordinality
+        ) AS c;
+        -- Nesting too deep to be read and numbers too long to be read take more text than most events have.
+        IF NOT are_objects OR longest > 500 THEN
+            PERFORM refold.check_batch(append_events.event_types, append_events.payloads, event_metadatas, contents);
+        END IF;
+
+        hashes := '{}';
+        FOREACH content IN ARRAY contents LOOP
+            head_hash := sha256(head_hash || content);
+            hashes := hashes || head_hash;
+        END LOOP;
+        head_version := wanted + n;
+
+        IF NOT is_new THEN
+            UPDATE refold.streams AS s
+            SET stream_version = head_version, hash = head_hash, created_at = head_time
+            WHERE s.aggregate_id = stream;
+            EXIT;
+        END IF;
         INSERT INTO refold.streams (aggregate_id, aggregate_type, stream_version, hash, created_at)
-        VALUES (stream, kind, 0, decode(repeat('00', 32), 'hex'), '0001-01-01 00:00:00+00')
+        VALUES (stream, kind, head_version, head_hash, head_time)
         ON CONFLICT DO NOTHING;
+        EXIT WHEN FOUND;
     END LOOP;
 
-    wanted := CASE WHEN expected IN ('any', 'exists') THEN head_version WHEN expected = 'no_stream' THEN 0 ELSE expected::integer END;
-    IF wanted < head_version THEN
-        -- A month may be taking over its strays. Wait for it here: find_batch, waiting inside, would look with a snapshot
-        -- from before, in which the moved rows are not yet there and no longer here.
-        LOCK TABLE ONLY refold.events IN ACCESS SHARE MODE;
-        SELECT * INTO first_version, last_version, first_position, last_position
-        FROM refold.find_batch(
-            stream, wanted, append_events.event_types, append_events.payloads, append_events.metadatas, append_events.created_ats
-        );
-        IF first_version IS NOT NULL THEN
-            duplicate := true;
-            RETURN;
-        END IF;
-    END IF;
-    IF wanted <> head_version OR (expected = 'exists' AND head_version = 0) THEN
-        RAISE EXCEPTION 'stream %: expected %, stream is at %', stream, expected, head_version
-            USING ERRCODE = 'RF001', DETAIL = jsonb_build_object('expected', expected, 'actual', head_version)::text;
-    END IF;
-    IF kind <> head_type THEN
-        RAISE EXCEPTION 'stream % has aggregate_type %, the batch says %', stream, head_type, kind USING ERRCODE = 'RF005';
-    END IF;
-
-    FOR event IN
-        SELECT b.event_type, t.event_version, b.payload, coalesce(b.metadata, '{}') AS metadata, b.created_at, b.ordinality
-        FROM unnest(append_events.event_types, append_events.payloads, append_events.metadatas, append_events.created_ats)
-        WITH ORDINALITY AS b (event_type, payload, metadata, created_at)
-        LEFT JOIN refold.event_types AS t ON b.event_type = t.event_type
-        ORDER BY b.ordinality
-    LOOP
-        IF event.event_version IS NULL THEN
-            RAISE EXCEPTION 'event type % is not registered', coalesce(event.event_type, 'null')
-                USING ERRCODE = 'RF002', DETAIL = jsonb_build_object('event_type', event.event_type)::text;
-        END IF;
-        IF jsonb_typeof(event.payload) IS DISTINCT FROM 'object' OR jsonb_typeof(event.metadata) <> 'object' THEN
-            RAISE EXCEPTION 'event % of the batch: payload and metadata must be JSON objects', event.ordinality
-                USING ERRCODE = 'RF005';
-        END IF;
-        -- Also what a follower, Python and Parquet can hold; infinity is outside.
-        IF event.created_at < '0001-01-01 00:00:00+00' OR event.created_at >= '10000-01-01 00:00:00+00' THEN
-            RAISE EXCEPTION 'event % of the batch: created_at % is outside the years 1 to 9999', event.ordinality, event.created_at
-                USING ERRCODE = 'RF005';
-        END IF;
-        event_metadata := event.metadata;
-        IF event.created_at < head_time AND NOT event_metadata ? 'occurred_at' THEN
-            event_metadata := event_metadata || jsonb_build_object('occurred_at', refold.utc_text(event.created_at));
-        END IF;
-        head_time := greatest(coalesce(event.created_at, at_now), head_time);
-        head_version := head_version + 1;
-        content := convert_to(
-            concat_ws(
-                E'\n', '1', stream::text, kind, head_version::text, event.event_type, event.event_version::text,
-                (extract(EPOCH FROM head_time) * 1000000)::bigint::text, event.payload::text, event_metadata::text
-            ),
-            'UTF8'
-        );
-        IF octet_length(content) > max_event_bytes THEN
-            RAISE EXCEPTION 'event % of the batch holds % bytes; at most % are stored', event.ordinality, octet_length(content), max_event_bytes
-                USING ERRCODE = 'RF006';
-        END IF;
-        -- Either takes more text than most events have.
-        IF octet_length(content) > 500 AND (event.payload @? too_deep OR event_metadata @? too_deep) THEN
-            RAISE EXCEPTION 'event % of the batch is nested too deeply; at most 250 levels are stored', event.ordinality
-                USING ERRCODE = 'RF008';
-        END IF;
-        IF octet_length(content) > 4300 AND (event.payload @? too_long OR event_metadata @? too_long) THEN
-            RAISE EXCEPTION 'event % of the batch holds a number of more than 4300 digits, which cannot be stored', event.ordinality
-                USING ERRCODE = 'RF008';
-        END IF;
-        head_hash := sha256(head_hash || content);
-        event_versions[event.ordinality] := event.event_version;
-        event_metadatas[event.ordinality] := event_metadata;
-        event_times[event.ordinality] := head_time;
-        hashes[event.ordinality] := head_hash;
-    END LOOP;
-
-    WITH appended AS (
-        INSERT INTO refold.events (
-            aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, hash
-        )
-        SELECT
-            stream, kind, wanted + b.ordinality::integer, b.event_type, b.event_version, b.payload, b.metadata, b.created_at, the_epoch, b.hash
-        FROM unnest(append_events.event_types, event_versions, append_events.payloads, event_metadatas, event_times, hashes)
-        WITH ORDINALITY AS b (event_type, event_version, payload, metadata, created_at, hash)
-        ORDER BY b.ordinality
-        RETURNING position
-    )
-    SELECT min(position), max(position) INTO first_position, last_position FROM appended;
-
-    UPDATE refold.streams AS s
-    SET stream_version = head_version, hash = head_hash, created_at = head_time
-    WHERE s.aggregate_id = stream;
+    -- Drawn here and not by the column: RETURNING them cost a third of the insertion.
+    first_position := nextval('refold.events_position_seq');
+    INSERT INTO refold.events (
+        position, aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, hash
+    ) OVERRIDING SYSTEM VALUE
+    SELECT
+        CASE WHEN b.ordinality = 1 THEN first_position ELSE nextval('refold.events_position_seq') END,
+        stream, kind, wanted + b.ordinality::integer, b.event_type, b.event_version, b.payload, coalesce(b.metadata, '{}'), b.created_at, the_epoch, b.hash
+    FROM unnest(append_events.event_types, event_versions, append_events.payloads, event_metadatas, event_times, hashes)
+    WITH ORDINALITY AS b (event_type, event_version, payload, metadata, created_at, hash);
+    last_position := currval('refold.events_position_seq');
 
     first_version := wanted + 1;
     last_version := head_version;

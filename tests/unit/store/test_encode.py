@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
 from uuid import UUID
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg.pq import Format
 
 from pipelines.store import InvalidPayload, NewEvent, PayloadTooLarge, StreamBatch, encode
-from pipelines.store.encode import append_arguments, json_text
+from pipelines.store.encode import TextArray, append_arguments, json_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
 JSON = st.recursive(
@@ -60,11 +63,35 @@ def test_the_size_limit_counts_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
         json_text({"a": "äöü"}, "payload")
 
 
-def test_times_are_sent_with_their_zone() -> None:
+def test_times_are_sent_as_instants() -> None:
     """Naive times are UTC, aware ones are the same instant in UTC, None is left to the database."""
     local = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
     times = [datetime(2026, 1, 1), local, datetime(1, 1, 1, tzinfo=UTC), None]  # noqa: DTZ001 - naive is UTC
     batch = StreamBatch(UUID(int=1), "c", [NewEvent("a.b.v1", {}, {}, at) for at in times])
-    assert append_arguments(batch)[-1] == (
-        "{2026-01-01T00:00:00+00:00,2026-01-01T00:00:00+00:00,0001-01-01T00:00:00+00:00,NULL}"
+    sent = append_arguments(batch)[-1]
+    assert sent is not None
+    assert struct.unpack(">iiIii", sent[:20]) == (1, 1, 1184, 4, 1)
+    assert struct.unpack(">iqiqiqi", sent[20:]) == (
+        8,
+        820_540_800_000_000,
+        8,
+        820_540_800_000_000,
+        8,
+        -63_082_281_600_000_000,
+        -1,
     )
+
+
+def test_no_time_at_all_is_one_null() -> None:
+    """Where no event has a time the database is told so once."""
+    batch = StreamBatch(UUID(int=1), "c", [NewEvent("a.b.v1", {})] * 3)
+    assert append_arguments(batch)[-1] is None
+
+
+@given(st.lists(TEXT, min_size=1))
+def test_psycopg_reads_the_binary_arrays(texts: list[str]) -> None:
+    """An array in binary form is read back by psycopg's own loader."""
+    array = TextArray.of([text.encode() for text in texts])
+    loaded = psycopg.adapters.get_loader(1009, Format.BINARY)
+    assert loaded is not None
+    assert loaded(1009, None).load(array) == texts
