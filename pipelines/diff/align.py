@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pipelines.canonical.calls import CanonicalCall, Canonicaliser, Level, equal_level
 from pipelines.canonical.jcs import Flag
@@ -28,10 +28,10 @@ from pipelines.diff.assignment import best_assignment
 PairClass = Literal["same", "reordered", "args_changed", "name_changed", "name_args_changed", "added", "removed"]
 
 _ADMISSIBLE = UNIT // 2
+_CACHED_LEAVES = 100_000  # calls whose flattened arguments are remembered
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(NamedTuple):
     """One tool call of one side.
 
     Attributes:
@@ -47,8 +47,7 @@ class ToolCall:
     arguments: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CallPair:
+class CallPair(NamedTuple):
     """Two calls that answer each other, or one that nothing answers.
 
     Attributes:
@@ -94,75 +93,109 @@ class Alignment:
         return sum(pair.pair_class == pair_class for pair in self.pairs)
 
 
-@dataclass(slots=True)
 class _Cell:
-    """A call under alignment, with its leaves flattened when first needed."""
+    """A call under alignment: `key` is what it shares with the calls that are the same; leaves are flattened when needed."""
 
-    index: int
-    call: ToolCall
-    canonical: CanonicalCall
-    _leaves: dict[str, object] | None = None
+    __slots__ = ("_leaves_of", "call", "canonical", "index", "key")
+
+    def __init__(self, index: int, call: ToolCall, canonical: CanonicalCall, leaves_of: _LeafCache) -> None:
+        self.index = index
+        self.call = call
+        self.canonical = canonical
+        self.key = canonical.key
+        self._leaves_of = leaves_of
 
     @property
     def leaves(self) -> dict[str, object]:
-        if self._leaves is None:
-            self._leaves = leaves(self.canonical)
-        return self._leaves
+        return self._leaves_of(self)
+
+
+class _LeafCache:
+    """Flattened arguments by what they are, for near misses repeat as much as calls do."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bool, bytes], dict[str, object]] = {}
+
+    def __call__(self, cell: _Cell) -> dict[str, object]:
+        found = self._known.get(cell.key)
+        if found is None:
+            if len(self._known) >= _CACHED_LEAVES:
+                self._known.clear()
+            found = self._known[cell.key] = leaves(cell.canonical)
+        return found
 
 
 _Match = tuple[_Cell, _Cell]
 
 
 def align(a: Sequence[ToolCall], b: Sequence[ToolCall], canonicaliser: Canonicaliser | None = None) -> Alignment:
-    """Align two lists of tool calls.
+    """Align two lists of tool calls once; `Aligner` says how, and is faster for many."""
+    return Aligner(canonicaliser or Canonicaliser()).align(a, b)
+
+
+class Aligner:
+    """Aligns lists of tool calls under one set of rules, remembering what it read. Not safe to share by threads.
 
     Args:
-        a: Side A's calls, in any order; positions unique, blocks never decreasing with position.
-        b: Side B's calls, likewise.
-        canonicaliser: Reads the calls under the tools' rules. Give one for many alignments: it remembers what it read.
-
-    Returns:
-        The alignment; the same for the same calls, whatever the order of their keys.
-
-    Raises:
-        ValueError: A position occurs twice on one side, or a block number decreases.
+        canonicaliser: Reads the calls under the tools' rules.
     """
-    reader = canonicaliser or Canonicaliser()
-    left = _cells(a, reader)
-    right = _cells(b, reader)
-    if len(left) == len(right) and all(x.canonical.key == y.canonical.key for x, y in zip(left, right, strict=True)):
-        matches: list[_Match] = list(zip(left, right, strict=True))  # the optimum: all same, all in order
-    else:
-        matches = _best_matches(left, right)
-    in_order = _longest_chain(matches)
-    answer = {x.index: (y, place) for place, (x, y) in enumerate(matches)}
-    pairs = []
-    for cell in left:
-        found = answer.get(cell.index)
-        if found is None:
-            pairs.append(CallPair("removed", cell.call, None, None, None, False, (), cell.canonical.flags, ()))
+
+    def __init__(self, canonicaliser: Canonicaliser) -> None:
+        self._reader = canonicaliser
+        self._leaves = _LeafCache()
+
+    def align(self, a: Sequence[ToolCall], b: Sequence[ToolCall]) -> Alignment:
+        """Align two lists of tool calls.
+
+        Args:
+            a: Side A's calls, in any order; positions unique, blocks never decreasing with position.
+            b: Side B's calls, likewise.
+
+        Returns:
+            The alignment; the same for the same calls, whatever the order of their keys.
+
+        Raises:
+            ValueError: A position occurs twice on one side, or a block number decreases.
+        """
+        left, right = self._cells(a), self._cells(b)
+        if [cell.key for cell in left] == [cell.key for cell in right]:
+            matches: list[_Match] = list(zip(left, right, strict=True))  # the optimum: all same, all in order
         else:
-            other, place = found
-            pairs.append(_pair(cell, other, is_moved=place not in in_order))
-    answered = {y.index for _, y in matches}
-    pairs.extend(
-        CallPair("added", None, cell.call, None, None, False, (), (), cell.canonical.flags)
-        for cell in right
-        if cell.index not in answered
-    )
-    return Alignment(tuple(pairs), len(left), len(right))
-
-
-def _cells(calls: Sequence[ToolCall], reader: Canonicaliser) -> list[_Cell]:
-    ordered = sorted(calls, key=lambda call: call.position)
-    for before, after in pairwise(ordered):
-        if before.position == after.position:
-            raise ValueError(f"position {after.position} occurs twice on one side; positions must be unique")
-        if before.block > after.block:
-            raise ValueError(
-                f"block {after.block} at position {after.position} follows block {before.block}; blocks must not decrease"
+            matches = _best_matches(left, right)
+        in_order = _longest_chain(matches)
+        answer = {x.index: (y, place) for place, (x, y) in enumerate(matches)}
+        pairs = []
+        for cell in left:
+            found = answer.get(cell.index)
+            if found is None:
+                pairs.append(CallPair("removed", cell.call, None, None, None, False, (), cell.canonical.flags, ()))
+            else:
+                other, place = found
+                pairs.append(_pair(cell, other, is_moved=in_order is not None and place not in in_order))
+        if len(matches) < len(right):
+            answered = {y.index for _, y in matches}
+            pairs.extend(
+                CallPair("added", None, cell.call, None, None, False, (), (), cell.canonical.flags)
+                for cell in right
+                if cell.index not in answered
             )
-    return [_Cell(index, call, reader.read(call.name, call.arguments)) for index, call in enumerate(ordered)]
+        return Alignment(tuple(pairs), len(left), len(right))
+
+    def _cells(self, calls: Sequence[ToolCall]) -> list[_Cell]:
+        ordered = sorted(calls, key=_position)
+        for before, after in pairwise(ordered):
+            if before.position == after.position:
+                raise ValueError(f"position {after.position} occurs twice on one side; positions must be unique")
+            if before.block > after.block:
+                raise ValueError(
+                    f"block {after.block} at position {after.position} follows block {before.block}; blocks must not decrease"
+                )
+        read, leaves_of = self._reader.read, self._leaves
+        return [_Cell(index, call, read(call.name, call.arguments), leaves_of) for index, call in enumerate(ordered)]
+
+
+def _position(call: ToolCall) -> int:
+    return call.position
 
 
 def _pair(a: _Cell, b: _Cell, *, is_moved: bool) -> CallPair:
@@ -187,9 +220,9 @@ def _pair(a: _Cell, b: _Cell, *, is_moved: bool) -> CallPair:
 def _best_matches(left: list[_Cell], right: list[_Cell]) -> list[_Match]:
     by_key: defaultdict[object, tuple[list[_Cell], list[_Cell]]] = defaultdict(lambda: ([], []))
     for cell in left:
-        by_key[cell.canonical.key][0].append(cell)
+        by_key[cell.key][0].append(cell)
     for cell in right:
-        by_key[cell.canonical.key][1].append(cell)
+        by_key[cell.key][1].append(cell)
     matches: list[_Match] = []
     by_name: defaultdict[str, tuple[list[_Cell], list[_Cell]]] = defaultdict(lambda: ([], []))
     for copies_a, copies_b in by_key.values():
@@ -254,7 +287,7 @@ def _solve(left: list[_Cell], right: list[_Cell]) -> list[_Match]:
     same_digit = named_digit * (most + 1)
 
     def weight(a: _Cell, b: _Cell) -> int:
-        if a.canonical.key == b.canonical.key:
+        if a.key == b.key:
             gain = same_digit
         elif a.call.name == b.call.name:
             gain = named_digit + similar_digit * similarity(a.leaves, b.leaves)
@@ -274,25 +307,32 @@ def _solve(left: list[_Cell], right: list[_Cell]) -> list[_Match]:
     return matches
 
 
-def _longest_chain(matches: list[_Match]) -> set[int]:
-    """Return the places of the pairs that kept their order.
+def _index(match: _Match) -> int:
+    return match[0].index
+
+
+def _longest_chain(matches: list[_Match]) -> set[int] | None:
+    """Return the places of the pairs that kept their order; None when all did.
 
     The longest chain of pairs whose block indices decrease on neither side; among the longest, the one with most pairs
     that are the same, then with the lexicographically smallest positions on side A.
     """
+    in_order = sorted(matches, key=_index)
+    if all(x[1].call.block <= y[1].call.block for x, y in pairwise(in_order)):
+        return None
     order = sorted(
         range(len(matches)),
         key=lambda place: (matches[place][0].call.block, matches[place][1].call.block, matches[place][0].index),
     )
     blocks = [matches[place][1].call.block for place in order]
     if all(before <= after for before, after in pairwise(blocks)):
-        return set(order)
+        return None
     count = len(order)
     rank = {place: r for r, place in enumerate(sorted(order, key=lambda place: matches[place][0].index))}
     weights = []
     for place in order:
         a, b = matches[place]
-        is_same = a.canonical.key == b.canonical.key
+        is_same = a.key == b.key
         # Of sets of one size, the one whose sorted positions are smallest has the greatest sum of these powers of two.
         weights.append((((count + 1) + is_same) << count) + (1 << (count - 1 - rank[place])))
     best: list[int] = []

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rapidfuzz.distance import Indel
 
@@ -26,8 +25,7 @@ _COMPARED_TEXT = 10_000  # characters of one string that similarity looks at: it
 OpKind = Literal["arg_added", "arg_removed", "arg_value", "arg_type"]
 
 
-@dataclass(frozen=True, slots=True)
-class ArgOp:
+class ArgOp(NamedTuple):
     """One difference between the arguments of two paired calls.
 
     Attributes:

@@ -6,7 +6,6 @@ statistics package: what is kept here are counts, which SQL can add up.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -91,9 +90,16 @@ def classify(alignment: Alignment) -> UnitDiff:
     Args:
         alignment: Its tool calls, aligned.
     """
-    counts = Counter(pair.pair_class for pair in alignment.pairs)
-    names_a = [pair.a.name for pair in alignment.pairs if pair.a is not None]
-    calls_b = sorted((pair.b for pair in alignment.pairs if pair.b is not None), key=lambda call: call.position)
+    counts: dict[PairClass, int] = {}
+    names_a: list[str] = []
+    calls_b = []
+    for pair in alignment.pairs:
+        counts[pair.pair_class] = counts.get(pair.pair_class, 0) + 1
+        if pair.a is not None:
+            names_a.append(pair.a.name)
+        if pair.b is not None:
+            calls_b.append(pair.b)
+    calls_b.sort()  # by position
     return UnitDiff(
         unit_class=_unit_class(alignment, counts),
         is_same_names=names_a == [call.name for call in calls_b],
@@ -104,8 +110,11 @@ def classify(alignment: Alignment) -> UnitDiff:
     )
 
 
-def _unit_class(alignment: Alignment, counts: Counter[PairClass]) -> UnitClass:
-    if any(pair.pair_class != "same" and _is_unparseable(pair) for pair in alignment.pairs):
+def _unit_class(alignment: Alignment, counts: Mapping[PairClass, int]) -> UnitClass:
+    if any(
+        (pair.flags_a or pair.flags_b) and pair.pair_class != "same" and _is_unparseable(pair)
+        for pair in alignment.pairs
+    ):
         return "unparseable"
     if alignment.calls_a == 0 and alignment.calls_b > 0:
         return "text_to_tool"

@@ -5,10 +5,10 @@ The expressions are the user's, so they run on a connection that sees one table,
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
@@ -16,61 +16,58 @@ from pipelines.lake.locked import locked_connection, run_user_sql
 from pipelines.lake.table import quote_identifier
 from pipelines.replay.experiment import Metric
 
-_CALLS = pa.list_(pa.struct([("block", pa.int32()), ("name", pa.string()), ("arguments", pa.string())]))
-UNIT_SCHEMA = pa.schema(
-    [
-        ("text", pa.string()),
-        ("tool_calls", _CALLS),
-        ("call_count", pa.int32()),
-        ("output_tokens", pa.int64()),
-        ("latency_ms", pa.float64()),
-        ("cost_usd", pa.float64()),
-    ]
-)
+UNIT_COLUMNS = ("text", "tool_calls", "call_count", "output_tokens", "latency_ms", "cost_usd")
 """What a metric's expression can speak of; `tool_calls[i].arguments` is JSON."""
 
-Values = list[tuple[str, float]]
-"""One unit's metrics, in the order of their names; a metric that is null there is left out."""
+_VIEW = """
+CREATE TEMP VIEW unit AS
+SELECT * REPLACE (list_transform(
+    tool_calls, LAMBDA call: {'block': call.block, 'name': call.name, 'arguments': call.arguments::JSON}
+) AS tool_calls)
+FROM given_units
+"""
 
 
-def evaluate_metrics(
-    metrics: Mapping[str, Metric], units: Sequence[Mapping[str, Any]], *, memory_bytes: int
-) -> list[Values]:
+def evaluate_metrics(metrics: Mapping[str, Metric], units: pa.Table, *, memory_bytes: int) -> pa.Array[Any]:
     """Every metric of every unit.
 
     Args:
         metrics: Name → expression.
-        units: One mapping per unit with the columns of `UNIT_SCHEMA`.
+        units: `unit_row`, ascending, and `UNIT_COLUMNS`.
         memory_bytes: Bound on the memory that the expressions may use.
+
+    Returns:
+        One map per unit, in their order: metrics by name, without those that are null there.
 
     Raises:
         BadInputError: An expression fails, is not one number per unit, or gives NaN or an infinity.
     """
-    if not metrics or not units:
-        return [[] for _ in units]
-    rows = [{name: unit[name] for name in UNIT_SCHEMA.names} for unit in units]
-    table = pa.Table.from_pylist(rows, schema=UNIT_SCHEMA).append_column(
-        "row_number", pa.array(range(len(rows)), pa.int64())
-    )
-    values: list[Values] = [[] for _ in units]
-    with locked_connection({"given_units": table}, memory_bytes=memory_bytes) as connection:
-        connection.execute(
-            "CREATE TEMP VIEW unit AS SELECT * REPLACE (list_transform(tool_calls, "
-            "LAMBDA call: {'block': call.block, 'name': call.name, 'arguments': call.arguments::JSON}) AS tool_calls) "
-            "FROM given_units"
-        )
-        for name, metric in sorted(metrics.items()):
-            query = f"SELECT row_number, CAST((\n{metric.sql}\n) AS DOUBLE) AS {quote_identifier(name)} FROM unit ORDER BY row_number"
-            found = run_user_sql(connection, query, f"metric {name}", metric.sql)
-            if found.column("row_number").to_pylist() != list(range(len(rows))):
-                raise BadInputError(
-                    f"metric {name}: {metric.sql!r} must give one number per unit, not an aggregate over units"
-                )
-            for unit_values, value in zip(values, found.column(name).to_pylist(), strict=True):
-                if value is not None and not math.isfinite(value):
+    names = sorted(metrics)
+    values = np.full((units.num_rows, len(names)), np.nan)
+    if names and units.num_rows:
+        with locked_connection({"given_units": units}, memory_bytes=memory_bytes) as connection:
+            connection.execute(_VIEW)
+            for place, name in enumerate(names):
+                expression = metrics[name].sql
+                query = f"SELECT unit_row, CAST((\n{expression}\n) AS DOUBLE) AS {quote_identifier(name)} FROM unit ORDER BY unit_row"
+                found = run_user_sql(connection, query, f"metric {name}", expression)
+                if found.column("unit_row").to_pylist() != units.column("unit_row").to_pylist():
                     raise BadInputError(
-                        f"metric {name}: {metric.sql!r} is {value} for a unit; give null where it is undefined"
+                        f"metric {name}: {expression!r} must give one number per unit, not an aggregate over units"
                     )
-                if value is not None:
-                    unit_values.append((name, value))
-    return values
+                column = found.column(name).combine_chunks()
+                given = column.fill_null(0).to_numpy()
+                if not np.isfinite(given).all():
+                    value = given[~np.isfinite(given)][0]
+                    raise BadInputError(
+                        f"metric {name}: {expression!r} is {value} for a unit; give null where it is undefined"
+                    )
+                values[:, place] = np.where(column.is_null().to_numpy(zero_copy_only=False), np.nan, given)
+    known = ~np.isnan(values)
+    offsets = [0, *np.cumsum(known.sum(axis=1)).tolist()]
+    keys = [name for line in known.tolist() for name, is_known in zip(names, line, strict=True) if is_known]
+    make: Any = pa.MapArray.from_arrays  # its type stub asks for offsets of 64 bits
+    maps: pa.Array[Any] = make(
+        pa.array(offsets, pa.int32()), pa.array(keys, pa.string()), pa.array(values[known].tolist(), pa.float64())
+    )
+    return maps

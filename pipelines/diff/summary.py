@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.replay.experiment import Metric
 from pipelines.stats.cluster import estimate_paired_segments, estimate_segments
@@ -87,122 +88,202 @@ class Line:
         }
 
 
+_Floats = np.ndarray[Any, np.dtype[np.float64]]
+_Codes = np.ndarray[Any, np.dtype[np.intp]]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class UnitColumns:
-    """What the summary needs of the units, as arrays over units.
+class Units:
+    """What the summary needs of some units, as arrays over units.
 
     Attributes:
-        cluster: Cluster of each unit.
-        segments: Segment column → its value per unit; None where it has none.
+        conversation: Number of each unit's conversation, 0, 1, 2 …, never decreasing.
         shares: Share → 1, 0, or NaN where it does not apply.
         sides: Metric → (A, B), NaN where there is no value.
     """
 
-    cluster: Sequence[str]
-    segments: Mapping[str, Sequence[str | None]]
-    shares: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
-    sides: Mapping[str, tuple[np.ndarray[Any, np.dtype[np.float64]], np.ndarray[Any, np.dtype[np.float64]]]]
+    conversation: _Codes
+    shares: Mapping[str, _Floats]
+    sides: Mapping[str, tuple[_Floats, _Floats]]
 
 
-def summarise(units: UnitColumns, metrics: Mapping[str, Metric], primary: str | None) -> list[Line]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Conversations:
+    """What is known of the conversations, in the order of their numbers.
+
+    Attributes:
+        cluster: Cluster of each; None when each is its own.
+        segments: Segment column → its values in order, and the place of each conversation's value; -1 where it has none.
+    """
+
+    cluster: _Codes | None
+    segments: Mapping[str, tuple[Sequence[str], _Codes]]
+
+
+def encode(column: pa.ChunkedArray[Any]) -> tuple[list[str], _Codes]:
+    """The different texts of a column in order, and the place of each row's text; -1 where it is null."""
+    dictionary: Any = column.dictionary_encode().combine_chunks()
+    values: list[str] = dictionary.dictionary.to_pylist()
+    order = sorted(range(len(values)), key=values.__getitem__)
+    place = np.empty(len(values) + 1, dtype=np.intp)
+    place[order] = np.arange(len(values))
+    place[-1] = -1
+    return [values[i] for i in order], place[np.asarray(dictionary.indices.fill_null(-1), dtype=np.intp)]
+
+
+class ConversationSums:
+    """Units added up per conversation, as they come: all that estimates need, eight numbers for every eight units or so.
+
+    A conversation's units are added one after the other, in their order, and conversations are never cut; so the same
+    units give the same sums to the last bit, however they were divided into files or shards.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[dict[tuple[str, str], _Floats]] = []
+        self._last = -1
+
+    def add(self, units: Units) -> None:
+        """Add the units of the next conversations.
+
+        Raises:
+            ValueError: A conversation comes before one that was added, or was added already.
+        """
+        numbers = units.conversation
+        if not numbers.size:
+            return
+        if numbers[0] <= self._last or (numbers[1:] < numbers[:-1]).any():
+            raise ValueError(f"units of conversation {numbers[0]} come after those of {self._last}; add them in order")
+        starts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]]))
+        part = {("", "number"): numbers[starts].astype(np.float64)}
+        part["", "n"] = np.diff(np.append(starts, numbers.size)).astype(np.float64)
+        self._last = int(numbers[-1])
+
+        def total(values: _Floats) -> _Floats:
+            return np.add.reduceat(values, starts)
+
+        for name, share in units.shares.items():
+            known = ~np.isnan(share)
+            part[name, "n"] = total(known.astype(np.float64))
+            part[name, "s"] = total(np.where(known, share, 0.0))
+        for name, (a, b) in units.sides.items():
+            known = ~(np.isnan(a) | np.isnan(b))
+            part[name, "n"] = total(known.astype(np.float64))
+            x, y = (a, b) if known.all() else (np.where(known, a, 0.0), np.where(known, b, 0.0))
+            for key, values in (("a", x), ("b", y), ("aa", x * x), ("bb", y * y), ("ab", x * y)):
+                part[name, key] = total(values)
+        self._parts.append(part)
+
+    @property
+    def names(self) -> list[str]:
+        """Shares and metrics, in the order in which they were given."""
+        return list(dict.fromkeys(name for name, _ in self._parts[0] if name)) if self._parts else []
+
+    def is_share(self, name: str) -> bool:
+        """Whether `name` is a share."""
+        return (name, "s") in self._parts[0]
+
+    def column(self, name: str, key: str) -> _Floats:
+        """One sum, over the conversations that have units; `n` of the empty name counts units, `number` names them."""
+        if not self._parts:
+            return np.zeros(0)
+        return np.concatenate([part[name, key] for part in self._parts])
+
+
+def summarise(
+    conversations: Conversations, sums: ConversationSums, metrics: Mapping[str, Metric], primary: str | None
+) -> list[Line]:
     """All lines: the whole first, then every value of every segment, metrics in a fixed order.
 
     Args:
-        units: The units' columns.
+        conversations: Clusters and segments.
+        sums: Sums per conversation.
         metrics: The experiment's own metrics: goals and margins.
         primary: The one metric that is not corrected for multiplicity; None corrects all.
     """
     lines: list[Line] = []
-    for dimension in _dimensions(units):
-        for name, share in units.shares.items():
-            lines += _shares(name, share, dimension)
-        for name, (a, b) in units.sides.items():
+    for dimension in _dimensions(conversations, sums):
+        for name in sums.names:
+            if sums.is_share(name):
+                lines += _shares(name, sums, dimension)
+                continue
+            if name not in metrics and not sums.column(name, "n").any():
+                continue  # nobody recorded it
             metric = metrics.get(name)
             goal = metric.goal if metric is not None else _GOALS.get(name)
             margin = metric.margin if metric is not None else None
-            for line in _differences(name, a, b, dimension):
+            for line in _differences(name, sums, dimension):
                 lines.append(replace(line, estimate=judge(line.estimate, goal=goal, margin=margin)))
     return _adjusted(lines, primary)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Dimension:
-    """One way to divide the units: the whole, or a segment column.
+    """One way to divide the conversations: the whole, or a segment column.
 
     Attributes:
         segment: Segment column, or `all`.
         values: Its values, in order.
-        group: Group (value and cluster) of each unit; -1 for a unit without a value.
+        placed: Conversations with a value, as places; None for all of them.
+        group: Group (value and cluster) of each placed conversation; None when each is one of its own.
         value_of: Place in `values` of each group.
     """
 
     segment: str
     values: list[str]
-    group: _Codes
+    placed: _Codes | None
+    group: _Codes | None
     value_of: _Codes
 
-    def sum_up(self, column: _Floats, known: _Mask) -> _Floats:
-        """Sums of a column per group, over the units that are known."""
-        return grouped_sum(column[known], self.group[known], self.value_of.size)
+    def sum_up(self, column: _Floats) -> _Floats:
+        """Sums of a column per group."""
+        kept = column if self.placed is None else column[self.placed]
+        return kept if self.group is None else grouped_sum(kept, self.group, self.value_of.size)
 
-    def count(self, known: _Mask) -> _Codes:
-        """Units per value, of those that are known."""
-        return np.bincount(self.value_of[self.group[known]], minlength=len(self.values))
-
-
-_Floats = np.ndarray[Any, np.dtype[np.float64]]
-_Mask = np.ndarray[Any, np.dtype[np.bool_]]
-_Codes = np.ndarray[Any, np.dtype[np.intp]]
+    def count(self, column: _Floats) -> _Codes:
+        """Units per value, given units per conversation."""
+        return np.bincount(self.value_of, weights=self.sum_up(column), minlength=len(self.values)).astype(np.intp)
 
 
-def _dimensions(units: UnitColumns) -> list[_Dimension]:
-    clusters, cluster = np.unique(np.asarray(units.cluster, dtype=np.str_), return_inverse=True)
-    found = [_Dimension(ALL, [ALL], cluster, np.zeros(clusters.size, dtype=np.intp))]
-    for segment, column in units.segments.items():
-        values = sorted({value for value in column if value is not None})
-        codes = {value: code for code, value in enumerate(values)}
-        code = np.array([-1 if value is None else codes[value] for value in column], dtype=np.intp)
-        pairs, group = np.unique(code * clusters.size + cluster, return_inverse=True)
-        value_of = pairs // max(clusters.size, 1)
-        first = int(np.searchsorted(value_of, 0))  # groups without a value come first, and are no group
-        found.append(_Dimension(segment, values, np.where(code < 0, -1, group - first), value_of[first:]))
+def _dimensions(conversations: Conversations, sums: ConversationSums) -> list[_Dimension]:
+    numbers = sums.column("", "number").astype(np.intp)
+    cluster = None if conversations.cluster is None else conversations.cluster[numbers]
+    found = [_dimension(ALL, [ALL], np.zeros(numbers.size, dtype=np.intp), cluster)]
+    for segment, (values, codes) in conversations.segments.items():
+        found.append(_dimension(segment, list(values), codes[numbers], cluster))
     return found
 
 
-def _shares(name: str, share: _Floats, dimension: _Dimension) -> list[Line]:
-    placed = dimension.group >= 0
-    known = placed & ~np.isnan(share)
-    total = dimension.sum_up(share, known)  # 0 and 1 are their own squares
-    sums = ClusterSums(s=total, n=dimension.sum_up(np.ones(share.size), known), squares=total)
-    estimates = estimate_segments(sums, dimension.value_of, len(dimension.values), "rate")
-    excluded = dimension.count(placed) - dimension.count(known)
+def _dimension(segment: str, values: list[str], code: _Codes, cluster: _Codes | None) -> _Dimension:
+    placed = None if (code >= 0).all() else np.flatnonzero(code >= 0)
+    kept = code if placed is None else code[placed]
+    if cluster is None:
+        return _Dimension(segment, values, placed, None, kept)
+    clusters = int(cluster.max(initial=-1)) + 1
+    pairs, group = np.unique(kept * clusters + (cluster if placed is None else cluster[placed]), return_inverse=True)
+    return _Dimension(segment, values, placed, group, pairs // max(clusters, 1))
+
+
+def _shares(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Line]:
+    n, total = (dimension.sum_up(sums.column(name, key)) for key in ("n", "s"))
+    # 0 and 1 are their own squares
+    estimates = estimate_segments(
+        ClusterSums(s=total, n=n, squares=total), dimension.value_of, len(dimension.values), "rate"
+    )
+    excluded = dimension.count(sums.column("", "n")) - dimension.count(sums.column(name, "n"))
     return [
         Line(name, "change", dimension.segment, value, numbers, int(left_out))
         for value, numbers, left_out in zip(dimension.values, estimates, excluded, strict=True)
     ]
 
 
-def _differences(name: str, a: _Floats, b: _Floats, dimension: _Dimension) -> list[Line]:
-    placed = dimension.group >= 0
-    known = placed & ~np.isnan(a) & ~np.isnan(b)
-    sums = PairedSums(
-        n=dimension.sum_up(np.ones(a.size), known),
-        a=dimension.sum_up(a, known),
-        b=dimension.sum_up(b, known),
-        aa=dimension.sum_up(a * a, known),
-        bb=dimension.sum_up(b * b, known),
-        ab=dimension.sum_up(a * b, known),
-    )
-    values = len(dimension.values)
-    estimates = estimate_paired_segments(sums, dimension.value_of, values)
-    totals_a = grouped_sum(sums.a, dimension.value_of, values)
-    totals_b = grouped_sum(sums.b, dimension.value_of, values)
-    excluded = dimension.count(placed) - dimension.count(known)
-    lines = []
-    for place, (value, numbers) in enumerate(zip(dimension.values, estimates, strict=True)):
-        totals = (float(totals_a[place]), float(totals_b[place])) if numbers.n else (None, None)
-        lines.append(Line(name, "metric", dimension.segment, value, numbers, int(excluded[place]), *totals))
-    return lines
+def _differences(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Line]:
+    paired = PairedSums(**{key: dimension.sum_up(sums.column(name, key)) for key in ("n", "a", "b", "aa", "bb", "ab")})
+    estimates = estimate_paired_segments(paired, dimension.value_of, len(dimension.values))
+    excluded = dimension.count(sums.column("", "n")) - dimension.count(sums.column(name, "n"))
+    return [
+        Line(name, "metric", dimension.segment, value, numbers, int(left_out), numbers.total_a, numbers.total_b)
+        for value, numbers, left_out in zip(dimension.values, estimates, excluded, strict=True)
+    ]
 
 
 def _adjusted(lines: list[Line], primary: str | None) -> list[Line]:

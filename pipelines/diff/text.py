@@ -18,7 +18,8 @@ import pyarrow as pa
 from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
-from pipelines.diff.wording import count_tokens, is_format_only, normalise_text, tokens
+from pipelines.diff.token_codes import COMPARED, token_codes
+from pipelines.diff.wording import count_tokens, is_format_only, normalise_text
 
 TextClass = Literal["identical", "format_only", "minor", "moderate", "rewrite"]
 TextReason = Literal["missing_a", "missing_b", "missing_both"]
@@ -31,9 +32,6 @@ MINOR = 0.90
 
 MODERATE = 0.45
 """Token similarity below which the text was written anew."""
-
-COMPARED = 100_000
-"""Characters of one text that similarity looks at: its cost grows with the square."""
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("text_class", pa.string()),
@@ -70,30 +68,28 @@ _LINK = re.compile(rf"https?://{_NOT_LINK_END}*[^\s<>()\[\]\"'`.,;:!?]", re.IGNO
 _CODE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _LIST = re.compile(r"^[ \t]*(?:[-*+\u2022]|[0-9]{1,3}[.)])[ \t]+\S", re.MULTILINE)
 _NUMBER = re.compile(r"[0-9]+(?:[.,:/][0-9]+)*")
-_FIRST_SURROGATE, _AFTER_SURROGATES = 0xD800, 0xE000
 # Bounds the memory of one batch, and keeps its distinct tokens (at least two characters each, or one of the 150,000
 # assigned characters) below the 1.1 million code points that stand for them.
 _BATCH_CHARACTERS = 2_000_000
 
 
-class _Vocabulary(dict[str, str]):
-    """One character per distinct token, so that a token list is a string, which RapidFuzz compares fastest."""
-
-    def __missing__(self, token: str) -> str:
-        code = len(self)
-        if code >= _FIRST_SURROGATE:
-            code += _AFTER_SURROGATES - _FIRST_SURROGATE
-        self[token] = chr(code)
-        return self[token]
-
-
 @dataclass(frozen=True, slots=True)
-class _Text:
-    """One distinct text of a batch."""
+class Surface:
+    """How pairs of texts that are not identical differ on the surface; one entry per pair, in order.
 
-    normal: str
-    words: list[str]  # of the part that is compared
-    token_count: int
+    Attributes:
+        text_class: Never `identical`.
+        sim_tok: Similarity over word tokens.
+        sim_char: Similarity over characters.
+        normal: Both sides' normalised texts.
+        token_counts: Both sides' numbers of tokens.
+    """
+
+    text_class: list[TextClass]
+    sim_tok: list[float]
+    sim_char: list[float]
+    normal: tuple[list[str], list[str]]
+    token_counts: tuple[list[int], list[int]]
 
 
 def compare_texts(
@@ -122,6 +118,32 @@ def compare_texts(
     return pa.Table.from_batches(batches, schema=TEXT_SCHEMA)
 
 
+def compare_surface(a: Sequence[str], b: Sequence[str], *, workers: int = 1) -> Surface:
+    """Compare pairs of texts that are not identical, without looking at their structure.
+
+    Args:
+        a: Side A's texts; some millions of characters at most, for all are held at once.
+        b: Side B's texts, as many.
+        workers: Threads for the distances. The result is the same.
+    """
+    normal = ([normalise_text(text) for text in a], [normalise_text(text) for text in b])
+    codes, token_counts = token_codes(a, b, normal)
+    sim_tok = _similarities(codes[0], codes[1], workers)
+    compared = [[text[:COMPARED] for text in side] for side in normal]
+    sim_char = _similarities(compared[0], compared[1], workers)
+    classes: list[TextClass] = []
+    for index, (text_a, text_b) in enumerate(zip(a, b, strict=True)):
+        if normal[0][index] == normal[1][index]:
+            sim_tok[index] = sim_char[index] = 1.0
+            classes.append("format_only")
+        elif is_format_only(text_a, text_b):
+            classes.append("format_only")
+        else:
+            alike = sim_tok[index]
+            classes.append("minor" if alike >= MINOR else "moderate" if alike >= MODERATE else "rewrite")
+    return Surface(classes, sim_tok, sim_char, normal, token_counts)
+
+
 def _as_list(texts: Texts) -> list[str | None]:
     return texts.to_pylist() if isinstance(texts, pa.Array | pa.ChunkedArray) else list(texts)
 
@@ -138,50 +160,32 @@ def _batches(left: list[str | None], right: list[str | None]) -> Iterable[tuple[
 
 
 def _compare_batch(left: list[str | None], right: list[str | None], workers: int) -> pa.RecordBatch:
-    known: dict[str, _Text] = {}
-
-    def read(text: str) -> _Text:
-        found = known.get(text)
-        if found is None:
-            found = known[text] = _read(text)
-        return found
-
-    changed: list[tuple[_Text, _Text]] = []
-    for a, b in zip(left, right, strict=True):
-        if a is not None and b is not None and a != b and read(a).normal != read(b).normal:
-            changed.append((read(a), read(b)))
-    code_of = _Vocabulary().__getitem__
-    codes = [("".join(map(code_of, x.words)), "".join(map(code_of, y.words))) for x, y in changed]
-    sim_tok = iter(_similarities(codes, workers))
-    sim_char = iter(_similarities([(x.normal[:COMPARED], y.normal[:COMPARED]) for x, y in changed], workers))
+    changed = [(a, b) for a, b in zip(left, right, strict=True) if a is not None and b is not None and a != b]
+    surface = compare_surface([a for a, _ in changed], [b for _, b in changed], workers=workers)
     rows = []
+    place = 0
     for a, b in zip(left, right, strict=True):
         if a is None or b is None:
             rows.append(_missing_row(a, b))
         elif a == b:
             rows.append(_equal_row("identical", a, b, count_tokens(a)))
-        elif read(a).normal == read(b).normal:
-            rows.append(_equal_row("format_only", a, b, read(a).token_count))
         else:
-            rows.append(_changed_row(a, b, (read(a), read(b)), next(sim_tok), next(sim_char)))
+            if surface.normal[0][place] == surface.normal[1][place]:
+                rows.append(_equal_row("format_only", a, b, surface.token_counts[0][place]))
+            else:
+                rows.append(_changed_row(a, b, surface, place))
+            place += 1
     columns = zip(*rows, strict=True)
     return pa.RecordBatch.from_arrays(
         [pa.array(column, field.type) for column, field in zip(columns, TEXT_SCHEMA, strict=True)], schema=TEXT_SCHEMA
     )
 
 
-def _read(text: str) -> _Text:
-    normal = normalise_text(text)
-    words = tokens(normal[:COMPARED])
-    return _Text(normal, words, len(words) if len(normal) <= COMPARED else count_tokens(normal))
-
-
-def _similarities(pairs: list[tuple[str, str]], workers: int) -> list[float]:
-    if not pairs:
+def _similarities(a: Sequence[str], b: Sequence[str], workers: int) -> list[float]:
+    if not a:
         return []
-    a, b = zip(*pairs, strict=True)
     distances = process.cpdist(a, b, scorer=Indel.distance, dtype=np.int64, workers=workers)
-    totals = np.array([len(x) + len(y) for x, y in pairs])
+    totals = np.array([len(x) + len(y) for x, y in zip(a, b, strict=True)])
     # One division of integers, so that 18 of 40 is .45 and not the .4499… of 1 - 22/40. Two texts without tokens are
     # the same text, or differ only in what no token holds.
     found: list[float] = np.where(totals > 0, (totals - distances) / np.maximum(totals, 1), 1.0).tolist()
@@ -200,14 +204,12 @@ def _equal_row(text_class: TextClass, a: str, b: str, count: int) -> tuple[Any, 
     return (text_class, None, a == b, True, *lengths, 1.0, 1.0, False, False, False, False, None)
 
 
-def _changed_row(a: str, b: str, pair: tuple[_Text, _Text], sim_tok: float, sim_char: float) -> tuple[Any, ...]:
-    x, y = pair
-    text_class: TextClass = "minor" if sim_tok >= MINOR else "moderate" if sim_tok >= MODERATE else "rewrite"
-    if is_format_only(a, b):
-        text_class = "format_only"
-    lengths = (len(a), len(b), x.token_count, y.token_count, len(b) / len(a) if a else None)
-    is_cut = max(len(x.normal), len(y.normal)) > COMPARED
-    return (text_class, None, False, False, *lengths, sim_tok, sim_char, is_cut, *_structure(a, b))
+def _changed_row(a: str, b: str, surface: Surface, place: int) -> tuple[Any, ...]:
+    counts = (surface.token_counts[0][place], surface.token_counts[1][place])
+    lengths = (len(a), len(b), *counts, len(b) / len(a) if a else None)
+    is_cut = max(len(side[place]) for side in surface.normal) > COMPARED
+    alike = (surface.sim_tok[place], surface.sim_char[place])
+    return (surface.text_class[place], None, False, False, *lengths, *alike, is_cut, *_structure(a, b))
 
 
 def _structure(a: str, b: str) -> tuple[bool, bool, bool, float | None]:

@@ -57,6 +57,8 @@ def normalise_text(text: str) -> str:
     """Return the text in NFC, with every run of white space as one blank, and none at the ends."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
+    elif text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " ":
+        return text  # most one-line texts
     return " ".join(text.split())
 
 

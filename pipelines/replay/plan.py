@@ -25,7 +25,7 @@ from pipelines.replay.experiment import Experiment, is_walked
 from pipelines.replay.manifest import ToolPolicy, read_tool_policy
 from pipelines.sqlfiles import list_sql, read_sql
 
-DIFFER_VERSION = 1
+DIFFER_VERSION = 2
 """Raised with every change that alters a cell for the same inputs: alignment, classes, text measures, estimators."""
 
 _VERSION_LENGTH = 16

@@ -26,6 +26,8 @@ Codes = NDArray[np.intp]
 _SIGN_FLIP_BELOW = 40
 """Clusters below which the sign-flip p-value is shown; above, it and the t test agree."""
 _Z = float(ndtri(0.975))
+_DENSE_CELLS = 1_000_000
+"""Cells up to which a table of all of them is smaller than sorting the clusters is slow."""
 _MIN_DF = 0.1
 """One cluster holds 95 % of the units: the t quantile passes 10^12 and soon overflows."""
 _ROUNDING = 1e-12
@@ -107,7 +109,14 @@ def estimate_paired_segments(sums: PairedSums, segment: Codes, segments: int) ->
 
     sides = zip(total(sums.a), total(sums.b), total(sums.aa), total(sums.bb), total(sums.ab), strict=True)
     return [
-        replace(item, theta_a=a / item.n, theta_b=b / item.n, correlation=_correlation(item.n, (a, b), (aa, bb), ab))
+        replace(
+            item,
+            theta_a=a / item.n,
+            theta_b=b / item.n,
+            total_a=a,
+            total_b=b,
+            correlation=_correlation(item.n, (a, b), (aa, bb), ab),
+        )
         if item.n
         else item
         for item, (a, b, aa, bb, ab) in zip(estimates, sides, strict=True)
@@ -137,26 +146,28 @@ def _compute(s: FloatArray, n: FloatArray, squares: FloatArray | None, code: Cod
     def total(values: FloatArray) -> FloatArray:
         return grouped_sum(values, code, segments)
 
+    cells = _cells(n, code)
     g = np.bincount(code, minlength=segments).astype(np.float64)
-    g_changed = np.bincount(code, weights=s != 0, minlength=segments).astype(np.float64, copy=False)
-    size = total(n)
-    nn = total(n * n)
+    g_changed = np.bincount(code[s != 0], minlength=segments).astype(np.float64)
+    size, nn = (cells.add_up(cells.clusters * cells.n**power, segments) for power in (1, 2))
     # 0/0 where a segment is empty, has one cluster or does not vary: NaN is what these tables mean by undefined.
     with np.errstate(divide="ignore", invalid="ignore"):
         theta = total(s) / size
         g_star = size * size / nn
         error = s - theta[code] * n
-        kept = 1 - n / size[code]
-        jackknife = total(np.divide(error, kept, out=np.zeros_like(error), where=kept > 0) ** 2)
-        se = np.where(g > 1, np.sqrt((g - 1) / g * jackknife) / size, np.nan)
+        errors = grouped_sum(error * error, cells.of_row, cells.n.size)
+        kept = 1 - cells.n / size[cells.segment]
+        weighted = np.divide(errors, kept**2, out=np.zeros_like(errors), where=kept > 0)
+        se = np.where(g > 1, np.sqrt((g - 1) / g * cells.add_up(weighted, segments)) / size, np.nan)
         df = np.where(g > 1, g_star - 1, np.nan)
-        ee = total(error * error)
+        ee = cells.add_up(errors, segments)
         se_cr1 = np.where(g > 1, np.sqrt(g / (g - 1) * ee) / size, np.nan)
         se_naive = icc = np.full(segments, np.nan)
         if squares is not None:
             qq = total(squares)
             se_naive = np.sqrt(np.maximum(qq - size * theta * theta, 0.0) / (size * (size - 1)))
-            icc = _icc(g, size, nn, between=total(error * error / n), within=total(squares - s * s / n))
+            between = cells.add_up(errors / cells.n, segments)
+            icc = _icc(g, size, nn, between=between, within=total(squares - s * s / n))
         return _Table(
             n=size,
             g=g,
@@ -172,6 +183,42 @@ def _compute(s: FloatArray, n: FloatArray, squares: FloatArray | None, code: Cod
             design_effect=np.where(se_naive > 0, se_cr1**2 / se_naive**2, np.nan),
             icc=icc,
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """Clusters of one segment and one size, taken together: what a cluster weighs depends on its size alone.
+
+    Attributes:
+        of_row: Cell of each cluster.
+        segment: Segment of each cell.
+        n: Units of a cluster in each cell.
+        clusters: Clusters in each cell.
+    """
+
+    of_row: Codes
+    segment: Codes
+    n: FloatArray
+    clusters: FloatArray
+
+    def add_up(self, values: FloatArray, segments: int) -> FloatArray:
+        """Sums over the cells of each segment, in the order of sizes."""
+        return np.bincount(self.segment, weights=values, minlength=segments).astype(np.float64, copy=False)
+
+
+def _cells(n: FloatArray, code: Codes) -> _Cells:
+    width = int(n.max(initial=0)) + 1
+    key = code * width + n.astype(np.intp)
+    if int(key.max(initial=0)) > _DENSE_CELLS:
+        keys, of_row = np.unique(key, return_inverse=True)
+    else:
+        keys, of_row = np.arange(int(key.max(initial=-1)) + 1), key
+    clusters = np.bincount(of_row, minlength=keys.size).astype(np.float64)
+    if of_row is key:  # sizes that do not occur have no cell
+        used = np.flatnonzero(clusters)
+        of_row = (np.cumsum(clusters > 0) - 1)[key]
+        keys, clusters = used, clusters[used]
+    return _Cells(of_row, keys // width, (keys % width).astype(np.float64), clusters)
 
 
 def _icc(g: FloatArray, size: FloatArray, nn: FloatArray, between: FloatArray, within: FloatArray) -> FloatArray:

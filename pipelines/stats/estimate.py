@@ -62,6 +62,8 @@ class Estimate:
         n_eff: Independent units with the same information, used in a rate's Wilson interval.
         theta_a: Mean of side A, for a difference.
         theta_b: Mean of side B, for a difference.
+        total_a: Sum of side A, for a difference.
+        total_b: Sum of side B, for a difference.
         correlation: Correlation of the two sides over units, for a difference.
         reason: Why numbers or the verdict are missing or limited; None if nothing is.
         goal: Direction that is good; None for a metric of change.
@@ -97,6 +99,8 @@ class Estimate:
     n_eff: float | None = None
     theta_a: float | None = None
     theta_b: float | None = None
+    total_a: float | None = None
+    total_b: float | None = None
     correlation: float | None = None
     reason: Reason | None = None
     goal: Goal | None = None

@@ -6,19 +6,17 @@ of a plain sum, and with them in hashes of results. Nothing but that summation b
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
-
-_LEVELS = 3
-"""Slices taken of each value. With 2^20 rows a slice holds 31 bits, so three hold more than a float's 53 for any sum
-that does not cancel by more than 40 bits; integers below 2^31 need one."""
 
 
 def grouped_sum(values: NDArray[np.float64], group: NDArray[np.intp], groups: int) -> NDArray[np.float64]:
     """Sum `values` per group, bit for bit the same for every order of the rows.
 
-    Each value is cut into slices that are multiples of one power of two per group, chosen so that no partial sum of
-    slices can round (pre-rounding: Demmel & Nguyen 2013, "Fast Reproducible Floating-Point Summation").
+    Each value is cut into slices that are multiples of one power of two, chosen so that no partial sum of slices can
+    round (pre-rounding: Demmel & Nguyen 2013, "Fast Reproducible Floating-Point Summation").
 
     Args:
         values: Finite numbers, shape (rows,).
@@ -28,17 +26,15 @@ def grouped_sum(values: NDArray[np.float64], group: NDArray[np.intp], groups: in
     Returns:
         Shape (groups,); 0 for a group without rows.
     """
-    sums: list[NDArray[np.float64]] = [np.zeros(groups)]
+    sums = [np.zeros(groups)]
     count_bits = int(values.size).bit_length()
     rest = values
-    for _ in range(_LEVELS):
-        if not rest.any():
-            break
-        largest = np.zeros(groups)
-        np.maximum.at(largest, group, np.abs(rest))
+    # With 2^20 rows a slice holds 31 bits: integers below 2^31 need one, floats of one magnitude two or three.
+    while largest := max(rest.max(initial=0.0), -rest.min(initial=0.0)):
         # At least 2 * rows * largest: adding it rounds a value to the grid on which all partial sums are exact.
-        grid = np.ldexp(1.0, np.frexp(largest)[1] + count_bits + 1)[group]
-        part = (rest + grid) - grid
+        grid = math.ldexp(1.0, math.frexp(largest)[1] + count_bits + 1)
+        part = rest + grid
+        part -= grid
         sums.append(np.bincount(group, weights=part, minlength=groups).astype(np.float64, copy=False))
         rest = rest - part
     total = sums[-1]

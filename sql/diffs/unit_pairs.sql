@@ -1,47 +1,87 @@
--- Both sides of every unit: the baseline's beside the replayed one.
--- Parameters: $unit_kind, $experiment, $version_id. Relations: units_a (baseline), plan_streams, streams, replays_history;
--- macro outcome_is_good.
+-- Both sides of every unit of some streams: the baseline's beside the replayed one, and whether their tool calls can be
+-- told to be the same without reading them.
+-- Parameters: $unit_kind, $experiment, $version_id, $first, $last (bounds of the streams). Relations: units_a (baseline),
+-- plan_streams, streams, replays_history; macros outcome_is_good, as_recorded.
 -- A unit that side B never answered is failed, with reason not_replayed.
+-- settled: 'L0' when the same tools are called with the same arguments as recorded, one after the other; 'L1' when the
+-- stored hashes say that the lists are equal as JSON and no two calls of a block could be taken for each other; else null.
 -- grain: one unit pair
 WITH answers AS (
     SELECT *
     FROM replays_history
-    WHERE experiment = $experiment AND version_id = $version_id AND side = 'candidate' AND draw = 0
+    WHERE
+        experiment = $experiment
+        AND version_id = $version_id
+        AND side = 'candidate'
+        AND draw = 0
+        AND aggregate_id BETWEEN $first AND $last
+),
+
+paired AS (
+    SELECT
+        a.unit_id,
+        $unit_kind AS unit,
+        a.aggregate_id,
+        plan_streams.stream_row,
+        plan_streams.recorded_aggregate_id,
+        a.decision,
+        a.aggregate_id AS cluster,
+        plan_streams.source,
+        plan_streams.agent,
+        plan_streams.vertical,
+        plan_streams.channel,
+        plan_streams.task,
+        coalesce(b.status, 'failed') AS status,
+        CASE WHEN b.unit_id IS NULL THEN 'not_replayed' ELSE b.reason END AS reason,
+        outcome_is_good(a.outcome) AS outcome_a,
+        outcome_is_good(recorded.outcome) AS outcome_b,
+        plan_streams.started_at,
+        plan_streams.last_version,
+        plan_streams.last_hash,
+        a.text AS text_a,
+        CASE WHEN b.status = 'ok' THEN b.text END AS text_b,
+        coalesce(a.tool_calls, []) AS tool_calls_a,
+        coalesce(b.tool_calls, []) AS tool_calls_b,
+        coalesce(a.l1_hash = b.l1_hash, FALSE) AS is_equal_hash,
+        a.cost_usd AS cost_usd_a,
+        b.cost_usd AS cost_usd_b,
+        a.latency_ms AS latency_ms_a,
+        b.latency_ms AS latency_ms_b,
+        a.output_tokens AS output_tokens_a,
+        b.output_tokens AS output_tokens_b
+    FROM units_a AS a
+    INNER JOIN plan_streams ON a.aggregate_id = plan_streams.aggregate_id
+    LEFT JOIN answers AS b ON a.unit_id = b.unit_id
+    LEFT JOIN streams AS recorded ON plan_streams.recorded_aggregate_id = recorded.aggregate_id
 )
 
 SELECT
-    a.unit_id,
-    $unit_kind AS unit,
-    a.aggregate_id,
-    plan_streams.recorded_aggregate_id,
-    a.decision,
-    a.aggregate_id AS cluster,
-    plan_streams.source,
-    plan_streams.agent,
-    plan_streams.vertical,
-    plan_streams.channel,
-    plan_streams.task,
-    coalesce(b.status, 'failed') AS status,
-    CASE WHEN b.unit_id IS NULL THEN 'not_replayed' ELSE b.reason END AS reason,
-    outcome_is_good(a.outcome) AS outcome_a,
-    outcome_is_good(recorded.outcome) AS outcome_b,
-    plan_streams.started_at,
-    plan_streams.last_version,
-    plan_streams.last_hash,
-    a.text AS text_a,
-    b.text AS text_b,
-    a.tool_calls AS tool_calls_a,
-    b.tool_calls AS tool_calls_b,
-    a.call_count AS call_count_a,
-    b.call_count AS call_count_b,
-    a.cost_usd AS cost_usd_a,
-    b.cost_usd AS cost_usd_b,
-    a.latency_ms AS latency_ms_a,
-    b.latency_ms AS latency_ms_b,
-    a.output_tokens AS output_tokens_a,
-    b.output_tokens AS output_tokens_b
-FROM units_a AS a
-INNER JOIN plan_streams ON a.aggregate_id = plan_streams.aggregate_id
-LEFT JOIN answers AS b ON a.unit_id = b.unit_id
-LEFT JOIN streams AS recorded ON plan_streams.recorded_aggregate_id = recorded.aggregate_id
-ORDER BY a.unit_id
+    * EXCLUDE (is_equal_hash),
+    CASE
+        WHEN status <> 'ok' THEN NULL
+        WHEN
+            list_transform(tool_calls_a, LAMBDA call: call.name)
+            <> list_transform(tool_calls_b, LAMBDA call: call.name)
+            THEN NULL
+        WHEN
+            list_transform(tool_calls_a, LAMBDA call: call.arguments)
+            = list_transform(tool_calls_b, LAMBDA call: call.arguments)
+            THEN 'L0'
+        WHEN
+            list_transform(tool_calls_a, LAMBDA call: as_recorded(call.arguments))
+            = list_transform(tool_calls_b, LAMBDA call: as_recorded(call.arguments))
+            THEN 'L0'
+        WHEN
+            is_equal_hash
+            AND len(
+                list_distinct(list_transform(tool_calls_a, LAMBDA call: {'block': call.block, 'name': call.name}))
+            ) = len(tool_calls_a)
+            AND len(
+                list_filter(
+                    list_concat(tool_calls_a, tool_calls_b),
+                    LAMBDA call: call.arguments[1] = '"' AND NOT json_valid(call.arguments)
+                )
+            ) = 0
+            THEN 'L1'
+    END AS settled
+FROM paired

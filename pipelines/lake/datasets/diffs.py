@@ -233,6 +233,11 @@ AB_TOOL_CALLS = Dataset(
             "Strongest level at which the arguments are equal: L0 bytes, L1 canonical, L2 normalised; else null.",
         ),
         Column("similarity", "DOUBLE", "Similarity of the arguments, 0 to 1; null for a call of one side alone."),
+        Column(
+            "is_moved",
+            "BOOLEAN",
+            "Whether the pair is out of the longest common order of blocks, whatever its class; null for a call of one side alone.",
+        ),
         Column("position_a", "INTEGER", "Place among A's calls, from 0; null when added."),
         Column("position_b", "INTEGER", "Place among B's calls, from 0; null when removed."),
         Column("name_a", "VARCHAR", "A's tool; null when added."),
@@ -245,6 +250,12 @@ AB_TOOL_CALLS = Dataset(
             "What differs: arg_added, arg_removed, arg_value or arg_type at a JSON Pointer.",
             is_personal=True,
         ),
+        Column(
+            "flags_a",
+            "VARCHAR[]",
+            "What is odd about A's arguments: args_invalid_json, duplicate_keys, missing_required, schema_invalid …; null when added.",
+        ),
+        Column("flags_b", "VARCHAR[]", "What is odd about B's arguments; null when removed."),
     ),
 )
 

@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from pipelines.diff.summary import ALL, UnitColumns, summarise
+from pipelines.diff.summary import ALL, Conversations, ConversationSums, Units, summarise
 from pipelines.replay.experiment import Metric
 from pipelines.stats.cluster import estimate, estimate_paired
 from pipelines.stats.sums import ClusterSums, PairedSums
 
+VERTICALS = ["v0", "v1", "v2"]
 
-def make_units(seed: int, n: int = 400) -> UnitColumns:
-    rng = np.random.default_rng(seed)
-    cluster = [f"c{i}" for i in rng.integers(0, 60, n)]
-    segment = [None if i == 3 else f"v{i}" for i in rng.integers(0, 4, n)]  # a cluster may be in several segments
-    share = np.where(rng.random(n) < 0.1, np.nan, (rng.random(n) < 0.7).astype(float))
-    a = np.where(rng.random(n) < 0.1, np.nan, rng.normal(5, 1, n))
-    b = np.where(rng.random(n) < 0.1, np.nan, rng.normal(5.4, 1, n))
-    return UnitColumns(cluster, {"vertical": segment}, {"same_calls": share}, {"usd": (a, b)})
+
+class Made:
+    """Units with their conversation, cluster and segment; a cluster holds conversations of several segments."""
+
+    def __init__(self, seed: int, n: int = 400, conversations: int = 90) -> None:
+        rng = np.random.default_rng(seed)
+        self.conversation = np.sort(rng.integers(0, conversations, n))
+        self.cluster = rng.integers(0, 60, conversations)
+        self.segment = rng.integers(-1, 3, conversations)
+        self.share = np.where(rng.random(n) < 0.1, np.nan, (rng.random(n) < 0.7).astype(float))
+        self.a = np.where(rng.random(n) < 0.1, np.nan, rng.normal(5, 1, n))
+        self.b = np.where(rng.random(n) < 0.1, np.nan, rng.normal(5.4, 1, n))
+
+    def lines(self, cuts: tuple[int, ...] = (), metrics: dict[str, Metric] | None = None) -> list:
+        sums = ConversationSums()
+        for start, stop in pairwise((0, *cuts, 10**9)):
+            kept = (self.conversation >= start) & (self.conversation < stop)
+            sides = {"usd": (self.a[kept], self.b[kept])}
+            sums.add(Units(self.conversation[kept], {"same_calls": self.share[kept]}, sides))
+        known = Conversations(self.cluster, {"vertical": (VERTICALS, self.segment)})
+        return summarise(known, sums, metrics or {}, "usd")
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_line_is_the_estimate_of_its_units(seed):
     """Segments computed together equal one estimate each, over the units of that segment that have a value."""
-    units = make_units(seed)
+    made = Made(seed)
     metric = Metric(sql="1", goal="lower", margin=1.0)
-    lines = {(line.metric, line.segment, line.segment_value): line for line in summarise(units, {"usd": metric}, "usd")}
+    lines = {(line.metric, line.segment, line.segment_value): line for line in made.lines(metrics={"usd": metric})}
     assert set(lines) == {
-        (m, *place) for m in ("same_calls", "usd") for place in [(ALL, ALL), *(("vertical", f"v{i}") for i in range(3))]
+        (m, *place) for m in ("same_calls", "usd") for place in [(ALL, ALL), *(("vertical", v) for v in VERTICALS)]
     }
-    cluster = np.array(units.cluster, dtype=object)
-    share = units.shares["same_calls"]
-    a, b = units.sides["usd"]
-    for (name, segment, value), line in lines.items():
-        column = np.array(units.segments["vertical"], dtype=object)
-        chosen = np.ones(len(cluster), dtype=bool) if segment == ALL else column == value
+    cluster, segment = made.cluster[made.conversation], made.segment[made.conversation]
+    share, a, b = made.share, made.a, made.b
+    for (name, column, value), line in lines.items():
+        chosen = np.ones(len(cluster), dtype=bool) if column == ALL else segment == VERTICALS.index(value)
         known = chosen & ~np.isnan(share) if name == "same_calls" else chosen & ~np.isnan(a) & ~np.isnan(b)
         assert line.excluded == chosen.sum() - known.sum()
         if name == "same_calls":
@@ -46,29 +60,33 @@ def test_every_line_is_the_estimate_of_its_units(seed):
             assert line.total_a == pytest.approx(a[known].sum())
             assert line.total_b == pytest.approx(b[known].sum())
             assert line.estimate.theta_b == pytest.approx(b[known].mean())
-        for number in ("n", "g", "g_changed", "theta", "se", "se_cr1", "low", "high", "p"):
+        for number in ("n", "g", "g_changed", "theta", "se", "se_cr1", "low", "high", "p", "icc", "design_effect"):
             expected = getattr(alone, number)
             close = expected if expected is None else pytest.approx(expected, rel=1e-9)
             assert getattr(line.estimate, number) == close, (name, value, number)
 
 
-def test_the_order_of_units_changes_no_digit():
-    """Shuffled units give the same lines, bit for bit."""
-    units = make_units(7)
-    order = np.random.default_rng(1).permutation(len(units.cluster))
-    shuffled = UnitColumns(
-        [units.cluster[i] for i in order],
-        {"vertical": [units.segments["vertical"][i] for i in order]},
-        {"same_calls": units.shares["same_calls"][order]},
-        {"usd": tuple(side[order] for side in units.sides["usd"])},
-    )
-    assert summarise(units, {}, None) == summarise(shuffled, {}, None)
+def test_where_units_are_divided_changes_no_digit():
+    """Units added in one piece or in many give the same lines, bit for bit; in another order they are refused."""
+    made = Made(7)
+    assert made.lines() == made.lines(cuts=(1, 2, 30, 31, 77))
+    sums = ConversationSums()
+    sums.add(Units(np.array([3, 4]), {}, {}))
+    for numbers in ([4, 5], [6, 5]):
+        with pytest.raises(ValueError, match="add them in order"):
+            sums.add(Units(np.array(numbers), {}, {}))
 
 
 def test_units_without_any_value_are_undefined_not_zero():
     """No unit, or no unit with a value, gives lines without numbers and with a reason."""
     nothing = np.array([np.nan, np.nan])
-    units = UnitColumns(["c", "d"], {"vertical": [None, None]}, {"same_calls": nothing}, {"usd": (nothing, nothing)})
-    for line in summarise(units, {}, None):
+    sums = ConversationSums()
+    sums.add(Units(np.array([0, 1]), {"same_calls": nothing}, {"usd": (nothing, nothing)}))
+    known = Conversations(None, {"vertical": ([], np.array([-1, -1]))})
+    lines = summarise(known, sums, {"usd": Metric(sql="1")}, None)
+    assert len(lines) == 2
+    for line in lines:
         assert (line.estimate.theta, line.estimate.reason, line.excluded) == (None, "no_units", 2)
         assert line.total_a is None
+    assert len(summarise(known, sums, {}, None)) == 1  # a metric that nobody recorded has no line
+    assert summarise(known, ConversationSums(), {}, None) == []

@@ -1,0 +1,182 @@
+"""Diff a version piece by piece: some streams at a time, from the lake to rows of `ab_units` and `ab_tool_calls`.
+
+What is the same is settled in SQL; only texts and lists of tool calls that differ reach Python. A unit's rows depend on
+that unit alone and shards follow the order of streams, so where a shard ends changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.diff.calls import FLAG_SCHEMA, PAIR_SCHEMA, UNIT_SCHEMA
+from pipelines.diff.metrics import UNIT_COLUMNS, evaluate_metrics
+from pipelines.diff.worker import Comparers, Task
+from pipelines.replay.plan import Plan
+from pipelines.replay.units import create_plan_relations, create_units, unit_kind
+from pipelines.sqlfiles import read_sql
+
+_SHARD_DECISIONS = 50_000
+"""Decisions of a shard: both sides' texts and calls of so many are held at once."""
+_BATCH = 2_500
+"""Units compared in one go: what a helper process holds in Python objects."""
+_SMALL = 5_000
+"""Below as much work a second process would take longer to start than to help."""
+
+_TEXTS = """
+SELECT rowid AS unit_row, text_a, text_b
+FROM unit_pairs
+WHERE text_a <> text_b
+"""
+_CALLS = """
+SELECT rowid AS unit_row, tool_calls_a, tool_calls_b
+FROM unit_pairs
+WHERE settled IS NULL AND status = 'ok'
+"""
+_TEXT_COLUMNS: list[tuple[str, pa.DataType]] = [
+    ("unit_row", pa.int64()),
+    ("text_class", pa.string()),
+    ("sim_tok", pa.float64()),
+    ("sim_char", pa.float64()),
+]
+_TEXT_SCHEMA = pa.schema(_TEXT_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Some streams of a plan, neighbours in the order of their ids: their rows in `all_plan_streams`, from 0, half open."""
+
+    start: int
+    stop: int
+    first: str
+    last: str
+
+
+def create_relations(connection: duckdb.DuckDBPyConnection, plan: Plan) -> list[Shard]:
+    """Make what all shards share, and cut the plan into shards."""
+    create_plan_relations(connection, plan)
+    for macro in ("outcome_is_good", "as_recorded", "is_plain_object"):
+        connection.execute(read_sql(f"diffs/{macro}.sql"))
+    connection.execute(
+        "CREATE TEMP TABLE all_plan_streams AS SELECT (row_number() OVER (ORDER BY aggregate_id) - 1)::INTEGER AS stream_row, * FROM plan_streams"
+    )
+    connection.execute(
+        """
+        CREATE TEMP TABLE all_streams AS
+        SELECT * FROM streams
+        WHERE aggregate_id IN (
+            SELECT aggregate_id FROM plan_streams
+            UNION ALL
+            SELECT recorded_aggregate_id FROM plan_streams WHERE recorded_aggregate_id IS NOT NULL
+        )
+        """
+    )
+    connection.execute("DROP VIEW streams")
+    connection.execute("ALTER TABLE all_streams RENAME TO streams")
+    return list(_cut(connection))
+
+
+def _cut(connection: duckdb.DuckDBPyConnection) -> Iterator[Shard]:
+    rows = connection.sql(
+        """
+        SELECT min(stream_row), max(stream_row) + 1, min(aggregate_id), max(aggregate_id)
+        FROM (
+            SELECT
+                plan.stream_row,
+                plan.aggregate_id,
+                (sum(coalesce(counted.decisions, 1)) OVER (ORDER BY plan.stream_row) - 1) // $size AS shard
+            FROM all_plan_streams AS plan
+            LEFT JOIN (
+                SELECT aggregate_id, count(*) AS decisions FROM decisions GROUP BY aggregate_id
+            ) AS counted ON plan.aggregate_id = counted.aggregate_id
+        )
+        GROUP BY shard
+        ORDER BY shard
+        """,
+        params={"size": _SHARD_DECISIONS},
+    )
+    for row in rows.fetchall():
+        yield Shard(*row)
+
+
+def diff_shard(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Shard, comparers: Comparers, *, memory_bytes: int
+) -> int:
+    """Make the temporary tables `diffed_units` and `diffed_calls` of one shard.
+
+    Args:
+        connection: Has the relations of `create_relations`.
+        plan: The version.
+        shard: Which of its streams.
+        comparers: Who compares what differs.
+        memory_bytes: Bound on the memory of the metrics' SQL.
+
+    Returns:
+        Number of unit pairs.
+
+    Raises:
+        BadInputError: A metric of the experiment fails.
+    """
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE plan_streams AS SELECT * FROM all_plan_streams WHERE stream_row >= $start AND stream_row < $stop",
+        {"start": shard.start, "stop": shard.stop},
+    )
+    create_units(connection, plan, "units_a")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE unit_pairs AS {read_sql('diffs/unit_pairs.sql')}",
+        {"unit_kind": unit_kind(plan), **plan.partition, "first": shard.first, "last": shard.last},
+    )
+    texts = _compare(connection, "texts", _TEXTS, comparers)
+    calls = _compare(connection, "calls", _CALLS, comparers)
+    flags = _compare(connection, "flags", read_sql("diffs/odd_calls.sql"), comparers, {"tools": []})
+    _keep_metrics(connection, plan, memory_bytes)
+    _keep(connection, "text_units", [_TEXT_SCHEMA.empty_table(), *(done.result()[0] for done in texts)])
+    _keep(connection, "call_flags", [FLAG_SCHEMA.empty_table(), *(done.result()[0] for done in flags)])
+    found = [done.result() for done in calls]
+    _keep(connection, "call_units", [UNIT_SCHEMA.empty_table(), *(units for units, _ in found)])
+    _keep(connection, "call_pairs", [PAIR_SCHEMA.empty_table(), *(pairs for _, pairs in found)])
+    for kind, name in (("TABLE", "unit_facts"), ("VIEW", "diffed_units"), ("TABLE", "diffed_calls")):
+        connection.execute(f"CREATE OR REPLACE TEMP {kind} {name} AS {read_sql(f'diffs/{name}.sql')}")
+    return int(connection.sql("SELECT count(*) FROM unit_pairs").fetchall()[0][0])
+
+
+def _compare(
+    connection: duckdb.DuckDBPyConnection,
+    task: Task,
+    query: str,
+    comparers: Comparers,
+    params: dict[str, list[str]] | None = None,
+) -> list[Future[tuple[pa.Table, ...]]]:
+    """Give the rows of a query to the comparers, batch by batch."""
+    rows = connection.sql(query, params=params).to_arrow_table()
+    is_small = rows.num_rows < _SMALL
+    return [
+        comparers.submit(task, rows.slice(start, _BATCH), is_small=is_small)
+        for start in range(0, rows.num_rows, _BATCH)
+    ]
+
+
+def _keep_metrics(connection: duckdb.DuckDBPyConnection, plan: Plan, memory_bytes: int) -> None:
+    """Make `metrics_a` and `metrics_b`: the own metrics of every unit that the side answered."""
+    metrics = plan.experiment.metrics
+    for side in "ab":
+        columns = ", ".join(
+            f"len(tool_calls_{side})::INTEGER AS call_count" if name == "call_count" else f"{name}_{side} AS {name}"
+            for name in UNIT_COLUMNS
+        )
+        answered = "true" if side == "a" else "status = 'ok'"
+        query = f"SELECT rowid AS unit_row, {columns} FROM unit_pairs WHERE {answered} ORDER BY rowid"
+        units = connection.sql(query if metrics else f"{query} LIMIT 0").to_arrow_table()
+        found = evaluate_metrics(metrics, units, memory_bytes=memory_bytes)
+        _keep(connection, f"metrics_{side}", [pa.table({"unit_row": units.column("unit_row"), "metrics": found})])
+
+
+def _keep(connection: duckdb.DuckDBPyConnection, name: str, tables: list[pa.Table]) -> None:
+    """Make a temporary table of Arrow tables."""
+    connection.register("found", pa.concat_tables(tables))
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM found")
+    connection.unregister("found")

@@ -1,0 +1,130 @@
+"""Add up a version shard by shard: counts for the headline, a hash of what came out, and sums per conversation.
+
+Of all that a diff makes, this is what its summary needs at the end. What the sums mean is `summary`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from pipelines.diff.arrays import to_numpy
+from pipelines.diff.summary import DIFFERENCES, Conversations, ConversationSums, Line, Units, encode
+from pipelines.lake.dataset import Dataset
+from pipelines.lake.datasets import AB_TOOL_CALLS, AB_UNITS
+from pipelines.lake.table import quote_identifier
+from pipelines.replay.plan import Plan
+from pipelines.replay.units import unit_kind
+
+_COUNTS = """
+SELECT
+    count(*) AS pairs,
+    count(DISTINCT aggregate_id) AS conversations,
+    count(DISTINCT aggregate_id) FILTER (WHERE is_same_calls IS DISTINCT FROM true) AS changed_conversations,
+    count(*) FILTER (WHERE status <> 'ok') AS failed,
+    count(*) FILTER (WHERE is_same_names) AS same_names,
+    count(*) FILTER (WHERE is_same_calls) AS same_calls,
+    count(*) FILTER (WHERE is_same_final) AS same_final,
+    count(*) FILTER (WHERE outcome_a AND outcome_b) AS both,
+    count(*) FILTER (WHERE outcome_a AND NOT outcome_b) AS only_a,
+    count(*) FILTER (WHERE NOT outcome_a AND outcome_b) AS only_b,
+    count(*) FILTER (WHERE NOT outcome_a AND NOT outcome_b) AS neither
+FROM diffed_units
+"""
+# A unit that B did not answer is not the same in anything; text is compared only where both sides have one.
+_SHARES = {
+    "same_names": "CASE WHEN status = 'ok' THEN is_same_names ELSE false END",
+    "same_calls": "CASE WHEN status = 'ok' THEN is_same_calls ELSE false END",
+    "same_final": "CASE WHEN status = 'ok' THEN is_same_final WHEN text_a IS NOT NULL THEN false END",
+    "failed": "status <> 'ok'",
+}
+_COLUMNS = {"outcome_good": "outcome"}
+"""Differences whose columns have another name."""
+
+
+class Tally:
+    """What the shards of one version add up to.
+
+    Args:
+        connection: Holds `all_plan_streams`, and `diffed_units` and `diffed_calls` whenever a shard is added.
+        plan: The version.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+        self._connection, self._plan = connection, plan
+        self._counts: Counter[str] = Counter()
+        self._classes: Counter[str] = Counter()
+        self._digests = {"diffed_units": hashlib.sha256(), "diffed_calls": hashlib.sha256()}
+        self._sums = ConversationSums()
+        self._sides = {name: f"{_COLUMNS.get(name, name)}_{{side}}" for name in DIFFERENCES}
+        self._sides |= {name: f"metrics_{{side}}['{name}']" for name in plan.experiment.metrics}
+
+    def add(self) -> None:
+        """Add the shard that is in the tables now."""
+        counts = self._connection.sql(_COUNTS)
+        self._counts.update(dict(zip(counts.columns, counts.fetchall()[0], strict=True)))
+        self._classes.update(
+            dict(self._connection.sql("SELECT unit_class, count(*) FROM diffed_units GROUP BY 1").fetchall())
+        )
+        self._hash(AB_UNITS, "diffed_units")
+        self._hash(AB_TOOL_CALLS, "diffed_calls")
+        self._sums.add(self._units())
+
+    def summary_input(self) -> tuple[Conversations, ConversationSums]:
+        """The conversations of the plan and what their units add up to."""
+        segments = self._plan.experiment.segments
+        listed = ", ".join(["stream_row", *segments])
+        columns = self._connection.sql(f"SELECT {listed} FROM all_plan_streams ORDER BY stream_row").to_arrow_table()
+        return Conversations(None, {name: encode(columns.column(name)) for name in segments}), self._sums
+
+    def headline(self, summary: list[Line]) -> dict[str, Any]:
+        """What a result says without looking at rows again; kept with the summary's commit."""
+        digest = hashlib.sha256()
+        for part in self._digests.values():
+            digest.update(part.digest())
+        for line in summary:
+            digest.update(repr(sorted(line.row().items())).encode())
+        counts = dict(self._counts)
+        outcomes = {name: counts.pop(name) for name in ("both", "only_a", "only_b", "neither")}
+        return {
+            **counts,
+            "outcomes": outcomes,
+            "classes": dict(sorted(self._classes.items())),
+            "unit": unit_kind(self._plan),
+            "result_hash": digest.hexdigest(),
+            "definition": self._plan.definition,
+        }
+
+    def _hash(self, dataset: Dataset, table: str) -> None:
+        """Add the rows of a table, in order, each as the texts of its columns."""
+        # MD5 is the fastest here that any reader has; nobody is kept from making two rows with one hash, nor helped by it
+        listed = ", ".join(
+            f"coalesce({quote_identifier(column.name)}::VARCHAR, chr(0))" for column in dataset.data_columns
+        )
+        order = ", ".join(dataset.sort_by)
+        hashes = self._connection.sql(
+            f"SELECT md5(concat_ws(chr(31), {listed})) AS row_hash FROM {table} ORDER BY {order}"
+        )
+        digest = self._digests[table]
+        for batch in hashes.to_arrow_reader(100_000):
+            digest.update("".join(batch.column("row_hash").to_pylist()).encode())
+
+    def _units(self) -> Units:
+        """The shard's units in order."""
+        expressions = {f"share {name}": query for name, query in _SHARES.items()}
+        for side in "ab":
+            expressions |= {f"{side} {name}": query.format(side=side) for name, query in self._sides.items()}
+        listed = ", ".join(
+            f"coalesce(({query})::DOUBLE, 'nan'::DOUBLE) AS \"{name}\"" for name, query in expressions.items()
+        )
+        rows = self._connection.sql(f"SELECT stream_row, {listed} FROM diffed_units ORDER BY unit_id").to_arrow_table()
+        values = {name: to_numpy(rows.column(name), np.float64) for name in expressions}
+        return Units(
+            conversation=to_numpy(rows.column("stream_row"), np.int32).astype(np.intp),
+            shares={name: values[f"share {name}"] for name in _SHARES},
+            sides={name: (values[f"a {name}"], values[f"b {name}"]) for name in self._sides},
+        )

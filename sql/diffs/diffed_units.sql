@@ -1,0 +1,7 @@
+-- Rows of ab_units. Relations: unit_pairs, unit_facts.
+-- grain: one unit pair
+SELECT
+    units.* EXCLUDE (tool_calls_a, tool_calls_b, settled),
+    facts.* EXCLUDE (unit_row)
+FROM unit_pairs AS units
+INNER JOIN unit_facts AS facts ON units.rowid = facts.unit_row

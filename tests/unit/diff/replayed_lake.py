@@ -1,0 +1,110 @@
+"""A lake that holds decisions and their replays, of any units a test makes: what a diff reads, without a store."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.canonical.calls import Canonicaliser
+from pipelines.lake.dataset import Dataset
+from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, REPLAYS, STREAM_MONTHS
+from pipelines.lake.lake import Lake
+from pipelines.replay.experiment import parse_experiment
+from pipelines.replay.plan import Plan, make_plan
+
+EXPERIMENT = "experiment: made\ncandidate: {echo: true}\n"
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+
+Unit = Mapping[str, Any]
+"""`stream` (number), `text_a, text_b, calls_a, calls_b`; calls are (name, arguments as JSON text) in one block; what else
+a unit has overrides columns of its replay."""
+
+
+def stream_id(number: int) -> str:
+    """The id of a stream."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, str(number)))
+
+
+def replayed_lake(root: Path, units: Sequence[Unit], experiment: str = EXPERIMENT) -> tuple[Lake, Plan]:
+    """Write decisions and replays; the units of one stream are its decisions 1, 2, 3 …"""
+    lake = Lake(root)
+    reader = Canonicaliser()
+    decisions: list[dict[str, Any]] = []
+    replays: list[dict[str, Any]] = []
+    counts: dict[int, int] = {}
+    for unit in units:
+        number = counts[unit["stream"]] = counts.get(unit["stream"], 0) + 1
+        aggregate = stream_id(unit["stream"])
+        sides = []
+        for side in "ab":
+            hashes = reader.hash_list([(0, *call) for call in unit[f"calls_{side}"]])
+            sides.append(
+                {
+                    "aggregate_id": aggregate,
+                    "decision": number,
+                    "text": unit[f"text_{side}"],
+                    "call_count": len(unit[f"calls_{side}"]),
+                    "l0_hash": hashes.l0,
+                    "l1_hash": hashes.l1,
+                    "l2_hash": hashes.l2,
+                }
+            )
+        recorded = [{"name": name, "arguments": arguments} for name, arguments in unit["calls_a"]]
+        decisions.append(
+            sides[0]
+            | {"aggregate_type": "conversation", "turn": number, "tool_calls": recorded}
+            | dict(unit.get("recorded", {}))
+        )
+        answered = [{"block": 0, "name": name, "arguments": arguments} for name, arguments in unit["calls_b"]]
+        replay = {"unit_id": f"{aggregate}/{number}", "unit": "decision", "side": "candidate", "draw": 0, "attempt": 1}
+        replays.append(sides[1] | replay | {"status": "ok", "tool_calls": answered} | dict(unit.get("replayed", {})))
+    streams = sorted(counts, key=stream_id)
+    states = [
+        {
+            "aggregate_id": stream_id(number),
+            "source": f"source {number % 2}",
+            "agent": None if number % 7 == 0 else f"agent {number % 3}",
+            "vertical": f"vertical {number % 4}",
+            "started_at": _START + timedelta(seconds=number),
+            "last_at": _START + timedelta(seconds=number),
+            "last_version": 1,
+        }
+        for number in streams
+    ]
+    heads = [
+        {
+            "aggregate_id": stream_id(number),
+            "aggregate_type": "conversation",
+            "first_version": 1,
+            "last_version": 1,
+            "event_count": 1,
+            "last_hash": hashlib.sha256(str(number).encode()).digest(),
+        }
+        for number in streams
+    ]
+    month = {"month": "2026-01"}
+    for dataset, rows in ((DECISIONS, decisions), (CONVERSATION_MONTHS, states), (STREAM_MONTHS, heads)):
+        write(lake, dataset, month, rows, "made")
+    plan = make_plan(lake, parse_experiment(experiment, "test"), root)
+    write(lake, REPLAYS, plan.partition, replays, plan.version_id)
+    return lake, plan
+
+
+def write(
+    lake: Lake, dataset: Dataset, partition: Mapping[str, str], rows: Sequence[Mapping[str, Any]], input_hash: str
+) -> None:
+    """Write rows of a dataset, null where they say nothing."""
+    names = [column.name for column in dataset.data_columns]
+    schema = pa.schema([dataset.arrow_schema().field(name) for name in names])
+    table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows], schema=schema)
+    with lake.connect() as connection:
+        connection.register("given", table)
+        lake.write_partition(
+            dataset, partition, connection, "SELECT * FROM given", input_hash=input_hash, provenance={"failures": {}}
+        )
