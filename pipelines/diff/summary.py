@@ -162,13 +162,15 @@ class ConversationSums:
             return np.add.reduceat(values, starts)
 
         for name, share in units.shares.items():
-            known = ~np.isnan(share)
-            part[name, "n"] = total(known.astype(np.float64))
-            part[name, "s"] = total(np.where(known, share, 0.0))
+            unknown = np.isnan(share)
+            is_whole = not unknown.any()
+            part[name, "n"] = part["", "n"] if is_whole else total((~unknown).astype(np.float64))
+            part[name, "s"] = total(share if is_whole else np.where(unknown, 0.0, share))
         for name, (a, b) in units.sides.items():
-            known = ~(np.isnan(a) | np.isnan(b))
-            part[name, "n"] = total(known.astype(np.float64))
-            x, y = (a, b) if known.all() else (np.where(known, a, 0.0), np.where(known, b, 0.0))
+            unknown = np.isnan(a + b)
+            is_whole = not unknown.any()
+            part[name, "n"] = part["", "n"] if is_whole else total((~unknown).astype(np.float64))
+            x, y = (a, b) if is_whole else (np.where(unknown, 0.0, a), np.where(unknown, 0.0, b))
             for key, values in (("a", x), ("b", y), ("aa", x * x), ("bb", y * y), ("ab", x * y)):
                 part[name, key] = total(values)
         self._parts.append(part)
@@ -186,7 +188,21 @@ class ConversationSums:
         """One sum, over the conversations that have units; `n` of the empty name counts units, `number` names them."""
         if not self._parts:
             return np.zeros(0)
-        return np.concatenate([part[name, key] for part in self._parts])
+        if len(self._parts) > 1:
+            self._parts = [{place: np.concatenate([part[place] for part in self._parts]) for place in self._parts[0]}]
+        return self._parts[0][name, key]
+
+    def _joined(self) -> dict[tuple[str, str], _Floats]:
+        """All parts as one; columns that are one array in every part (counts, mostly) stay one."""
+        made: dict[tuple[int, ...], _Floats] = {}
+        joined = {}
+        for place in self._parts[0]:
+            pieces = [part[place] for part in self._parts]
+            same = tuple(map(id, pieces))
+            if same not in made:
+                made[same] = np.concatenate(pieces)
+            joined[place] = made[same]
+        return joined
 
 
 def summarise(

@@ -78,9 +78,11 @@ def estimate_segments(
         raise BadInputError(f"segment codes are {segment.min()} to {segment.max()}; write 0 to {segments - 1}")
     if estimand == "rate" and bool(((sums.s < 0) | (sums.s > sums.n)).any()):
         raise BadInputError("a rate's sum per cluster is below 0 or above its units; use estimand 'mean'")
-    used = sums.n > 0
-    s, n, code = sums.s[used], sums.n[used], segment[used]
-    squares = None if sums.squares is None else sums.squares[used]
+    s, n, code, squares = sums.s, sums.n, segment, sums.squares
+    if not sums.n.all():
+        used = sums.n > 0
+        s, n, code = s[used], n[used], code[used]
+        squares = None if squares is None else squares[used]
     table = _compute(s, n, squares, code, segments)
     estimates = [_read(table, row, sums, estimand) for row in range(segments)]
     if estimand != "difference" or not sign_flip:
@@ -154,7 +156,7 @@ def _compute(s: FloatArray, n: FloatArray, squares: FloatArray | None, code: Cod
     with np.errstate(divide="ignore", invalid="ignore"):
         theta = total(s) / size
         g_star = size * size / nn
-        error = s - theta[code] * n
+        error = s - (theta[code] if segments > 1 else theta) * n
         errors = grouped_sum(error * error, cells.of_row, cells.n.size)
         kept = 1 - cells.n / size[cells.segment]
         weighted = np.divide(errors, kept**2, out=np.zeros_like(errors), where=kept > 0)

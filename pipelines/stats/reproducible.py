@@ -11,6 +11,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+_BLOCK = 65_536
+"""Rows cut into slices at a time: what fits the processor's cache. Partial sums are exact, so it changes nothing."""
+
 
 def grouped_sum(values: NDArray[np.float64], group: NDArray[np.intp], groups: int) -> NDArray[np.float64]:
     """Sum `values` per group, bit for bit the same for every order of the rows.
@@ -26,18 +29,32 @@ def grouped_sum(values: NDArray[np.float64], group: NDArray[np.intp], groups: in
     Returns:
         Shape (groups,); 0 for a group without rows.
     """
-    sums = [np.zeros(groups)]
+    largest = max(values.max(initial=0.0), -values.min(initial=0.0))
+    if largest == 0:
+        return np.zeros(groups)
     count_bits = int(values.size).bit_length()
-    rest = values
-    # With 2^20 rows a slice holds 31 bits: integers below 2^31 need one, floats of one magnitude two or three.
-    while largest := max(rest.max(initial=0.0), -rest.min(initial=0.0)):
-        # At least 2 * rows * largest: adding it rounds a value to the grid on which all partial sums are exact.
-        grid = math.ldexp(1.0, math.frexp(largest)[1] + count_bits + 1)
-        part = rest + grid
-        part -= grid
-        sums.append(np.bincount(group, weights=part, minlength=groups).astype(np.float64, copy=False))
-        rest = rest - part
+    # At least 2 * rows * largest: adding it rounds a value to the grid on which all partial sums are exact. What is left
+    # of a value is at most half a unit of that grid, and is cut next.
+    grids = [math.ldexp(1.0, math.frexp(largest)[1] + count_bits + 1)]
+    sums = [np.zeros(groups)]
+    for start in range(0, values.size, _BLOCK):
+        rest, of_group = values[start : start + _BLOCK], group[start : start + _BLOCK]
+        level = 0
+        while True:
+            if level == len(grids):
+                grids.append(math.ldexp(grids[-1], count_bits + 1 - np.finfo(np.float64).nmant))
+                sums.append(np.zeros(groups))
+            part = rest + grids[level]
+            part -= grids[level]
+            if groups == 1:
+                sums[level] += part.sum()
+            else:
+                sums[level] += np.bincount(of_group, weights=part, minlength=groups)
+            rest = rest - part
+            if not rest.any():
+                break
+            level += 1
     total = sums[-1]
-    for level in reversed(sums[:-1]):  # smallest slices first
-        total = level + total
+    for sliced in reversed(sums[:-1]):  # smallest slices first
+        total = sliced + total
     return total
