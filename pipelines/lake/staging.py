@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.errors import told_when_full
+from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.table import DataFile
 from pipelines.lake.writers import writing
 
