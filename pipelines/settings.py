@@ -16,6 +16,8 @@ from pipelines.errors import BadInputError
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_SEPARATORS = re.compile(r"[\s,]+")
+_ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 MIN_MEMORY_BYTES = 256 * 10**6
 """DuckDB, Arrow and Python themselves need about this much before the first event is read."""
 
@@ -31,6 +33,9 @@ class Settings:
         memory_bytes: Bound on the memory of a process (`REFOLD_MEMORY`, default 1GB).
         grace_days: Days for which superseded files are kept (`REFOLD_GRACE`, default 7).
         first_month: First month that Dagster shows, `YYYY-MM` (`REFOLD_FIRST_MONTH`), or None for the store's first.
+        endpoints: Addresses of the models that recorded texts may be sent to (`REFOLD_ENDPOINTS`, separated by spaces or
+            commas), or None for this machine's alone.
+        prices: A price table that goes before the one of the package (`REFOLD_PRICES`), or None.
     """
 
     home: Path
@@ -68,6 +73,8 @@ class Settings:
             memory_bytes=memory,
             grace_days=_parse_days("REFOLD_GRACE", env.get("REFOLD_GRACE") or "7"),
             first_month=first_month,
+            endpoints=_parse_endpoints(env.get("REFOLD_ENDPOINTS") or ""),
+            prices=Path(env["REFOLD_PRICES"]).expanduser().absolute() if env.get("REFOLD_PRICES") else None,
         )
 
 
@@ -82,6 +89,17 @@ def parse_size(name: str, text: str) -> int:
     if match is None or unit not in _UNITS:
         raise BadInputError(f"{name} is {text!r}; write a size such as 1GB, 512MB or 2GiB")
     return int(float(match.group(1)) * _UNITS[unit])
+
+
+def _parse_endpoints(text: str) -> tuple[str, ...] | None:
+    endpoints = tuple(part for part in _SEPARATORS.split(text) if part)
+    for endpoint in endpoints:
+        if not _ENDPOINT.fullmatch(endpoint):
+            raise BadInputError(
+                f"REFOLD_ENDPOINTS names {endpoint!r}; write addresses such as https://api.openai.com/v1, "
+                "separated by spaces or commas"
+            )
+    return endpoints or None
 
 
 def _parse_days(name: str, text: str) -> float:

@@ -66,7 +66,8 @@ class ModelServer:
         fault_share: Share of calls that get each fault.
         latency: Seconds before an answer.
         hang: Seconds for which a hanging call is kept open.
-        paid: Complete answers sent out, by idempotency key.
+        answered: Complete answers sent out, by idempotency key.
+        paid: Those that are charged for, likewise.
         calls: Calls by idempotency key.
         seen: Faults shown.
         headers: Of the last call.
@@ -82,6 +83,7 @@ class ModelServer:
     keep_bodies: bool = False
     is_deduplicating: bool = False
     status: Callable[[int], tuple[int, dict[str, str], bytes] | None] = lambda _number: None
+    answered: Counter[str] = field(default_factory=Counter)
     paid: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
@@ -150,6 +152,7 @@ class ModelServer:
             return web.Response(body=content[: len(content) // 2], content_type="application/json")
         if fault in {"truncated", "drip"}:
             return await self._partly(request, content, fault)
+        self.answered[key] += 1
         if not (self.is_deduplicating and self.paid[key]):
             self.paid[key] += 1
         return web.Response(body=content, content_type="text/plain" if fault in _PAID else "application/json")

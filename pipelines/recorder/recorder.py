@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +95,7 @@ class Recorder:
         task: str | None = None,
         prompt: str | None = None,
         prompt_name: str | None = None,
+        variables: Mapping[str, Any] | None = None,
         trace_id: str | None = None,
         aggregate_type: Literal["conversation", "call"] = "conversation",
         resume: bool = False,
@@ -114,6 +115,7 @@ class Recorder:
             prompt: The prompt's text before it was filled in, to be registered by its hash; None registers the first
                 system message as sent, which is right when it says nothing personal.
             prompt_name: Under which name; the agent's by default.
+            variables: What the prompt was filled in with, by name; another prompt is filled in with the same in a replay.
             trace_id: Its id in a tracing system.
             aggregate_type: `call` for a voice call.
             resume: Continue a conversation recorded earlier: what is in the store is read first. When the store is
@@ -121,11 +123,13 @@ class Recorder:
         """
         envelope = {"source": self._source, "source_id": str(conversation_id), "time_source": "message"}
         envelope |= {k: v for k, v in (("subject_id", subject_id), ("trace_id", trace_id)) if v is not None}
+        started: dict[str, Any] = {"agent": agent, "variant": variant, "task": task, "channel": channel}
+        started |= {"vertical": vertical, **({"variables": dict(variables)} if variables is not None else {})}
         opening = Opening(
             stream=stream_id(self._source, str(conversation_id)),
             aggregate_type=aggregate_type,
             envelope=envelope,
-            started={"agent": agent, "variant": variant, "task": task, "channel": channel, "vertical": vertical},
+            started=started,
             system=None if system is None else [system] if isinstance(system, str) else list(system),
             prompt=prompt,
             prompt_name=prompt_name or agent or "system",

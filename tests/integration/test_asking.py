@@ -20,27 +20,17 @@ import pytest
 from pipelines.replay import asking
 from pipelines.replay.asking import Asker, EndpointError, ModelSide
 from pipelines.replay.budget import Budget
-from pipelines.replay.decision import Decision, Reply
+from pipelines.replay.decision import Reply
 from pipelines.replay.drive import drive
 from pipelines.replay.limiter import Limiter
 from pipelines.replay.prices import Price
-from pipelines.replay.request import Answer, Ask, Failure, Head, Lines, Request, Side
+from pipelines.replay.request import Answer, Ask, Failure, Request, Side
 from pipelines.replay.responses import ResponseStore
+from tests.asking_child import VERSION, OneRequest, request_of
 from tests.model_server import FAULTS, ModelServer, serving
 
-VERSION = ("test", "v1")
 PRICE = Price(input_usd=1.0, output_usd=10.0, max_output_tokens=100)
 KEY = "sk-test-0123456789abcdef"
-
-
-@dataclass(frozen=True)
-class OneRequest:
-    """A unit that is one request; what comes of it is the request's unit id and the answer."""
-
-    request: Request
-
-    async def replay(self, ask: Ask) -> tuple[Request, Answer]:
-        return self.request, await ask(self.request)
 
 
 @dataclass(frozen=True)
@@ -54,16 +44,6 @@ class Several:
             return [await ask(request) for request in self.requests]
 
         return walk()
-
-
-def request_of(
-    number: int, *, draw: int = 0, side: Side = "candidate", model: str = "m", text: str = "order"
-) -> Request:
-    lines = Lines(Head(model, {"temperature": 0}))
-    message = {"role": "user", "content": f"{text} {number}"}
-    lines.add(message)
-    decision = Decision(f"stream-{number // 10}", number, 1, [message])
-    return Request(f"unit-{number}", side, draw, decision, lines.head, lines.lines, lines.sha256)
 
 
 def side_of(server: ModelServer, price: Price | None = None) -> dict[Side, ModelSide]:

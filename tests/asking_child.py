@@ -1,0 +1,68 @@
+"""A process that asks a model server and can be killed: the requests 0 … N−1, from a store, to the end.
+
+    python -m tests.asking_child BASE_URL STORE REQUESTS CONCURRENCY TIMEOUT
+
+Its last line is a JSON object of unit → answer; there is none when it was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.replay import asking
+from pipelines.replay.asking import Asker, ModelSide
+from pipelines.replay.budget import Budget
+from pipelines.replay.decision import Decision, Reply
+from pipelines.replay.drive import drive
+from pipelines.replay.request import Answer, Ask, Head, Lines, Request, Side
+from pipelines.replay.responses import ResponseStore
+
+VERSION = ("test", "v1")
+
+
+@dataclass(frozen=True)
+class OneRequest:
+    """A unit that is one request; what comes of it is the request and its answer."""
+
+    request: Request
+
+    async def replay(self, ask: Ask) -> tuple[Request, Answer]:
+        return self.request, await ask(self.request)
+
+
+def request_of(
+    number: int, *, draw: int = 0, side: Side = "candidate", model: str = "m", text: str = "order"
+) -> Request:
+    """The request of one unit; ten units are one conversation."""
+    lines = Lines(Head(model, {"temperature": 0}))
+    message = {"role": "user", "content": f"{text} {number}"}
+    lines.add(message)
+    decision = Decision(f"stream-{number // 10}", number, 1, [message])
+    return Request(f"unit-{number}", side, draw, decision, lines.head, lines.lines, lines.sha256)
+
+
+def meaning(answer: Answer) -> object:
+    """What was answered, without how long it took; the reason of a failure."""
+    if isinstance(answer, Reply):
+        return [answer.text, [[call.name, call.arguments] for call in answer.tool_calls]]
+    return answer.reason
+
+
+def main(base_url: str, store: str, requests: str, concurrency: str, timeout: str) -> None:
+    """Ask, and print what was answered."""
+    asking._BACKOFF = lambda _state: 0.02
+    budget = Budget(concurrency=int(concurrency), timeout_seconds=float(timeout))
+    units: Iterator[OneRequest] = (OneRequest(request_of(number)) for number in range(int(requests)))
+    with ResponseStore(Path(store)) as opened:
+        asker = Asker({"candidate": ModelSide(base_url, None, None)}, opened, budget, VERSION)
+        outcomes = drive(asker, units, lambda _line: None)
+        answered = {request.unit_id: meaning(answer) for request, answer in outcomes}
+    print(json.dumps(answered))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

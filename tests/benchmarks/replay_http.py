@@ -1,0 +1,167 @@
+"""`replay-http`: requests before an endpoint that takes 100 ms for each, 32 at once, and a version whose answers are kept.
+
+The peer of asking is a bare aiohttp loop over bodies that are ready: no hash, no budget, no store, no reading of answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from pipelines.replay.asking import Asker, ModelSide
+from pipelines.replay.budget import Budget
+from pipelines.replay.decision import Decision, Reply
+from pipelines.replay.drive import drive
+from pipelines.replay.request import Head, Lines, Request
+from pipelines.replay.responses import ResponseStore
+from tests.asking_child import OneRequest
+from tests.benchmarks.figures import Figure, Target
+from tests.benchmarks.rounds import Bench, Measure
+
+CONCURRENCY = 32
+LATENCY = 0.1
+MESSAGES = 30
+BODY_BYTES = 20_000
+PACE = Target("at least", 0.93)
+CPU = Target("at most", 2.0, of="figure")
+_TEXT = "Please refund my order. " * (BODY_BYTES // MESSAGES // 24)
+_ANSWER = json.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Your order is on its way. " * 8},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": BODY_BYTES // 4, "completion_tokens": 50, "total_tokens": BODY_BYTES // 4 + 50},
+    }
+).encode()
+
+
+def run(bench: Bench) -> Iterator[Figure]:
+    """All figures of `replay-http`."""
+    requests = max(200, bench.events // 150)
+    with serving() as port:
+        given = {"port": port, "requests": requests}
+        rounds = bench.interleave({"ask": (ask, given), "loop": (bare_loop, given)})
+    yield rounds.figure(
+        "replay-http: 100 ms, 32 at once, 30 messages in 20 kB",
+        "requests/s",
+        ("ask", "rate"),
+        peer=("loop", "rate"),
+        peer_name="bare aiohttp loop",
+        target=PACE,
+    )
+    yield rounds.figure(
+        "replay-http: CPU per request",
+        "ms",
+        ("ask", "cpu_ms"),
+        peer=("loop", "cpu_ms"),
+        peer_name="bare aiohttp loop",
+        target=CPU,
+    )
+    yield rounds.figure("replay-http: peak memory", "MB", ("ask", "peak_bytes"), scale=1e-6)
+
+
+def ask(port: int, requests: int) -> Measure:
+    """Render, ask, keep and read every answer."""
+    with tempfile.TemporaryDirectory() as folder, ResponseStore(Path(folder) / "responses.sqlite") as store:
+        sides = {"candidate": ModelSide(f"http://127.0.0.1:{port}/v1", None, None)}
+        asker = Asker(sides, store, Budget(concurrency=CONCURRENCY), ("benchmark", "v1"))
+        started, cpu = time.perf_counter(), time.process_time()
+        answered = 0
+        for _, answer in drive(
+            asker, (OneRequest(request_of(number)) for number in range(requests)), lambda _line: None
+        ):
+            assert isinstance(answer, Reply)
+            answered += 1
+        assert answered == requests
+        return {
+            "rate": requests / (time.perf_counter() - started),
+            "cpu_ms": (time.process_time() - cpu) / requests * 1e3,
+        }
+
+
+def bare_loop(port: int, requests: int) -> Measure:
+    """Post bodies that are ready."""
+    bodies = [request_of(number).body() for number in range(requests)]
+
+    async def work() -> Measure:
+        async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as session:
+            waiting = iter(bodies)
+
+            async def worker() -> None:
+                for body in waiting:
+                    async with session.post(f"http://127.0.0.1:{port}/v1/chat/completions", data=body) as response:
+                        assert response.status == 200
+                        await response.read()
+
+            started, cpu = time.perf_counter(), time.process_time()
+            await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
+            return {
+                "rate": requests / (time.perf_counter() - started),
+                "cpu_ms": (time.process_time() - cpu) / requests * 1e3,
+            }
+
+    return asyncio.run(work())
+
+
+def request_of(number: int) -> Request:
+    """A request of 30 messages and 20 kB, the last of which is its own."""
+    lines = Lines(Head("m", {"temperature": 0}))
+    messages = [
+        {"role": ("user", "assistant")[place % 2], "content": f"{_TEXT} {place}"} for place in range(MESSAGES - 1)
+    ]
+    messages.append({"role": "user", "content": f"{_TEXT} {number}"})
+    for message in messages:
+        lines.add(message)
+    decision = Decision(f"stream-{number // 10}", number, 1, messages)
+    return Request(f"unit-{number}", "candidate", 0, decision, lines.head, lines.lines, lines.sha256)
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[int]:
+    """The endpoint, in a process of its own; yields its port."""
+    command = [sys.executable, "-m", "tests.benchmarks.replay_http"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+async def serve() -> None:
+    """Answer every request with the same message, 100 ms after it came."""
+
+    async def handle(request: web.Request) -> web.Response:
+        await request.read()
+        await asyncio.sleep(LATENCY)
+        return web.Response(body=_ANSWER, content_type="application/json")
+
+    application = web.Application(client_max_size=2**30)
+    application.router.add_post("/v1/chat/completions", handle)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until whoever started it has gone
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())

@@ -1,0 +1,105 @@
+"""Which endpoints may be asked, with which key, and what they cost."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from pipelines.errors import BadInputError
+from pipelines.replay.endpoint import read_key, require_allowed, retry_after
+from pipelines.replay.prices import Price, load_prices, max_output_tokens
+
+OPENAI = "https://api.openai.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("http://127.0.0.1:8000/v1", None),
+        ("http://localhost/v1", None),
+        ("http://[::1]:1/v1", None),
+        (OPENAI, [OPENAI]),
+        (OPENAI, ["https://api.openai.com"]),
+        ("https://api.openai.com:443/v1", [OPENAI + "/"]),
+    ],
+)
+def test_this_machine_and_what_is_named_may_be_asked(url, allowed):
+    """Loopback by default; with a list, an address of the list or below one."""
+    require_allowed(url, allowed)
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        (OPENAI, None),
+        ("http://127.0.0.1.evil.com/v1", None),
+        ("http://10.0.0.1/v1", None),
+        ("http://127.0.0.1:8000/v1", [OPENAI]),
+        ("http://api.openai.com/v1", [OPENAI]),
+        ("https://api.openai.com.evil.com/v1", [OPENAI]),
+        ("https://api.openai.com:8443/v1", [OPENAI]),
+        ("https://api.openai.com/v10", [OPENAI]),
+        ("https://api.openai.com/v1/../v2", [OPENAI]),
+        (OPENAI, []),
+    ],
+)
+def test_nothing_else_may_be_asked(url, allowed):
+    """Another host, scheme, port or path is refused, and the message says where to name it."""
+    with pytest.raises(BadInputError, match="REFOLD_ENDPOINTS"):
+        require_allowed(url, allowed)
+
+
+def test_a_key_comes_from_the_environment_alone():
+    """A variable that is not set is named; a value that is no key is not repeated."""
+    assert read_key(None, {}) is None
+    assert read_key("KEY", {"KEY": " sk-1\n"}) == "sk-1"
+    with pytest.raises(BadInputError, match="KEY is not set"):
+        read_key("KEY", {"KEY": ""})
+    with pytest.raises(BadInputError) as raised:
+        read_key("KEY", {"KEY": "sk-1\r\nX-Evil: 1"})
+    assert "sk-1" not in str(raised.value)
+
+
+def test_retry_after_in_all_its_forms():
+    """Milliseconds before seconds, numbers or dates; what is neither is nothing, and nothing waits for ever."""
+    assert retry_after({}) is None
+    assert retry_after({"Retry-After": "2"}) == 2.0
+    assert retry_after({"Retry-After": "7", "retry-after-ms": "1500"}) == 1.5
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    assert 27 <= (retry_after({"Retry-After": date}) or 0) <= 30
+    assert retry_after({"Retry-After": "Fri, 01 Jan 2021 00:00:00 GMT"}) == 0.0
+    assert [retry_after({"Retry-After": text}) for text in ("soon", "", "nan", "-1")] == [None] * 4
+    assert retry_after({"Retry-After": "99999999"}) == 3_600.0
+
+
+def test_the_price_table_is_dated_and_can_be_overridden(tmp_path):
+    """Every price is positive and has a source; a file of one's own wins, a broken one is named."""
+    table = load_prices()
+    assert datetime.fromisoformat(table.as_of)
+    assert table.source.startswith("https://")
+    assert all(price.output_usd > price.input_usd > 0 for price in table.models.values())
+    assert table.find("gpt-4o-mini-2024-07-18") == table.find("gpt-4o-mini")
+    assert table.find("my-model") is None
+    path = tmp_path / "prices.json"
+    own = {"as_of": "2026-01-01", "source": "us", "models": {"gpt-4o": {"input_usd": 1, "output_usd": 2}}}
+    path.write_text(json.dumps(own), encoding="utf-8")
+    merged = load_prices(path)
+    assert merged.find("gpt-4o") == Price(input_usd=1, output_usd=2)
+    assert merged.find("gpt-4o-mini") == table.find("gpt-4o-mini")
+    path.write_text(
+        '{"as_of": "x", "source": "y", "models": {"m": {"input_usd": -1, "output_usd": 1}}}', encoding="utf-8"
+    )
+    with pytest.raises(BadInputError, match=r"models\.m\.input_usd"):
+        load_prices(path)
+
+
+def test_the_longest_reply_is_bounded_by_the_request_or_by_the_model():
+    """`max_completion_tokens` and `max_tokens` bound it; else what the model is known for; else nothing does."""
+    price = Price(input_usd=1, output_usd=1, max_output_tokens=100)
+    assert max_output_tokens({"max_tokens": 7}, price) == 7
+    assert max_output_tokens({"max_tokens": 7, "max_completion_tokens": 5}, None) == 5
+    assert max_output_tokens({"temperature": 0}, price) == 100
+    assert max_output_tokens({}, None) is None
