@@ -23,6 +23,16 @@ DIFFS = ("ab_units", "ab_tool_calls", "ab_summary")
 _ALL_MONTHS = dg.AllPartitionMapping()
 
 
+class ReplayConfig(dg.Config):
+    """How a replay is run.
+
+    Attributes:
+        retry_failed: Replay the failed units of a version that was replayed once more.
+    """
+
+    retry_failed: bool = False
+
+
 def build_experiment_assets() -> list[dg.AssetsDefinition]:
     """`refold/replays` with its steps, and the three tables of a comparison."""
     history = [
@@ -37,9 +47,18 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         description="Put every unit of an experiment before side B; a complete version is not run again.",
         can_subset=True,  # one run writes both tables, whichever is asked for
     )
-    def replay(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+    def replay(
+        context: dg.AssetExecutionContext, config: ReplayConfig, home: dg.ResourceParam[Home]
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         plan = make_plan(home.lake, *load_experiment(home.lake, context.partition_key))
-        result = run_replay(home.lake, plan, on_progress=home.on_progress)
+        result = run_replay(
+            home.lake,
+            plan,
+            on_progress=home.on_progress,
+            settings=home.settings,
+            tell=home.tell or context.log.info,
+            retry_failed=config.retry_failed,
+        )
         home.publish_catalog()
         metadata: dict[str, Any] = {
             "version_id": result.version_id,

@@ -28,12 +28,19 @@ class Home:
         settings: The configuration.
         lake: The lake that the settings name.
         on_progress: Passed to the library functions that report progress; None for runs that nobody watches.
+        tell: Takes what somebody who watches should know now; None likewise.
     """
 
-    def __init__(self, settings: Settings, on_progress: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        on_progress: Callable[..., Any] | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         self.settings = settings
         self.lake = Lake.from_settings(settings)
         self.on_progress = on_progress
+        self.tell = tell
         self._stack = ExitStack()
         self._store: Store | None = None
 

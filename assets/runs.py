@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -150,7 +150,7 @@ class Runs:
 
     def __enter__(self) -> Self:
         self._instance = self._stack.enter_context(open_instance(self._settings))
-        self._home = self._stack.enter_context(Home(self._settings, self._on_progress))
+        self._home = self._stack.enter_context(Home(self._settings, self._on_progress, self._tell))
         fail_dead_runs(self._instance)
         return self
 
@@ -163,12 +163,18 @@ class Runs:
         """Make `name` a partition of the experiment assets; nothing happens when it is one already."""
         self._instance.add_dynamic_partitions(str(EXPERIMENTS.name), [name])
 
-    def materialize(self, asset_names: Sequence[str], partition: str | None) -> RunResult:
+    def materialize(
+        self,
+        asset_names: Sequence[str],
+        partition: str | None,
+        config: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> RunResult:
         """Materialise assets for one partition, with their checks, in this process.
 
         Args:
             asset_names: Datasets; those that one step writes together come together.
             partition: A month (YYYY-MM) or an experiment's name.
+            config: Configuration of steps, by the step's name.
 
         Raises:
             BadInputError: An asset or the partition does not exist; nothing was run.
@@ -180,6 +186,7 @@ class Runs:
         _require_partition(repository.asset_graph, selected, partition, instance)
         job = repository.get_implicit_global_asset_job_def().get_subset(asset_selection=selected)
         tags = run_tags() | ({PARTITION_NAME_TAG: partition} if partition else {})
+        run_config = {**_CONSOLE, "ops": {step: {"config": values} for step, values in (config or {}).items()}}
         run_id = make_new_run_id()
         record = _Record(self._tell)
         instance.add_event_listener(run_id, record)
@@ -188,7 +195,7 @@ class Runs:
                 job,
                 run_id=run_id,
                 tags=tags,
-                run_config=_CONSOLE,
+                run_config=run_config,
                 asset_selection=frozenset(selected),
                 remote_job_origin=_remote_origin(job.name),
                 job_code_origin=_code_origin(job.name),

@@ -24,8 +24,10 @@ from pipelines.folds.own_fold import left_over
 from pipelines.folds.own_relations import RELATIONS
 from pipelines.folds.steps import PROJECTIONS
 from pipelines.lake.lake import Lake
+from pipelines.replay.estimate import Estimate, estimate_replay
 from pipelines.replay.experiment import Experiment, read_experiment
 from pipelines.replay.plan import Plan, make_plan
+from pipelines.replay.progress import ReplayProgress
 from pipelines.replay.registry import register_experiment
 from pipelines.settings import Settings
 from pipelines.store import Store
@@ -108,28 +110,39 @@ def fold_months(
     return _run_months(settings, "fold", chosen, chosen_names, tell)
 
 
-def plan_experiment(settings: Settings, path: Path) -> Plan:
-    """Read an experiment file and plan it, without writing anything."""
-    return make_plan(Lake.from_settings(settings), read_experiment(path), path.resolve().parent)
+def estimate_experiment(settings: Settings, path: Path) -> tuple[Plan, Estimate]:
+    """Read an experiment file, plan it and say what it would come to, without writing or sending anything."""
+    lake = Lake.from_settings(settings)
+    plan = make_plan(lake, read_experiment(path), path.resolve().parent)
+    return plan, estimate_replay(lake, plan, settings)
 
 
-def compare(settings: Settings, path: Path, tell: Tell) -> DiffResult:
+def compare(settings: Settings, path: Path, tell: Tell, *, retry_failed: bool = False) -> DiffResult:
     """Register an experiment and materialise its replay and its diff.
+
+    Args:
+        settings: The home.
+        path: The experiment file.
+        tell: Takes a line of progress.
+        retry_failed: Whether units that failed are replayed once more.
 
     Raises:
         BadInputError: The file is not an experiment, or it selects nothing; nothing was registered.
     """
-    return _compare(settings, read_experiment(path), path.resolve().parent, tell)
+    return _compare(settings, read_experiment(path), path.resolve().parent, tell, retry_failed=retry_failed)
 
 
-def _compare(settings: Settings, experiment: Experiment, folder: Path, tell: Tell) -> DiffResult:
+def _compare(
+    settings: Settings, experiment: Experiment, folder: Path, tell: Tell, *, retry_failed: bool = False
+) -> DiffResult:
     lake = Lake.from_settings(settings)
     require_known_names(experiment)
     plan = make_plan(lake, experiment, folder)
     register_experiment(lake, experiment, folder)
     with Runs(settings, on_event=tell, on_progress=_progress("units", tell)) as runs:
         runs.add_experiment(experiment.experiment)
-        run = runs.materialize(DIFF, experiment.experiment).require()
+        config = {"replay": {"retry_failed": True}} if retry_failed else None
+        run = runs.materialize(DIFF, experiment.experiment, config).require()
     is_written = bool(run.metadata["ab_summary"]["is_written"])
     return replace(build_diff(lake, plan), is_written=is_written)  # finds it complete, and reads its headline
 
@@ -190,8 +203,10 @@ def _progress(what: str, tell: Tell) -> Callable[..., None]:
     """What long steps report to: counts are told now and then; names of finished tables are in the run's log."""
     ticker = Ticker(what, tell)
 
-    def report(done: int | str, total: int | None = None) -> None:
-        if isinstance(done, int):
+    def report(done: int | str | ReplayProgress, total: int | None = None) -> None:
+        if isinstance(done, ReplayProgress):
+            tell(f"  {done.describe()}")
+        elif isinstance(done, int):
             ticker(done, total)
 
     return report

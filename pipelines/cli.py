@@ -163,7 +163,12 @@ def fold(
 @app.command()
 def ab(
     file: Annotated[Path, typer.Argument(help="The experiment, YAML.", exists=True, dir_okay=False)],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be compared; write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked, sent and paid; do none of it.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Replay the units of a version that failed once more.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compare two sides: replay, diff, summarise."""
@@ -175,23 +180,11 @@ def ab(
 
     settings = Settings.from_env()
     if dry_run:
-        plan = verbs.plan_experiment(settings, file)
-        planned = {
-            "experiment": plan.experiment.experiment,
-            "version_id": plan.version_id,
-            "mode": plan.experiment.mode,
-            "window": list(plan.window),
-            "conversations": plan.streams.num_rows,
-        }
-        bounds = " to ".join(str(bound or "…") for bound in plan.window)
-        text = (
-            f"{plan.experiment.experiment}  version {plan.version_id}: {plan.streams.num_rows:,} conversations, "
-            f"window {bounds}; nothing was written"
-        )
-        print_result(planned, text, as_json=as_json)
+        plan, estimate = verbs.estimate_experiment(settings, file)
+        print_result({**to_plain(estimate), "window": to_plain(plan.window)}, estimate.describe(), as_json=as_json)
         return
     lake = Lake.from_settings(settings)
-    result = verbs.compare(settings, file, tell)
+    result = verbs.compare(settings, file, tell, retry_failed=retry_failed)
     gate = decide_gate(lake, read_experiment(file), result)
     page = render_page(lake, result)
     if not result.is_written:

@@ -6,6 +6,7 @@ API key. Nothing is read at import.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ class Settings:
         endpoints: Addresses of the models that recorded texts may be sent to (`REFOLD_ENDPOINTS`, separated by spaces or
             commas), or None for this machine's alone.
         prices: A price table that goes before the one of the package (`REFOLD_PRICES`), or None.
+        daily_usd: US dollars that models may cost on one UTC day (`REFOLD_DAILY_USD`), or None for no such bound.
     """
 
     home: Path
@@ -44,6 +46,19 @@ class Settings:
     memory_bytes: int = 10**9
     grace_days: float = 7.0
     first_month: str | None = None
+    endpoints: tuple[str, ...] | None = None
+    prices: Path | None = None
+    daily_usd: float | None = None
+
+    @property
+    def replays(self) -> Path:
+        """Folder of what replays keep beside the lake."""
+        return self.home / "replays"
+
+    @property
+    def responses(self) -> Path:
+        """The responses of models that were paid for."""
+        return self.replays / "responses.sqlite"
 
     @property
     def catalog(self) -> Path:
@@ -75,6 +90,7 @@ class Settings:
             first_month=first_month,
             endpoints=_parse_endpoints(env.get("REFOLD_ENDPOINTS") or ""),
             prices=Path(env["REFOLD_PRICES"]).expanduser().absolute() if env.get("REFOLD_PRICES") else None,
+            daily_usd=_parse_usd("REFOLD_DAILY_USD", env["REFOLD_DAILY_USD"]) if env.get("REFOLD_DAILY_USD") else None,
         )
 
 
@@ -107,3 +123,13 @@ def _parse_days(name: str, text: str) -> float:
     if match is None:
         raise BadInputError(f"{name} is {text!r}; write a number of days such as 7")
     return float(match.group(1))
+
+
+def _parse_usd(name: str, text: str) -> float:
+    try:
+        usd = float(text)
+    except ValueError:
+        usd = math.nan
+    if not (math.isfinite(usd) and usd > 0):
+        raise BadInputError(f"{name} is {text!r}; write US dollars such as 5 or 2.50")
+    return usd

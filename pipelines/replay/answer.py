@@ -14,14 +14,14 @@ from typing import Any
 
 import duckdb
 
-from pipelines.folds.steps import create_readable_events
 from pipelines.replay.candidate import PythonCandidate
 from pipelines.replay.decision import Decision, Reply
 from pipelines.replay.ledger import Outcome
 from pipelines.replay.plan import Plan
-from pipelines.replay.request import Answer, Ask, Failure, Request
-from pipelines.replay.streams import Chunk, list_chunks, read_streams
-from pipelines.replay.work import SideSpec, Unit, list_work, registered_tools
+from pipelines.replay.request import Answer, Ask, Failure, Request, Side
+from pipelines.replay.sides import list_units
+from pipelines.replay.streams import Chunk
+from pipelines.replay.work import Unit
 
 
 def python_ask(candidate: PythonCandidate) -> Ask:
@@ -56,20 +56,18 @@ def echo_ask(recorded: Mapping[int, Reply]) -> Ask:
 
 
 def replay_plan(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, chunks: Sequence[Chunk] | None = None
+    connection: duckdb.DuckDBPyConnection, plan: Plan, chunks: Sequence[Chunk] | None = None, side: Side = "candidate"
 ) -> Iterator[Outcome]:
-    """Replay the units of side B in this process, in order.
+    """Replay the units of one side in this process, in order.
 
     Args:
         connection: Has `plan_streams` and `streams`.
-        plan: What to replay; its candidate is a callable or the echo.
+        plan: What to replay.
         chunks: Ranges of streams; default: all.
+        side: A side that is a callable or the echo.
     """
-    create_readable_events(connection)
-    streams = read_streams(connection, list_chunks(connection) if chunks is None else chunks)
-    spec = SideSpec(is_echo=plan.candidate is None)
-    work = list_work(streams, plan.experiment, plan.tools, registered_tools(connection), spec)
-    return replay_units(work, plan.candidate, plan.experiment.budget.concurrency)
+    work = list_units(connection, plan, side, chunks)
+    return replay_units(work, plan.callables.get(side), plan.experiment.budget.concurrency)
 
 
 def replay_units(work: Iterable[Unit], candidate: PythonCandidate | None, concurrency: int = 1) -> Iterator[Outcome]:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
@@ -103,6 +104,7 @@ class Asker:
         version: Name of the experiment and version_id, for the ledger.
         tell: Told when the work waits, and why.
         limiter: When calls may be made; default: by the budget.
+        daily_usd: US dollars that all versions together may cost on the UTC day on which this one begins.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Asker:
         version: tuple[str, str],
         tell: Callable[[str], None] = lambda _line: None,
         limiter: Limiter | None = None,
+        daily_usd: float | None = None,
     ) -> None:
         self.tally = Tally()
         self.width = 2 * budget.concurrency
@@ -123,7 +126,11 @@ class Asker:
         self._version = version
         self._limiter = limiter or Limiter(budget, tell)
         requests, usd = store.charged(*version)
-        self.account = Account(budget.usd, budget.requests, usd, requests)
+        left = [] if budget.usd is None else [budget.usd]
+        if daily_usd is not None:
+            _, today = store.charged(day=f"{datetime.now(UTC):%Y-%m-%d}")
+            left.append(usd + daily_usd - today)
+        self.account = Account(min(left, default=None), budget.requests, usd, requests)
         self._numbers = {side: store.endpoint(model.base_url) for side, model in sides.items()}
         self._endpoints: dict[Side, Endpoint] = {}
         self._flights: dict[tuple[int, int, str], asyncio.Task[Answer]] = {}

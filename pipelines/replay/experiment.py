@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pipelines.errors import BadInputError
 from pipelines.replay.budget import Budget
+from pipelines.replay.request import Side
 from pipelines.stats.gate import parse_gate
 
 Mode = Literal["decision", "turn", "conversation", "single"]
@@ -317,28 +318,45 @@ class Experiment(_Strict):
             raise ValueError(
                 f"workers: processes of their own are for a Python callable, not for {self.candidate.kind}"
             )
+        if self.workers and self.control is not None:
+            raise ValueError("workers: a control is asked in this process; leave workers out")
         if self.control is not None and self.candidate.kind in {"recorded", "echo"}:
             raise ValueError(
                 f"control: a {self.candidate.kind} candidate is not asked anew, so nothing is to be set beside it"
             )
-        if self.control is not None and self.control.model is not None and self.control_base_url is None:
+        if (
+            self.control is not None
+            and self.control.model is not None
+            and not (self.control.base_url or self.candidate.base_url)
+        ):
             raise ValueError("control.base_url: a model needs the address of its endpoint")
+        asks_models = any(asked.model is not None for asked in self.sides.values())
+        checked = {"concurrency"} if self.candidate.kind == "python" else set()
+        unchecked = sorted(self.budget.model_fields_set - checked)
+        if unchecked and not asks_models:
+            raise ValueError(
+                f"budget: {', '.join(unchecked)} bounds what models are asked, and this experiment asks none"
+            )
         for name in self.metrics:
             if not _METRIC.fullmatch(name):
                 raise ValueError(f"metric {name!r}: use lower-case letters, digits and '_', beginning with a letter")
         return self
 
     @property
-    def control_base_url(self) -> str | None:
-        """Where a model that is the control is asked: its own endpoint, else the candidate's."""
-        return self.control.base_url or self.candidate.base_url if self.control is not None else None
+    def sides(self) -> dict[Side, Candidate | Control]:
+        """Who answers, by side; a control is there only when the experiment has one."""
+        return {"candidate": self.candidate, **({"control": self.control} if self.control is not None else {})}
 
-    @property
-    def control_api_key_env(self) -> str | None:
-        """Names the control's key: its own variable, else the candidate's when it is asked there too."""
-        if self.control is None:
-            return None
-        return self.control.api_key_env or (None if self.control.base_url else self.candidate.api_key_env)
+    def endpoint_of(self, side: Side) -> tuple[str, str | None]:
+        """Address and variable of the key of a side that is a model.
+
+        A control is asked at the candidate's endpoint, with its key, unless it names one of its own.
+        """
+        if side == "control" and self.control is not None and self.control.base_url is not None:
+            return self.control.base_url, self.control.api_key_env
+        own_key = self.control.api_key_env if side == "control" and self.control is not None else None
+        assert self.candidate.base_url is not None  # checked when the experiment was read
+        return self.candidate.base_url, own_key or self.candidate.api_key_env
 
     def to_json(self) -> str:
         """The experiment as JSON text with sorted keys, defaults included; equal text means equal meaning."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ from pipelines.lake.locked import locked_connection, run_user_sql
 from pipelines.replay.candidate import PythonCandidate, load_python
 from pipelines.replay.experiment import Experiment, is_walked
 from pipelines.replay.manifest import ToolPolicy, read_tool_policy
+from pipelines.replay.prompt import Prompt, load_prompt
+from pipelines.replay.request import Side
 from pipelines.sqlfiles import list_sql, read_sql
 
 DIFFER_VERSION = 2
@@ -62,7 +65,8 @@ class Plan:
         window: Resolved half-open UTC bounds of the conversations' start; None for no bound.
         streams: One row per selected conversation, by aggregate_id: `aggregate_id, recorded_aggregate_id` (of a recorded
             candidate), segment columns, `started_at`, head version and hash of both sides.
-        candidate: The callable, for a Python candidate.
+        callables: The callable of each side that is one.
+        prompts: What stands in place of the recorded system messages, by side; None where they are kept.
         tools: What a candidate may call, and how its calls are answered.
         definition: What `version_id` hashes, without the streams.
     """
@@ -71,9 +75,15 @@ class Plan:
     version_id: str
     window: tuple[datetime | None, datetime | None]
     streams: pa.Table
-    candidate: PythonCandidate | None
+    callables: Mapping[Side, PythonCandidate]
+    prompts: Mapping[Side, Prompt | None]
     tools: ToolPolicy
     definition: dict[str, Any] = field(repr=False)
+
+    @property
+    def candidate(self) -> PythonCandidate | None:
+        """The callable, for a Python candidate."""
+        return self.callables.get("candidate")
 
     @property
     def partition(self) -> dict[str, str]:
@@ -93,9 +103,8 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
         BadInputError: Nothing is selected, `where` fails, the candidate or what is said of its
             tools cannot be loaded, or folds are behind the log.
     """
-    if experiment.candidate.kind == "model" or experiment.control is not None:
-        raise BadInputError(f"experiment {experiment.experiment}: models and controls cannot be asked yet")
-    candidate = load_python(experiment.candidate.python, folder) if experiment.candidate.python else None
+    callables = {side: load_python(asked.python, folder) for side, asked in experiment.sides.items() if asked.python}
+    prompts = {side: load_prompt(asked, folder) for side, asked in experiment.sides.items()}
     with lake.connect() as connection:
         connection.execute(f"CREATE TEMP TABLE streams AS {read_sql('diffs/selectable_streams.sql')}")
         connection.execute(
@@ -107,12 +116,12 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
         streams = connection.sql(_SELECTED).to_arrow_table()
     _require_folded(streams)
     tools = read_tool_policy(experiment.tools, folder)
-    definition = _definition(experiment, window, candidate, tools)
+    definition = _definition(experiment, window, callables, prompts, tools)
     heads = [streams.column(name).to_pylist() for name in _HEAD_COLUMNS]
     hashed = json.dumps([definition, list(zip(*heads, strict=True))], sort_keys=True, ensure_ascii=False)
     version_id = hashlib.sha256(hashed.encode()).hexdigest()[:_VERSION_LENGTH]
     kept = streams.drop_columns(["lake_version", "recorded_lake_version"])
-    return Plan(experiment, version_id, window, kept, candidate, tools, definition)
+    return Plan(experiment, version_id, window, kept, callables, prompts, tools, definition)
 
 
 _HEAD_COLUMNS = (
@@ -223,8 +232,8 @@ def _require_folded(streams: pa.Table) -> None:
 
 _NO_INPUTS: Any = {
     **dict.fromkeys(("experiment", "gate", "active", "window", "budget", "workers", "tools", "divergence"), True),
-    "candidate": {"api_key_env"},
-    "control": {"api_key_env"},
+    "candidate": {"api_key_env", "prompt_file"},
+    "control": {"api_key_env", "prompt_file"},
 }
 """Settings that change no cell, or enter in another form."""
 
@@ -232,7 +241,8 @@ _NO_INPUTS: Any = {
 def _definition(
     experiment: Experiment,
     window: tuple[datetime | None, datetime | None],
-    candidate: PythonCandidate | None,
+    callables: Mapping[Side, PythonCandidate],
+    prompts: Mapping[Side, Prompt | None],
     tools: ToolPolicy,
 ) -> dict[str, Any]:
     """Every setting that changes a cell."""
@@ -249,7 +259,8 @@ def _definition(
     return {
         **settings,
         "window": [bound.isoformat() if bound else None for bound in window],
-        "candidate_source_sha256": candidate.source_sha256 if candidate else None,
+        "source_sha256": {side: each.source_sha256 for side, each in callables.items()},
+        "prompts": {side: prompt.text for side, prompt in prompts.items() if prompt is not None},
         "folds_sha256": folds.hexdigest(),
         "differ_version": DIFFER_VERSION,
     }

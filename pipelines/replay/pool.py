@@ -74,7 +74,7 @@ def replayed_by_workers(
     folder.mkdir(parents=True)
     workers = plan.experiment.workers
     share = lake.memory_bytes // (workers + 1)
-    job = _Job(lake.root, share, replace(plan, candidate=None), plan.candidate.spec, plan.candidate.folder, folder)
+    job = _Job(lake.root, share, replace(plan, callables={}), plan.candidate.spec, plan.candidate.folder, folder)
     try:
         done = _run(job, list_chunks(connection), workers, on_progress)
         for name in (UNITS, STEPS):
@@ -120,7 +120,7 @@ def _begin(job: _Job) -> None:
     Finalize(None, _end, exitpriority=1)  # a worker's exit runs nothing else of ours
     _Worker.connection = _Worker.open_things.enter_context(lake.connect())
     _Worker.connection.execute("SET threads = 1")  # the workers are the parallelism
-    _Worker.plan = replace(job.plan, candidate=load_python(job.spec, job.folder))
+    _Worker.plan = replace(job.plan, callables={"candidate": load_python(job.spec, job.folder)})
     _Worker.target = job.target
     create_plan_relations(_Worker.connection, _Worker.plan)
 

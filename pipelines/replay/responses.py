@@ -158,11 +158,13 @@ class ResponseStore:
                     found[request.hex()] = Stored(body, latency_ms, cost_usd)
         return found
 
-    def charged(self, experiment: str, version_id: str | None = None, day: str | None = None) -> tuple[int, float]:
-        """(Calls, US dollars) charged to an experiment so far, optionally to one version, or on one UTC day."""
+    def charged(
+        self, experiment: str | None = None, version_id: str | None = None, day: str | None = None
+    ) -> tuple[int, float]:
+        """(Calls, US dollars) charged so far: in all, to an experiment, to one of its versions, on a UTC day."""
         query = (
             "SELECT coalesce(sum(requests), 0), coalesce(sum(usd), 0) FROM charges "
-            "WHERE experiment = ? AND coalesce(?, version_id) = version_id AND coalesce(?, day) = day"
+            "WHERE coalesce(?, experiment) = experiment AND coalesce(?, version_id) = version_id AND coalesce(?, day) = day"
         )
         with self._guard("read"):
             requests, usd = self._reader.execute(query, (experiment, version_id, day)).fetchone()

@@ -1,27 +1,38 @@
-"""Run a plan: one row of `lake/replays` per unit, from whoever is side B.
+"""Run a plan: one row of `lake/replays` per unit, side and draw, from whoever answers.
 
-A version that is complete is not run again. Nothing here compares anything.
+A version that is complete is not run again, but for its failed units when that is asked for. Nothing here compares anything.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
 
 import duckdb
 
+from pipelines.errors import BadInputError
 from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
-from pipelines.replay.answer import replay_plan
+from pipelines.replay.answer import replay_units
+from pipelines.replay.disclosure import describe_asking
+from pipelines.replay.drive import drive
 from pipelines.replay.experiment import is_walked
+from pipelines.replay.ledger import Outcome
+from pipelines.replay.models import asking
 from pipelines.replay.plan import Plan
 from pipelines.replay.pool import replayed_by_workers
+from pipelines.replay.progress import OnProgress, ProgressMeter
+from pipelines.replay.request import Side
+from pipelines.replay.retry import FailedUnits, keep_answered
 from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
+from pipelines.replay.sides import count_units, list_units
 from pipelines.replay.units import create_plan_relations, create_units
-
-_TOLD_EVERY = 1_000
+from pipelines.replay.work import Unit
+from pipelines.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +60,45 @@ class ReplayResult:
     seconds: float
 
 
-def run_replay(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None = None) -> ReplayResult:
-    """Put every unit of the plan before side B, unless that was done.
+def run_replay(
+    lake: Lake,
+    plan: Plan,
+    on_progress: OnProgress | None = None,
+    *,
+    settings: Settings | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
+    retry_failed: bool = False,
+) -> ReplayResult:
+    """Put every unit of the plan before its sides, unless that was done.
 
     Args:
         lake: Where the folds are and the replays go.
         plan: What to replay.
-        on_progress: Told how many units are answered.
+        on_progress: Told how far it is, now and then.
+        settings: Where models may be asked and responses are kept; needed when a side is a model.
+        tell: Told when the work waits or stops, and why.
+        retry_failed: Whether the failed units of a version that was replayed are replayed once more.
+
+    Raises:
+        BadInputError: A model cannot be asked as the experiment says; nothing was asked.
+        EndpointError: An endpoint answers nobody; what was paid for is kept.
+        KeyboardInterrupt: It was stopped; what was paid for is kept, and the next run goes on from there.
     """
     started = time.monotonic()
     last = lake.last_commit(REPLAYS.name, plan.partition)
-    if last is not None and last.input_hash == plan.version_id:
+    is_replayed = last is not None and last.input_hash == plan.version_id
+    if last is not None and is_replayed and not (retry_failed and last.provenance["failures"]):
         return _result(plan, last, is_written=False, seconds=time.monotonic() - started)
     with lake.connect() as connection:
         create_plan_relations(connection, plan)
-        with _replayed(lake, connection, plan, on_progress) as first_error:
-            commit = _commit(lake, connection, plan)
+        work = _Work(connection, plan, on_progress, settings, tell)
+        with _replayed(lake, work, is_retry=is_replayed) as told:
+            commit = _commit(lake, connection, plan, told.provenance)
     seconds = time.monotonic() - started
-    return _result(plan, commit, is_written=True, seconds=seconds, first_error=first_error)
+    return _result(plan, commit, is_written=True, seconds=seconds, first_error=told.first_error)
 
 
-def _commit(lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan) -> Commit:
+def _commit(lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan, provenance: dict[str, Any]) -> Commit:
     """Write what was replayed; `replays` last, because a version that has it is replayed."""
     failed = connection.sql(
         f"SELECT reason, count(*) FROM {UNITS} WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
@@ -83,44 +112,82 @@ def _commit(lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan) -> Co
         connection,
         f"SELECT * FROM {UNITS}",
         input_hash=plan.version_id,
-        provenance={"failures": dict(failed)},
+        provenance={"failures": dict(failed), **provenance},
     )
 
 
-@contextmanager
-def _replayed(
-    lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan, on_progress: Callable[[int], None] | None
-) -> Iterator[str | None]:
-    """Have the rows of side B in `UNITS` and `STEPS`; yields what went wrong with the first that failed.
+@dataclass(slots=True)
+class _Told:
+    """What a run has to say beside its rows."""
 
-    What a candidate's code said may hold anything, so it is told once and kept nowhere.
+    first_error: str | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a run is given."""
+
+    connection: duckdb.DuckDBPyConnection
+    plan: Plan
+    on_progress: OnProgress | None
+    settings: Settings | None
+    tell: Callable[[str], None]
+
+
+@contextmanager
+def _replayed(lake: Lake, work: _Work, *, is_retry: bool) -> Iterator[_Told]:
+    """Have the rows of every side in `UNITS` and `STEPS`.
+
+    What a candidate's code or an endpoint said may hold anything, so it is told once and kept nowhere.
     """
+    connection, plan = work.connection, work.plan
     if plan.experiment.candidate.kind == "recorded":
         _copy_recorded(connection, plan)
-        yield None
-    elif plan.experiment.workers:
-        with replayed_by_workers(lake, connection, plan, on_progress) as first_error:
-            yield first_error
+        yield _Told()
+    elif plan.experiment.workers and not is_retry:
+        meter = ProgressMeter(work.on_progress)
+        with replayed_by_workers(lake, connection, plan, meter) as first_error:
+            yield _Told(first_error)
     else:
-        yield _replay_here(connection, plan, on_progress)
+        tables = OutcomeTables(connection)
+        failed = keep_answered(connection, plan, tables) if is_retry else None
+        yield _replay_here(work, tables, failed)
 
 
-def _replay_here(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, on_progress: Callable[[int], None] | None
-) -> str | None:
-    """Replay every unit of side B in this process."""
-    first_error = None
-    tables = OutcomeTables(connection)
-    for outcome in replay_plan(connection, plan):
-        tables.add(outcome)
-        if first_error is None and outcome.detail is not None:
-            first_error = f"{outcome.row['unit_id']}: {outcome.detail}"
-        if on_progress is not None and tables.done % _TOLD_EVERY == 0:
-            on_progress(tables.done)
-    tables.flush()
-    if on_progress is not None:
-        on_progress(tables.done)
-    return first_error
+def _replay_here(work: _Work, tables: OutcomeTables, failed: FailedUnits | None) -> _Told:
+    """Replay the units of every side in this process, or those of them that failed."""
+    connection, plan = work.connection, work.plan
+    told = _Told()
+    models = [side for side, asked in plan.experiment.sides.items() if asked.model is not None]
+
+    def units_of(side: Side) -> Iterator[Unit]:
+        units = list_units(connection, plan, side)
+        return units if failed is None else failed.among(units)
+
+    def take(outcomes: Iterable[Outcome], meter: ProgressMeter) -> None:
+        for outcome in outcomes:
+            if failed is not None:
+                outcome.row["attempt"] = failed.next_attempt(outcome.row)
+            tables.add(outcome)
+            if told.first_error is None and outcome.detail is not None:
+                told.first_error = f"{outcome.row['unit_id']}: {outcome.detail}"
+            meter(tables.done)
+        tables.flush()
+        meter(tables.done, is_end=True)
+
+    for side in (side for side in plan.experiment.sides if side not in models):
+        outcomes = replay_units(units_of(side), plan.callables.get(side), plan.experiment.budget.concurrency)
+        take(outcomes, ProgressMeter(work.on_progress))
+    if models:
+        if work.settings is None:
+            raise BadInputError("a model can only be asked with settings, which say where it may be")
+        with asking(plan, work.settings, work.tell) as asker:
+            total = None if failed is not None else count_units(connection, plan)
+            meter = ProgressMeter(work.on_progress, total, lambda: (asker.tally.hit_rate, asker.account.usd))
+            take(drive(asker, chain.from_iterable(map(units_of, models)), work.tell), meter)
+            told.provenance["asked"] = describe_asking(connection, plan, asker, work.settings)
+    return told
 
 
 def _copy_recorded(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:

@@ -183,7 +183,8 @@ class _Workshop:
         try:
             return make(_edited(stream, self._spec.edit_prompt))
         except PromptError as error:
-            return (_FailedUnit(unit.row, error.reason, error.detail) for unit in make(stream))
+            why = error  # the name of the clause ends with it, the generator does not
+            return (_FailedUnit(unit.row, why.reason, why.detail) for unit in make(stream))
 
     def _decisions(self, stream: Stream) -> Iterator[_DecisionUnit]:
         is_single = self._experiment.mode == "single"

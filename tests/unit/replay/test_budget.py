@@ -97,6 +97,15 @@ def test_a_control_is_asked_where_the_candidate_is():
     """A control without an address takes the candidate's, with its key; one with an address of its own takes nothing."""
     text = MODEL % (", api_key_env: KEY", "control: {model: m0, draws: 2%s}")
     same = parse_experiment(text % "", "x.yaml")
-    assert (same.control_base_url, same.control_api_key_env) == ("http://127.0.0.1:1/v1", "KEY")
+    assert same.endpoint_of("control") == ("http://127.0.0.1:1/v1", "KEY")
     other = parse_experiment(text % ", base_url: 'http://127.0.0.1:2/v1/'", "x.yaml")
-    assert (other.control_base_url, other.control_api_key_env) == ("http://127.0.0.1:2/v1", None)
+    assert other.endpoint_of("control") == ("http://127.0.0.1:2/v1", None)
+
+
+@pytest.mark.parametrize("candidate", ["echo: true", "recorded: {source: s}", "python: 'a:b'"])
+def test_a_budget_that_nobody_would_check_is_refused(candidate):
+    """Without a model there is nothing to pay for; an async callable is bounded in how much it does at once."""
+    mode = "mode: conversation\n" if "recorded" in candidate else ""
+    with pytest.raises(BadInputError, match="this experiment asks none"):
+        parse_experiment(f"experiment: x\n{mode}candidate: {{{candidate}}}\nbudget: {{requests: 5}}", "x.yaml")
+    parse_experiment("experiment: x\ncandidate: {python: 'a:b'}\nbudget: {concurrency: 5}", "x.yaml")

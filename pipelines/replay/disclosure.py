@@ -1,0 +1,71 @@
+"""What a replay says about itself beside its rows: what was asked and paid, and whose text went where.
+
+The words are counts and addresses; who the people are stays in the lake and in the home's own ledger.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.replay.asking import Asker
+from pipelines.replay.plan import Plan
+from pipelines.replay.responses import ResponseStore
+from pipelines.replay.rows import UNITS
+from pipelines.settings import Settings
+
+_SENT = """
+SELECT
+    sent.base_url AS endpoint, sent.model, sent.side, count(*) AS conversations,
+    count(DISTINCT streams.subject_id) AS subjects,
+    count(*) FILTER (WHERE streams.subject_id IS NULL) AS conversations_without_subject,
+    min(sent.first_at) AS first_at, max(sent.first_at) AS last_at
+FROM sent
+LEFT JOIN streams ON streams.aggregate_id = sent.aggregate_id
+GROUP BY ALL
+ORDER BY ALL
+"""
+_SHARED = f"""
+SELECT count(*) - count(DISTINCT (side, draw, request_sha256)) FROM {UNITS}
+WHERE request_sha256 IS NOT NULL AND status = 'ok' AND unit = 'decision'
+"""
+
+
+def describe_asking(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, asker: Asker, settings: Settings
+) -> dict[str, Any]:
+    """For the provenance of a version: answers paid for and taken from what was paid for, charges, and `sent`.
+
+    Args:
+        connection: Has `streams` and the table of replayed units.
+        plan: The version.
+        asker: Who asked.
+        settings: The home.
+    """
+    tally = asker.tally
+    return {
+        "answers_paid": tally.asked,
+        "answers_kept": tally.hits,
+        "units_sharing_a_response": connection.sql(_SHARED).fetchall()[0][0],
+        "calls": tally.calls,
+        "calls_of_version": asker.account.requests,
+        "usd_of_version": round(asker.account.usd, 6),
+        "input_tokens": tally.input_tokens,
+        "output_tokens": tally.output_tokens,
+        "sent": describe_sent(connection, plan, settings),
+    }
+
+
+def describe_sent(connection: duckdb.DuckDBPyConnection, plan: Plan, settings: Settings) -> list[dict[str, Any]]:
+    """Per endpoint, model and side: conversations and subjects whose text was sent for this version, and when."""
+    with ResponseStore(settings.responses) as store:
+        rows = store.sent(plan.experiment.experiment, plan.version_id)
+    names = ("base_url", "model", "side", "aggregate_id", "first_at")
+    table = pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in names]))
+    connection.register("sent", table)
+    try:
+        return list(connection.sql(_SENT).to_arrow_table().to_pylist())
+    finally:
+        connection.unregister("sent")

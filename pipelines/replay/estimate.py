@@ -1,0 +1,244 @@
+"""What a replay would ask, send and cost, before anything is asked: the numbers of a dry run.
+
+Requests are made as the replay would make them, so their number and size are exact where a unit is one request; tokens are
+estimated from bytes, replies from what was recorded. In the other modes a candidate decides itself how often it is asked:
+the recorded decisions stand for it, and nothing is looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import duckdb
+
+from pipelines.lake.lake import Lake
+from pipelines.replay.asking import BYTES_PER_TOKEN
+from pipelines.replay.models import Model, list_models
+from pipelines.replay.plan import Plan
+from pipelines.replay.prices import load_prices
+from pipelines.replay.progress import describe_seconds
+from pipelines.replay.request import Request
+from pipelines.replay.responses import ResponseStore
+from pipelines.replay.sides import list_units
+from pipelines.replay.units import create_plan_relations
+from pipelines.settings import Settings
+
+_BATCH = 1_000
+_USUAL_SECONDS = 2.0
+"""Of a call, where no latency was recorded."""
+_USUAL_OUTPUT = 256.0
+_RECORDED = """
+SELECT
+    avg(coalesce(output_tokens, (coalesce(len(text), 0) + len(to_json(tool_calls)::VARCHAR)) / 4)),
+    avg(latency_ms) / 1000
+FROM decisions
+SEMI JOIN plan_streams USING (aggregate_id)
+"""
+_SUBJECTS = """
+SELECT count(DISTINCT subject_id), count(*) FILTER (WHERE subject_id IS NULL)
+FROM streams
+WHERE list_contains($streams, aggregate_id)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What one endpoint would get for one side.
+
+    Attributes:
+        endpoint: Its address.
+        model: The model asked for.
+        side: Candidate or control.
+        requests: Requests, those with the same answer counted once.
+        kept: Those of them whose answer is paid for already.
+        conversations: Conversations of which something would be sent.
+        subjects: People whom these are about, as far as recorded.
+        conversations_without_subject: Conversations that do not say whom they are about.
+        input_tokens: Of what would be sent, estimated.
+        output_tokens: Of what would come back, estimated.
+        usd: What it would cost; None when no price is known.
+    """
+
+    endpoint: str
+    model: str
+    side: str
+    requests: int
+    kept: int
+    conversations: int
+    subjects: int
+    conversations_without_subject: int
+    input_tokens: int
+    output_tokens: int
+    usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A dry run.
+
+    Attributes:
+        experiment: Name.
+        version_id: Version.
+        mode: What a unit is.
+        conversations: Conversations selected.
+        decisions: Recorded decisions in them.
+        is_exact: Whether the number of requests is known; else it is that of the recorded decisions.
+        destinations: What would be sent where; empty when nobody is asked over a network.
+        usd: In all; None when a price is not known.
+        seconds: At the given limits, without waiting for a window; None when nobody is asked.
+        prices: Date and source of the prices.
+        off_peak: The window in which calls are made, if there is one.
+    """
+
+    experiment: str
+    version_id: str
+    mode: str
+    conversations: int
+    decisions: int
+    is_exact: bool
+    destinations: list[Destination]
+    usd: float | None
+    seconds: float | None
+    prices: str
+    off_peak: str | None
+
+    def describe(self) -> str:
+        """In lines, for people."""
+        what = f"{self.decisions:,} decisions in {self.conversations:,} conversations, mode {self.mode}"
+        lines = [f"{self.experiment}  version {self.version_id}: {what}"]
+        for to in self.destinations:
+            about = "" if self.is_exact else "about "
+            price = f"{to.usd:,.4f} USD" if to.usd is not None else "price not known"
+            lines += [
+                f"{to.side}: {about}{to.requests:,} requests to {to.model} at {to.endpoint}, {to.kept:,} of them paid for before",
+                f"  would send text of {to.conversations:,} conversations about {to.subjects:,} people"
+                + (f" ({to.conversations_without_subject:,} name nobody)" if to.conversations_without_subject else ""),
+                f"  about {to.input_tokens:,} tokens in, {to.output_tokens:,} out: {price}",
+            ]
+        if self.destinations:
+            total = f"{self.usd:,.4f} USD" if self.usd is not None else "not known: add a price table, REFOLD_PRICES"
+            lines.append(f"in all about {total}, prices of {self.prices}")
+        if self.seconds is not None:
+            window = f", within {self.off_peak}" if self.off_peak else ""
+            lines.append(f"about {describe_seconds(self.seconds)} at the given limits{window}")
+        return "\n".join([*lines, "nothing was sent, nothing was written"])
+
+
+def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
+    """What replaying the plan would come to.
+
+    Args:
+        lake: Where the folds are.
+        plan: What to replay.
+        settings: Where models may be asked, what they cost, and what is paid for.
+
+    Raises:
+        BadInputError: A model cannot be asked as the experiment says.
+    """
+    models = list_models(plan.experiment, settings)
+    is_exact = plan.experiment.mode in ("decision", "single")
+    with lake.connect() as connection:
+        create_plan_relations(connection, plan)
+        query = "SELECT count(*) FROM decisions SEMI JOIN plan_streams USING (aggregate_id)"
+        (decisions,) = connection.sql(query).fetchall()[0]
+        output, latency = connection.sql(_RECORDED).fetchall()[0]
+        as_decisions = plan if is_exact else replace(plan, experiment=_by_decision(plan))
+        destinations = [
+            _destination(connection, as_decisions, model, output or _USUAL_OUTPUT, settings if is_exact else None)
+            for model in models
+        ]
+    prices = load_prices(settings.prices)
+    known = [to.usd for to in destinations if to.usd is not None]
+    return Estimate(
+        experiment=plan.experiment.experiment,
+        version_id=plan.version_id,
+        mode=plan.experiment.mode,
+        conversations=plan.streams.num_rows,
+        decisions=int(decisions),
+        is_exact=is_exact,
+        destinations=destinations,
+        usd=sum(known) if len(known) == len(destinations) else None,
+        seconds=_seconds(plan, destinations, latency or _USUAL_SECONDS) if models else None,
+        prices=f"{prices.as_of} ({prices.source})",
+        off_peak=plan.experiment.budget.off_peak,
+    )
+
+
+def _by_decision(plan: Plan) -> Any:
+    return plan.experiment.model_copy(update={"mode": "decision"})
+
+
+def _destination(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, model: Model, output: float, settings: Settings | None
+) -> Destination:
+    """Count one side's requests; `settings` is None where kept answers cannot be told."""
+    seen: set[int] = set()  # 64 bits tell requests apart, and a million of them fit
+    streams: set[str] = set()
+    requests = kept = size = 0
+    for batch, is_kept in _looked_up(_requests(connection, plan, model), model, settings):
+        for request in batch:
+            key = hash((request.draw, request.sha256))
+            if key in seen:
+                continue
+            seen.add(key)
+            requests += 1
+            if request.sha256 in is_kept.get(request.draw, ()):
+                kept += 1
+                continue
+            streams.add(request.decision.aggregate_id)
+            size += len(request.head.prefix) + sum(map(len, request.lines)) + len(request.head.suffix)
+    subjects, nobody = connection.sql(_SUBJECTS, params={"streams": sorted(streams)}).fetchall()[0]
+    tokens_in, tokens_out = size // BYTES_PER_TOKEN, int((requests - kept) * output)
+    return Destination(
+        endpoint=model.base_url,
+        model=model.name,
+        side=model.side,
+        requests=requests,
+        kept=kept,
+        conversations=len(streams),
+        subjects=int(subjects),
+        conversations_without_subject=int(nobody),
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        usd=model.price.cost(tokens_in, tokens_out) if model.price is not None else None,
+    )
+
+
+def _requests(connection: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Iterator[Request]:
+    for unit in list_units(connection, plan, model.side):
+        request: Request | None = getattr(unit, "request", None)
+        if request is not None:
+            yield request
+
+
+def _looked_up(
+    requests: Iterable[Request], model: Model, settings: Settings | None
+) -> Iterator[tuple[list[Request], dict[int, set[str]]]]:
+    """Requests in batches, with the hashes, by draw, of those whose answers are paid for."""
+    source = iter(requests)
+    if settings is None or not settings.responses.exists():
+        while batch := list(islice(source, _BATCH)):
+            yield batch, {}
+        return
+    with ResponseStore(settings.responses) as store:
+        endpoint = store.endpoint(model.base_url)
+        while batch := list(islice(source, _BATCH)):
+            draws = {request.draw for request in batch}
+            hashes = {draw: [each.sha256 for each in batch if each.draw == draw] for draw in draws}
+            yield batch, {draw: set(store.get(endpoint, draw, keys)) for draw, keys in hashes.items()}
+
+
+def _seconds(plan: Plan, destinations: list[Destination], latency: float) -> float:
+    """The limit that binds: calls at once, calls or tokens a minute."""
+    budget = plan.experiment.budget
+    calls = sum(to.requests - to.kept for to in destinations)
+    if budget.requests is not None:
+        calls = min(calls, budget.requests)
+    tokens = sum(to.input_tokens + to.output_tokens for to in destinations)
+    bounds = [calls * latency / budget.concurrency]
+    bounds += [calls * 60 / budget.rpm] if budget.rpm is not None else []
+    bounds += [tokens * 60 / budget.tpm] if budget.tpm is not None else []
+    return max(bounds)

@@ -1,0 +1,107 @@
+"""The system prompt that a model is asked with: a text of its own, edits of the recorded one, or the recorded one itself.
+
+`{{name}}` in a text of the experiment stands for a variable that was recorded with the conversation: the member `name` of
+`variables` in its `conversation.started`. Values are put in once and not read again, so nothing in them is taken for a
+variable; recorded texts are never searched for variables.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import BadInputError
+from pipelines.replay.experiment import Candidate, Control, Edit
+from pipelines.replay.work import PromptError
+
+_VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What stands in place of the recorded system messages.
+
+    Attributes:
+        text: One system message instead of them; None when they are kept.
+        edits: Replacements in them, one after the other.
+    """
+
+    text: str | None = None
+    edits: tuple[Edit, ...] = ()
+
+    def __call__(self, recorded: Sequence[Message], started: Mapping[str, Any]) -> list[Message]:
+        """The system messages of one conversation.
+
+        Args:
+            recorded: The recorded ones.
+            started: Payload of `conversation.started`.
+
+        Raises:
+            PromptError: A variable was not recorded (`missing_variable`), or the text to replace is not there exactly once
+                (`prompt_edit`).
+        """
+        variables = started.get("variables")
+        known = variables if isinstance(variables, Mapping) else {}
+        if self.text is not None:
+            return [{"role": "system", "content": _fill(self.text, known)}]
+        messages = [dict(message) for message in recorded]
+        for edit in self.edits:
+            _apply(messages, edit, _fill(edit.replace, known))
+        return messages
+
+
+def load_prompt(asked: Candidate | Control, folder: Path) -> Prompt | None:
+    """The prompt of one side; None leaves the recorded system messages as they are.
+
+    Args:
+        asked: The side, a model.
+        folder: Folder of the experiment file.
+
+    Raises:
+        BadInputError: The prompt file cannot be read.
+    """
+    if asked.prompt_file is None:
+        return Prompt(edits=asked.prompt_edit) if asked.prompt_edit else None
+    path = folder / asked.prompt_file
+    try:
+        return Prompt(text=path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"prompt_file {path} cannot be read: {error}") from error
+
+
+def _fill(text: str, variables: Mapping[str, Any]) -> str:
+    def value(match: re.Match[str]) -> str:
+        found = variables.get(match[1])
+        if found is None:
+            raise PromptError("missing_variable", f"{{{{{match[1]}}}}} was not recorded")
+        return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+
+    return _VARIABLE.sub(value, text)
+
+
+def _apply(messages: list[Message], edit: Edit, replacement: str) -> None:
+    """Replace the one occurrence in place."""
+    holders = [holder for message in messages for holder in _texts(message)]
+    counts = [str(holder[key]).count(edit.find) for holder, key in holders]
+    if sum(counts) != 1:
+        shown = edit.find if len(edit.find) <= 60 else f"{edit.find[:60]}…"
+        raise PromptError("prompt_edit", f"{shown!r} is {sum(counts)} times in the recorded system messages, not once")
+    holder, key = holders[counts.index(1)]
+    holder[key] = str(holder[key]).replace(edit.find, replacement)
+
+
+def _texts(message: Message) -> list[tuple[Message, str]]:
+    """Where the texts of a message are: its content, or the texts of its parts, which are copied to be changed."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return [(message, "content")]
+    if not isinstance(content, list):
+        return []
+    message["content"] = parts = [dict(part) if isinstance(part, Mapping) else part for part in content]
+    return [(part, "text") for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]

@@ -1,0 +1,231 @@
+"""Experiments that ask a model: from the recording to committed rows, with its faults, budget, prompts and secrets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pipelines.diff.dataset import build_diff
+from pipelines.errors import BadInputError
+from pipelines.lake.lake import Lake
+from pipelines.replay.estimate import estimate_replay
+from pipelines.replay.experiment import parse_experiment
+from pipelines.replay.plan import Plan, make_plan
+from pipelines.replay.run import ReplayResult, run_replay
+from pipelines.settings import Settings
+from pipelines.store import NewEvent, Store
+from tests.integration.test_ab import add, conversation, refresh
+from tests.model_server import ModelServer, serving
+
+KEY = "sk-live-4711-abcdefgh"
+TASKS = 6
+
+
+@pytest.fixture
+def lake(store: Store, settings: Settings, tmp_path: Path) -> Lake:
+    """Six conversations of three decisions each."""
+    lake = Lake.from_settings(settings)
+    lines = [conversation(task, "v1", 10.0 * task, f"2026-01-{task + 1:02d} 12:00:00") for task in range(TASKS)]
+    add(store, lake, tmp_path, lines)
+    return lake
+
+
+def text_of(server: ModelServer, extra: str = "", rest: str = "", name: str = "asked") -> str:
+    return f"experiment: {name}\ncandidate: {{model: m, base_url: '{server.base_url}'{extra}}}\n{rest}"
+
+
+def plan_of(lake: Lake, text: str, folder: Path) -> Plan:
+    return make_plan(lake, parse_experiment(text, "test.yaml"), folder)
+
+
+def replay(lake: Lake, settings: Settings, text: str, folder: Path, **options: Any) -> ReplayResult:
+    return run_replay(lake, plan_of(lake, text, folder), settings=settings, **options)
+
+
+def rows_of(lake: Lake, query: str) -> list[tuple[Any, ...]]:
+    with lake.connect() as connection:
+        return connection.sql(query).fetchall()
+
+
+def agent(body: dict[str, Any]) -> dict[str, Any]:
+    """Looks the order up in two calls at once, then says good-bye."""
+    last = body["messages"][-1]
+    if last["role"] == "user":
+        calls = [("lookup_order", '{"id": 1}'), ("refund", '{"id": 1, "amount_usd":')]
+        listed = [{"id": n, "type": "function", "function": {"name": n, "arguments": a}} for n, a in calls]
+        return {"role": "assistant", "content": None, "tool_calls": listed}
+    return {"role": "assistant", "content": f"Bye {len(body['messages'])}"}
+
+
+def test_a_model_is_asked_with_what_the_agent_saw(lake, settings, tmp_path):
+    """Every decision is one call with the recorded context; what comes back is a row with its cost, tokens and calls."""
+    with serving(answer=agent, keep_bodies=True) as server:
+        result = replay(lake, settings, text_of(server, ", params: {temperature: 0, seed: 7}"), tmp_path)
+    assert (result.units, result.failures, result.first_error) == (TASKS * 3, {}, None)
+    assert all((body["model"], body["temperature"], body["seed"]) == ("m", 0, 7) for body in server.bodies)
+    first = min((body for body in server.bodies), key=lambda body: len(body["messages"]))
+    assert [message["role"] for message in first["messages"]] == ["system", "user"]
+    longest = max(server.bodies, key=lambda body: len(body["messages"]))["messages"]
+    assert [message["role"] for message in longest] == ["system", "user", "assistant", "tool", "assistant", "tool"]
+    assert longest[2]["tool_calls"][0]["id"] == longest[3]["tool_call_id"]
+    rows = rows_of(
+        lake, "SELECT decision, text, tool_calls, input_tokens > 0, cost_usd FROM replays_history ORDER BY unit_id"
+    )
+    assert len(rows) == TASKS * 3
+    calls = [
+        {"block": 0, "name": "lookup_order", "arguments": '{"id": 1}'},
+        {"block": 0, "name": "refund", "arguments": '"{\\"id\\": 1, \\"amount_usd\\":"'},
+    ]
+    assert rows[:3] == [(1, None, calls, True, None), (2, "Bye 4", [], True, None), (3, "Bye 6", [], True, None)]
+
+
+def test_the_prompt_is_the_candidates(lake, settings, tmp_path, store):
+    """A prompt file takes the place of the system message, filled in from recorded variables; an edit changes one place;
+    a conversation for which that cannot be done fails with the reason, and nothing of it is sent."""
+    (tmp_path / "v2.md").write_text("Be kind to {{ name }}. Limit: {{limit}}", encoding="utf-8")
+    event = NewEvent(
+        "conversation.started.v1",
+        {"messages": [{"role": "system", "content": "Old {{name}}"}], "variables": {"name": "Ann {{x}}", "limit": 5}},
+        {"actor": "system", "message_id": "m1", "source": "shop", "source_id": "with-variables"},
+    )
+    said = NewEvent("user.utterance.v1", {"text": "Hello"}, {"actor": "user", "message_id": "m2"})
+    reply = NewEvent("agent.utterance.v1", {"text": "Hi"}, {"actor": "agent", "message_id": "m3"})
+    store.append(uuid4(), "conversation", [event, said, reply], 0)
+    refresh(store, lake)
+    with serving(keep_bodies=True) as server:
+        result = replay(lake, settings, text_of(server, ", prompt_file: v2.md"), tmp_path)
+        assert result.failures == {"missing_variable": TASKS * 3}
+        assert "{{name}} was not recorded" in (result.first_error or "")
+        assert [body["messages"][0]["content"] for body in server.bodies] == ["Be kind to Ann {{x}}. Limit: 5"]
+        server.bodies.clear()
+        edit = ", prompt_edit: [{find: the shop, replace: THE SHOP}]"
+        result = replay(lake, settings, text_of(server, edit), tmp_path)
+        assert result.failures == {"prompt_edit": 1}
+        assert {body["messages"][0]["content"] for body in server.bodies} == {"You are THE SHOP's agent."}
+
+
+def test_the_prompt_text_is_in_the_version_and_the_key_is_not(lake, tmp_path):
+    """Another text in the same file is another version; the same text in another file, another key or budget is none."""
+    with serving() as server:
+        versions = {}
+        for name, text in (("a.md", "one"), ("b.md", "one"), ("a.md", "two")):
+            (tmp_path / name).write_text(text, encoding="utf-8")
+            asked = text_of(
+                server, f", prompt_file: {name}, api_key_env: K{text}", f"budget: {{requests: {len(text)}}}"
+            )
+            versions[name, text] = plan_of(lake, asked, tmp_path).version_id
+        assert versions["a.md", "one"] == versions["b.md", "one"] != versions["a.md", "two"]
+
+
+def test_draws_and_control_share_nothing(lake, settings, tmp_path):
+    """Two draws of candidate and control are four answers to every request, also when both ask the same model the same."""
+    with serving() as server:
+        text = text_of(server, ", draws: 2", "control: {model: m, draws: 2}")
+        result = replay(lake, settings, text, tmp_path)
+        assert server.paid.total() == len(server.paid) == TASKS * 3 * 4
+        assert result.units == TASKS * 3 * 4
+        drawn = rows_of(lake, "SELECT side, draw, count(*) FROM replays_history GROUP BY ALL ORDER BY ALL")
+        assert drawn == [
+            (side, draw, TASKS * 3)
+            for side, draw in (("candidate", 0), ("candidate", 1), ("control", 1000), ("control", 1001))
+        ]
+        more = text_of(server, ", draws: 3", "control: {model: m, draws: 2}")
+        replay(lake, settings, more, tmp_path)
+        assert server.paid.total() == TASKS * 3 * 5
+
+
+def test_failed_units_are_retried_only_when_asked_for(lake, settings, tmp_path):
+    """A budget that ran out leaves failed rows; the same run again writes nothing; a retry asks for the failed ones alone,
+    counts the attempt, and is one new commit with another result."""
+    with serving() as server:
+        small = text_of(server, rest="budget: {requests: 10, concurrency: 2}")
+        first = replay(lake, settings, small, tmp_path)
+        assert first.failures == {"budget_exhausted": TASKS * 3 - 10}
+        plan = plan_of(lake, small, tmp_path)
+        before = build_diff(lake, plan)
+        large = text_of(server, rest="budget: {requests: 100}")
+        assert not replay(lake, settings, large, tmp_path).is_written
+        again = replay(lake, settings, large, tmp_path, retry_failed=True)
+        assert (again.is_written, again.version_id, again.failures) == (True, first.version_id, {})
+        assert server.calls.total() == TASKS * 3
+        attempts = rows_of(lake, "SELECT attempt, count(*) FROM replays_history GROUP BY ALL ORDER BY ALL")
+        assert attempts == [(1, 10), (2, TASKS * 3 - 10)]
+        assert build_diff(lake, plan).result_hash != before.result_hash
+        assert not replay(lake, settings, large, tmp_path, retry_failed=True).is_written
+
+
+def test_provenance_says_what_was_sent_where(lake, settings, tmp_path):
+    """The commit holds calls, charges, and whose text went to which endpoint; units with the same request are counted."""
+    with serving() as server:
+        replay(lake, settings, text_of(server), tmp_path)
+    ((provenance,),) = rows_of(lake, "SELECT provenance FROM commits WHERE dataset = 'replays'")
+    asked = json.loads(provenance)["asked"]
+    (sent,) = asked["sent"]
+    assert (sent["endpoint"], sent["model"], sent["side"], sent["conversations"]) == (
+        server.base_url,
+        "m",
+        "candidate",
+        6,
+    )
+    assert (asked["answers_paid"], asked["calls"], asked["units_sharing_a_response"]) == (TASKS * 3, TASKS * 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("extra", "rest", "fault"),
+    [
+        (", api_key_env: NOT_SET_ANYWHERE", "", "NOT_SET_ANYWHERE is not set"),
+        ("", "budget: {usd: 1}", "REFOLD_PRICES"),
+        (", prompt_file: nowhere.md", "", "nowhere.md cannot be read"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_anything_is_sent(lake, settings, tmp_path, extra, rest, fault):
+    """A missing key, price or prompt is bad input, and no call was made."""
+    with serving() as server:
+        with pytest.raises(BadInputError, match=fault):
+            replay(lake, settings, text_of(server, extra, rest), tmp_path)
+        assert server.calls.total() == 0
+
+
+def test_an_endpoint_elsewhere_is_refused(lake, settings, tmp_path):
+    """Without REFOLD_ENDPOINTS nothing leaves this machine."""
+    text = "experiment: x\ncandidate: {model: m, base_url: 'https://api.openai.com/v1'}\n"
+    with pytest.raises(BadInputError, match="REFOLD_ENDPOINTS"):
+        replay(lake, settings, text, tmp_path)
+
+
+def test_a_dry_run_counts_and_prices_and_sends_nothing(lake, settings, tmp_path, monkeypatch):
+    """Requests, what is paid for, tokens, dollars, time, and whose text would go where; nothing is sent or written."""
+    prices = {"as_of": "2026-01-01", "source": "test", "models": {"m": {"input_usd": 1.0, "output_usd": 10.0}}}
+    path = tmp_path / "prices.json"
+    path.write_text(json.dumps(prices), encoding="utf-8")
+    settings = replace(settings, prices=path)
+    with serving(keep_bodies=True) as server:
+        text = text_of(
+            server, ", draws: 2", "budget: {rpm: 60, off_peak: '22:00-06:00 UTC'}\nsample: {conversations: 4}"
+        )
+        estimate = estimate_replay(lake, plan_of(lake, text, tmp_path), settings)
+        assert server.calls.total() == 0
+        assert not settings.replays.exists()
+        (to,) = estimate.destinations
+        assert (estimate.decisions, estimate.conversations, estimate.is_exact) == (12, 4, True)
+        assert (to.requests, to.kept, to.conversations, to.subjects, to.conversations_without_subject) == (
+            24,
+            0,
+            4,
+            0,
+            4,
+        )
+        assert estimate.usd == to.usd == pytest.approx((to.input_tokens + 10 * to.output_tokens) / 1e6)
+        assert estimate.seconds == 24
+        assert "24 requests to m at" in estimate.describe()
+        asked = text_of(server, rest="sample: {conversations: 4}")
+        replay(lake, settings, asked, tmp_path)
+        sizes = sum(len(json.dumps(body, separators=(",", ":"))) for body in server.bodies)
+        again = estimate_replay(lake, plan_of(lake, text, tmp_path), settings).destinations[0]
+        assert (again.requests, again.kept) == (24, 12)
+        assert again.input_tokens == pytest.approx(sizes // 4, rel=0.02)
