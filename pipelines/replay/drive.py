@@ -22,7 +22,7 @@ from pipelines.replay.request import Answer, Ask, Request
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_BATCH = 500
+_BATCH = 100
 """Units looked up together; between two batches the event loop gets a turn, so that no call times out unseen."""
 _MOMENT = 1.0
 """Seconds after which this thread looks up: a signal that another thread received is handled here."""

@@ -332,7 +332,8 @@ class Experiment(_Strict):
             raise ValueError("control.base_url: a model needs the address of its endpoint")
         asks_models = any(asked.model is not None for asked in self.sides.values())
         checked = {"concurrency"} if self.candidate.kind == "python" else set()
-        unchecked = sorted(self.budget.model_fields_set - checked)
+        given = {name for name, value in self.budget if value != Budget.model_fields[name].default}
+        unchecked = sorted(given - checked)
         if unchecked and not asks_models:
             raise ValueError(
                 f"budget: {', '.join(unchecked)} bounds what models are asked, and this experiment asks none"

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from pipelines.replay.budget import Budget, parse_off_peak, until_off_peak
 
-_FIRST_LEVEL = 4
+_FIRST_LEVEL = 8
 _CUT = 0.75
 _MINUTE = 60.0
 _LONGEST_SLEEP = 60.0
