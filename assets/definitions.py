@@ -14,12 +14,12 @@ from assets.checks import build_checks
 from assets.experiments import build_experiment_assets
 from assets.folds import build_fold_assets
 from assets.housekeeping import vacuum
-from assets.jobs import build_jobs
+from assets.jobs import build_jobs, build_replay_job
 from assets.log import build_log_assets
 from assets.own_folds import build_own_assets
 from assets.partitions import DEFAULT_FIRST_MONTH, build_months, find_first_month
 from assets.resources import home_from_environment
-from assets.schedules import build_schedules, build_sensors, build_vacuum_schedule
+from assets.schedules import build_replay_schedule, build_schedules, build_sensors, build_vacuum_schedule
 from pipelines.folds.own import BrokenProjection, Projection, find_projections
 from pipelines.settings import Settings
 
@@ -41,6 +41,7 @@ def build_defs(
     months = months or build_months(DEFAULT_FIRST_MONTH)
     own = [each.name for each in projections]
     jobs = build_jobs(own)
+    replay = build_replay_job()
     return dg.Definitions(
         assets=[
             *build_log_assets(months),
@@ -49,8 +50,8 @@ def build_defs(
             *build_experiment_assets(),
         ],
         asset_checks=build_checks(),
-        jobs=[*jobs, vacuum],
-        schedules=[*build_schedules(jobs), build_vacuum_schedule(vacuum)],
+        jobs=[*jobs, replay, vacuum],
+        schedules=[*build_schedules(jobs), build_replay_schedule(replay), build_vacuum_schedule(vacuum)],
         sensors=build_sensors(own),
         resources={"home": home_from_environment, **(overrides or {})},
         loggers=loggers,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from assets.experiments import DIFFS, REPLAY
 from assets.folds import FOLDS
 from assets.specs import key_of
 
@@ -23,3 +24,12 @@ def build_jobs(own: Sequence[str] = ()) -> list[UnresolvedAssetJobDefinition]:
             description="Export one month of the store and fold it.",
         )
     ]
+
+
+def build_replay_job() -> UnresolvedAssetJobDefinition:
+    """`replay_experiment`: replay one experiment and compare. It can cost money: `active_experiments` alone starts it."""
+    return dg.define_asset_job(
+        "replay_experiment",
+        selection=dg.AssetSelection.assets(*(key_of(name) for name in (*REPLAY, *DIFFS))),
+        description="Replay one experiment and compare it with its baseline.",
+    )

@@ -1,6 +1,7 @@
-"""What runs by itself, once somebody switched it on in the UI: the open month every night, and late months' folds.
+"""What runs by itself, once somebody switched it on in the UI: the open month, late folds, active experiments.
 
-Nothing here selects a replay or what depends on one: no paid work starts by automation alone.
+`active_experiments` alone starts work that can cost money, within the budgets of the experiments and of the day; no sensor
+and no other schedule selects a replay or what depends on one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,8 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from assets.jobs import select_free
 from assets.partitions import MONTH_FORMAT
+from assets.resources import Home
+from pipelines.replay.registry import list_active
 
 
 def build_schedules(jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[dg.ScheduleDefinition]:
@@ -30,6 +33,29 @@ def build_schedules(jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[dg.Sch
             yield dg.RunRequest(run_key=f"{month} {now:%Y-%m-%d}", partition_key=month)
 
     return [open_month]
+
+
+def build_replay_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """`active_experiments`: at 03:15 UTC, when the open month is done, one run for each experiment that is active.
+
+    A window of whole days (`yesterday`, `last: 7d`) makes every night another version; one that is complete costs nothing.
+    """
+
+    @dg.schedule(
+        name="active_experiments",
+        job=job,
+        cron_schedule="15 3 * * *",
+        execution_timezone="UTC",
+        description="Replay the experiments that say `active: true`; models cost money, within the budgets.",
+    )
+    def active_experiments(
+        context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[Home]
+    ) -> Iterator[dg.RunRequest]:
+        day = context.scheduled_execution_time.astimezone(UTC)
+        for name in list_active(home.lake):
+            yield dg.RunRequest(run_key=f"{name} {day:%Y-%m-%d}", partition_key=name)
+
+    return active_experiments
 
 
 def build_vacuum_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:

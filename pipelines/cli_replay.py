@@ -35,7 +35,9 @@ def replan(
 
     experiment = read_candidate(candidate)
     folder = candidate.resolve().parent
-    found = replan_decision(Lake.from_settings(Settings.from_env()), stream, decision, experiment, folder, draws)
+    settings = Settings.from_env()
+    lake = Lake.from_settings(settings)
+    found = replan_decision(lake, stream, decision, experiment, folder, draws, settings=settings, tell=tell)
     print_result(describe_replan(found), render_replan(found), as_json=as_json)
 
 

@@ -33,6 +33,8 @@ _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _OWN_PARAMS = frozenset({"model", "messages", "tools", "stream", "stream_options", "n"})
+_NIGHTLY = ("1d", "7d")
+"""Windows of experiments that ask a model by themselves: yesterday, or the last seven days."""
 _DAYS = re.compile(r"([1-9]\d{0,3})d")
 
 
@@ -330,6 +332,7 @@ class Experiment(_Strict):
             and not (self.control.base_url or self.candidate.base_url)
         ):
             raise ValueError("control.base_url: a model needs the address of its endpoint")
+        self._require_nightly()
         asks_models = any(asked.model is not None for asked in self.sides.values())
         checked = {"concurrency"} if self.candidate.kind == "python" else set()
         given = {name for name, value in self.budget if value != Budget.model_fields[name].default}
@@ -342,6 +345,15 @@ class Experiment(_Strict):
             if not _METRIC.fullmatch(name):
                 raise ValueError(f"metric {name!r}: use lower-case letters, digits and '_', beginning with a letter")
         return self
+
+    def _require_nightly(self) -> None:
+        """What costs money every night must say how much, and must not begin anew with all of history."""
+        if not self.active or all(asked.model is None for asked in self.sides.values()):
+            return
+        if self.budget.usd is None and self.budget.requests is None:
+            raise ValueError("active: a model that is asked every night needs budget.usd or budget.requests")
+        if self.window.last not in _NIGHTLY:
+            raise ValueError("active: a model is asked every night about `window: yesterday` or `window: {last: 7d}`")
 
     @property
     def sides(self) -> dict[Side, Candidate | Control]:

@@ -1,4 +1,4 @@
-"""The models of a plan: who is asked for which side, whether that is allowed and can be afforded, and how it is done.
+"""The models of an experiment: who is asked for which side, whether that is allowed and can be afforded, and how it is done.
 
 Here meet the experiment, the settings and the environment; the API key is read here and handed on as an object that does
 not show it.
@@ -16,7 +16,6 @@ from pipelines.errors import BadInputError
 from pipelines.replay.asking import Asker, ModelSide
 from pipelines.replay.endpoint import read_key, require_allowed
 from pipelines.replay.experiment import Experiment
-from pipelines.replay.plan import Plan
 from pipelines.replay.prices import Price, load_prices, max_output_tokens
 from pipelines.replay.request import Side
 from pipelines.replay.responses import ResponseStore, asking_alone
@@ -63,15 +62,15 @@ def list_models(experiment: Experiment, settings: Settings) -> list[Model]:
 
 
 @contextmanager
-def asking(plan: Plan, settings: Settings, tell: Callable[[str], None]) -> Iterator[Asker]:
-    """Somebody who answers the requests of the plan's models, with the home's store of responses.
+def asking(experiment: Experiment, version_id: str, settings: Settings, tell: Callable[[str], None]) -> Iterator[Asker]:
+    """Somebody who answers the requests of an experiment's models, with the home's store of responses.
 
     One process at a time asks an endpoint, or spends from the budget of the day; others wait.
 
     Raises:
         BadInputError: A key is missing, an endpoint is not allowed, or a budget cannot be checked.
     """
-    models = list_models(plan.experiment, settings)
+    models = list_models(experiment, settings)
     sides: dict[Side, ModelSide] = {
         model.side: ModelSide(model.base_url, read_key(model.api_key_env, os.environ), model.price) for model in models
     }
@@ -81,8 +80,8 @@ def asking(plan: Plan, settings: Settings, tell: Callable[[str], None]) -> Itera
         for what in sorted(shared):
             stack.enter_context(asking_alone(settings.replays / "locks", what, tell))
         store = stack.enter_context(ResponseStore(settings.responses))
-        version = (plan.experiment.experiment, plan.version_id)
-        yield Asker(sides, store, plan.experiment.budget, version, tell, daily_usd=settings.daily_usd)
+        version = (experiment.experiment, version_id)
+        yield Asker(sides, store, experiment.budget, version, tell, daily_usd=settings.daily_usd)
 
 
 def _require_bound(model: Model, params: Mapping[str, Any]) -> None:

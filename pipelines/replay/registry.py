@@ -51,3 +51,10 @@ def load_experiment(lake: Lake, name: str) -> tuple[Experiment, Path]:
             return parse_experiment(spec, f"experiment {name}"), Path(folder)
     known = ", ".join(row[0] for row in rows) or "none yet; run `refold ab FILE`"
     raise BadInputError(f"there is no experiment {name!r}; there are: {known}")
+
+
+def list_active(lake: Lake) -> list[str]:
+    """Names of the experiments whose newest registration says `active: true`, in order."""
+    with lake.connect() as connection:
+        rows = connection.sql("SELECT experiment FROM experiments WHERE is_active ORDER BY experiment").fetchall()
+    return [name for (name,) in rows]

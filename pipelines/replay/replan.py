@@ -1,11 +1,11 @@
 """Re-plan: put one recorded decision before a candidate, a few times, and keep what came out beside what was recorded.
 
-Nothing is written. How the two compare is shown by `pipelines.review.replanned`.
+Nothing is written but what a model was paid for. How the two compare is shown by `pipelines.review.replanned`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,17 @@ from pipelines.folds.steps import create_readable_events
 from pipelines.lake.lake import Lake
 from pipelines.replay.answer import replay_units
 from pipelines.replay.candidate import load_python
+from pipelines.replay.drive import drive
 from pipelines.replay.experiment import Experiment, parse_experiment
-from pipelines.replay.ledger import Row
+from pipelines.replay.ledger import Outcome, Row
 from pipelines.replay.manifest import read_tool_policy
+from pipelines.replay.models import asking
+from pipelines.replay.prompt import load_prompt
+from pipelines.replay.sides import spec_of
 from pipelines.replay.streams import list_chunks, read_streams
 from pipelines.replay.units import create_stream_relations
-from pipelines.replay.work import SideSpec, list_work, registered_tools
+from pipelines.replay.work import Unit, list_work, registered_tools
+from pipelines.settings import Settings
 
 _RECORDED = """
 SELECT
@@ -115,7 +120,17 @@ def read_candidate(path: Path) -> Experiment:
     return parse_experiment(text, str(path))
 
 
-def replan(lake: Lake, stream: str, decision: int, experiment: Experiment, folder: Path, draws: int = 1) -> Replanned:
+def replan(
+    lake: Lake,
+    stream: str,
+    decision: int,
+    experiment: Experiment,
+    folder: Path,
+    draws: int = 1,
+    *,
+    settings: Settings | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> Replanned:
     """Put one decision before the candidate of an experiment.
 
     Args:
@@ -125,9 +140,11 @@ def replan(lake: Lake, stream: str, decision: int, experiment: Experiment, folde
         experiment: Names the candidate and what is said of its tools; mode, window and the rest do not matter.
         folder: Folder of the experiment file.
         draws: How often it is asked.
+        settings: Where a model may be asked, and where its responses are kept; needed when the candidate is one.
+        tell: Told when asking waits, and why.
 
     Raises:
-        BadInputError: There is no such decision, or the candidate cannot be loaded.
+        BadInputError: There is no such decision, or the candidate cannot be loaded or asked.
     """
     candidate = load_python(experiment.candidate.python, folder) if experiment.candidate.python else None
     policy = read_tool_policy(experiment.tools, folder)
@@ -135,13 +152,16 @@ def replan(lake: Lake, stream: str, decision: int, experiment: Experiment, folde
         found = find_stream(connection, stream)
         recorded = _recorded(connection, found, stream, decision)
         _select(connection, found)
-        spec = SideSpec(draws=range(draws), is_echo=experiment.candidate.kind == "echo")
+        spec = spec_of(experiment, load_prompt(experiment.candidate, folder), "candidate", draws)
         single = experiment.model_copy(update={"mode": "decision"})
         work = list_work(
             read_streams(connection, list_chunks(connection)), single, policy, registered_tools(connection), spec
         )
         units = [unit for unit in work if unit.row["decision"] == decision]
-        outcomes = list(replay_units(iter(units), candidate, experiment.budget.concurrency))
+        if experiment.candidate.model is None:
+            outcomes = list(replay_units(iter(units), candidate, experiment.budget.concurrency))
+        else:
+            outcomes = _ask_model(units, experiment, settings, tell)
     request = units[0].request
     return Replanned(
         aggregate_id=found,
@@ -155,6 +175,17 @@ def replan(lake: Lake, stream: str, decision: int, experiment: Experiment, folde
         recorded=_action({**recorded, "status": "ok"}),
         draws=tuple(_action(outcome.row, outcome.detail) for outcome in outcomes),
     )
+
+
+def _ask_model(
+    units: Sequence[Unit], experiment: Experiment, settings: Settings | None, tell: Callable[[str], None]
+) -> list[Outcome]:
+    """The draws of a model in their order; what an experiment paid for is not asked again."""
+    if settings is None:
+        raise BadInputError("a model can only be asked with settings, which say where it may be")
+    alone = experiment.model_copy(update={"control": None})
+    with asking(alone, "replan", settings, tell) as asker:
+        return sorted(drive(asker, units, tell), key=lambda outcome: int(outcome.row["draw"]))
 
 
 def _recorded(connection: duckdb.DuckDBPyConnection, stream: str, asked: str, decision: int) -> Row:

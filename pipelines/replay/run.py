@@ -182,7 +182,7 @@ def _replay_here(work: _Work, tables: OutcomeTables, failed: FailedUnits | None)
     if models:
         if work.settings is None:
             raise BadInputError("a model can only be asked with settings, which say where it may be")
-        with asking(plan, work.settings, work.tell) as asker:
+        with asking(plan.experiment, plan.version_id, work.settings, work.tell) as asker:
             total = None if failed is not None else count_units(connection, plan)
             meter = ProgressMeter(work.on_progress, total, lambda: (asker.tally.hit_rate, asker.account.usd))
             take(drive(asker, chain.from_iterable(map(units_of, models)), work.tell), meter)

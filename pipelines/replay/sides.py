@@ -8,21 +8,29 @@ from functools import partial
 import duckdb
 
 from pipelines.folds.steps import create_readable_events
-from pipelines.replay.experiment import Candidate, Control
+from pipelines.replay.experiment import Candidate, Control, Experiment
 from pipelines.replay.plan import Plan
+from pipelines.replay.prompt import Prompt
 from pipelines.replay.request import FIRST_CONTROL_DRAW, Head, Side
 from pipelines.replay.streams import Chunk, list_chunks, read_streams
 from pipelines.replay.work import SideSpec, Tools, Unit, list_work, registered_tools
 
 
-def spec_of(plan: Plan, side: Side) -> SideSpec:
-    """How the units of one side are asked. Draws of candidate and control have no index in common."""
-    asked = plan.experiment.sides[side]
+def spec_of(experiment: Experiment, prompt: Prompt | None, side: Side, draws: int | None = None) -> SideSpec:
+    """How the units of one side are asked. Draws of candidate and control have no index in common.
+
+    Args:
+        experiment: Names who is asked.
+        prompt: What stands in place of the recorded system messages; None where they are kept.
+        side: Candidate or control.
+        draws: How often; default: as the experiment says.
+    """
+    asked = experiment.sides[side]
     first = FIRST_CONTROL_DRAW if side == "control" else 0
-    draws = range(first, first + asked.draws)
+    indices = range(first, first + (asked.draws if draws is None else draws))
     if asked.model is None:
-        return SideSpec(side, draws, is_echo=isinstance(asked, Candidate) and asked.kind == "echo")
-    return SideSpec(side, draws, partial(_head, asked), plan.prompts.get(side))
+        return SideSpec(side, indices, is_echo=isinstance(asked, Candidate) and asked.kind == "echo")
+    return SideSpec(side, indices, partial(_head, asked), prompt)
 
 
 def list_units(
@@ -38,7 +46,8 @@ def list_units(
     """
     create_readable_events(connection)
     streams = read_streams(connection, list_chunks(connection) if chunks is None else chunks)
-    return list_work(streams, plan.experiment, plan.tools, registered_tools(connection), spec_of(plan, side))
+    spec = spec_of(plan.experiment, plan.prompts[side], side)
+    return list_work(streams, plan.experiment, plan.tools, registered_tools(connection), spec)
 
 
 def count_units(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int | None:

@@ -77,9 +77,20 @@ METRICS: Mapping[str, str] = {
 }
 
 FAILURES: Mapping[str, str] = {
+    "budget_exhausted": "the budget was used up",
     "candidate_error": "the candidate raised an error",
+    "diverged": "it called a tool that has no recorded result",
+    "invalid_json": "the endpoint sent no complete answer",
+    "missing_variable": "the prompt names a variable that was not recorded",
     "no_context": "nothing was said before it",
     "not_replayed": "it was not replayed",
+    "prompt_edit": "the text to replace is not in the recorded prompt once",
+    "rate_limited": "the endpoint refused it for its rate",
+    "refused": "the model declined to answer",
+    "rejected": "the endpoint says that the request is wrong",
+    "step_limit": "it called tools without end",
+    "timeout": "no answer came in time",
+    "unavailable": "the endpoint could not be reached",
 }
 
 

@@ -36,6 +36,7 @@ BENCHMARKS: Mapping[str, str] = {
     "export": "tests.benchmarks.export",
     "fold": "tests.benchmarks.fold",
     "state": "tests.benchmarks.state",
+    "replay-http": "tests.benchmarks.replay_http",
     "replay-python": "tests.benchmarks.replay_python",
     "diff": "tests.benchmarks.diff",
     "stats": "tests.benchmarks.stats",

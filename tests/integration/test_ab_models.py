@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from pipelines.lake.lake import Lake
 from pipelines.replay.estimate import estimate_replay
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import Plan, make_plan
+from pipelines.replay.replan import replan
 from pipelines.replay.run import ReplayResult, run_replay
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store
@@ -198,6 +202,19 @@ def test_an_endpoint_elsewhere_is_refused(lake, settings, tmp_path):
         replay(lake, settings, text, tmp_path)
 
 
+def test_a_decision_is_replanned_from_what_is_paid_for(lake, settings, tmp_path):
+    """The draws that an experiment paid for are shown without a call; one draw more is one call."""
+    with serving(answer=agent) as server:
+        text = text_of(server, ", draws: 2")
+        replay(lake, settings, text, tmp_path)
+        calls = server.calls.total()
+        experiment = parse_experiment(text, "x")
+        found = replan(lake, "shop/v1-3", 1, experiment, tmp_path, 3, settings=settings)
+        assert server.calls.total() == calls + 1
+    assert [[name for name, _ in draw.tool_calls] for draw in found.draws] == [["lookup_order", "refund"]] * 3
+    assert found.context[0]["content"] == "You are the shop's agent."
+
+
 def test_a_dry_run_counts_and_prices_and_sends_nothing(lake, settings, tmp_path, monkeypatch):
     """Requests, what is paid for, tokens, dollars, time, and whose text would go where; nothing is sent or written."""
     prices = {"as_of": "2026-01-01", "source": "test", "models": {"m": {"input_usd": 1.0, "output_usd": 10.0}}}
@@ -229,3 +246,50 @@ def test_a_dry_run_counts_and_prices_and_sends_nothing(lake, settings, tmp_path,
         again = estimate_replay(lake, plan_of(lake, text, tmp_path), settings).destinations[0]
         assert (again.requests, again.kept) == (24, 12)
         assert again.input_tokens == pytest.approx(sizes // 4, rel=0.02)
+
+
+_EVENTS: list[tuple[str, Any]] = []
+_IS_WATCHED = [False]
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if _IS_WATCHED[0] and event in {
+        "socket.connect",
+        "subprocess.Popen",
+        "os.system",
+        "os.exec",
+        "os.posix_spawn",
+        "open",
+    }:
+        _EVENTS.append((event, arguments))
+
+
+@pytest.fixture
+def touched() -> Iterator[list[tuple[str, Any]]]:
+    """What the interpreter connects to, starts, and opens for writing from now on; audit hooks cannot be taken away."""
+    if not getattr(_watch, "is_hooked", False):
+        sys.addaudithook(_watch)
+        _watch.is_hooked = True  # type: ignore[attr-defined]
+    _EVENTS.clear()
+    _IS_WATCHED[0] = True
+    yield _EVENTS
+    _IS_WATCHED[0] = False
+
+
+def test_nothing_is_touched_but_the_endpoint_the_lake_and_the_responses(lake, settings, tmp_path, request):
+    """No other socket, no process, no other file; text in tool results that asks for more changes nothing but the context."""
+    with serving(answer=agent) as server:
+        plan = plan_of(lake, text_of(server), tmp_path)
+        events = request.getfixturevalue("touched")
+        run_replay(lake, plan, settings=settings)
+        _IS_WATCHED[0] = False
+    connected = {arguments[1] for event, arguments in events if event == "socket.connect"}
+    assert connected == {("127.0.0.1", server.port)}
+    assert {event for event, _ in events} <= {"socket.connect", "open"}
+    written = [
+        Path(os.fsdecode(arguments[0]))
+        for event, arguments in events
+        if event == "open" and isinstance(arguments[0], str | bytes) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    ]
+    assert written
+    assert all(path.is_relative_to(lake.root) or path.is_relative_to(settings.replays) for path in written)

@@ -1,0 +1,133 @@
+"""Models asked by runs: the key stays out of everything, the nightly schedule starts what is active and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import dagster as dg  # noqa: TID251 - these tests are of the code location
+import pytest
+
+from assets import verbs
+from assets.definitions import build_defs
+from assets.instance import open_instance
+from assets.resources import Home
+from pipelines.lake.lake import Lake
+from pipelines.replay.experiment import parse_experiment
+from pipelines.replay.registry import list_active, register_experiment
+from pipelines.settings import Settings
+from pipelines.store import Store
+from tests.assets.conftest import FEBRUARY, say
+from tests.model_server import serving
+
+KEY = "sk-live-4711-abcdefgh"
+
+
+@pytest.fixture
+def settings(store: Store, store_settings: Settings) -> Settings:
+    """A home with six conversations, exported and folded."""
+    for _ in range(6):
+        say(store, uuid4(), FEBRUARY, texts=2)
+    verbs.export_months(store_settings, None, lambda _line: None)
+    verbs.fold_months(store_settings, None, None, lambda _line: None)
+    return store_settings
+
+
+def experiment_at(base_url: str, folder: Path, rest: str = "", draws: int = 1) -> Path:
+    """The conversations say the same, so each draw of a decision is one request for all of them."""
+    path = folder / "asked.yaml"
+    asked = f"{{model: m, base_url: '{base_url}', api_key_env: MODEL_KEY, draws: {draws}}}"
+    path.write_text(f"experiment: asked\ncandidate: {asked}\n{rest}", encoding="utf-8")
+    return path
+
+
+def test_the_key_is_in_nothing_that_a_run_leaves(settings, tmp_path, monkeypatch, capfd):
+    """Whatever the endpoint says and repeats: no file of the home (event log, lake, responses), no row, no line of output and
+    no argument of a process holds the key."""
+    monkeypatch.setenv("MODEL_KEY", KEY)
+    told: list[str] = []
+
+    def fail_some(number: int) -> tuple[int, dict[str, str], bytes] | None:
+        content = json.dumps({"error": {"message": f"bad key {KEY}"}}).encode()
+        return (400, {"X-Echo": KEY}, content) if number % 3 == 0 else None
+
+    answer = {"role": "assistant", "content": f"My key is {KEY}"}
+    with serving(answer=lambda _body: answer, status=fail_some) as server:
+        result = verbs.compare(settings, experiment_at(server.base_url, tmp_path), told.append)
+        assert server.headers["Authorization"] == f"Bearer {KEY}"
+    assert 0 < result.failed < result.pairs
+    lake = Lake.from_settings(settings)
+    with lake.connect() as connection:
+        texts = connection.sql("SELECT DISTINCT text FROM replays WHERE status = 'ok'").fetchall()
+        rows = connection.sql("SELECT to_json(r)::VARCHAR FROM replays_history AS r").fetchall()
+        rows += connection.sql("SELECT provenance FROM commits").fetchall()
+    assert texts == [("My key is [api key]",)]
+    said = capfd.readouterr()
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
+    assert not any(KEY in text for text in [*(row for (row,) in rows), *told, said.out, said.err])
+    files = [path for path in [*settings.home.rglob("*"), *lake.root.rglob("*")] if path.is_file()]
+    assert len(files) > 20
+    assert not any(KEY.encode() in content for content in [*commands, *(path.read_bytes() for path in files)])
+
+
+def test_a_stopped_run_is_a_failed_run_that_goes_on(settings, tmp_path, monkeypatch):
+    """Ctrl-C ends the verb; the run is recorded as failed, and the next one pays for the rest alone."""
+    monkeypatch.setenv("MODEL_KEY", KEY)
+    told: list[str] = []
+
+    def stop_after(number: int) -> None:
+        if number == 4:
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    with serving(latency=0.05, status=stop_after) as server:
+        path = experiment_at(server.base_url, tmp_path, "budget: {concurrency: 2}", draws=10)
+        with pytest.raises(KeyboardInterrupt):
+            verbs.compare(settings, path, told.append)
+        assert any(line.startswith("stopping") for line in told)
+        assert 0 < server.paid.total() < 20
+        with open_instance(settings) as instance:
+            assert instance.get_runs(limit=1)[0].status == dg.DagsterRunStatus.FAILURE
+        result = verbs.compare(settings, path, told.append)
+        assert (result.pairs, result.failed) == (24, 0)
+        assert (server.paid.total(), set(server.paid.values())) == (40, {1})
+
+
+def test_the_nightly_schedule_starts_what_is_active(settings, tmp_path):
+    """One run per active experiment and night; what is not active, or no longer, is not started."""
+    lake = Lake.from_settings(settings)
+    rest = "window: yesterday\nbudget: {usd: 1}\nactive: true\n"
+    text = "candidate: {model: gpt-4o, base_url: 'http://127.0.0.1:9/v1'}\n"
+    for name, more in (("nightly", rest), ("by-hand", ""), ("was-nightly", rest), ("was-nightly", "")):
+        register_experiment(lake, parse_experiment(f"experiment: {name}\n{text}{more}", "x"), tmp_path)
+    assert list_active(lake) == ["nightly"]
+    at = datetime(2026, 2, 4, 3, 15, tzinfo=UTC)
+    with open_instance(settings) as instance, Home(settings) as home:
+        instance.add_dynamic_partitions("experiments", ["nightly", "by-hand", "was-nightly"])
+        repository = build_defs({"home": home}).get_repository_def()
+        schedule = repository.get_schedule_def("active_experiments")
+        context = dg.build_schedule_context(
+            instance, scheduled_execution_time=at, resources={"home": home}, repository_def=repository
+        )
+        requests = schedule.evaluate_tick(context).run_requests
+    assert [(request.partition_key, request.run_key) for request in requests or []] == [
+        ("nightly", "nightly 2026-02-04")
+    ]
+
+
+def test_the_budget_of_the_day_holds_over_experiments(settings, tmp_path, monkeypatch):
+    """What one experiment spent today is not there for the next."""
+    monkeypatch.setenv("MODEL_KEY", KEY)
+    prices = tmp_path / "prices.json"
+    table = {"input_usd": 0, "output_usd": 100_000, "max_output_tokens": 10}
+    prices.write_text(json.dumps({"as_of": "x", "source": "y", "models": {"m": table}}), encoding="utf-8")
+    settings = replace(settings, prices=prices, daily_usd=5.0)
+    with serving() as server:
+        for draws in (6, 7):
+            verbs.compare(settings, experiment_at(server.base_url, tmp_path, "mode: single", draws), lambda _line: None)
+            assert server.paid.total() == 5
