@@ -1,7 +1,7 @@
 """Sort the rows of a month by (aggregate_id, stream_version) within a bound on memory, whatever the month's size.
 
 An external sort by regular sampling. Rows come in any order; about `run_bytes` of them at a time are sorted and put
-aside as a run, cut into chunks. The first keys of all chunks are a regular sample of the month, so buckets, ranges of
+aside as a run, cut into chunks. The last keys of all chunks are a regular sample of the month, so buckets, ranges of
 keys that hold about as much as wanted, are found without knowing how keys are distributed. A bucket reads from each run
 the chunks of its range, is sorted, and is complete: buckets follow one another in the order of keys and share no key.
 
@@ -26,8 +26,9 @@ Key = tuple[int, int, int]
 """Stream id as two unsigned 64-bit numbers, most significant first, and stream_version."""
 
 _CHUNK_ROWS = 1024
-_CHUNK_BYTES = 512 * 1024
-"""A chunk ends at either; small beside a bucket, large beside the cost of reading one."""
+_CHUNKS_PER_RUN = 128
+"""A chunk holds so many rows, and so large a share of a run, at most. Less would cost more to read than its rows do; of
+more, the chunks that lie across the end of a bucket, one a run, would outweigh the bucket."""
 
 _Unsigned = npt.NDArray[np.uint64]
 _Integers = npt.NDArray[np.int32]
@@ -94,9 +95,10 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A sorted piece of a run: its first key, its rows and bytes, and where it lies."""
+    """A sorted piece of a run: its first and last key, its rows and bytes, and where it lies."""
 
     first: Key
+    last: Key
     rows: int
     size: int
     place: Place
@@ -143,7 +145,8 @@ class Sorter:
         if not self._held:
             return
         batch = concat_batches(self._held)
-        rows_per_chunk = max(min(_CHUNK_ROWS, _CHUNK_BYTES * batch.num_rows // max(self._held_bytes, 1)), 1)
+        share = self._run_bytes * batch.num_rows // (_CHUNKS_PER_RUN * max(self._held_bytes, 1))
+        rows_per_chunk = max(min(_CHUNK_ROWS, share), 1)
         self._held, self._held_bytes = [], 0
         keys = Keys.of(batch)
         order = keys.sorting()
@@ -151,7 +154,8 @@ class Sorter:
         for start in range(0, batch.num_rows, rows_per_chunk):
             rows = order[start : start + rows_per_chunk]
             chunk = batch.take(integers(rows))
-            run.append(Chunk(keys[int(rows[0])], len(rows), chunk.nbytes, self._spool.put(chunk)))
+            first, last = keys[int(rows[0])], keys[int(rows[-1])]
+            run.append(Chunk(first, last, len(rows), chunk.nbytes, self._spool.put(chunk)))
         self.runs.append(Run(run))
 
 
@@ -165,21 +169,29 @@ class Bucket:
 
 
 def plan_buckets(runs: Sequence[Run], max_rows: int, max_bytes: int) -> list[Bucket]:
-    """Cut the keys of all runs into buckets of about `max_rows` rows and `max_bytes` bytes, whichever is less."""
-    chunks = sorted((chunk for run in runs for chunk in run.chunks), key=lambda chunk: chunk.first)
+    """Cut the keys of all runs into buckets of about `max_rows` rows and `max_bytes` bytes, whichever is less.
+
+    A chunk is counted where it ends. So a bucket holds what was counted, and of each run at most one chunk more.
+    """
+    chunks = sorted((chunk for run in runs for chunk in run.chunks), key=lambda chunk: chunk.last)
     buckets: list[Bucket] = []
     first: Key = (0, 0, 0)
-    rows = size = 0
+    rows = size = own_rows = own_bytes = 0  # own: of chunks that lie in the bucket as a whole
     for chunk in chunks:
         if rows and (rows + chunk.rows > max_rows or size + chunk.size > max_bytes):
-            high, low, _version = chunk.first
-            # Between two streams; inside one only when the bucket would hold nothing but that stream.
-            cut = chunk.first if (high, low) == first[:2] else (high, low, 0)
+            high, low, _version = chunk.last
+            cut: Key = (high, low, 0)
+            # Between two streams; inside one only when it alone is more than a bucket.
+            if cut <= first and (own_rows + chunk.rows > max_rows or own_bytes + chunk.size > max_bytes):
+                cut = chunk.last
             if cut > first:
                 buckets.append(Bucket(first, cut, size))
-                first, rows, size = cut, 0, 0
+                first, rows, size, own_rows, own_bytes = cut, 0, 0, 0, 0
         rows += chunk.rows
         size += chunk.size
+        if chunk.first >= first:
+            own_rows += chunk.rows
+            own_bytes += chunk.size
     if rows:
         buckets.append(Bucket(first, None, size))
     return buckets
