@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import pyarrow as pa
-
 from pipelines.export.files import EventFile
 from pipelines.export.reading import SCHEMA, SnapshotReader
 from pipelines.export.sorting import Bucket, Run, Sorter, plan_buckets, read_bucket
 from pipelines.export.spool import Place, Spool
-from pipelines.lake.memory import free_bytes
+from pipelines.lake.memory import free_bytes, give_back
 from pipelines.lake.table import DataFile, Table
 
 _MB = 2**20
@@ -115,7 +113,6 @@ class Stage:
             OSError: The disk is full, or cannot be written.
         """
         sorters = self._in_parallel([partial(self._read, each) for each in conditions])
-        pa.default_memory_pool().release_unused()
         runs = [run for sorter in sorters for run in sorter.runs]
         buckets = plan_buckets(runs, table.dataset.row_group_size, self._shares.bucket_bytes)
         parts = _divide(buckets, self._shares.threads)
@@ -143,6 +140,7 @@ class Stage:
                 self._go_on(batch.num_rows)
                 sorter.add(batch)
         sorter.flush()
+        give_back()
         return sorter
 
     def _write(
@@ -155,6 +153,8 @@ class Stage:
                 found = read_bucket(self._spool, runs, SCHEMA, bucket)
                 if found is not None:
                     heads.append(self._spool.put(file.write(*found)))
+                del found  # a bucket is not held while the next is read
+        give_back()
         if not file.rows:
             (table.path / path).unlink()
             return None, heads

@@ -25,6 +25,7 @@ from deltalake.exceptions import CommitFailedError
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import COMMITS, DATASETS, find_dataset
 from pipelines.lake.errors import told_when_full
+from pipelines.lake.memory import free_bytes
 from pipelines.lake.own import begin_own, find_own
 from pipelines.lake.table import DataFile, Table, quote_identifier, quote_literal
 from pipelines.lake.views import list_views
@@ -32,7 +33,10 @@ from pipelines.lake.writers import writing
 from pipelines.settings import Settings
 
 _DUCKDB_SHARE = 0.6
-"""Share of the process's memory that DuckDB may use; the rest is for Arrow batches, Python and the allocator."""
+"""Share that DuckDB may use of the memory that the process has left when it connects; the rest is for results, for
+Arrow batches, and for what DuckDB itself takes beside its buffers."""
+_LEAST_DUCKDB_BYTES = 64 * 10**6
+"""Below this DuckDB cannot hold a row group of wide rows."""
 _ATTEMPTS = 10
 """Times that files may go while views of them are made, before it is taken for a fault."""
 _COMMIT_FILES = 64
@@ -136,7 +140,8 @@ class Lake:
             connection.execute("SET autoinstall_known_extensions = false")
             connection.execute("SET autoload_known_extensions = false")
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"SET memory_limit = '{int(self.memory_bytes * _DUCKDB_SHARE)}B'")
+            buffers = max(int(free_bytes(self.memory_bytes) * _DUCKDB_SHARE), _LEAST_DUCKDB_BYTES)
+            connection.execute(f"SET memory_limit = '{buffers}B'")
             connection.execute(f"SET temp_directory = {quote_literal(str(self.spill))}")
             connection.execute("SET enable_progress_bar = false")
             self.with_current_views(lambda statements: [connection.execute(statement) for statement in statements])

@@ -6,10 +6,13 @@ begins, so a share is computed from what is left, not from the setting.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import sys
 from pathlib import Path
+
+import pyarrow as pa
 
 _STATM = Path("/proc/self/statm")
 
@@ -25,3 +28,11 @@ def resident_bytes() -> int:
 def free_bytes(limit: int) -> int:
     """Bytes that this process may still take to stay within `limit`; not negative."""
     return max(limit - resident_bytes(), 0)
+
+
+def give_back() -> None:
+    """Return to the system what this thread has freed: allocators keep it, and the process's bound counts it."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others return memory by themselves
+    if trim is not None:
+        trim(0)

@@ -31,11 +31,19 @@ Rows = list[tuple[Any, ...]]
 
 
 def say(
-    store: Store, stream: UUID, texts: list[str], start: datetime, step: timedelta = timedelta(0), *, make_month: bool = True
+    store: Store,
+    stream: UUID,
+    texts: list[str],
+    start: datetime,
+    step: timedelta = timedelta(0),
+    *,
+    make_month: bool = True,
 ) -> None:
     """Append an utterance a text."""
     events = [
-        NewEvent("user.utterance.v1", {"text": text, "n": 3.0632e-05, "big": 2**70}, {"actor": "user"}, start + i * step)
+        NewEvent(
+            "user.utterance.v1", {"text": text, "n": 3.0632e-05, "big": 2**70}, {"actor": "user"}, start + i * step
+        )
         for i, text in enumerate(texts)
     ]
     if make_month:

@@ -10,7 +10,6 @@ from uuid import UUID, uuid5
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.integration.exported import both, heads, say
 
 import pipelines.export.month as exporting
 import pipelines.export.snapshot as snapshots
@@ -19,6 +18,7 @@ from pipelines.export.month import export_month
 from pipelines.lake.errors import CommitLostError
 from pipelines.lake.lake import Lake
 from pipelines.store import connect
+from tests.integration.exported import both, heads, say
 
 HISTORIES = int(os.environ.get("REFOLD_TEST_EXPORT_HISTORIES", "4"))
 """Histories of the property; a long run sets more."""
@@ -178,7 +178,7 @@ def test_of_two_exports_at_once_one_wins_and_nothing_is_twice(filled, lake, monk
     assert not export_month(filled.dsn, lake, MONTH).is_written
 
 
-class Killed(BaseException):  # noqa: N818
+class Killed(BaseException):
     """The process is gone."""
 
 
@@ -230,7 +230,11 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=HISTORIES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=HISTORIES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(actions=st.lists(ACTIONS, min_size=6, max_size=16))
 def test_after_every_history_the_lake_is_the_store(store, tmp_path, actions):
     """Whatever was appended, held open, rolled back, moved, exported or cut short: an export leaves no difference.

@@ -139,4 +139,11 @@ def test_the_spool_gives_back_what_was_put(tmp_path):
 
 def test_heads_are_what_stream_months_needs():
     """The columns that are noted for each stream, in their order."""
-    assert HEADS.names == ["aggregate_id", "aggregate_type", "first_version", "last_version", "event_count", "last_hash"]
+    assert HEADS.names == [
+        "aggregate_id",
+        "aggregate_type",
+        "first_version",
+        "last_version",
+        "event_count",
+        "last_hash",
+    ]

@@ -1,0 +1,52 @@
+"""Peers of the export, in an environment of their own that is made when the benchmark runs: none is a dependency.
+
+What a peer runs is `peer_export.py`, by that environment's Python; it imports nothing of this project.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.benchmarks.rounds import ROOT, Measure, TrialFailed
+
+PACKAGES = {
+    "connectorx": ("connectorx==0.4.6", "pyarrow>=26,<27"),
+    "adbc": ("adbc-driver-postgresql>=1.13,<2", "adbc-driver-manager>=1.13,<2", "pyarrow>=26,<27"),
+    "duckdb": ("duckdb==1.5.5", "duckdb-extension-postgres-scanner==1.5.5"),
+}
+"""Peer → what it needs; DuckDB 2.0 has no such extension in the package index."""
+
+
+def install(folder: Path, peer: str) -> str:
+    """Make the peer's environment in `folder`; answers its Python.
+
+    Raises:
+        TrialFailed: It cannot be installed here; the message says why.
+    """
+    place = folder / f"peer-{peer}"
+    python = place / "bin" / "python"
+    uv = str(ROOT / ".ci" / "uv")
+    commands = [
+        [uv, "venv", "-q", "--python", sys.executable, str(place)],
+        [uv, "pip", "install", "-q", "--python", str(python), *PACKAGES[peer]],
+    ]
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise TrialFailed(f"{peer} cannot be installed: {done.stderr[-500:]}")
+    return str(python)
+
+
+def export_by_peer(python: str, peer: str, dsn: str, start: str, stop: str, path: str) -> Measure:
+    """The month to one zstd Parquet file, unsorted, by a peer; `peak` is its process's."""
+    script = Path(__file__).with_name("peer_export.py")
+    done = subprocess.run(
+        [python, str(script), peer, dsn, start, stop, path], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise TrialFailed(f"{peer} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
+    measure: Measure = json.loads(done.stdout.splitlines()[-1])
+    return measure
