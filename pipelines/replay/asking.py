@@ -158,6 +158,10 @@ class Asker:
         await asyncio.gather(*self._flights.values(), *self._noted.values(), return_exceptions=True)
         await self._stack.aclose()
 
+    def forget(self, redactions: Mapping[str, int]) -> int:
+        """Erase what was kept of conversations that were redacted since; see `ResponseStore.forget`."""
+        return self._store.forget(redactions)
+
     def stop(self) -> None:
         """Send nothing more; what is under way is waited for by those who asked."""
         self.is_stopping = True
@@ -286,7 +290,8 @@ class Asker:
             self.tally.failed += 1
             return result
         stored = Stored(response.body, response.latency_ms, reply.cost_usd)
-        await self._store.put(self._numbers[request.side], request.draw, request.sha256, stored, charge)
+        key = (self._numbers[request.side], request.draw, request.sha256, request.decision.aggregate_id)
+        await self._store.put(*key, stored, charge)
         self.tally.asked += 1
         return result
 

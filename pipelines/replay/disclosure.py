@@ -27,10 +27,18 @@ LEFT JOIN streams ON streams.aggregate_id = sent.aggregate_id
 GROUP BY ALL
 ORDER BY ALL
 """
+_REDACTIONS = """
+SELECT aggregate_id, count(*) FROM events WHERE event_type LIKE 'redaction.applied.v%' GROUP BY aggregate_id
+"""
 _SHARED = f"""
 SELECT count(*) - count(DISTINCT (side, draw, request_sha256)) FROM {UNITS}
 WHERE request_sha256 IS NOT NULL AND status = 'ok' AND unit = 'decision'
 """
+
+
+def count_redactions(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """How often something was redacted, by conversation, in the whole lake."""
+    return dict(connection.sql(_REDACTIONS).fetchall())
 
 
 def describe_asking(

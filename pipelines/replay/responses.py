@@ -17,7 +17,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,12 +35,15 @@ CREATE TABLE IF NOT EXISTS responses (
     endpoint INTEGER NOT NULL REFERENCES endpoints (id),
     draw INTEGER NOT NULL,
     request BLOB NOT NULL,
+    aggregate_id TEXT NOT NULL, -- of the conversation that it was paid for
     body BLOB NOT NULL,
     latency_ms REAL NOT NULL,
     cost_usd REAL,
     received_at TEXT NOT NULL
 );
 CREATE UNIQUE INDEX IF NOT EXISTS responses_by_request ON responses (endpoint, draw, request);
+CREATE INDEX IF NOT EXISTS responses_by_conversation ON responses (aggregate_id);
+CREATE TABLE IF NOT EXISTS forgotten (aggregate_id TEXT PRIMARY KEY, redactions INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS charges (
     experiment TEXT NOT NULL, version_id TEXT NOT NULL, day TEXT NOT NULL, requests INTEGER NOT NULL, usd REAL NOT NULL,
     PRIMARY KEY (experiment, version_id, day)
@@ -52,8 +55,8 @@ CREATE TABLE IF NOT EXISTS sent (
 ) WITHOUT ROWID;
 """
 _PUT = (
-    "INSERT INTO responses (endpoint, draw, request, body, latency_ms, cost_usd, received_at) VALUES (?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT DO NOTHING"
+    "INSERT INTO responses (endpoint, draw, request, aggregate_id, body, latency_ms, cost_usd, received_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 _CHARGE = (
     "INSERT INTO charges VALUES (?, ?, ?, ?, ?) "
@@ -180,14 +183,46 @@ class ResponseStore:
         with self._guard("read"):
             return [dict(zip(names, row, strict=True)) for row in self._reader.execute(query, (experiment, version_id))]
 
-    async def put(self, endpoint: int, draw: int, sha256: str, stored: Stored, charge: Charge) -> None:
-        """Keep a response and charge its call; returns when both are on disk.
+    async def put(
+        self, endpoint: int, draw: int, sha256: str, aggregate_id: str, stored: Stored, charge: Charge
+    ) -> None:
+        """Keep a response, and whose it is, and charge its call; returns when both are on disk.
 
         Raises:
             ResponseStoreError: They could not be written.
         """
-        values = (endpoint, draw, bytes.fromhex(sha256), stored.body, stored.latency_ms, stored.cost_usd, _now())
+        key = (endpoint, draw, bytes.fromhex(sha256), aggregate_id)
+        values = (*key, stored.body, stored.latency_ms, stored.cost_usd, _now())
         await self._write([(_PUT, values), _charge_row(charge)])
+
+    def forget(self, redactions: Mapping[str, int]) -> int:
+        """Erase the responses of conversations of which more was redacted than when this was last asked for.
+
+        What a model said may repeat what must not be shown any more; such a response is asked for anew.
+
+        Args:
+            redactions: How often something was redacted, by conversation.
+
+        Returns:
+            How many responses were erased; their bytes are overwritten.
+        """
+        with self._guard("write"):
+            known = dict(self._reader.execute("SELECT aggregate_id, redactions FROM forgotten").fetchall())
+            more = {each: count for each, count in redactions.items() if count > known.get(each, 0)}
+            if not more:
+                return 0
+            with self._reader:
+                self._reader.execute("BEGIN IMMEDIATE")
+                erased = sum(
+                    self._reader.execute("DELETE FROM responses WHERE aggregate_id = ?", (each,)).rowcount
+                    for each in more
+                )
+                self._reader.executemany(
+                    "INSERT INTO forgotten VALUES (?, ?) ON CONFLICT DO UPDATE SET redactions = excluded.redactions",
+                    list(more.items()),
+                )
+            self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return erased
 
     async def charge(self, charge: Charge) -> None:
         """Charge a call that brought no response."""
@@ -282,6 +317,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
     return connection
 
 

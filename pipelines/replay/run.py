@@ -18,7 +18,7 @@ from pipelines.errors import BadInputError
 from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
 from pipelines.replay.answer import replay_units
-from pipelines.replay.disclosure import describe_asking
+from pipelines.replay.disclosure import count_redactions, describe_asking
 from pipelines.replay.drive import drive
 from pipelines.replay.experiment import is_walked
 from pipelines.replay.ledger import Outcome
@@ -183,6 +183,7 @@ def _replay_here(work: _Work, tables: OutcomeTables, failed: FailedUnits | None)
         if work.settings is None:
             raise BadInputError("a model can only be asked with settings, which say where it may be")
         with asking(plan.experiment, plan.version_id, work.settings, work.tell) as asker:
+            asker.forget(count_redactions(connection))
             total = None if failed is not None else count_units(connection, plan)
             meter = ProgressMeter(work.on_progress, total, lambda: (asker.tally.hit_rate, asker.account.usd))
             take(drive(asker, chain.from_iterable(map(units_of, models)), work.tell), meter)

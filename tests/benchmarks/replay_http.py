@@ -13,19 +13,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import aiohttp
 from aiohttp import web
 
+from pipelines.folds.run import fold_month
+from pipelines.lake.lake import Lake
 from pipelines.replay.asking import Asker, ModelSide
 from pipelines.replay.budget import Budget
 from pipelines.replay.decision import Decision, Reply
 from pipelines.replay.drive import drive
+from pipelines.replay.experiment import parse_experiment
+from pipelines.replay.plan import Plan, make_plan
 from pipelines.replay.request import Head, Lines, Request
-from pipelines.replay.responses import ResponseStore
+from pipelines.replay.responses import Charge, ResponseStore, Stored
+from pipelines.replay.run import run_replay
+from pipelines.replay.sides import list_units
+from pipelines.replay.units import create_plan_relations
+from pipelines.settings import Settings
 from tests.asking_child import OneRequest
+from tests.benchmarks.copies import copied_lake
 from tests.benchmarks.figures import Figure, Target
+from tests.benchmarks.log import MONTH, write_lake
 from tests.benchmarks.rounds import Bench, Measure
 
 CONCURRENCY = 32
@@ -33,6 +44,9 @@ LATENCY = 0.1
 MESSAGES = 30
 BODY_BYTES = 20_000
 PACE = Target("at least", 0.93)
+KEPT = Target("at least", 20_000, of="figure")
+ENDPOINT = "http://127.0.0.1:9/v1"
+EXPERIMENT = f"experiment: benchmark\ncandidate: {{model: m, base_url: '{ENDPOINT}'}}\n"
 CPU = Target("at most", 2.0, of="figure")
 _TEXT = "Please refund my order. " * (BODY_BYTES // MESSAGES // 24)
 _ANSWER = json.dumps(
@@ -76,6 +90,16 @@ def run(bench: Bench) -> Iterator[Figure]:
         target=CPU,
     )
     yield rounds.figure("replay-http: peak memory", "MB", ("ask", "peak_bytes"), scale=1e-6)
+    root = bench.folder / "lake"
+    bench.tell("making and folding the log, and an answer for every decision")
+    lake = write_lake(root, bench.events // 4)
+    fold_month(lake, MONTH, ["conversation_months", "decisions"])
+    keep_all(lake, bench.folder / "home")
+    given = {"root": str(root), "home": str(bench.folder / "home")}
+    rounds = bench.interleave({"kept": (kept, given)})
+    name = "replay-http: a new version with every answer kept"
+    yield rounds.figure(name, "decisions/s", ("kept", "rate"), target=KEPT)
+    yield rounds.figure(f"{name}, peak memory", "MB", ("kept", "peak_bytes"), scale=1e-6)
 
 
 def ask(port: int, requests: int) -> Measure:
@@ -95,6 +119,39 @@ def ask(port: int, requests: int) -> Measure:
             "rate": requests / (time.perf_counter() - started),
             "cpu_ms": (time.process_time() - cpu) / requests * 1e3,
         }
+
+
+def kept(root: str, home: str) -> Measure:
+    """Replay all decisions and commit them; the endpoint does not exist. The plan is made before."""
+    with copied_lake(root) as lake:
+        plan = plan_of(lake)
+        started = time.perf_counter()
+        done = run_replay(lake, plan, settings=Settings(home=Path(home), dsn=None, lake=lake.root))
+        assert done.failures == {}
+        return {"rate": done.units / (time.perf_counter() - started)}
+
+
+def plan_of(lake: Lake) -> Plan:
+    """The plan of the benchmarks' experiment."""
+    return make_plan(lake, parse_experiment(EXPERIMENT, "benchmark"), Path(__file__).parent)
+
+
+def keep_all(lake: Lake, home: Path) -> None:
+    """Have an answer to every decision in the home's store, as if it had been paid for."""
+    plan = plan_of(lake)
+    stored = Stored(_ANSWER, 100.0, None)
+    settings = Settings(home=home, dsn=None, lake=lake.root)
+
+    async def put(store: ResponseStore, requests: list[str]) -> None:
+        endpoint = store.endpoint(ENDPOINT)
+        charge = Charge("earlier", "v0", 0.0)
+        await asyncio.gather(*(store.put(endpoint, 0, sha256, "stream", stored, charge) for sha256 in requests))
+
+    with lake.connect() as connection, ResponseStore(settings.responses) as store:
+        create_plan_relations(connection, plan)
+        hashes = (unit.request.sha256 for unit in list_units(connection, plan, "candidate") if unit.request is not None)
+        while batch := list(islice(hashes, 10_000)):
+            asyncio.run(put(store, batch))
 
 
 def bare_loop(port: int, requests: int) -> Measure:

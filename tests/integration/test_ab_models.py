@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -213,6 +213,41 @@ def test_a_decision_is_replanned_from_what_is_paid_for(lake, settings, tmp_path)
         assert server.calls.total() == calls + 1
     assert [[name for name, _ in draw.tool_calls] for draw in found.draws] == [["lookup_order", "refund"]] * 3
     assert found.context[0]["content"] == "You are the shop's agent."
+
+
+def test_responses_about_what_was_redacted_are_erased(lake, settings, tmp_path, store):
+    """Once a conversation is redacted, no byte of what a model said about it stays; the others are not asked again."""
+
+    def repeat(body: dict[str, Any]) -> dict[str, Any]:
+        return {"role": "assistant", "content": "You said: " + body["messages"][1]["content"]}
+
+    with serving(answer=repeat) as server:
+        replay(lake, settings, text_of(server), tmp_path)
+        assert b"refund order 3" in settings.responses.read_bytes() + _wal(settings).read_bytes()
+        ((stream, version),) = rows_of(
+            lake,
+            "SELECT aggregate_id, stream_version FROM events WHERE event_type LIKE 'user.utterance%' "
+            "AND payload LIKE '%refund order 3%'",
+        )
+        hide = NewEvent(
+            "redaction.applied.v1",
+            {"target": {"stream_version": version}, "path": "/text", "method": "mask", "reason": "asked"},
+            {"actor": "system"},
+        )
+        store.append(UUID(stream), "conversation", [hide], "any")
+        refresh(store, lake)
+        calls = server.calls.total()
+        replay(lake, settings, text_of(server), tmp_path)
+        assert server.calls.total() == calls + 3
+        replay(lake, settings, text_of(server, ", params: {seed: 1}"), tmp_path)
+        assert b"refund order 3" not in settings.responses.read_bytes() + _wal(settings).read_bytes()
+        assert b"refund order 4" in settings.responses.read_bytes() + _wal(settings).read_bytes()
+
+
+def _wal(settings: Settings) -> Path:
+    path = settings.responses.with_name(f"{settings.responses.name}-wal")
+    path.touch()
+    return path
 
 
 def test_a_dry_run_counts_and_prices_and_sends_nothing(lake, settings, tmp_path, monkeypatch):

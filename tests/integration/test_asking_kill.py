@@ -19,9 +19,9 @@ from pathlib import Path
 from tests.asking_child import request_of
 from tests.model_server import ModelServer, echo_answer, serving
 
-REQUESTS = int(os.environ.get("REFOLD_TEST_REPLAY_REQUESTS", "150"))
+REQUESTS = int(os.environ.get("REFOLD_TEST_REPLAY_REQUESTS", "100"))
 CONCURRENCY = 16
-TIMEOUT = 1.0
+TIMEOUT = 0.8
 KILLS = (0.2, 0.5, 0.8)
 """After these shares of the answers were paid for."""
 LIMIT = 60 + REQUESTS
