@@ -1,12 +1,13 @@
-"""Checks: the lake holds what the store holds, streams have no gap, comparisons are up to date.
+"""Checks: the lake holds what the store holds, nothing waits or holds it back for long, comparisons are up to date.
 
 A check of a run looks at the run's partition; started by itself in the UI it looks at all of them. (Checks are not
 partitioned in Dagster's sense: that is a preview API which may break in a patch release.)
 
-A check compares, counts and says what it found; it repairs nothing. What it says names counts, months and stream ids,
-never what a person wrote.
+A check compares, counts and says what it found; it repairs nothing. What it says names counts, months, stream ids and
+server processes, never what a person wrote.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -14,22 +15,16 @@ import dagster as dg
 from assets.partitions import EXPERIMENTS
 from assets.resources import Home
 from assets.specs import key_of
+from pipelines.console import duration
 from pipelines.diff.inputs import stale_inputs
-from pipelines.export.month import month_bounds
+from pipelines.export.health import compare_month, count_strays, find_lag, seconds_since
+from pipelines.store.read import Stall
 
-# While agents append, a month grows between its export and its check. Events of transactions that had ended when the
-# export took its snapshot are the same then and now, so both sides are counted up to there.
-_STORE_ROWS = """
-SELECT count(*), coalesce(sum(position), 0)
-FROM refold.events
-WHERE created_at >= %(start)s AND created_at < %(stop)s
-    AND (epoch < %(epoch)s OR (epoch = %(epoch)s AND xid::text::bigint < %(xmin)s))
-"""
-_LAKE_ROWS = """
-SELECT count(*), coalesce(sum(position), 0)
-FROM events
-WHERE month = $month AND (epoch < $epoch OR (epoch = $epoch AND xid < $xmin))
-"""
+FRESH_SECONDS = 26 * 3600.0
+"""The open month is exported every night: what waits longer than a day and some was passed over."""
+STALL_SECONDS = 900.0
+"""Appends take milliseconds and imports minutes: a transaction that has been open for longer was forgotten."""
+
 _BREAKS = """
 WITH linked AS (
     SELECT
@@ -54,28 +49,114 @@ WHERE list_contains($months, month)
 
 def build_checks() -> list[dg.AssetChecksDefinition]:
     """All checks."""
-    return [_build_row_parity(), _build_gapless_versions(), _build_ab_inputs_current()]
+    return [_build_store_checks(), _build_gapless_versions(), _build_ab_inputs_current()]
 
 
-def _build_row_parity() -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=key_of("events"), blocking=True)
-    def row_parity(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> dg.AssetCheckResult:
-        """Every event of the month that was committed before its export is in the lake, once."""
-        counts = {month: _count_both(home, month) for month in _months(context, home)}
-        parts = [
-            f"{month}: {store[0]:,} events in the store, {lake[0]:,} in the lake"
-            + (", not the same ones" if store[0] == lake[0] else "")
-            for month, (store, lake) in counts.items()
-            if store != lake
-        ]
-        store_rows, lake_rows = (sum(both[side][0] for both in counts.values()) for side in (0, 1))
-        return dg.AssetCheckResult(
-            passed=not parts,
-            description="; ".join(parts) or f"{lake_rows:,} events in the store and in the lake",
-            metadata={"store_rows": store_rows, "lake_rows": lake_rows},
-        )
+def _build_store_checks() -> dg.AssetChecksDefinition:
+    checks: dict[str, Callable[[Home, list[str] | None], dg.AssetCheckResult]] = {
+        "row_parity": _check_parity,
+        "freshness": _check_freshness,
+        "strays": _check_strays,
+        "stalls": _check_stalls,
+    }
+    specs = [
+        dg.AssetCheckSpec(name, asset=key_of("events"), blocking=name == "row_parity", description=check.__doc__)
+        for name, check in checks.items()
+    ]
 
-    return row_parity
+    # One step for all: a step costs more than such a check.
+    @dg.multi_asset_check(name="events_against_the_store", specs=specs, can_subset=True)
+    def store_checks(
+        context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]
+    ) -> Iterator[dg.AssetCheckResult]:
+        months = [context.partition_key] if context.has_partition_key else None
+        chosen = {key.name for key in context.selected_asset_check_keys}
+        for name, check in checks.items():
+            if name in chosen:
+                yield check(home, months)
+
+    return store_checks
+
+
+def _check_parity(home: Home, months: list[str] | None) -> dg.AssetCheckResult:
+    """Every event that the month's export saw in the store is in the lake, once, with the same head and hash."""
+    conn = home.store().conn
+    compared = [compare_month(conn, home.lake, month) for month in months or home.lake.months("events")]
+    parts = [
+        f"{each.month}: {each.store.events:,} events in the store, {each.lake.events:,} in the lake"
+        + (", not the same ones" if each.store.events == each.lake.events else "")
+        for each in compared
+        if not each.holds
+    ]
+    store_rows, lake_rows = (sum(getattr(each, side).events for each in compared) for side in ("store", "lake"))
+    return _result(
+        "row_parity",
+        parts,
+        f"{lake_rows:,} events in the store and in the lake",
+        {"store_rows": store_rows, "lake_rows": lake_rows},
+        severity=dg.AssetCheckSeverity.ERROR,
+    )
+
+
+def _check_freshness(home: Home, months: list[str] | None) -> dg.AssetCheckResult:
+    """No event has been waiting for its export for more than a day."""
+    lags = find_lag(home.store().conn, home.lake, months)
+    late = [lag for lag in lags if seconds_since(lag.since) > FRESH_SECONDS]
+    parts = [f"{lag.month}: {lag.events:,} events wait since {lag.since:%Y-%m-%d %H:%M} UTC" for lag in late]
+    waiting = sum(lag.events for lag in lags)
+    oldest = max((seconds_since(lag.since) for lag in lags), default=0.0)
+    return _result(
+        "freshness",
+        parts,
+        f"{_counted(waiting, 'event')} to export" + (f", waiting for at most {duration(oldest)}" if waiting else ""),
+        {"waiting_events": waiting, "waiting_seconds": oldest},
+    )
+
+
+def _check_strays(home: Home, months: list[str] | None) -> dg.AssetCheckResult:
+    """No event lies in the DEFAULT partition: such events are exported, but make sealing and new months slow."""
+    strays = count_strays(home.store().conn, months)
+    parts = [f"{month}: {events:,} events without a partition" for month, events in strays.items()]
+    if parts:
+        parts.append(f"move them with SELECT refold.ensure_month('{next(iter(strays))}')")
+    return _result("strays", parts, "every event is in its month's partition", {"strays": sum(strays.values())})
+
+
+def _check_stalls(home: Home, _months: list[str] | None) -> dg.AssetCheckResult:
+    """No transaction, in whatever database of the server, has held back those who follow the log for long."""
+    stalls = home.store().stalls()
+    old = [stall for stall in stalls if (stall.age_seconds or 0.0) > STALL_SECONDS]
+    oldest = max((stall.age_seconds or 0.0 for stall in stalls), default=0.0)
+    return _result(
+        "stalls",
+        [_told(stall) for stall in old],
+        f"{_counted(len(stalls), 'transaction')} at work" if stalls else "no transaction holds anything back",
+        {"transactions": len(stalls), "oldest_seconds": oldest},
+    )
+
+
+def _told(stall: Stall) -> str:
+    who = f"pid {stall.pid}" if stall.gid is None else f"prepared transaction {stall.gid!r}"
+    undo = f"SELECT pg_terminate_backend({stall.pid})" if stall.gid is None else "COMMIT or ROLLBACK PREPARED"
+    return f"{who} of {stall.role} in {stall.database} for {duration(stall.age_seconds or 0.0)} ({undo} ends it)"
+
+
+def _result(
+    name: str,
+    parts: list[str],
+    otherwise: str,
+    metadata: dict[str, Any],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+) -> dg.AssetCheckResult:
+    """Passed when there is nothing to say against it."""
+    return dg.AssetCheckResult(
+        asset_key=key_of("events"),
+        check_name=name,
+        passed=not parts,
+        severity=severity,
+        description="; ".join(parts) or otherwise,
+        metadata=metadata,
+    )
 
 
 def _build_gapless_versions() -> dg.AssetChecksDefinition:
@@ -130,21 +211,6 @@ def _experiments(context: dg.AssetCheckExecutionContext) -> list[str]:
     if context.has_partition_key:
         return [context.partition_key]
     return sorted(context.instance.get_dynamic_partitions(str(EXPERIMENTS.name)))
-
-
-def _count_both(home: Home, month: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(Rows, sum of positions) of the month's settled events, in the store and in the lake."""
-    commit = home.lake.last_commit("events", {"month": month})
-    xmin = int(commit.provenance["xmin"]) if commit else 0
-    bounds: dict[str, Any] = dict(zip(("start", "stop"), month_bounds(month), strict=True))
-    with home.lake.connect() as connection:
-        newest = "SELECT coalesce(max(epoch), 1) FROM events WHERE month = $month"
-        epoch = connection.sql(newest, params={"month": month}).fetchall()[0][0]
-        limits = {"epoch": epoch, "xmin": xmin}
-        lake = connection.sql(_LAKE_ROWS, params={"month": month, **limits}).fetchall()[0]
-    store = home.store().conn.execute(_STORE_ROWS, {**bounds, **limits}).fetchone()
-    assert store is not None
-    return (int(store[0]), int(store[1])), (int(lake[0]), int(lake[1]))
 
 
 def _months_to_export_before(home: Home, month: str) -> list[str]:

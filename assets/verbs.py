@@ -195,6 +195,9 @@ def _run_months(
         for month in months:
             tell(f"{month} {what}")
             run = runs.materialize(names, month).require()
+            for check in run.checks:
+                if not check.passed:
+                    tell(f"  {check.severity} {check.asset} {check.name}: {check.description}")
             done.append(MonthRun(month, run.run_id, run.metadata, run.checks))
     return done
 

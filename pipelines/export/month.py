@@ -29,6 +29,7 @@ from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.table import DataFile
 from pipelines.lake.writers import writing
 from pipelines.store import Store
+from pipelines.store.sqlstate import typed_errors
 
 __all__ = ["ExportResult", "export_month", "month_bounds", "months_to_export"]
 
@@ -68,7 +69,7 @@ def export_month(
     month: str,
     *,
     full: bool = False,
-    on_rows: Callable[[int], None] | None = None,
+    on_rows: Callable[[int, int], None] | None = None,
 ) -> ExportResult:
     """Bring a month of the store into the lake, or find that it is there already.
 
@@ -77,7 +78,7 @@ def export_month(
         lake: Where to.
         month: UTC month, YYYY-MM.
         full: Whether the month must end in its sorted form, also when the lake already holds all of its events.
-        on_rows: Called with the number of rows read so far.
+        on_rows: Called with the number of rows read so far, and of rows to read.
 
     Raises:
         ExportLossError: The store holds less of the month than the lake.
@@ -87,7 +88,7 @@ def export_month(
         StoreUnavailable: The server went away; the lake is as it was.
     """
     started = time.monotonic()
-    with told_when_full(lake.root), psycopg.connect(dsn) as store:
+    with told_when_full(lake.root), typed_errors(), psycopg.connect(dsn) as store:
         export = _Export(lake, take_snapshot(store, month), store, dsn, on_rows)
         before = export.known[0]
         unchanged = export.unchanged()
@@ -119,7 +120,7 @@ class _Export:
     """One export of one month."""
 
     def __init__(
-        self, lake: Lake, now: Snapshot, store: psycopg.Connection, dsn: str, on_rows: Callable[[int], None] | None
+        self, lake: Lake, now: Snapshot, store: psycopg.Connection, dsn: str, on_rows: Callable[[int, int], None] | None
     ) -> None:
         self.now = now
         self._lake = lake
@@ -155,7 +156,7 @@ class _Export:
     def _write_whole(self, spool: Spool) -> tuple[Commit, Commit]:
         shares = Shares.of(self._lake.memory_bytes, self.now.rows)
         conditions = divide_table(self.now.where, self.now.blocks, shares.threads)
-        staged = self._stage(spool, shares, conditions)
+        staged = self._stage(spool, shares, conditions, self.now.rows)
         if staged.rows != self.now.rows:
             self._lake.table(EVENTS.name).discard(staged.files)
             raise ExportIncompleteError(self.now.month, self.now.rows, staged.rows)
@@ -168,7 +169,8 @@ class _Export:
         Raises:
             _UnfittingError: That does not make the month what the store holds.
         """
-        staged = self._stage(spool, Shares.of(self._lake.memory_bytes, increment.rows), [increment.where])
+        shares = Shares.of(self._lake.memory_bytes, increment.rows)
+        staged = self._stage(spool, shares, [increment.where], increment.rows)
         if staged.rows != increment.rows:
             self._lake.table(EVENTS.name).discard(staged.files)
             raise _UnfittingError
@@ -181,8 +183,10 @@ class _Export:
         table = self._lake.table(EVENTS.name)
         return {str(table.path / file.path) for file in base.files} == set(table.files(self._partition))
 
-    def _stage(self, spool: Spool, shares: Shares, conditions: list[str]) -> Staged:
-        stage = Stage(self._dsn, self.now.token, spool, shares, self._on_rows)
+    def _stage(self, spool: Spool, shares: Shares, conditions: list[str], rows: int) -> Staged:
+        on_rows = self._on_rows
+        told = None if on_rows is None else (lambda done: on_rows(done, rows))
+        stage = Stage(self._dsn, self.now.token, spool, shares, told)
         return stage.write(self._lake.table(EVENTS.name), self._partition, conditions)
 
     def _commit(

@@ -16,6 +16,8 @@ from typing import Self
 
 import pyarrow as pa
 
+from pipelines.lake.errors import told_when_full
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -34,6 +36,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 -- closed by `close`
         self._end = 0
         self._lock = threading.Lock()
@@ -42,16 +45,18 @@ class Spool:
         """Write a batch; answers where it is.
 
         Raises:
-            OSError: The disk is full, or cannot be written.
+            DiskFullError: There is no room for it.
+            OSError: The disk cannot be written.
         """
         buffer = batch.serialize()
         with self._lock:
             place = Place(self._end, buffer.size)
             self._end += buffer.size
         left, offset = memoryview(buffer), place.offset
-        while left:
-            written = os.pwrite(self._file.fileno(), left, offset)
-            left, offset = left[written:], offset + written
+        with told_when_full(self._folder):  # the file has no name that an error could give
+            while left:
+                written = os.pwrite(self._file.fileno(), left, offset)
+                left, offset = left[written:], offset + written
         return place
 
     def get(self, place: Place, schema: pa.Schema) -> pa.RecordBatch:

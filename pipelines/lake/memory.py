@@ -21,6 +21,11 @@ def resident_bytes() -> int:
     """Resident memory of this process now; where the system does not tell, the largest so far."""
     if _STATM.exists():
         return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """The largest resident memory that this process has had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

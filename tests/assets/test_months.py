@@ -20,6 +20,7 @@ from pipelines.lake.datasets import DATASETS, EVENTS
 from pipelines.lake.lake import Lake
 
 LOG = ("events", "stream_months")
+CHECKS = ("row_parity", "freshness", "strays", "stalls", "gapless_versions")
 
 
 def lose_january(store):
@@ -40,11 +41,11 @@ def test_two_months_end_up_in_the_lake(store_settings, conversations):
     for month, rows in (("2026-01", 24), ("2026-02", 8)):
         result = materialize(store_settings, [*LOG, *FOLDS], month, on_event=told.append).require()
         assert result.success
-        assert {check.name: check.passed for check in result.checks} == {"row_parity": True, "gapless_versions": True}
+        assert {check.name: check.passed for check in result.checks} == dict.fromkeys(CHECKS, True)
         assert set(result.metadata) == {*LOG, *FOLDS}
         assert (result.metadata["events"]["row_count"], result.metadata["events"]["is_written"]) == (rows, True)
         assert result.metadata["conversation_months"]["row_count"] == result.metadata["stream_months"]["row_count"]
-    assert len(told) == 2 * 4
+    assert len(told) == 2 * (2 + len(CHECKS))
     assert counts(store_settings, "events", "utterances", "tool_calls") == {
         "events": 32,
         "utterances": 16,
@@ -143,7 +144,7 @@ def test_row_parity_holds_while_agents_append(store_settings, speak, conversatio
 
     monkeypatch.setattr(assets.log, "export_month", export_then_append)
     result = materialize(store_settings, ["events"], "2026-01").require()
-    assert [check.passed for check in result.checks] == [True, True]
+    assert [check.passed for check in result.checks] == [True] * len(CHECKS)
 
 
 def test_gaps_wait_for_earlier_months_and_fail_without_them(store_settings, store, conversations):
