@@ -102,7 +102,9 @@ def _check_freshness(home: Home, months: list[str] | None) -> dg.AssetCheckResul
     """No event has been waiting for its export for more than a day."""
     lags = find_lag(home.store().conn, home.lake, months)
     late = [lag for lag in lags if seconds_since(lag.since) > FRESH_SECONDS]
-    parts = [f"{lag.month}: {lag.events:,} events wait since {lag.since:%Y-%m-%d %H:%M} UTC" for lag in late]
+    parts = [
+        f"{lag.month}: {_counted(lag.events, 'event')} waiting since {lag.since:%Y-%m-%d %H:%M} UTC" for lag in late
+    ]
     waiting = sum(lag.events for lag in lags)
     oldest = max((seconds_since(lag.since) for lag in lags), default=0.0)
     return _result(
@@ -116,7 +118,7 @@ def _check_freshness(home: Home, months: list[str] | None) -> dg.AssetCheckResul
 def _check_strays(home: Home, months: list[str] | None) -> dg.AssetCheckResult:
     """No event lies in the DEFAULT partition: such events are exported, but make sealing and new months slow."""
     strays = count_strays(home.store().conn, months)
-    parts = [f"{month}: {events:,} events without a partition" for month, events in strays.items()]
+    parts = [f"{month}: {_counted(events, 'event')} without a partition" for month, events in strays.items()]
     if parts:
         parts.append(f"move them with SELECT refold.ensure_month('{next(iter(strays))}')")
     return _result("strays", parts, "every event is in its month's partition", {"strays": sum(strays.values())})

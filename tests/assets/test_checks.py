@@ -122,13 +122,13 @@ def test_freshness_knows_what_waits_and_since_when(lake, store, conversations, c
     assert told.startswith("1 event to export, waiting for at most ")
     exported_days_ago(lake, 3)
     passed, told = check("freshness")["freshness"]
-    assert (passed, told.split(" since ")[0]) == (False, "2026-02: 1 events wait")
+    assert (passed, told.split(" since ")[0]) == (False, "2026-02: 1 event waiting")
     export_month(store.dsn, Lake(lake.root), "2026-02")
     assert check("freshness")["freshness"] == (True, "0 events to export")
     march = datetime(2026, 3, 5, 8, 15, tzinfo=UTC)
     store.ensure_months([march])
     store.append(uuid4(), "conversation", [NewEvent("user.utterance.v1", {"text": "x"}, {}, march)], "any")
-    assert check("freshness")["freshness"] == (False, "2026-03: 1 events wait since 2026-03-05 08:15 UTC")
+    assert check("freshness")["freshness"] == (False, "2026-03: 1 event waiting since 2026-03-05 08:15 UTC")
 
 
 def test_strays_are_counted_by_month(lake, store, check):
