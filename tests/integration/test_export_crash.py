@@ -220,9 +220,11 @@ def load(dsn: str) -> int:
         store = Store(conn, dsn)
         store.migrate()
         store.ensure_months([AT])
-        store.append_many(
-            StreamBatch(stream(number), "conversation", said(STREAM_EVENTS), "no_stream") for number in range(streams)
-        )
+        for first in range(0, streams, 500):
+            numbers = range(first, min(first + 500, streams))
+            store.append_many(StreamBatch(stream(n), "conversation", said(STREAM_EVENTS), "no_stream") for n in numbers)
+            if first == 0:
+                conn.execute("ANALYZE refold.events, refold.streams")  # lest plans made for empty tables are kept
         conn.execute("VACUUM ANALYZE refold.events")
     return streams
 
