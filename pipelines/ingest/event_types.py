@@ -19,6 +19,7 @@ import jsonschema_rs
 from pipelines.errors import BadInputError
 from pipelines.ingest.canonical import digest
 from pipelines.store import EventType, EventTypeChanged, Registry, Store, UnknownEventType
+from pipelines.store.registry import read_types
 from pipelines.store.sqlstate import typed_errors
 
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]{0,4}")
@@ -121,9 +122,7 @@ def read_type(path: Path) -> EventType:
 
 def registry_of(store: Store, names: Collection[str]) -> Registry:
     """Those of `names` that the store's registry has, with validators."""
-    with typed_errors():
-        rows = store.conn.execute(f"{_SELECT} WHERE event_type = ANY(%s)", [list(names)]).fetchall()
-    return Registry(EventType(name, description, schema) for name, description, schema, _ in rows)
+    return Registry(read_types(store.conn, names))
 
 
 def register_open(store: Store, names: Iterable[str], description: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pipelines.store.connect import Store, connect_async
 from pipelines.store.embedded import EmbeddedServer
 from pipelines.store.encode import prepare_connection
 from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
-from pipelines.store.registry import Registry
+from pipelines.store.registry import Registry, read_types_async
 
 
 class AsyncStore:
@@ -65,6 +65,8 @@ class AsyncStore:
         """
         batch = StreamBatch(aggregate_id, aggregate_type, events, expected_version)
         async with self._turn:
+            if validate and (unknown := self.registry.missing(event.event_type for event in events)):
+                self.registry = self.registry.extended(await read_types_async(self.conn, unknown))
             return await appending.append_async(self.conn, batch, self.registry if validate else None)
 
     async def append_many(self, batches: Iterable[StreamBatch], *, validate: bool = False) -> AppendManyResult:
@@ -73,6 +75,8 @@ class AsyncStore:
         `batches` is read as it is sent; it must not itself wait for this store.
         """
         async with self._turn:
+            if validate:
+                self.registry = self.registry.extended(await read_types_async(self.conn))
             return await appending.append_many_async(self.conn, batches, self.registry if validate else None)
 
     async def read_stream(self, aggregate_id: UUID, from_version: int = 1) -> AsyncIterator[StoredEvent]:

@@ -26,7 +26,7 @@ from pipelines.store.migrations import migrate as run_migrations
 from pipelines.store.migrations import pending
 from pipelines.store.months import MonthStatus
 from pipelines.store.read import Stall, Watermark
-from pipelines.store.registry import Registry
+from pipelines.store.registry import Registry, read_types
 from pipelines.store.sqlstate import typed_errors
 
 CONNECT_SECONDS = 10
@@ -45,6 +45,7 @@ class Store:
     Attributes:
         conn: The connection, in autocommit mode, time zone UTC.
         dsn: How to connect again; may hold a password, so it is for programs, not for logs.
+        registry: What payloads are validated against: the shipped types, and those of the database that were met.
     """
 
     def __init__(self, conn: psycopg.Connection, dsn: str, registry: Registry | None = None) -> None:
@@ -129,6 +130,8 @@ class Store:
             StoreUnavailable: The connection broke; send the batch again.
         """
         batch = StreamBatch(aggregate_id, aggregate_type, events, expected_version)
+        if validate and (unknown := self.registry.missing(event.event_type for event in events)):
+            self.registry = self.registry.extended(read_types(self.conn, unknown))
         return appending.append(self.conn, batch, self.registry if validate else None)
 
     def append_many(self, batches: Iterable[StreamBatch], *, validate: bool = False) -> AppendManyResult:
@@ -137,6 +140,8 @@ class Store:
         `batches` is read as it is sent, so it may be a generator of any length. Months are not made here: call
         `ensure_months` first, or the events wait in the DEFAULT partition.
         """
+        if validate:
+            self.registry = self.registry.extended(read_types(self.conn))
         return appending.append_many(self.conn, batches, self.registry if validate else None)
 
     def read_stream(self, aggregate_id: UUID, from_version: int = 1) -> Iterator[StoredEvent]:

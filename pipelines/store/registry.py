@@ -7,7 +7,7 @@ upcaster. Fields marked `x-personal` in a schema hold personal data or free text
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -54,6 +54,17 @@ class Registry:
     def shipped(cls) -> Registry:
         """The types of `sql/events`; read and compiled once per process."""
         return _shipped()
+
+    def missing(self, names: Iterable[str]) -> set[str]:
+        """Those of `names` that are not in this registry."""
+        return {name for name in names if isinstance(name, str)}.difference(self.types)
+
+    def extended(self, types: Iterable[EventType]) -> Registry:
+        """This registry with `types` added; those it has already stay as they are."""
+        new = Registry(t for t in types if t.name not in self.types)
+        new.types |= self.types
+        new._validators |= self._validators
+        return new
 
     def validate(self, event_type: str, payload: Mapping[str, Any]) -> None:
         """Check a payload against its type's schema.
@@ -120,6 +131,27 @@ class Registry:
                     "a registered schema never changes, register the next version"
                 )
         return tuple(sorted(row[0] for row in added))
+
+
+_SELECT = "SELECT event_type, description, schema FROM refold.event_types"
+
+
+def read_types(conn: psycopg.Connection, names: Collection[str] | None = None) -> list[EventType]:
+    """The types that a database has registered: all, or those of `names` that it has."""
+    with typed_errors():
+        rows = conn.execute(*_select(names)).fetchall()
+    return [EventType(*row) for row in rows]
+
+
+async def read_types_async(conn: psycopg.AsyncConnection, names: Collection[str] | None = None) -> list[EventType]:
+    """The async twin of `read_types`."""
+    with typed_errors():
+        rows = await (await conn.execute(*_select(names))).fetchall()
+    return [EventType(*row) for row in rows]
+
+
+def _select(names: Collection[str] | None) -> tuple[str, Sequence[Any]]:
+    return (_SELECT, ()) if names is None else (f"{_SELECT} WHERE event_type = ANY(%s)", [sorted(names)])
 
 
 @cache

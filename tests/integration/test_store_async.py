@@ -21,9 +21,11 @@ from pipelines.store import (
     AppendResult,
     AsyncStore,
     EmbeddedServer,
+    EventType,
     InvalidEvent,
     InvalidPayload,
     NewEvent,
+    Registry,
     SchemaOutdated,
     Store,
     StoreUnavailable,
@@ -264,3 +266,27 @@ def test_where_there_is_no_store_the_error_says_so(settings: Settings, server: E
         asyncio.run(connect_async("no dsn"))
     with psycopg.connect(server.dsn_of("postgres")) as conn:
         assert conn.execute("SELECT to_regnamespace('refold')").fetchone() == (None,)
+
+
+def test_types_of_the_database_are_known(store: Store, store_settings: Settings) -> None:
+    """A type that somebody registered is validated by every store, opened before or after, and by both kinds."""
+    name = "order.weighed.v1"
+    schema = {"type": "object", "properties": {"grams": {"type": "integer"}}, "required": ["grams"]}
+    Registry([EventType(name, "A parcel was weighed.", schema)]).register(store.conn)
+    good, bad = NewEvent(name, {"grams": 7}), NewEvent(name, {"grams": "7"})
+
+    async def main() -> None:
+        async with AsyncStore.open(store_settings) as opened:
+            with pytest.raises(InvalidPayload, match="grams"):
+                await opened.append(uuid4(), "order", [bad], "any")
+            assert (await opened.append(uuid4(), "order", [good], "any")).last_version == 1
+            with pytest.raises(InvalidPayload, match="grams"):
+                await opened.append_many([StreamBatch(uuid4(), "order", [good, bad])], validate=True)
+
+    asyncio.run(main())
+    with pytest.raises(InvalidPayload, match="grams"):
+        store.append(uuid4(), "order", [bad], "any")
+    assert store.append(uuid4(), "order", [good], "any").last_version == 1
+    with pytest.raises(InvalidPayload, match="grams"):
+        store.append_many([StreamBatch(uuid4(), "order", [good, bad])], validate=True)
+    assert name not in Registry.shipped().types
