@@ -8,8 +8,7 @@ import dagster as dg
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
 from pipelines.folds.run import fold_month
-
-FOLDS = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "customer_months")
+from pipelines.folds.steps import FOLDS
 
 REPORTED = ("size_bytes", "skipped_events", "redactions", "inexact_redactions", "input_hash", "is_written", "seconds")
 

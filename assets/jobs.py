@@ -6,8 +6,8 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.experiments import DIFFS, REPLAY
-from assets.folds import FOLDS
 from assets.specs import key_of
+from pipelines.folds.steps import FOLDS
 
 
 def select_free(own: Sequence[str] = ()) -> dg.AssetSelection:

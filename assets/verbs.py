@@ -22,7 +22,7 @@ from pipelines.export.month import months_to_export
 from pipelines.folds.own import BrokenProjection, find_projections
 from pipelines.folds.own_fold import left_over
 from pipelines.folds.own_relations import RELATIONS
-from pipelines.folds.steps import PROJECTIONS
+from pipelines.folds.steps import FOLDS
 from pipelines.lake.lake import Lake
 from pipelines.replay.estimate import Estimate, estimate_replay
 from pipelines.replay.experiment import Experiment, read_experiment
@@ -155,7 +155,7 @@ def demo(settings: Settings, events: int, tell: Tell) -> DemoResult:
         loaded = load_demo(store, events)
         # All months are exported before the first is folded: a late redaction reaches back into earlier months.
         exported = _run_months(settings, "export", loaded.months, LOG, tell)
-        folded = _run_months(settings, "fold", loaded.months, PROJECTIONS, tell)
+        folded = _run_months(settings, "fold", loaded.months, FOLDS, tell)
         diff = _compare(settings, read_experiment(DEMO_EXPERIMENT), DEMO_EXPERIMENT.parent, tell)
     return DemoResult(loaded, exported, folded, diff, time.monotonic() - started)
 
@@ -172,11 +172,11 @@ def _chosen(months: Sequence[str] | None, known: Sequence[str], why: str) -> lis
 def _with_what_they_read(settings: Settings, names: Sequence[str] | None) -> list[str]:
     own = {each.name: each for each in find_projections(settings.home)}
     if not names:
-        return [*PROJECTIONS, *own]
-    unknown = [name for name in names if name not in own and name not in PROJECTIONS]
+        return [*FOLDS, *own]
+    unknown = [name for name in names if name not in own and name not in FOLDS]
     if unknown:
         raise BadInputError(
-            f"there is no projection {unknown[0]!r}; there are {', '.join([*PROJECTIONS, *own])}; "
+            f"there is no projection {unknown[0]!r}; there are {', '.join([*FOLDS, *own])}; "
             f"your own are SQL files in {settings.home / 'folds'}"
         )
     needed = set(names)
@@ -184,7 +184,7 @@ def _with_what_they_read(settings: Settings, names: Sequence[str] | None) -> lis
         projection = own.get(name)
         if projection is not None and not isinstance(projection, BrokenProjection):
             needed |= {RELATIONS[read].dataset.name for read in projection.reads}
-    return [name for name in (*PROJECTIONS, *own) if name in needed]
+    return [name for name in (*FOLDS, *own) if name in needed]
 
 
 def _run_months(

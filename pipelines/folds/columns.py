@@ -99,13 +99,6 @@ def lists(owners: Ints, count: int, fields: Sequence[tuple[str, Column]]) -> Col
     return pa.ListArray.from_arrays(pa.array(offsets(owners, count), pa.int32()), rows)
 
 
-def place(owners: Ints, count: int) -> Column:
-    """For each of the owners 0 … count-1 the row that is its own, null for none; for `take`. Of several the last counts."""
-    rows = np.full(count, -1, np.int64)
-    rows[owners] = np.arange(len(owners))
-    return nullable(rows, rows >= 0)
-
-
 def nullable(values: npt.NDArray[Any], is_known: Bools, kind: pa.DataType | None = None) -> Column:
     """Values as a column that is null where they are not known."""
     return pa.array(values, type=kind, mask=~is_known)
@@ -116,3 +109,10 @@ def take(column: Column, rows: Ints | Column) -> Column:
     if not isinstance(rows, pa.Array):
         rows = nullable(rows, rows >= 0)
     return one_array(one_array(column).take(rows))
+
+
+def last_of(owners: Ints, rows: Ints, count: int) -> Ints:
+    """For each of the owners 0 … count-1 the last of its rows, -1 for none."""
+    found = np.full(count, -1, np.int64)
+    found[owners] = rows
+    return found

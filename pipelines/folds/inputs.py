@@ -8,9 +8,9 @@ back into it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -26,13 +26,14 @@ from pipelines.folds import (
     readable,
     redaction,
     relations,
+    resume,
+    snapshots,
     states,
     steps,
     verification,
 )
 from pipelines.folds.ladder import Ladder
 
-_BATCH = 50_000  # heads; bounds what is in Python at once
 _MODULES = (
     before,
     calls,
@@ -46,67 +47,95 @@ _MODULES = (
     readable,
     redaction,
     relations,
+    resume,
     rules,
+    snapshots,
     states,
     steps,
     verification,
 )
 """Modules whose text decides what is computed; a change of any of them folds again."""
 
+# Rows are hashed one by one and the hashes combined by XOR, which needs no order; no two rows are equal.
+_HEADS = """
+SELECT month, count(*), bit_xor(md5_number(concat_ws(' ', aggregate_id, last_version, hex(last_hash))))
+FROM stream_months
+WHERE month <= $month
+GROUP BY month
+"""
 # A person's events are in any stream, so customers read all streams; everything else reads those that the month touches.
-_HEADS = {
-    "touched": """
-SELECT aggregate_id, last_version, last_hash FROM stream_months WHERE month = $month ORDER BY aggregate_id
-""",
-    "all": """
-SELECT aggregate_id, max(last_version) AS last_version, arg_max(last_hash, last_version) AS last_hash
-FROM stream_months WHERE month <= $month GROUP BY aggregate_id ORDER BY aggregate_id
-""",
-}
+_ALL_HEADS = """
+SELECT count(*), bit_xor(md5_number(concat_ws(' ', aggregate_id, last_version, hex(last_hash))))
+FROM (
+    SELECT aggregate_id, max(last_version) AS last_version, arg_max(last_hash, last_version) AS last_hash
+    FROM stream_months WHERE month <= $month GROUP BY aggregate_id
+) AS heads
+"""
+_REDACTIONS = """
+CREATE OR REPLACE TEMP TABLE fold_redactions AS
+SELECT
+    aggregate_id, month, stream_version, hex(hash) AS hash,
+    TRY_CAST(json_extract_string(payload, '$.target.stream_version') AS INTEGER) AS target_version
+FROM events
+WHERE event_type LIKE 'redaction.applied.v%'
+"""
 _LATER_REDACTIONS = """
-SELECT later.aggregate_id, later.stream_version, later.hash
-FROM events AS later
-INNER JOIN ({heads}) AS heads ON later.aggregate_id = heads.aggregate_id
-WHERE
-    later.month > $month
-    AND later.event_type LIKE 'redaction.applied.v%'
-    AND TRY_CAST(json_extract_string(later.payload, '$.target.stream_version') AS INTEGER) <= heads.last_version
-ORDER BY later.aggregate_id, later.stream_version
+SELECT
+    heads.month, count(*), bit_xor(md5_number(concat_ws(' ', later.aggregate_id, later.stream_version, later.hash)))
+FROM fold_redactions AS later
+INNER JOIN stream_months AS heads
+    ON later.aggregate_id = heads.aggregate_id
+    AND later.month > heads.month
+    AND later.target_version <= heads.last_version
+WHERE heads.month <= $month
+GROUP BY heads.month
+"""
+_ALL_LATER_REDACTIONS = """
+SELECT count(*), bit_xor(md5_number(concat_ws(' ', later.aggregate_id, later.stream_version, later.hash)))
+FROM fold_redactions AS later
+INNER JOIN (
+    SELECT aggregate_id, max(last_version) AS last_version
+    FROM stream_months WHERE month <= $month GROUP BY aggregate_id
+) AS heads
+    ON later.aggregate_id = heads.aggregate_id AND later.target_version <= heads.last_version
+WHERE later.month > $month
 """
 
 
-def input_hashes(
-    connection: duckdb.DuckDBPyConnection, month: str, names: Iterable[str], ladder: Ladder
-) -> dict[str, str]:
-    """Hash (SHA-256, hex) of all inputs of each projection's month.
+class Inputs:
+    """What the months of the folds are functions of, as of one connection's view of the lake.
 
     Args:
         connection: Has the relations `events` and `stream_months`.
-        month: YYYY-MM.
-        names: Projections.
+        month: YYYY-MM; it and the months before it can be asked for.
         ladder: Known types and upcasters in force.
     """
-    logs: dict[str, str] = {}
-    found = {}
-    for name in names:
-        scope = "all" if name == "customer_months" else "touched"
-        if scope not in logs:
-            logs[scope] = _log_hash(connection, month, _HEADS[scope].strip())
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, month: str, ladder: Ladder) -> None:
+        self._connection = connection
+        self._month = month
+        self._ladder = ladder.fingerprint()
+        connection.execute(_REDACTIONS)
+        self._logs = {
+            asked: {row[0]: f"{row[1]} {row[2]}" for row in self._read(query)}
+            for asked, query in (("heads", _HEADS), ("redactions", _LATER_REDACTIONS))
+        }
+
+    def hash(self, name: str, month: str) -> str:
+        """Hash (SHA-256, hex) of all inputs of one month of a fold."""
         digest = hashlib.sha256()
-        for part in (name, month, ladder.fingerprint(), _code_hash(), *steps.fold_sources([name]), logs[scope]):
+        for part in (name, month, self._ladder, _code_hash(), *steps.fold_sources([name]), self._log(name, month)):
             digest.update(hashlib.sha256(part.encode()).digest())
-        found[name] = digest.hexdigest()
-    return found
+        return digest.hexdigest()
 
+    def _log(self, name: str, month: str) -> str:
+        if name == "customer_months":
+            found = [self._read(query, month)[0] for query in (_ALL_HEADS, _ALL_LATER_REDACTIONS)]
+            return str(found)
+        return str([self._logs[asked].get(month) for asked in ("heads", "redactions")])
 
-def _log_hash(connection: duckdb.DuckDBPyConnection, month: str, heads: str) -> str:
-    digest = hashlib.sha256()
-    for query in (heads, _LATER_REDACTIONS.format(heads=heads)):
-        for batch in connection.sql(query, params={"month": month}).to_arrow_reader(_BATCH):
-            for stream, version, head in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                digest.update(f"{stream} {version} {bytes(head).hex()}\n".encode())
-        digest.update(b"\n")
-    return digest.hexdigest()
+    def _read(self, query: str, month: str | None = None) -> list[tuple[Any, ...]]:
+        return self._connection.sql(query, params={"month": month or self._month}).fetchall()
 
 
 @cache

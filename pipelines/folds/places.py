@@ -132,28 +132,3 @@ def find_places(
         inputs_before=running(shown, s) - shown + before.inputs[s],
         messages=message,
     )
-
-
-def standing_after(places: Places, kinds: Ints, rendered: Ints, before: Standing) -> Standing:
-    """Where the streams stand after the placed events."""
-    count = len(before.groups)
-    role, kind, s = places.roles, kinds[places.rows], places.streams
-    is_agent = (role == AGENT) | (role == MODEL_CALL)
-
-    def last(values: Ints, counts: Bools, otherwise: Ints) -> Ints:
-        found = otherwise.copy()
-        found[s[counts]] = values[counts]  # of several the last is kept
-        return found
-
-    def total(values: Ints | Bools) -> Ints:
-        return np.bincount(s, weights=values, minlength=count).astype(np.int64)
-
-    return Standing(
-        open_message=last(np.where(is_agent, places.messages, CLOSED), role != START, before.open_message),
-        said_in=last(places.messages, kind == USER_SAID, before.said_in),
-        user_message=last(places.messages, role == USER, before.user_message),
-        last_role=last(role, (role != START) & (role != MODEL_CALL), before.last_role),
-        groups=before.groups + total(places.is_group_start),
-        turns=before.turns + total(places.is_turn_start),
-        inputs=before.inputs + total(rendered[places.rows]),
-    )

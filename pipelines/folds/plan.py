@@ -25,7 +25,7 @@ LAST_ID = "~"
 
 _TOUCHED = """
 CREATE OR REPLACE TEMP TABLE fold_touched AS
-SELECT aggregate_id, first_version > 1 AS is_behind, event_count AS events, last_version
+SELECT aggregate_id, first_version, first_version > 1 AS is_behind, event_count AS events
 FROM fold_heads
 WHERE month = $month
 """

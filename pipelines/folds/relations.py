@@ -6,7 +6,8 @@ A batch holds the events of some streams in order, or those since where the stre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from pipelines.folds.columns import (
     ends,
     firsts,
     ints,
+    last_of,
     lists,
     nullable,
     one_array,
@@ -61,6 +63,10 @@ class Batch:
     owners: Ints
     kinds: Ints
 
+    def going_on_from(self, bring: Callable[[pa.Table], Before]) -> Batch:
+        """The same events of streams that bring something along."""
+        return replace(self, before=bring(_streams(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class Calls:
@@ -96,7 +102,7 @@ def overlay(events: pa.Table, others: pa.Table) -> pa.Table:
     return pa.concat_tables([events, others]).take(rows)
 
 
-def make_batch(events: pa.Table, first_no: int, before: Before | None = None) -> Batch:
+def make_batch(events: pa.Table, first_no: int) -> Batch:
     """Sort events, unless they are, and number their streams."""
     owners, is_sorted = _number_streams(events)
     if not is_sorted:
@@ -104,7 +110,7 @@ def make_batch(events: pa.Table, first_no: int, before: Before | None = None) ->
         owners, _ = _number_streams(events)
     streams = int(owners[-1]) + 1 if len(owners) else 0
     kinds = ints(pc.fill_null(pc.index_in(events["event_name"], _KINDS), -1)) + 1
-    return Batch(events, first_no, before or Before.nothing(streams), streams, owners, kinds)
+    return Batch(events, first_no, Before.nothing(streams), streams, owners, kinds)
 
 
 def _number_streams(events: pa.Table) -> tuple[Ints, bool]:
@@ -119,8 +125,25 @@ def _number_streams(events: pa.Table) -> tuple[Ints, bool]:
     return np.cumsum(is_new), not (descends or repeats)
 
 
-def build(batch: Batch) -> tuple[dict[str, pa.Table], Calls]:
-    """Every relation but the states, by name, and the calls once more."""
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What a batch was folded to.
+
+    Attributes:
+        batch: The batch.
+        places: Where its events stand.
+        calls: Its tool calls.
+        relations: Every relation but states and snapshots, by name.
+    """
+
+    batch: Batch
+    places: Places
+    calls: Calls
+    relations: dict[str, pa.Table]
+
+
+def build(batch: Batch) -> Folded:
+    """Place the events, pair the calls, and make the relations that need no SQL."""
     events, owners = batch.events, batch.owners
     message_ids = one_array(events["message_id"])
     standing, messages, asked_messages = batch.before.standing(message_ids)
@@ -138,7 +161,7 @@ def build(batch: Batch) -> tuple[dict[str, pa.Table], Calls]:
         "fold_actions": _actions(calls, written, owners_of_messages),
     }
     named["fold_counted"] = _counted(batch, places, calls, written, owners_of_messages)
-    return named, calls
+    return Folded(batch, places, calls, named)
 
 
 def _streams(batch: Batch) -> pa.Table:
@@ -355,7 +378,7 @@ def _counted(batch: Batch, places: Places, calls: Calls, written: pa.Table, mess
     is_failed = np.asarray(pc.fill_null(pc.not_equal(error, "false"), fill_value=False), bool)
     is_answered = calls.answers >= 0
     said = np.flatnonzero((kinds == AGENT_SAID) & bools(events["is_said"]))
-    final = take(events["text"], take_last(batch.owners[said], said, count))
+    final = take(events["text"], last_of(batch.owners[said], said, count))
     unanswered = before.count("unanswered_tool_calls") + np.bincount(calls.owners[calls.is_new], minlength=count)
     unanswered -= np.bincount(calls.owners[is_answered], minlength=count)
     redactions = np.asarray(pc.fill_null(pc.equal(events["event_name"], "redaction.applied"), fill_value=False), bool)
@@ -380,13 +403,6 @@ def _counted(batch: Batch, places: Places, calls: Calls, written: pa.Table, mess
             "final_text": pc.coalesce(final, one_array(before.columns["final_text"])),
         }
     )
-
-
-def take_last(owners: Ints, rows: Ints, count: int) -> Ints:
-    """For each of the owners 0 … count-1 the last of its rows, -1 for none."""
-    found = np.full(count, -1, np.int64)
-    found[owners] = rows
-    return found
 
 
 def _nulls(column: Column) -> Bools:

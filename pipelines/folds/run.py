@@ -15,11 +15,11 @@ from typing import Any
 
 import duckdb
 
-from pipelines.folds.inputs import input_hashes
+from pipelines.folds.inputs import Inputs
 from pipelines.folds.ladder import Ladder, load_ladder
 from pipelines.folds.state import state
 from pipelines.folds.steps import (
-    PROJECTIONS,
+    FOLDS,
     Prepared,
     fold_batches,
     is_by_stream,
@@ -34,6 +34,7 @@ from pipelines.lake.writers import writing
 __all__ = ["FoldResult", "fold_month", "state"]
 
 HEADS = "SELECT aggregate_id, month, first_version, last_version, event_count FROM stream_months"
+_RESUMED_FROM = ("snapshots", "conversation_months", "call_months")
 _BATCH_SHARE = 0.08
 """A batch's events, as columns in the file, by the memory: read, placed and listed they take some four times that."""
 _LEAST_EVENTS, _MOST_EVENTS = 10_000, 400_000
@@ -84,7 +85,7 @@ def fold_month(
     Args:
         lake: Holds `events` and `stream_months`; gets the projections.
         month: YYYY-MM.
-        names: Projections; default: all.
+        names: Projections, or `snapshots`; default: all.
         on_progress: Told the name of each projection when it is done.
 
     Returns:
@@ -94,11 +95,12 @@ def fold_month(
         BadInputError: A name is not a projection's, or the month is not written YYYY-MM.
         CommitLostError: Another writer committed the same month of the same table meanwhile.
     """
-    names = tuple(PROJECTIONS if names is None else names)
+    names = tuple(FOLDS if names is None else names)
     ladder = load_ladder()
     results: dict[str, FoldResult] = {}
     with lake.connect() as connection:
-        wanted = input_hashes(connection, month, names, ladder)
+        inputs = Inputs(connection, month, ladder)
+        wanted = {name: inputs.hash(name, month) for name in names}
         stale = []
         for name in names:
             commit = lake.last_commit(name, {"month": month})
@@ -107,7 +109,7 @@ def fold_month(
             else:
                 stale.append(name)
         if stale:
-            results |= _fold(lake, connection, month, stale, wanted, ladder, on_progress)
+            results |= _fold(lake, connection, month, stale, wanted, inputs, ladder, on_progress)
     return [results[name] for name in names]
 
 
@@ -117,6 +119,7 @@ def _fold(
     month: str,
     names: list[str],
     wanted: Mapping[str, str],
+    inputs: Inputs,
     ladder: Ladder,
     on_progress: Callable[[str], Any] | None,
 ) -> dict[str, FoldResult]:
@@ -130,7 +133,8 @@ def _fold(
         for writer in writers.values():
             unfinished.callback(writer.discard)
         if by_stream:
-            for _ in fold_batches(connection, month, by_stream, batch_events=_batch_events(lake, connection, month)):
+            size, known = _batch_events(lake, connection, month), _resumable(lake, connection, inputs)
+            for _ in fold_batches(connection, month, by_stream, batch_events=size, resumable=known):
                 for name, writer in writers.items():
                     writer.write(connection.sql(projection_query(name)).to_arrow_table())
         for name in names:
@@ -152,6 +156,17 @@ def _fold(
                 on_progress(name)
         unfinished.pop_all()
     return results
+
+
+def _resumable(lake: Lake, connection: duckdb.DuckDBPyConnection, inputs: Inputs) -> list[str]:
+    """The earlier months, among those in which the month's streams last had events, whose snapshots and states are current."""
+    months = connection.sql("SELECT DISTINCT last_month FROM fold_behind ORDER BY 1").fetchall()
+
+    def is_current(name: str, month: str) -> bool:
+        commit = lake.last_commit(name, {"month": month})
+        return commit is not None and commit.input_hash == inputs.hash(name, month)
+
+    return [month for (month,) in months if all(is_current(name, month) for name in _RESUMED_FROM)]
 
 
 def _batch_events(lake: Lake, connection: duckdb.DuckDBPyConnection, month: str) -> int:

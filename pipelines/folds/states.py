@@ -14,15 +14,16 @@ from pipelines.folds.before import Before, lists_schema
 from pipelines.folds.columns import Column, Ints, firsts, ints, lists, offsets, one_array, take
 from pipelines.folds.columns import compute as pc
 from pipelines.folds.places import AGENT_SAID, USER_SAID
-from pipelines.folds.relations import Batch, Calls
+from pipelines.folds.relations import Batch, Folded
 from pipelines.sqlfiles import read_sql
 
 _CALL_FIELDS = ("stream_version", "actor", "call_id", "name", "arguments", "result_version", "output", "error")
 _REDACTION_FIELDS = ("stream_version", "target_version", "path", "method", "reason")
 
 
-def build_states(connection: duckdb.DuckDBPyConnection, batch: Batch, calls: Calls) -> pa.Table:
+def build_states(connection: duckdb.DuckDBPyConnection, folded: Folded) -> pa.Table:
     """The relation `fold_states`; reads the batch's other relations from the connection."""
+    batch, calls = folded.batch, folded.calls
     scalars = connection.sql(read_sql("folds/steps/states.sql")).to_arrow_table()
     redactions = connection.sql(read_sql("folds/steps/redactions.sql")).to_arrow_table()
     owners = ints(redactions["stream_no"]) - batch.first_no
@@ -68,7 +69,9 @@ def _joined(before: Before, name: str, new: Column) -> Column:
     versions = ints(rows.field("stream_version"))
     order = np.lexsort((versions, owners))
     same = (owners[order][1:] == owners[order][:-1]) & (versions[order][1:] == versions[order][:-1])
-    kept = order[np.append(~same, True)]  # the sort keeps old before new, so the new row is the last of the same
+    kept = order[
+        np.append(~same, True)[: len(order)]
+    ]  # the sort keeps old before new, so the new row is the last of the same
     ends = pa.array(offsets(owners[kept], streams), pa.int32())
     return pa.ListArray.from_arrays(ends, take(rows, kept))
 

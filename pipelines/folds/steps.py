@@ -21,12 +21,15 @@ from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.ladder import Ladder, load_ladder
 from pipelines.folds.plan import EVENT_HEADS, Span, plan_month, spans
 from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable, create_readable_events
-from pipelines.folds.relations import Batch, Calls, build, make_batch, overlay
+from pipelines.folds.relations import Folded, build, make_batch, overlay
+from pipelines.folds.resume import bring, plan_resume
+from pipelines.folds.snapshots import build_snapshots
 from pipelines.folds.states import build_states
 from pipelines.folds.verification import create_verification
 from pipelines.sqlfiles import list_sql, read_sql
 
 __all__ = [
+    "FOLDS",
     "PROJECTIONS",
     "Prepared",
     "create_readable_events",
@@ -42,6 +45,9 @@ __all__ = [
 PROJECTIONS = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "customer_months")
 """The shipped projections, each named after its dataset and its file in `sql/folds/`."""
 
+FOLDS = (*PROJECTIONS, "snapshots")
+"""What is folded of every month: the projections, and what later months go on from."""
+
 _BY_STREAM = ("streams", "events", "sources", "places", "calls", "messages", "actions")
 """Steps that every batch makes: the relations `fold_<step>`."""
 _COMPUTED: dict[str, Callable[[duckdb.DuckDBPyConnection, str, Span], None]] = {
@@ -49,7 +55,7 @@ _COMPUTED: dict[str, Callable[[duckdb.DuckDBPyConnection, str, Span], None]] = {
     "verification": create_verification,
 }
 """Steps that are made when a projection asks for them, after those of the batch."""
-_STEPS = (*_BY_STREAM, "states", *_COMPUTED, "subjects")
+_STEPS = (*_BY_STREAM, "states", "snapshots", *_COMPUTED, "subjects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ def prepare_month(
     *,
     heads: str = EVENT_HEADS,
     batch_events: int = 0,
+    resumable: Iterable[str] = (),
 ) -> Prepared:
     """Create the temporary relations that the projections `names` read for `month`; older ones are replaced.
 
@@ -93,6 +100,7 @@ def prepare_month(
         ladder: Known types and upcasters; default: those shipped.
         heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count` of the log.
         batch_events: Events of a batch; 0: all streams are one batch.
+        resumable: Earlier months whose snapshots and states streams may go on from.
 
     Raises:
         BadInputError: A name is not a projection's, or the month is not written YYYY-MM.
@@ -100,7 +108,7 @@ def prepare_month(
     names = tuple(names)
     relations = _relations_of(names)
     prepared = start_month(connection, month, names, ladder, heads)
-    for number, _ in enumerate(fold_batches(connection, month, names, batch_events=batch_events)):
+    for number, _ in enumerate(fold_batches(connection, month, names, batch_events=batch_events, resumable=resumable)):
         for relation in relations:
             into = f"INSERT INTO month_{relation}" if number else f"CREATE OR REPLACE TEMP TABLE month_{relation} AS"
             connection.execute(f"{into} SELECT * FROM {relation}")
@@ -138,7 +146,12 @@ def start_month(
 
 
 def fold_batches(
-    connection: duckdb.DuckDBPyConnection, month: str, names: Iterable[str], *, batch_events: int = 0
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    names: Iterable[str],
+    *,
+    batch_events: int = 0,
+    resumable: Iterable[str] = (),
 ) -> Iterator[Span]:
     """Make the relations of one batch of streams after the other; those of the batch before are replaced.
 
@@ -147,17 +160,29 @@ def fold_batches(
         month: YYYY-MM.
         names: Projections; what none of them reads is not made.
         batch_events: Events of a batch; 0: all streams are one batch.
+        resumable: Earlier months whose snapshots and states streams may go on from.
 
     Yields:
         The range of streams whose relations are there.
     """
     needed = {step for name in names for step in steps_of(name)}
     first_no = 1
+    resumes = plan_resume(connection, resumable)
     is_behind = bool(connection.sql("SELECT count(*) FROM fold_behind").fetchall()[0][0])
     for span in spans(connection, batch_events):
-        batch = make_batch(_read_span(connection, month, span, is_behind=is_behind), first_no)
-        named, calls = build(batch)
-        _register(connection, batch, named, calls, with_states="states" in needed)
+        events = _read_month(connection, month, span)
+        brought = None
+        scratch = "SELECT aggregate_id FROM fold_behind"
+        if resumes:
+            brought, continuing = bring(connection, span, events, with_lists="states" in needed)
+            if continuing.num_rows:
+                scratch += " UNION ALL SELECT aggregate_id FROM fold_continuing"
+        if is_behind or "UNION" in scratch:
+            events = pa.concat_tables([events, _read_history(connection, month, span, scratch)])
+        batch = make_batch(events, first_no)
+        if brought is not None:
+            batch = batch.going_on_from(brought.align)
+        _register(connection, build(batch), needed)
         for step, create in _COMPUTED.items():
             if step in needed:
                 create(connection, month, span)
@@ -165,15 +190,18 @@ def fold_batches(
         first_no += batch.streams
 
 
-def _read_span(connection: duckdb.DuckDBPyConnection, month: str, span: Span, *, is_behind: bool) -> pa.Table:
-    """The events of a range of streams, as stored, but for those that redactions hide in part."""
-    tables = [_read(connection, "fold_stored", f"month = '{month}'", month, span)]
-    if is_behind:
-        behind = f"month < '{month}' AND aggregate_id IN (SELECT aggregate_id FROM fold_behind)"
-        tables.append(_read(connection, "fold_stored", behind, month, span))
-    among = f"month <= '{month}' AND aggregate_id IN (SELECT aggregate_id FROM fold_touched)"
-    hidden = _read(connection, "fold_hidden", among, month, span)
-    return overlay(pa.concat_tables(tables), hidden)
+def _read_month(connection: duckdb.DuckDBPyConnection, month: str, span: Span) -> pa.Table:
+    """The month's events of a range of streams, in order wherever files are."""
+    stored = _read(connection, "fold_stored", f"month = '{month}'", month, span)
+    return overlay(stored, _read(connection, "fold_hidden", f"month = '{month}'", month, span))
+
+
+def _read_history(connection: duckdb.DuckDBPyConnection, month: str, span: Span, streams: str) -> pa.Table:
+    """What happened before the month in the streams that the SELECT `streams` gives."""
+    earlier = f"month < '{month}' AND aggregate_id IN ({streams})"
+    return overlay(
+        _read(connection, "fold_stored", earlier, month, span), _read(connection, "fold_hidden", earlier, month, span)
+    )
 
 
 def _read(connection: duckdb.DuckDBPyConnection, source: str, condition: str, month: str, span: Span) -> pa.Table:
@@ -183,17 +211,18 @@ def _read(connection: duckdb.DuckDBPyConnection, source: str, condition: str, mo
     return events
 
 
-def _register(
-    connection: duckdb.DuckDBPyConnection, batch: Batch, named: dict[str, pa.Table], calls: Calls, *, with_states: bool
-) -> None:
-    for name, table in named.items():
+def _register(connection: duckdb.DuckDBPyConnection, folded: Folded, needed: set[str]) -> None:
+    for name, table in folded.relations.items():
         _show(connection, name, table)
     connection.execute(read_sql("folds/steps/places.sql"))
-    if with_states:
-        before = batch.before.columns.append_column("stream_no", named["fold_counted"]["stream_no"])
-        _show(connection, "fold_before", before)
-        _show(connection, "fold_states", build_states(connection, batch, calls))
+    if "states" in needed:
+        numbers = folded.relations["fold_counted"]["stream_no"]
+        _show(connection, "fold_before", folded.batch.before.columns.append_column("stream_no", numbers))
+        states = build_states(connection, folded)
+        _show(connection, "fold_states", states)
         connection.execute(read_sql("folds/steps/stream_states.sql"))
+        if "snapshots" in needed:
+            _show(connection, "fold_snapshots", build_snapshots(folded, states))
 
 
 def _show(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
@@ -234,8 +263,8 @@ def fold_sources(names: Sequence[str] = PROJECTIONS) -> list[str]:
 
 
 def _projection(name: str) -> str:
-    if name not in PROJECTIONS:
-        raise BadInputError(f"no fold named {name!r}; there are: {', '.join(PROJECTIONS)}")
+    if name not in FOLDS:
+        raise BadInputError(f"no fold named {name!r}; there are: {', '.join(FOLDS)}")
     return read_sql(f"folds/{name}.sql")
 
 

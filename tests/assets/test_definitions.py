@@ -29,6 +29,7 @@ BY_MONTH = {
     "conversation_months",
     "call_months",
     "customer_months",
+    "snapshots",
 }
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pipelines.errors import BadInputError
-from pipelines.folds.run import FoldResult, fold_month, state
-from pipelines.folds.steps import PROJECTIONS
+from pipelines.folds.run import HEADS, FoldResult, fold_month, state
+from pipelines.folds.steps import FOLDS, fold_batches, projection_query, start_month
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
 from pipelines.store.events import NewEvent, stream_id
@@ -131,7 +131,7 @@ def test_results_say_what_was_written_and_skipped(lake: Lake) -> None:
     """A first fold writes every projection of the month, counts its rows and the events that it does not know."""
     told: list[str] = []
     results = fold_month(lake, "2026-03", on_progress=told.append)
-    assert [result.dataset for result in results] == list(PROJECTIONS) == told
+    assert [result.dataset for result in results] == list(FOLDS) == told
     assert {result.dataset: (result.is_written, result.rows) for result in results} == {
         "utterances": (True, 1),
         "tool_calls": (True, 0),
@@ -139,6 +139,7 @@ def test_results_say_what_was_written_and_skipped(lake: Lake) -> None:
         "conversation_months": (True, 1),
         "call_months": (True, 0),
         "customer_months": (True, 1),
+        "snapshots": (True, 2),
     }
     assert {result.skipped_events for result in results} == {1}
 
@@ -146,11 +147,42 @@ def test_results_say_what_was_written_and_skipped(lake: Lake) -> None:
 def test_what_is_up_to_date_is_not_written_again(lake: Lake) -> None:
     """A second fold writes nothing, also of empty months of a table, and tells the same numbers."""
     first, second = fold_all(lake), fold_all(Lake(lake.root))
-    assert len(written(first)) == len(MONTHS) * len(PROJECTIONS)
+    assert len(written(first)) == len(MONTHS) * len(FOLDS)
     assert not written(second)
     assert [(r.rows, r.skipped_events, r.input_hash) for r in first.values()] == [
         (r.rows, r.skipped_events, r.input_hash) for r in second.values()
     ]
+
+
+def test_a_month_is_folded_from_the_end_of_the_month_before(lake: Lake) -> None:
+    """The history of streams whose snapshots are current is not read: without its events the month folds alike."""
+    fold_month(lake, "2026-01")
+    fold_month(lake, "2026-02")
+    expected = query(lake, "SELECT * FROM conversation_months WHERE month = '2026-02'")
+    with lake.connect() as connection:
+        prepared = start_month(connection, "2026-02", FOLDS, heads=HEADS)
+        resumed = list(fold_batches(connection, "2026-02", FOLDS, resumable=["2026-01"]))
+        assert (prepared.streams, len(resumed)) == (3, 1)
+        assert connection.sql("SELECT aggregate_id FROM fold_resumed").fetchall() == [(ONE,)]
+        assert connection.sql("SELECT count(*) FROM fold_behind").fetchall() == [(0,)]
+        read = "SELECT min(stream_version) FROM fold_events GROUP BY stream_no ORDER BY 1"
+        assert connection.sql(read).fetchall() == [(1,), (1,), (4,)]
+        found = connection.sql(projection_query("conversation_months")).fetchall()
+    assert [("2026-02", *row) for row in found] == expected
+
+
+def test_what_cannot_be_gone_on_from_is_folded_from_its_start(lake: Lake) -> None:
+    """A snapshot that a late redaction made stale is not used: the next month is right even if it is folded first."""
+    fold_all(lake)
+    later = write_log(lake.root, [*HISTORY, (ONE, "conversation", [REDACTION])])
+    fold_month(later, "2026-02")
+    assert "Anna" not in str(query(later, "SELECT transcript FROM conversation_months WHERE month = '2026-02'"))
+    rebuilt = write_log(lake.root.parent / "rebuilt", [*HISTORY, (ONE, "conversation", [REDACTION])])
+    fold_all(later)
+    fold_all(rebuilt)
+    for name in FOLDS:
+        rows = [query(each, f"SELECT * FROM {name}") for each in (later, rebuilt)]
+        assert sorted(map(str, rows[0])) == sorted(map(str, rows[1])), name
 
 
 def test_new_events_fold_only_what_they_touch(lake: Lake) -> None:
@@ -184,9 +216,9 @@ def test_deleting_all_folds_and_folding_again_gives_the_same_rows(lake: Lake, tm
     other = write_log(tmp_path / "other", HISTORY)
     fold_all(lake)
     for month in reversed(MONTHS):
-        for name in reversed(PROJECTIONS):
+        for name in reversed(FOLDS):
             fold_month(other, month, [name])
-    for name in PROJECTIONS:
+    for name in FOLDS:
         rows = [query(each, f"SELECT * FROM {name}") for each in (lake, other)]
         assert sorted(map(str, rows[0])) == sorted(map(str, rows[1])), name
 

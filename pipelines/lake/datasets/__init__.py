@@ -53,6 +53,7 @@ DATASETS: dict[str, Dataset] = {
         CONVERSATION_MONTHS,
         CALL_MONTHS,
         CUSTOMER_MONTHS,
+        SNAPSHOTS,
         REPLAYS,
         REPLAY_STEPS,
         AB_UNITS,

@@ -234,10 +234,10 @@ _SHARED_WITH_STATES = {column.name: column for column in _STATE_COLUMNS}
 
 SNAPSHOTS = Dataset(
     name="snapshots",
-    grain="one stream × every N events, and the last event of each month: what a fold needs to go on from there",
-    key=("aggregate_id", "stream_version"),
+    grain="one stream × month in which it has events: what a fold needs to go on from the end of that month",
+    key=("aggregate_id", "month"),
     partition_by=("month",),
-    sort_by=("aggregate_id", "stream_version"),
+    sort_by=("aggregate_id",),
     layer="fold",
     row_group_size=20_480,
     columns=(
@@ -247,12 +247,6 @@ SNAPSHOTS = Dataset(
         Column("stream_version", "INTEGER", "The newest event in it."),
         Column("position", "BIGINT", "Global id of that event."),
         Column("created_at", "TIMESTAMP WITH TIME ZONE", "When that event happened, UTC."),
-        Column("is_month_end", "BOOLEAN", "Whether it is the stream's last event of the month."),
-        Column(
-            "redactions_hash",
-            "VARCHAR",
-            "Hash of the redactions, of any month, that it was folded under; null for none.",
-        ),
         *(
             _SHARED_WITH_STATES[name]
             for name in (

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from pipelines.errors import BadInputError
 from pipelines.folds import reference
-from pipelines.folds.steps import PROJECTIONS, prepare_month, projection_query
+from pipelines.folds.steps import FOLDS, prepare_month, projection_query
 from pipelines.lake.datasets import DATASETS, EVENTS
 from tests.strategies import logs
 from tests.unit.folds.equality import connect, create_events, fold_with_sql, rows_of
 
 
-@pytest.mark.parametrize("name", PROJECTIONS)
+@pytest.mark.parametrize("name", FOLDS)
 def test_a_projection_yields_the_columns_of_its_dataset(name: str) -> None:
     """Names, order and types of the columns are those of the dataset, the partition column left out."""
     dataset = DATASETS[name]
@@ -33,7 +33,7 @@ def test_a_projection_yields_the_columns_of_its_dataset(name: str) -> None:
         assert list(found.columns) == [column.name for column in dataset.data_columns]
 
 
-@pytest.mark.parametrize("name", PROJECTIONS)
+@pytest.mark.parametrize("name", FOLDS)
 def test_a_header_names_the_key_of_the_dataset(name: str) -> None:
     """The file's header and the specification name one key."""
     keys = [key for key in DATASETS[name].key if key != "month"]

@@ -1,0 +1,74 @@
+"""Where the streams of a batch stand after it: the rows of `snapshots`, from which a later month's fold goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.folds.columns import Bools, Column, Ints, ints, last_of, lists, one_array, take
+from pipelines.folds.columns import compute as pc
+from pipelines.folds.pairing import NOBODY
+from pipelines.folds.places import AGENT, MODEL_CALL, ROLES, START, USER, USER_SAID
+from pipelines.folds.relations import Folded
+from pipelines.lake.datasets import SNAPSHOTS
+
+_WAITING = (
+    "stream_version",
+    "position",
+    "message_id",
+    "group_no",
+    "turn",
+    "actor",
+    "call_id",
+    "name",
+    "arguments",
+    "created_at",
+)
+
+
+def build_snapshots(folded: Folded, states: pa.Table) -> pa.Table:
+    """The relation `fold_snapshots`: one row per stream, in order."""
+    batch, places, calls = folded.batch, folded.places, folded.calls
+    count, before, role = batch.streams, batch.before.columns, places.roles
+    keys = _keys(batch.events["message_id"])
+
+    def last(counts: Bools) -> Ints:
+        return last_of(places.streams[counts], np.flatnonzero(counts), count)
+
+    def total(name: str, owners: Ints) -> Column:
+        return pa.array(batch.before.count(name) + np.bincount(owners, minlength=count), pa.int32())
+
+    def key_of(counts: Bools, name: str) -> Column:
+        found = last(counts)
+        rows = np.append(places.rows, -1)[found]
+        return pc.coalesce(take(keys, rows), one_array(before[name]))
+
+    # nothing placed is row -1, which is the role that is none
+    roles = np.append(role, 0)
+    final = last(role != START)
+    is_closed = (final >= 0) & (roles[final] != AGENT) & (roles[final] != MODEL_CALL)
+    open_message = pc.if_else(pa.array(is_closed), pa.scalar(""), key_of(role != START, "open_message"))
+    spoken = roles[last((role != START) & (role != MODEL_CALL))]
+    rendered = np.bincount(batch.owners, weights=ints(batch.events["rendered"]), minlength=count)
+    waits = np.flatnonzero((calls.answers == NOBODY) & (calls.hidden_by == NOBODY))
+    made = {
+        "stream_version": states["last_version"],
+        "position": states["last_position"],
+        "created_at": states["last_at"],
+        "groups": total("groups", places.streams[places.is_group_start]),
+        "inputs": pa.array(batch.before.count("inputs") + rendered.astype(np.int64), pa.int32()),
+        "hidden_results": total("hidden_results", calls.owners[calls.is_by_user & (calls.answers != NOBODY)]),
+        "open_message": open_message,
+        "said_in": key_of(batch.kinds[places.rows] == USER_SAID, "said_in"),
+        "user_message": key_of(role == USER, "user_message"),
+        "last_role": pc.coalesce(take(pa.array(ROLES, pa.string()), spoken), one_array(before["last_role"])),
+        "waiting": lists(calls.owners[waits], count, [(name, take(calls.table[name], waits)) for name in _WAITING]),
+    }
+    names = [column.name for column in SNAPSHOTS.data_columns]
+    return pa.table({name: made[name] if name in made else states[name] for name in names})
+
+
+def _keys(message_ids: Column) -> Column:
+    """`=id`, or `-` for a message without id."""
+    ids = one_array(message_ids)
+    return pc.coalesce(pc.binary_join_element_wise(pa.scalar("="), ids, ""), pa.scalar("-"))

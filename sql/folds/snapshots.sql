@@ -1,0 +1,10 @@
+-- purpose: Where every stream that the month touches stands at the end of the month, so that a later month's fold goes on
+--          from there: counts, the message that may go on, the tool calls that can still be answered.
+-- parameters: none; the steps hold the month
+-- grain: one stream with an event in the month
+-- key: aggregate_id
+-- steps: streams, events, sources, places, calls, messages, states, snapshots
+-- batch: streams
+SELECT snapshots.*
+FROM fold_snapshots AS snapshots
+ORDER BY snapshots.aggregate_id
