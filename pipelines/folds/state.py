@@ -9,17 +9,32 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
+from operator import itemgetter
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.errors import BadInputError
+from pipelines.folds.columns import compute as pc
 from pipelines.folds.reference import show
 from pipelines.folds.reference_folds import StreamFold
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.store.events import stream_id
+
+_READ = (
+    "aggregate_id",
+    "aggregate_type",
+    "stream_version",
+    "event_type",
+    "payload",
+    "metadata",
+    "created_at",
+    "position",
+)
 
 
 def state(
@@ -42,9 +57,7 @@ def state(
     Raises:
         BadInputError: There is no such stream in the lake, or it has no event yet at that point.
     """
-    with lake.connect() as connection:
-        found = find_stream(connection, stream)
-        events = _read_events(connection, found)
+    events = _read_events(lake, stream)
     if at is not None and at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     fold = StreamFold()
@@ -64,21 +77,17 @@ def state(
     return {"aggregate_type": fold.aggregate_type, **fold.state()}
 
 
-def find_stream(connection: duckdb.DuckDBPyConnection, stream: str) -> str:
-    """Id of the stream that a person means by `stream`, an id or `source/conversation_id`.
-
-    Both parts may hold slashes, so every way to divide the text is tried.
-
-    Raises:
-        BadInputError: None or more than one stream of the lake is meant.
-    """
+def _candidates(stream: str) -> list[str]:
+    """The ids that `stream` can mean. Both parts of a name may hold slashes, so every way to divide the text is tried."""
     candidates = [str(stream_id(stream[:cut], stream[cut + 1 :])) for cut in range(len(stream)) if stream[cut] == "/"]
     with suppress(ValueError):
         candidates.append(str(UUID(stream)))
-    query = "SELECT DISTINCT aggregate_id FROM stream_months WHERE list_contains($candidates, aggregate_id) ORDER BY 1"
-    found = [row[0] for row in connection.sql(query, params={"candidates": candidates}).fetchall()]
+    return candidates
+
+
+def _the_one(stream: str, found: list[str]) -> str:
     if len(found) == 1:
-        return str(found[0])
+        return found[0]
     if found:
         raise BadInputError(
             f"{stream!r} is the name of {len(found)} streams; give one of their ids: {', '.join(found)}"
@@ -88,11 +97,32 @@ def find_stream(connection: duckdb.DuckDBPyConnection, stream: str) -> str:
     )
 
 
-def _read_events(connection: duckdb.DuckDBPyConnection, stream: str) -> list[dict[str, Any]]:
-    columns = ", ".join(EVENTS.column_names)
-    query = f"SELECT {columns} FROM events WHERE aggregate_id = $stream ORDER BY stream_version"
-    events: list[dict[str, Any]] = connection.sql(query, params={"stream": stream}).to_arrow_table().to_pylist()
+def _read_events(lake: Lake, stream: str) -> list[dict[str, Any]]:
+    """The events of the stream that is meant, in order; of the files only the row groups that can hold it are read."""
+    events = [event for path in lake.files(EVENTS.name) for event in _read_file(path, _candidates(stream))]
+    _the_one(stream, sorted({event["aggregate_id"] for event in events}))
+    events.sort(key=itemgetter("stream_version"))
     for event in events:
         event["payload"] = json.loads(event["payload"])
         event["metadata"] = json.loads(event["metadata"])
     return events
+
+
+def _read_file(path: str, streams: list[str]) -> list[dict[str, Any]]:
+    month = {"month": Path(path).parent.name.removeprefix("month=")}
+    rows: list[dict[str, Any]] = []
+    with pq.ParquetFile(path, memory_map=True) as file:
+        place = file.schema_arrow.names.index("aggregate_id")
+        wanted = pa.array(streams, pa.string())
+        for group in range(file.num_row_groups):
+            bounds: Any = file.metadata.row_group(group).column(place).statistics
+            if bounds is not None and bounds.has_min_max and not any(bounds.min <= s <= bounds.max for s in streams):
+                continue
+            ids = file.read_row_group(group, columns=["aggregate_id"])["aggregate_id"]
+            found = pc.indices_nonzero(pc.is_in(ids, value_set=wanted))
+            if len(found):
+                # the rows of a stream lie together: cutting out their stretch copies nothing
+                first, last = found[0].as_py(), found[-1].as_py()
+                stretch = file.read_row_group(group, columns=list(_READ)).slice(first, last - first + 1)
+                rows += stretch.filter(pc.is_in(stretch["aggregate_id"], value_set=wanted)).to_pylist()
+    return [month | row for row in rows]
