@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from pipelines.folds.inputs import Inputs
 from pipelines.folds.ladder import Ladder, load_ladder
@@ -35,8 +37,8 @@ __all__ = ["FoldResult", "fold_month", "state"]
 
 HEADS = "SELECT aggregate_id, month, first_version, last_version, event_count FROM stream_months"
 _RESUMED_FROM = ("snapshots", "conversation_months", "call_months")
-_BATCH_SHARE = 0.08
-"""A batch's events, as columns in the file, by the memory: read, placed and listed they take some four times that."""
+_BATCH_SHARE = 0.05
+"""A batch's events, as columns in the file, by the memory: with every projection's rows they take some eight times that."""
 _LEAST_EVENTS, _MOST_EVENTS = 10_000, 400_000
 """Fewer cost more in statements than in events; more gain nothing."""
 
@@ -134,9 +136,15 @@ def _fold(
             unfinished.callback(writer.discard)
         if by_stream:
             size, known = _batch_events(lake, connection, month), _resumable(lake, connection, inputs)
-            for _ in fold_batches(connection, month, by_stream, batch_events=size, resumable=known):
-                for name, writer in writers.items():
-                    writer.write(connection.sql(projection_query(name)).to_arrow_table())
+            with ThreadPoolExecutor(1) as pool:
+                last: Future[None] | None = None
+                for _ in fold_batches(connection, month, by_stream, batch_events=size, resumable=known):
+                    rows = {name: connection.sql(projection_query(name)).to_arrow_table() for name in by_stream}
+                    if last is not None:
+                        last.result()  # one batch waits at most, so that memory stays bounded
+                    last = pool.submit(_write, writers, rows)
+                if last is not None:
+                    last.result()
         for name in names:
             provenance = _provenance(prepared)
             if name in writers:
@@ -156,6 +164,12 @@ def _fold(
                 on_progress(name)
         unfinished.pop_all()
     return results
+
+
+def _write(writers: Mapping[str, MonthWriter], rows: Mapping[str, pa.Table]) -> None:
+    """Write a batch's rows, while the next batch is folded."""
+    for name, table in rows.items():
+        writers[name].write(table)
 
 
 def _resumable(lake: Lake, connection: duckdb.DuckDBPyConnection, inputs: Inputs) -> list[str]:

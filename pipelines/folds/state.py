@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -75,6 +76,21 @@ def state(
             f"at position {first['position']}, {first['created_at']:%Y-%m-%d %H:%M:%S} UTC"
         )
     return {"aggregate_type": fold.aggregate_type, **fold.state()}
+
+
+def find_stream(connection: duckdb.DuckDBPyConnection, stream: str) -> str:
+    """Id of the stream that a person means by `stream`, an id or `source/conversation_id`.
+
+    Args:
+        connection: Has `stream_months`.
+        stream: What was given.
+
+    Raises:
+        BadInputError: None or more than one stream of the lake is meant.
+    """
+    query = "SELECT DISTINCT aggregate_id FROM stream_months WHERE list_contains($candidates, aggregate_id) ORDER BY 1"
+    found = connection.sql(query, params={"candidates": _candidates(stream)}).fetchall()
+    return _the_one(stream, [str(row[0]) for row in found])
 
 
 def _candidates(stream: str) -> list[str]:
