@@ -71,14 +71,6 @@ FROM (
     FROM stream_months WHERE month <= $month GROUP BY aggregate_id
 ) AS heads
 """
-_REDACTIONS = """
-CREATE OR REPLACE TEMP TABLE fold_redactions AS
-SELECT
-    aggregate_id, month, stream_version, hex(hash) AS hash,
-    TRY_CAST(json_extract_string(payload, '$.target.stream_version') AS INTEGER) AS target_version
-FROM events
-WHERE event_type LIKE 'redaction.applied.v%'
-"""
 _LATER_REDACTIONS = """
 SELECT
     heads.month, count(*), bit_xor(md5_number(concat_ws(' ', later.aggregate_id, later.stream_version, later.hash)))
@@ -115,7 +107,7 @@ class Inputs:
         self._connection = connection
         self._month = month
         self._ladder = ladder.fingerprint()
-        connection.execute(_REDACTIONS)
+        plan.create_redactions(connection)
         self._logs = {
             asked: {row[0]: f"{row[1]} {row[2]}" for row in self._read(query)}
             for asked, query in (("heads", _HEADS), ("redactions", _LATER_REDACTIONS))
@@ -123,12 +115,14 @@ class Inputs:
 
     def hash(self, name: str, month: str) -> str:
         """Hash (SHA-256, hex) of all inputs of one month of a fold."""
-        digest = hashlib.sha256()
-        for part in (name, month, self._ladder, _code_hash(), *steps.fold_sources([name]), self._log(name, month)):
-            digest.update(hashlib.sha256(part.encode()).digest())
-        return digest.hexdigest()
+        return _hash_of(name, month, self.code(name), self.log(name, month))
 
-    def _log(self, name: str, month: str) -> str:
+    def code(self, name: str) -> str:
+        """Hash of everything that computes a fold: its SQL, the Python, known types and upcasters."""
+        return _hash_of(self._ladder, _code_hash(), *steps.fold_sources([name]))
+
+    def log(self, name: str, month: str) -> str:
+        """What of the log a month of a fold is a function of."""
         if name == "customer_months":
             found = [self._read(query, month)[0] for query in (_ALL_HEADS, _ALL_LATER_REDACTIONS)]
             return str(found)
@@ -136,6 +130,13 @@ class Inputs:
 
     def _read(self, query: str, month: str | None = None) -> list[tuple[Any, ...]]:
         return self._connection.sql(query, params={"month": month or self._month}).fetchall()
+
+
+def _hash_of(*parts: str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(hashlib.sha256(part.encode()).digest())
+    return digest.hexdigest()
 
 
 @cache

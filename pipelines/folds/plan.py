@@ -14,7 +14,7 @@ import duckdb
 EVENT_HEADS = """
 SELECT
     aggregate_id, month, min(stream_version) AS first_version, max(stream_version) AS last_version,
-    count(*) AS event_count
+    count(*) AS event_count, arg_max(hash, stream_version) AS last_hash
 FROM events
 GROUP BY aggregate_id, month
 """
@@ -23,11 +23,40 @@ GROUP BY aggregate_id, month
 LAST_ID = "~"
 """Above every stream id: ids are hexadecimal."""
 
+_REDACTIONS = """
+CREATE OR REPLACE TEMP TABLE fold_redactions AS
+SELECT
+    aggregate_id, month, stream_version, hex(hash) AS hash,
+    TRY_CAST(json_extract_string(payload, '$.target.stream_version') AS INTEGER) AS target_version
+FROM events
+WHERE event_type LIKE 'redaction.applied.v%'
+"""
 _TOUCHED = """
 CREATE OR REPLACE TEMP TABLE fold_touched AS
-SELECT aggregate_id, first_version, first_version > 1 AS is_behind, event_count AS events
-FROM fold_heads
-WHERE month = $month
+SELECT
+    heads.aggregate_id, heads.first_version, heads.first_version > 1 AS is_behind, heads.event_count AS events,
+    heads.last_hash, redacted.redactions_hash
+FROM fold_heads AS heads
+LEFT JOIN (
+    SELECT
+        applied.aggregate_id,
+        bit_xor(md5_number(concat_ws(' ', applied.stream_version, applied.hash)))::VARCHAR AS redactions_hash
+    FROM fold_redactions AS applied
+    INNER JOIN fold_heads AS reached
+        ON applied.aggregate_id = reached.aggregate_id AND applied.target_version <= reached.last_version
+    WHERE reached.month = $month
+    GROUP BY applied.aggregate_id
+) AS redacted ON heads.aggregate_id = redacted.aggregate_id
+WHERE heads.month = $month
+"""
+_UNCHANGED = """
+DELETE FROM fold_touched
+USING snapshots AS stored
+WHERE
+    stored.month = $month
+    AND stored.aggregate_id = fold_touched.aggregate_id
+    AND stored.last_hash = fold_touched.last_hash
+    AND stored.redactions_hash IS NOT DISTINCT FROM fold_touched.redactions_hash
 """
 _BEHIND = """
 CREATE OR REPLACE TEMP TABLE fold_behind AS
@@ -62,16 +91,35 @@ class Span:
     high: str
 
 
+def create_redactions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `fold_redactions`: every redaction of the log and the version that it hides a part of."""
+    connection.execute(_REDACTIONS)
+
+
 def plan_month(connection: duckdb.DuckDBPyConnection, month: str, heads: str = EVENT_HEADS) -> tuple[int, int]:
     """Create `fold_touched` (the month's streams) and `fold_behind` (those whose history is read); (streams, events).
 
     Args:
         connection: Has what `heads` reads.
         month: YYYY-MM.
-        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count`.
+        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash`.
     """
     connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_heads AS {heads}")
+    create_redactions(connection)
     connection.execute(_TOUCHED, {"month": month})
+    connection.execute(_BEHIND, {"month": month})
+    counts = connection.sql("SELECT count(*), coalesce(sum(events), 0)::BIGINT FROM fold_touched").fetchall()[0]
+    return int(counts[0]), int(counts[1])
+
+
+def leave_out_unchanged(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, int]:
+    """Take the streams that were folded as they are now out of the plan; (streams, events) that are left.
+
+    Args:
+        connection: `plan_month` has run on it; has `snapshots`.
+        month: YYYY-MM.
+    """
+    connection.execute(_UNCHANGED, {"month": month})
     connection.execute(_BEHIND, {"month": month})
     counts = connection.sql("SELECT count(*), coalesce(sum(events), 0)::BIGINT FROM fold_touched").fetchall()[0]
     return int(counts[0]), int(counts[1])

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from pipelines.folds.inputs import Inputs
 from pipelines.folds.ladder import Ladder, load_ladder
+from pipelines.folds.plan import Span, leave_out_unchanged, plan_month
 from pipelines.folds.state import state
 from pipelines.folds.steps import (
     FOLDS,
@@ -35,7 +36,7 @@ from pipelines.lake.writers import writing
 
 __all__ = ["FoldResult", "fold_month", "state"]
 
-HEADS = "SELECT aggregate_id, month, first_version, last_version, event_count FROM stream_months"
+HEADS = "SELECT aggregate_id, month, first_version, last_version, event_count, last_hash FROM stream_months"
 _RESUMED_FROM = ("snapshots", "conversation_months", "call_months")
 _BATCH_SHARE = 0.05
 """A batch's events, as columns in the file, by the memory: with every projection's rows they take some eight times that."""
@@ -134,19 +135,30 @@ def _fold(
         writers = {name: MonthWriter(lake, find_dataset(name), month) for name in by_stream}
         for writer in writers.values():
             unfinished.callback(writer.discard)
+        folded = prepared.streams
         if by_stream:
-            size, known = _batch_events(lake, connection, month), _resumable(lake, connection, inputs)
-            with ThreadPoolExecutor(1) as pool:
-                last: Future[None] | None = None
-                for _ in fold_batches(connection, month, by_stream, batch_events=size, resumable=known):
-                    rows = {name: connection.sql(projection_query(name)).to_arrow_table() for name in by_stream}
-                    if last is not None:
-                        last.result()  # one batch waits at most, so that memory stays bounded
-                    last = pool.submit(_write, writers, rows)
-                if last is not None:
-                    last.result()
+            size = _batch_events(lake, connection, month)
+            if _goes_on(lake, inputs, month, by_stream):
+                folded, events = leave_out_unchanged(connection, month)
+                is_partial = events <= min(size, prepared.events // 2)
+                if not is_partial:
+                    folded = plan_month(connection, month, HEADS)[0]
+            else:
+                is_partial = False
+            known = _resumable(lake, connection, inputs)
+            batches = fold_batches(
+                connection, month, by_stream, batch_events=size, resumable=known, is_partial=is_partial
+            )
+            if is_partial:
+                _merge(lake, connection, month, batches, writers)
+            else:
+                _write_all(connection, batches, writers)
         for name in names:
-            provenance = _provenance(prepared)
+            provenance = _provenance(prepared) | {
+                "folded_streams": folded,
+                "code": inputs.code(name),
+                "log": inputs.log(name, month),
+            }
             if name in writers:
                 commit = writers[name].commit(input_hash=wanted[name], provenance=provenance)
             else:
@@ -166,10 +178,52 @@ def _fold(
     return results
 
 
+def _write_all(
+    connection: duckdb.DuckDBPyConnection, batches: Iterable[Span], writers: Mapping[str, MonthWriter]
+) -> None:
+    """Write every batch's rows while the next batch is folded; one waits at most, so that memory stays bounded."""
+    with ThreadPoolExecutor(1) as pool:
+        last: Future[None] | None = None
+        for _ in batches:
+            rows = {name: connection.sql(projection_query(name)).to_arrow_table() for name in writers}
+            if last is not None:
+                last.result()
+            last = pool.submit(_write, writers, rows)
+        if last is not None:
+            last.result()
+
+
 def _write(writers: Mapping[str, MonthWriter], rows: Mapping[str, pa.Table]) -> None:
-    """Write a batch's rows, while the next batch is folded."""
     for name, table in rows.items():
         writers[name].write(table)
+
+
+def _merge(
+    lake: Lake,
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    batches: Iterable[Span],
+    writers: Mapping[str, MonthWriter],
+) -> None:
+    """Fold the streams that changed, which are few, and put their rows in the place of their old ones."""
+    streams = connection.sql("SELECT aggregate_id FROM fold_touched").to_arrow_table()["aggregate_id"].combine_chunks()
+    rows: dict[str, list[pa.Table]] = {name: [] for name in writers}
+    for _ in batches:
+        for name, made in rows.items():
+            made.append(connection.sql(projection_query(name)).to_arrow_table())
+    for name, writer in writers.items():
+        writer.merge(lake.files(name, {"month": month}), streams, pa.concat_tables(rows[name]))
+
+
+def _goes_on(lake: Lake, inputs: Inputs, month: str, names: list[str]) -> bool:
+    """Whether the tables hold what this very code made of one state of the log, the one that the snapshots tell of."""
+    commits = [lake.last_commit(name, {"month": month}) for name in names]
+    logs = {str(commit.provenance.get("log")) if commit else None for commit in commits}
+    is_same_code = all(
+        commit is not None and commit.provenance.get("code") == inputs.code(name)
+        for name, commit in zip(names, commits, strict=True)
+    )
+    return "snapshots" in names and is_same_code and len(logs) == 1
 
 
 def _resumable(lake: Lake, connection: duckdb.DuckDBPyConnection, inputs: Inputs) -> list[str]:
@@ -196,7 +250,7 @@ def _batch_events(lake: Lake, connection: duckdb.DuckDBPyConnection, month: str)
     return min(max(int(lake.memory_bytes * _BATCH_SHARE / event_bytes), _LEAST_EVENTS), _MOST_EVENTS)
 
 
-def _provenance(prepared: Prepared) -> dict[str, int]:
+def _provenance(prepared: Prepared) -> dict[str, Any]:
     return {
         "streams": prepared.streams,
         "events": prepared.events,

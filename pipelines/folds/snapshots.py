@@ -27,7 +27,7 @@ _WAITING = (
 
 
 def build_snapshots(folded: Folded, states: pa.Table) -> pa.Table:
-    """The relation `fold_snapshots`: one row per stream, in order."""
+    """The relation `fold_snapshots`: one row per stream, in order; what was folded (its hashes) is the plan's to say."""
     batch, places, calls = folded.batch, folded.places, folded.calls
     count, before, role = batch.streams, batch.before.columns, places.roles
     keys = _keys(batch.events["message_id"])
@@ -64,7 +64,7 @@ def build_snapshots(folded: Folded, states: pa.Table) -> pa.Table:
         "last_role": pc.coalesce(take(pa.array(ROLES, pa.string()), spoken), one_array(before["last_role"])),
         "waiting": lists(calls.owners[waits], count, [(name, take(calls.table[name], waits)) for name in _WAITING]),
     }
-    names = [column.name for column in SNAPSHOTS.data_columns]
+    names = [column.name for column in SNAPSHOTS.data_columns if column.name not in ("last_hash", "redactions_hash")]
     return pa.table({name: made[name] if name in made else states[name] for name in names})
 
 

@@ -152,6 +152,7 @@ def fold_batches(
     *,
     batch_events: int = 0,
     resumable: Iterable[str] = (),
+    is_partial: bool = False,
 ) -> Iterator[Span]:
     """Make the relations of one batch of streams after the other; those of the batch before are replaced.
 
@@ -161,6 +162,7 @@ def fold_batches(
         names: Projections; what none of them reads is not made.
         batch_events: Events of a batch; 0: all streams are one batch.
         resumable: Earlier months whose snapshots and states streams may go on from.
+        is_partial: Whether only some of the month's streams are planned.
 
     Yields:
         The range of streams whose relations are there.
@@ -170,7 +172,7 @@ def fold_batches(
     resumes = plan_resume(connection, resumable)
     is_behind = bool(connection.sql("SELECT count(*) FROM fold_behind").fetchall()[0][0])
     for span in spans(connection, batch_events):
-        events = _read_month(connection, month, span)
+        events = _read_month(connection, month, span, is_partial=is_partial)
         brought = None
         scratch = "SELECT aggregate_id FROM fold_behind"
         if resumes:
@@ -190,10 +192,13 @@ def fold_batches(
         first_no += batch.streams
 
 
-def _read_month(connection: duckdb.DuckDBPyConnection, month: str, span: Span) -> pa.Table:
+def _read_month(connection: duckdb.DuckDBPyConnection, month: str, span: Span, *, is_partial: bool) -> pa.Table:
     """The month's events of a range of streams, in order wherever files are."""
-    stored = _read(connection, "fold_stored", f"month = '{month}'", month, span)
-    return overlay(stored, _read(connection, "fold_hidden", f"month = '{month}'", month, span))
+    wanted = f"month = '{month}'"
+    if is_partial:
+        wanted += " AND aggregate_id IN (SELECT aggregate_id FROM fold_touched)"
+    stored = _read(connection, "fold_stored", wanted, month, span)
+    return overlay(stored, _read(connection, "fold_hidden", wanted, month, span))
 
 
 def _read_history(connection: duckdb.DuckDBPyConnection, month: str, span: Span, streams: str) -> pa.Table:

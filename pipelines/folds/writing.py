@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.folds.columns import Column
 from pipelines.folds.columns import compute as pc
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.lake import Commit, Lake
@@ -50,6 +51,32 @@ class MonthWriter:
             if self._waiting_rows >= self._dataset.row_group_size:
                 self._flush(self._waiting_rows // self._dataset.row_group_size * self._dataset.row_group_size)
         self._seconds += time.monotonic() - started
+
+    def merge(self, files: Sequence[str], streams: Column, rows: pa.Table) -> None:
+        """Copy the partition's current files, with `rows` in the place of all rows of the given streams.
+
+        Args:
+            files: The files, each sorted as the dataset is, together too.
+            streams: Ids of the streams that are replaced.
+            rows: Their new rows, sorted.
+        """
+        rows = rows.cast(self._schema)
+        for path in files:
+            with pq.ParquetFile(path) as file:
+                for group in range(file.num_row_groups):
+                    old = file.read_row_group(group, columns=self._schema.names)
+                    until = old["aggregate_id"][-1].as_py()
+                    count = pc.sum(pc.less_equal(rows["aggregate_id"], until), min_count=0).as_py()
+                    kept = old.filter(pc.invert(pc.is_in(old["aggregate_id"], value_set=streams)))
+                    self._write_sorted(kept, rows.slice(0, count))
+                    rows = rows.slice(count)
+        self.write(rows)
+
+    def _write_sorted(self, kept: pa.Table, new: pa.Table) -> None:
+        both = pa.concat_tables([kept.cast(self._schema), new])
+        if new.num_rows:
+            both = both.take(pc.sort_indices(both, [(name, "ascending") for name in self._dataset.sort_by]))
+        self.write(both)
 
     def commit(self, *, input_hash: str, provenance: Mapping[str, Any]) -> Commit:
         """Replace the month by what was written."""

@@ -5,6 +5,10 @@
 -- key: aggregate_id
 -- steps: streams, events, sources, places, calls, messages, states, snapshots
 -- batch: streams
-SELECT snapshots.*
+SELECT
+    snapshots.*,
+    touched.last_hash,
+    touched.redactions_hash
 FROM fold_snapshots AS snapshots
+INNER JOIN fold_touched AS touched ON snapshots.aggregate_id = touched.aggregate_id
 ORDER BY snapshots.aggregate_id

@@ -109,7 +109,7 @@ FROM told
 ORDER BY stream, version
 """
 
-_HEADS = """
+HEADS = """
 SELECT
     aggregate_id, any_value(aggregate_type) AS aggregate_type, min(stream_version) AS first_version,
     max(stream_version) AS last_version, count(*) AS event_count, unhex(repeat('00', 32)) AS prev_hash,
@@ -160,6 +160,6 @@ def write_lake(root: Path, events: int) -> Lake:
         connection.execute(f"CREATE TEMP VIEW made AS SELECT * FROM read_parquet({quote_literal(str(path))})")
         partition = {"month": MONTH}
         lake.write_partition(EVENTS, partition, connection, "SELECT * FROM made", input_hash="made")
-        lake.write_partition(STREAM_MONTHS, partition, connection, _HEADS, input_hash="made")
+        lake.write_partition(STREAM_MONTHS, partition, connection, HEADS, input_hash="made")
     path.unlink()
     return lake

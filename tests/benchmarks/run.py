@@ -35,6 +35,7 @@ BENCHMARKS: Mapping[str, str] = {
     "append": "tests.benchmarks.append",
     "export": "tests.benchmarks.export",
     "fold": "tests.benchmarks.fold",
+    "fold-incremental": "tests.benchmarks.fold_incremental",
     "state": "tests.benchmarks.state",
     "replay-http": "tests.benchmarks.replay_http",
     "replay-python": "tests.benchmarks.replay_python",

@@ -194,6 +194,28 @@ def test_new_events_fold_only_what_they_touch(lake: Lake) -> None:
     assert query(lake, "SELECT event_count FROM conversations") == [(8,)]
 
 
+def test_only_the_streams_that_changed_are_folded_again(lake: Lake) -> None:
+    """New events and late redactions fold their own streams; the others' rows are copied, and all are a full fold's."""
+    others = [(str(stream_id("desk/b", str(n))), "conversation", LONG) for n in range(6)]
+    log = [*HISTORY, *others]
+    changed = [*log, (others[1][0], "conversation", [event("agent.utterance", 46, {"text": "Bye"}, message_id="m9")])]
+    changed.append((others[2][0], "conversation", [REDACTION]))
+    fold_all(write_log(lake.root, log))
+    again = write_log(lake.root, changed)
+    fold_all(again)
+    folded = {
+        month: commit.provenance["folded_streams"]
+        for month in MONTHS
+        if (commit := again.last_commit("snapshots", {"month": month})) is not None
+    }
+    assert folded == {"2026-01": 1, "2026-02": 1, "2026-03": 2}
+    rebuilt = write_log(lake.root.parent / "rebuilt", changed)
+    fold_all(rebuilt)
+    for name in FOLDS:
+        rows = [query(each, f"SELECT * FROM {each.table(name).dataset.relation}") for each in (again, rebuilt)]
+        assert rows[0] == rows[1], name
+
+
 def test_a_late_redaction_reaches_back(lake: Lake) -> None:
     """A redaction hides what it names in every month that shows it, and only there is anything folded again."""
     fold_all(lake)

@@ -305,5 +305,11 @@ SNAPSHOTS = Dataset(
             "The tool calls that a result can still answer, in order.",
             is_personal=True,
         ),
+        Column("last_hash", "BLOB", "Chain link of the newest event: it stands for all that was folded."),
+        Column(
+            "redactions_hash",
+            "VARCHAR",
+            "Hash of the redactions, of any month, under which it was folded; null for none.",
+        ),
     ),
 )
