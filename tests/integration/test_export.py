@@ -13,39 +13,15 @@ from pipelines.export.errors import ExportGapError, ExportLossError
 from pipelines.export.month import export_month, month_bounds, months_to_export
 from pipelines.lake.lake import Lake
 from pipelines.store import NewEvent, Store, connect
+from tests.integration.exported import both, say
 
-COLUMNS = "aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, epoch_us(created_at), epoch, xid, position, hash"
-STORED = """
-SELECT aggregate_id::text, aggregate_type, stream_version, event_type, event_version, payload::text, metadata::text,
-    (extract(epoch FROM created_at) * 1000000)::bigint, epoch, xid::text::bigint, position, hash
-FROM refold.events WHERE to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM') = %s ORDER BY 1, 3
-"""
 UGLY = ["", "é\u2028\u202f x", '"quoted"\n', "3.0632e-05", "𝔘" * 50, "\\u0041"]
-
-
-def say(store: Store, stream, texts, start: datetime, step: timedelta = timedelta(0)):
-    events = [
-        NewEvent(
-            "user.utterance.v1", {"text": text, "n": 3.0632e-05, "big": 2**70}, {"actor": "user"}, start + i * step
-        )
-        for i, text in enumerate(texts)
-    ]
-    store.ensure_months([event.created_at for event in events])
-    return store.append(stream, "conversation", events, "any")
 
 
 def unguard(store: Store) -> None:
     """Do what only a superuser can: switch the guards of January off."""
     store.conn.execute("SET event_triggers = off")
     store.conn.execute("ALTER TABLE refold.events_2026_01 DISABLE TRIGGER ALL")
-
-
-def both(store: Store, lake: Lake, month: str):
-    in_store = [tuple(row) for row in store.conn.execute(STORED, [month]).fetchall()]
-    with lake.connect() as connection:
-        query = f"SELECT {COLUMNS} FROM events WHERE month = $month ORDER BY 1, 3"
-        in_lake = connection.sql(query, params={"month": month}).fetchall()
-    return in_store, in_lake
 
 
 def test_a_month_in_the_lake_equals_the_store(store, settings):

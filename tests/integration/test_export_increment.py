@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import UUID, uuid5
@@ -17,7 +18,7 @@ from pipelines.export.errors import ExportGapError, ExportLossError
 from pipelines.export.month import export_month
 from pipelines.lake.errors import CommitLostError
 from pipelines.lake.lake import Lake
-from pipelines.store import connect
+from pipelines.store import StoreUnavailable, connect
 from tests.integration.exported import both, heads, say
 
 HISTORIES = int(os.environ.get("REFOLD_TEST_EXPORT_HISTORIES", "4"))
@@ -176,6 +177,42 @@ def test_of_two_exports_at_once_one_wins_and_nothing_is_twice(filled, lake, monk
     equal(filled, lake)
     assert set(files(lake)) <= {str(path) for path in (lake.root / "events").rglob("*.parquet")}
     assert not export_month(filled.dsn, lake, MONTH).is_written
+
+
+def test_two_months_at_once_with_stale_handles(filled, lake):
+    """Exports of different months do not stand in each other's way, and each table holds both."""
+    february = datetime(2026, 2, 5, tzinfo=UTC)
+    for stream in STREAMS[:20]:
+        say(filled, stream, ["c", "d"], february)
+    export_month(filled.dsn, lake, "2026-02")
+    handles = {month: Lake(lake.root) for month in (MONTH, "2026-02")}
+    for month, handle in handles.items():
+        assert handle.last_commit("events", {"month": month})
+    say(filled, STREAMS[50], ["late"], AT)
+    say(filled, STREAMS[51], ["new"], february)
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda month: export_month(filled.dsn, handles[month], month), handles))
+    assert [(each.is_sorted, each.added_rows) for each in done] == [(False, 1), (False, 1)]
+    for month in handles:
+        equal(filled, lake, month)
+
+
+def test_a_server_that_goes_away_leaves_the_lake_as_it_was(filled, lake):
+    """Connections that end in the middle are the store's error, and no file of the attempt stays."""
+    before = files(lake)
+    say(filled, STREAMS[10], ["x"], AT)
+
+    def end_the_others(_rows):
+        filled.conn.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    with pytest.raises(StoreUnavailable):
+        export_month(filled.dsn, lake, MONTH, on_rows=end_the_others)
+    assert files(lake) == before == [str(path) for path in (lake.root / "events").rglob("*.parquet")]
+    assert export_month(filled.dsn, lake, MONTH).added_rows == 1
+    equal(filled, lake)
 
 
 class Killed(BaseException):
