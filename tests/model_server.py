@@ -159,8 +159,8 @@ class ModelServer:
 
     async def _partly(self, request: web.Request, content: bytes, fault: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(content))})
-        await response.prepare(request)
         with suppress(ConnectionError):  # whoever asked has gone
+            await response.prepare(request)
             if fault == "truncated":
                 await response.write(content[: len(content) // 2])
             else:
