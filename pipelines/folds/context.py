@@ -12,13 +12,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
-from json.encoder import encode_basestring
+from collections.abc import Callable, Mapping, Sequence
+from json import encoder
 from typing import Any
 
-# json.dumps would make an encoder per message, and an encoder a scanner of keys; most messages are strings under known keys
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_STRING = encode_basestring
+_STRING = encoder.encode_basestring
+
+
+def _compact_encoder() -> Callable[[Any], str]:
+    """Compact JSON, not escaped to ASCII; `json.dumps` would make an encoder for every value."""
+    plain = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+    make: Any = getattr(encoder, "c_make_encoder", None)
+    if make is None:  # a Python without the C accelerator
+        return plain.encode
+    # no look-out for cycles: a failure would leave its marks behind, and what was parsed has none
+    encode = make(None, plain.default, _STRING, None, ":", ",", False, False, True)
+
+    def compact(value: Any) -> str:
+        return _STRING(value) if type(value) is str else "".join(encode(value, 0))
+
+    return compact
+
+
+_COMPACT = _compact_encoder()
 
 
 def message_bytes(message: Mapping[str, Any]) -> bytes:
@@ -84,8 +100,7 @@ class Context:
 
     def apply(self, event_type: str, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         """Fold one event, given by its type, latest-version payload and envelope."""
-        noun_verb = event_type.rsplit(".v", 1)[0]
-        handler = _HANDLERS.get(noun_verb)
+        handler = _HANDLERS.get(event_type) or _HANDLERS.get(event_type.rsplit(".v", 1)[0])
         if handler is not None:
             handler(self, payload, metadata)
 

@@ -39,7 +39,7 @@ _SELECTED = """
 SELECT
     s.aggregate_id,
     p.recorded_aggregate_id,
-    s.source, s.agent, s.vertical, s.channel, s.task, s.started_at,
+    s.source, s.agent, s.vertical, s.channel, s.task, s.variant, s.started_at,
     s.last_version,
     lower(hex(heads.last_hash)) AS last_hash,
     b.last_version AS recorded_last_version,
@@ -113,8 +113,9 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
         )
         window = _select_baseline(connection, lake, experiment)
         _pick(connection, experiment)
-        streams = connection.sql(_SELECTED).to_arrow_table()
-    _require_folded(streams)
+        connection.execute(f"CREATE TEMP TABLE selected AS {_SELECTED}")
+        _require_folded(connection)
+        streams = connection.sql("SELECT * FROM selected ORDER BY rowid").to_arrow_table()
     tools = read_tool_policy(experiment.tools, folder)
     definition = _definition(experiment, window, callables, prompts, tools)
     heads = [streams.column(name).to_pylist() for name in _HEAD_COLUMNS]
@@ -216,17 +217,16 @@ def _no_pairs(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> 
     )
 
 
-def _require_folded(streams: pa.Table) -> None:
-    """Refuse to compare states that are older than the log in the lake."""
-    behind = [
-        row["aggregate_id"]
-        for row in streams.to_pylist()
-        if row["last_version"] != row["lake_version"] or row["recorded_last_version"] != row["recorded_lake_version"]
-    ]
+def _require_folded(connection: duckdb.DuckDBPyConnection) -> None:
+    """Refuse to compare states that are older than the log in the lake; reads `selected`."""
+    behind, first = connection.sql(
+        "SELECT count(*), min(aggregate_id) FROM selected WHERE last_version IS DISTINCT FROM lake_version "
+        "OR recorded_last_version IS DISTINCT FROM recorded_lake_version"
+    ).fetchall()[0]
     if behind:
         raise BadInputError(
-            f"{len(behind):,} of the selected conversations have exported events that are not folded yet "
-            f"(first {behind[0]}); run `refold fold`"
+            f"{behind:,} of the selected conversations have exported events that are not folded yet "
+            f"(first {first}); run `refold fold`"
         )
 
 

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.spawn import get_preparation_data
 from multiprocessing.util import Finalize
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def replayed_by_workers(
         What went wrong with the first unit that failed, for people.
 
     Raises:
-        RefoldError: A worker died.
+        RefoldError: A worker died, or none can be started from here.
     """
     assert plan.candidate is not None
     folder = lake.root / ".spill" / f"workers-{uuid.uuid4().hex}"
@@ -88,6 +89,12 @@ def replayed_by_workers(
 def _run(job: _Job, chunks: Sequence[Chunk], workers: int, on_progress: Callable[[int], None] | None) -> list[_Done]:
     # spawned, not forked: a fork of a process with threads (Arrow, DuckDB) may never wake up
     context = multiprocessing.get_context("spawn")
+    try:
+        get_preparation_data("worker")  # refuses while this process is itself being spawned; starting would hang
+    except RuntimeError as error:
+        raise RefoldError(
+            'worker processes import the program that starts them: put its calls under `if __name__ == "__main__":`'
+        ) from error
     executor = ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context, initializer=_begin, initargs=(job,))
     done: list[_Done] = []
     try:

@@ -40,7 +40,9 @@ WHERE aggregate_id = $stream AND decision = $decision
 """
 _ONE_STREAM = """
 CREATE OR REPLACE TEMP TABLE plan_streams AS
-SELECT aggregate_id, last_version FROM streams WHERE aggregate_id = $stream
+SELECT aggregate_id, last_version, source, agent, vertical, channel, task, variant
+FROM streams
+WHERE aggregate_id = $stream
 """
 
 

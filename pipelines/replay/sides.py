@@ -8,7 +8,7 @@ from functools import partial
 import duckdb
 
 from pipelines.folds.steps import create_readable_events
-from pipelines.replay.experiment import Candidate, Control, Experiment
+from pipelines.replay.experiment import Candidate, Control, Experiment, is_walked
 from pipelines.replay.plan import Plan
 from pipelines.replay.prompt import Prompt
 from pipelines.replay.request import FIRST_CONTROL_DRAW, Head, Side
@@ -45,8 +45,11 @@ def list_units(
         chunks: Ranges of streams; default: all.
     """
     create_readable_events(connection)
-    streams = read_streams(connection, list_chunks(connection) if chunks is None else chunks)
     spec = spec_of(plan.experiment, plan.prompts[side], side)
+    # a context needs no arguments as they were recorded; a cassette and an echo do
+    with_arguments = spec.is_echo or is_walked(plan.experiment)
+    chunks = list_chunks(connection) if chunks is None else chunks
+    streams = read_streams(connection, chunks, with_arguments=with_arguments)
     return list_work(streams, plan.experiment, plan.tools, registered_tools(connection), spec)
 
 

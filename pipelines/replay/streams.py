@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -39,12 +39,12 @@ SELECT
     events.payload,
     json_extract_string(events.metadata, '$.message_id') AS message_id,
     json_extract_string(events.metadata, '$.actor') AS actor,
-    CASE WHEN events.event_name = 'tool.call' THEN json_extract(events.payload, '$.arguments')::VARCHAR END AS arguments,
+    {arguments} AS arguments,
     decided.decision,
     decided.turn,
     decided.model,
     decided.tools_sha256,
-    decided.created_at
+    epoch_us(decided.created_at) AS created_us
 FROM upcast_events AS events
 SEMI JOIN plan_streams ON plan_streams.aggregate_id = events.aggregate_id
 LEFT JOIN (SELECT * FROM decisions WHERE aggregate_id BETWEEN $first AND $last) AS decided
@@ -57,16 +57,16 @@ WHERE
     )
 ORDER BY events.aggregate_id, events.stream_version
 """
-_STREAMS = f"""
-SELECT plan_streams.aggregate_id, {", ".join(f"streams.{name}" for name in SEGMENTS)}
-FROM plan_streams
-JOIN streams ON streams.aggregate_id = plan_streams.aggregate_id
-WHERE plan_streams.aggregate_id BETWEEN $first AND $last
-"""
+_ARGUMENTS = "CASE WHEN events.event_name = 'tool.call' THEN json_extract(events.payload, '$.arguments')::VARCHAR END"
+_STREAMS = f"SELECT aggregate_id, {', '.join(SEGMENTS)} FROM plan_streams WHERE aggregate_id BETWEEN $first AND $last"
 
 
 class EventRow(NamedTuple):
-    """One event that an agent's context is made of; from `decision` on only where a decision begins."""
+    """One event that an agent's context is made of; from `decision` on only where a decision begins.
+
+    `arguments` is the JSON text of a tool call's arguments as recorded, where it was asked for; `created_us` is when the
+    decision's last event happened, in microseconds since 1970, UTC.
+    """
 
     aggregate_id: str
     stream_version: int
@@ -79,12 +79,11 @@ class EventRow(NamedTuple):
     turn: int = 0
     model: str | None = None
     tools_sha256: str | None = None
-    created_at: datetime | None = None
+    created_us: int | None = None
 
-    @property
-    def metadata(self) -> dict[str, str | None]:
-        """What `Context` reads of the envelope."""
-        return {"message_id": self.message_id, "actor": self.actor}
+
+_as_row = partial(tuple.__new__, EventRow)
+"""A tuple of the right length as an `EventRow`, without counting again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +115,21 @@ def list_chunks(connection: duckdb.DuckDBPyConnection, size: int = CHUNK_EVENTS)
     return [Chunk(first, last) for _, first, last in rows]
 
 
-def read_streams(connection: duckdb.DuckDBPyConnection, chunks: Iterable[Chunk]) -> Iterator[Stream]:
+def read_streams(
+    connection: duckdb.DuckDBPyConnection, chunks: Iterable[Chunk], *, with_arguments: bool = True
+) -> Iterator[Stream]:
     """The conversations of `plan_streams` in the given ranges, in order; one chunk is in memory at a time.
 
     Args:
-        connection: Has `plan_streams`, `streams` and `upcast_events`.
+        connection: Has `plan_streams` and `upcast_events`.
         chunks: As `list_chunks` cuts them.
+        with_arguments: Whether the recorded text of arguments is read; a context alone does not need it.
     """
+    events = _EVENTS.format(arguments=_ARGUMENTS if with_arguments else "NULL::VARCHAR")
     for chunk in chunks:
         params = {"first": chunk.first, "last": chunk.last}
         about = {row[0]: row[1:] for row in connection.sql(_STREAMS, params=params).fetchall()}
-        rows = map(EventRow._make, connection.sql(_EVENTS, params=params).fetchall())
-        for aggregate_id, events in groupby(rows, key=itemgetter(0)):
-            yield Stream(aggregate_id, dict(zip(SEGMENTS, about[aggregate_id], strict=True)), list(events))
+        rows = connection.sql(events, params=params).fetchall()
+        for aggregate_id, group in groupby(rows, key=itemgetter(0)):
+            metadata = dict(zip(SEGMENTS, about[aggregate_id], strict=True))
+            yield Stream(aggregate_id, metadata, list(map(_as_row, group)))

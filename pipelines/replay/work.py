@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import duckdb
+import msgspec
 
 from pipelines.folds.context import Context
 from pipelines.replay.cassette import Cassette
@@ -23,6 +25,9 @@ from pipelines.replay.recording import Event, Message, Recording, read_recording
 from pipelines.replay.request import Ask, Failure, Head, Lines, Reason, Request, Side
 from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
 from pipelines.replay.streams import EventRow, Stream
+
+_decode = msgspec.json.Decoder().decode
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Tools = Sequence[Mapping[str, Any]]
 EditPrompt = Callable[[Sequence[Message], Mapping[str, Any]], list[Message]]
@@ -191,17 +196,18 @@ class _Workshop:
         replies = _replies(recording_of(stream)) if self._spec.is_echo else {}
         context = Context()
         lines = Lines(self._head(None))
+        messages = context.messages
         for row in stream.rows:
             if row.decision is not None and not (is_single and row.turn < 1):
                 head = self._head(row.tools_sha256)
                 if head is not lines.head:
                     lines = Lines(head)
-                for message in context.messages[len(lines) :]:
+                for message in messages[len(lines) :]:
                     lines.add(message)
                 yield from self._decision(stream, row, context, lines, replies)
                 if is_single:
                     return
-            context.apply(row.event_name, json.loads(row.payload), row.metadata)
+            context.apply(row.event_name, read_json(row.payload), {"message_id": row.message_id, "actor": row.actor})
 
     def _decision(
         self, stream: Stream, row: EventRow, context: Context, lines: Lines, recorded: Mapping[int, Reply]
@@ -215,7 +221,7 @@ class _Workshop:
             row.turn,
             tuple(context.messages),
             lines.head.tools,
-            {**stream.metadata, "model": row.model, "created_at": row.created_at},
+            {**stream.metadata, "model": row.model, "created_at": _moment(row.created_us)},
         )
         is_askable = bool(decision.messages) or self._spec.is_echo
         for draw in self._spec.draws:
@@ -279,10 +285,29 @@ class _Workshop:
         return head
 
 
+def read_json(text: str) -> Any:
+    """A JSON value of the log: as `json.loads` reads it, in a third of the time."""
+    try:
+        return _decode(text)
+    except msgspec.DecodeError:
+        return json.loads(text)  # numbers beyond a double, lone surrogates
+
+
+def _moment(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+
+
 def recording_of(stream: Stream) -> Recording:
     """The recording of a stream."""
     return read_recording(
-        Event(row.stream_version, row.event_name, json.loads(row.payload), row.metadata, row.arguments, row.decision)
+        Event(
+            row.stream_version,
+            row.event_name,
+            read_json(row.payload),
+            {"message_id": row.message_id, "actor": row.actor},
+            row.arguments,
+            row.decision,
+        )
         for row in stream.rows
     )
 

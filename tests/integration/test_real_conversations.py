@@ -158,7 +158,7 @@ def played(lake: Lake, pair: Expected, policy: ToolPolicy) -> float:
     with lake.connect() as connection:
         create_stream_relations(connection)
         create_readable_events(connection)
-        connection.execute("CREATE TEMP TABLE plan_streams AS SELECT aggregate_id, last_version FROM streams")
+        connection.execute("CREATE TEMP TABLE plan_streams AS FROM streams")
         read = read_streams(connection, list_chunks(connection))
         wanted = {stream for pair in pairs for stream in pair}
         recordings = {stream.aggregate_id: recording_of(stream) for stream in read if stream.aggregate_id in wanted}
