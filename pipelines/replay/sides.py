@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 
 import duckdb
@@ -13,6 +14,7 @@ from pipelines.replay.plan import Plan
 from pipelines.replay.prompt import Prompt
 from pipelines.replay.request import FIRST_CONTROL_DRAW, Head, Side
 from pipelines.replay.streams import Chunk, list_chunks, read_streams
+from pipelines.replay.units import create_plan_relations
 from pipelines.replay.work import SideSpec, Tools, Unit, list_work, registered_tools
 
 
@@ -38,19 +40,25 @@ def list_units(
 ) -> Iterator[Unit]:
     """The units of one side, every draw of each.
 
+    They are read over a connection of their own to the same database: the caller writes meanwhile.
+
     Args:
-        connection: Has `plan_streams` and `streams`.
+        connection: Made by a lake; what is read of it is what it sees now.
         plan: What to replay.
         side: A side of the plan.
         chunks: Ranges of streams; default: all.
     """
-    create_readable_events(connection)
     spec = spec_of(plan.experiment, plan.prompts[side], side)
     # a context needs no arguments as they were recorded; a cassette and an echo do
     with_arguments = spec.is_echo or is_walked(plan.experiment)
-    chunks = list_chunks(connection) if chunks is None else chunks
-    streams = read_streams(connection, chunks, with_arguments=with_arguments)
-    return list_work(streams, plan.experiment, plan.tools, registered_tools(connection), spec)
+    with connection.cursor() as reader:
+        reader.execute("SET TimeZone = 'UTC'")
+        create_plan_relations(reader, plan)
+        create_readable_events(reader)
+        tools = registered_tools(reader)
+        streams = read_streams(reader, list_chunks(reader) if chunks is None else chunks, with_arguments=with_arguments)
+        with closing(streams):
+            yield from list_work(streams, plan.experiment, plan.tools, tools, spec)
 
 
 def count_units(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int | None:

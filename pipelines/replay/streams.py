@@ -6,10 +6,11 @@ Redactions are applied and payloads are at their latest version. What the events
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -117,19 +118,29 @@ def list_chunks(connection: duckdb.DuckDBPyConnection, size: int = CHUNK_EVENTS)
 
 def read_streams(
     connection: duckdb.DuckDBPyConnection, chunks: Iterable[Chunk], *, with_arguments: bool = True
-) -> Iterator[Stream]:
-    """The conversations of `plan_streams` in the given ranges, in order; one chunk is in memory at a time.
+) -> Generator[Stream]:
+    """The conversations of `plan_streams` in the given ranges, in order.
+
+    While one chunk is used the next is read by a thread of its own, so two are in memory at a time.
 
     Args:
-        connection: Has `plan_streams` and `upcast_events`.
+        connection: Has `plan_streams` and `upcast_events`; nobody else uses it until the last stream was taken.
         chunks: As `list_chunks` cuts them.
         with_arguments: Whether the recorded text of arguments is read; a context alone does not need it.
     """
     events = _EVENTS.format(arguments=_ARGUMENTS if with_arguments else "NULL::VARCHAR")
-    for chunk in chunks:
+
+    def read(chunk: Chunk) -> tuple[list[Any], list[Any]]:
         params = {"first": chunk.first, "last": chunk.last}
-        about = {row[0]: row[1:] for row in connection.sql(_STREAMS, params=params).fetchall()}
-        rows = connection.sql(events, params=params).fetchall()
-        for aggregate_id, group in groupby(rows, key=itemgetter(0)):
-            metadata = dict(zip(SEGMENTS, about[aggregate_id], strict=True))
-            yield Stream(aggregate_id, metadata, list(map(_as_row, group)))
+        about = connection.sql(_STREAMS, params=params).fetchall()
+        return about, connection.sql(events, params=params).fetchall()
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="replay-reader") as reader:
+        waiting = iter(chunks)
+        ahead = [reader.submit(read, chunk) for chunk in islice(waiting, 1)]
+        while ahead:
+            about, rows = ahead.pop().result()
+            ahead += [reader.submit(read, chunk) for chunk in islice(waiting, 1)]
+            known = {row[0]: dict(zip(SEGMENTS, row[1:], strict=True)) for row in about}
+            for aggregate_id, group in groupby(rows, key=itemgetter(0)):
+                yield Stream(aggregate_id, known[aggregate_id], list(map(_as_row, group)))
