@@ -56,10 +56,7 @@ def test_a_trial_runs_in_a_process_of_its_own():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["verify"],
-            "no benchmark named verify; there are: append, export, fold, state, replay-http, replay-python, diff, stats",
-        ),
+        (["nothing"], f"no benchmark named nothing; there are: {', '.join(BENCHMARKS)}"),
         (["--events", "10"], "--events is 10; give at least 300"),
         (["--runs", "0"], "--runs is 0; give at least 1"),
     ],
