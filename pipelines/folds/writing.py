@@ -39,6 +39,7 @@ class MonthWriter:
         self._rows = 0
         self._bounds: dict[str, tuple[int, int]] = {}
         self._seconds = 0.0
+        self._is_handed_over = False
 
     def write(self, rows: pa.Table) -> None:
         """Add rows; they come after those of the batch before."""
@@ -86,6 +87,8 @@ class MonthWriter:
         if self._writer is not None:
             self._writer.close()
             files = [self._table.describe_file(self._path, self._rows, self._bounds)]
+        # From here on the file may be the table's, also when an error comes after the commit: it is not ours to remove.
+        self._is_handed_over = True
         return self._lake.commit_files(
             self._dataset,
             self._partition,
@@ -97,7 +100,9 @@ class MonthWriter:
         )
 
     def discard(self) -> None:
-        """Remove what was written and not committed."""
+        """Remove what was written, unless it was handed over to be committed."""
+        if self._is_handed_over:
+            return
         if self._writer is not None:
             self._writer.close()
         (self._table.path / self._path).unlink(missing_ok=True)
