@@ -7,8 +7,11 @@ import dagster as dg
 
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
-from pipelines.folds.run import fold_month
+from pipelines.folds.redacted import fold_redacted
+from pipelines.folds.run import FoldResult, fold_month
 from pipelines.folds.steps import FOLDS
+
+REDACTED = "redacted_events"
 
 REPORTED = ("size_bytes", "skipped_events", "redactions", "inexact_redactions", "input_hash", "is_written", "seconds")
 
@@ -36,10 +39,26 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         home.publish_catalog()
         home.remove_redacted([result.dataset for result in results if result.is_written and result.redactions])
         for result in results:
-            yield dg.MaterializeResult(
-                key_of(result.dataset),
-                metadata={"row_count": result.rows, **{name: getattr(result, name) for name in REPORTED}},
-                data_version=dg.DataVersion(result.input_hash),
-            )
+            yield _report(result)
 
-    return [fold]
+    @dg.multi_asset(
+        name="redact",
+        specs=[describe_asset(REDACTED, deps=["events"], automation_condition=REFOLD)],
+        partitions_def=months,
+        description="Keep what redactions leave of one month's events.",
+    )
+    def redact(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> dg.MaterializeResult[Any]:
+        result = fold_redacted(home.lake, context.partition_key)
+        home.publish_catalog()
+        home.remove_redacted([REDACTED] if result.is_written and result.redactions else [])
+        return _report(result)
+
+    return [redact, fold]
+
+
+def _report(result: FoldResult) -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(
+        key_of(result.dataset),
+        metadata={"row_count": result.rows, **{name: getattr(result, name) for name in REPORTED}},
+        data_version=dg.DataVersion(result.input_hash),
+    )

@@ -6,13 +6,14 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.experiments import DIFFS, REPLAY
+from assets.folds import REDACTED
 from assets.specs import key_of
 from pipelines.folds.steps import FOLDS
 
 
 def select_free(own: Sequence[str] = ()) -> dg.AssetSelection:
     """All that may run by itself: the log and its folds, `own` among them. Replays are not, since they can cost money."""
-    return dg.AssetSelection.assets(*(key_of(name) for name in ("events", "stream_months", *FOLDS, *own)))
+    return dg.AssetSelection.assets(*(key_of(name) for name in ("events", "stream_months", REDACTED, *FOLDS, *own)))
 
 
 def build_jobs(own: Sequence[str] = ()) -> list[UnresolvedAssetJobDefinition]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from assets.folds import REDACTED
 from assets.runs import CheckResult, Runs
 from pipelines.console import Ticker
 from pipelines.demo.load import LoadResult, load_demo
@@ -155,7 +156,7 @@ def demo(settings: Settings, events: int, tell: Tell) -> DemoResult:
         loaded = load_demo(store, events)
         # All months are exported before the first is folded: a late redaction reaches back into earlier months.
         exported = _run_months(settings, "export", loaded.months, LOG, tell)
-        folded = _run_months(settings, "fold", loaded.months, FOLDS, tell)
+        folded = _run_months(settings, "fold", loaded.months, _with_what_they_read(settings, None), tell)
         diff = _compare(settings, read_experiment(DEMO_EXPERIMENT), DEMO_EXPERIMENT.parent, tell)
     return DemoResult(loaded, exported, folded, diff, time.monotonic() - started)
 
@@ -172,11 +173,11 @@ def _chosen(months: Sequence[str] | None, known: Sequence[str], why: str) -> lis
 def _with_what_they_read(settings: Settings, names: Sequence[str] | None) -> list[str]:
     own = {each.name: each for each in find_projections(settings.home)}
     if not names:
-        return [*FOLDS, *own]
-    unknown = [name for name in names if name not in own and name not in FOLDS]
+        return [REDACTED, *FOLDS, *own]
+    unknown = [name for name in names if name not in own and name not in (REDACTED, *FOLDS)]
     if unknown:
         raise BadInputError(
-            f"there is no projection {unknown[0]!r}; there are {', '.join([*FOLDS, *own])}; "
+            f"there is no projection {unknown[0]!r}; there are {', '.join([REDACTED, *FOLDS, *own])}; "
             f"your own are SQL files in {settings.home / 'folds'}"
         )
     needed = set(names)
@@ -184,7 +185,7 @@ def _with_what_they_read(settings: Settings, names: Sequence[str] | None) -> lis
         projection = own.get(name)
         if projection is not None and not isinstance(projection, BrokenProjection):
             needed |= {RELATIONS[read].dataset.name for read in projection.reads}
-    return [name for name in (*FOLDS, *own) if name in needed]
+    return [name for name in (REDACTED, *FOLDS, *own) if name in needed]
 
 
 def _run_months(

@@ -21,6 +21,7 @@ import typer
 from pipelines.cli_db import db
 from pipelines.cli_events import events, import_postgres
 from pipelines.cli_replay import replan, tools
+from pipelines.cli_storage import storage
 from pipelines.console import Ticker, print_result, render_table, size, tell, to_plain
 from pipelines.errors import CheckFailedError, RefoldError
 from pipelines.settings import Settings
@@ -36,6 +37,7 @@ app.add_typer(events, name="events")
 app.add_typer(tools, name="tools")
 importer.command("postgres")(import_postgres)
 app.command()(replan)
+app.command("storage")(storage)
 
 
 class Format(StrEnum):
@@ -241,6 +243,7 @@ def sql(
     as_json: Json = False,
 ) -> None:
     """Query the lake's views with DuckDB."""
+    from pipelines.lake.as_of import list_macros
     from pipelines.lake.catalog import describe
     from pipelines.lake.lake import Lake
     from pipelines.lake.query import run_query
@@ -258,7 +261,9 @@ def sql(
             "\n".join([f"{name}: {grain}", *(f"  {c.name:<24}{c.description}" for c in columns)])
             for name, (grain, columns) in described.items()
         )
-        print_result({"tables": shown}, text, as_json=as_json)
+        macros = {macro.name: f"{macro.grain}; columns of {macro.states}" for macro in list_macros()}
+        text += "\n\n" + "\n".join(f"{name}(time): {told}" for name, told in macros.items())
+        print_result({"tables": shown, "macros": macros}, text, as_json=as_json)
         return
     text_query = query if query is not None else sys.stdin.read()
     chosen = "json" if as_json else output_format.value

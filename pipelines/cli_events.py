@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from pipelines.console import Ticker, print_result, render_table, to_plain
+from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -95,3 +96,39 @@ def register_type(
         registered, is_new = register_file(store, file)
     text = f"{'registered' if is_new else 'was registered already:'} {registered.event_type}, schema {registered.schema_sha256}"
     print_result({"is_new": is_new, **to_plain(registered)}, text, as_json=as_json)
+
+
+@events.command("upcast")
+def check_upcasters(
+    event_type: Annotated[
+        str | None, typer.Argument(metavar="[TYPE]", help="noun.verb; default: every type that has upcasters.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Try the upcasters; nothing is ever rewritten.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Try the upcasters on every stored payload, and hold what comes out to the newest registered schema.
+
+    Upcasters are sql/upcasters/TYPE.vN.sql, and for types of your own REFOLD_HOME/upcasters/TYPE.vN.sql: one expression over
+    the column payload. Ends with 3 when a payload fails.
+    """
+    from pipelines.folds.upcast_check import check_upcasters, types_to_lift
+    from pipelines.ingest.event_types import registry_of
+    from pipelines.lake.lake import Lake
+    from pipelines.store import Store
+
+    if not check:
+        raise BadInputError("events are never rewritten; `refold events upcast --check` tries the upcasters")
+    settings = Settings.from_env()
+    lake = Lake.from_settings(settings)
+    ladder, names = types_to_lift(lake, event_type)
+    with Store.open(settings) as store:
+        registry = registry_of(store, [f"{name}.v{ladder.latest[name]}" for name in names])
+    found = check_upcasters(lake, ladder, names, registry, Ticker("payloads"))
+    rows = [[t, to, found.events.get(t, 0), found.failed.get(t, 0)] for t, to in found.lifted.items()]
+    lines = [render_table(["recorded", "lifted to", "payloads", "failed"], rows)]
+    lines += [f"{found.redacted:,} of them were tried with redactions applied, too"] if found.redacted else []
+    told = [[f.position, f.aggregate_id, f.stream_version, f.event_type, f.reason] for f in found.failures]
+    lines += [render_table(["position", "stream", "version", "type", ""], told)] if told else []
+    print_result(found, "\n".join(lines), as_json=as_json)
+    if found.failed:
+        raise typer.Exit(CheckFailedError.exit_code)

@@ -93,7 +93,7 @@ def examine(connection: duckdb.DuckDBPyConnection, text: str) -> Select:
         relation = connection.sql(text, params=bound)
         columns = tuple(zip(relation.columns, relation.types, strict=True))
     except duckdb.Error as error:
-        message, position = _read_error(error)
+        message, position = read_error(error)
         raise SelectError(line if position is None else _line_at(text, position), message) from None
     return Select(line, statements[0].query.rstrip().rstrip(";"), columns, bool(parameters))
 
@@ -149,11 +149,11 @@ def run_select(
     except duckdb.OutOfMemoryException:
         raise  # not the SELECT's fault: the caller says what to set
     except duckdb.Error as error:
-        message, position = _read_error(error)
+        message, position = read_error(error)
         start = len(text[: text.find(select.statement)].encode())
         inside = None if position is None else position - len(before.encode())
         line = select.line if inside is None or inside < 0 else _line_at(text, start + inside)
-        raise SelectError(line, _without_values(message)) from None
+        raise SelectError(line, without_values(message)) from None
 
 
 def storable_type(kind: DuckDBPyType) -> str | None:
@@ -184,7 +184,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
             yield from _nodes(value)
 
 
-def _read_error(error: duckdb.Error) -> tuple[str, int | None]:
+def read_error(error: duckdb.Error) -> tuple[str, int | None]:
     """(message on one line, byte position in the statement or None) of an error."""
     kind, _, rest = str(error).partition(": ")
     try:
@@ -196,7 +196,7 @@ def _read_error(error: duckdb.Error) -> tuple[str, int | None]:
     return f"{kind}: {text}", None if position is None else int(position)
 
 
-def _without_values(message: str) -> str:
+def without_values(message: str) -> str:
     """What a message says before it quotes anything; errors that a value raises quote the value."""
     return re.split(r"[\"'`]|[Ii]nput:", message, maxsplit=1)[0].strip().rstrip(":") + " …"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 
+from pipelines.lake import readable
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import DATASETS
 from pipelines.lake.errors import told_when_full
@@ -29,6 +30,7 @@ def describe(lake: Lake | None = None) -> dict[str, tuple[str, tuple[Column, ...
     """Every relation of the catalog: name → (what one row is, columns); without a lake those that every lake has."""
     datasets = DATASETS if lake is None else lake.datasets()
     described = {d.relation: (d.grain, d.columns) for d in datasets.values()}
+    described[readable.NAME] = (readable.GRAIN, readable.readable_columns())
     described |= {view.name: (view.grain, view.dataset.columns) for view in list_views()}
     return dict(sorted(described.items()))
 

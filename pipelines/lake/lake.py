@@ -22,9 +22,12 @@ import pyarrow as pa
 from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
+from pipelines.lake import readable
+from pipelines.lake.as_of import list_macros
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import COMMITS, DATASETS, find_dataset
 from pipelines.lake.errors import told_when_full
+from pipelines.lake.ladder import load_own_ladder
 from pipelines.lake.memory import free_bytes
 from pipelines.lake.own import begin_own, find_own
 from pipelines.lake.table import DataFile, Table, quote_identifier, quote_literal
@@ -80,18 +83,20 @@ class Lake:
     Args:
         root: The folder; made when something is written.
         memory_bytes: Bound on the memory of a process that uses it.
+        home: Where upcasters of one's own are, in `upcasters/`; None for none.
     """
 
-    def __init__(self, root: Path, *, memory_bytes: int = 10**9) -> None:
+    def __init__(self, root: Path, *, memory_bytes: int = 10**9, home: Path | None = None) -> None:
         self.root = root
         self.memory_bytes = memory_bytes
+        self.home = home
         self._tables: dict[str, Table] = {}
         self._commits: tuple[int, dict[tuple[str, str], Commit]] = (-1, {})
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Lake:
         """The lake that `settings` names."""
-        return cls(settings.lake, memory_bytes=settings.memory_bytes)
+        return cls(settings.lake, memory_bytes=settings.memory_bytes, home=settings.home)
 
     @property
     def spill(self) -> Path:
@@ -166,8 +171,10 @@ class Lake:
     def view_statements(self) -> list[str]:
         """What creates a relation for every dataset and view over the files that are current now, in order."""
         relations = [(dataset.relation, self._scan(dataset)) for dataset in self.datasets().values()]
+        relations.append((readable.NAME, readable.readable_query(load_own_ladder(self.home))))
         relations += [(view.name, view.query) for view in list_views()]
-        return [f"CREATE OR REPLACE VIEW {quote_identifier(name)} AS {query}" for name, query in relations]
+        views = [f"CREATE OR REPLACE VIEW {quote_identifier(name)} AS {query}" for name, query in relations]
+        return views + [macro.statement for macro in list_macros()]
 
     def _scan(self, dataset: Dataset) -> str:
         files = self.files(dataset.name)

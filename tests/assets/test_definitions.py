@@ -23,6 +23,7 @@ PAID = {"replays", "replay_steps", "ab_units", "ab_tool_calls", "ab_summary"}
 BY_MONTH = {
     "events",
     "stream_months",
+    "redacted_events",
     "utterances",
     "tool_calls",
     "decisions",

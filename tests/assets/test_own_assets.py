@@ -124,7 +124,7 @@ def test_what_a_person_sees(store_settings, refold):
     refold("export")
     code, _, err = refold("fold", "nothing")
     assert code == 2
-    assert "there is no projection 'nothing'; there are utterances, tool_calls" in err
+    assert "there is no projection 'nothing'; there are redacted_events, utterances, tool_calls" in err
     assert f"good; your own are SQL files in {folder}" in err
     code, out, _ = refold("fold", "good")
     assert code == 0

@@ -19,6 +19,7 @@ from pipelines.lake.datasets.folds import (
     UTTERANCES,
 )
 from pipelines.lake.datasets.log import EVENTS, STREAM_MONTHS
+from pipelines.lake.datasets.redacted import REDACTED_EVENTS
 from pipelines.lake.datasets.registry import COMMITS, EXPERIMENTS
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "DECISIONS",
     "EVENTS",
     "EXPERIMENTS",
+    "REDACTED_EVENTS",
     "REPLAYS",
     "REPLAY_STEPS",
     "SNAPSHOTS",
@@ -47,6 +49,7 @@ DATASETS: dict[str, Dataset] = {
     for dataset in (
         EVENTS,
         STREAM_MONTHS,
+        REDACTED_EVENTS,
         UTTERANCES,
         TOOL_CALLS,
         DECISIONS,

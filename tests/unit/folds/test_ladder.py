@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
 from pipelines.folds import reference
-from pipelines.folds.ladder import Ladder, build_ladder, load_ladder
+from pipelines.lake.ladder import Ladder, build_ladder, load_ladder
 from tests.strategies import PAYLOADS
 
 TO_V2 = "-- purpose: test\nSELECT json_merge_patch(payload, '{\"two\": true}')"

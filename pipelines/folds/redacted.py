@@ -1,0 +1,121 @@
+"""Keep the payloads that redactions change, as they may be shown: the table `redacted_events`.
+
+What a redaction leaves is computed in Python; with this table the views of the lake can show events without it. A month is
+a function of the redactions that hide parts of its events, of whatever month they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.folds import redaction
+from pipelines.folds.redaction import Redaction, redact_text
+from pipelines.folds.run import FoldResult
+from pipelines.lake.datasets import REDACTED_EVENTS
+from pipelines.lake.lake import Lake
+
+_IN_FORCE = """
+SELECT
+    target.aggregate_id, target.stream_version, any_value(target.payload) AS payload,
+    list(applied.stream_version ORDER BY applied.stream_version) AS redaction_versions,
+    list(applied.payload ORDER BY applied.stream_version) AS redactions,
+    string_agg(hex(applied.hash), ' ' ORDER BY applied.stream_version) AS hashes
+FROM events AS applied
+INNER JOIN events AS target
+    ON applied.aggregate_id = target.aggregate_id
+    AND target.stream_version = TRY_CAST(json_extract_string(applied.payload, '$.target.stream_version') AS INTEGER)
+WHERE applied.event_type = 'redaction.applied.v1' AND target.month = $month
+GROUP BY target.aggregate_id, target.stream_version
+ORDER BY target.aggregate_id, target.stream_version
+"""
+
+
+_SCHEMA = pa.schema([field for field in REDACTED_EVENTS.arrow_schema() if field.name != "month"])
+
+
+class _Named(NamedTuple):
+    """An event that redactions name: its payload as recorded, and their places, payloads and hashes."""
+
+    aggregate_id: str
+    stream_version: int
+    payload: str
+    versions: list[int]
+    redactions: list[str]
+    hashes: str
+
+
+def fold_redacted(lake: Lake, month: str) -> FoldResult:
+    """Write the month's redacted payloads, unless they are there already.
+
+    Raises:
+        CommitLostError: Another writer committed the same month meanwhile.
+    """
+    started = time.monotonic()
+    partition = {"month": month}
+    with lake.connect() as connection:
+        rows, wanted = _read(connection, month)
+        commit = lake.last_commit(REDACTED_EVENTS.name, partition)
+        is_written = commit is None or commit.input_hash != wanted
+        if commit is None or is_written:
+            table, inexact = _redact(rows)
+            redactions = sum(len(row.versions) for row in rows)
+            connection.register("refold_redacted", table)
+            commit = lake.write_partition(
+                REDACTED_EVENTS,
+                partition,
+                connection,
+                "SELECT * FROM refold_redacted",
+                input_hash=wanted,
+                provenance={"redactions": redactions, "inexact_redactions": inexact},
+            )
+            connection.unregister("refold_redacted")
+    return FoldResult(
+        dataset=REDACTED_EVENTS.name,
+        month=month,
+        is_written=is_written,
+        rows=commit.row_count,
+        size_bytes=commit.size_bytes,
+        skipped_events=0,
+        redactions=int(commit.provenance["redactions"]),
+        inexact_redactions=int(commit.provenance["inexact_redactions"]),
+        input_hash=commit.input_hash,
+        seconds=time.monotonic() - started,
+    )
+
+
+def compute_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[pa.Table, int]:
+    """The month's rows, from the relation `events`; and how many redactions had to hide more than they name."""
+    return _redact(_read(connection, month)[0])
+
+
+def _read(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[list[_Named], str]:
+    """The month's events that redactions name (few are), and a hash of all that decides what is left of them."""
+    rows = [_Named(*row) for row in connection.sql(_IN_FORCE, params={"month": month}).fetchall()]
+    digest = hashlib.sha256(_code_hash().encode())
+    for row in rows:
+        digest.update(f"{row.aggregate_id} {row.stream_version} {row.hashes}\n".encode())
+    return rows, digest.hexdigest()
+
+
+def _redact(rows: list[_Named]) -> tuple[pa.Table, int]:
+    shown = [redact_text(row.payload, [Redaction.from_json(each) for each in row.redactions]) for row in rows]
+    columns: dict[str, list[Any]] = {
+        "aggregate_id": [row.aggregate_id for row in rows],
+        "stream_version": [row.stream_version for row in rows],
+        "payload": [text for text, _ in shown],
+        "redaction_versions": [row.versions for row in rows],
+    }
+    return pa.table(columns, schema=_SCHEMA), sum(inexact for _, inexact in shown)
+
+
+@cache
+def _code_hash() -> str:
+    assert redaction.__file__ is not None
+    return hashlib.sha256(Path(redaction.__file__).read_bytes()).hexdigest()

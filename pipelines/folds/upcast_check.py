@@ -1,0 +1,214 @@
+"""Run every stored payload of a type through its upcasters, and hold what comes out to the newest registered schema.
+
+What a failure says is where the event is, which step failed and how; never what stands in the payload. Payloads of which
+redactions hide a part are tried as well, since folds lift those: a step must not fail on them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from pipelines.errors import BadInputError
+from pipelines.folds.own_sql import read_error, without_values
+from pipelines.lake.ladder import Ladder, Step, load_own_ladder
+from pipelines.lake.lake import Lake
+from pipelines.store import InvalidPayload, Registry
+
+_BATCH = 10_000  # payloads; bounds what is in Python at once
+FAILURES_KEPT = 1_000
+"""Failures told one by one; the rest is counted."""
+
+_RECORDED = """
+SELECT position, aggregate_id, stream_version, event_type, FALSE AS is_redacted, payload
+FROM events WHERE list_contains($types, event_type)
+"""
+_REDACTED = """
+SELECT events.position, events.aggregate_id, events.stream_version, events.event_type, TRUE, hidden.payload
+FROM redacted_events AS hidden
+INNER JOIN events ON hidden.aggregate_id = events.aggregate_id AND hidden.stream_version = events.stream_version
+WHERE list_contains($types, events.event_type)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class UpcastFailure:
+    """One event whose payload cannot be lifted, or does not fit the schema when it is.
+
+    Attributes:
+        position: Of the event in the store.
+        aggregate_id: Its stream.
+        stream_version: Its place there.
+        event_type: As recorded.
+        is_redacted: Whether it was tried with redactions applied.
+        reason: Which step failed and how, or where the lifted payload does not fit.
+    """
+
+    position: int
+    aggregate_id: str
+    stream_version: int
+    event_type: str
+    is_redacted: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpcastCheck:
+    """What the check found.
+
+    Attributes:
+        lifted: Recorded type → type that its payloads were lifted to.
+        events: Recorded type → payloads tried, as recorded.
+        redacted: Payloads tried with redactions applied.
+        failed: Recorded type → failures.
+        failures: The first of them, by position.
+    """
+
+    lifted: dict[str, str]
+    events: dict[str, int]
+    redacted: int
+    failed: dict[str, int]
+    failures: list[UpcastFailure]
+
+
+def types_to_lift(lake: Lake, event_type: str | None) -> tuple[Ladder, list[str]]:
+    """The ladder in force, and the names (`noun.verb`) with steps; or only that of `event_type`, with or without `.vN`.
+
+    Raises:
+        BadInputError: `event_type` is not known, or has one version alone.
+    """
+    ladder = load_own_ladder(lake.home)
+    climbing = sorted({step.name for step in ladder.steps})
+    if event_type is None:
+        return ladder, climbing
+    name = event_type.rpartition(".v")[0] if event_type.rpartition(".v")[2].isdecimal() else event_type
+    if name not in climbing:
+        why = "has one version, there is nothing to lift" if name in ladder.latest else "is not known"
+        raise BadInputError(f"{event_type} {why}; upcasters are there for {', '.join(climbing) or 'no type'}")
+    return ladder, [name]
+
+
+def check_upcasters(
+    lake: Lake,
+    ladder: Ladder,
+    names: list[str],
+    registry: Registry,
+    on_progress: Callable[[int], Any] | None = None,
+) -> UpcastCheck:
+    """Lift every payload of these types that the lake holds; nothing is written.
+
+    Args:
+        lake: Holds `events`.
+        ladder: The steps.
+        names: `noun.verb` of the types.
+        registry: Has the newest version of each, with its schema.
+        on_progress: Told how many payloads are done, now and then.
+
+    Raises:
+        UnknownEventType: The registry lacks the newest version of a type that has events.
+    """
+    events: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    failures: list[UpcastFailure] = []
+    lifted: dict[str, str] = {}
+    redacted = 0
+    with lake.connect() as connection:
+        for name in names:
+            newest = f"{name}.v{ladder.latest[name]}"
+            types = [f"{name}.v{version}" for version in range(1, ladder.latest[name])]
+            lifted |= dict.fromkeys(types, newest)
+            steps = [step for step in ladder.steps if step.name == name]
+            for place, payload, failed_step in _lift(connection, steps, types):
+                redacted += place.is_redacted
+                events[place.event_type] += not place.is_redacted
+                reason = _judge(place, payload, failed_step, newest, registry)
+                if reason is not None:
+                    failed[place.event_type] += 1
+                    if len(failures) < FAILURES_KEPT:
+                        reason = reason or _explain(lake, place, steps, failed_step)
+                        failures.append(_failure(place, reason))
+                if on_progress is not None:
+                    on_progress(events.total() + redacted)
+    failures.sort(key=lambda failure: failure.position)
+    return UpcastCheck(lifted, dict(events), redacted, dict(failed), failures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    position: int
+    aggregate_id: str
+    stream_version: int
+    event_type: str
+    is_redacted: bool
+
+
+def _lift(
+    connection: duckdb.DuckDBPyConnection, steps: list[Step], types: list[str]
+) -> Iterator[tuple[_Place, str | None, int | None]]:
+    """(event, payload lifted or None, step that failed or None), in no order."""
+    query = f"SELECT *, NULL::INTEGER AS failed_step FROM ({_RECORDED} UNION ALL {_REDACTED}) AS stored"
+    query = f"SELECT *, regexp_extract(event_type, '[0-9]+$')::INTEGER AS recorded FROM ({query})"
+    for step in sorted(steps, key=lambda each: each.version):
+        # TRY makes null of an error, so that one payload's fault does not end the check
+        tried = (
+            f"CASE WHEN recorded <= {step.version} AND failed_step IS NULL THEN TRY({step.expression}) ELSE payload END"
+        )
+        query = f"SELECT *, {tried} AS tried FROM ({query})"
+        query = (
+            f"SELECT * EXCLUDE (tried) REPLACE (tried AS payload, CASE WHEN tried IS NULL AND failed_step IS NULL "
+            f"THEN {step.version} ELSE failed_step END AS failed_step) FROM ({query})"
+        )
+    columns = (
+        "position, aggregate_id, stream_version, event_type, is_redacted, payload::VARCHAR AS payload, failed_step"
+    )
+    reader = connection.sql(f"SELECT {columns} FROM ({query})", params={"types": types}).to_arrow_reader(_BATCH)
+    for batch in reader:
+        for *place, payload, failed_step in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield _Place(*place), payload, failed_step
+
+
+def _judge(place: _Place, payload: str | None, failed_step: int | None, newest: str, registry: Registry) -> str | None:
+    """None when all is well; else why not, or an empty text when the failing step is to be asked."""
+    if failed_step is not None or payload is None:
+        return ""
+    try:
+        document = json.loads(payload)
+    except ValueError:
+        return "what comes out is not JSON"
+    if not isinstance(document, dict):
+        return "what comes out is not a JSON object"
+    if place.is_redacted:
+        return None  # a hidden value is text, whatever the schema says of it
+    try:
+        registry.validate(newest, document)
+    except InvalidPayload as error:
+        return f"does not fit {newest} at {error.path or 'its root'}"
+    return None
+
+
+def _explain(lake: Lake, place: _Place, steps: list[Step], failed_step: int | None) -> str:
+    """What the failing step says of the payload when it is not kept from failing, without what it quotes."""
+    name = place.event_type.rpartition(".v")[0]
+    told = f"{name}.v{failed_step} → v{(failed_step or 0) + 1}"
+    source = "redacted_events" if place.is_redacted else "events"
+    query = f"SELECT payload FROM {source} WHERE aggregate_id = $stream AND stream_version = $version"
+    for step in sorted(steps, key=lambda each: each.version):
+        if int(place.event_type.rpartition(".v")[2]) <= step.version <= (failed_step or 0):
+            query = f"SELECT ({step.expression}) AS payload FROM ({query}) AS event"
+    with lake.connect() as connection:
+        try:
+            connection.execute(query, {"stream": place.aggregate_id, "version": place.stream_version}).fetchall()
+        except duckdb.Error as error:
+            return f"{told}: {without_values(read_error(error)[0])}"
+    return f"{told}: gives null"
+
+
+def _failure(place: _Place, reason: str) -> UpcastFailure:
+    return UpcastFailure(
+        place.position, place.aggregate_id, place.stream_version, place.event_type, place.is_redacted, reason
+    )

@@ -1,0 +1,67 @@
+"""Time travel in SQL: `conversations_as_of(time)`, `calls_as_of(time)` and `customers_as_of(time)`.
+
+Table macros over the views of the lake, so that `lake.duckdb` holds them for any client. Whoever has no event in the month
+of the time stands as the newest monthly state before it says; the others are folded from their events up to the time, by
+the steps in `sql/as_of`. Redactions apply as of today: what is hidden now is hidden in states of before, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipelines.lake.table import quote_literal
+from pipelines.sqlfiles import read_sql
+
+_TIME = 'CAST("time" AS TIMESTAMP WITH TIME ZONE)'
+_MONTH = f"strftime(make_timestamp(epoch_us({_TIME})), '%Y-%m')"  # UTC, whatever the zone of the reader's session
+_STREAM_STEPS = ("streams", "events", "sources", "places", "calls", "messages", "states")
+
+
+@dataclass(frozen=True, slots=True)
+class Macro:
+    """One table macro: its name, what it gives, and the monthly states whose columns it has."""
+
+    name: str
+    grain: str
+    states: str
+    statement: str
+
+
+def list_macros() -> tuple[Macro, ...]:
+    """All macros, in the order of their names; they read the views of the lake."""
+    return (
+        _of_streams("calls", "voice call", "call", "call_months"),
+        _of_streams("conversations", "conversation", "conversation", "conversation_months"),
+        _of_customers(),
+    )
+
+
+def _of_streams(plural: str, noun: str, stream_type: str, states: str) -> Macro:
+    steps = {step: read_sql(f"as_of/{step}.sql") for step in _STREAM_STEPS}
+    steps["streams"] = steps["streams"].replace("$stream_type", quote_literal(stream_type))
+    return _macro(plural, noun, steps, states, "aggregate_id", "as_of_streams", "as_of_states")
+
+
+def _of_customers() -> Macro:
+    shown = read_sql("folds/customer_months.sql").replace("fold_subjects", "as_of_subjects")
+    steps = {"touched": read_sql("as_of/touched.sql"), "subjects": read_sql("as_of/subjects.sql"), "states": shown}
+    return _macro("customers", "customer", steps, "customer_months", "subject_id", "as_of_touched", "as_of_states")
+
+
+def _macro(plural: str, noun: str, steps: dict[str, str], states: str, key: str, touched: str, folded: str) -> Macro:
+    """The union of those folded from events and of those that stand as their newest monthly state says."""
+    named = ",\n".join(f"as_of_{step} AS MATERIALIZED (\n{_bind(text)}\n)" for step, text in steps.items())
+    query = (
+        f"WITH {named}, as_of_newest AS (SELECT {key}, max(month) AS month FROM {states} WHERE month < {_MONTH} "
+        f"AND {key} NOT IN (SELECT {key} FROM {touched}) GROUP BY {key}) "
+        f"SELECT strftime(make_timestamp(epoch_us(last_at)), '%Y-%m') AS month, * FROM {folded} "
+        f"UNION ALL BY NAME SELECT stored.* FROM {states} AS stored "
+        f"SEMI JOIN as_of_newest ON stored.{key} = as_of_newest.{key} AND stored.month = as_of_newest.month"
+    )
+    name = f"{plural}_as_of"
+    statement = f'CREATE OR REPLACE MACRO {name}("time") AS TABLE {query}'
+    return Macro(name, f"one {noun}: its state at a time, `{name}(TIMESTAMPTZ '2026-05-01')`", states, statement)
+
+
+def _bind(text: str) -> str:
+    return text.replace("$month", _MONTH).replace("$time", _TIME).strip().rstrip(";")

@@ -1,0 +1,60 @@
+-- purpose: The whole history of these streams up to the time, redacted, upcast, and read into columns once.
+-- parameters: $month, $time
+-- grain: one event
+-- key: stream_no, stream_version
+-- columns: is_said is whether there is text that is not blank
+-- notes: `payload` is kept for the rare types alone; of utterances, calls and results the columns say all that folds use.
+--        `message_key` and `call_key` turn "none given" into a value, so that two events without an id compare as equal.
+SELECT
+    told.stream_no,
+    told.stream_version,
+    told.position,
+    told.created_at,
+    told.event_name,
+    told.envelope.message_id,
+    coalesce('=' || told.envelope.message_id, '-') AS message_key,
+    coalesce(told.envelope.actor = 'user', FALSE) AS is_by_user,
+    told.envelope.source,
+    told.envelope.source_id,
+    told.envelope.source_ordinal,
+    told.envelope.subject_id,
+    told.said.text,
+    -- blank is what Unicode counts as white space
+    coalesce(
+        regexp_matches(
+            told.said.text,
+            '[^\x09-\x0d\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]'
+        ),
+        FALSE
+    ) AS is_said,
+    told.said.call_id,
+    told.said.name,
+    coalesce(told.said.arguments, 'null')::VARCHAR AS arguments,
+    coalesce(told.said.output, 'null')::VARCHAR AS output,
+    nullif(told.said.error, 'null')::VARCHAR AS error,
+    CASE WHEN told.said IS NULL THEN told.payload END AS payload
+FROM (
+    SELECT
+        streams.stream_no,
+        history.stream_version,
+        history.position,
+        history.created_at,
+        history.event_name,
+        history.payload,
+        json_transform(
+            history.metadata,
+            '{"message_id": "VARCHAR", "actor": "VARCHAR", "source": "VARCHAR", "source_id": "VARCHAR", '
+            || '"source_ordinal": "BIGINT", "subject_id": "VARCHAR"}'
+        ) AS envelope,
+        CASE
+            WHEN history.event_name IN ('user.utterance', 'agent.utterance', 'tool.call', 'tool.result')
+                THEN json_transform(
+                    history.payload,
+                    '{"text": "VARCHAR", "call_id": "VARCHAR", "name": "VARCHAR", '
+                    || '"arguments": "JSON", "output": "JSON", "error": "JSON"}'
+                )
+        END AS said
+    FROM readable_events AS history
+    INNER JOIN as_of_streams AS streams ON history.aggregate_id = streams.aggregate_id
+    WHERE history.month <= $month AND history.created_at <= $time
+) AS told

@@ -1,0 +1,190 @@
+-- purpose: The state of each of these streams at the time: the left fold of its history up to there.
+--          Costs are summed as decimals (12 places), so that the sum does not depend on the order of addition.
+-- grain: one stream with an event up to the time
+-- key: aggregate_id
+WITH history AS (
+    SELECT events.*
+    FROM as_of_events AS events
+),
+
+counted AS (
+    SELECT
+        history.stream_no,
+        arg_max(history.payload, history.stream_version)
+        FILTER (WHERE history.event_name = 'conversation.started') AS started,
+        arg_max(
+            {'outcome': json_extract(history.payload, '$.outcome'), 'at': history.created_at},
+            history.stream_version
+        ) FILTER (WHERE history.event_name = 'conversation.ended') AS ended,
+        arg_min(history.created_at, history.stream_version) AS started_at,
+        arg_max(history.created_at, history.stream_version) AS last_at,
+        max(history.stream_version) AS last_version,
+        arg_max(history.position, history.stream_version) AS last_position,
+        count(*)::INTEGER AS event_count,
+        (count(*) FILTER (WHERE history.event_name = 'tool.result'))::INTEGER AS tool_result_count,
+        (count(*) FILTER (WHERE history.event_name IS NULL))::INTEGER AS skipped_events
+    FROM history
+    GROUP BY history.stream_no
+),
+
+placed AS (
+    SELECT
+        places.stream_no,
+        count_if(places.is_user_message_start)::INTEGER AS user_messages,
+        count_if(places.is_turn_start)::INTEGER AS turns
+    FROM as_of_places AS places
+    GROUP BY places.stream_no
+),
+
+messages AS (
+    SELECT
+        written.stream_no,
+        count(*)::INTEGER AS agent_messages,
+        count_if(written.has_text)::INTEGER AS agent_text_messages
+    FROM as_of_messages AS written
+    GROUP BY written.stream_no
+),
+
+spoken AS (
+    SELECT
+        history.stream_no,
+        list_sort(
+            list({
+                'stream_version': history.stream_version,
+                'role': CASE history.event_name WHEN 'user.utterance' THEN 'user' ELSE 'agent' END,
+                'text': history.text,
+                'created_at': history.created_at
+            })
+        ) AS transcript,
+        arg_max(history.text, history.stream_version) FILTER (WHERE history.event_name = 'agent.utterance' AND history.is_said)
+            AS final_text
+    FROM history
+    WHERE history.text IS NOT NULL AND history.event_name IN ('user.utterance', 'agent.utterance')
+    GROUP BY history.stream_no
+),
+
+called AS (
+    SELECT
+        calls.stream_no,
+        count(*)::INTEGER AS tool_call_count,
+        (count(*) - count(calls.result_version))::INTEGER AS unanswered_tool_calls,
+        count_if(coalesce(calls.error <> 'false', FALSE))::INTEGER AS failed_tool_calls,
+        list_sort(
+            list({
+                'stream_version': calls.stream_version,
+                'actor': calls.actor,
+                'call_id': calls.call_id,
+                'name': calls.name,
+                'arguments': calls.arguments,
+                'result_version': calls.result_version,
+                'output': calls.output,
+                'error': calls.error
+            })
+        ) AS tool_calls
+    FROM as_of_calls AS calls
+    GROUP BY calls.stream_no
+),
+
+hidden AS (
+    SELECT
+        read.stream_no,
+        list_sort(
+            list({
+                'stream_version': read.stream_version,
+                'target_version': read.told.target.stream_version,
+                'path': coalesce(read.told.path, read.told.span.path),
+                'method': read.told.method,
+                'reason': read.told.reason
+            })
+        ) AS redactions
+    FROM (
+        SELECT
+            history.stream_no,
+            history.stream_version,
+            json_transform(
+                history.payload,
+                '{"target": {"stream_version": "INTEGER"}, "path": "VARCHAR", "span": {"path": "VARCHAR"}, '
+                || '"method": "VARCHAR", "reason": "VARCHAR"}'
+            ) AS told
+        FROM history
+        WHERE history.event_name = 'redaction.applied'
+    ) AS read
+    GROUP BY read.stream_no
+),
+
+spent AS (
+    SELECT
+        read.stream_no,
+        sum(read.told.usage.input_tokens)::BIGINT AS input_tokens,
+        sum(read.told.usage.output_tokens)::BIGINT AS output_tokens,
+        sum(try_cast(read.told.cost_usd AS DECIMAL(38, 12)))::DOUBLE AS cost_usd
+    FROM (
+        SELECT
+            history.stream_no,
+            json_transform(
+                history.payload,
+                '{"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT"}, "cost_usd": "VARCHAR"}'
+            ) AS told
+        FROM history
+        WHERE history.event_name = 'model.decision'
+    ) AS read
+    GROUP BY read.stream_no
+),
+
+described AS (
+    SELECT
+        counted.*,
+        json_transform(
+            counted.started,
+            '{"agent": "VARCHAR", "variant": "VARCHAR", "task": "VARCHAR", "channel": "VARCHAR", '
+            || '"vertical": "VARCHAR"}'
+        ) AS said
+    FROM counted
+)
+
+SELECT
+    streams.aggregate_id,
+    sources.source,
+    sources.source_id,
+    sources.source_ordinal,
+    described.said.agent,
+    described.said.variant,
+    described.said.task,
+    described.said.channel,
+    described.said.vertical,
+    sources.subject_id,
+    CASE WHEN described.ended IS NULL THEN 'open' ELSE 'ended' END AS status,
+    nullif(described.ended.outcome, 'null')::VARCHAR AS outcome,
+    described.started_at,
+    described.ended.at AS ended_at,
+    described.last_at,
+    (epoch_us(described.last_at) - epoch_us(described.started_at)) / 1e6 AS duration_seconds,
+    described.last_version,
+    described.last_position,
+    described.event_count,
+    coalesce(placed.user_messages, 0) AS user_messages,
+    coalesce(placed.turns, 0) AS turns,
+    coalesce(messages.agent_messages, 0) AS agent_messages,
+    coalesce(messages.agent_text_messages, 0) AS agent_text_messages,
+    coalesce(called.tool_call_count, 0) AS tool_call_count,
+    described.tool_result_count,
+    coalesce(called.unanswered_tool_calls, 0) AS unanswered_tool_calls,
+    coalesce(called.failed_tool_calls, 0) AS failed_tool_calls,
+    coalesce(len(hidden.redactions), 0)::INTEGER AS redaction_count,
+    spent.input_tokens,
+    spent.output_tokens,
+    spent.cost_usd,
+    spoken.final_text,
+    coalesce(spoken.transcript, []) AS transcript,
+    coalesce(called.tool_calls, []) AS tool_calls,
+    coalesce(hidden.redactions, []) AS redactions,
+    described.skipped_events
+FROM described
+INNER JOIN as_of_streams AS streams ON described.stream_no = streams.stream_no
+INNER JOIN as_of_sources AS sources ON described.stream_no = sources.stream_no
+LEFT JOIN placed ON described.stream_no = placed.stream_no
+LEFT JOIN messages ON described.stream_no = messages.stream_no
+LEFT JOIN spoken ON described.stream_no = spoken.stream_no
+LEFT JOIN called ON described.stream_no = called.stream_no
+LEFT JOIN hidden ON described.stream_no = hidden.stream_no
+LEFT JOIN spent ON described.stream_no = spent.stream_no

@@ -1,0 +1,102 @@
+"""Upcasters tried on stored payloads: every failure has its position and reason, and no content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import BadInputError
+from pipelines.folds.redacted import fold_redacted
+from pipelines.folds.upcast_check import check_upcasters, types_to_lift
+from pipelines.lake.lake import Lake
+from pipelines.store import EventType, Registry, UnknownEventType
+from tests.integration.test_folds_lake import HISTORY, TWO, event, write_log
+
+TO_V2 = "SELECT json_object('temperature', json_extract(payload, '$.degrees'), 'note', payload ->> '$.note')"
+TO_V3 = "SELECT json_object('celsius', (payload ->> '$.temperature')::DOUBLE, 'note', payload ->> '$.note')"
+SCHEMA = {
+    "type": "object",
+    "properties": {"celsius": {"type": "number", "minimum": -273}, "note": {"type": ["string", "null"]}},
+    "required": ["celsius"],
+}
+SECRET = "Anna"
+WEATHER = [
+    event("weather.seen", 1, {"degrees": 20, "note": SECRET}),
+    event("weather.seen", 1, {"degrees": f"{SECRET} says warm"}),
+    event("weather.seen", 1, {"degrees": -300, "note": SECRET}),
+    event("weather.seen", 1, {"note": SECRET}),
+]
+HIDE = event(
+    "redaction.applied", 46, {"target": {"stream_version": 2}, "path": "/degrees", "method": "mask", "reason": "r"}
+)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """A log with four payloads of a type of one's own, at version 1, that two upcasters lift to version 3."""
+    folder = tmp_path / "upcasters"
+    folder.mkdir()
+    for version, text in ((1, TO_V2), (2, TO_V3)):
+        (folder / f"weather.seen.v{version}.sql").write_text(text, encoding="utf-8")
+    write_log(tmp_path / "lake", [(TWO, "conversation", WEATHER)])
+    return Lake(tmp_path / "lake", home=tmp_path)
+
+
+def registry(schema: object = SCHEMA) -> Registry:
+    assert isinstance(schema, dict)
+    return Registry([EventType("weather.seen.v3", "Seen.", schema)])
+
+
+def test_failures_are_told_by_position_and_step(lake: Lake):
+    """What fails in a step, what gives null, and what does not fit the newest schema; the rest is counted."""
+    ladder, names = types_to_lift(lake, "weather.seen")
+    found = check_upcasters(lake, ladder, names, registry())
+    assert found.lifted == {"weather.seen.v1": "weather.seen.v3", "weather.seen.v2": "weather.seen.v3"}
+    assert (found.events, found.failed) == ({"weather.seen.v1": 4}, {"weather.seen.v1": 3})
+    assert [(f.position, f.aggregate_id, f.stream_version) for f in found.failures] == [(n, TWO, n) for n in (2, 3, 4)]
+    reasons = [failure.reason for failure in found.failures]
+    assert reasons[0].startswith("weather.seen.v2 → v3: Conversion Error: Could not convert string")
+    assert reasons[1:] == ["does not fit weather.seen.v3 at /celsius"] * 2
+    assert SECRET not in str(found)
+
+
+def test_a_ladder_without_fault_passes(lake: Lake, tmp_path: Path):
+    """With steps that take everything, nothing fails."""
+    (tmp_path / "upcasters" / "weather.seen.v2.sql").write_text("SELECT '{\"celsius\": 1}'", encoding="utf-8")
+    ladder, names = types_to_lift(lake, "weather.seen.v1")
+    found = check_upcasters(lake, ladder, names, registry())
+    assert (found.events, found.failed, found.failures) == ({"weather.seen.v1": 4}, {}, [])
+
+
+def test_what_redactions_leave_is_tried_too(lake: Lake, tmp_path: Path):
+    """A step that cannot lift a redacted payload would stop a fold: it is found here, and named as redacted."""
+    write_log(lake.root, [(TWO, "conversation", [WEATHER[0], WEATHER[0], HIDE])])
+    fold_redacted(Lake(lake.root), "2026-02")
+    ladder, names = types_to_lift(lake, "weather.seen")
+    found = check_upcasters(Lake(lake.root, home=tmp_path), ladder, names, registry())
+    assert (found.events, found.redacted) == ({"weather.seen.v1": 2}, 1)
+    assert [(f.stream_version, f.is_redacted) for f in found.failures] == [(2, True)]
+
+
+def test_what_there_is_nothing_to_lift_for_is_said(lake: Lake):
+    """A type with one version, an unknown type, and a newest version that is not registered."""
+    with pytest.raises(BadInputError, match=r"tool.call.v1 has one version, there is nothing to lift"):
+        types_to_lift(lake, "tool.call.v1")
+    with pytest.raises(
+        BadInputError, match=r"order.paid is not known; upcasters are there for model.decision, weather.seen"
+    ):
+        types_to_lift(lake, "order.paid")
+    ladder, names = types_to_lift(lake, None)
+    assert names == ["model.decision", "weather.seen"]
+    with pytest.raises(UnknownEventType, match=r"weather.seen.v3"):
+        check_upcasters(lake, ladder, names, Registry([]))
+
+
+def test_the_log_is_left_as_it_is(tmp_path: Path):
+    """A check writes nothing."""
+    lake = write_log(tmp_path / "lake", HISTORY)
+    before = sorted(path.name for path in lake.root.rglob("*.parquet"))
+    ladder, names = types_to_lift(lake, None)
+    assert check_upcasters(lake, ladder, names, Registry.shipped()).events == {}
+    assert sorted(path.name for path in lake.root.rglob("*.parquet")) == before
