@@ -77,7 +77,7 @@ def _describe(projection: Projection | BrokenProjection) -> dg.AssetSpec:
         return dg.AssetSpec(
             key_of(projection.name), deps=[key_of("events")], description=described, group_name="fold", **more
         )
-    read = sorted({RELATIONS[name].dataset.name for name in projection.reads} | {"events"})
+    read = sorted({each.name for name in projection.reads for each in RELATIONS[name].datasets} | {"events"})
     return describe_dataset(projection.dataset, deps=read, **more)
 
 

@@ -184,7 +184,7 @@ def _with_what_they_read(settings: Settings, names: Sequence[str] | None) -> lis
     for name in names:
         projection = own.get(name)
         if projection is not None and not isinstance(projection, BrokenProjection):
-            needed |= {RELATIONS[read].dataset.name for read in projection.reads}
+            needed |= {each.name for read in projection.reads for each in RELATIONS[read].datasets}
     return [name for name in (REDACTED, *FOLDS, *own) if name in needed]
 
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import duckdb
 
 from pipelines.errors import BadInputError
-from pipelines.folds.ladder import load_ladder
 from pipelines.folds.own import Projection, ProjectionError, find_projections, read_projection
 from pipelines.folds.own_relations import RELATIONS, month_relations
 from pipelines.folds.own_sql import SelectError, run_select
-from pipelines.folds.steps import create_readable_events
 from pipelines.lake.dataset import Column
+from pipelines.lake.datasets import EVENTS
+from pipelines.lake.ladder import load_own_ladder
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.own import find_own
 from pipelines.lake.table import quote_identifier
@@ -33,22 +33,6 @@ _MADE = "refold_made"
 _BATCH = 50_000
 _HEADS = """
 SELECT aggregate_id, last_version, hex(last_hash) FROM stream_months WHERE month = $month ORDER BY aggregate_id
-"""
-_REDACTIONS = """
-SELECT later.aggregate_id, later.stream_version, hex(later.hash)
-FROM events AS later
-INNER JOIN stream_months AS heads ON later.aggregate_id = heads.aggregate_id
-WHERE
-    later.month > $month AND heads.month = $month AND later.event_type LIKE 'redaction.applied.v%'
-    AND TRY_CAST(json_extract_string(later.payload, '$.target.stream_version') AS INTEGER)
-    BETWEEN heads.first_version AND heads.last_version
-ORDER BY later.aggregate_id, later.stream_version
-"""
-"""Later redactions of the month's events; those of the month itself are in the heads."""
-_IN_FORCE = """
-SELECT count(*) FROM events WHERE event_type LIKE 'redaction.applied.v%' AND aggregate_id IN (
-    SELECT aggregate_id FROM stream_months WHERE month = $month
-)
 """
 _SAMPLE = """
 CREATE OR REPLACE TEMP TABLE own_sample AS
@@ -133,8 +117,6 @@ def fold_projection(lake: Lake, projection: Projection, month: str) -> OwnFold:
         commit = _current(lake, projection, month, wanted)
         is_written = commit is None
         if commit is None:
-            if "events" in projection.reads:
-                create_readable_events(connection)
             with month_relations(
                 connection, month, projection.reads, memory_bytes=lake.memory_bytes, spill=lake.spill
             ) as locked:
@@ -198,8 +180,6 @@ def check_projection(lake: Lake, path: Path, month: str | None = None) -> OwnChe
             connection.execute(_SAMPLE, {"month": chosen, "streams": SAMPLE_STREAMS})
             count = "SELECT (SELECT count(*) FROM own_sample), count(*) FROM stream_months WHERE month = $month"
             taken, of_month = connection.sql(count, params={"month": chosen}).fetchall()[0]
-            if "events" in projection.reads:
-                create_readable_events(connection)
             with month_relations(
                 connection,
                 chosen,
@@ -258,40 +238,38 @@ def _inputs(lake: Lake, connection: duckdb.DuckDBPyConnection, projection: Proje
     redactions = 0
     digest = hashlib.sha256()
     parts = [projection.name, month, projection.text]
-    for name in projection.reads:
-        dataset = RELATIONS[name].dataset.name
+    for dataset in _needed(projection):
         commit = lake.last_commit(dataset, {"month": month})
         if commit is None:
-            verb = "refold export" if name == "events" else f"refold fold {dataset}"
+            verb = "refold export" if dataset == EVENTS.name else f"refold fold {dataset}"
             raise BadInputError(f"{projection.name} reads {dataset}, and {month} is not there; run `{verb}`")
-        if name == "events":
-            parts.append(_log_hash(connection, month))
-            redactions += connection.sql(_IN_FORCE, params={"month": month}).fetchall()[0][0]
-        else:
-            parts.append(commit.input_hash)
-            redactions += int(commit.provenance.get("redactions", 0))
+        parts.append(_log_hash(lake, connection, month) if dataset == EVENTS.name else commit.input_hash)
+        redactions += int(commit.provenance.get("redactions", 0))
     for part in parts:
         digest.update(hashlib.sha256(part.encode()).digest())
     return digest.hexdigest(), redactions
 
 
-def _log_hash(connection: duckdb.DuckDBPyConnection, month: str) -> str:
-    """What the readable events of a month are a function of: the chains' heads, later redactions and the upcasters."""
-    digest = hashlib.sha256(load_ladder().fingerprint().encode())
-    for query in (_HEADS, _REDACTIONS):
-        for batch in connection.sql(query, params={"month": month}).to_arrow_reader(_BATCH):
-            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                digest.update(f"{row}\n".encode())
-        digest.update(b"\n")
+def _log_hash(lake: Lake, connection: duckdb.DuckDBPyConnection, month: str) -> str:
+    """What a month's events are a function of but for redactions: the heads of its chains, and the upcasters."""
+    digest = hashlib.sha256(load_own_ladder(lake.home).fingerprint().encode())
+    for batch in connection.sql(_HEADS, params={"month": month}).to_arrow_reader(_BATCH):
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            digest.update(f"{row}\n".encode())
     return digest.hexdigest()
+
+
+def _needed(projection: Projection) -> list[str]:
+    """Names of the datasets that a projection reads, sorted."""
+    return sorted({dataset.name for name in projection.reads for dataset in RELATIONS[name].datasets})
 
 
 def _month_to_try(lake: Lake, projection: Projection, month: str | None) -> str | None:
     """The given month, or the newest for which everything that is read is there."""
-    needed = {RELATIONS[name].dataset.name for name in projection.reads} or {"events"}
+    needed = _needed(projection) or [EVENTS.name]
     known = [each for each in lake.months("events") if _is_folded(lake, needed, each)]
     if month is not None and month not in known:
-        wanted = ", ".join(sorted(needed))
+        wanted = ", ".join(needed)
         raise BadInputError(f"month {month}: not in the lake with {wanted}; there are {', '.join(known) or 'none'}")
     return month or (known[-1] if known else None)
 

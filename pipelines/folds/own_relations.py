@@ -22,6 +22,7 @@ from pipelines.lake.datasets import (
     CUSTOMER_MONTHS,
     DECISIONS,
     EVENTS,
+    REDACTED_EVENTS,
     TOOL_CALLS,
     UTTERANCES,
 )
@@ -39,14 +40,14 @@ class Relation:
 
     Attributes:
         name: Name in SQL.
-        dataset: The dataset that its rows come from.
+        datasets: The datasets that its rows come from, the one whose grain it has first.
         source: Where they are read; `events` are read with redactions applied and at the latest version of their type.
         rows: What one row is.
         columns: In order.
     """
 
     name: str
-    dataset: Dataset
+    datasets: tuple[Dataset, ...]
     source: str
     rows: str
     columns: tuple[Column, ...]
@@ -69,11 +70,11 @@ def _events() -> Relation:
         columns["metadata"],
         columns["created_at"],
     )
-    return Relation("events", EVENTS, "upcast_events", "one event of the month", described)
+    return Relation("events", (EVENTS, REDACTED_EVENTS), "readable_events", "one event of the month", described)
 
 
 def _rows_of(name: str, dataset: Dataset, rows: str) -> Relation:
-    return Relation(name, dataset, dataset.relation, rows, dataset.data_columns)
+    return Relation(name, (dataset,), dataset.relation, rows, dataset.data_columns)
 
 
 RELATIONS: dict[str, Relation] = {
@@ -119,7 +120,7 @@ def month_relations(
     """A locked connection that sees the month's rows of the relations `names`, and the others empty.
 
     Args:
-        connection: Sees the lake, and `upcast_events` when `events` is among the names.
+        connection: Sees the lake.
         month: YYYY-MM.
         names: Relations to fill.
         memory_bytes: The process's memory, of which a share is used.

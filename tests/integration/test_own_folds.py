@@ -21,6 +21,7 @@ from pipelines.folds.own_fold import (
     left_over,
 )
 from pipelines.folds.own_relations import RELATIONS
+from pipelines.folds.redacted import fold_redacted
 from pipelines.folds.run import fold_month
 from pipelines.folds.steps import PROJECTIONS
 from pipelines.lake.catalog import describe, publish_catalog
@@ -52,6 +53,7 @@ def lake(tmp_path: Path) -> Lake:
 
 def fold_built_in(lake: Lake, names: tuple[str, ...] = ("tool_calls", "conversation_months")) -> Lake:
     for month in MONTHS:
+        fold_redacted(lake, month)
         fold_month(lake, month, names)
     return lake
 
@@ -181,7 +183,9 @@ def test_a_check_says_what_a_file_would_make(lake: Lake, tmp_path: Path):
     assert found.key == ("stream", "place")
     assert check_projection(lake, write(tmp_path, SAID), "2026-02").rows == 2
     assert "said" not in lake.datasets()
-    with pytest.raises(BadInputError, match="month 2027-01: not in the lake with events; there are 2026-01"):
+    with pytest.raises(
+        BadInputError, match="month 2027-01: not in the lake with events, redacted_events; there are 2026-01"
+    ):
         check_projection(lake, write(tmp_path, SAID), "2027-01")
     empty = check_projection(Lake(tmp_path / "empty"), write(tmp_path, SAID))
     assert (empty.month, empty.rows, [c.name for c in empty.columns]) == (
@@ -200,7 +204,7 @@ def test_relations_hold_the_rows_of_the_month(lake: Lake, tmp_path: Path):
     for month in MONTHS:
         found = dict(query(lake, f"SELECT name, n FROM counts WHERE month = '{month}'"))
         for name, relation in RELATIONS.items():
-            expected = query(lake, f"SELECT count(*) FROM {relation.dataset.relation} WHERE month = '{month}'")
+            expected = query(lake, f"SELECT count(*) FROM {relation.datasets[0].relation} WHERE month = '{month}'")
             assert [(found[name],)] == expected, (month, name)
 
 
