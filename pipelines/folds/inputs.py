@@ -32,7 +32,7 @@ from pipelines.folds import (
     steps,
     verification,
 )
-from pipelines.folds.ladder import Ladder
+from pipelines.lake.ladder import Ladder
 
 _MODULES = (
     before,

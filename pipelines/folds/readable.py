@@ -6,9 +6,9 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.folds.columns import compute as pc
-from pipelines.folds.ladder import Ladder, load_ladder
 from pipelines.folds.redaction import Redaction, redact_text
 from pipelines.folds.tables import create_table
+from pipelines.lake.ladder import Ladder, load_ladder
 
 REDACTIONS_IN_FORCE = """
 SELECT

@@ -18,7 +18,6 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.folds.inputs import Inputs
-from pipelines.folds.ladder import Ladder, load_ladder
 from pipelines.folds.plan import Span, leave_out_unchanged, plan_month
 from pipelines.folds.state import state
 from pipelines.folds.steps import (
@@ -31,6 +30,7 @@ from pipelines.folds.steps import (
 )
 from pipelines.folds.writing import MonthWriter
 from pipelines.lake.datasets import find_dataset
+from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.writers import writing
 

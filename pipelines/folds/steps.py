@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from pipelines.errors import BadInputError
 from pipelines.folds.hashes import create_call_hashes
-from pipelines.folds.ladder import Ladder, load_ladder
 from pipelines.folds.plan import EVENT_HEADS, Span, plan_month, spans
 from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable, create_readable_events
 from pipelines.folds.relations import Folded, build, make_batch, overlay
@@ -26,6 +25,7 @@ from pipelines.folds.resume import bring, plan_resume
 from pipelines.folds.snapshots import build_snapshots
 from pipelines.folds.states import build_states
 from pipelines.folds.verification import create_verification
+from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.sqlfiles import list_sql, read_sql
 
 __all__ = [
