@@ -23,7 +23,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _BATCH = 100
-"""Units looked up together; between two batches the event loop gets a turn, so that no call times out unseen."""
+"""Units looked up together."""
 _MOMENT = 1.0
 """Seconds after which this thread looks up: a signal that another thread received is handled here."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -82,7 +82,8 @@ async def _outcomes(asker: Asker, units: Iterable[Unit[T]]) -> AsyncGenerator[li
     source = iter(units)
     crew: _Crew[T] = _Crew()
     async with asker:
-        while not (asker.is_stopping or crew.error) and (batch := list(islice(source, _BATCH))):
+        # Reading the lake takes its time: elsewhere, so that no call times out with its answer waiting to be read.
+        while not (asker.is_stopping or crew.error) and (batch := await asyncio.to_thread(_next_batch, source)):
             known, unknown = _recall(asker, batch)
             yield [run_at_once(unit.replay(_answering(answer))) for unit, answer in known]
             for unit in unknown:
@@ -91,11 +92,14 @@ async def _outcomes(asker: Asker, units: Iterable[Unit[T]]) -> AsyncGenerator[li
                 if asker.is_stopping or crew.error:
                     break
                 crew.begin(unit.replay(asker.ask))
-            await asyncio.sleep(0)
         while crew.under_way:
             yield await crew.finished()
     if crew.error is not None:
         raise crew.error
+
+
+def _next_batch(source: Iterator[Unit[T]]) -> list[Unit[T]]:
+    return list(islice(source, _BATCH))
 
 
 def _recall(asker: Asker, batch: list[Unit[T]]) -> tuple[list[tuple[Unit[T], Answer]], list[Unit[T]]]:
