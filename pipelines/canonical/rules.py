@@ -11,7 +11,7 @@ import datetime as dt
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipelines.canonical.jcs import canonical_bytes
@@ -40,12 +40,14 @@ class ToolRules:
         ignore_args: Arguments left out of L2, for request ids and timestamps: a top-level name, or the JSON Pointer of
             an object member, in which a token `*` is any key or index.
         multiset_args: Arrays whose order does not count, named in the same way.
+        key_args: Top-level arguments that alone make two calls the same; None for all.
         is_lenient: Whether equality at L3 makes two calls of this tool the same.
     """
 
     schema: Mapping[str, Any] = field(default_factory=dict)
     ignore_args: frozenset[str] = frozenset()
     multiset_args: frozenset[str] = frozenset()
+    key_args: frozenset[str] | None = None
     is_lenient: bool = False
 
 
@@ -98,12 +100,19 @@ def normalise(value: Any, rules: ToolRules = PLAIN_RULES) -> Any:
 
 def normaliser(rules: ToolRules) -> Callable[[Any], Any]:
     """Return `normalise` with the rules read once, for many calls of one tool."""
+    if rules.key_args is not None:
+        kept, others = rules.key_args, normaliser(replace(rules, key_args=None))
+        return lambda value: _only(kept, others(value))
     if rules.schema == {} and not rules.ignore_args and not rules.multiset_args:
         return _plain
     ignored = tuple(_pointer_tokens(pattern) for pattern in sorted(rules.ignore_args))
     unordered = tuple(_pointer_tokens(pattern) for pattern in sorted(rules.multiset_args))
     walk = _Normaliser(rules.schema, ignored, unordered)
     return lambda value: walk.apply(value, rules.schema, ())
+
+
+def _only(names: frozenset[str], value: Any) -> Any:
+    return {key: item for key, item in value.items() if key in names} if isinstance(value, dict) else value
 
 
 def lenient(value: Any) -> Any:

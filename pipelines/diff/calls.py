@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.jcs import canonical_text, string_bytes
 from pipelines.diff.align import Aligner, ToolCall
 from pipelines.diff.classify import PairCounts, classify
+from pipelines.diff.rules import Flagger
 
 _SAFE = 2**53
 COUNTS = tuple(field.name for field in fields(PairCounts))
@@ -102,18 +102,18 @@ def diff_calls(units: pa.Table, aligner: Aligner) -> tuple[pa.Table, pa.Table]:
     return _table(found, UNIT_SCHEMA), _pair_table(pairs)
 
 
-def flag_calls(calls: pa.Table, canonicaliser: Canonicaliser) -> pa.Table:
+def flag_calls(calls: pa.Table, flagger: Flagger) -> pa.Table:
     """Say what is odd about tool calls, one by one.
 
     Args:
         calls: `name, arguments`.
-        canonicaliser: Reads the calls.
+        flagger: Knows the tools' schemas.
 
     Returns:
         A table of `FLAG_SCHEMA`, in their order.
     """
     names, arguments = (calls.column(name).to_pylist() for name in ("name", "arguments"))
-    flags = [list(canonicaliser.read(name or "", text).flags) for name, text in zip(names, arguments, strict=True)]
+    flags = [flagger.flags(name or "", text) for name, text in zip(names, arguments, strict=True)]
     return pa.table([names, arguments, flags], schema=FLAG_SCHEMA)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipelines.diff.rules import tool_rules
 from pipelines.diff.shards import create_relations, diff_shard
 from pipelines.diff.summary import Line, summarise
 from pipelines.diff.tally import Tally
@@ -59,6 +60,7 @@ class DiffResult:
         same_final: Pairs with the same final text.
         outcomes: Pairs by recorded outcome.
         classes: Pairs by unit class.
+        fidelity: Answered pairs by how side B was fed; headline numbers use the `exact` ones.
         seconds: Time taken.
     """
 
@@ -79,6 +81,7 @@ class DiffResult:
     same_final: int
     outcomes: Outcomes
     classes: dict[str, int]
+    fidelity: dict[str, int]
     seconds: float
 
 
@@ -104,7 +107,7 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
         return _result(plan, last.provenance, is_written=False, seconds=time.monotonic() - started)
     with (
         lake.connect() as connection,
-        Comparers({}, _processes()) as comparers,
+        Comparers(tool_rules(plan.tools), _processes()) as comparers,
         staging(lake, AB_UNITS, plan.partition) as units,
         staging(lake, AB_TOOL_CALLS, plan.partition) as calls,
     ):
@@ -117,7 +120,8 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
             calls.add(connection, "SELECT * FROM diffed_calls")
             if on_progress is not None:
                 on_progress(done)
-        lines = summarise(*tally.summary_input(), plan.experiment.metrics, plan.experiment.primary)
+        rules = frozenset(rule.name for rule in plan.experiment.expect)
+        lines = summarise(*tally.summary_input(), plan.experiment.metrics, plan.experiment.primary, rules)
         _keep_summary(connection, lines)
         headline = tally.headline(lines)
         units.commit(input_hash=input_hash)
@@ -159,6 +163,7 @@ def _result(plan: Plan, headline: Mapping[str, Any], *, is_written: bool, second
         "same_calls",
         "same_final",
         "classes",
+        "fidelity",
     )
     return DiffResult(
         experiment=plan.experiment.experiment,

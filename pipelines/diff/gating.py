@@ -23,8 +23,10 @@ def require_known_names(experiment: Experiment) -> None:
         BadInputError: The gate speaks of a metric or segment that the experiment does not have.
     """
     if experiment.gate is not None:
-        metrics = dict.fromkeys([*SHARES, *DIFFERENCES, *experiment.metrics])
-        check_names(parse_gate(experiment.gate), metrics=metrics, segments=frozenset(experiment.segments), checks={})
+        rules = dict.fromkeys(rule.name for rule in experiment.expect)
+        metrics = dict.fromkeys([*SHARES, *DIFFERENCES, *experiment.metrics, *rules])
+        segments = frozenset(experiment.segments)
+        check_names(parse_gate(experiment.gate), metrics=metrics, segments=segments, checks=rules)
 
 
 def decide_gate(lake: Lake, experiment: Experiment, result: DiffResult) -> GateResult | None:
@@ -43,7 +45,9 @@ def decide_gate(lake: Lake, experiment: Experiment, result: DiffResult) -> GateR
         for line in lines
         if line["segment"] != ALL
     }
-    summary = Summary(metrics, segments, segment_names=frozenset(experiment.segments))
+    held = {rule.name: metrics[rule.name].theta for rule in experiment.expect}
+    checks = {name: None if share is None else share == 1 for name, share in held.items()}
+    summary = Summary(metrics, segments, checks, segment_names=frozenset(experiment.segments))
     return evaluate(parse_gate(experiment.gate), summary)
 
 

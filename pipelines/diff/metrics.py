@@ -1,4 +1,4 @@
-"""The experiment's own metrics: one SQL expression each, evaluated for both sides of every unit.
+"""The experiment's own metrics and rules: one SQL expression each, evaluated for both sides of every unit.
 
 The expressions are the user's, so they run on a connection that sees one table, `unit`, and nothing else.
 """
@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipelines.errors import BadInputError
 from pipelines.lake.locked import locked_connection, run_user_sql
 from pipelines.lake.table import quote_identifier
-from pipelines.replay.experiment import Metric
+from pipelines.replay.experiment import Experiment
 
 UNIT_COLUMNS = ("text", "tool_calls", "call_count", "output_tokens", "latency_ms", "cost_usd")
 """What a metric's expression can speak of; `tool_calls[i].arguments` is JSON."""
@@ -28,11 +28,17 @@ FROM given_units
 """
 
 
-def evaluate_metrics(metrics: Mapping[str, Metric], units: pa.Table, *, memory_bytes: int) -> pa.Array[Any]:
+def expressions(experiment: Experiment) -> dict[str, str]:
+    """What is evaluated for every side of every unit, by name. A rule must be a yes/no expression."""
+    rules = {rule.name: f"({rule.sql})::BOOLEAN::INTEGER" for rule in experiment.expect}
+    return {name: metric.sql for name, metric in experiment.metrics.items()} | rules
+
+
+def evaluate_metrics(metrics: Mapping[str, str], units: pa.Table, *, memory_bytes: int) -> pa.Array[Any]:
     """Every metric of every unit.
 
     Args:
-        metrics: Name → expression.
+        metrics: Name → expression; a rule's is 1 where it holds and 0 where it is broken.
         units: `unit_row`, ascending, and `UNIT_COLUMNS`.
         memory_bytes: Bound on the memory that the expressions may use.
 
@@ -48,7 +54,7 @@ def evaluate_metrics(metrics: Mapping[str, Metric], units: pa.Table, *, memory_b
         with locked_connection({"given_units": units}, memory_bytes=memory_bytes) as connection:
             connection.execute(_VIEW)
             for place, name in enumerate(names):
-                expression = metrics[name].sql
+                expression = metrics[name]
                 query = f"SELECT unit_row, CAST((\n{expression}\n) AS DOUBLE) AS {quote_identifier(name)} FROM unit ORDER BY unit_row"
                 found = run_user_sql(connection, query, f"metric {name}", expression)
                 if found.column("unit_row").to_pylist() != units.column("unit_row").to_pylist():

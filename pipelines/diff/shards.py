@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.diff.calls import FLAG_SCHEMA, PAIR_SCHEMA, UNIT_SCHEMA
-from pipelines.diff.metrics import UNIT_COLUMNS, evaluate_metrics
+from pipelines.diff.metrics import UNIT_COLUMNS, evaluate_metrics, expressions
 from pipelines.diff.worker import Comparers, Task
 from pipelines.replay.plan import Plan
 from pipelines.replay.units import create_plan_relations, create_units, unit_kind
@@ -132,7 +132,7 @@ def diff_shard(
     )
     texts = _compare(connection, "texts", _TEXTS, comparers)
     calls = _compare(connection, "calls", _CALLS, comparers)
-    flags = _compare(connection, "flags", read_sql("diffs/odd_calls.sql"), comparers, {"tools": []})
+    flags = _compare(connection, "flags", read_sql("diffs/odd_calls.sql"), comparers, {"tools": comparers.schema_tools})
     _keep_metrics(connection, plan, memory_bytes)
     _keep(connection, "text_units", [_TEXT_SCHEMA.empty_table(), *(done.result()[0] for done in texts)])
     _keep(connection, "call_flags", [FLAG_SCHEMA.empty_table(), *(done.result()[0] for done in flags)])
@@ -162,7 +162,7 @@ def _compare(
 
 def _keep_metrics(connection: duckdb.DuckDBPyConnection, plan: Plan, memory_bytes: int) -> None:
     """Make `metrics_a` and `metrics_b`: the own metrics of every unit that the side answered."""
-    metrics = plan.experiment.metrics
+    metrics = expressions(plan.experiment)
     for side in "ab":
         columns = ", ".join(
             f"len(tool_calls_{side})::INTEGER AS call_count" if name == "call_count" else f"{name}_{side} AS {name}"

@@ -6,7 +6,7 @@ a value on both sides; a verdict needs the experiment's goal and margin. Failed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from pipelines.stats.verdict import judge
 ALL = "all"
 """Segment and value of the whole."""
 
-SHARES = ("same_names", "same_calls", "same_final", "failed")
+SHARES = ("same_names", "same_calls", "same_calls_answered", "same_calls_worst", "same_final", "failed")
 DIFFERENCES = ("calls", "cost_usd", "latency_ms", "output_tokens", "outcome_good")
 _GOALS: Mapping[str, Goal] = {"outcome_good": "higher"}
 
@@ -35,7 +35,7 @@ class Line:
 
     Attributes:
         metric: What is estimated.
-        kind: `change` (a share, no direction) or `metric` (A against B).
+        kind: `change` (a share, no direction), `metric` (A against B) or `rule` (how often it holds on B).
         segment: Segment column, or `all`.
         segment_value: Its value, or `all`.
         estimate: The numbers, judged.
@@ -45,7 +45,7 @@ class Line:
     """
 
     metric: str
-    kind: Literal["change", "metric"]
+    kind: Literal["change", "metric", "rule"]
     segment: str
     segment_value: str
     estimate: Estimate
@@ -206,7 +206,11 @@ class ConversationSums:
 
 
 def summarise(
-    conversations: Conversations, sums: ConversationSums, metrics: Mapping[str, Metric], primary: str | None
+    conversations: Conversations,
+    sums: ConversationSums,
+    metrics: Mapping[str, Metric],
+    primary: str | None,
+    rules: Container[str] = (),
 ) -> list[Line]:
     """All lines: the whole first, then every value of every segment, metrics in a fixed order.
 
@@ -215,12 +219,16 @@ def summarise(
         sums: Sums per conversation.
         metrics: The experiment's own metrics: goals and margins.
         primary: The one metric that is not corrected for multiplicity; None corrects all.
+        rules: Which of the metrics are rules: 1 where they hold, 0 where they are broken.
     """
     lines: list[Line] = []
     for dimension in _dimensions(conversations, sums):
         for name in sums.names:
             if sums.is_share(name):
                 lines += _shares(name, sums, dimension)
+                continue
+            if name in rules:
+                lines += _rule(name, sums, dimension)
                 continue
             if name not in metrics and not sums.column(name, "n").any():
                 continue  # nobody recorded it
@@ -290,6 +298,22 @@ def _shares(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Li
         Line(name, "change", dimension.segment, value, numbers, int(left_out))
         for value, numbers, left_out in zip(dimension.values, estimates, excluded, strict=True)
     ]
+
+
+def _rule(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Line]:
+    """How often a rule holds on side B, beside how often it did on side A."""
+    n, a, b = (dimension.sum_up(sums.column(name, key)) for key in ("n", "a", "b"))
+    values = len(dimension.values)
+    estimates = estimate_segments(ClusterSums(s=b, n=n, squares=b), dimension.value_of, values, "rate")
+    held_a = grouped_sum(a, dimension.value_of, values)
+    excluded = dimension.count(sums.column("", "n")) - dimension.count(sums.column(name, "n"))
+    lines = []
+    for place, (value, numbers) in enumerate(zip(dimension.values, estimates, strict=True)):
+        total_a = float(held_a[place]) if numbers.n else None
+        both = replace(numbers, theta_a=None if total_a is None else total_a / numbers.n, theta_b=numbers.theta)
+        total_b = None if numbers.theta is None else round(numbers.theta * numbers.n)
+        lines.append(Line(name, "rule", dimension.segment, value, both, int(excluded[place]), total_a, total_b))
+    return lines
 
 
 def _differences(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Line]:

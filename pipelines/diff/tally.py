@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 
 from pipelines.diff.arrays import to_numpy
+from pipelines.diff.metrics import expressions
 from pipelines.diff.summary import DIFFERENCES, Conversations, ConversationSums, Line, Units, encode
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import AB_TOOL_CALLS, AB_UNITS
@@ -35,11 +36,14 @@ SELECT
     count(*) FILTER (WHERE NOT outcome_a AND NOT outcome_b) AS neither
 FROM diffed_units
 """
-# A unit that B did not answer is not the same in anything; text is compared only where both sides have one.
+# A unit that B did not answer is not the same in anything; text is compared only where both sides have one. A unit that was
+# not fed as it was recorded is left out, and counted as excluded.
 _SHARES = {
-    "same_names": "CASE WHEN status = 'ok' THEN is_same_names ELSE false END",
-    "same_calls": "CASE WHEN status = 'ok' THEN is_same_calls ELSE false END",
-    "same_final": "CASE WHEN status = 'ok' THEN is_same_final WHEN text_a IS NOT NULL THEN false END",
+    "same_names": "CASE WHEN status <> 'ok' THEN false WHEN fidelity = 'exact' THEN is_same_names END",
+    "same_calls": "CASE WHEN status <> 'ok' THEN false WHEN fidelity = 'exact' THEN is_same_calls END",
+    "same_calls_answered": "CASE WHEN fidelity = 'exact' THEN is_same_calls END",
+    "same_calls_worst": "CASE WHEN fidelity = 'exact' THEN is_same_calls ELSE false END",
+    "same_final": "CASE WHEN status <> 'ok' AND text_a IS NOT NULL THEN false WHEN fidelity = 'exact' THEN is_same_final END",
     "failed": "status <> 'ok'",
 }
 _COLUMNS = {"outcome_good": "outcome"}
@@ -58,10 +62,11 @@ class Tally:
         self._connection, self._plan = connection, plan
         self._counts: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
+        self._fidelity: Counter[str] = Counter()
         self._digests = {"diffed_units": hashlib.sha256(), "diffed_calls": hashlib.sha256()}
         self._sums = ConversationSums()
         self._sides = {name: f"{_COLUMNS.get(name, name)}_{{side}}" for name in DIFFERENCES}
-        self._sides |= {name: f"metrics_{{side}}['{name}']" for name in plan.experiment.metrics}
+        self._sides |= {name: f"metrics_{{side}}['{name}']" for name in expressions(plan.experiment)}
 
     def add(self) -> None:
         """Add the shard that is in the tables now."""
@@ -69,6 +74,13 @@ class Tally:
         self._counts.update(dict(zip(counts.columns, counts.fetchall()[0], strict=True)))
         self._classes.update(
             dict(self._connection.sql("SELECT unit_class, count(*) FROM diffed_units GROUP BY 1").fetchall())
+        )
+        self._fidelity.update(
+            dict(
+                self._connection.sql(
+                    "SELECT fidelity, count(*) FROM diffed_units WHERE fidelity IS NOT NULL GROUP BY 1"
+                ).fetchall()
+            )
         )
         self._hash(AB_UNITS, "diffed_units")
         self._hash(AB_TOOL_CALLS, "diffed_calls")
@@ -94,6 +106,7 @@ class Tally:
             **counts,
             "outcomes": outcomes,
             "classes": dict(sorted(self._classes.items())),
+            "fidelity": dict(sorted(self._fidelity.items())),
             "unit": unit_kind(self._plan),
             "result_hash": digest.hexdigest(),
             "definition": self._plan.definition,
@@ -117,7 +130,10 @@ class Tally:
         """The shard's units in order."""
         expressions = {f"share {name}": query for name, query in _SHARES.items()}
         for side in "ab":
-            expressions |= {f"{side} {name}": query.format(side=side) for name, query in self._sides.items()}
+            expressions |= {
+                f"{side} {name}": f"CASE WHEN coalesce(fidelity, 'exact') = 'exact' THEN {query.format(side=side)} END"
+                for name, query in self._sides.items()
+            }
         listed = ", ".join(
             f"coalesce(({query})::DOUBLE, 'nan'::DOUBLE) AS \"{name}\"" for name, query in expressions.items()
         )

@@ -26,6 +26,7 @@ from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.rules import ToolRules
 from pipelines.diff.align import Aligner
 from pipelines.diff.calls import diff_calls, flag_calls
+from pipelines.diff.rules import Flagger
 from pipelines.diff.text import compare_surface
 from pipelines.errors import RefoldError
 
@@ -42,8 +43,8 @@ class Comparer:
     """
 
     def __init__(self, rules: Mapping[str, ToolRules]) -> None:
-        self._canonicaliser = Canonicaliser(rules)
-        self._aligner = Aligner(self._canonicaliser)
+        self._aligner = Aligner(Canonicaliser(rules))
+        self._flagger = Flagger(rules)
 
     def run(self, task: Task, given: pa.Table) -> tuple[pa.Table, ...]:
         """Do one task.
@@ -59,7 +60,7 @@ class Comparer:
         if task == "calls":
             return diff_calls(given, self._aligner)
         if task == "flags":
-            return (flag_calls(given, self._canonicaliser),)
+            return (flag_calls(given, self._flagger),)
         a, b = (cast("list[str]", given.column(name).to_pylist()) for name in ("text_a", "text_b"))
         found = compare_surface(a, b)
         columns = {"text_class": found.text_class, "sim_tok": found.sim_tok, "sim_char": found.sim_char}
@@ -81,6 +82,11 @@ class Comparers:
         self._threads: ThreadPoolExecutor | None = None
         self._helpers: list[_Helper] = []
         self._idle: SimpleQueue[_Helper] = SimpleQueue()
+
+    @property
+    def schema_tools(self) -> list[str]:
+        """Tools whose calls a schema judges."""
+        return sorted(name for name, rule in self._rules.items() if rule.schema)
 
     def __enter__(self) -> Self:
         """Begin; processes start with the first batch given to them."""

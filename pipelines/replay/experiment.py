@@ -260,6 +260,16 @@ class Metric(_Strict):
     margin: float | None = Field(default=None, gt=0)
 
 
+class Rule(_Strict):
+    """A rule on actions: a yes/no SQL expression over the columns of a metric; null where it does not apply.
+
+    It is checked on both sides of every unit; `name` in a gate asks that it holds wherever it applies to side B.
+    """
+
+    name: str
+    sql: str
+
+
 class Tools(_Strict):
     """What a candidate may call, and how its calls are answered from the recording; no tool is ever executed.
 
@@ -305,6 +315,7 @@ class Experiment(_Strict):
     tools: Tools = Tools()
     divergence: Divergence = Divergence()
     metrics: dict[str, Metric] = Field(default_factory=dict)
+    expect: tuple[Rule, ...] = Field(default=(), strict=False)
     primary: str | None = None
     segments: tuple[Literal["source", "agent", "vertical", "channel", "task"], ...] = Field(default=(), strict=False)
     gate: Annotated[str, AfterValidator(_gate)] | None = None
@@ -341,9 +352,12 @@ class Experiment(_Strict):
             raise ValueError(
                 f"budget: {', '.join(unchecked)} bounds what models are asked, and this experiment asks none"
             )
-        for name in self.metrics:
+        names = [*self.metrics, *(rule.name for rule in self.expect)]
+        for name in names:
             if not _METRIC.fullmatch(name):
                 raise ValueError(f"metric {name!r}: use lower-case letters, digits and '_', beginning with a letter")
+            if names.count(name) > 1:
+                raise ValueError(f"metric {name!r} is named twice among metrics and expect; give each its own name")
         return self
 
     def _require_nightly(self) -> None:

@@ -250,8 +250,8 @@ def _definition(
     if is_walked(experiment):
         settings |= {"tools": tools.sha256, "max_steps": experiment.tools.max_steps}
         settings["divergence"] = experiment.divergence.model_dump(mode="json")
-    elif tools.schemas is not None:
-        settings["tools"] = tools.schemas_sha256
+    elif tools.schemas is not None or tools.manifest.tools:  # they say which calls are the same
+        settings["tools"] = tools.sha256
     folds = hashlib.sha256()
     for folder in ("folds/steps", "folds", "upcasters"):
         for path in list_sql(folder):

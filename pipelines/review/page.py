@@ -36,6 +36,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         *([f"conversations that began from {_day(start)} to before {_day(stop)}, UTC"] if start or stop else []),
         f"{result.pairs:,} {result.unit} pairs in {result.conversations:,} conversations"
         + (f", {result.failed:,} not answered" if result.failed else ""),
+        *_left_out(result),
         f"tool calls differ in {result.pairs - result.same_calls:,} pairs, in {result.changed_conversations:,} conversations",
         "",
         f"{'what stayed the same':<34}{'pairs':>9}{'share':>9}   95 % interval",
@@ -49,6 +50,10 @@ def render_page(lake: Lake, result: DiffResult) -> str:
     if differences:
         out += ["", f"{'mean per ' + result.unit:<22}{'A':>11}{'B':>11}{'B − A':>11}   95 % interval"]
         out += [_difference_line(line) for line in differences]
+    rules = [line for line in lines if line["kind"] == "rule"]
+    if rules:
+        out += ["", f"{'rule holds':<34}{'A':>9}{'B':>9}   95 % interval of B"]
+        out += [_rule_line(line) for line in rules]
     if any((result.outcomes.both, result.outcomes.only_a, result.outcomes.only_b, result.outcomes.neither)):
         good = result.outcomes
         out += [
@@ -63,10 +68,24 @@ def render_page(lake: Lake, result: DiffResult) -> str:
     return "\n".join(out)
 
 
+def _left_out(result: DiffResult) -> list[str]:
+    """What the shares and means below do not use."""
+    others = {name: count for name, count in result.fidelity.items() if name != "exact"}
+    if not others:
+        return []
+    listed = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in others.items())
+    return [f"left out of shares and means: {sum(others.values()):,} pairs ({listed})"]
+
+
 def _share_line(label: str, count: int, line: dict[str, Any]) -> str:
     share = "" if line["estimate"] is None else f"{line['estimate']:.1%}"
     unit = "" if not line["excluded"] else f"   of {line['n']:,} with text on both sides"
     return f"  {label:<32}{count:>9,}{share:>9}   {_interval(line, '{:.1%}')}{unit}"
+
+
+def _rule_line(line: dict[str, Any]) -> str:
+    shares = "".join(f"{'' if line[side] is None else f'{line[side]:.1%}':>9}" for side in ("mean_a", "mean_b"))
+    return f"  {line['metric']:<32}{shares}   {_interval(line, '{:.1%}')}"
 
 
 def _difference_line(line: dict[str, Any]) -> str:

@@ -47,6 +47,8 @@ ARGUMENT_CHANGES: Mapping[str, str] = {
 SHARES: Mapping[str, str] = {
     "same_names": "Same tools, in the same order",
     "same_calls": "Same tool calls and arguments",
+    "same_calls_answered": "Same tool calls, of the pairs that B answered",
+    "same_calls_worst": "Same tool calls, if all that is left out had changed",
     "same_final": "Same text, letter by letter",
     "failed": "B gave no answer",
 }

@@ -163,7 +163,7 @@ def check_names(
     """
     for clause in gate.clauses:
         if isinstance(clause, CheckHolds):
-            if clause.name in metrics:
+            if clause.name in metrics and clause.name not in checks:
                 raise BadInputError(f"gate clause {clause.text!r} compares a metric with nothing; {_FORMS}")
             _known("check", clause.name, checks, clause.text)
         else:

@@ -33,6 +33,13 @@ paired AS (
         plan_streams.task,
         coalesce(b.status, 'failed') AS status,
         CASE WHEN b.unit_id IS NULL THEN 'not_replayed' ELSE b.reason END AS reason,
+        CASE
+            WHEN b.status <> 'ok' OR b.unit_id IS NULL THEN NULL
+            WHEN b.is_off_policy THEN 'off_policy'
+            WHEN b.is_tainted THEN 'tainted'
+            WHEN b.result_source = 'exact_unverified' THEN 'unverified'
+            ELSE 'exact'
+        END AS fidelity,
         outcome_is_good(a.outcome) AS outcome_a,
         outcome_is_good(recorded.outcome) AS outcome_b,
         plan_streams.started_at,

@@ -1,0 +1,174 @@
+"""An experiment's tools, rules and fidelity in its diff: what is the same, what is odd, what is left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from pipelines.canonical.calls import Canonicaliser
+from pipelines.canonical.rules import ToolRules
+from pipelines.diff.dataset import build_diff
+from pipelines.diff.gating import decide_gate
+from pipelines.diff.rules import Flagger, tool_rules
+from pipelines.errors import BadInputError
+from pipelines.replay.manifest import Manifest, ManifestTool, ToolPolicy
+from tests.unit.diff.plain_pairs import diff_plainly
+from tests.unit.diff.replayed_lake import replayed_lake
+from tests.unit.diff.test_dataset import rows_of, some_units
+
+SCHEMAS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "lookup",
+            "parameters": {
+                "type": "object",
+                "properties": {"a": {"type": "integer"}, "b": {"type": "integer", "default": 1}},
+                "required": ["a"],
+            },
+        },
+    }
+]
+MANIFEST = """
+tools:
+  refund: {effect: write, ignore_args: [a]}
+  send: {effect: write, lenient: true}
+"""
+EXPERIMENT = "experiment: made\ncandidate: {echo: true}\ntools: {schemas: tools.json, manifest: tools.yaml}\n"
+
+
+def with_tools(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "tools.json").write_text(json.dumps(SCHEMAS), encoding="utf-8")
+    (folder / "tools.yaml").write_text(MANIFEST, encoding="utf-8")
+    return folder
+
+
+def test_the_tools_rules_decide_what_is_the_same(tmp_path: Path):
+    """With a schema, ignored arguments and a lenient tool: units and pairs equal the ones computed one by one under the same
+    rules, and more calls are the same than without them."""
+    lake, plan = replayed_lake(with_tools(tmp_path), some_units(4, 600), EXPERIMENT)
+    build_diff(lake, plan)
+    rules = tool_rules(plan.tools)
+    flagger = Flagger(rules)
+    with lake.connect() as connection:
+        pairs = connection.sql(
+            """
+            SELECT
+                b.unit_id, b.status, a.text AS text_a, b.text AS text_b, b.tool_calls AS tool_calls_b,
+                list_transform(a.tool_calls, LAMBDA call: {'block': 0, 'name': call.name, 'arguments': call.arguments})
+                    AS tool_calls_a
+            FROM replays_history AS b
+            JOIN decisions AS a ON b.unit_id = a.aggregate_id || '/' || a.decision
+            """
+        ).to_arrow_table()
+    units = {row["unit_id"]: row for row in rows_of(lake, "ab_units", "unit_id")}
+    expected = []
+    for row in pairs.to_pylist():
+        unit, calls = diff_plainly(row, rules)
+        assert {name: units[row["unit_id"]][name] for name in unit} == unit
+        expected += calls
+    for call in expected:
+        for side in "ab":
+            if call[f"flags_{side}"] is not None:
+                call[f"flags_{side}"] = flagger.flags(call[f"name_{side}"], call[f"arguments_{side}"])
+    expected.sort(key=lambda call: (call["unit_id"], call["pair"]))
+    found = rows_of(lake, "ab_tool_calls", "unit_id, pair")
+    assert [{name: row[name] for name in expected[0]} for row in found] == expected
+    levels = {(row["name_a"], row["equal_level"]) for row in found if row["class"] == "same"}
+    assert ("refund", "L2") in levels
+    assert any("missing_required" in (row["flags_b"] or ()) for row in found)
+
+
+def test_a_manifest_makes_another_version(tmp_path: Path):
+    """What makes two calls the same is part of the version, in every mode."""
+    units = some_units(5, 5)
+    _, plain = replayed_lake(tmp_path / "plain", units)
+    _, ruled = replayed_lake(with_tools(tmp_path / "ruled"), units, EXPERIMENT)
+    assert plain.version_id != ruled.version_id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flags"),
+    [
+        ('{"a": 1}', []),
+        ('{"a": "1"}', ["schema_invalid"]),
+        ('{"b": 1}', ["missing_required", "schema_invalid"]),
+        ('"{\\"a\\": 1, \\"a\\": 2}"', ["duplicate_keys"]),
+        ('"{"', ["args_invalid_json"]),
+        ("null", ["schema_invalid"]),
+        ("[1]", ["args_not_object", "schema_invalid"]),
+        (None, ["args_missing", "missing_required", "schema_invalid"]),
+        ('{"a": 123456789012345678901234567890}', ["big_number"]),
+    ],
+)
+def test_flags_of_a_tool_with_a_schema(arguments: str | None, flags: list[str]):
+    """The schema judges what was sent; what it cannot read is flagged as that alone."""
+    rules = tool_rules(ToolPolicy(schemas=tuple(SCHEMAS)))
+    assert Flagger(rules).flags("lookup", arguments) == flags
+    assert [flag for flag in flags if flag.startswith(("args", "dup", "big"))] == Flagger({}).flags("lookup", arguments)
+
+
+def test_a_schema_that_is_none_is_refused():
+    """A schema that no validator understands names its tool."""
+    with pytest.raises(BadInputError, match="schema of tool 'f' is no JSON Schema"):
+        Flagger({"f": ToolRules(schema={"type": 17})})
+
+
+def test_key_arguments_alone_make_calls_the_same():
+    """`key_args` of a manifest: other arguments make no difference, and lenience comes after."""
+    policy = ToolPolicy(manifest=Manifest(tools={"f": ManifestTool(key_args=("q",))}))
+    reader = Canonicaliser(tool_rules(policy))
+    a, b, c = (reader.read("f", json.dumps({"q": q, "page": page})) for q, page in (("x", 1), ("x", 2), ("y", 1)))
+    assert a.key == b.key != c.key
+
+
+def fed_units(count: int) -> list[dict]:
+    """Units of which every fourth was fed otherwise than recorded, and every tenth not answered."""
+    random = Random(1)
+    how = [{"is_off_policy": True, "is_tainted": True}, {"is_tainted": True}, {"result_source": "exact_unverified"}]
+    units = []
+    for number in range(count):
+        calls = [("refund", json.dumps({"usd": random.randrange(100)}))]
+        same = random.random() < 0.7
+        unit = {"stream": number // 4, "text_a": None, "text_b": None, "calls_a": calls}
+        unit["calls_b"] = calls if same else [("refund", json.dumps({"usd": 200}))]
+        unit["replayed"] = dict(how[number // 4 % 3]) if number % 4 == 0 else {}
+        if number % 10 == 1:
+            unit["replayed"] = {"status": "failed", "reason": "timeout", "tool_calls": []}
+            unit["calls_b"] = []
+        units.append(unit)
+    return units
+
+
+def test_what_was_not_fed_as_recorded_is_left_out_and_counted(tmp_path: Path):
+    """Tainted, unverified and off-policy units are in no headline share or mean; worst case and complete case bound it."""
+    experiment = """
+experiment: made
+candidate: {echo: true}
+metrics: {usd: {sql: "list_sum(list_transform(tool_calls, LAMBDA call: (call.arguments->>'usd')::DOUBLE))", goal: lower, margin: 1}}
+expect:
+  - {name: at_most_150, sql: "list_bool_and(list_transform(tool_calls, LAMBDA call: (call.arguments->>'usd')::DOUBLE <= 150))"}
+gate: "at_most_150; at_most_150.low >= 0.9"
+"""
+    units = fed_units(400)
+    lake, plan = replayed_lake(tmp_path, units, experiment)
+    done = build_diff(lake, plan)
+    assert done.fidelity == {"exact": 260, "off_policy": 34, "tainted": 33, "unverified": 33}
+    lines = {row["metric"]: row for row in rows_of(lake, "ab_summary", "metric")}
+    exact = [unit for unit in units if not unit["replayed"]]
+    same = sum(unit["calls_a"] == unit["calls_b"] for unit in exact)
+    assert (lines["same_calls"]["n"], lines["same_calls"]["excluded"]) == (300, 100)
+    assert lines["same_calls"]["estimate"] == pytest.approx(same / 300)
+    assert lines["same_calls_answered"]["estimate"] == pytest.approx(same / 260)
+    assert lines["same_calls_worst"]["estimate"] == pytest.approx(same / 400)
+    assert (lines["usd"]["n"], lines["usd"]["excluded"]) == (260, 140)
+    rule = lines["at_most_150"]
+    assert (rule["kind"], rule["n"], rule["mean_a"]) == ("rule", 260, 1.0)
+    assert rule["mean_b"] == rule["estimate"] == pytest.approx(same / 260)
+    gate = decide_gate(lake, plan.experiment, done)
+    assert gate is not None
+    assert [(clause.passed, clause.seen) for clause in gate.clauses] == [(False, False), (False, rule["low"])]
