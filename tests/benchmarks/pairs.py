@@ -1,7 +1,8 @@
 """The lake that the diff reads: decisions of whole conversations, and the replays of one version beside them.
 
 Of the pairs, 40 % differ in their text of about 400 characters and 30 % in their tool calls (an argument, a name, one
-call more, or the order), independently.
+call more, or the order), independently. Calls are written as models write them, without blanks, where the recording has
+PostgreSQL's: the same call is the same JSON, not the same text, and the stored hashes say so.
 """
 
 from __future__ import annotations
@@ -9,11 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
+
+from pipelines.canonical.calls import Canonicaliser
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, REPLAYS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
+from pipelines.replay.experiment import parse_experiment
+from pipelines.replay.plan import Plan, make_plan
 from tests.benchmarks.log import DECISIONS_PER_STREAM, MONTH, WORDS, words
-from tests.benchmarks.replay_python import plan_of
 
 _STREAM = "md5('stream ' || stream)::UUID::VARCHAR"
 _HASH = "unhex(sha256(stream::VARCHAR))"
@@ -54,7 +60,29 @@ list_transform(calls, LAMBDA call, place: {
     'stream_version': (3 * decision + place)::INTEGER, 'call_id': 'c' || place, 'name': call.name, 'arguments': call.arguments
 })
 """
-_REPLAY_CALLS = "list_transform(other_calls, LAMBDA call: {'block': 0, 'name': call.name, 'arguments': call.arguments})"
+_REPLAY_CALLS = """
+list_transform(other_calls, LAMBDA call: {
+    'block': 0, 'name': call.name, 'arguments': replace(replace(call.arguments, ': ', ':'), ', ', ',')
+})
+"""
+_EXPERIMENT = "experiment: benchmark\ncandidate: {echo: true}\nsegments: [vertical]\n"
+_BATCH = 20_000
+
+
+def _hash_lists(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make `hashed`: the hash of every different list of calls, as a fold stores it."""
+    canonical = Canonicaliser()
+    connection.execute("CREATE TEMP TABLE hashed AS SELECT calls, '' AS l1_hash FROM pairs WHERE false")
+    lists = connection.sql("SELECT calls FROM pairs UNION SELECT other_calls FROM pairs").to_arrow_table()
+    for start in range(0, lists.num_rows, _BATCH):
+        batch = lists.slice(start, _BATCH)
+        hashes = [
+            canonical.hash_list([(0, call["name"], call["arguments"]) for call in calls]).l1
+            for calls in batch.column("calls").to_pylist()
+        ]
+        connection.register("batch", batch.append_column("l1_hash", pa.array(hashes, pa.string())))
+        connection.execute("INSERT INTO hashed SELECT * FROM batch")
+        connection.unregister("batch")
 
 
 def write_pairs(root: Path, pairs: int) -> Lake:
@@ -65,6 +93,7 @@ def write_pairs(root: Path, pairs: int) -> Lake:
     partition = {"month": MONTH}
     with lake.connect() as connection:
         connection.execute(_PAIRS, {"streams": streams, "words": WORDS})
+        _hash_lists(connection)
         for dataset, values, source in (
             (
                 DECISIONS,
@@ -79,11 +108,12 @@ def write_pairs(root: Path, pairs: int) -> Lake:
                     "text": "text",
                     "tool_calls": _DECISION_CALLS,
                     "call_count": "len(calls)",
+                    "l1_hash": "l1_hash",
                     "output_tokens": "100",
                     "latency_ms": "500.0 + decision",
                     "cost_usd": "0.001 * decision",
                 },
-                "pairs",
+                "pairs INNER JOIN hashed USING (calls)",
             ),
             (
                 CONVERSATION_MONTHS,
@@ -125,15 +155,21 @@ def write_pairs(root: Path, pairs: int) -> Lake:
             "text": "other_text",
             "tool_calls": _REPLAY_CALLS,
             "call_count": "len(other_calls)",
+            "l1_hash": "hashed.l1_hash",
             "output_tokens": "110",
             "latency_ms": "450.0 + decision",
             "cost_usd": "0.0009 * decision",
         }
-        query = _select(REPLAYS, replayed, "pairs")
+        query = _select(REPLAYS, replayed, "pairs INNER JOIN hashed ON pairs.other_calls = hashed.calls")
         lake.write_partition(
             REPLAYS, plan.partition, connection, query, input_hash=plan.version_id, provenance={"failures": {}}
         )
     return lake
+
+
+def plan_of(lake: Lake) -> Plan:
+    """The version whose replays the lake holds."""
+    return make_plan(lake, parse_experiment(_EXPERIMENT, "benchmark"), Path())
 
 
 def _select(dataset: Dataset, values: Mapping[str, str], source: str) -> str:
