@@ -38,8 +38,9 @@ from pipelines.settings import Settings
 _DUCKDB_SHARE = 0.6
 """Share that DuckDB may use of the memory that the process has left when it connects; the rest is for results, for
 Arrow batches, and for what DuckDB itself takes beside its buffers."""
-_LEAST_DUCKDB_BYTES = 64 * 10**6
-"""Below this DuckDB cannot hold a row group of wide rows."""
+_LEAST_DUCKDB_SHARE = 0.3
+"""Share of all memory that DuckDB may use however much the process holds already: with less, work would fail that a
+moment of more memory lets pass."""
 _ATTEMPTS = 10
 """Times that files may go while views of them are made, before it is taken for a fault."""
 _COMMIT_FILES = 64
@@ -145,7 +146,8 @@ class Lake:
             connection.execute("SET autoinstall_known_extensions = false")
             connection.execute("SET autoload_known_extensions = false")
             connection.execute("SET TimeZone = 'UTC'")
-            buffers = max(int(free_bytes(self.memory_bytes) * _DUCKDB_SHARE), _LEAST_DUCKDB_BYTES)
+            left = free_bytes(self.memory_bytes) * _DUCKDB_SHARE
+            buffers = int(max(left, self.memory_bytes * _LEAST_DUCKDB_SHARE))
             connection.execute(f"SET memory_limit = '{buffers}B'")
             connection.execute(f"SET temp_directory = {quote_literal(str(self.spill))}")
             connection.execute("SET enable_progress_bar = false")
