@@ -20,13 +20,14 @@ from assets.own_folds import build_own_assets
 from assets.partitions import DEFAULT_FIRST_MONTH, build_months, find_first_month
 from assets.resources import home_from_environment
 from assets.schedules import build_replay_schedule, build_schedules, build_sensors, build_vacuum_schedule
+from assets.seals import build_seal_assets
 from pipelines.folds.own import BrokenProjection, Projection, find_projections
 from pipelines.settings import Settings
 
 
 def build_defs(
     overrides: Mapping[str, object] | None = None,
-    months: dg.PartitionsDefinition | None = None,
+    months: dg.MonthlyPartitionsDefinition | None = None,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
     projections: Sequence[Projection | BrokenProjection] = (),
 ) -> dg.Definitions:
@@ -45,6 +46,7 @@ def build_defs(
     return dg.Definitions(
         assets=[
             *build_log_assets(months),
+            *build_seal_assets(months),
             *build_fold_assets(months),
             *build_own_assets(months, projections),
             *build_experiment_assets(),

@@ -17,13 +17,18 @@ def select_free(own: Sequence[str] = ()) -> dg.AssetSelection:
 
 
 def build_jobs(own: Sequence[str] = ()) -> list[UnresolvedAssetJobDefinition]:
-    """`export_and_fold`: bring a month up to date."""
+    """`export_and_fold`: bring a month up to date; `seal_month`: seal a month that has ended."""
     return [
         dg.define_asset_job(
             "export_and_fold",
             selection=select_free(own),
             description="Export one month of the store and fold it.",
-        )
+        ),
+        dg.define_asset_job(
+            "seal_month",
+            selection=dg.AssetSelection.assets(key_of("manifests")),
+            description="Seal one month that has ended.",
+        ),
     ]
 
 

@@ -33,6 +33,11 @@ def build_months(first_month: str, last_month: str | None = None) -> dg.MonthlyP
     return dg.MonthlyPartitionsDefinition(start_date=first_month, fmt=MONTH_FORMAT, end_offset=1 + max(0, ahead))
 
 
+def closed_months(months: dg.MonthlyPartitionsDefinition) -> dg.MonthlyPartitionsDefinition:
+    """The months of `months` without the last one, which is still running."""
+    return dg.MonthlyPartitionsDefinition(start_date=months.start, fmt=months.fmt, end_offset=months.end_offset - 1)
+
+
 def is_month(text: str) -> bool:
     """Whether `text` is a UTC month as a partition key writes it."""
     return _MONTH.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""What runs by itself, once somebody switched it on in the UI: the open month, late folds, active experiments.
+"""What runs by itself, once somebody switched it on in the UI: exports, seals, late folds, active experiments.
 
 `active_experiments` alone starts work that can cost money, within the budgets of the experiments and of the day; no sensor
 and no other schedule selects a replay or what depends on one.
@@ -17,8 +17,12 @@ from pipelines.replay.registry import list_active
 
 
 def build_schedules(jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[dg.ScheduleDefinition]:
-    """`open_month`: at 02:15 UTC, the month that is running, and the one before it on the first day."""
-    (export_and_fold,) = jobs
+    """`open_month`: at 02:15 UTC, the month that is running, and the one before it on the first day.
+
+    `closed_month`: on the third day of a month, the seal of the month before it. Until then come what writers held back
+    while the store was away, and imports of the last days.
+    """
+    export_and_fold, seal = jobs
 
     @dg.schedule(
         name="open_month",
@@ -32,7 +36,18 @@ def build_schedules(jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[dg.Sch
         for month in months_at(now):
             yield dg.RunRequest(run_key=f"{month} {now:%Y-%m-%d}", partition_key=month)
 
-    return [open_month]
+    @dg.schedule(
+        name="closed_month",
+        job=seal,
+        cron_schedule="15 4 3 * *",
+        execution_timezone="UTC",
+        description="Seal the month just closed, on the third day of the next.",
+    )
+    def closed_month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        month = month_before(context.scheduled_execution_time.astimezone(UTC))
+        return dg.RunRequest(run_key=month, partition_key=month)
+
+    return [open_month, closed_month]
 
 
 def build_replay_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
@@ -72,6 +87,11 @@ def build_vacuum_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
 def months_at(now: datetime) -> list[str]:
     """The months with events of the last day, ascending: one, or two on the first day of a month."""
     return sorted({f"{at:{MONTH_FORMAT}}" for at in (now - timedelta(days=1), now)})
+
+
+def month_before(now: datetime) -> str:
+    """The month that ended before the one of `now`."""
+    return f"{now.replace(day=1) - timedelta(days=1):{MONTH_FORMAT}}"
 
 
 def build_sensors(own: Sequence[str] = ()) -> list[dg.SensorDefinition]:

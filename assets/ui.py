@@ -96,6 +96,7 @@ def _environment(settings: Settings, folder: Path) -> dict[str, str]:
         "REFOLD_MEMORY": str(settings.memory_bytes),
         "REFOLD_GRACE": f"{settings.grace_days:f}",
         "REFOLD_FIRST_MONTH": settings.first_month,
+        "REFOLD_SIGNING_KEY": str(settings.signing_key) if settings.signing_key else None,
         "DAGSTER_HOME": str(folder),
         "DAGSTER_DISABLE_TELEMETRY": "1",
     }

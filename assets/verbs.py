@@ -1,4 +1,4 @@
-"""What the verbs `export`, `fold`, `ab` and `demo` do: which assets for which partitions, in which order.
+"""What the verbs `export`, `seal`, `fold`, `ab` and `demo` do: which assets for which partitions, in which order.
 
 The assets do the work, as runs that the web page shows. The store is held open over a verb, so the embedded server
 starts once.
@@ -20,6 +20,7 @@ from pipelines.diff.dataset import DiffResult, build_diff
 from pipelines.diff.gating import require_known_names
 from pipelines.errors import BadInputError
 from pipelines.export.month import months_to_export
+from pipelines.export.seal import require_sealable
 from pipelines.folds.own import BrokenProjection, find_projections
 from pipelines.folds.own_fold import left_over
 from pipelines.folds.own_relations import RELATIONS
@@ -89,6 +90,18 @@ def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) 
     with Store.open(settings) as store:
         known = months_to_export(store, Lake.from_settings(settings))
         return _run_months(settings, "export", _chosen(months, known, "no events in the store"), LOG, tell)
+
+
+def seal_month(settings: Settings, month: str, tell: Tell) -> MonthRun:
+    """Seal a month that has ended; one that is sealed stays as it is.
+
+    Raises:
+        NotSealableError: It has not ended, or cannot be sealed as it is; no run was started.
+    """
+    with Store.open(settings) as store:
+        require_sealable(store, month)
+        (run,) = _run_months(settings, "seal", [month], ("manifests",), tell)
+    return run
 
 
 def fold_months(

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.cli_audit import seal, unseal, verify
 from pipelines.cli_db import db
 from pipelines.cli_events import events, import_postgres
 from pipelines.cli_replay import replan, tools
@@ -38,6 +39,9 @@ app.add_typer(tools, name="tools")
 importer.command("postgres")(import_postgres)
 app.command()(replan)
 app.command("storage")(storage)
+app.command()(seal)
+app.command()(unseal)
+app.command()(verify)
 
 
 class Format(StrEnum):

@@ -92,7 +92,12 @@ def db_migrate(as_json: Json = False) -> None:
 
 
 @db.command("months")
-def db_months(as_json: Json = False) -> None:
+def db_months(
+    make: Annotated[
+        list[str] | None, typer.Option("--make", help="First make this month, YYYY-MM, and move its strays into it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the store's months: state, events, span, and how many of the events the lake holds."""
     from pipelines.lake.lake import Lake
     from pipelines.store import Store
@@ -100,6 +105,8 @@ def db_months(as_json: Json = False) -> None:
     settings = Settings.from_env()
     lake = Lake.from_settings(settings)
     with Store.open(settings) as store:
+        for month in make or []:
+            store.make_month(month)
         months = store.months()
     exported = {commit.partition.removeprefix("month="): commit.row_count for commit in lake.commits("events")}
     listed = [{**to_plain(month), "exported": exported.get(month.month)} for month in months]

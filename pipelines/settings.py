@@ -34,6 +34,7 @@ class Settings:
         memory_bytes: Bound on the memory of a process (`REFOLD_MEMORY`, default 1GB).
         grace_days: Days for which superseded files are kept (`REFOLD_GRACE`, default 7).
         first_month: First month that Dagster shows, `YYYY-MM` (`REFOLD_FIRST_MONTH`), or None for the store's first.
+        signing_key: PEM file of the Ed25519 private key that signs manifests (`REFOLD_SIGNING_KEY`), or None.
         endpoints: Addresses of the models that recorded texts may be sent to (`REFOLD_ENDPOINTS`, separated by spaces or
             commas), or None for this machine's alone.
         prices: A price table that goes before the one of the package (`REFOLD_PRICES`), or None.
@@ -46,6 +47,7 @@ class Settings:
     memory_bytes: int = 10**9
     grace_days: float = 7.0
     first_month: str | None = None
+    signing_key: Path | None = None
     endpoints: tuple[str, ...] | None = None
     prices: Path | None = None
     daily_usd: float | None = None
@@ -88,6 +90,9 @@ class Settings:
             memory_bytes=memory,
             grace_days=_parse_days("REFOLD_GRACE", env.get("REFOLD_GRACE") or "7"),
             first_month=first_month,
+            signing_key=Path(env["REFOLD_SIGNING_KEY"]).expanduser().absolute()
+            if env.get("REFOLD_SIGNING_KEY")
+            else None,
             endpoints=_parse_endpoints(env.get("REFOLD_ENDPOINTS") or ""),
             prices=Path(env["REFOLD_PRICES"]).expanduser().absolute() if env.get("REFOLD_PRICES") else None,
             daily_usd=_parse_usd("REFOLD_DAILY_USD", env["REFOLD_DAILY_USD"]) if env.get("REFOLD_DAILY_USD") else None,

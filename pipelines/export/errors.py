@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.errors import RefoldError
+from pipelines.errors import BadInputError, RefoldError
 
 
 class ExportLossError(RefoldError):
@@ -32,4 +32,19 @@ class ExportIncompleteError(RefoldError):
         super().__init__(
             f"month {month}: the server counts {counted:,} events and sent {received:,}; the lake was left as it is. "
             "Check the server's tables and indexes (amcheck), then export again"
+        )
+
+
+class NotSealableError(BadInputError):
+    """A month cannot be sealed as it is; the message says why and what to do. Nothing was changed."""
+
+
+class SealRefusedError(RefoldError):
+    """A closed month was exported and does not hold together, so it was not sealed."""
+
+    def __init__(self, month: str, found: str) -> None:
+        self.month = month
+        super().__init__(
+            f"month {month} stays closing and was not sealed: {found}. `refold verify --month {month}` names all of it; "
+            f"`refold unseal {month} --reason ...` opens the month again"
         )

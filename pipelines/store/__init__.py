@@ -33,7 +33,7 @@ from pipelines.store.events import (
     stream_id,
 )
 from pipelines.store.migrations import MigrationReport, migrate, pending
-from pipelines.store.months import MonthStatus, month_of
+from pipelines.store.months import MonthStatus, StoredManifest, month_of
 from pipelines.store.read import Stall, Watermark
 from pipelines.store.registry import EventType, Registry
 
@@ -65,6 +65,7 @@ __all__ = [
     "StoreReadOnly",
     "StoreUnavailable",
     "StoredEvent",
+    "StoredManifest",
     "StreamBatch",
     "UnknownEventType",
     "VersionConflict",

@@ -6,7 +6,7 @@ methods do is in `append`, `read`, `months` and the SQL functions; this module o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -24,7 +24,7 @@ from pipelines.store.errors import PermissionDenied, SchemaOutdated, StoreReadOn
 from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
 from pipelines.store.migrations import migrate as run_migrations
 from pipelines.store.migrations import pending
-from pipelines.store.months import MonthStatus
+from pipelines.store.months import MonthState, MonthStatus, StoredManifest
 from pipelines.store.read import Stall, Watermark
 from pipelines.store.registry import Registry, read_types
 from pipelines.store.sqlstate import typed_errors
@@ -182,9 +182,17 @@ class Store:
         """All months with a partition or with strays, ascending."""
         return month_list.list_months(self.conn)
 
+    def month_state(self, month: str) -> tuple[MonthState, int] | None:
+        """State and generation of one month; `stray` when it has events and no partition, None when it has neither."""
+        return month_list.month_state(self.conn, month)
+
     def ensure_months(self, datetimes: Iterable[datetime]) -> list[str]:
         """Make the missing partitions for events at these times (naive is UTC); answer the months made."""
         return month_list.ensure_months(self.conn, datetimes)
+
+    def make_month(self, month: str) -> bool:
+        """Make the partition of a month (YYYY-MM) and move its strays into it; whether there was none before."""
+        return month_list.make_month(self.conn, month)
 
     def close_month(self, month: str, *, wait_seconds: float = 30.0) -> int:
         """Close an open month to writes, before its last export; answers its generation.
@@ -195,9 +203,13 @@ class Store:
         """
         return month_list.close_month(self.conn, month, wait_seconds)
 
-    def seal_month(self, month: str, manifest: Mapping[str, Any]) -> int:
-        """Seal a closing month with the manifest of its export; answers its generation."""
-        return month_list.seal_month(self.conn, month, manifest)
+    def seal_month(self, month: str, manifest: str, signature: bytes | None = None) -> int:
+        """Seal a closing month with the manifest of its export (canonical JSON text); answers its generation."""
+        return month_list.seal_month(self.conn, month, manifest, signature)
+
+    def manifests(self) -> list[StoredManifest]:
+        """The manifests of all sealed months and generations, ascending."""
+        return month_list.list_manifests(self.conn)
 
     def unseal_month(self, month: str, reason: str) -> int:
         """Open a closing or sealed month again as a new generation, which is answered; earlier manifests stay."""

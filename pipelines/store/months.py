@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, LiteralString
+from typing import Literal, LiteralString
 
 import psycopg
 
-from pipelines.store.encode import json_text
 from pipelines.store.errors import StoreBusy
 from pipelines.store.sqlstate import typed_errors
 
@@ -31,6 +30,9 @@ SELECT to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM'), 'stray', 0, count(*)
 FROM refold.events_default AS d
 GROUP BY 1
 ORDER BY 1
+"""
+_HAS_STRAYS = """
+SELECT FROM refold.events_default AS d WHERE to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM') = %s LIMIT 1
 """
 _LOCK_HOLDERS = """
 SELECT DISTINCT coalesce('pid ' || l.pid, 'prepared transaction ' || p.gid, 'a prepared transaction')
@@ -67,10 +69,47 @@ class MonthStatus:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """The manifest that a month was sealed with.
+
+    Attributes:
+        month: `YYYY-MM`, UTC.
+        generation: Which opening of the month it closed.
+        manifest: Canonical JSON text, as it was signed.
+        signature: Ed25519 signature over the text, None for none.
+        sealed_at: When, by the database's clock.
+    """
+
+    month: str
+    generation: int
+    manifest: str
+    signature: bytes | None
+    sealed_at: datetime
+
+
+def list_manifests(conn: psycopg.Connection) -> list[StoredManifest]:
+    """The manifests of all months and generations, ascending."""
+    with typed_errors():
+        rows = conn.execute(
+            "SELECT month, generation, manifest, signature, sealed_at FROM refold.manifests ORDER BY month, generation"
+        ).fetchall()
+    return [StoredManifest(*row) for row in rows]
+
+
 def list_months(conn: psycopg.Connection) -> list[MonthStatus]:
     """All months with a partition or with strays, ascending."""
     with typed_errors():
         return [MonthStatus(*row) for row in conn.execute(_MONTHS).fetchall()]
+
+
+def month_state(conn: psycopg.Connection, month: str) -> tuple[MonthState, int] | None:
+    """State and generation of one month; `stray` when it has events and no partition, None when it has neither."""
+    with typed_errors():
+        row = conn.execute("SELECT state, generation FROM refold.months WHERE month = %s", [month]).fetchone()
+        if row is None and conn.execute(_HAS_STRAYS, [month]).fetchone() is not None:
+            return "stray", 0
+    return row
 
 
 def ensure_months(conn: psycopg.Connection, datetimes: Iterable[datetime]) -> list[str]:
@@ -83,6 +122,14 @@ def ensure_months(conn: psycopg.Connection, datetimes: Iterable[datetime]) -> li
             [wanted],
         ).fetchall()
     return [row[0] for row in made]
+
+
+def make_month(conn: psycopg.Connection, month: str) -> bool:
+    """Make one month's partition and move its strays into it; whether there was none before."""
+    with typed_errors():
+        row = conn.execute("SELECT refold.ensure_month(%s)", [month]).fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 def close_month(conn: psycopg.Connection, month: str, wait_seconds: float) -> int:
@@ -101,9 +148,9 @@ def close_month(conn: psycopg.Connection, month: str, wait_seconds: float) -> in
         ) from error
 
 
-def seal_month(conn: psycopg.Connection, month: str, manifest: Mapping[str, Any]) -> int:
+def seal_month(conn: psycopg.Connection, month: str, manifest: str, signature: bytes | None) -> int:
     """Seal a closing month with its manifest; answers its generation."""
-    return _generation(conn, "SELECT refold.seal_month(%s, %s::jsonb)", [month, json_text(manifest, "manifest")])
+    return _generation(conn, "SELECT refold.seal_month(%s, %s, %s)", [month, manifest, signature])
 
 
 def unseal_month(conn: psycopg.Connection, month: str, reason: str) -> int:
@@ -111,7 +158,7 @@ def unseal_month(conn: psycopg.Connection, month: str, reason: str) -> int:
     return _generation(conn, "SELECT refold.unseal_month(%s, %s)", [month, reason])
 
 
-def _generation(conn: psycopg.Connection, query: LiteralString, parameters: Sequence[str]) -> int:
+def _generation(conn: psycopg.Connection, query: LiteralString, parameters: Sequence[str | bytes | None]) -> int:
     with typed_errors():
         row = conn.execute(query, parameters).fetchone()
     assert row is not None

@@ -13,7 +13,7 @@ import pytest
 
 from assets.definitions import build_defs, defs
 from assets.partitions import EXPERIMENTS, build_months, find_first_month, remember_month
-from assets.schedules import months_at
+from assets.schedules import month_before, months_at
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import DATASETS
 
@@ -23,6 +23,7 @@ PAID = {"replays", "replay_steps", "ab_units", "ab_tool_calls", "ab_summary"}
 BY_MONTH = {
     "events",
     "stream_months",
+    "manifests",
     "redacted_events",
     "utterances",
     "tool_calls",
@@ -98,7 +99,7 @@ def test_refolding_requests_folds_alone(graph):
             for key in graph.get_all_asset_keys()
             for partition in result.get_requested_partitions(key)
         }
-    assert requested == {(name, "2026-02") for name in BY_MONTH - {"events", "stream_months"}}
+    assert requested == {(name, "2026-02") for name in BY_MONTH - {"events", "stream_months", "manifests"}}
 
 
 def test_definitions_validate_as_a_code_location(tmp_path):
@@ -166,3 +167,14 @@ def test_months_reach_ahead_when_asked():
 def test_the_schedule_takes_the_month_that_just_ended(now, months):
     """The open month every night; the one before it once more on the first of a month."""
     assert months_at(now) == months
+
+
+@pytest.mark.parametrize(
+    ("now", "month"),
+    [(datetime(2026, 3, 3, 4, 15, tzinfo=UTC), "2026-02"), (datetime(2026, 1, 3, 4, 15, tzinfo=UTC), "2025-12")],
+)
+def test_the_month_just_closed_is_sealed(graph, now, month):
+    """The seal's schedule asks for the month before; only months that have ended can be sealed."""
+    assert month_before(now) == month
+    months = graph.get(dg.AssetKey(["refold", "manifests"])).partitions_def.get_partition_keys()
+    assert months[-1] == month_before(datetime.now(UTC))

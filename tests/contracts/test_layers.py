@@ -12,10 +12,12 @@ BASE = {"errors", "settings", "sqlfiles", "console", "notebooks"}
 MAY_IMPORT: dict[str, set[str]] = {
     "stats": set(),
     "canonical": set(),
+    "proof": {"canonical"},
     "store": set(),
     "lake": set(),
     "ingest": {"store"},
-    "export": {"store", "lake"},
+    "export": {"store", "lake", "proof"},
+    "audit": {"store", "lake", "proof", "export", "canonical"},
     "folds": {"store", "lake", "canonical"},
     "recorder": {"store", "folds", "canonical", "ingest"},
     "replay": {"lake", "folds", "canonical", "stats"},

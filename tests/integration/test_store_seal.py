@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -16,6 +17,10 @@ MAY = datetime(2026, 5, 31, 23, 59, tzinfo=UTC)
 
 def say(at: datetime) -> NewEvent:
     return NewEvent("user.utterance.v1", {"text": "x"}, {}, at)
+
+
+def manifest(generation: int = 1, **more: int) -> str:
+    return json.dumps({"month": "2026-05", "generation": generation, **more})
 
 
 def state(store: Store) -> tuple[str, int]:
@@ -33,26 +38,28 @@ def may(store: Store) -> Store:
 def test_a_month_goes_from_open_over_closing_to_sealed_and_back(may: Store) -> None:
     """Only open months close, only closing ones are sealed; unsealing needs a reason and begins a new generation."""
     with pytest.raises(InvalidEvent, match="is open, it must be closing"):
-        may.seal_month("2026-05", {"rows": 1})
+        may.seal_month("2026-05", manifest(rows=1))
     assert (may.close_month("2026-05"), state(may)) == (1, ("closing", 1))
     with pytest.raises(InvalidEvent, match="is closing, it must be open"):
         may.close_month("2026-05")
-    assert (may.seal_month("2026-05", {"rows": 1}), state(may)) == (1, ("sealed", 1))
+    assert (may.seal_month("2026-05", manifest(rows=1)), state(may)) == (1, ("sealed", 1))
     with pytest.raises(InvalidEvent, match="needs a reason"):
         may.unseal_month("2026-05", " ")
     assert (may.unseal_month("2026-05", "a late file"), state(may)) == (2, ("open", 2))
     may.append(uuid4(), "conversation", [say(MAY)], "any")
     may.close_month("2026-05")
-    may.seal_month("2026-05", {"rows": 2})
-    log = may.conn.execute(
-        "SELECT generation, state, reason, manifest FROM refold.month_log ORDER BY log_id"
-    ).fetchall()
+    may.seal_month("2026-05", manifest(2, rows=2), bytes(64))
+    log = may.conn.execute("SELECT generation, state, reason FROM refold.month_log ORDER BY log_id").fetchall()
     assert log == [
-        (1, "closing", None, None),
-        (1, "sealed", None, {"rows": 1}),
-        (2, "open", "a late file", None),
-        (2, "closing", None, None),
-        (2, "sealed", None, {"rows": 2}),
+        (1, "closing", None),
+        (1, "sealed", None),
+        (2, "open", "a late file"),
+        (2, "closing", None),
+        (2, "sealed", None),
+    ]
+    assert [(m.generation, m.manifest, m.signature) for m in may.manifests()] == [
+        (1, manifest(rows=1), None),
+        (2, manifest(2, rows=2), bytes(64)),
     ]
     assert may.guard_problems() == []
 
@@ -90,15 +97,28 @@ def test_closing_waits_for_writers_and_names_them(may: Store, store_settings: Se
 def test_the_trigger_of_a_sealed_month_is_guarded(may: Store) -> None:
     """Neither the trigger nor the log of a sealed month can be taken away."""
     may.close_month("2026-05")
-    may.seal_month("2026-05", {})
+    may.seal_month("2026-05", manifest())
     for statement in (
         "DROP TRIGGER refold_sealed ON refold.events_2026_05",
         "ALTER TABLE refold.events_2026_05 DISABLE TRIGGER refold_sealed",
         "DELETE FROM refold.month_log",
-        "UPDATE refold.month_log SET manifest = '{\"forged\": true}'",
+        "UPDATE refold.month_log SET reason = 'forged'",
+        "UPDATE refold.manifests SET manifest = 'forged'",
+        "DELETE FROM refold.manifests",
+        "TRUNCATE refold.manifests",
+        "ALTER TABLE refold.manifests DISABLE TRIGGER refold_append_only",
     ):
         with pytest.raises(AppendOnly), typed_errors():
             may.conn.execute(statement.encode())
+
+
+@pytest.mark.parametrize("other", [manifest(2), '{"month": "2026-06", "generation": 1}', "{}", "[]", "null"])
+def test_a_manifest_is_of_its_month_and_generation(may: Store, other: str) -> None:
+    """The manifest of another month or generation seals nothing."""
+    may.close_month("2026-05")
+    with pytest.raises(InvalidEvent, match=r"not of 2026-05 generation 1"):
+        may.seal_month("2026-05", other)
+    assert (state(may), may.manifests()) == (("closing", 1), [])
 
 
 def test_what_is_no_month_cannot_be_closed(may: Store) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Dataset
+from pipelines.lake.datasets.audit import MANIFESTS
 from pipelines.lake.datasets.diffs import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS
 from pipelines.lake.datasets.folds import (
     CALL_MONTHS,
@@ -34,6 +35,7 @@ __all__ = [
     "DECISIONS",
     "EVENTS",
     "EXPERIMENTS",
+    "MANIFESTS",
     "REDACTED_EVENTS",
     "REPLAYS",
     "REPLAY_STEPS",
@@ -49,6 +51,7 @@ DATASETS: dict[str, Dataset] = {
     for dataset in (
         EVENTS,
         STREAM_MONTHS,
+        MANIFESTS,
         REDACTED_EVENTS,
         UTTERANCES,
         TOOL_CALLS,

@@ -28,7 +28,7 @@ BEGIN
     ) THEN
         RAISE EXCEPTION 'events of % lie in the DEFAULT partition; they must be moved first', the_month USING ERRCODE = 'RF005';
     END IF;
-    generation := refold.change_month(the_month, ARRAY['open'], 'closing', null, null);
+    generation := refold.change_month(the_month, ARRAY['open'], 'closing', null);
     EXECUTE format(
         'CREATE TRIGGER refold_sealed BEFORE INSERT ON refold.%I FOR EACH ROW EXECUTE FUNCTION refold.refuse_sealed()', table_name
     );

@@ -1,4 +1,5 @@
--- What is wrong with the events table's structure, one row per problem; no row when all is as it should be.
+-- What is wrong with the structure of the events table, and with the triggers of the other append-only tables, one row per
+-- problem; no row when all is as it should be.
 -- Looks at the catalog only: columns, triggers, rules, row security, and the partitions that table months promises.
 CREATE OR REPLACE FUNCTION refold.guard_problems()
 RETURNS TABLE (problem text)
@@ -21,12 +22,19 @@ AS $$
         VALUES ('events'), ('events_default')
     ),
 
+    append_only AS (
+        SELECT t.relid, t.relname FROM tables AS t
+        UNION ALL
+        SELECT c.oid, c.relname::text FROM pg_class AS c
+        WHERE c.relnamespace = to_regnamespace('refold') AND c.relname IN ('event_types', 'manifests', 'month_log')
+    ),
+
     triggers AS (
         SELECT
             t.relname,
             array_agg(g.tgname::text || ' ' || g.tgenabled::text || ' ' || g.tgfoid::regproc::text ORDER BY g.tgname)
                 FILTER (WHERE NOT g.tgisinternal AND g.tgname <> 'refold_sealed') AS found
-        FROM tables AS t LEFT JOIN pg_trigger AS g ON t.relid = g.tgrelid
+        FROM append_only AS t LEFT JOIN pg_trigger AS g ON t.relid = g.tgrelid
         GROUP BY t.relname
     )
 

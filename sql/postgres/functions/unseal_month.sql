@@ -11,7 +11,7 @@ BEGIN
     IF coalesce(btrim(unseal_month.reason), '') = '' THEN
         RAISE EXCEPTION 'unsealing month % needs a reason', unseal_month.month USING ERRCODE = 'RF005';
     END IF;
-    generation := refold.change_month(unseal_month.month, ARRAY['closing', 'sealed'], 'open', unseal_month.reason, null);
+    generation := refold.change_month(unseal_month.month, ARRAY['closing', 'sealed'], 'open', unseal_month.reason);
     EXECUTE format('DROP TRIGGER refold_sealed ON refold.%I', 'events_' || replace(unseal_month.month, '-', '_'));
     PERFORM refold.assert_guarded();
     RETURN generation;

@@ -1,0 +1,46 @@
+"""The asset of the seals: a closed month's manifest."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import closed_months
+from assets.resources import Home
+from assets.specs import describe_asset, key_of
+from pipelines.export.seal import SealResult, seal_month
+
+REPORTED = ("generation", "rows", "streams", "merkle_root", "manifest_sha256", "is_written", "seconds")
+
+
+def build_seal_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """`refold/manifests`: closes a month to writes, exports it whole and keeps what proves it."""
+
+    @dg.multi_asset(
+        name="seal",
+        specs=[describe_asset("manifests", deps=["events", "stream_months"])],
+        partitions_def=closed_months(months),
+        description="Seal one month that has ended: from then on it takes no event.",
+    )
+    def seal(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+        month = context.partition_key
+        key = home.settings.signing_key
+        result = seal_month(home.store(), home.lake, month, signing_key=key, on_rows=home.on_progress)
+        home.publish_catalog()
+        _report_export(context, result)
+        signer = {"public_key_id": result.public_key_id} if result.public_key_id else {}
+        yield dg.MaterializeResult(
+            key_of("manifests"),
+            metadata={name: getattr(result, name) for name in REPORTED} | signer,
+            data_version=dg.DataVersion(result.manifest_sha256),
+        )
+
+    return [seal]
+
+
+def _report_export(context: dg.AssetExecutionContext, result: SealResult) -> None:
+    """The export that a seal makes is one of `events` and `stream_months`: what follows from them sees it."""
+    if result.exported is not None and result.exported.is_written:
+        for name, rows in (("events", result.exported.rows), ("stream_months", result.exported.streams)):
+            metadata: dict[str, Any] = {"row_count": rows, "input_hash": result.exported.input_hash, "is_written": True}
+            context.log_event(dg.AssetMaterialization(key_of(name), partition=result.month, metadata=metadata))

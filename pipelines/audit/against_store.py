@@ -1,0 +1,161 @@
+"""A month of the lake against the store: heads and counts always, every column when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from pipelines.audit.findings import MonthAudit, Place
+from pipelines.audit.heads import NAMED, compare_heads
+from pipelines.audit.reading import month_condition, read_store
+from pipelines.proof.chain import EVENT_TEXT
+from pipelines.proof.parts import COLUMNS
+from pipelines.store import Store
+
+# Of each stream: what the month holds, and its head row, which knows of a tail that is gone everywhere else.
+_HEADS = """
+SELECT
+    h.aggregate_id::text AS aggregate_id, h.first_version, h.last_version, h.event_count, e.hash AS last_hash,
+    s.stream_version AS head_version
+FROM (
+    SELECT aggregate_id, min(stream_version) AS first_version, max(stream_version) AS last_version, count(*) AS event_count
+    FROM refold.events
+    WHERE {condition}
+    GROUP BY aggregate_id
+) AS h
+LEFT JOIN LATERAL (
+    SELECT hash FROM refold.events
+    WHERE aggregate_id = h.aggregate_id AND stream_version = h.last_version AND {condition}
+    LIMIT 1
+) AS e ON true
+LEFT JOIN refold.streams AS s ON s.aggregate_id = h.aggregate_id
+"""
+# Streams whose head says that they ended in the month: their last event must be there, whatever was exported.
+_ENDS = """
+SELECT s.aggregate_id::text, s.stream_version, coalesce(e.stream_version, 0), count(*) OVER ()
+FROM refold.streams AS s
+LEFT JOIN LATERAL (
+    SELECT stream_version, hash FROM refold.events
+    WHERE aggregate_id = s.aggregate_id AND {condition}
+    ORDER BY stream_version DESC LIMIT 1
+) AS e ON true
+WHERE {streams} AND s.stream_version > 0 AND (e.stream_version, e.hash) IS DISTINCT FROM (s.stream_version, s.hash)
+ORDER BY s.aggregate_id
+LIMIT {limit}
+"""
+_EVENTS = """
+SELECT
+    aggregate_id::text AS aggregate_id, aggregate_type, stream_version, event_type, event_version, payload::text AS payload,
+    metadata::text AS metadata, created_at, epoch, xid::text::bigint AS xid, position, hash
+FROM refold.events
+WHERE {condition}
+"""
+_PRINT = f"""
+SELECT
+    aggregate_id, stream_version,
+    unhex(sha256(concat_ws(chr(10), epoch, xid, position, hex(hash), {EVENT_TEXT}))) AS fingerprint
+FROM {{source}}
+"""
+_DIFFERING = """
+SELECT
+    coalesce(l.aggregate_id, s.aggregate_id), coalesce(l.stream_version, s.stream_version),
+    l.fingerprint IS NULL, s.fingerprint IS NULL, count(*) OVER ()
+FROM lake_prints AS l
+FULL JOIN store_prints AS s ON l.aggregate_id = s.aggregate_id AND l.stream_version = s.stream_version
+WHERE l.fingerprint IS DISTINCT FROM s.fingerprint
+ORDER BY 1, 2
+LIMIT $limit
+"""
+
+
+def audit_heads(audit: MonthAudit, connection: duckdb.DuckDBPyConnection, store: Store, condition: str) -> None:
+    """Compare each stream's first and last version, count and last hash, both ways; `scanned_heads` are the lake's."""
+    with read_store(store.dsn, _HEADS.format(condition=condition)) as rows:
+        connection.register("read", rows)
+        connection.execute("CREATE OR REPLACE TEMP TABLE store_heads AS SELECT * FROM read")
+        connection.unregister("read")
+    compare_heads(audit, connection, "store_heads", "the store", "store")
+    behind = connection.sql(
+        "SELECT aggregate_id, last_version, head_version FROM store_heads "
+        f"WHERE head_version IS NULL OR head_version < last_version ORDER BY aggregate_id LIMIT {NAMED}"
+    ).fetchall()
+    for stream, last, head in behind:
+        said = "is missing" if head is None else f"says version {head}"
+        audit.find("head_differs", "store", f"its head {said}, its events reach version {last}", stream=stream)
+
+
+def audit_ends(audit: MonthAudit, store: Store) -> None:
+    """Compare the heads of the streams that ended in the month with the store's own events."""
+    condition = month_condition(audit.month)
+    query = _ENDS.format(condition=condition, streams=condition.replace("created_at", "s.created_at"), limit=NAMED)
+    rows = store.conn.execute(query.encode()).fetchall()
+    for stream, head, last, _ in rows:
+        if last != head:
+            detail = f"its head says version {head}, the store's events end at {last}"
+            audit.find("tail_missing", "store", detail, stream=stream, version=last + 1)
+        else:
+            audit.find(
+                "head_differs", "store", "its head has another hash than its last event", stream=stream, version=head
+            )
+
+
+def audit_deep(
+    audit: MonthAudit,
+    connection: duckdb.DuckDBPyConnection,
+    store: Store,
+    condition: str,
+    files: Sequence[str],
+) -> None:
+    """Compare every column of every event, both ways, by SHA-256 of each side's row; differing rows are read again.
+
+    Args:
+        audit: Where findings go.
+        connection: Any; the fingerprints spill to where it spills.
+        store: The store.
+        condition: Its events of the month that the lake must hold.
+        files: The month's files, all readable; at least one.
+    """
+    with read_store(store.dsn, _EVENTS.format(condition=condition)) as rows:
+        connection.register("read", rows)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE store_prints AS {_PRINT.format(source='read')}")
+        connection.unregister("read")
+    lake = _PRINT.format(source="read_parquet($files, hive_partitioning = false)")
+    connection.sql(f"CREATE OR REPLACE TEMP TABLE lake_prints AS {lake}", params={"files": list(files)})
+    rows_differing = connection.sql(_DIFFERING, params={"limit": NAMED}).fetchall()
+    for stream, version, lake_lacks, store_lacks, _ in rows_differing:
+        if lake_lacks or store_lacks:
+            place: Place = "lake" if lake_lacks else "store"
+            other = "store" if lake_lacks else "lake"
+            audit.find("events_missing", place, f"only the {other} has it", stream=stream, version=version)
+        else:
+            columns = _columns_differing(connection, store, condition, files, stream, version)
+            audit.find("event_differs", "store", f"lake and store differ in {columns}", stream=stream, version=version)
+    if rows_differing and rows_differing[0][-1] > len(rows_differing):
+        more = rows_differing[0][-1] - len(rows_differing)
+        audit.not_checked.append(f"{more:,} more events differ between lake and store; the first are named")
+    connection.execute("DROP TABLE lake_prints")
+    connection.execute("DROP TABLE store_prints")
+
+
+def _columns_differing(
+    connection: duckdb.DuckDBPyConnection,
+    store: Store,
+    condition: str,
+    files: Sequence[str],
+    stream: str,
+    version: int,
+) -> str:
+    """Names of the columns in which one event differs; never what they hold."""
+    # Both sides have it, so the stream is a UUID as the store writes it.
+    one = f"{condition} AND aggregate_id = '{stream}' AND stream_version = {int(version)}"
+    with read_store(store.dsn, _EVENTS.format(condition=one)) as rows:
+        in_store: dict[str, Any] = rows.read_all().to_pylist()[0]
+    relation = connection.sql(
+        f"SELECT {', '.join(COLUMNS)} FROM read_parquet($files, hive_partitioning = false) "
+        "WHERE aggregate_id = $stream AND stream_version = $version",
+        params={"files": list(files), "stream": stream, "version": version},
+    )
+    in_lake = dict(zip(relation.columns, relation.fetchall()[0], strict=True))
+    return ", ".join(name for name in COLUMNS if in_lake[name] != in_store[name]) or "nothing that is still there"

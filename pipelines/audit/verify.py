@@ -1,0 +1,110 @@
+"""`refold verify`: the store against the lake against the manifests, month by month.
+
+Every month: Delta log and file hashes, each link of the chain recomputed from the rows, order and versions, heads against
+`stream_months`, the months before and the store. Sealed months also: Merkle root, counts and order against the manifest.
+With `deep`, every column of every event against the store. The lake alone can be audited too, against its manifests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import duckdb
+from deltalake.exceptions import DeltaError
+
+from pipelines.audit.delta_log import AUDITED, Recorded, log_findings, read_commits, read_log
+from pipelines.audit.findings import Audit, Finding
+from pipelines.audit.manifests import Kept, ManifestAuditor, lake_manifests
+from pipelines.audit.month import LakeState, MonthAuditor
+from pipelines.errors import BadInputError
+from pipelines.export.manifests import stored_manifest
+from pipelines.lake.datasets import COMMITS, MANIFESTS
+from pipelines.lake.lake import Lake
+from pipelines.proof.signing import PublicKeys
+from pipelines.store import Store
+
+
+def verify(
+    lake: Lake,
+    store: Store | None,
+    months: Sequence[str] | None = None,
+    *,
+    deep: bool = False,
+    public_keys: PublicKeys | None = None,
+    must_be_signed: bool = False,
+    on_month: Callable[[str], Any] | None = None,
+    on_rows: Callable[[int], Any] | None = None,
+) -> Audit:
+    """Audit months of the lake against the store and the manifests.
+
+    Args:
+        lake: The lake.
+        store: The store; None audits the lake alone.
+        months: UTC months, YYYY-MM; all that either side knows by default.
+        deep: Whether to compare every column of every event with the store.
+        public_keys: Keys that manifests may be signed with, by id.
+        must_be_signed: Whether a manifest without a signature by one of these keys is a finding.
+        on_month: Told each month as it begins.
+        on_rows: Called with the number of events of the month checked so far.
+
+    Raises:
+        BadInputError: A month is asked for that neither side knows, or `deep` without a store.
+    """
+    started = time.monotonic()
+    if deep and store is None:
+        raise BadInputError("--deep compares with the store; it cannot be had with --lake-only")
+    findings: list[Finding] = []
+    of_lake = _look_at_lake(lake, findings)
+    statuses = {status.month: status for status in store.months() if status.events} if store else {}
+    stored = [Kept(m.month, m.generation, stored_manifest(m).signed) for m in store.manifests()] if store else None
+    known = of_lake.months() | set(statuses) | {kept.month for kept in stored or ()}
+    auditor = ManifestAuditor(public_keys or {}, must_be_signed=must_be_signed)
+    audits = []
+    for month in _chosen(months, known):
+        if on_month is not None:
+            on_month(month)
+        audit = MonthAuditor(of_lake, store, statuses, stored, auditor, month, on_rows)
+        audits.append(audit.run(deep=deep))
+    by_month = {audit.month: audit for audit in audits}
+    for finding in findings:
+        if finding.month in by_month:
+            by_month[finding.month].findings.insert(0, finding)
+    notes = [] if store else ["the store: whether it holds what the lake holds, and months or manifests the lake lacks"]
+    return Audit(
+        months=audits,
+        findings=[finding for finding in findings if finding.month is None],
+        guard_problems=store.guard_problems() if store else [],
+        not_checked=notes,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _look_at_lake(lake: Lake, findings: list[Finding]) -> LakeState:
+    """Read logs, commits and manifests; what is wrong with them is noted and the rest goes on."""
+    logs = {name: read_log(lake, name) for name in AUDITED}
+    commits: list[Recorded] = []
+    manifests: list[Kept] = []
+    for name in (COMMITS.name, MANIFESTS.name):
+        try:
+            if name == COMMITS.name:
+                commits = read_commits(lake)
+            else:
+                manifests = lake_manifests(lake)
+        except (DeltaError, duckdb.Error, OSError) as error:
+            reason = str(error).strip().splitlines()[0]
+            findings.append(Finding("file_unreadable", None, "lake", f"the table cannot be read: {reason}", file=name))
+    for name, log in logs.items():
+        findings += log_findings(name, log, commits)
+    return LakeState(lake, logs, commits, manifests)
+
+
+def _chosen(months: Sequence[str] | None, known: set[str]) -> list[str]:
+    if not months:
+        return sorted(known)
+    unknown = sorted(set(months) - known)
+    if unknown:
+        there = ", ".join(sorted(known)) or "none"
+        raise BadInputError(f"month {', '.join(unknown)}: neither the store nor the lake knows it; there are {there}")
+    return sorted(set(months))

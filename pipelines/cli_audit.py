@@ -1,0 +1,97 @@
+"""Verbs `refold seal`, `unseal` and `verify`: close a month for good, and show that nothing was lost or altered.
+
+Like those in `cli`: each calls one library function and prints what it returns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.console import Ticker, print_result, tell, to_plain
+from pipelines.errors import BadInputError, CheckFailedError
+from pipelines.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Months = Annotated[list[str] | None, typer.Option("--month", help="UTC month, YYYY-MM; may be given more than once.")]
+Month = Annotated[str, typer.Argument(help="UTC month, YYYY-MM.")]
+
+
+def seal(month: Month, as_json: Json = False) -> None:
+    """Close a month to writes, export it, keep its manifest."""
+    from assets import verbs
+
+    run = verbs.seal_month(Settings.from_env(), month, tell)
+    made = run.tables["manifests"]
+    signer = made.get("public_key_id")
+    lines = [
+        f"{month} is sealed, generation {made['generation']}" + ("" if made["is_written"] else " (it was before)"),
+        f"  {made['rows']:,} events of {made['streams']:,} streams, Merkle root {made['merkle_root']}",
+        f"  manifest {made['manifest_sha256']}, " + (f"signed by key {signer}" if signer else "not signed"),
+    ]
+    print_result({"month": month, "run_id": run.run_id, **made}, "\n".join(lines), as_json=as_json)
+
+
+def unseal(
+    month: Month,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the store for good.")],
+    as_json: Json = False,
+) -> None:
+    """Open a closing or sealed month again; its manifests stay."""
+    from pipelines.store import Store
+
+    with Store.open(Settings.from_env()) as store:
+        generation = store.unseal_month(month, reason)
+    text = f"{month} is open, generation {generation}; earlier manifests stay. Seal it again with `refold seal {month}`"
+    print_result({"month": month, "generation": generation}, text, as_json=as_json)
+
+
+def verify(
+    months: Months = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Compare every column of every event with the store.")] = False,
+    lake_only: Annotated[bool, typer.Option("--lake-only", help="Without the store: against the manifests.")] = False,
+    public_keys: Annotated[
+        list[Path] | None,
+        typer.Option("--public-key", help="PEM file; then every manifest must be signed by one of these."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check store, lake and manifests against each other."""
+    from contextlib import ExitStack
+
+    from pipelines.audit.page import render_audit
+    from pipelines.audit.verify import verify as audit_months
+    from pipelines.lake.lake import Lake
+    from pipelines.proof.signing import key_id, read_private_key, read_public_keys
+    from pipelines.store import EmbeddedServer, Store
+
+    settings = Settings.from_env()
+    keys = read_public_keys(public_keys or [])
+    if not keys and settings.signing_key is not None:
+        own = read_private_key(settings.signing_key).public_key()
+        keys = {key_id(own): own}
+    with ExitStack() as stack:
+        store = None
+        if not lake_only:
+            if settings.dsn is None and not (EmbeddedServer(settings.home).data / "PG_VERSION").exists():
+                raise BadInputError(f"there is no store in {settings.home}; --lake-only audits the lake without one")
+            store = stack.enter_context(Store.open(settings))
+        audit = audit_months(
+            Lake.from_settings(settings),
+            store,
+            months,
+            deep=deep,
+            public_keys=keys,
+            must_be_signed=bool(public_keys),
+            on_month=lambda month: tell(f"{month} verify"),
+            on_rows=Ticker("rows"),
+        )
+    verdicts = {"integrity": audit.integrity, "completeness": audit.completeness}
+    shown = to_plain(audit)
+    for plain, month in zip(shown["months"], audit.months, strict=True):
+        plain |= {"integrity": month.integrity, "completeness": month.completeness}
+    print_result({**verdicts, **shown}, render_audit(audit), as_json=as_json)
+    if audit.all_findings:
+        raise typer.Exit(CheckFailedError.exit_code)

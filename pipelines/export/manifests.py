@@ -1,0 +1,62 @@
+"""The manifests in the lake: a copy of the store's, so that the lake can be audited where the store is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipelines.lake.datasets import MANIFESTS
+from pipelines.lake.lake import Lake
+from pipelines.proof.manifest import SignedManifest
+from pipelines.store import Store, StoredManifest
+
+
+@dataclass(frozen=True, slots=True)
+class KeptManifest:
+    """One month's and generation's manifest as the lake or the store keeps it; `sealed_at` is the store's clock, UTC."""
+
+    month: str
+    generation: int
+    signed: SignedManifest
+    sealed_at: datetime
+
+
+def stored_manifest(stored: StoredManifest) -> KeptManifest:
+    """A manifest of the store."""
+    return KeptManifest(
+        stored.month, stored.generation, SignedManifest(stored.manifest, stored.signature), stored.sealed_at
+    )
+
+
+def lake_manifests(lake: Lake) -> list[KeptManifest]:
+    """The manifests in the lake by month and generation; one that is there twice, in the same words, is given once."""
+    with lake.connect() as connection:
+        rows = connection.sql(
+            "SELECT DISTINCT month, generation, manifest, signature, sealed_at FROM manifests ORDER BY ALL"
+        ).fetchall()
+    return [
+        KeptManifest(month, generation, SignedManifest(text, signature), sealed_at)
+        for month, generation, text, signature, sealed_at in rows
+    ]
+
+
+def copy_manifests(store: Store, lake: Lake) -> int:
+    """Bring the store's manifests that the lake lacks into it; how many those were. Nothing is ever replaced."""
+    there = {(kept.month, kept.generation) for kept in lake_manifests(lake)}
+    missing = [kept for kept in map(stored_manifest, store.manifests()) if (kept.month, kept.generation) not in there]
+    if missing:
+        lake.append(
+            MANIFESTS,
+            [
+                {
+                    "month": kept.month,
+                    "generation": kept.generation,
+                    "manifest": kept.signed.text,
+                    "manifest_sha256": kept.signed.sha256,
+                    "signature": kept.signed.signature,
+                    "sealed_at": kept.sealed_at,
+                }
+                for kept in missing
+            ],
+        )
+    return len(missing)

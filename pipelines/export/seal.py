@@ -1,0 +1,238 @@
+"""Seal a month: close it to writes, export it whole, prove what the lake holds, and keep that as its manifest.
+
+`open → closing → (export) → sealed`. Every step is durable before the next, and the verb looks at where the month stands:
+interrupted anywhere, the same verb goes on from there. What commits the seal is the store's transaction that holds state
+and manifest; the lake's copy of the manifest follows, and is made good by the next seal if that was interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipelines.export.errors import NotSealableError, SealRefusedError
+from pipelines.export.manifests import copy_manifests, stored_manifest
+from pipelines.export.month import ExportResult, export_month, month_bounds
+from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
+from pipelines.lake.errors import CommitLostError
+from pipelines.lake.lake import Lake
+from pipelines.proof.files import hash_file
+from pipelines.proof.manifest import Manifest, ManifestFile, SignedManifest
+from pipelines.proof.parts import Layout, lay_out
+from pipelines.proof.scan import Scan, scan_month
+from pipelines.proof.signing import key_id, read_private_key
+from pipelines.store import Store
+
+WAIT_SECONDS = 30.0
+"""How long closing waits for writers that hold events of the month, before it gives up and names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealResult:
+    """What sealing a month did.
+
+    Attributes:
+        month: UTC month, YYYY-MM.
+        generation: How often the month was opened.
+        is_written: False when the month was sealed already.
+        rows: Events of the month.
+        streams: Streams with events in it.
+        merkle_root: Root over its events, hex.
+        manifest_sha256: Hash of the manifest's text, hex: what to note elsewhere.
+        public_key_id: Id of the key that signed it, None when it is not signed.
+        exported: The export that the seal made, None when the month was sealed already.
+        seconds: Time taken.
+    """
+
+    month: str
+    generation: int
+    is_written: bool
+    rows: int
+    streams: int
+    merkle_root: str
+    manifest_sha256: str
+    public_key_id: str | None
+    exported: ExportResult | None
+    seconds: float
+
+
+def seal_month(
+    store: Store,
+    lake: Lake,
+    month: str,
+    *,
+    signing_key: Path | None = None,
+    wait_seconds: float = WAIT_SECONDS,
+    on_rows: Callable[[int], Any] | None = None,
+) -> SealResult:
+    """Seal a month that has ended, or find that it is sealed.
+
+    Args:
+        store: Where the month is closed and its manifest kept.
+        lake: Where it is exported to.
+        month: UTC month, YYYY-MM.
+        signing_key: PEM file of an Ed25519 private key; None leaves the manifest unsigned.
+        wait_seconds: How long to wait for writers of the month.
+        on_rows: Called with the number of events exported, then with those proven, so far.
+
+    Raises:
+        NotSealableError: The month has not ended, or its events wait in the DEFAULT partition, or there is no such month.
+        StoreBusy: Writers held the month; the message names them.
+        SealRefusedError: What was exported does not hold together; the month stays closing.
+        ExportLossError: The store holds less of the month than the lake; likewise.
+        CommitLostError: Another export of the month committed meanwhile; likewise, run it again.
+    """
+    started = time.monotonic()
+    key = read_private_key(signing_key) if signing_key else None  # before anything is changed
+    state, generation = require_sealable(store, month)
+    exported = None
+    if state != "sealed":
+        if state == "open":
+            generation = store.close_month(month, wait_seconds=wait_seconds)
+        exported = export_month(store.dsn, lake, month, full=True, on_rows=on_rows)
+        public_key_id = key_id(key.public_key()) if key else None
+        manifest = _make_manifest(store, lake, month, generation, exported, public_key_id, on_rows)
+        text = manifest.text()
+        store.seal_month(month, text, key.sign(text.encode()) if key else None)
+    copy_manifests(store, lake)
+    signed = _history(store, month)[generation]
+    manifest = signed.read()
+    return SealResult(
+        month=month,
+        generation=generation,
+        is_written=exported is not None,
+        rows=manifest.rows,
+        streams=manifest.streams,
+        merkle_root=manifest.merkle_root,
+        manifest_sha256=signed.sha256,
+        public_key_id=manifest.public_key_id,
+        exported=exported,
+        seconds=time.monotonic() - started,
+    )
+
+
+def require_sealable(store: Store, month: str) -> tuple[str, int]:
+    """State and generation of a month that may be sealed, or is.
+
+    Raises:
+        NotSealableError: See `seal_month`.
+    """
+    found = store.month_state(month)
+    if found is None:
+        known = [status.month for status in store.months() if status.events]
+        raise NotSealableError(f"there is no month {month!r}; months with events are {', '.join(known) or 'none'}")
+    if found[0] == "stray":
+        raise NotSealableError(
+            f"month {month} has no partition: its events wait in the DEFAULT partition. "
+            f"Move them with `refold db months --make {month}`, then seal it"
+        )
+    if month_bounds(month)[1] > datetime.now(UTC):
+        raise NotSealableError(
+            f"month {month} has not ended; sealed, it would refuse what happens until then. It can be sealed from "
+            f"{month_bounds(month)[1]:%Y-%m-%d %H:%M} UTC"
+        )
+    return found
+
+
+def month_bounds_us(month: str) -> tuple[int, int]:
+    """The month as [from, to) in microseconds since 1970, exactly."""
+    start, stop = ((at - datetime(1970, 1, 1, tzinfo=UTC)) for at in month_bounds(month))
+    return _microseconds(start), _microseconds(stop) + (month == "9999-12")
+
+
+def _microseconds(since: Any) -> int:
+    return int((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+
+
+def _make_manifest(
+    store: Store,
+    lake: Lake,
+    month: str,
+    generation: int,
+    exported: ExportResult,
+    public_key_id: str | None,
+    on_rows: Callable[[int], Any] | None,
+) -> Manifest:
+    """Read back what the lake holds of the closed month, and describe it if it holds together."""
+    partition = {"month": month}
+    commit = lake.last_commit(EVENTS.name, partition)
+    if commit is None:
+        raise CommitLostError(EVENTS.name, f"month={month}", lake.table(EVENTS.name).number(partition))
+    layout = lay_out(lake.files(EVENTS.name, partition))
+    with lake.connect() as connection:
+        scan = scan_month(
+            layout,
+            month_bounds_us(month),
+            lake.files(STREAM_MONTHS.name, partition),
+            connection,
+            memory_bytes=lake.memory_bytes,
+            on_rows=on_rows,
+        )
+    _refuse_damage(month, scan, exported)
+    files = _describe_files(lake, layout)
+    if lake.table(EVENTS.name).number(partition) != commit.number:
+        raise CommitLostError(EVENTS.name, f"month={month}", commit.number + 1)
+    assert scan.merkle_root is not None
+    return Manifest(
+        month=month,
+        generation=generation,
+        rows=scan.rows,
+        streams=scan.streams,
+        first=scan.first,
+        last=scan.last,
+        files=files,
+        merkle_root=scan.merkle_root.hex(),
+        delta_version=commit.delta_version,
+        commit_number=commit.number,
+        code_version=metadata.version("refold"),
+        sealed_at=datetime.now(UTC).isoformat(),
+        supersedes=_newest_sha256(store, month),
+        public_key_id=public_key_id,
+    )
+
+
+def _refuse_damage(month: str, scan: Scan, exported: ExportResult) -> None:
+    if scan.unreadable:
+        file, reason = next(iter(scan.unreadable.items()))
+        raise SealRefusedError(month, f"{file} cannot be read ({reason})")
+    if scan.flaws:
+        flaw = scan.flaws[0]
+        kind = flaw.kind.replace("_", " ")
+        raise SealRefusedError(
+            month,
+            f"{sum(scan.counts.values()):,} events do not fit, first stream {flaw.aggregate_id} version "
+            f"{flaw.stream_version} in {flaw.file}: {kind}",
+        )
+    if (scan.rows, scan.streams) != (exported.rows, exported.streams):
+        raise SealRefusedError(
+            month,
+            f"the lake holds {scan.rows:,} events of {scan.streams:,} streams, the export said {exported.rows:,} of "
+            f"{exported.streams:,}",
+        )
+
+
+def _describe_files(lake: Lake, layout: Layout) -> tuple[ManifestFile, ...]:
+    root = lake.table(EVENTS.name).path
+    rows: dict[str, int] = {}
+    for part in layout.parts:
+        rows[part.file] = rows.get(part.file, 0) + part.rows
+    return tuple(
+        ManifestFile(str(Path(file).relative_to(root)), hash_file(file), Path(file).stat().st_size, count)
+        for file, count in rows.items()
+    )
+
+
+def _history(store: Store, month: str) -> dict[int, SignedManifest]:
+    """The month's manifests by generation, ascending."""
+    return {kept.generation: stored_manifest(kept).signed for kept in store.manifests() if kept.month == month}
+
+
+def _newest_sha256(store: Store, month: str) -> str | None:
+    """Hash of the manifest that the new one supersedes."""
+    history = list(_history(store, month).values())
+    return history[-1].sha256 if history else None
