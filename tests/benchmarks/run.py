@@ -34,6 +34,7 @@ from tests.benchmarks.rounds import Bench, TrialFailed
 BENCHMARKS: Mapping[str, str] = {
     "append": "tests.benchmarks.append",
     "export": "tests.benchmarks.export",
+    "verify": "tests.benchmarks.verify",
     "fold": "tests.benchmarks.fold",
     "fold-incremental": "tests.benchmarks.fold_incremental",
     "state": "tests.benchmarks.state",
