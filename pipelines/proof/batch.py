@@ -148,8 +148,8 @@ class PartScanner:
 
     def _scan_batch(self, found: PartScan, batch: pa.RecordBatch, offset: int) -> None:
         ids = batch["aggregate_id"].fill_null("")
-        versions = _ints(batch["stream_version"]).astype(np.int32)
-        hashes, is_hash = _hashes(batch["hash"])
+        versions = int_column(batch["stream_version"]).astype(np.int32)
+        hashes, is_hash = binary_rows(batch["hash"])
         before = found.last
         is_start = _is_start(ids, before)
         prev_versions = np.concatenate([[before.stream_version if before else 0], versions[:-1]])
@@ -162,7 +162,7 @@ class PartScanner:
         is_next = is_start | (versions == prev_versions + 1)
         links = self._links(batch, prev)
         broken = ((links != hashes).any(axis=1) | ~is_hash) & is_next & ~is_deferred
-        created = _ints(batch["created_at"].cast(pa.int64()))
+        created = int_column(batch["created_at"].cast(pa.int64()))
         self._note(found, "broken_link", broken, ids, versions)
         self._note(found, "missing_version", ~is_start & (versions > prev_versions + 1), ids, versions)
         self._note(found, "repeated_version", ~is_start & (versions == prev_versions), ids, versions)
@@ -170,7 +170,7 @@ class PartScanner:
         self._note(found, "out_of_order", backwards, ids, versions)
         self._note(found, "wrong_month", (created < self._bounds[0]) | (created >= self._bounds[1]), ids, versions)
 
-        epochs, xids, positions = (_ints(batch[name]) for name in ("epoch", "xid", "position"))
+        epochs, xids, positions = (int_column(batch[name]) for name in ("epoch", "xid", "position"))
         leaves = leaf_hashes(leaf_data(hashes, epochs.astype(np.int32), xids, positions), self._hash_rows)
         found.subtrees += reduce_run(leaves, offset, self._hash_rows)
         low, high = _extremes(epochs, xids, positions)
@@ -206,7 +206,7 @@ class PartScanner:
             answer = self._duck.sql(query).to_arrow_table()["hashed"].combine_chunks()
         finally:
             self._duck.unregister("given")
-        return _hashes(answer)[0]
+        return binary_rows(answer)[0]
 
     @staticmethod
     def _note(found: PartScan, kind: FlawKind, where: Bools, ids: Column, versions: npt.NDArray[np.int32]) -> None:
@@ -260,7 +260,8 @@ def _extremes(
     return end(np.min), end(np.max)
 
 
-def _ints(column: Column) -> npt.NDArray[np.int64]:
+def int_column(column: Column) -> npt.NDArray[np.int64]:
+    """A column of integers; null, which no event has, is 0."""
     values: npt.NDArray[np.int64] = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     return values
 
@@ -270,10 +271,10 @@ def _bools(column: Column) -> Bools:
     return values
 
 
-def _hashes(column: Column) -> tuple[Hashes, Bools]:
+def binary_rows(column: Column) -> tuple[Hashes, Bools]:
     """A binary column as rows of 32 bytes, and which values were that; the others are zeros."""
     column = column.fill_null(b"")
-    is_hash = _ints(pc.binary_length(column)) == HASH_BYTES
+    is_hash = int_column(pc.binary_length(column)) == HASH_BYTES
     if not is_hash.all():
         column = pc.if_else(pa.array(is_hash), column, pa.scalar(START, column.type))
     fixed = column.cast(pa.binary(HASH_BYTES))

@@ -1,6 +1,6 @@
 """The parts of a month's Parquet files: its row groups, in the order of their rows, and whether that order is sorted.
 
-Only footers are read here. A file whose footer cannot be read is named, and the others are laid out without it.
+Only footers and first rows are read here. A file whose footer cannot be read is named, and the others are laid out without it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Layout:
     """A month's parts in order.
 
     Attributes:
-        parts: Row groups, by file and number; files by the first stream in them.
+        parts: Row groups, by file and number; files by the first event in them.
         rows: Rows of all parts, as the footers say.
         is_sorted: Whether, by the footers, no stream of a part comes before one of the part before it.
         unreadable: Files whose footer cannot be read, with the reason.
@@ -59,8 +59,8 @@ class Layout:
 
 
 def lay_out(files: Sequence[str]) -> Layout:
-    """Order the row groups of a month's files."""
-    footers: list[tuple[str, str, pq.FileMetaData]] = []
+    """Order the row groups of a month's files: by what they begin with, since names say nothing."""
+    footers: list[tuple[tuple[str, int], str, pq.FileMetaData]] = []
     unreadable = {}
     for file in files:
         try:
@@ -69,7 +69,7 @@ def lay_out(files: Sequence[str]) -> Layout:
             if missing:
                 unreadable[file] = f"it has no column {', '.join(sorted(missing))}"
                 continue
-            footers.append((_bounds(footer, 0)[0] if footer.num_row_groups else "", file, footer))
+            footers.append((_first(file, footer) if len(files) > 1 else ("", 0), file, footer))
         except (OSError, pa.ArrowException) as error:
             unreadable[file] = _reason(error)
     parts, offset, last, is_sorted = [], 0, "", True
@@ -97,6 +97,15 @@ def read_part(part: Part) -> Iterator[pa.RecordBatch]:
 
 def _reason(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _first(file: str, footer: pq.FileMetaData) -> tuple[str, int]:
+    """Stream and version of a file's first event: a stream may go on from one file to the next."""
+    if not footer.num_rows:
+        return "", 0
+    with pq.ParquetFile(file) as opened:
+        row = next(opened.iter_batches(1, columns=["aggregate_id", "stream_version"])).to_pylist()[0]
+    return row["aggregate_id"] or "", row["stream_version"] or 0
 
 
 def _bounds(footer: pq.FileMetaData, group: int) -> tuple[str, str]:

@@ -1,0 +1,203 @@
+"""The scan of a month's files against a plain reading of the same rows, whatever the row groups and files."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from uuid import UUID
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines.proof.chain import START, link
+from pipelines.proof.inclusion import prove_inclusion
+from pipelines.proof.merkle import ProofError
+from pipelines.proof.parts import lay_out
+from pipelines.proof.scan import HEADS, Scan, scan_month
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BOUNDS = (1_767_225_600_000_000, 1_769_904_000_000_000)
+"""January 2026."""
+SCHEMA = pa.schema(
+    [
+        ("aggregate_id", pa.string()),
+        ("aggregate_type", pa.string()),
+        ("stream_version", pa.int32()),
+        ("event_type", pa.string()),
+        ("event_version", pa.int32()),
+        ("payload", pa.string()),
+        ("metadata", pa.string()),
+        ("created_at", pa.timestamp("us", tz="UTC")),
+        ("epoch", pa.int32()),
+        ("xid", pa.int64()),
+        ("position", pa.int64()),
+        ("hash", pa.binary()),
+    ]
+)
+Row = dict
+
+
+def make_rows(lengths: list[int], first_version: int = 1) -> list[Row]:
+    """Streams of these lengths with a right chain; `first_version` begins each, with `START` before it."""
+    rows = []
+    for n, length in enumerate(lengths):
+        prev = START
+        for version in range(first_version, first_version + length):
+            row = {
+                "aggregate_id": str(UUID(int=(n + 1) << 64)),
+                "aggregate_type": "Gespräch",
+                "stream_version": version,
+                "event_type": "a.b.v1",
+                "event_version": 1,
+                "payload": f'{{"text": "é{"𝔘" * (version % 3)}\\n"}}',
+                "metadata": "{}",
+                "created_at": datetime(2026, 1, 10, tzinfo=UTC) + timedelta(microseconds=len(rows)),
+                "epoch": 1 + version % 2,
+                "xid": 100 - n,
+                "position": len(rows) + 1,
+            }
+            micros = (row["created_at"] - EPOCH) // timedelta(microseconds=1)
+            prev = row["hash"] = link(prev, row | {"created_us": micros})
+            rows.append(row)
+    return rows
+
+
+def write(folder: Path, rows: list[Row], cuts: list[int], group: int) -> list[str]:
+    """The rows in files that begin at `cuts`, with row groups of `group` rows."""
+    files = []
+    for start, stop in pairwise([0, *cuts, len(rows)]):
+        if start < stop:
+            path = folder / f"{999 - len(files)}.parquet"  # names do not follow the rows
+            pq.write_table(pa.Table.from_pylist(rows[start:stop], schema=SCHEMA), path, row_group_size=group)
+            files.append(str(path))
+    return files
+
+
+def scan(files: list[str], entering: list[str] | None = None) -> tuple[Scan, list[tuple]]:
+    with duckdb.connect() as connection:
+        found = scan_month(lay_out(files), BOUNDS, entering or [], connection, memory_bytes=10**9)
+        return found, connection.sql(f"SELECT * FROM {HEADS} ORDER BY aggregate_id").fetchall()
+
+
+def tree(leaves: list[bytes]) -> bytes:
+    """RFC 6962's definition."""
+    if len(leaves) <= 1:
+        return leaves[0] if leaves else hashlib.sha256().digest()
+    k = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\x01" + tree(leaves[:k]) + tree(leaves[k:])).digest()
+
+
+def root_of(rows: list[Row]) -> bytes:
+    return tree(
+        [
+            hashlib.sha256(b"\x00" + r["hash"] + struct.pack(">iqq", r["epoch"], r["xid"], r["position"])).digest()
+            for r in rows
+        ]
+    )
+
+
+def flaws(found: Scan) -> list[tuple[str, int, int]]:
+    """(Kind, number of the stream, version)."""
+    return [(f.kind, UUID(f.aggregate_id).int >> 64, f.stream_version) for f in found.flaws]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=12), st.integers(1, 9), st.data())
+def test_any_cut_gives_the_same_scan(tmp_path: Path, lengths: list[int], group: int, data: st.DataObject) -> None:
+    """However rows are cut into files and row groups: no flaw, and root, order and heads are those of the rows."""
+    rows = make_rows(lengths)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=2)))
+    found, heads = scan(write(tmp_path, rows, cuts, group))
+    assert (found.counts, found.unreadable) == ({}, {})
+    assert (found.rows, found.streams, found.merkle_root) == (len(rows), len(lengths), root_of(rows))
+    orders = [(r["epoch"], r["xid"], r["position"]) for r in rows]
+    assert (found.first, found.last) == (min(orders), max(orders))
+    lasts = {r["aggregate_id"]: r["hash"] for r in rows}
+    assert heads == [(stream, 1, n, n, lasts[stream]) for stream, n in zip(lasts, lengths, strict=True)]
+
+
+@pytest.mark.parametrize("group", [1, 2, 3, 5, 100])
+def test_flaws_are_found_wherever_parts_meet(tmp_path: Path, group: int) -> None:
+    """One change of one row is found at that row, inside of a row group and at its edges alike."""
+    rows = make_rows([3, 6, 3])
+
+    def scanned(changed: list[Row]) -> list[tuple[str, int, int]]:
+        return flaws(scan(write(tmp_path, changed, [], group))[0])
+
+    def with_row(at: int, **values: object) -> list[Row]:
+        return [*rows[:at], rows[at] | values, *rows[at + 1 :]]
+
+    for at in range(3, 9):
+        version = at - 2
+        after = [("broken_link", 2, version + 1)] if version < 6 else []
+        assert scanned(with_row(at, payload="{}")) == [("broken_link", 2, version)]
+        assert sorted(scanned(with_row(at, hash=bytes(32)))) == [("broken_link", 2, version), *after]
+        assert sorted(scanned(with_row(at, hash=b"short"))) == [("broken_link", 2, version), *after]
+        assert scanned([*rows[: at + 1], *rows[at:]]) == [("repeated_version", 2, version)]
+        dropped = scanned([*rows[:at], *rows[at + 1 :]])
+        if version == 1:
+            assert dropped == [("broken_link", 2, 2)]  # a stream that begins at 2 with no link known from before
+        else:
+            assert dropped == ([("missing_version", 2, version + 1)] if version < 6 else [])
+        late = with_row(at, created_at=datetime(2026, 2, 1, tzinfo=UTC))
+        assert set(scanned(late)) == {("broken_link", 2, version), ("wrong_month", 2, version)}
+    swapped = [*rows[:5], rows[6], rows[5], *rows[7:]]
+    assert ("out_of_order", 2, 3) in scanned(swapped)
+    assert ("out_of_order", 1, 1) in scanned([*rows[3:9], *rows[:3], *rows[9:]])
+
+
+def test_streams_from_before_the_month(tmp_path: Path) -> None:
+    """The first link of a stream that began earlier is checked against what `stream_months` says of it."""
+    rows = make_rows([4, 4], first_version=5)
+    heads = pa.table(
+        {
+            "aggregate_id": [rows[0]["aggregate_id"], rows[4]["aggregate_id"]],
+            "first_version": pa.array([5, 5], pa.int32()),
+            "prev_hash": [START, b"x" * 32],
+        }
+    )
+    entering = tmp_path / "heads"
+    pq.write_table(heads, entering)
+    for group in (1, 3, 100):
+        files = write(tmp_path, rows, [], group)
+        assert flaws(scan(files, [str(entering)])[0]) == [("broken_link", 2, 5)]
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A damaged file and one with other columns are named; the others are scanned, and there is no root."""
+    rows = make_rows([3, 3, 3, 3])
+    files = write(tmp_path, rows, [3, 6], 2)
+    Path(files[1]).write_bytes(b"PAR1 not parquet")
+    other = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"n": [1]}), other)
+    found, heads = scan([*files, str(other)])
+    assert set(found.unreadable) == {files[1], str(other)}
+    assert "it has no column aggregate_id" in found.unreadable[str(other)]
+    assert (found.rows, found.merkle_root, len(heads)) == (9, None, 3)
+    assert found.flaws == []
+
+
+def test_an_empty_month(tmp_path: Path) -> None:
+    """No file is no event, and the root of the empty tree."""
+    found, heads = scan([])
+    assert (found.rows, found.merkle_root, found.first, heads) == (0, hashlib.sha256().digest(), None, [])
+
+
+def test_every_event_has_a_proof(tmp_path: Path) -> None:
+    """Each event's proof holds under the month's root, and under no other; an event that is not there has none."""
+    rows = make_rows([3, 5, 1])
+    layout = lay_out(write(tmp_path, rows, [4], 2))
+    for at, row in enumerate(rows):
+        proof = prove_inclusion(layout, row["aggregate_id"], row["stream_version"])
+        assert (proof.index, proof.size, proof.hash) == (at, 9, row["hash"])
+        assert proof.holds(root_of(rows))
+        assert not proof.holds(root_of(rows[::-1]))
+    with pytest.raises(ProofError, match="does not hold version 4"):
+        prove_inclusion(layout, rows[0]["aggregate_id"], 4)
