@@ -107,7 +107,7 @@ class MonthAuditor:
         stored: Sequence[Kept] | None,
         auditor: ManifestAuditor,
         month: str,
-        on_rows: Callable[[int], Any] | None,
+        on_rows: Callable[[int, int], Any] | None,
     ) -> None:
         self._of_lake, self._lake = of_lake, of_lake.lake
         self._store, self._statuses = store, statuses

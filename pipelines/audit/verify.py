@@ -35,7 +35,7 @@ def verify(
     public_keys: PublicKeys | None = None,
     must_be_signed: bool = False,
     on_month: Callable[[str], Any] | None = None,
-    on_rows: Callable[[int], Any] | None = None,
+    on_rows: Callable[[int, int], Any] | None = None,
 ) -> Audit:
     """Audit months of the lake against the store and the manifests.
 
@@ -47,7 +47,7 @@ def verify(
         public_keys: Keys that manifests may be signed with, by id.
         must_be_signed: Whether a manifest without a signature by one of these keys is a finding.
         on_month: Told each month as it begins.
-        on_rows: Called with the number of events of the month checked so far.
+        on_rows: Called with the number of events of the month checked so far, and of events to check.
 
     Raises:
         BadInputError: A month is asked for that neither side knows, or `deep` without a store.

@@ -68,7 +68,7 @@ def seal_month(
     *,
     signing_key: Path | None = None,
     wait_seconds: float = WAIT_SECONDS,
-    on_rows: Callable[[int], Any] | None = None,
+    on_rows: Callable[[int, int], Any] | None = None,
 ) -> SealResult:
     """Seal a month that has ended, or find that it is sealed.
 
@@ -78,7 +78,7 @@ def seal_month(
         month: UTC month, YYYY-MM.
         signing_key: PEM file of an Ed25519 private key; None leaves the manifest unsigned.
         wait_seconds: How long to wait for writers of the month.
-        on_rows: Called with the number of events exported, then with those proven, so far.
+        on_rows: Called with the number of events exported, then of those proven, so far, and of how many.
 
     Raises:
         NotSealableError: The month has not ended, or its events wait in the DEFAULT partition, or there is no such month.
@@ -156,7 +156,7 @@ def _make_manifest(
     generation: int,
     exported: ExportResult,
     public_key_id: str | None,
-    on_rows: Callable[[int], Any] | None,
+    on_rows: Callable[[int, int], Any] | None,
 ) -> Manifest:
     """Read back what the lake holds of the closed month, and describe it if it holds together."""
     partition = {"month": month}

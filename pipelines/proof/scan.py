@@ -76,7 +76,7 @@ def scan_month(
     connection: duckdb.DuckDBPyConnection,
     *,
     memory_bytes: int,
-    on_rows: Callable[[int], Any] | None = None,
+    on_rows: Callable[[int, int], Any] | None = None,
 ) -> Scan:
     """Scan a month and leave the heads of its streams in `scanned_heads` of `connection`.
 
@@ -86,7 +86,7 @@ def scan_month(
         entering_files: The month's files of `stream_months`, for the links from before the month.
         connection: Where the heads go.
         memory_bytes: Bound on the process; half of it is for the threads.
-        on_rows: Called with the number of events checked so far.
+        on_rows: Called with the number of events checked so far, and of events to check.
     """
     joined = _Joined(Scan(unreadable=dict(layout.unreadable)))
     connection.execute(_CREATE_RUNS)
@@ -98,7 +98,7 @@ def scan_month(
                 connection.execute("INSERT INTO scanned_runs SELECT * FROM runs")
                 connection.unregister("runs")
             if on_rows is not None:
-                on_rows(joined.scan.rows)
+                on_rows(joined.scan.rows, layout.rows)
     connection.execute(_CREATE_HEADS)
     connection.execute("DROP TABLE scanned_runs")
     scan = joined.scan
