@@ -293,3 +293,15 @@ def test_a_stricter_isolation_level_meets_a_typed_refusal(store: Store, level: s
         with pytest.raises(StoreBusy):
             Store(conn, store.dsn).append(stream, "conversation", [say("c")], "any")
     assert [e.payload["text"] for e in store.read_stream(stream)] == ["a", "b"][1 - exists :]
+
+
+def test_a_plan_made_for_an_empty_store_does_not_stay(store: Store) -> None:
+    """Heads are found by their index, also in a session that began when the statistics said that there are none."""
+    store.conn.execute("ANALYZE refold.streams, refold.events")
+    with store.transaction():
+        for first in (1, 2):
+            store.append_many(StreamBatch(UUID(int=n), "conversation", [say("a")], "any") for n in range(1, 301))
+            read = store.conn.execute(
+                "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relid = 'refold.streams'::regclass"
+            ).fetchone()
+            assert read == (0,), f"round {first}"

@@ -28,6 +28,9 @@ CREATE OR REPLACE FUNCTION refold.append_events(
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- Plans are kept over a session, so they must not be those for the few rows that there were when it began.
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
