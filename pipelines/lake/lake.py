@@ -19,7 +19,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from pipelines.lake import readable
@@ -301,7 +300,7 @@ class Lake:
         """Add rows to an unpartitioned registry table, merging its files when there are many small ones."""
         table = self.table(dataset.name)
         with told_when_full(table.path), writing(self.root):
-            write_deltalake(table.create(), _arrow_rows(dataset, rows), mode="append")
+            table.add(_arrow_rows(dataset, rows))
             if len(table.files()) > _COMMIT_FILES:
                 with suppress(CommitFailedError):  # another writer has merged them meanwhile
                     table.create().optimize.compact()
@@ -320,11 +319,14 @@ class Lake:
         delta = self.table(COMMITS.name).load()
         if delta is None:
             return {}
+        files = self.files(COMMITS.name)
+        if not files:  # made a moment ago, by whoever is about to write its first row
+            return {}
         if self._commits[0] != delta.version():
             names = list(Commit.__slots__)
             with duckdb.connect() as connection:
                 query = f"SELECT {', '.join(map(quote_identifier, names))} FROM read_parquet($files) ORDER BY committed_at, number"
-                rows = connection.sql(query, params={"files": self.files(COMMITS.name)}).fetchall()
+                rows = connection.sql(query, params={"files": files}).fetchall()
             newest: dict[tuple[str, str], Commit] = {}
             for row in rows:
                 values = dict(zip(names, row, strict=True))

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from deltalake import CommitProperties, DeltaTable, Transaction
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -203,6 +204,22 @@ class Table:
             return int(committed.version())
         self.discard(files)
         raise CommitLostError(self.dataset.name, self.dataset.partition_path(partition), number)
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows to an unpartitioned table; who commits at the same time, or makes the table, only makes it wait.
+
+        Raises:
+            CommitLostError: Others committed again and again; nothing was added.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                write_deltalake(self.create(), rows, mode="append")
+            except CommitFailedError:
+                self._delta = None
+                time.sleep(0.01 * attempt)
+            else:
+                return
+        raise CommitLostError(self.dataset.name, "", self.number({}) + 1)
 
     def discard(self, files: Sequence[DataFile]) -> None:
         """Remove files that were written and not committed."""

@@ -259,6 +259,7 @@ def test_outside_the_window_nothing_is_sent(store):
 def test_a_stop_keeps_what_is_under_way(tmp_path, when):
     """Ctrl-C sends nothing more, waits for what is under way, keeps it, and then is an interrupt like any other."""
     budget = Budget(concurrency=4, off_peak=None if when == "asking" else _closed_window())
+    before = signal.getsignal(signal.SIGINT)
     told: list[str] = []
     with serving(latency=0.2) as server, ResponseStore(tmp_path / "r.sqlite") as store:
         asker = Asker(side_of(server), store, budget, VERSION)
@@ -274,7 +275,7 @@ def test_a_stop_keeps_what_is_under_way(tmp_path, when):
         _, again = ask_all(server, store, [request_of(n) for n in range(40)])
         assert again.tally.hits == calls
         assert set(server.paid.values()) == {1}
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def _closed_window() -> str:

@@ -182,7 +182,10 @@ def test_bad_input_as_json(refold, tmp_path):
     assert code == 2
     error = json.loads(out)
     assert error["error"] == "BadInputError"
-    assert "bad.yaml: budget: usd bounds what models are asked, and this experiment asks none" in error["message"]
+    assert (
+        "bad.yaml: experiment: budget: usd bounds what models are asked, and this experiment asks none"
+        in error["message"]
+    )
 
 
 def test_the_demo_and_its_second_run(refold):

@@ -60,9 +60,9 @@ def test_only_what_is_new_is_read_and_added(filled, lake):
     say(filled, STREAMS[0], ["c"], AT)
     say(filled, STREAMS[30], ["new", "stream"], AT)
     read = []
-    done = export_month(filled.dsn, Lake(lake.root), MONTH, on_rows=read.append)
+    done = export_month(filled.dsn, Lake(lake.root), MONTH, on_rows=lambda done, rows: read.append((done, rows)))
     assert (done.is_written, done.is_sorted, done.rows, done.added_rows, done.late_rows) == (True, False, 43, 3, 3)
-    assert read[-1] == 3
+    assert read[-1] == (3, 3)
     assert set(before) < set(files(lake))
     equal(filled, lake)
     assert not export_month(filled.dsn, lake, MONTH).is_written
@@ -202,7 +202,7 @@ def test_a_server_that_goes_away_leaves_the_lake_as_it_was(filled, lake):
     before = files(lake)
     say(filled, STREAMS[10], ["x"], AT)
 
-    def end_the_others(_rows):
+    def end_the_others(_done, _rows):
         filled.conn.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
