@@ -548,7 +548,7 @@ def test_a_sealed_month_takes_nothing_and_loses_nothing(store: Store, tmp_path: 
     file.close()
     store.ensure_months([then])
     store.close_month("2026-01")
-    store.seal_month("2026-01", "{}")
+    store.seal_month("2026-01", '{"generation":1,"month":"2026-01"}')
     with Recorder(store, source="shop", spill=tmp_path) as recorder:
         assert recorder.flush(20)
     (event,) = store.read_stream(stream_id("shop", "late"))
