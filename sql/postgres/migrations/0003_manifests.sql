@@ -12,7 +12,12 @@ CREATE TABLE refold.manifests (
 COMMENT ON TABLE refold.manifests IS 'One row per sealed month and generation: its manifest as canonical JSON text, and the Ed25519 signature over it, if any. All generations stay.';
 
 INSERT INTO refold.manifests (month, generation, manifest, sealed_by, sealed_at)
-SELECT l.month, l.generation, l.manifest::text, l.changed_by, l.changed_at
+SELECT
+    l.month,
+    l.generation,
+    l.manifest::text,
+    l.changed_by,
+    l.changed_at
 FROM refold.month_log AS l WHERE l.state = 'sealed'
 ORDER BY l.log_id;
 
