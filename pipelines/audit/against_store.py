@@ -70,12 +70,19 @@ LIMIT $limit
 """
 
 
-def audit_heads(audit: MonthAudit, connection: duckdb.DuckDBPyConnection, store: Store, condition: str) -> None:
-    """Compare each stream's first and last version, count and last hash, both ways; `scanned_heads` are the lake's."""
+def read_heads(connection: duckdb.DuckDBPyConnection, store: Store, condition: str) -> None:
+    """Make the table `store_heads`: one row per stream with events that meet `condition`, as the store has them.
+
+    It is no temporary table, so that a cursor of a connection can make it for the others.
+    """
     with read_store(store.dsn, _HEADS.format(condition=condition)) as rows:
         connection.register("read", rows)
-        connection.execute("CREATE OR REPLACE TEMP TABLE store_heads AS SELECT * FROM read")
+        connection.execute("CREATE OR REPLACE TABLE store_heads AS SELECT * FROM read")
         connection.unregister("read")
+
+
+def audit_heads(audit: MonthAudit, connection: duckdb.DuckDBPyConnection) -> None:
+    """Compare each stream's first and last version, count and last hash, both ways: `scanned_heads` and `store_heads`."""
     compare_heads(audit, connection, "store_heads", "the store", "store")
     behind = connection.sql(
         "SELECT aggregate_id, last_version, head_version FROM store_heads "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import duckdb
 from deltalake.exceptions import DeltaError
 
-from pipelines.audit.against_store import audit_deep, audit_ends, audit_heads
+from pipelines.audit.against_store import audit_deep, audit_ends, audit_heads, read_heads
 from pipelines.audit.delta_log import Recorded, TableLog, read_commits
 from pipelines.audit.files import audit_files, current_files
 from pipelines.audit.findings import Code, MonthAudit
@@ -129,7 +130,11 @@ class MonthAuditor:
         if not files and commit is None:
             self._note_absent(audit, manifest)
             return audit
-        with scratch(self._lake.memory_bytes) as (connection, folder):
+        with scratch(self._lake.memory_bytes) as (connection, folder), ThreadPoolExecutor(1) as pool:
+            ahead = None
+            if self._store is not None and manifest is not None:
+                # What the store must hold of a sealed month is known: its server looks while the lake's rows are hashed.
+                ahead = pool.submit(read_heads, connection.cursor(), self._store, month_condition(self._month))
             heads = self._head_files(audit, connection)
             readable = self._audit_rows(
                 audit, connection, folder, files, heads, manifest, is_sealed=manifest is not None
@@ -137,7 +142,7 @@ class MonthAuditor:
             if readable is None:
                 return audit
             self._audit_months(audit, connection, heads)
-            self._audit_store(audit, connection, commit, readable, deep=deep)
+            self._audit_store(audit, connection, commit, readable, ahead, deep=deep)
             self._name_files(audit, connection, readable)
         return audit
 
@@ -303,6 +308,7 @@ class MonthAuditor:
         connection: duckdb.DuckDBPyConnection,
         commit: Recorded | None,
         files: Sequence[str],
+        ahead: Future[None] | None,
         *,
         deep: bool,
     ) -> None:
@@ -319,7 +325,11 @@ class MonthAuditor:
             )
             return
         audit.has_measure = True
-        audit_heads(audit, connection, self._store, condition)
+        if ahead is None:
+            read_heads(connection, self._store, condition)
+        else:
+            ahead.result()
+        audit_heads(audit, connection)
         if deep and files:
             audit_deep(audit, connection, self._store, condition, files)
         status = self._statuses.get(self._month)

@@ -20,9 +20,6 @@ EVENT_TEXT = (
 )
 """DuckDB: what of an event is hashed, as text."""
 
-LINK = f"unhex(sha256(prev_hash || encode({EVENT_TEXT})))"
-"""DuckDB: the link of a row with `prev_hash` beside the columns of an event."""
-
 
 def link(prev_hash: bytes, event: Mapping[str, Any]) -> bytes:
     """The link of one event; `created_us` in it is its time in microseconds since 1970."""
