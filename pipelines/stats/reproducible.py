@@ -54,7 +54,11 @@ def grouped_sum(values: NDArray[np.float64], group: NDArray[np.intp], groups: in
             if not rest.any():
                 break
             level += 1
-    total = sums[-1]
-    for sliced in reversed(sums[:-1]):  # smallest slices first
-        total = sliced + total
-    return total
+    # Slices of one group may cancel and leave only what smaller ones hold, so what each addition rounds away is kept.
+    total, lost = sums[0], np.zeros(groups)
+    for sliced in sums[1:]:
+        added = total + sliced
+        of_sliced = added - total
+        lost += (total - (added - of_sliced)) + (sliced - of_sliced)
+        total = added
+    return total + lost
