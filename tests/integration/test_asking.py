@@ -263,7 +263,7 @@ def test_a_stop_keeps_what_is_under_way(tmp_path, when):
     told: list[str] = []
     with serving(latency=0.2) as server, ResponseStore(tmp_path / "r.sqlite") as store:
         asker = Asker(side_of(server), store, budget, VERSION)
-        threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,)).start()
+        threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             list(drive(asker, [OneRequest(request_of(n)) for n in range(1_000)], told.append))
