@@ -46,7 +46,9 @@ def oldest_writer(root: Path) -> float | None:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink(missing_ok=True)  # locked by nobody: its writer is dead
+                # Locked by nobody: its writer is dead. If the file is gone already, another may stand under its name.
+                if os.fstat(descriptor).st_nlink:
+                    path.unlink(missing_ok=True)
             except BlockingIOError:
                 began.append(os.fstat(descriptor).st_mtime)
             finally:
