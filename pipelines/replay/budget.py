@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
+
+from pipelines.replay.strict import StrictModel
 
 _WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d) UTC")
 
@@ -22,7 +24,7 @@ def _off_peak(value: str) -> str:
     return value
 
 
-class Budget(BaseModel):
+class Budget(StrictModel):
     """The `budget` of an experiment; what is not given is not bounded, but for concurrency and time.
 
     Attributes:
@@ -34,8 +36,6 @@ class Budget(BaseModel):
         off_peak: Calls are made only then, for example `22:00-06:00 UTC`; outside, the replay waits.
         timeout_seconds: A call that has not answered completely by then has failed.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     usd: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     requests: int | None = Field(default=None, gt=0)

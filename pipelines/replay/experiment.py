@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pipelines.errors import BadInputError
+from pipelines.replay.asked import Baseline, Candidate, Control
 from pipelines.replay.budget import Budget
 from pipelines.replay.request import Side
+from pipelines.replay.strict import StrictModel
+from pipelines.replay.window import Window, WindowOrName
 from pipelines.stats.gate import parse_gate
 
 Mode = Literal["decision", "turn", "conversation", "single"]
@@ -29,13 +32,8 @@ SEGMENTS = ("source", "agent", "vertical", "channel", "task")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
-_OWN_PARAMS = frozenset({"model", "messages", "tools", "stream", "stream_options", "n"})
 _NIGHTLY = ("1d", "7d")
 """Windows of experiments that ask a model by themselves: yesterday, or the last seven days."""
-_DAYS = re.compile(r"([1-9]\d{0,3})d")
 
 
 def _name(value: str) -> str:
@@ -44,211 +42,19 @@ def _name(value: str) -> str:
     return value
 
 
-def _callable(value: str) -> str:
-    if not _CALLABLE.fullmatch(value):
-        raise ValueError("write module:function, for example my_agent:decide")
-    return value
-
-
-def _variable(value: str) -> str:
-    if not _VARIABLE.fullmatch(value):
-        raise ValueError("write the name of an environment variable, never a key itself")
-    return value
-
-
-def _base_url(value: str) -> str:
-    if not _URL.fullmatch(value):
-        raise ValueError("write an address such as http://127.0.0.1:8000/v1, without user, query and fragment")
-    return value.rstrip("/")
-
-
-def _params(value: dict[str, Any]) -> dict[str, Any]:
-    wrong = sorted(_OWN_PARAMS & value.keys())
-    if wrong:
-        raise ValueError(f"{', '.join(wrong)} cannot be set: requests are one message each, made from the recording")
-    json.dumps(value, allow_nan=False)
-    return value
-
-
 def _gate(value: str) -> str:
     parse_gate(value)
     return value
 
 
-def _time(value: Any) -> Any:
-    """Dates mean midnight; times without a zone are UTC."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError("write a date or time such as 2026-10-01 or 2026-10-01T12:00:00Z") from None
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    return value
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Recorded(_Strict):
-    """Recorded conversations: all, or those of one source and variant."""
-
-    source: str | None = None
-    variant: str | None = None
-
-    def describe(self) -> str:
-        """In words, for a page."""
-        return " ".join(["recorded", *(text for text in (self.source, self.variant) if text)])
-
-
-class Baseline(_Strict):
-    """Side A: what happened."""
-
-    recorded: Recorded = Recorded()
-
-
-class Edit(_Strict):
-    """One replacement in the recorded system message; `find` must be in it exactly once."""
-
-    find: str = Field(min_length=1)
-    replace: str
-
-
-class _Asked(_Strict):
-    """Somebody who is asked anew: a model behind an endpoint, or a Python callable; `draws` times each."""
-
-    model: str | None = Field(default=None, min_length=1)
-    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
-    api_key_env: Annotated[str, AfterValidator(_variable)] | None = None
-    prompt_file: str | None = Field(default=None, min_length=1)
-    prompt_edit: tuple[Edit, ...] = Field(default=(), strict=False)
-    params: Annotated[dict[str, Any], AfterValidator(_params)] = Field(default_factory=dict)
-    python: Annotated[str, AfterValidator(_callable)] | None = None
-    draws: int = Field(default=1, ge=1, le=100)
-
-    @model_validator(mode="after")
-    def _of_a_model(self) -> Self:
-        if self.prompt_file is not None and self.prompt_edit:
-            raise ValueError("give either prompt_file or prompt_edit")
-        names = ("base_url", "api_key_env", "prompt_file", "prompt_edit", "params")
-        given = [name for name in names if getattr(self, name)]
-        if self.model is None and given:
-            raise ValueError(f"{', '.join(given)} belong to a model; name it with model")
-        return self
-
-    def _describe_model(self) -> str:
-        prompt = (
-            f" with {self.prompt_file}" if self.prompt_file else " with an edited prompt" if self.prompt_edit else ""
-        )
-        return f"{self.model}{prompt}"
-
-
-class Candidate(_Asked):
-    """Side B: exactly one of a model, a Python callable, a recorded variant, or the recording itself (`echo: true`)."""
-
-    recorded: Recorded | None = None
-    echo: Literal[True] | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        kinds = ("model", "python", "recorded", "echo")
-        given = [kind for kind in kinds if getattr(self, kind) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of {', '.join(kinds)}; given: {', '.join(given) or 'none'}")
-        if self.model is not None and self.base_url is None:
-            raise ValueError("base_url: a model needs the address of its endpoint, such as http://127.0.0.1:8000/v1")
-        if self.draws > 1 and self.kind in {"recorded", "echo"}:
-            raise ValueError(f"draws: {self.kind} is what it is; only a model or a callable can be asked again")
-        return self
-
-    @property
-    def kind(self) -> Literal["model", "python", "recorded", "echo"]:
-        """Which of the four it is."""
-        if self.model is not None:
-            return "model"
-        return "recorded" if self.recorded is not None else "python" if self.python is not None else "echo"
-
-    def describe(self) -> str:
-        """In words, for a page."""
-        if self.model is not None:
-            return self._describe_model()
-        if self.recorded is not None:
-            return self.recorded.describe()
-        return f"python {self.python}" if self.python is not None else "echo: the recording itself"
-
-
-class Control(_Asked):
-    """What stands for the baseline today, for the noise floor: a model or a Python callable.
-
-    A control on the candidate's model endpoint need not repeat `base_url` and `api_key_env`.
-    """
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.model is None) == (self.python is None):
-            raise ValueError("give exactly one of model, python")
-        return self
-
-    @property
-    def kind(self) -> Literal["model", "python"]:
-        """Which of the two it is."""
-        return "model" if self.model is not None else "python"
-
-    def describe(self) -> str:
-        """In words, for a page."""
-        return self._describe_model() if self.model is not None else f"python {self.python}"
-
-
-Time = Annotated[datetime, BeforeValidator(_time)]
-
-
-class Window(_Strict):
-    """Half-open, UTC, over the conversation's start. `last: 7d` is that many whole days before the newest event."""
-
-    last: str | None = None
-    start: Time | None = Field(default=None, alias="from")
-    stop: Time | None = Field(default=None, alias="to")
-
-    @model_validator(mode="after")
-    def _form(self) -> Window:
-        if self.last is not None and (self.start or self.stop):
-            raise ValueError("give either last or from/to")
-        if self.last is not None and not _DAYS.fullmatch(self.last):
-            raise ValueError(f"last is {self.last!r}; write a number of days such as 7d")
-        if self.start and self.stop and self.start >= self.stop:
-            raise ValueError(f"from {self.start:%F %T} is not before to {self.stop:%F %T}")
-        return self
-
-    @property
-    def is_relative(self) -> bool:
-        """Whether it depends on where the log ends."""
-        return self.last is not None
-
-    def resolve(self, newest: datetime | None) -> tuple[datetime | None, datetime | None]:
-        """The bounds, given the time of the newest event that may enter; None for no bound."""
-        if self.last is None:
-            return self.start, self.stop
-        if newest is None:
-            return None, None
-        stop = newest.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        return stop - timedelta(days=int(self.last[:-1])), stop
-
-
-def _window(value: Any) -> Any:
-    return {"last": "1d"} if value == "yesterday" else value
-
-
-class Sample(_Strict):
+class Sample(StrictModel):
     """A random sample of conversations: the same for the same seed."""
 
     conversations: int = Field(gt=0)
     seed: int = 0
 
 
-class Metric(_Strict):
+class Metric(StrictModel):
     """A number per side of a unit: a SQL expression, the direction that is good, and the difference that matters.
 
     The expression is evaluated for each side of each unit over the columns `text`, `tool_calls` (a list of structs with
@@ -260,7 +66,7 @@ class Metric(_Strict):
     margin: float | None = Field(default=None, gt=0)
 
 
-class Rule(_Strict):
+class Rule(StrictModel):
     """A rule on actions: a yes/no SQL expression over the columns of a metric; null where it does not apply.
 
     It is checked on both sides of every unit; `name` in a gate asks that it holds wherever it applies to side B.
@@ -270,7 +76,7 @@ class Rule(_Strict):
     sql: str
 
 
-class Tools(_Strict):
+class Tools(StrictModel):
     """What a candidate may call, and how its calls are answered from the recording; no tool is ever executed.
 
     Attributes:
@@ -289,7 +95,7 @@ class Tools(_Strict):
     max_steps: int = Field(default=50, ge=1, le=10_000)
 
 
-class Divergence(_Strict):
+class Divergence(StrictModel):
     """When a candidate that walks on its own no longer does what was recorded, and what then.
 
     Attributes:
@@ -301,7 +107,7 @@ class Divergence(_Strict):
     past: Past = "stop"
 
 
-class Experiment(_Strict):
+class Experiment(StrictModel):
     """One experiment file."""
 
     experiment: Annotated[str, AfterValidator(_name)]
@@ -309,7 +115,7 @@ class Experiment(_Strict):
     candidate: Candidate
     control: Control | None = None
     mode: Mode = "decision"
-    window: Annotated[Window, BeforeValidator(_window)] = Window()
+    window: WindowOrName = Window()
     where: str | None = None
     sample: Sample | None = None
     tools: Tools = Tools()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import BadInputError
-from pipelines.replay.experiment import Candidate, Control, Edit
+from pipelines.replay.asked import Candidate, Control, Edit
 from pipelines.replay.work import PromptError
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")

@@ -9,7 +9,8 @@ from functools import partial
 import duckdb
 
 from pipelines.folds.steps import create_readable_events
-from pipelines.replay.experiment import Candidate, Control, Experiment, is_walked
+from pipelines.replay.asked import Candidate, Control
+from pipelines.replay.experiment import Experiment, is_walked
 from pipelines.replay.plan import Plan
 from pipelines.replay.prompt import Prompt
 from pipelines.replay.request import FIRST_CONTROL_DRAW, Head, Side

@@ -1,0 +1,154 @@
+"""Who is compared with whom: the form of `baseline`, `candidate` and `control` in an experiment file.
+
+How each of them is asked is decided elsewhere; here is only what may be written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pipelines.replay.strict import StrictModel
+
+_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+_OWN_PARAMS = frozenset({"model", "messages", "tools", "stream", "stream_options", "n"})
+
+
+def _callable(value: str) -> str:
+    if not _CALLABLE.fullmatch(value):
+        raise ValueError("write module:function, for example my_agent:decide")
+    return value
+
+
+def _variable(value: str) -> str:
+    if not _VARIABLE.fullmatch(value):
+        raise ValueError("write the name of an environment variable, never a key itself")
+    return value
+
+
+def _base_url(value: str) -> str:
+    if not _URL.fullmatch(value):
+        raise ValueError("write an address such as http://127.0.0.1:8000/v1, without user, query and fragment")
+    return value.rstrip("/")
+
+
+def _params(value: dict[str, Any]) -> dict[str, Any]:
+    wrong = sorted(_OWN_PARAMS & value.keys())
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} cannot be set: requests are one message each, made from the recording")
+    json.dumps(value, allow_nan=False)
+    return value
+
+
+class Recorded(StrictModel):
+    """Recorded conversations: all, or those of one source and variant."""
+
+    source: str | None = None
+    variant: str | None = None
+
+    def describe(self) -> str:
+        """In words, for a page."""
+        return " ".join(["recorded", *(text for text in (self.source, self.variant) if text)])
+
+
+class Baseline(StrictModel):
+    """Side A: what happened."""
+
+    recorded: Recorded = Recorded()
+
+
+class Edit(StrictModel):
+    """One replacement in the recorded system message; `find` must be in it exactly once."""
+
+    find: str = Field(min_length=1)
+    replace: str
+
+
+class Asked(StrictModel):
+    """Somebody who is asked anew: a model behind an endpoint, or a Python callable; `draws` times each."""
+
+    model: str | None = Field(default=None, min_length=1)
+    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    api_key_env: Annotated[str, AfterValidator(_variable)] | None = None
+    prompt_file: str | None = Field(default=None, min_length=1)
+    prompt_edit: tuple[Edit, ...] = Field(default=(), strict=False)
+    params: Annotated[dict[str, Any], AfterValidator(_params)] = Field(default_factory=dict)
+    python: Annotated[str, AfterValidator(_callable)] | None = None
+    draws: int = Field(default=1, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _of_a_model(self) -> Self:
+        if self.prompt_file is not None and self.prompt_edit:
+            raise ValueError("give either prompt_file or prompt_edit")
+        names = ("base_url", "api_key_env", "prompt_file", "prompt_edit", "params")
+        given = [name for name in names if getattr(self, name)]
+        if self.model is None and given:
+            raise ValueError(f"{', '.join(given)} belong to a model; name it with model")
+        return self
+
+    def _describe_model(self) -> str:
+        prompt = (
+            f" with {self.prompt_file}" if self.prompt_file else " with an edited prompt" if self.prompt_edit else ""
+        )
+        return f"{self.model}{prompt}"
+
+
+class Candidate(Asked):
+    """Side B: exactly one of a model, a Python callable, a recorded variant, or the recording itself (`echo: true`)."""
+
+    recorded: Recorded | None = None
+    echo: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        kinds = ("model", "python", "recorded", "echo")
+        given = [kind for kind in kinds if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of {', '.join(kinds)}; given: {', '.join(given) or 'none'}")
+        if self.model is not None and self.base_url is None:
+            raise ValueError("base_url: a model needs the address of its endpoint, such as http://127.0.0.1:8000/v1")
+        if self.draws > 1 and self.kind in {"recorded", "echo"}:
+            raise ValueError(f"draws: {self.kind} is what it is; only a model or a callable can be asked again")
+        return self
+
+    @property
+    def kind(self) -> Literal["model", "python", "recorded", "echo"]:
+        """Which of the four it is."""
+        if self.model is not None:
+            return "model"
+        return "recorded" if self.recorded is not None else "python" if self.python is not None else "echo"
+
+    def describe(self) -> str:
+        """In words, for a page."""
+        if self.model is not None:
+            return self._describe_model()
+        if self.recorded is not None:
+            return self.recorded.describe()
+        return f"python {self.python}" if self.python is not None else "echo: the recording itself"
+
+
+class Control(Asked):
+    """What stands for the baseline today, for the noise floor: a model or a Python callable.
+
+    A control on the candidate's model endpoint need not repeat `base_url` and `api_key_env`.
+    """
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.model is None) == (self.python is None):
+            raise ValueError("give exactly one of model, python")
+        return self
+
+    @property
+    def kind(self) -> Literal["model", "python"]:
+        """Which of the two it is."""
+        return "model" if self.model is not None else "python"
+
+    def describe(self) -> str:
+        """In words, for a page."""
+        return self._describe_model() if self.model is not None else f"python {self.python}"
