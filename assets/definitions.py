@@ -20,7 +20,7 @@ from assets.own_folds import build_own_assets
 from assets.partitions import DEFAULT_FIRST_MONTH, build_months, find_first_month
 from assets.resources import home_from_environment
 from assets.schedules import build_replay_schedule, build_schedules, build_sensors, build_vacuum_schedule
-from assets.seals import build_seal_assets
+from assets.seals import build_seal_assets, unseal_month
 from pipelines.folds.own import BrokenProjection, Projection, find_projections
 from pipelines.settings import Settings
 
@@ -52,7 +52,7 @@ def build_defs(
             *build_experiment_assets(),
         ],
         asset_checks=build_checks(),
-        jobs=[*jobs, replay, vacuum],
+        jobs=[*jobs, replay, vacuum, unseal_month],
         schedules=[*build_schedules(jobs), build_replay_schedule(replay), build_vacuum_schedule(vacuum)],
         sensors=build_sensors(own),
         resources={"home": home_from_environment, **(overrides or {})},

@@ -1,4 +1,4 @@
-"""The asset of the seals: a closed month's manifest."""
+"""The asset of the seals, a closed month's manifest; and the job that opens a month again."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -36,6 +36,26 @@ def build_seal_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsD
         )
 
     return [seal]
+
+
+@dg.op(
+    config_schema={
+        "month": dg.Field(str, description="YYYY-MM; closing or sealed."),
+        "reason": dg.Field(str, description="Why; kept in the store for good."),
+    },
+    description="Open a closing or sealed month again; its manifests stay.",
+)
+def open_again(context: dg.OpExecutionContext, home: dg.ResourceParam[Home]) -> None:
+    """Unseal a month and say which generation it is now."""
+    month, reason = context.op_config["month"], context.op_config["reason"]
+    generation = home.store().unseal_month(month, reason)
+    context.add_output_metadata({"month": month, "generation": generation, "reason": reason})
+
+
+@dg.job(description="Open a closing or sealed month again, with a reason; seal it again with seal_month.")
+def unseal_month() -> None:
+    """One step. No asset: it makes no data, and the manifests it leaves are still the month's last proof."""
+    open_again()
 
 
 def _report_export(context: dg.AssetExecutionContext, result: SealResult) -> None:

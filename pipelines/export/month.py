@@ -107,7 +107,7 @@ def export_month(
         late_rows=added if is_late else 0,
         streams=heads.row_count,
         size_bytes=events.size_bytes,
-        input_hash=export.now.input_hash,
+        input_hash=events.input_hash,
         seconds=time.monotonic() - started,
     )
 
@@ -137,8 +137,7 @@ class _Export:
     def unchanged(self) -> tuple[Commit, Commit] | None:
         """The last commits of both tables, if they are of this very content."""
         events, heads = self.known
-        wanted = self.now.input_hash
-        if events is None or heads is None or not events.input_hash == heads.input_hash == wanted:
+        if events is None or heads is None or events.input_hash != heads.input_hash or not self.now.is_held_by(events):
             return None
         return events, heads
 

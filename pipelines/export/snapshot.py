@@ -44,6 +44,7 @@ SELECT
     ),
     coalesce(pg_relation_size(to_regclass('refold.events_' || replace(%(month)s, '-', '_'))), 0)
     / current_setting('block_size')::integer,
+    coalesce((SELECT m.state FROM refold.months AS m WHERE m.month = %(month)s) = 'sealed', false),
     pg_export_snapshot()
 FROM refold.store AS s
 """
@@ -64,6 +65,7 @@ class Snapshot:
         seen: Which transactions had ended, as `pg_snapshot` writes it.
         is_comparable: Whether `seen` speaks of the transactions that appended: false after a move to another cluster.
         blocks: Blocks of the month's own table; only to divide work.
+        is_sealed: Whether the month is sealed: its manifest names the lake's files, and they are left as they are.
         token: What other connections see the same snapshot by, as long as this transaction lasts.
     """
 
@@ -77,6 +79,7 @@ class Snapshot:
     seen: str
     is_comparable: bool
     blocks: int
+    is_sealed: bool
     token: str
 
     @property
@@ -84,6 +87,16 @@ class Snapshot:
         """Hash (SHA-256, hex) of what an export of it holds; events never change, so two numbers name them."""
         named = [_RULES, self.month, self.rows, self.last_position]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+    def is_held_by(self, commit: Commit) -> bool:
+        """Whether a commit holds this content: by its input hash, or in a sealed month by what that names.
+
+        So a change of the rules of the export does not rewrite what a manifest proves.
+        """
+        if commit.input_hash == self.input_hash:
+            return True
+        known = commit.provenance
+        return self.is_sealed and (known.get("rows"), known.get("last_position")) == (self.rows, self.last_position)
 
     @property
     def where(self) -> str:

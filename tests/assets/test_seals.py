@@ -8,6 +8,9 @@ from uuid import uuid4
 import duckdb
 import pytest
 
+from assets.definitions import build_defs
+from assets.instance import open_instance
+from assets.resources import Home
 from assets.runs import materialize
 from pipelines.export.errors import SealRefusedError
 from pipelines.store import MonthSealed
@@ -32,6 +35,24 @@ def test_a_month_is_sealed_as_an_asset(store_settings, conversations, speak):
     exported = materialize(store_settings, ["events"], "2026-01").require()
     assert exported.metadata["events"]["is_written"] is False
     assert [check.passed for check in exported.checks] == [True] * len(exported.checks)
+
+
+def test_a_month_is_opened_again_by_a_job(store_settings, store, conversations):
+    """The job needs month and reason, says the new generation, and the month takes events; a second seal follows the first."""
+    materialize(store_settings, ["manifests"], "2026-01").require()
+    with open_instance(store_settings) as instance, Home(store_settings) as home:
+        job = build_defs({"home": home}).resolve_job_def("unseal_month")
+        with pytest.raises(Exception, match="reason"):
+            job.execute_in_process(
+                instance=instance, run_config={"ops": {"open_again": {"config": {"month": "2026-01"}}}}
+            )
+        assert store.month_state("2026-01") == ("sealed", 1)
+        config = {"month": "2026-01", "reason": "a late call"}
+        result = job.execute_in_process(instance=instance, run_config={"ops": {"open_again": {"config": config}}})
+        (output,) = [event for event in result.all_events if event.is_successful_output]
+    assert output.step_output_data.metadata["generation"].value == 2
+    assert store.month_state("2026-01") == ("open", 2)
+    assert materialize(store_settings, ["manifests"], "2026-01").require().metadata["manifests"]["generation"] == 2
 
 
 def test_a_damaged_month_fails_its_run(store_settings, store, conversations):

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import random
 import struct
+import subprocess
 import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
 from pipelines import cli
+from pipelines.audit.verify import verify
 from pipelines.export import seal as sealing
+from pipelines.export import snapshot
 from pipelines.export.errors import NotSealableError, SealRefusedError
 from pipelines.export.manifests import lake_manifests
+from pipelines.export.month import export_month
 from pipelines.export.seal import month_bounds_us, seal_month
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.lake import Lake
@@ -26,6 +33,19 @@ from pipelines.store import InvalidEvent, MonthSealed, NewEvent, Store, StoreBus
 
 MAY = "2026-05"
 AT = datetime(2026, 5, 31, 23, 0, tzinfo=UTC)
+ROOT = Path(__file__).resolve().parents[2]
+# Without Dagster, whose start would be nearly all of the time in which a kill can strike.
+_SEAL = f"""
+from pipelines.export.seal import seal_month
+from pipelines.lake.lake import Lake
+from pipelines.settings import Settings
+from pipelines.store import Store
+
+settings = Settings.from_env()
+with Store.open(settings) as store:
+    print("begun", flush=True)
+    seal_month(store, Lake.from_settings(settings), {MAY!r})
+"""
 ROWS = """
 SELECT hash, epoch, xid::text::bigint, position FROM refold.events
 WHERE to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM') = '2026-05' ORDER BY aggregate_id, stream_version
@@ -101,6 +121,48 @@ def test_sealing_again_changes_nothing(may: Store, lake: Lake) -> None:
     assert (first.is_written, again.is_written) == (True, False)
     assert again.manifest_sha256 == first.manifest_sha256
     assert len(may.manifests()) == len(lake_manifests(lake)) == 1
+
+
+def test_other_rules_leave_a_sealed_month_alone(may: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later version of the export writes open months anew; what a manifest proves stays, file by file."""
+    june = datetime(2026, 6, 1, tzinfo=UTC)
+    may.ensure_months([june])
+    say(may, uuid4(), "a", at=june)
+    seal_month(may, lake, MAY)
+    export_month(may.dsn, lake, "2026-06")
+    files = lake.files("events", {"month": MAY})
+    monkeypatch.setattr(snapshot, "_RULES", "export/another")
+    assert export_month(may.dsn, lake, "2026-06").is_written
+    assert not export_month(may.dsn, lake, MAY, full=True).is_written
+    assert lake.files("events", {"month": MAY}) == files
+    may.unseal_month(MAY, "to write it anew")
+    assert export_month(may.dsn, lake, MAY).is_written
+
+
+def test_killed_seals_go_on(may: Store, lake: Lake, store_settings: Settings) -> None:
+    """`kill -9` at random moments: a month is sealed with a manifest or not at all, and the same verb ends what was begun.
+
+    `REFOLD_TEST_KILLS` sets how often.
+    """
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "REFOLD_DSN": may.dsn, "REFOLD_LAKE": str(lake.root)}
+    environment["REFOLD_HOME"] = str(store_settings.home)
+    begun = time.monotonic()
+    for kill in range(int(os.environ.get("REFOLD_TEST_KILLS", "2"))):
+        with subprocess.Popen(
+            [sys.executable, "-c", _SEAL], env=environment, cwd=ROOT, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout.readline() == b"begun\n"
+            time.sleep(random.uniform(0, 0.5))
+            process.kill()
+        is_sealed = state(may) == ("sealed", kill + 1)
+        assert len(may.manifests()) == kill + is_sealed
+        sealed = seal_month(may, Lake(lake.root), MAY)
+        assert (sealed.is_written, sealed.generation) == (not is_sealed, kill + 1)
+        assert len(may.manifests()) == len(lake_manifests(Lake(lake.root))) == kill + 1
+        assert verify(Lake(lake.root), may).all_findings == []
+        may.unseal_month(MAY, "once more")
+        say(may, uuid4(), "another")
+        print(f"{kill + 1} kills, {time.monotonic() - begun:.0f} s, sealed already: {is_sealed}", flush=True)
 
 
 @pytest.mark.parametrize("step", ["export_month", "scan_month", "_describe_files", "copy_manifests"])
