@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipelines.diff.noise import measure_noise
 from pipelines.diff.rules import tool_rules
 from pipelines.diff.shards import create_relations, diff_shard
 from pipelines.diff.summary import Line, summarise
@@ -122,6 +123,7 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
                 on_progress(done)
         rules = frozenset(rule.name for rule in plan.experiment.expect)
         lines = summarise(*tally.summary_input(), plan.experiment.metrics, plan.experiment.primary, rules)
+        lines += measure_noise(connection, plan)
         _keep_summary(connection, lines)
         headline = tally.headline(lines)
         units.commit(input_hash=input_hash)

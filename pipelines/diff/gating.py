@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from pipelines.diff.dataset import DiffResult
+from pipelines.diff.noise import NOISE
 from pipelines.diff.summary import ALL, DIFFERENCES, SHARES
 from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import Experiment
@@ -24,7 +25,8 @@ def require_known_names(experiment: Experiment) -> None:
     """
     if experiment.gate is not None:
         rules = dict.fromkeys(rule.name for rule in experiment.expect)
-        metrics = dict.fromkeys([*SHARES, *DIFFERENCES, *experiment.metrics, *rules])
+        noise = NOISE if experiment.noise is not None else ()
+        metrics = dict.fromkeys([*SHARES, *DIFFERENCES, *noise, *experiment.metrics, *rules])
         segments = frozenset(experiment.segments)
         check_names(parse_gate(experiment.gate), metrics=metrics, segments=segments, checks=rules)
 

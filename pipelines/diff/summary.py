@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from pipelines.replay.experiment import Metric
+from pipelines.replay.measured import Metric
 from pipelines.stats.cluster import estimate_paired_segments, estimate_segments
 from pipelines.stats.estimate import Estimate, Goal
 from pipelines.stats.multiplicity import adjust_family
@@ -35,7 +35,8 @@ class Line:
 
     Attributes:
         metric: What is estimated.
-        kind: `change` (a share, no direction), `metric` (A against B) or `rule` (how often it holds on B).
+        kind: `change` (a share, no direction), `metric` (A against B), `rule` (how often it holds on B) or `noise` (of the
+            noise floor).
         segment: Segment column, or `all`.
         segment_value: Its value, or `all`.
         estimate: The numbers, judged.
@@ -45,7 +46,7 @@ class Line:
     """
 
     metric: str
-    kind: Literal["change", "metric", "rule"]
+    kind: Literal["change", "metric", "rule", "noise"]
     segment: str
     segment_value: str
     estimate: Estimate

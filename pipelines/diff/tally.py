@@ -89,9 +89,11 @@ class Tally:
     def summary_input(self) -> tuple[Conversations, ConversationSums]:
         """The conversations of the plan and what their units add up to."""
         segments = self._plan.experiment.segments
-        listed = ", ".join(["stream_row", *segments])
+        listed = ", ".join(["stream_row", "cluster", *segments])
         columns = self._connection.sql(f"SELECT {listed} FROM all_plan_streams ORDER BY stream_row").to_arrow_table()
-        return Conversations(None, {name: encode(columns.column(name)) for name in segments}), self._sums
+        is_alone = self._plan.experiment.cluster == "conversation"
+        cluster = None if is_alone else encode(columns.column("cluster"))[1]
+        return Conversations(cluster, {name: encode(columns.column(name)) for name in segments}), self._sums
 
     def headline(self, summary: list[Line]) -> dict[str, Any]:
         """What a result says without looking at rows again; kept with the summary's commit."""

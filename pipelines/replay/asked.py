@@ -19,7 +19,8 @@ _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _OWN_PARAMS = frozenset({"model", "messages", "tools", "stream", "stream_options", "n"})
 
 
-def _callable(value: str) -> str:
+def callable_name(value: str) -> str:
+    """Check the form `module:function`."""
     if not _CALLABLE.fullmatch(value):
         raise ValueError("write module:function, for example my_agent:decide")
     return value
@@ -56,6 +57,29 @@ class Recorded(StrictModel):
         return " ".join(["recorded", *(text for text in (self.source, self.variant) if text)])
 
 
+class RecordedRuns(StrictModel):
+    """Recorded runs that stand for somebody who is asked: the first run of each task, one draw per variant named."""
+
+    source: str | None = None
+    variant: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if len(set(self.variants)) < len(self.variants):
+            raise ValueError("variant: the same variant is named twice, and a run is one draw")
+        return self
+
+    @property
+    def variants(self) -> tuple[str | None, ...]:
+        """The variant of each draw; None for any."""
+        return self.variant if isinstance(self.variant, tuple) else (self.variant,)
+
+    def describe(self) -> str:
+        """In words, for a page."""
+        variants = " and ".join(variant for variant in self.variants if variant)
+        return " ".join(["recorded", *(text for text in (self.source, variants) if text)])
+
+
 class Baseline(StrictModel):
     """Side A: what happened."""
 
@@ -78,7 +102,7 @@ class Asked(StrictModel):
     prompt_file: str | None = Field(default=None, min_length=1)
     prompt_edit: tuple[Edit, ...] = Field(default=(), strict=False)
     params: Annotated[dict[str, Any], AfterValidator(_params)] = Field(default_factory=dict)
-    python: Annotated[str, AfterValidator(_callable)] | None = None
+    python: Annotated[str, AfterValidator(callable_name)] | None = None
     draws: int = Field(default=1, ge=1, le=100)
 
     @model_validator(mode="after")
@@ -101,7 +125,7 @@ class Asked(StrictModel):
 class Candidate(Asked):
     """Side B: exactly one of a model, a Python callable, a recorded variant, or the recording itself (`echo: true`)."""
 
-    recorded: Recorded | None = None
+    recorded: RecordedRuns | None = None
     echo: Literal[True] | None = None
 
     @model_validator(mode="after")
@@ -133,22 +157,28 @@ class Candidate(Asked):
 
 
 class Control(Asked):
-    """What stands for the baseline today, for the noise floor: a model or a Python callable.
+    """What stands for the baseline today, for the noise floor: a model, a Python callable, or further recorded runs.
 
     A control on the candidate's model endpoint need not repeat `base_url` and `api_key_env`.
     """
 
+    recorded: RecordedRuns | None = None
+
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.model is None) == (self.python is None):
-            raise ValueError("give exactly one of model, python")
+        if sum(given is not None for given in (self.model, self.python, self.recorded)) != 1:
+            raise ValueError("give exactly one of model, python, recorded")
+        if self.draws > 1 and self.recorded is not None:
+            raise ValueError("draws: recorded runs are drawn by naming their variants")
         return self
 
     @property
-    def kind(self) -> Literal["model", "python"]:
-        """Which of the two it is."""
-        return "model" if self.model is not None else "python"
+    def kind(self) -> Literal["model", "python", "recorded"]:
+        """Which of the three it is."""
+        return "model" if self.model is not None else "python" if self.python is not None else "recorded"
 
     def describe(self) -> str:
         """In words, for a page."""
+        if self.recorded is not None:
+            return self.recorded.describe()
         return self._describe_model() if self.model is not None else f"python {self.python}"

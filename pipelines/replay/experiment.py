@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pipelines.errors import BadInputError
 from pipelines.replay.asked import Baseline, Candidate, Control
 from pipelines.replay.budget import Budget
+from pipelines.replay.measured import Cluster, Metric, NoiseFloor, NoiseFloorOrSize, Rule
 from pipelines.replay.request import Side
 from pipelines.replay.strict import StrictModel
 from pipelines.replay.window import Window, WindowOrName
@@ -52,28 +53,6 @@ class Sample(StrictModel):
 
     conversations: int = Field(gt=0)
     seed: int = 0
-
-
-class Metric(StrictModel):
-    """A number per side of a unit: a SQL expression, the direction that is good, and the difference that matters.
-
-    The expression is evaluated for each side of each unit over the columns `text`, `tool_calls` (a list of structs with
-    `name` and `arguments`, JSON), `call_count`, `output_tokens`, `latency_ms` and `cost_usd`.
-    """
-
-    sql: str
-    goal: Literal["higher", "lower"] | None = None
-    margin: float | None = Field(default=None, gt=0)
-
-
-class Rule(StrictModel):
-    """A rule on actions: a yes/no SQL expression over the columns of a metric; null where it does not apply.
-
-    It is checked on both sides of every unit; `name` in a gate asks that it holds wherever it applies to side B.
-    """
-
-    name: str
-    sql: str
 
 
 class Tools(StrictModel):
@@ -124,7 +103,9 @@ class Experiment(StrictModel):
     expect: tuple[Rule, ...] = Field(default=(), strict=False)
     primary: str | None = None
     segments: tuple[Literal["source", "agent", "vertical", "channel", "task"], ...] = Field(default=(), strict=False)
+    cluster: Cluster = "conversation"
     gate: Annotated[str, AfterValidator(_gate)] | None = None
+    noise_floor: NoiseFloorOrSize | None = None
     budget: Budget = Budget()
     workers: int = Field(default=0, ge=0, le=256)
     active: bool = False
@@ -139,10 +120,8 @@ class Experiment(StrictModel):
             )
         if self.workers and self.control is not None:
             raise ValueError("workers: a control is asked in this process; leave workers out")
-        if self.control is not None and self.candidate.kind in {"recorded", "echo"}:
-            raise ValueError(
-                f"control: a {self.candidate.kind} candidate is not asked anew, so nothing is to be set beside it"
-            )
+        if self.control is not None:
+            self._require_comparable(self.control)
         if (
             self.control is not None
             and self.control.model is not None
@@ -166,6 +145,16 @@ class Experiment(StrictModel):
                 raise ValueError(f"metric {name!r} is named twice among metrics and expect; give each its own name")
         return self
 
+    def _require_comparable(self, control: Control) -> None:
+        """Draws are compared with draws of the same kind: complete recorded runs, or answers to the same contexts."""
+        if self.candidate.kind == "echo":
+            raise ValueError("control: an echo candidate is not asked anew, so nothing is to be set beside it")
+        if (control.kind == "recorded") != (self.candidate.kind == "recorded"):
+            raise ValueError(
+                f"control: {control.kind} cannot be set beside a {self.candidate.kind} candidate: it is not asked anew; "
+                "recorded runs are compared with recorded runs, and who is asked with who is asked"
+            )
+
     def _require_nightly(self) -> None:
         """What costs money every night must say how much, and must not begin anew with all of history."""
         if not self.active or all(asked.model is None for asked in self.sides.values()):
@@ -179,6 +168,24 @@ class Experiment(StrictModel):
     def sides(self) -> dict[Side, Candidate | Control]:
         """Who answers, by side; a control is there only when the experiment has one."""
         return {"candidate": self.candidate, **({"control": self.control} if self.control is not None else {})}
+
+    @property
+    def noise(self) -> NoiseFloor | None:
+        """The noise floor's sample; a control is for nothing else, so with one there is a sample. None for no noise floor."""
+        return self.noise_floor or (NoiseFloor() if self.control is not None else None)
+
+    def draws_of(self, side: Side) -> tuple[int, int]:
+        """How often a side is asked about every unit, and about those in the noise floor's sample.
+
+        One draw says nothing of its own noise, so in the sample there are two at least. Nobody needs a control elsewhere.
+        Recorded runs are as many draws as variants are named, everywhere.
+        """
+        asked = self.sides[side]
+        if asked.recorded is not None:
+            return (len(asked.recorded.variants),) * 2
+        if self.control is None:
+            return asked.draws, asked.draws
+        return (asked.draws if side == "candidate" else 0), max(asked.draws, 2)
 
     def endpoint_of(self, side: Side) -> tuple[str, str | None]:
         """Address and variable of the key of a side that is a model.

@@ -26,6 +26,7 @@ from pipelines.replay.experiment import Experiment, is_walked
 from pipelines.replay.manifest import ToolPolicy, read_tool_policy
 from pipelines.replay.prompt import Prompt, load_prompt
 from pipelines.replay.request import Side
+from pipelines.replay.runs import list_runs
 from pipelines.sqlfiles import list_sql, read_sql
 
 DIFFER_VERSION = 2
@@ -40,6 +41,7 @@ SELECT
     s.aggregate_id,
     p.recorded_aggregate_id,
     s.source, s.agent, s.vertical, s.channel, s.task, s.variant, s.started_at,
+    coalesce({cluster}, s.aggregate_id) AS cluster,
     s.last_version,
     lower(hex(heads.last_hash)) AS last_hash,
     b.last_version AS recorded_last_version,
@@ -53,6 +55,17 @@ LEFT JOIN heads ON heads.aggregate_id = p.aggregate_id
 LEFT JOIN heads AS b_heads ON b_heads.aggregate_id = p.recorded_aggregate_id
 ORDER BY s.aggregate_id
 """
+# whose conversation it is stays in the folds: results hold a hash
+_CLUSTERS = {"conversation": "s.aggregate_id", "customer": "sha256(s.subject_id)"}
+_SAMPLED = """
+SELECT
+    *,
+    $is_sampled
+    AND row_number() OVER (ORDER BY sha256('noise floor' || aggregate_id || $seed::VARCHAR), aggregate_id) <= $size
+        AS is_noise_sampled
+FROM selected
+ORDER BY aggregate_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +77,13 @@ class Plan:
         version_id: Hash of everything that determines the outcome, hex.
         window: Resolved half-open UTC bounds of the conversations' start; None for no bound.
         streams: One row per selected conversation, by aggregate_id: `aggregate_id, recorded_aggregate_id` (of a recorded
-            candidate), segment columns, `started_at`, head version and hash of both sides.
+            candidate), segment columns, `started_at`, `cluster`, head version and hash of both sides, `is_noise_sampled`.
         callables: The callable of each side that is one.
         prompts: What stands in place of the recorded system messages, by side; None where they are kept.
         tools: What a candidate may call, and how its calls are answered.
         definition: What `version_id` hashes, without the streams.
+        runs: Further recorded runs of the same tasks, where a recorded side names several: `side, draw, aggregate_id` (A's
+            stream), `recorded_aggregate_id`, head version and hash, in this order. Without rows where nobody names any.
     """
 
     experiment: Experiment
@@ -79,6 +94,15 @@ class Plan:
     prompts: Mapping[Side, Prompt | None]
     tools: ToolPolicy
     definition: dict[str, Any] = field(repr=False)
+    runs: pa.Table
+
+    @property
+    def noise_sample(self) -> list[str]:
+        """Streams in the noise floor's sample."""
+        sampled: list[Any] = (
+            self.streams.filter(self.streams.column("is_noise_sampled")).column("aggregate_id").to_pylist()
+        )
+        return sampled
 
     @property
     def candidate(self) -> PythonCandidate | None:
@@ -113,16 +137,19 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
         )
         window = _select_baseline(connection, lake, experiment)
         _pick(connection, experiment)
-        connection.execute(f"CREATE TEMP TABLE selected AS {_SELECTED}")
+        cluster = _CLUSTERS.get(experiment.cluster, f"s.{experiment.cluster}")
+        connection.execute(f"CREATE TEMP TABLE selected AS {_SELECTED.format(cluster=cluster)}")
+        runs = list_runs(connection, experiment)
         _require_folded(connection)
-        streams = connection.sql("SELECT * FROM selected ORDER BY rowid").to_arrow_table()
+        streams = connection.sql(_SAMPLED, params=_noise_params(experiment)).to_arrow_table()
     tools = read_tool_policy(experiment.tools, folder)
     definition = _definition(experiment, window, callables, prompts, tools)
     heads = [streams.column(name).to_pylist() for name in _HEAD_COLUMNS]
-    hashed = json.dumps([definition, list(zip(*heads, strict=True))], sort_keys=True, ensure_ascii=False)
+    inputs = [definition, list(zip(*heads, strict=True)), runs.to_pylist()]
+    hashed = json.dumps(inputs, sort_keys=True, ensure_ascii=False)
     version_id = hashlib.sha256(hashed.encode()).hexdigest()[:_VERSION_LENGTH]
     kept = streams.drop_columns(["lake_version", "recorded_lake_version"])
-    return Plan(experiment, version_id, window, kept, callables, prompts, tools, definition)
+    return Plan(experiment, version_id, window, kept, callables, prompts, tools, definition, runs)
 
 
 _HEAD_COLUMNS = (
@@ -192,7 +219,7 @@ def _pick(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None
             "CREATE TEMP TABLE picked AS SELECT aggregate_id, NULL::VARCHAR AS recorded_aggregate_id FROM baseline_streams"
         )
     else:
-        params = {"b_source": recorded.source, "b_variant": recorded.variant}
+        params = {"b_source": recorded.source, "b_variant": recorded.variants[0]}
         connection.execute(f"CREATE TEMP TABLE picked AS {read_sql('diffs/paired_runs.sql')}", params)
         if not connection.sql("SELECT count(*) FROM picked").fetchall()[0][0]:
             raise BadInputError(_no_pairs(connection, experiment))
@@ -204,6 +231,12 @@ def _pick(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None
         )
 
 
+def _noise_params(experiment: Experiment) -> dict[str, Any]:
+    noise = experiment.noise
+    size, seed = (noise.conversations, noise.seed) if noise is not None else (0, 0)
+    return {"is_sampled": noise is not None, "size": size, "seed": seed}
+
+
 def _no_pairs(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> str:
     recorded = experiment.candidate.recorded
     assert recorded is not None
@@ -213,14 +246,15 @@ def _no_pairs(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> 
     known = "; ".join(f"{{source: {source}, variant: {variant}}}" for source, variant in variants) or "none has a task"
     return (
         f"experiment {experiment.experiment}: no task was run by both sides (a pair shares source and task); "
-        f"candidate {{source: {recorded.source}, variant: {recorded.variant}}}; recorded runs with a task: {known}"
+        f"candidate {{source: {recorded.source}, variant: {recorded.variants[0]}}}; recorded runs with a task: {known}"
     )
 
 
 def _require_folded(connection: duckdb.DuckDBPyConnection) -> None:
     """Refuse to compare states that are older than the log in the lake; reads `selected`."""
     behind, first = connection.sql(
-        "SELECT count(*), min(aggregate_id) FROM selected WHERE last_version IS DISTINCT FROM lake_version "
+        "SELECT count(*), min(aggregate_id) FROM (SELECT * FROM selected UNION ALL BY NAME SELECT * FROM runs) "
+        "WHERE last_version IS DISTINCT FROM lake_version "
         "OR recorded_last_version IS DISTINCT FROM recorded_lake_version"
     ).fetchall()[0]
     if behind:

@@ -192,17 +192,33 @@ def _replay_here(work: _Work, tables: OutcomeTables, failed: FailedUnits | None)
 
 
 def _copy_recorded(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    """Take the paired recorded runs as they are: complete runs, with the tool answers that they got themselves."""
-    create_units(connection, plan, "recorded", "recorded_aggregate_id")
+    """Take the paired recorded runs as they are: complete runs, with the tool answers that they got themselves.
+
+    So are the runs that are further draws, of either side.
+    """
     OutcomeTables(connection)
+    connection.register("runs_given", plan.runs)
+    connection.execute("CREATE OR REPLACE TEMP TABLE plan_runs AS SELECT * FROM runs_given")
+    connection.unregister("runs_given")
+    _copy_draw(connection, plan, "candidate", 0, "plan_streams")
+    drawn = connection.sql("SELECT DISTINCT side, draw FROM plan_runs ORDER BY draw").fetchall()
+    for side, draw in drawn:
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE drawn_runs AS SELECT * FROM plan_runs WHERE draw = $draw", {"draw": draw}
+        )
+        _copy_draw(connection, plan, side, draw, "drawn_runs")
+
+
+def _copy_draw(connection: duckdb.DuckDBPyConnection, plan: Plan, side: str, draw: int, streams: str) -> None:
+    create_units(connection, plan, "recorded", "recorded_aggregate_id", streams=streams)
     connection.execute(
         f"""
         INSERT INTO {UNITS} BY NAME
         SELECT
             recorded.* EXCLUDE (outcome, covered_to) REPLACE (recorded.unit_id AS aggregate_id),
             'conversation' AS unit,
-            'candidate' AS side,
-            0 AS draw,
+            $side AS side,
+            $draw AS draw,
             'ok' AS status,
             1 AS attempt,
             recorded.aggregate_id AS recorded_aggregate_id,
@@ -210,7 +226,8 @@ def _copy_recorded(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
             false AS is_tainted,
             false AS is_off_policy
         FROM recorded
-        """
+        """,
+        {"side": side, "draw": draw},
     )
 
 

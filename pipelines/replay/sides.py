@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import duckdb
@@ -18,22 +19,43 @@ from pipelines.replay.streams import Chunk, list_chunks, read_streams
 from pipelines.replay.units import create_plan_relations
 from pipelines.replay.work import SideSpec, Tools, Unit, list_work, registered_tools
 
+_COUNTED = """
+SELECT count(*), count(*) FILTER (WHERE is_noise_sampled)
+FROM (
+    SELECT is_noise_sampled
+    FROM decisions
+    INNER JOIN plan_streams USING (aggregate_id)
+    WHERE NOT $is_single OR turn >= 1
+    QUALIFY NOT $is_single OR row_number() OVER (PARTITION BY aggregate_id ORDER BY decision) = 1
+)
+"""
 
-def spec_of(experiment: Experiment, prompt: Prompt | None, side: Side, draws: int | None = None) -> SideSpec:
+
+def spec_of(
+    experiment: Experiment, prompt: Prompt | None, side: Side, draws: int | None = None, sample: Sequence[str] = ()
+) -> SideSpec:
     """How the units of one side are asked. Draws of candidate and control have no index in common.
+
+    A control is asked about the sample of the noise floor alone, and there both sides are asked twice at least.
 
     Args:
         experiment: Names who is asked.
         prompt: What stands in place of the recorded system messages; None where they are kept.
         side: Candidate or control.
         draws: How often; default: as the experiment says.
+        sample: Streams of the noise floor's sample.
     """
     asked = experiment.sides[side]
     first = FIRST_CONTROL_DRAW if side == "control" else 0
-    indices = range(first, first + (asked.draws if draws is None else draws))
-    if asked.model is None:
-        return SideSpec(side, indices, is_echo=isinstance(asked, Candidate) and asked.kind == "echo")
-    return SideSpec(side, indices, partial(_head, asked), prompt)
+    everywhere, in_sample = experiment.draws_of(side) if draws is None else (draws, draws)
+    spec = SideSpec(
+        side,
+        range(first, first + everywhere),
+        is_echo=isinstance(asked, Candidate) and asked.kind == "echo",
+        sample_draws=range(first + everywhere, first + in_sample),
+        sample=frozenset(sample),
+    )
+    return spec if asked.model is None else replace(spec, make_head=partial(_head, asked), edit_prompt=prompt)
 
 
 def list_units(
@@ -49,12 +71,14 @@ def list_units(
         side: A side of the plan.
         chunks: Ranges of streams; default: all.
     """
-    spec = spec_of(plan.experiment, plan.prompts[side], side)
+    spec = spec_of(plan.experiment, plan.prompts[side], side, sample=plan.noise_sample)
     # a context needs no arguments as they were recorded; a cassette and an echo do
     with_arguments = spec.is_echo or is_walked(plan.experiment)
     with connection.cursor() as reader:
         reader.execute("SET TimeZone = 'UTC'")
         create_plan_relations(reader, plan)
+        if not spec.draws:
+            reader.execute("DELETE FROM plan_streams WHERE NOT is_noise_sampled")
         create_readable_events(reader)
         tools = registered_tools(reader)
         streams = read_streams(reader, list_chunks(reader) if chunks is None else chunks, with_arguments=with_arguments)
@@ -71,10 +95,10 @@ def count_units(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int | None
     """
     if plan.experiment.mode not in ("decision", "single"):
         return None
-    count = "count(DISTINCT aggregate_id) FILTER (WHERE turn >= 1)" if plan.experiment.mode == "single" else "count(*)"
-    query = f"SELECT {count} FROM decisions SEMI JOIN plan_streams USING (aggregate_id)"
-    (units,) = connection.sql(query).fetchall()[0]
-    return int(units) * sum(asked.draws for asked in plan.experiment.sides.values())
+    params = {"is_single": plan.experiment.mode == "single"}
+    units, sampled = connection.sql(_COUNTED, params=params).fetchall()[0]
+    draws = [plan.experiment.draws_of(side) for side in plan.experiment.sides]
+    return sum(int(units) * everywhere + int(sampled) * (there - everywhere) for everywhere, there in draws)
 
 
 def _head(asked: Candidate | Control, tools: Tools) -> Head:

@@ -40,19 +40,27 @@ def create_stream_relations(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def create_units(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, name: str, stream_column: str = "aggregate_id"
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    name: str,
+    stream_column: str = "aggregate_id",
+    *,
+    streams: str = "plan_streams",
+    is_whole: bool = False,
 ) -> None:
-    """Make the temporary table `name`: the units of the streams in a column of `plan_streams`.
+    """Make the temporary table `name`: the units of the streams in a column of `plan_streams`, or of another table.
 
     Its columns are those of `sql/diffs/decision_units.sql`; `unit_id` is named after side A's stream on both sides. Where side
-    B walked and did not get to the end, side A's unit ends with it: `covered_to` is its last decision.
+    B walked and did not get to the end, side A's unit ends with it (`covered_to` is its last decision) unless `is_whole`.
     """
     connection.execute(
         "CREATE OR REPLACE TEMP VIEW unit_streams AS "
-        f"SELECT aggregate_id AS unit_id, {stream_column} AS aggregate_id FROM plan_streams WHERE {stream_column} IS NOT NULL"
+        f"SELECT aggregate_id AS unit_id, {stream_column} AS aggregate_id FROM {streams} WHERE {stream_column} IS NOT NULL"
     )
     connection.execute(read_sql("diffs/is_said.sql"))
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE covered AS {_COVERED}", plan.partition)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE covered AS {_COVERED}{' AND false' if is_whole else ''}", plan.partition
+    )
     query = f"CREATE OR REPLACE TEMP TABLE {name} AS {read_sql(f'diffs/{unit_kind(plan)}_units.sql')}"
     params = {"is_single": plan.experiment.mode == "single"} if unit_kind(plan) == "decision" else None
     connection.execute(query, params)

@@ -54,7 +54,9 @@ class SideSpec:
 
     Attributes:
         name: Candidate or control.
-        draws: Indices of the draws.
+        draws: Indices of the draws of every unit.
+        sample_draws: Indices of further draws, of the units of `sample` alone.
+        sample: Streams that are drawn more often, for the noise floor.
         make_head: What surrounds the messages of a request, given the tools on offer.
         edit_prompt: Makes the system messages, or raises `PromptError`. None leaves them as recorded.
         is_echo: Whether the recording itself answers: then units know what was recorded.
@@ -65,6 +67,12 @@ class SideSpec:
     make_head: Callable[[Tools], Head] = lambda tools: Head(tools=tools)
     edit_prompt: EditPrompt | None = None
     is_echo: bool = False
+    sample_draws: Sequence[int] = ()
+    sample: frozenset[str] = frozenset()
+
+    def draws_of(self, aggregate_id: str) -> Sequence[int]:
+        """Indices of the draws of the units of one stream."""
+        return (*self.draws, *self.sample_draws) if aggregate_id in self.sample else self.draws
 
 
 class Unit(Protocol):
@@ -224,7 +232,7 @@ class _Workshop:
             {**stream.metadata, "model": row.model, "created_at": _moment(row.created_us)},
         )
         is_askable = bool(decision.messages) or self._spec.is_echo
-        for draw in self._spec.draws:
+        for draw in self._spec.draws_of(stream.aggregate_id):
             unit = {
                 "unit_id": unit_id,
                 "unit": "decision",
@@ -243,7 +251,7 @@ class _Workshop:
         replies = _replies(recording) if self._spec.is_echo else {}
         turns = [None] if self._experiment.mode == "conversation" else scene.turns()
         for turn in turns:
-            for draw in self._spec.draws:
+            for draw in self._spec.draws_of(stream.aggregate_id):
                 row = {
                     "unit_id": stream.aggregate_id if turn is None else f"{stream.aggregate_id}/t{turn}",
                     "unit": "conversation" if turn is None else "turn",

@@ -61,6 +61,7 @@ REASONS: Mapping[str, str] = {
     "no_variation": "every conversation agrees",
     "no_control": "no control was replayed",
     "few_draws": "fewer than two draws of a side",
+    "recorded_is_control": "the recording is one of the control's runs",
 }
 
 VERDICTS: Mapping[str, str] = {

@@ -23,6 +23,7 @@ Reason = Literal[
     "no_variation",  # all clusters agree exactly: the interval is a point; the verdict stands
     "no_control",  # no control was replayed, so there is no noise floor
     "few_draws",  # a side has fewer than two draws, so its own spread is unknown
+    "recorded_is_control",  # the recording is itself one of the control's draws: it cannot have drifted from them
 ]
 
 Goal = Literal["higher", "lower"]

@@ -46,7 +46,9 @@ class NoiseFloor:
 
     Attributes:
         raw: Distance of recording and candidate: the share that changed, noise included. Estimand `rate`.
+        between: Distance of control and candidate: the same, seen from today's control. Estimand `rate`.
         control: Distance of two control draws: the share that changes when nothing is changed. Estimand `rate`.
+        candidate: Distance of two candidate draws: its own noise. Estimand `rate`.
         excess: Energy distance of the two policies: 0 if and only if they are the same. For the distance "differs or
             not" it is the sum over actions of the squared difference of their probabilities.
         drift: Distance of recording and control beyond the control's own noise: not 0 if the model or its surroundings
@@ -54,7 +56,9 @@ class NoiseFloor:
     """
 
     raw: Estimate
+    between: Estimate
     control: Estimate
+    candidate: Estimate
     excess: Estimate
     drift: Estimate
 
@@ -109,7 +113,9 @@ def estimate_noise_floor(distances: Distances, cluster: Codes) -> NoiseFloor:
         drift = d.recorded_control - d.control_control
     return NoiseFloor(
         raw=_estimate(d.recorded_candidate, cluster, "rate", "few_draws"),
+        between=_estimate(d.control_candidate, cluster, "rate", missing),
         control=_estimate(d.control_control, cluster, "rate", missing),
+        candidate=_estimate(d.candidate_candidate, cluster, "rate", "few_draws"),
         excess=_estimate(excess, cluster, "excess_divergence", missing),
         drift=_estimate(drift, cluster, "drift", missing),
     )

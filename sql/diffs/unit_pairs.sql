@@ -25,7 +25,7 @@ paired AS (
         plan_streams.stream_row,
         plan_streams.recorded_aggregate_id,
         a.decision,
-        a.aggregate_id AS cluster,
+        plan_streams.cluster,
         plan_streams.source,
         plan_streams.agent,
         plan_streams.vertical,

@@ -283,12 +283,19 @@ AB_SUMMARY = Dataset(
         Column(
             "kind",
             "VARCHAR",
-            "change (no direction), metric (A against B) or rule (how often an expected rule holds on B).",
+            "change (no direction), metric (A against B), rule (how often an expected rule holds on B) or noise (of the "
+            "noise floor: distances of draws, 0 to 1).",
         ),
         Column("segment", "VARCHAR", "Segment column; all for the whole."),
         Column("segment_value", "VARCHAR", "Value of the segment column; all for the whole."),
-        Column("estimand", "VARCHAR", "What the estimate is of: rate (share of units) or difference (mean of B − A)."),
-        Column("n", "BIGINT", "Units with a value on both sides."),
+        Column(
+            "estimand",
+            "VARCHAR",
+            "What the estimate is of: rate (share of units), difference (mean of B − A), excess_divergence (energy distance of "
+            "control and candidate: 0 when they are one policy) or drift (what the control differs from the recording "
+            "beyond its own noise: not 0 when the model changed since).",
+        ),
+        Column("n", "BIGINT", "Units with a value on both sides; of the noise floor, units with every draw."),
         Column("excluded", "BIGINT", "Units without a value, left out of the estimate and counted here."),
         Column("g", "BIGINT", "Clusters."),
         Column("g_changed", "BIGINT", "Clusters whose sum is not 0."),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.diff.summary import ALL, Conversations, ConversationSums, Units, summarise
-from pipelines.replay.experiment import Metric
+from pipelines.replay.measured import Metric
 from pipelines.stats.cluster import estimate, estimate_paired
 from pipelines.stats.sums import ClusterSums, PairedSums
 
