@@ -27,6 +27,7 @@ def _():
         render_differences,
         render_headline,
         render_message,
+        render_noise,
         render_shares,
     )
     from pipelines.review.pair import load_pair
@@ -63,6 +64,7 @@ def _():
         render_differences,
         render_headline,
         render_message,
+        render_noise,
         render_pair,
         render_shares,
         selected_pair,
@@ -106,12 +108,16 @@ def _(headline, mo, render_headline):
 
 
 @app.cell(hide_code=True)
-def _(headline, mo, render_classes, render_differences, render_shares):
-    _differences = render_differences(headline)
-    mo.vstack(
-        [mo.Html(part.html) for part in (render_shares(headline), render_classes(headline), _differences) if part],
-        gap=1.5,
-    )
+def _(
+    headline,
+    mo,
+    render_classes,
+    render_differences,
+    render_noise,
+    render_shares,
+):
+    _parts = [render(headline) for render in (render_shares, render_noise, render_classes, render_differences)]
+    mo.vstack([mo.Html(part.html) for part in _parts if part], gap=1.5)
     return
 
 

@@ -33,7 +33,7 @@ class SummaryLine:
 
     Attributes:
         metric: What is estimated.
-        kind: `change` (a share of pairs, no direction) or `metric` (A against B).
+        kind: `change` (a share of pairs, no direction), `metric` (A against B), `rule` or `noise`.
         segment: Segment column, or `all`.
         segment_value: Its value, or `all`.
         n: Pairs with a value on both sides.
@@ -94,6 +94,7 @@ class Headline:
         shares: What stayed the same, over the whole.
         differences: Metrics, over the whole; the primary first.
         segments: Everything again by segment.
+        noise: The noise floor; empty when the experiment asked for none.
     """
 
     version: Version
@@ -109,6 +110,7 @@ class Headline:
     shares: tuple[SummaryLine, ...]
     differences: tuple[SummaryLine, ...]
     segments: tuple[SummaryLine, ...]
+    noise: tuple[SummaryLine, ...] = ()
 
 
 def find_version(lake: Lake, experiment: str | None = None, version_id: str | None = None) -> Version:
@@ -155,6 +157,7 @@ def load_headline(lake: Lake, version: Version) -> Headline:
             sorted((line for line in whole if line.kind == "metric"), key=lambda line: line.metric != primary)
         ),
         segments=tuple(line for line in lines if line.segment != ALL),
+        noise=tuple(line for line in whole if line.kind == "noise"),
     )
 
 

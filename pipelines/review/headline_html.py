@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from pipelines.review.headline import Headline, SummaryLine
 from pipelines.review.markup import Markup, details, join, tag
+from pipelines.review.noise import noise_in_order, tell_noise
 from pipelines.review.numbers import interval, metric_name, number, percent
-from pipelines.review.words import REASONS, SHARES, UNIT_CLASSES, VERDICTS, in_words
+from pipelines.review.words import NOISE, REASONS, SHARES, UNIT_CLASSES, VERDICTS, in_words
 
 _UNCHANGED = "same_calls"
 
@@ -92,6 +94,33 @@ def render_classes(headline: Headline) -> Markup:
         for count in (headline.classes[name],)
     ]
     return _table(("Tool calls of B beside A's", "Pairs", "Share", ""), rows, numeric=(1, 2), drawn=3)
+
+
+def render_noise(headline: Headline) -> Markup | None:
+    """How often draws of the same decision differ, and what is left of the change; None without a noise floor."""
+    lines = {line.metric: asdict(line) for line in headline.noise}
+    if not lines:
+        return None
+    rows = []
+    for name, line in noise_in_order(lines):
+        is_share = name != "noise_excess"  # the energy distance is no share: it reaches 2
+        shown = percent(line["estimate"]) if is_share else number(line["estimate"])
+        rows.append(
+            tag(
+                "tr",
+                tag("th", in_words(NOISE, name), scope="row"),
+                tag("td", shown, css="rf-number"),
+                tag("td", interval(line["low"], line["high"], is_share=is_share)),
+                tag("td", tag("small", in_words(REASONS, line["reason"])) if line["reason"] else None),
+            )
+        )
+    sample = lines["noise_excess"]
+    note = (
+        f"Drawn again at {sample['n']:,} points in {sample['g']:,} clusters; {sample['excluded']:,} points left out. "
+        + " ".join(tell_noise(lines))
+    )
+    table = _table(("Tool calls differ", "Share", "95 % interval", ""), rows, numeric=(1,))
+    return join([table, tag("p", note, css="rf rf-note")])
 
 
 def render_differences(headline: Headline) -> Markup | None:

@@ -6,11 +6,14 @@ metric that has a direction.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipelines.diff.dataset import DiffResult
+from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
-from pipelines.review.words import REASONS, SHARES, UNIT_CLASSES, in_words
+from pipelines.review.noise import noise_in_order, tell_noise
+from pipelines.review.words import NOISE, REASONS, SHARES, UNIT_CLASSES, in_words
 
 
 def render_page(lake: Lake, result: DiffResult) -> str:
@@ -37,6 +40,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         f"{result.pairs:,} {result.unit} pairs in {result.conversations:,} conversations"
         + (f", {result.failed:,} not answered" if result.failed else ""),
         *_left_out(result),
+        *_shared_responses(lake, result),
         f"tool calls differ in {result.pairs - result.same_calls:,} pairs, in {result.changed_conversations:,} conversations",
         "",
         f"{'what stayed the same':<34}{'pairs':>9}{'share':>9}   95 % interval",
@@ -54,6 +58,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
     if rules:
         out += ["", f"{'rule holds':<34}{'A':>9}{'B':>9}   95 % interval of B"]
         out += [_rule_line(line) for line in rules]
+    out += _noise_lines(lines)
     if any((result.outcomes.both, result.outcomes.only_a, result.outcomes.only_b, result.outcomes.neither)):
         good = result.outcomes
         out += [
@@ -77,6 +82,14 @@ def _left_out(result: DiffResult) -> list[str]:
     return [f"left out of shares and means: {sum(others.values()):,} pairs ({listed})"]
 
 
+def _shared_responses(lake: Lake, result: DiffResult) -> list[str]:
+    """How many units are one observation with another: the model was asked the same, and was asked once."""
+    partition = {"experiment": result.experiment, "version_id": result.version_id}
+    commit = lake.last_commit(REPLAYS.name, partition)
+    shared = (commit.provenance.get("asked") or {}).get("units_sharing_a_response") if commit is not None else None
+    return [f"{shared:,} answers of models stand for more than one pair: the request was the same"] if shared else []
+
+
 def _share_line(label: str, count: int, line: dict[str, Any]) -> str:
     share = "" if line["estimate"] is None else f"{line['estimate']:.1%}"
     unit = "" if not line["excluded"] else f"   of {line['n']:,} with text on both sides"
@@ -96,7 +109,23 @@ def _difference_line(line: dict[str, Any]) -> str:
     return f"  {line['metric']:<20}{cells}   {_interval(line, '{:.3g}')}{verdict}{reason}"
 
 
-def _interval(line: dict[str, Any], form: str) -> str:
+def _noise_lines(lines: list[dict[str, Any]]) -> list[str]:
+    """How much of the change is chance, and whether the model changed since the recording."""
+    noise = {line["metric"]: line for line in lines if line["kind"] == "noise"}
+    if not noise:
+        return []
+    out = ["", f"{'tool calls differ, of the noise sample':<43}{'share':>9}   95 % interval"]
+    for name, line in noise_in_order(noise):
+        form = "{:.3f}" if name == "noise_excess" else "{:.1%}"  # the energy distance is no share: it reaches 2
+        share = "" if line["estimate"] is None else form.format(line["estimate"])
+        reason = f"   ({in_words(REASONS, line['reason'])})" if line["reason"] else ""
+        out.append(f"  {in_words(NOISE, name):<41}{share:>9}   {_interval(line, form)}{reason}")
+    excess = noise["noise_excess"]
+    out.append(f"  {excess['n']:,} points in {excess['g']:,} clusters; {excess['excluded']:,} left out")
+    return [*out, *(f"  {told}" for told in tell_noise(noise))]
+
+
+def _interval(line: Mapping[str, Any], form: str) -> str:
     if line["low"] is None or line["high"] is None:
         return "–"
     return f"{form.format(line['low'])} to {form.format(line['high'])}"

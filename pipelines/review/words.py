@@ -64,6 +64,16 @@ REASONS: Mapping[str, str] = {
     "recorded_is_control": "the recording is one of the control's runs",
 }
 
+NOISE: Mapping[str, str] = {
+    "noise_raw": "B from the recording",
+    "noise_between": "B from the control",
+    "noise_control": "the control from itself",
+    "noise_candidate": "B from itself",
+    "noise_excess": "B from the control, beyond noise",
+    "noise_drift": "the control from the recording, beyond noise",
+}
+"""Lines of a noise floor, in the order in which they are read."""
+
 VERDICTS: Mapping[str, str] = {
     "equivalent": "no difference that matters",
     "improved": "better",

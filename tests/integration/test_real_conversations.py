@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.diff.dataset import DiffResult, Outcomes, build_diff
+from pipelines.diff.gating import decide_gate
+from pipelines.errors import BadInputError
 from pipelines.export.month import export_month, months_to_export
 from pipelines.folds.run import fold_month
 from pipelines.folds.steps import create_readable_events
@@ -122,6 +124,42 @@ def test_recorded_pairs_have_the_counted_answers(lake: Lake, pair: Expected):
 WALKED = {"decision": "false", "single": "false", "turn": "turn >= 1", "conversation": "context_messages > 0"}
 Shares = tuple[float, float, float]
 AGENT_CALLS = 9_138 - 902  # the user makes 902 of the calls; none of the agent's comes before the user's first text
+
+
+def test_the_real_noise_floor_covers_nothing_but_noise(lake: Lake):
+    """One model on 50 tasks, four trials: 0 and 2 as control, 1 and 3 as candidate. 93 % of the pairs of trials differ, and yet
+    the excess over the model's own noise is .02 [-.06, .10]; the recording is one of the control's runs, so no drift is told."""
+    text = """
+experiment: noise
+baseline: {recorded: {source: tau-bench, variant: "gpt-4o#trial0"}}
+candidate: {recorded: {source: tau-bench, variant: ["gpt-4o#trial1", "gpt-4o#trial3"]}}
+control: {recorded: {source: tau-bench, variant: ["gpt-4o#trial0", "gpt-4o#trial2"]}}
+mode: conversation
+metrics: {calls_made: {sql: call_count, goal: lower, margin: 1}}
+gate: "noise_excess.low <= 0; noise_excess <= 0.05"
+"""
+    result = compare(lake, text)
+    assert (result.pairs, result.same_calls) == (50, 4)  # the candidate's first draw is what is paired
+    with lake.connect() as connection:
+        rows = connection.sql(
+            "SELECT metric, estimate, low, high, n, g, verdict, reason FROM ab_summary_history "
+            "WHERE version_id = $version",
+            params={"version": result.version_id},
+        ).fetchall()
+    lines = {row[0]: row[1:] for row in rows}
+    estimate, low, high, *counts = lines["noise_excess"]
+    assert (estimate, low, high) == pytest.approx((0.02, -0.06, 0.10), abs=0.005)
+    assert counts == [50, 50, None, None]
+    assert lines["noise_between"][0] == pytest.approx(0.93)
+    assert lines["noise_drift"][0] is None
+    assert lines["noise_drift"][-1] == "recorded_is_control"
+    assert not {line[-2] for line in lines.values()} & {"improved", "regressed"}
+    gate = decide_gate(lake, parse_experiment(text, "test"), result)
+    assert gate is not None
+    assert gate.passed
+    shared = text.replace("#trial3", "#trial2")
+    with pytest.raises(BadInputError, match="would stand for candidate and control alike"):
+        make_plan(lake, parse_experiment(shared, "test"), Path.cwd())
 
 
 @pytest.mark.parametrize("mode", ["decision", "turn", "conversation", "single"])

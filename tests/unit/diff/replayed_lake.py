@@ -69,6 +69,7 @@ def replayed_lake(root: Path, units: Sequence[Unit], experiment: str = EXPERIMEN
         {
             "aggregate_id": stream_id(number),
             "source": f"source {number % 2}",
+            "subject_id": f"person {number % 5}",
             "agent": None if number % 7 == 0 else f"agent {number % 3}",
             "vertical": f"vertical {number % 4}",
             "started_at": _START + timedelta(seconds=number),
