@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.diff.patch import arguments_patch
 from pipelines.diff.wording import token_ops
 from pipelines.review.conversation import Conversation, Message
 from pipelines.review.markup import Content, Markup, cut, details, join, tag, text
@@ -183,6 +184,7 @@ def _call(call: AlignedCall) -> Markup:
             css="rf-sides",
         ),
         _changes(call.changes),
+        _patch(call) if call.changes else None,
         css="rf-call",
     )
 
@@ -237,6 +239,17 @@ def _changes(changes: Sequence[ArgumentChange]) -> Markup | None:
     ]
     head = tag("tr", *(tag("th", name, scope="col") for name in ("Argument", "", "A", "B")))
     return tag("table", tag("thead", head), tag("tbody", *rows), css="rf-changes")
+
+
+def _patch(call: AlignedCall) -> Markup | None:
+    """The same for a program, to open; not for arguments of which only the beginning is shown."""
+    if max(len(call.arguments_a or ""), len(call.arguments_b or "")) > TEXT_SHOWN:
+        return None
+    patch = arguments_patch(call.arguments_a, call.arguments_b)
+    if not patch:
+        return None
+    lines = (tag("div", json.dumps(op, ensure_ascii=False), css="rf-argument") for op in patch)
+    return details("As a JSON Patch (RFC 6902) of the arguments as recorded", *lines)
 
 
 def _transcripts(pair: Pair) -> Markup | None:
