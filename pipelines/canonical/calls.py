@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pipelines.canonical.jcs import Flag, NotJsonError, canonical_bytes, parse, plain_bytes, string_bytes
 from pipelines.canonical.rules import PLAIN_RULES, ToolRules, lenient, normaliser
@@ -55,8 +55,7 @@ class CallHashes:
     l3: str
 
 
-@dataclass(frozen=True, slots=True)
-class CanonicalCall:
+class CanonicalCall(NamedTuple):
     """One tool call, read.
 
     Attributes:

@@ -28,7 +28,10 @@ from pipelines.diff.assignment import best_assignment
 PairClass = Literal["same", "reordered", "args_changed", "name_changed", "name_args_changed", "added", "removed"]
 
 _ADMISSIBLE = UNIT // 2
-_CACHED_LEAVES = 100_000  # calls whose flattened arguments are remembered
+_CACHED = 100_000  # different calls that are remembered
+_CACHED_TEXT = 4_096  # characters; longer arguments seldom repeat and would fill the memory
+
+_Key = int | tuple[str, bool, bytes]
 
 
 class ToolCall(NamedTuple):
@@ -93,36 +96,37 @@ class Alignment:
         return sum(pair.pair_class == pair_class for pair in self.pairs)
 
 
-class _Cell:
-    """A call under alignment: `key` is what it shares with the calls that are the same; leaves are flattened when needed."""
+class _Known:
+    """Arguments that were read: `key` is shared by the calls that are the same; leaves are flattened when needed."""
 
-    __slots__ = ("_leaves_of", "call", "canonical", "index", "key")
+    __slots__ = ("_leaves", "canonical", "key")
 
-    def __init__(self, index: int, call: ToolCall, canonical: CanonicalCall, leaves_of: _LeafCache) -> None:
-        self.index = index
-        self.call = call
+    def __init__(self, canonical: CanonicalCall, key: _Key) -> None:
         self.canonical = canonical
-        self.key = canonical.key
-        self._leaves_of = leaves_of
+        self.key = key
+        self._leaves: dict[str, object] | None = None
 
     @property
     def leaves(self) -> dict[str, object]:
-        return self._leaves_of(self)
+        if self._leaves is None:
+            self._leaves = leaves(self.canonical)
+        return self._leaves
 
 
-class _LeafCache:
-    """Flattened arguments by what they are, for near misses repeat as much as calls do."""
+class _Cell(NamedTuple):
+    """A call under alignment: `rank` is its place in the order of its side."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, bool, bytes], dict[str, object]] = {}
+    rank: int
+    call: ToolCall
+    known: _Known
 
-    def __call__(self, cell: _Cell) -> dict[str, object]:
-        found = self._known.get(cell.key)
-        if found is None:
-            if len(self._known) >= _CACHED_LEAVES:
-                self._known.clear()
-            found = self._known[cell.key] = leaves(cell.canonical)
-        return found
+    @property
+    def key(self) -> _Key:
+        return self.known.key
+
+    @property
+    def leaves(self) -> dict[str, object]:
+        return self.known.leaves
 
 
 _Match = tuple[_Cell, _Cell]
@@ -142,7 +146,8 @@ class Aligner:
 
     def __init__(self, canonicaliser: Canonicaliser) -> None:
         self._reader = canonicaliser
-        self._leaves = _LeafCache()
+        self._known: dict[tuple[str, str | None], _Known] = {}
+        self._keys: dict[tuple[str, bool, bytes], int] = {}
 
     def align(self, a: Sequence[ToolCall], b: Sequence[ToolCall]) -> Alignment:
         """Align two lists of tool calls.
@@ -157,41 +162,68 @@ class Aligner:
         Raises:
             ValueError: A position occurs twice on one side, or a block number decreases.
         """
+        if len(self._known) > _CACHED or len(self._keys) > _CACHED:  # never between two sides, whose keys are compared
+            self._known.clear()
+            self._keys.clear()
         left, right = self._cells(a), self._cells(b)
-        if [cell.key for cell in left] == [cell.key for cell in right]:
-            matches: list[_Match] = list(zip(left, right, strict=True))  # the optimum: all same, all in order
-        else:
-            matches = _best_matches(left, right)
+        matches = _matches(left, right)
         in_order = _longest_chain(matches)
-        answer = {x.index: (y, place) for place, (x, y) in enumerate(matches)}
+        answer = {x.rank: (y, place) for place, (x, y) in enumerate(matches)}
         pairs = []
         for cell in left:
-            found = answer.get(cell.index)
+            found = answer.get(cell.rank)
             if found is None:
-                pairs.append(CallPair("removed", cell.call, None, None, None, False, (), cell.canonical.flags, ()))
+                flags = cell.known.canonical.flags
+                pairs.append(CallPair("removed", cell.call, None, None, None, False, (), flags, ()))
             else:
                 other, place = found
                 pairs.append(_pair(cell, other, is_moved=in_order is not None and place not in in_order))
         if len(matches) < len(right):
-            answered = {y.index for _, y in matches}
+            answered = {y.rank for _, y in matches}
             pairs.extend(
-                CallPair("added", None, cell.call, None, None, False, (), (), cell.canonical.flags)
+                CallPair("added", None, cell.call, None, None, False, (), (), cell.known.canonical.flags)
                 for cell in right
-                if cell.index not in answered
+                if cell.rank not in answered
             )
         return Alignment(tuple(pairs), len(left), len(right))
 
     def _cells(self, calls: Sequence[ToolCall]) -> list[_Cell]:
-        ordered = sorted(calls, key=_position)
-        for before, after in pairwise(ordered):
-            if before.position == after.position:
-                raise ValueError(f"position {after.position} occurs twice on one side; positions must be unique")
-            if before.block > after.block:
-                raise ValueError(
-                    f"block {after.block} at position {after.position} follows block {before.block}; blocks must not decrease"
-                )
-        read, leaves_of = self._reader.read, self._leaves
-        return [_Cell(index, call, read(call.name, call.arguments), leaves_of) for index, call in enumerate(ordered)]
+        cells: list[_Cell] = []
+        last: ToolCall | None = None
+        for call in calls:
+            if last is not None and (call.position <= last.position or call.block < last.block):
+                return self._cells(_in_order(calls))
+            last = call
+            found = self._known.get((call.name, call.arguments))
+            cells.append(_Cell(len(cells), call, self._read(call) if found is None else found))
+        return cells
+
+    def _read(self, call: ToolCall) -> _Known:
+        canonical = self._reader.read(call.name, call.arguments)
+        key: _Key = canonical.key
+        if len(canonical.l3) <= _CACHED_TEXT:
+            key = self._keys.setdefault(canonical.key, len(self._keys))
+        known = _Known(canonical, key)
+        if len(call.arguments or "") <= _CACHED_TEXT:
+            self._known[call.name, call.arguments] = known
+        return known
+
+
+def _in_order(calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """The calls by position.
+
+    Raises:
+        ValueError: They cannot be put in order.
+    """
+    ordered = sorted(calls, key=_position)
+    for before, after in pairwise(ordered):
+        if before.position == after.position:
+            raise ValueError(f"position {after.position} occurs twice on one side; positions must be unique")
+        if before.block > after.block:
+            raise ValueError(
+                f"block {after.block} at position {after.position} follows block {before.block}; blocks must not decrease"
+            )
+    return ordered
 
 
 def _position(call: ToolCall) -> int:
@@ -199,11 +231,12 @@ def _position(call: ToolCall) -> int:
 
 
 def _pair(a: _Cell, b: _Cell, *, is_moved: bool) -> CallPair:
-    level = equal_level(a.canonical, b.canonical)
+    read_a, read_b = a.known.canonical, b.known.canonical
+    level = equal_level(read_a, read_b)
     is_same_name = a.call.name == b.call.name
     if level is not None:
         pair_class: PairClass = "name_changed" if not is_same_name else "reordered" if is_moved else "same"
-        return CallPair(pair_class, a.call, b.call, level, 1.0, is_moved, (), a.canonical.flags, b.canonical.flags)
+        return CallPair(pair_class, a.call, b.call, level, 1.0, is_moved, (), read_a.flags, read_b.flags)
     return CallPair(
         "args_changed" if is_same_name else "name_args_changed",
         a.call,
@@ -211,14 +244,39 @@ def _pair(a: _Cell, b: _Cell, *, is_moved: bool) -> CallPair:
         None,
         similarity(a.leaves, b.leaves) / UNIT,
         is_moved,
-        arg_ops(a.canonical, b.canonical),
-        a.canonical.flags,
-        b.canonical.flags,
+        arg_ops(read_a, read_b),
+        read_a.flags,
+        read_b.flags,
     )
 
 
+def _matches(left: list[_Cell], right: list[_Cell]) -> list[_Match]:
+    """The best pairing; where little is open, without solving anything."""
+    if len(left) == len(right) and all(x.known.key == y.known.key for x, y in zip(left, right, strict=True)):
+        return list(zip(left, right, strict=True))  # the optimum: all same, all in order
+    rest = {cell.known.key: cell for cell in right}
+    if len(rest) < len(right) or len({cell.known.key for cell in left}) < len(left):
+        return _best_matches(left, right)
+    # No call occurs twice on a side: the pairs that are the same are given.
+    matches: list[_Match] = []
+    rest_a: list[_Cell] = []
+    for cell in left:
+        same = rest.pop(cell.known.key, None)
+        if same is None:
+            rest_a.append(cell)
+        else:
+            matches.append((cell, same))
+    if rest_a and rest:
+        if len(rest_a) > 1 or len(rest) > 1:
+            return matches + _best_matches(rest_a, list(rest.values()))
+        (x,), (y,) = rest_a, rest.values()
+        if x.call.name == y.call.name or _cross(x, y):
+            matches.append((x, y))
+    return matches
+
+
 def _best_matches(left: list[_Cell], right: list[_Cell]) -> list[_Match]:
-    by_key: defaultdict[object, tuple[list[_Cell], list[_Cell]]] = defaultdict(lambda: ([], []))
+    by_key: defaultdict[_Key, tuple[list[_Cell], list[_Cell]]] = defaultdict(lambda: ([], []))
     for cell in left:
         by_key[cell.key][0].append(cell)
     for cell in right:
@@ -235,8 +293,8 @@ def _best_matches(left: list[_Cell], right: list[_Cell]) -> list[_Match]:
         by_name[name][0].extend(copies_a)
         by_name[name][1].extend(copies_b)
     for group_a, group_b in _independent_groups(by_name.values()):
-        group_a.sort(key=lambda cell: cell.index)
-        group_b.sort(key=lambda cell: cell.index)
+        group_a.sort(key=lambda cell: cell.rank)
+        group_b.sort(key=lambda cell: cell.rank)
         matches.extend(_solve(group_a, group_b))
     return matches
 
@@ -308,7 +366,7 @@ def _solve(left: list[_Cell], right: list[_Cell]) -> list[_Match]:
 
 
 def _index(match: _Match) -> int:
-    return match[0].index
+    return match[0].rank
 
 
 def _longest_chain(matches: list[_Match]) -> set[int] | None:
@@ -322,13 +380,13 @@ def _longest_chain(matches: list[_Match]) -> set[int] | None:
         return None
     order = sorted(
         range(len(matches)),
-        key=lambda place: (matches[place][0].call.block, matches[place][1].call.block, matches[place][0].index),
+        key=lambda place: (matches[place][0].call.block, matches[place][1].call.block, matches[place][0].rank),
     )
     blocks = [matches[place][1].call.block for place in order]
     if all(before <= after for before, after in pairwise(blocks)):
         return None
     count = len(order)
-    rank = {place: r for r, place in enumerate(sorted(order, key=lambda place: matches[place][0].index))}
+    rank = {place: r for r, place in enumerate(sorted(order, key=lambda place: matches[place][0].rank))}
     weights = []
     for place in order:
         a, b = matches[place]

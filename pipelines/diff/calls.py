@@ -7,7 +7,6 @@ on that unit alone, so batches, order and shards change nothing. How two lists a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
@@ -19,7 +18,7 @@ from pipelines.diff.classify import PairCounts, classify
 from pipelines.diff.rules import Flagger
 
 _SAFE = 2**53
-COUNTS = tuple(field.name for field in fields(PairCounts))
+COUNTS = PairCounts._fields
 
 _UNIT_COLUMNS: list[tuple[str, pa.DataType]] = [
     ("unit_row", pa.int64()),
@@ -73,8 +72,7 @@ def diff_calls(units: pa.Table, aligner: Aligner) -> tuple[pa.Table, pa.Table]:
         alignment = aligner.align(left, right)
         diff = classify(alignment)
         assert diff.counts is not None
-        counts = (getattr(diff.counts, name) for name in COUNTS)
-        found.append((row, diff.unit_class, diff.is_same_names, diff.is_same_calls, *counts))
+        found.append((row, diff.unit_class, diff.is_same_names, diff.is_same_calls, *diff.counts))
         for number, pair in enumerate(alignment.pairs, start=1):
             ops = [
                 (

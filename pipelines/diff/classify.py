@@ -7,8 +7,7 @@ statistics package: what is kept here are counts, which SQL can add up.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pipelines.diff.align import Alignment, CallPair, PairClass
 
@@ -32,8 +31,7 @@ _ALLOWED: Mapping[UnitClass, frozenset[PairClass]] = {
 """Pair classes that a unit class may hold, narrowest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class PairCounts:
+class PairCounts(NamedTuple):
     """Number of pairs of each class in one unit; they add up over units."""
 
     same: int = 0
@@ -45,8 +43,7 @@ class PairCounts:
     removed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class UnitDiff:
+class UnitDiff(NamedTuple):
     """What differs between the tool calls of one unit's two sides.
 
     Attributes:

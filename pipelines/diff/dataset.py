@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pipelines.diff.noise import measure_noise
 from pipelines.diff.rules import tool_rules
-from pipelines.diff.shards import create_relations, diff_shard
+from pipelines.diff.shards import create_relations, diff_shards
 from pipelines.diff.summary import Line, summarise
 from pipelines.diff.tally import Tally
 from pipelines.diff.worker import Comparers
@@ -114,8 +114,9 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
     ):
         tally = Tally(connection, plan)
         done = 0
-        for shard in create_relations(connection, plan):
-            done += diff_shard(connection, plan, shard, comparers, memory_bytes=lake.memory_bytes // 4)
+        shards = create_relations(connection, plan)
+        for pairs in diff_shards(connection, plan, shards, comparers, memory_bytes=lake.memory_bytes // 4):
+            done += pairs
             tally.add()
             units.add(connection, "SELECT * FROM diffed_units")
             calls.add(connection, "SELECT * FROM diffed_calls")

@@ -6,9 +6,10 @@ that unit alone and shards follow the order of streams, so where a shard ends ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -21,19 +22,19 @@ from pipelines.replay.units import create_plan_relations, create_units, unit_kin
 from pipelines.sqlfiles import read_sql
 
 _SHARD_DECISIONS = 50_000
-"""Decisions of a shard: both sides' texts and calls of so many are held at once."""
+"""Decisions of a shard: both sides' texts and calls of two such are held at once."""
 _BATCH = 2_500
 """Units compared in one go: what a helper process holds in Python objects."""
 _SMALL = 5_000
 """Below as much work a second process would take longer to start than to help."""
 
 _TEXTS = """
-SELECT rowid AS unit_row, text_a, text_b
+SELECT unit_row, text_a, text_b
 FROM unit_pairs
 WHERE text_a <> text_b
 """
 _CALLS = """
-SELECT rowid AS unit_row, tool_calls_a, tool_calls_b
+SELECT unit_row, tool_calls_a, tool_calls_b
 FROM unit_pairs
 WHERE settled IS NULL AND status = 'ok'
 """
@@ -44,6 +45,8 @@ _TEXT_COLUMNS: list[tuple[str, pa.DataType]] = [
     ("sim_char", pa.float64()),
 ]
 _TEXT_SCHEMA = pa.schema(_TEXT_COLUMNS)
+
+_Answer: TypeAlias = "Future[tuple[pa.Table, ...]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,45 +106,96 @@ def _cut(connection: duckdb.DuckDBPyConnection) -> Iterator[Shard]:
         yield Shard(*row)
 
 
-def diff_shard(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Shard, comparers: Comparers, *, memory_bytes: int
-) -> int:
-    """Make the temporary tables `diffed_units` and `diffed_calls` of one shard.
+def diff_shards(
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    shards: Sequence[Shard],
+    comparers: Comparers,
+    *,
+    memory_bytes: int,
+) -> Iterator[int]:
+    """Make the temporary tables `diffed_units` and `diffed_calls` of one shard after the other.
+
+    While a shard is finished, the comparers work at the next one.
 
     Args:
         connection: Has the relations of `create_relations`.
         plan: The version.
-        shard: Which of its streams.
+        shards: Its streams, in order.
         comparers: Who compares what differs.
         memory_bytes: Bound on the memory of the metrics' SQL.
 
-    Returns:
-        Number of unit pairs.
+    Yields:
+        Number of unit pairs of the shard that is in the tables now.
 
     Raises:
         BadInputError: A metric of the experiment fails.
     """
+    begun: _Begun | None = None
+    for number, shard in enumerate(shards):
+        following = _begin(connection, plan, shard, comparers, f"unit_pairs_{number % 2}")
+        if begun is not None:
+            yield _finish(connection, plan, begun, memory_bytes)
+        begun = following
+    if begun is not None:
+        yield _finish(connection, plan, begun, memory_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A shard of which the comparers have all that they need.
+
+    Attributes:
+        table: Its unit pairs.
+        texts: What they will say of texts.
+        calls: And of tool calls that are not settled.
+        flags: And of calls that may be odd.
+    """
+
+    table: str
+    texts: list[_Answer]
+    calls: list[_Answer]
+    flags: list[_Answer]
+
+
+def _begin(connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Shard, comparers: Comparers, table: str) -> _Begun:
+    """Pair the units of a shard, in `table`, and give what differs to the comparers."""
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE plan_streams AS SELECT * FROM all_plan_streams WHERE stream_row >= $start AND stream_row < $stop",
         {"start": shard.start, "stop": shard.stop},
     )
     create_units(connection, plan, "units_a")
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE unit_pairs AS {read_sql('diffs/unit_pairs.sql')}",
+        f"CREATE OR REPLACE TEMP TABLE {table} AS {read_sql('diffs/unit_pairs.sql')}",
         {"unit_kind": unit_kind(plan), **plan.partition, "first": shard.first, "last": shard.last},
     )
-    texts = _compare(connection, "texts", _TEXTS, comparers)
-    calls = _compare(connection, "calls", _CALLS, comparers)
-    flags = _compare(connection, "flags", read_sql("diffs/odd_calls.sql"), comparers, {"tools": comparers.schema_tools})
+    _look_at(connection, table)
+    tools = {"tools": comparers.schema_tools}
+    return _Begun(
+        table,
+        texts=_compare(connection, "texts", _TEXTS, comparers),
+        calls=_compare(connection, "calls", _CALLS, comparers),
+        flags=_compare(connection, "flags", read_sql("diffs/odd_calls.sql"), comparers, tools),
+    )
+
+
+def _finish(connection: duckdb.DuckDBPyConnection, plan: Plan, begun: _Begun, memory_bytes: int) -> int:
+    """Make `diffed_units` and `diffed_calls` of a shard."""
+    _look_at(connection, begun.table)
     _keep_metrics(connection, plan, memory_bytes)
-    _keep(connection, "text_units", [_TEXT_SCHEMA.empty_table(), *(done.result()[0] for done in texts)])
-    _keep(connection, "call_flags", [FLAG_SCHEMA.empty_table(), *(done.result()[0] for done in flags)])
-    found = [done.result() for done in calls]
+    _keep(connection, "text_units", [_TEXT_SCHEMA.empty_table(), *(done.result()[0] for done in begun.texts)])
+    _keep(connection, "call_flags", [FLAG_SCHEMA.empty_table(), *(done.result()[0] for done in begun.flags)])
+    found = [done.result() for done in begun.calls]
     _keep(connection, "call_units", [UNIT_SCHEMA.empty_table(), *(units for units, _ in found)])
     _keep(connection, "call_pairs", [PAIR_SCHEMA.empty_table(), *(pairs for _, pairs in found)])
     for kind, name in (("TABLE", "unit_facts"), ("VIEW", "diffed_units"), ("TABLE", "diffed_calls")):
         connection.execute(f"CREATE OR REPLACE TEMP {kind} {name} AS {read_sql(f'diffs/{name}.sql')}")
     return int(connection.sql("SELECT count(*) FROM unit_pairs").fetchall()[0][0])
+
+
+def _look_at(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Let `unit_pairs` be a table of unit pairs, with the number of each row."""
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW unit_pairs AS SELECT rowid AS unit_row, * FROM {table}")
 
 
 def _compare(
@@ -150,7 +204,7 @@ def _compare(
     query: str,
     comparers: Comparers,
     params: dict[str, list[str]] | None = None,
-) -> list[Future[tuple[pa.Table, ...]]]:
+) -> list[_Answer]:
     """Give the rows of a query to the comparers, batch by batch."""
     rows = connection.sql(query, params=params).to_arrow_table()
     is_small = rows.num_rows < _SMALL
@@ -169,7 +223,7 @@ def _keep_metrics(connection: duckdb.DuckDBPyConnection, plan: Plan, memory_byte
             for name in UNIT_COLUMNS
         )
         answered = "true" if side == "a" else "status = 'ok'"
-        query = f"SELECT rowid AS unit_row, {columns} FROM unit_pairs WHERE {answered} ORDER BY rowid"
+        query = f"SELECT unit_row, {columns} FROM unit_pairs WHERE {answered} ORDER BY unit_row"
         units = connection.sql(query if metrics else f"{query} LIMIT 0").to_arrow_table()
         found = evaluate_metrics(metrics, units, memory_bytes=memory_bytes)
         _keep(connection, f"metrics_{side}", [pa.table({"unit_row": units.column("unit_row"), "metrics": found})])

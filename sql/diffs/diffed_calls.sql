@@ -1,6 +1,6 @@
 -- Rows of ab_tool_calls: the pairs of units that SQL settled, and those that the aligner found.
 -- Relations: unit_pairs, call_pairs (unit_row, pair, class, equal_level, similarity, is_moved, position_a, position_b,
--- arg_ops; unit_row is the row of unit_pairs), call_flags (name, arguments, flags); macro as_recorded.
+-- arg_ops), call_flags (name, arguments, flags); macro as_recorded.
 -- grain: one aligned tool-call pair of one unit pair
 WITH settled AS (
     SELECT
@@ -47,7 +47,7 @@ pairs AS (
         units.tool_calls_b[found.position_b + 1] AS call_b,
         found.arg_ops
     FROM call_pairs AS found
-    INNER JOIN unit_pairs AS units ON found.unit_row = units.rowid
+    INNER JOIN unit_pairs AS units ON found.unit_row = units.unit_row
 )
 
 SELECT

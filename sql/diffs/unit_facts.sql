@@ -1,9 +1,9 @@
 -- What the diff found about units: settled in SQL, or by Python for the units that differ.
 -- Relations: unit_pairs, call_units (unit_row, unit_class, …), text_units (unit_row, text_class, sim_tok, sim_char),
--- metrics_a, metrics_b (unit_row, metrics); unit_row is the row of unit_pairs.
+-- metrics_a, metrics_b (unit_row, metrics).
 -- grain: one unit pair
 SELECT
-    units.rowid AS unit_row,
+    units.unit_row,
     CASE
         WHEN units.status <> 'ok' THEN 'error'
         WHEN units.settled IS NOT NULL THEN 'same_calls'
@@ -29,7 +29,7 @@ SELECT
     coalesce(own_a.metrics, map([], [])) AS metrics_a,
     coalesce(own_b.metrics, map([], [])) AS metrics_b
 FROM unit_pairs AS units
-LEFT JOIN call_units AS calls ON units.rowid = calls.unit_row
-LEFT JOIN text_units AS texts ON units.rowid = texts.unit_row
-LEFT JOIN metrics_a AS own_a ON units.rowid = own_a.unit_row
-LEFT JOIN metrics_b AS own_b ON units.rowid = own_b.unit_row
+LEFT JOIN call_units AS calls ON units.unit_row = calls.unit_row
+LEFT JOIN text_units AS texts ON units.unit_row = texts.unit_row
+LEFT JOIN metrics_a AS own_a ON units.unit_row = own_a.unit_row
+LEFT JOIN metrics_b AS own_b ON units.unit_row = own_b.unit_row

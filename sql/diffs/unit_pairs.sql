@@ -5,6 +5,7 @@
 -- A unit that side B never answered is failed, with reason not_replayed.
 -- settled: 'L0' when the same tools are called with the same arguments as recorded, one after the other; 'L1' when the
 -- stored hashes say that the lists are equal as JSON and no two calls of a block could be taken for each other; else null.
+-- Hashes that differ leave the lists to Python, whatever they are of.
 -- grain: one unit pair
 WITH answers AS (
     SELECT *
@@ -49,7 +50,7 @@ paired AS (
         CASE WHEN b.status = 'ok' THEN b.text END AS text_b,
         coalesce(a.tool_calls, []) AS tool_calls_a,
         coalesce(b.tool_calls, []) AS tool_calls_b,
-        coalesce(a.l1_hash = b.l1_hash, FALSE) AS is_equal_hash,
+        a.l1_hash = b.l1_hash AS is_equal_hash,
         a.cost_usd AS cost_usd_a,
         b.cost_usd AS cost_usd_b,
         a.latency_ms AS latency_ms_a,
@@ -65,7 +66,8 @@ paired AS (
 SELECT
     * EXCLUDE (is_equal_hash),
     CASE
-        WHEN status <> 'ok' THEN NULL
+        WHEN status <> 'ok' OR len(tool_calls_a) <> len(tool_calls_b) OR NOT is_equal_hash THEN NULL
+        WHEN len(tool_calls_a) = 0 THEN 'L0'
         WHEN
             list_transform(tool_calls_a, LAMBDA call: call.name)
             <> list_transform(tool_calls_b, LAMBDA call: call.name)
@@ -80,9 +82,14 @@ SELECT
             THEN 'L0'
         WHEN
             is_equal_hash
-            AND len(
-                list_distinct(list_transform(tool_calls_a, LAMBDA call: {'block': call.block, 'name': call.name}))
-            ) = len(tool_calls_a)
+            AND CASE
+                WHEN
+                    len(list_distinct(list_transform(tool_calls_a, LAMBDA call: call.name))) = len(tool_calls_a)
+                    THEN TRUE
+                ELSE len(
+                    list_distinct(list_transform(tool_calls_a, LAMBDA call: {'block': call.block, 'name': call.name}))
+                ) = len(tool_calls_a)
+            END
             AND len(
                 list_filter(
                     list_concat(tool_calls_a, tool_calls_b),

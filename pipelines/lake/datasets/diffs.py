@@ -13,6 +13,7 @@ REPLAYS = Dataset(
     sort_by=("unit_id", "side", "draw"),
     layer="replay",
     has_newest_view=True,
+    row_group_size=10_240,  # a diff reads some streams at a time
     columns=(
         EXPERIMENT,
         VERSION_ID,

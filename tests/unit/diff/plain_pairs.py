@@ -6,7 +6,6 @@ Every pair is read, aligned and compared on its own in Python; nothing is settle
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from pipelines.canonical.calls import Canonicaliser
@@ -18,7 +17,7 @@ from pipelines.diff.text import compare_texts
 
 Row = dict[str, Any]
 
-_COUNTS = tuple(field.name for field in fields(PairCounts))
+_COUNTS = PairCounts._fields
 _NO_COUNTS = dict.fromkeys(_COUNTS)
 
 
