@@ -16,7 +16,7 @@ from pathlib import Path
 from pipelines.replay import asking
 from pipelines.replay.asking import Asker, ModelSide
 from pipelines.replay.budget import Budget
-from pipelines.replay.decision import Decision, Reply
+from pipelines.replay.decision import Reply
 from pipelines.replay.drive import drive
 from pipelines.replay.request import Answer, Ask, Head, Lines, Request, Side
 from pipelines.replay.responses import ResponseStore
@@ -33,6 +33,9 @@ class OneRequest:
     async def replay(self, ask: Ask) -> tuple[Request, Answer]:
         return self.request, await ask(self.request)
 
+    def take(self, answer: Answer) -> tuple[Request, Answer]:
+        return self.request, answer
+
 
 def request_of(
     number: int, *, draw: int = 0, side: Side = "candidate", model: str = "m", text: str = "order"
@@ -41,8 +44,7 @@ def request_of(
     lines = Lines(Head(model, {"temperature": 0}))
     message = {"role": "user", "content": f"{text} {number}"}
     lines.add(message)
-    decision = Decision(f"stream-{number // 10}", number, 1, [message])
-    return Request(f"unit-{number}", side, draw, decision, lines.head, lines.lines, lines.sha256)
+    return lines.request(f"unit-{number}", side, draw, (f"stream-{number // 10}", number), lambda: (1, {}))
 
 
 def meaning(answer: Answer) -> object:

@@ -16,7 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from json import encoder
 from typing import Any
 
-_STRING = encoder.encode_basestring
+import msgspec
+
+_ALIKE = frozenset((str, int, bool, type(None)))
+"""Types that `msgspec` writes as `json` does, in an eighth of the time; of floats it does not: 1e16 and 1e+16."""
+_encode = msgspec.json.Encoder().encode
 
 
 def _compact_encoder() -> Callable[[Any], str]:
@@ -26,10 +30,10 @@ def _compact_encoder() -> Callable[[Any], str]:
     if make is None:  # a Python without the C accelerator
         return plain.encode
     # no look-out for cycles: a failure would leave its marks behind, and what was parsed has none
-    encode = make(None, plain.default, _STRING, None, ":", ",", False, False, True)
+    encode = make(None, plain.default, encoder.encode_basestring, None, ":", ",", False, False, True)
 
     def compact(value: Any) -> str:
-        return _STRING(value) if type(value) is str else "".join(encode(value, 0))
+        return encoder.encode_basestring(value) if type(value) is str else "".join(encode(value, 0))
 
     return compact
 
@@ -39,16 +43,29 @@ _COMPACT = _compact_encoder()
 
 def message_bytes(message: Mapping[str, Any]) -> bytes:
     """The UTF-8 bytes of one message as sent: compact JSON, keys in the order given, no newline inside."""
-    keys, values = tuple(message), tuple(message.values())
-    if not all(type(value) is str for value in values):
-        line = _COMPACT(message)
-    elif keys == ("role", "content"):
-        line = f'{{"role":{_STRING(values[0])},"content":{_STRING(values[1])}}}'
-    elif keys == ("role", "tool_call_id", "content"):
-        line = f'{{"role":{_STRING(values[0])},"tool_call_id":{_STRING(values[1])},"content":{_STRING(values[2])}}}'
-    else:
-        line = _COMPACT(message)
-    return line.encode("utf-8", "surrogatepass")
+    if _is_written_alike(message):
+        try:
+            return _encode(message)
+        except (UnicodeEncodeError, OverflowError, TypeError):  # half a surrogate pair, 2 ** 64, keys that are no text
+            pass
+    return _COMPACT(message).encode("utf-8", "surrogatepass")
+
+
+def _is_written_alike(value: Any) -> bool:
+    kind = type(value)
+    if kind is dict:
+        return _ALIKE.issuperset(map(type, value.values())) or all(map(_is_written_alike, value.values()))
+    return kind in _ALIKE or (kind is list and all(map(_is_written_alike, value)))
+
+
+def _compact_text(value: Any) -> str:
+    """A JSON value as compact text."""
+    if type(value) is dict and _ALIKE.issuperset(map(type, value.values())):
+        try:
+            return _encode(value).decode()
+        except (UnicodeEncodeError, OverflowError, TypeError):
+            pass
+    return _COMPACT(value)
 
 
 def request_head(model: str | None, params: Mapping[str, Any] | None, tools_sha256: str | None) -> bytes:
@@ -190,7 +207,7 @@ def arguments_text(arguments: Any) -> str:
     """Tool-call arguments as the wire carries them: a string; objects are written as compact JSON."""
     if isinstance(arguments, str):
         return arguments
-    return _COMPACT(arguments)
+    return _compact_text(arguments)
 
 
 def _content_text(content: Any) -> Any:
@@ -199,7 +216,7 @@ def _content_text(content: Any) -> Any:
         return content
     if isinstance(content, list) and all(isinstance(part, Mapping) and "type" in part for part in content):
         return content
-    return _COMPACT(content)
+    return _compact_text(content)
 
 
 def _result_text(payload: Mapping[str, Any]) -> Any:

@@ -30,27 +30,38 @@ def python_ask(candidate: PythonCandidate) -> Ask:
     is_async = candidate.is_async
 
     async def ask(request: Request) -> Answer:
+        if not is_async:
+            return _call(function, request)
         try:
-            reply = await function(request.decision) if is_async else function(request.decision)
+            return _read(await function(request.decision))
         except Exception as error:  # noqa: BLE001 -- whatever the user's code raises is that request's failure
             return Failure("candidate_error", f"{type(error).__name__}: {error}")
-        if isinstance(reply, Reply):
-            return reply
-        if inspect.iscoroutine(reply):
-            reply.close()
-            return Failure(
-                "candidate_error", "TypeError: the candidate returned a coroutine; declare it with `async def`"
-            )
-        return Failure("candidate_error", f"TypeError: the candidate returned {type(reply).__name__}, not a Reply")
 
     return ask
+
+
+def _call(function: Callable[[Decision], Any], request: Request) -> Answer:
+    """Ask a callable that answers at once."""
+    try:
+        return _read(function(request.decision))
+    except Exception as error:  # noqa: BLE001 -- likewise
+        return Failure("candidate_error", f"{type(error).__name__}: {error}")
+
+
+def _read(reply: Any) -> Answer:
+    if isinstance(reply, Reply):
+        return reply
+    if inspect.iscoroutine(reply):
+        reply.close()
+        return Failure("candidate_error", "TypeError: the candidate returned a coroutine; declare it with `async def`")
+    return Failure("candidate_error", f"TypeError: the candidate returned {type(reply).__name__}, not a Reply")
 
 
 def echo_ask(recorded: Mapping[int, Reply]) -> Ask:
     """Answer every request with what the recorded agent did there."""
 
     async def ask(request: Request) -> Answer:
-        return recorded[request.decision.decision]
+        return recorded[request.number]
 
     return ask
 
@@ -80,10 +91,17 @@ def replay_units(work: Iterable[Unit], candidate: PythonCandidate | None, concur
     """
     if candidate is None:
         return (_replay_now(unit, echo_ask(unit.recorded)) for unit in work)
-    ask = python_ask(candidate)
     if candidate.is_async:
-        return _replay_waiting(work, ask, concurrency)
-    return (_replay_now(unit, ask) for unit in work)
+        return _replay_waiting(work, python_ask(candidate), concurrency)
+    return _replay_here(work, candidate)
+
+
+def _replay_here(work: Iterable[Unit], candidate: PythonCandidate) -> Iterator[Outcome]:
+    """Replay units of a candidate that answers at once; one that is a single request needs no coroutine for that."""
+    ask = python_ask(candidate)
+    for unit in work:
+        request = unit.request
+        yield unit.take(_call(candidate.answer, request)) if request is not None else _replay_now(unit, ask)
 
 
 def _replay_now(unit: Unit, ask: Ask) -> Outcome:

@@ -173,17 +173,21 @@ class Asker:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.stop)
 
-    def recall(self, requests: Sequence[Request]) -> dict[int, Answer]:
-        """Answers of one batch that were paid for before, by place in the batch."""
-        groups: dict[tuple[Side, int], list[int]] = {}
-        for place, request in enumerate(requests):
-            groups.setdefault((request.side, request.draw), []).append(place)
-        found: dict[int, Answer] = {}
-        for (side, draw), places in groups.items():
-            hashes = list({requests[place].sha256 for place in places})
-            stored = self._store.get(self._numbers[side], draw, hashes)
-            found |= {place: _read(hit) for place in places if (hit := stored.get(requests[place].sha256))}
-        self.tally.hits += len(found)
+    def recall(self, requests: Sequence[Request | None]) -> list[Answer | None]:
+        """Per request of one batch its answer, if it was paid for before."""
+        wanted: dict[tuple[Side, int], set[str]] = {}
+        for request in requests:
+            if request is not None:
+                wanted.setdefault((request.side, request.draw), set()).add(request.sha256)
+        known: dict[tuple[Side, int], dict[str, Answer]] = {}
+        for (side, draw), hashes in wanted.items():
+            stored = self._store.get(self._numbers[side], draw, list(hashes))
+            known[side, draw] = {sha256: _read(each) for sha256, each in stored.items()}
+        found = [
+            known[request.side, request.draw].get(request.sha256) if request is not None else None
+            for request in requests
+        ]
+        self.tally.hits += len(found) - found.count(None)
         return found
 
     async def ask(self, request: Request) -> Answer:
@@ -290,7 +294,7 @@ class Asker:
             self.tally.failed += 1
             return result
         stored = Stored(response.body, response.latency_ms, reply.cost_usd)
-        key = (self._numbers[request.side], request.draw, request.sha256, request.decision.aggregate_id)
+        key = (self._numbers[request.side], request.draw, request.sha256, request.aggregate_id)
         await self._store.put(*key, stored, charge)
         self.tally.asked += 1
         return result
@@ -316,10 +320,10 @@ class Asker:
 
     async def _note_sent(self, request: Request) -> None:
         """Have it on disk whose text goes to the endpoint, before it goes; once per conversation."""
-        key = (request.side, request.decision.aggregate_id)
+        key = (request.side, request.aggregate_id)
         note = self._noted.get(key)
         if note is None:
-            sent = Sent(*self._version, request.head.model or "", request.side, request.decision.aggregate_id)
+            sent = Sent(*self._version, request.head.model or "", request.side, request.aggregate_id)
             note = self._noted[key] = asyncio.create_task(self._store.note_sent(self._numbers[request.side], sent))
             if len(self._noted) > _REMEMBERED:
                 del self._noted[next(iter(self._noted))]

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from pipelines.replay.decision import Reply, ToolCall
 from pipelines.replay.prices import Price
 from pipelines.replay.request import Answer, Failure, Reason
@@ -17,6 +19,47 @@ from pipelines.replay.request import Answer, Failure, Reason
 _SHOWN = 200
 _AGAIN = frozenset({408, 409, 425, 429})
 _BROKEN = frozenset({401, 402, 403, 404, 405})
+
+
+class _Function(msgspec.Struct):
+    name: str
+    arguments: str
+
+
+class _Call(msgspec.Struct):
+    function: _Function
+    id: str | None = None
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    tool_calls: list[_Call] | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details = msgspec.field(default_factory=_Details)
+
+
+class _Completion(msgspec.Struct):
+    """A completion as nearly all are; others are read by `_read_document`, which takes whatever comes."""
+
+    choices: list[_Choice]
+    usage: _Usage = msgspec.field(default_factory=_Usage)
+
+
+_decode = msgspec.json.Decoder(_Completion).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +121,25 @@ def read_completion(
         ValueError: It is no complete chat completion; the message says why.
     """
     try:
+        completion = _decode(body.decode())
+    except (ValueError, RecursionError):  # odd, or none: read with more patience
+        return _read_document(body, price, cost_usd, latency_ms)
+    if not completion.choices:
+        return _read_document(body, price, cost_usd, latency_ms)
+    choice, usage = completion.choices[0], completion.usage
+    message, details = choice.message, usage.prompt_tokens_details
+    calls = tuple(
+        ToolCall(_storable(call.function.name), _arguments(call.function.arguments), call.id)
+        for call in message.tool_calls or ()
+    )
+    tokens = _count(usage.prompt_tokens), _count(usage.completion_tokens), _count(details.cached_tokens) or 0
+    text = None if message.content is None else _storable(message.content)
+    return _answer(text, calls, tokens, choice.finish_reason, message.refusal, price, cost_usd, latency_ms)
+
+
+def _read_document(body: bytes, price: Price | None, cost_usd: float | None, latency_ms: float | None) -> Answer:
+    """A completion of whatever shape."""
+    try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         raise ValueError(f"not JSON: {_shown(body)}") from None
@@ -86,20 +148,27 @@ def read_completion(
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
         raise ValueError(f"no choice with a message: {_shown(body)}")  # noqa: TRY004 -- one error for all of them
-    finish_reason = choice.get("finish_reason")
-    input_tokens, output_tokens, cached = _usage(document)
+    finish_reason, refusal = choice.get("finish_reason"), message.get("refusal")
+    reason = finish_reason if isinstance(finish_reason, str) else None
+    text, calls = _text(message.get("content")), _tool_calls(message)
+    return _answer(text, calls, _usage(document), reason, refusal, price, cost_usd, latency_ms)
+
+
+def _answer(
+    text: str | None,
+    calls: tuple[ToolCall, ...],
+    tokens: tuple[int | None, int | None, int],
+    finish_reason: str | None,
+    refusal: Any,
+    price: Price | None,
+    cost_usd: float | None,
+    latency_ms: float | None,
+) -> Answer:
+    """What was read as an answer."""
+    input_tokens, output_tokens, cached = tokens
     if price is not None and input_tokens is not None and output_tokens is not None:
         cost_usd = price.cost(input_tokens, output_tokens, cached)
-    reply = Reply(
-        text=_text(message.get("content")),
-        tool_calls=_tool_calls(message),
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cost_usd=cost_usd,
-        latency_ms=latency_ms,
-        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
-    )
-    refusal = message.get("refusal")
+    reply = Reply(text, calls, input_tokens, output_tokens, cost_usd, latency_ms, finish_reason)
     if refusal or finish_reason == "content_filter":
         return Failure("refused", str(refusal or finish_reason), reply)
     return reply

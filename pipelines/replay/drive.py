@@ -22,8 +22,8 @@ from pipelines.replay.request import Answer, Ask, Request
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_BATCH = 100
-"""Units looked up together."""
+_BATCH = 1_000
+"""Units rendered and looked up together."""
 _MOMENT = 1.0
 """Seconds after which this thread looks up: a signal that another thread received is handled here."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -32,8 +32,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Unit(Protocol[T_co]):
     """One unit of a replay."""
 
+    @property
+    def request(self) -> Request | None:
+        """The one request that it is; None for a unit that makes others, or none."""
+
     def replay(self, ask: Ask) -> Coroutine[Any, Any, T_co]:
         """Ask what there is to ask, and give what became of it; raises only what `ask` raises."""
+
+    def take(self, answer: Answer, /) -> T_co:
+        """What became of it, given the answer to its one request."""
 
 
 def drive(asker: Asker, units: Iterable[Unit[T]], tell: Callable[[str], None]) -> Iterator[T]:
@@ -41,8 +48,8 @@ def drive(asker: Asker, units: Iterable[Unit[T]], tell: Callable[[str], None]) -
 
     Args:
         asker: Who answers; opened and closed here.
-        units: What to replay, drawn as needed. A unit that is one request has it as `request`: its answer is looked up with
-            those of others, and if it is there the unit takes no turn in the event loop.
+        units: What to replay, drawn as needed. The answer to a unit that is one request is looked up with those of others, and if
+            it is there the unit takes no turn in the event loop.
         tell: Told when the work is being stopped.
 
     Raises:
@@ -62,21 +69,6 @@ def drive(asker: Asker, units: Iterable[Unit[T]], tell: Callable[[str], None]) -
             runner.run(outcomes.aclose())
 
 
-def run_at_once(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits, without an event loop.
-
-    Raises:
-        RuntimeError: It waited.
-    """
-    try:
-        work.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    work.close()
-    raise RuntimeError("a unit whose answers are known waited for something")
-
-
 async def _outcomes(asker: Asker, units: Iterable[Unit[T]]) -> AsyncGenerator[list[T], None]:
     """Outcomes as they become ready, a few at a time."""
     source = iter(units)
@@ -85,7 +77,7 @@ async def _outcomes(asker: Asker, units: Iterable[Unit[T]]) -> AsyncGenerator[li
         # Reading the lake takes its time: elsewhere, so that no call times out with its answer waiting to be read.
         while not (asker.is_stopping or crew.error) and (batch := await asyncio.to_thread(_next_batch, source)):
             known, unknown = _recall(asker, batch)
-            yield [run_at_once(unit.replay(_answering(answer))) for unit, answer in known]
+            yield [unit.take(answer) for unit, answer in known]
             for unit in unknown:
                 while len(crew.under_way) >= asker.width:
                     yield await crew.finished()
@@ -104,23 +96,14 @@ def _next_batch(source: Iterator[Unit[T]]) -> list[Unit[T]]:
 
 def _recall(asker: Asker, batch: list[Unit[T]]) -> tuple[list[tuple[Unit[T], Answer]], list[Unit[T]]]:
     """The units of a batch whose answers are paid for, with these, and the others."""
-    places: list[int] = []
-    requests: list[Request] = []
-    for place, unit in enumerate(batch):
-        request = getattr(unit, "request", None)
-        if request is not None:
-            places.append(place)
-            requests.append(request)
-    answers = {places[number]: answer for number, answer in asker.recall(requests).items()}
-    known = [(batch[place], answer) for place, answer in sorted(answers.items(), key=lambda item: item[0])]
-    return known, [unit for place, unit in enumerate(batch) if place not in answers]
-
-
-def _answering(answer: Answer) -> Ask:
-    async def ask(_request: Request) -> Answer:
-        return answer
-
-    return ask
+    answers = asker.recall([unit.request for unit in batch])
+    known, unknown = [], []
+    for unit, answer in zip(batch, answers, strict=True):
+        if answer is None:
+            unknown.append(unit)
+        else:
+            known.append((unit, answer))
+    return known, unknown
 
 
 class _Crew(Generic[T]):

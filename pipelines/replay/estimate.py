@@ -16,6 +16,7 @@ import duckdb
 
 from pipelines.lake.lake import Lake
 from pipelines.replay.asking import BYTES_PER_TOKEN
+from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.models import Model, list_models
 from pipelines.replay.plan import Plan
 from pipelines.replay.prices import load_prices
@@ -140,7 +141,7 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
     """
     models = list_models(plan.experiment, settings)
     is_exact = plan.experiment.mode in ("decision", "single")
-    with lake.connect() as connection:
+    with lake.connect() as connection, collecting_seldom():
         create_plan_relations(connection, plan)
         query = "SELECT count(*) FROM decisions SEMI JOIN plan_streams USING (aggregate_id)"
         (decisions,) = connection.sql(query).fetchall()[0]
@@ -188,7 +189,7 @@ def _destination(
             if request.sha256 in is_kept.get(request.draw, ()):
                 kept += 1
                 continue
-            streams.add(request.decision.aggregate_id)
+            streams.add(request.aggregate_id)
             size += len(request.head.prefix) + sum(map(len, request.lines)) + len(request.head.suffix)
     subjects, nobody = connection.sql(_SUBJECTS, params={"streams": sorted(streams)}).fetchall()[0]
     tokens_in, tokens_out = size // BYTES_PER_TOKEN, int((requests - kept) * output)

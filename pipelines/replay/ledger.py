@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pipelines.canonical.calls import CallHashes, Canonicaliser
 from pipelines.replay.cassette import SEVERITY, TAINTING, Lookup, ResultSource
 from pipelines.replay.decision import Reply, ToolCall
-from pipelines.replay.request import Reason, Request
+from pipelines.replay.request import Reason
 
 Divergence = Literal["text_to_tool", "tool_to_text", "names", "arguments"]
 """How a step's tool calls first differ from the recorded ones: which side calls, which tools, with what."""
@@ -122,7 +122,9 @@ class ListHasher:
         return self._canonicaliser.hash_list([(0, name, arguments) for name, arguments in calls])
 
 
-def answered_decision(request: Request, unit: Row, reply: Reply, calls: Sequence[Call], hasher: ListHasher) -> Row:
+def answered_decision(
+    request_sha256: str | None, unit: Row, reply: Reply, calls: Sequence[Call], hasher: ListHasher
+) -> Row:
     """The row of a decision that was answered; no tool call of it was looked up."""
     hashes = hasher(calls)
     return {
@@ -135,7 +137,7 @@ def answered_decision(request: Request, unit: Row, reply: Reply, calls: Sequence
         "l0_hash": hashes.l0,
         "l1_hash": hashes.l1,
         "l2_hash": hashes.l2,
-        "request_sha256": request.sha256,
+        "request_sha256": request_sha256,
         "input_tokens": reply.input_tokens,
         "output_tokens": reply.output_tokens,
         "latency_ms": reply.latency_ms,

@@ -25,6 +25,7 @@ from pipelines.lake.lake import Lake
 from pipelines.lake.table import quote_literal
 from pipelines.replay.answer import replay_plan
 from pipelines.replay.candidate import load_python
+from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.plan import Plan
 from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
 from pipelines.replay.streams import Chunk, list_chunks
@@ -125,6 +126,7 @@ class _Worker:
 def _begin(job: _Job) -> None:
     lake = Lake(job.root, memory_bytes=job.memory_bytes)
     Finalize(None, _end, exitpriority=1)  # a worker's exit runs nothing else of ours
+    _Worker.open_things.enter_context(collecting_seldom())
     _Worker.connection = _Worker.open_things.enter_context(lake.connect())
     _Worker.connection.execute("SET threads = 1")  # the workers are the parallelism
     _Worker.plan = replace(job.plan, callables={"candidate": load_python(job.spec, job.folder)})

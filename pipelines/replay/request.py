@@ -26,6 +26,7 @@ Reason = Literal[
     "no_context",  # the recording holds nothing before the decision; not sent
     "missing_variable",  # the prompt names a variable that was not recorded; not sent
     "prompt_edit",  # the text to replace is not in the recorded system message exactly once; not sent
+    "unknown_tools",  # the recorded agent had tools of which only a hash is known; not sent
     "budget_exhausted",  # the budget of requests or US dollars does not cover it; not sent
     "timeout",  # no complete response in time, at every attempt
     "rate_limited",  # refused for its rate, at every attempt
@@ -92,31 +93,49 @@ class Head:
         object.__setattr__(self, "suffix", b"]" + (b"," + _dump(after)[1:] if after else b"}"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Request:
-    """One model call of a replay, ready to be sent.
+    """One model call of a replay, ready to be sent; made by `Lines.request`, and never changed.
+
+    It is a place in a growing conversation: what only some candidates want is made when they ask for it.
 
     Attributes:
         unit_id: The unit it belongs to.
         side: Candidate or control.
         draw: Index of the draw; together with `sha256` and the endpoint the key of a paid response.
-        decision: The context as typed values: what a Python candidate is given.
+        aggregate_id: The stream.
+        number: Place of the decision in its stream.
         head: What surrounds the messages.
-        lines: The messages as they are sent, each one line of JSON.
         sha256: Hash of the request, hex: SHA-256 over head and messages, one line each.
     """
 
     unit_id: str
     side: Side
     draw: int
-    decision: Decision
+    aggregate_id: str
+    number: int
     head: Head
-    lines: tuple[bytes, ...] = field(repr=False)
     sha256: str
+    _about: Callable[[], tuple[int, Mapping[str, Any]]]
+    _messages: Sequence[Mapping[str, Any]]
+    _lines: Sequence[bytes]
+    _size: int
+
+    @property
+    def decision(self) -> Decision:
+        """The context as typed values: what a Python candidate is given."""
+        turn, metadata = self._about()
+        messages = tuple(self._messages[: self._size])
+        return Decision(self.aggregate_id, self.number, turn, messages, self.head.tools, metadata)
+
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        """The messages as they are sent, each one line of JSON."""
+        return tuple(self._lines[: self._size])
 
     def body(self) -> bytes:
         """The body of a chat-completions call."""
-        return b"".join((self.head.prefix, b",".join(self.lines), self.head.suffix))
+        return b"".join((self.head.prefix, b",".join(self._lines[: self._size]), self.head.suffix))
 
 
 Ask = Callable[[Request], Awaitable[Answer]]
@@ -126,45 +145,61 @@ Ask = Callable[[Request], Awaitable[Answer]]
 class Lines:
     """The growing messages of one conversation, written and hashed once each, for one head.
 
-    Requests of one conversation share their prefix: `add` what came since the last request, then `sha256` and `lines`
-    describe the request so far. `fork` goes on from here without changing this one, for a candidate's own messages.
+    Requests of one conversation share their prefix: `add` what came since the last request, then `request` is the one that
+    the messages so far make. `fork` goes on from here without changing this one, for a candidate's own messages.
     """
 
     def __init__(self, head: Head) -> None:
         self.head = head
+        self.messages: list[Mapping[str, Any]] = []
         self._lines: list[bytes] = []
         self._digest = hashlib.sha256(head.line)
 
     def __copy__(self) -> Lines:
         other = object.__new__(type(self))
-        vars(other).update(head=self.head, _lines=self._lines.copy(), _digest=self._digest.copy())
+        copied = {"messages": self.messages.copy(), "_lines": self._lines.copy(), "_digest": self._digest.copy()}
+        vars(other).update(head=self.head, **copied)
         return other
 
     def __len__(self) -> int:
         return len(self._lines)
 
-    def add(self, message: Mapping[str, Any]) -> None:
-        """Append one message, complete: it never changes again."""
-        self.add_line(message_bytes(message))
-
-    def add_line(self, line: bytes) -> None:
-        """Append one message, given as `message_bytes` writes it."""
-        self._lines.append(line)
-        self._digest.update(line + b"\n")
+    def add(self, *messages: Mapping[str, Any]) -> None:
+        """Append messages, complete: they never change again."""
+        if messages:
+            new = [message_bytes(message) for message in messages]
+            self.messages += messages
+            self._lines += new
+            self._digest.update(b"\n".join([*new, b""]))
 
     def fork(self) -> Lines:
         """A copy that grows on its own."""
         return copy(self)
 
     @property
-    def lines(self) -> tuple[bytes, ...]:
-        """The messages so far, as sent."""
-        return tuple(self._lines)
-
-    @property
     def sha256(self) -> str:
         """Hash of the request that the messages so far make, hex."""
         return self._digest.hexdigest()
+
+    def request(
+        self,
+        unit_id: str,
+        side: Side,
+        draw: int,
+        place: tuple[str, int],
+        about: Callable[[], tuple[int, Mapping[str, Any]]],
+    ) -> Request:
+        """The request that the messages so far make.
+
+        Args:
+            unit_id: The unit.
+            side: Candidate or control.
+            draw: Index of the draw.
+            place: The stream, and the number of the decision in it.
+            about: Gives turn and metadata of its `Decision`.
+        """
+        size = len(self._lines)
+        return Request(unit_id, side, draw, *place, self.head, self.sha256, about, self.messages, self._lines, size)
 
 
 def _dump(value: Mapping[str, Any]) -> bytes:

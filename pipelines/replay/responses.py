@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pipelines.errors import RefoldError
 
@@ -68,8 +68,7 @@ _LOCK_SECONDS = 60.0
 """How long a writer waits for another process's commit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """One response as it came.
 
     Attributes:

@@ -23,7 +23,7 @@ from typing import Any
 
 from pipelines.folds.context import arguments_text
 from pipelines.replay.cassette import Cassette, Lookup, Player, UserCall
-from pipelines.replay.decision import Decision, Reply
+from pipelines.replay.decision import Reply
 from pipelines.replay.experiment import DivergenceLevel, Past
 from pipelines.replay.ledger import (
     Call,
@@ -38,7 +38,7 @@ from pipelines.replay.ledger import (
 )
 from pipelines.replay.manifest import OnMiss
 from pipelines.replay.recording import Message, Recording, Segment, Step
-from pipelines.replay.request import Ask, Failure, Head, Lines, Reason, Request, Side
+from pipelines.replay.request import Ask, Failure, Head, Lines, Reason, Side
 
 STUB = "replay: there is no recorded result for this call"
 """What a call reads that the recording cannot answer, when the policy is `stub_error`."""
@@ -127,7 +127,6 @@ class _Walk:
     draw: int
     player: Player = field(init=False)
     lines: Lines = field(init=False)
-    messages: list[Message] = field(default_factory=list)
     steps: list[StepRecord] = field(default_factory=list)
     covered_to: int | None = None
     detail: str | None = None
@@ -164,9 +163,7 @@ class _Walk:
         return walked_unit(unit, self.steps, recorded, self.covered_to, self.scene.hasher, self.detail)
 
     def _show(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            self.messages.append(message)
-            self.lines.add(message)
+        self.lines.add(*messages)
 
     def _enter(self, segment: Segment) -> None:
         for item in segment.inputs:
@@ -198,16 +195,9 @@ class _Walk:
 
     async def _ask(self, segment: Segment, recorded: Step | None, ask: Ask) -> StepRecord:
         self._acted += 1
-        decision = Decision(
-            aggregate_id=self.scene.aggregate_id,
-            decision=self._acted,
-            turn=segment.turn,
-            messages=tuple(self.messages),
-            tools=self.scene.head.tools,
-            metadata=self.scene.metadata,
-        )
-        lines = self.lines
-        request = Request(self.unit_id, self.side, self.draw, decision, self.scene.head, lines.lines, lines.sha256)
+        turn, metadata = segment.turn, self.scene.metadata
+        place = self.scene.aggregate_id, self._acted
+        request = self.lines.request(self.unit_id, self.side, self.draw, place, lambda: (turn, metadata))
         number = recorded.decision if recorded is not None else None
         step = StepRecord(segment.turn, number, request.sha256, is_off_policy=self.is_off_policy)
         answer = await ask(request)
@@ -231,7 +221,7 @@ class _Walk:
 
     def _show_reply(self, reply: Reply, found: Sequence[Lookup]) -> None:
         """The candidate's own message, and after it the results in the order in which they were recorded."""
-        index = len(self.messages)
+        index = len(self.lines)
         message: Message = {"role": "assistant", "content": reply.text}
         if reply.tool_calls:
             message["tool_calls"] = [

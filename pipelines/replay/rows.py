@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import duckdb
@@ -32,7 +32,7 @@ class OutcomeTables:
 
     def add(self, outcome: Outcome) -> None:
         """Take the rows of one unit."""
-        self._units.add({**_DEFAULTS, **outcome.row})
+        self._units.add(outcome.row)
         side = {"side": outcome.row["side"], "draw": outcome.row["draw"]}
         for step in outcome.steps:
             self._steps.add({**step, **side})
@@ -60,7 +60,19 @@ class _Sink:
 
     def flush(self) -> None:
         if self._rows:
-            self._connection.register("batch", pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._connection.register("batch", pa.Table.from_arrays(list(self._columns()), schema=self._schema))
             self._connection.execute(f"INSERT INTO {self._name} SELECT * FROM batch")
             self._connection.unregister("batch")
             self._rows.clear()
+
+    def _columns(self) -> Iterator[pa.Array[Any]]:
+        rows = self._rows
+        given = set().union(*rows)
+        for field in self._schema:
+            name, default = field.name, _DEFAULTS.get(field.name)
+            if name in given:
+                yield pa.array([row.get(name, default) for row in rows], field.type)
+            elif default is not None:
+                yield pa.repeat(pa.scalar(default, field.type), len(rows))
+            else:
+                yield pa.nulls(len(rows), field.type)

@@ -18,6 +18,7 @@ from pipelines.errors import BadInputError
 from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
 from pipelines.replay.answer import replay_units
+from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.disclosure import count_redactions, describe_asking
 from pipelines.replay.drive import drive
 from pipelines.replay.experiment import is_walked
@@ -89,7 +90,7 @@ def run_replay(
     is_replayed = last is not None and last.input_hash == plan.version_id
     if last is not None and is_replayed and not (retry_failed and last.provenance["failures"]):
         return _result(plan, last, is_written=False, seconds=time.monotonic() - started)
-    with lake.connect() as connection:
+    with lake.connect() as connection, collecting_seldom():
         create_plan_relations(connection, plan)
         work = _Work(connection, plan, on_progress, settings, tell)
         with _replayed(lake, work, is_retry=is_replayed) as told:

@@ -55,7 +55,11 @@ def spec_of(
         sample_draws=range(first + everywhere, first + in_sample),
         sample=frozenset(sample),
     )
-    return spec if asked.model is None else replace(spec, make_head=partial(_head, asked), edit_prompt=prompt)
+    return (
+        spec
+        if asked.model is None
+        else replace(spec, make_head=partial(_head, asked), edit_prompt=prompt, is_model=True)
+    )
 
 
 def list_units(

@@ -33,58 +33,68 @@ GROUP BY chunk
 ORDER BY chunk
 """
 _EVENTS = """
-SELECT
-    events.aggregate_id,
-    events.stream_version,
-    events.event_name,
-    events.payload,
-    json_extract_string(events.metadata, '$.message_id') AS message_id,
-    json_extract_string(events.metadata, '$.actor') AS actor,
-    {arguments} AS arguments,
-    decided.decision,
-    decided.turn,
-    decided.model,
-    decided.tools_sha256,
-    epoch_us(decided.created_at) AS created_us
-FROM upcast_events AS events
-SEMI JOIN plan_streams ON plan_streams.aggregate_id = events.aggregate_id
-LEFT JOIN (SELECT * FROM decisions WHERE aggregate_id BETWEEN $first AND $last) AS decided
-    ON decided.aggregate_id = events.aggregate_id AND decided.first_version = events.stream_version
-WHERE
-    events.aggregate_id BETWEEN $first AND $last
-    AND events.event_name IN (
-        'conversation.started', 'context.supplied', 'user.utterance', 'agent.utterance', 'tool.call', 'tool.result',
-        'model.decision'
-    )
-ORDER BY events.aggregate_id, events.stream_version
+SELECT aggregate_id, stream_version, event_name, payload, envelope[1] AS message_id, envelope[2] AS actor, arguments
+FROM (
+    SELECT
+        events.aggregate_id,
+        events.stream_version,
+        events.event_name,
+        CASE WHEN events.event_name <> 'model.decision' THEN events.payload END AS payload,
+        json_extract_string(events.metadata, ['$.message_id', '$.actor']) AS envelope,
+        {arguments} AS arguments
+    FROM upcast_events AS events
+    SEMI JOIN plan_streams ON plan_streams.aggregate_id = events.aggregate_id
+    WHERE
+        events.aggregate_id BETWEEN $first AND $last
+        AND events.event_name IN (
+            'conversation.started', 'context.supplied', 'user.utterance', 'agent.utterance', 'tool.call', 'tool.result',
+            'model.decision'
+        )
+)
+ORDER BY aggregate_id, stream_version
 """
 _ARGUMENTS = "CASE WHEN events.event_name = 'tool.call' THEN json_extract(events.payload, '$.arguments')::VARCHAR END"
+_DECIDED = """
+SELECT aggregate_id, first_version, decision, turn, model, tools_sha256, epoch_us(created_at) AS created_us
+FROM decisions
+SEMI JOIN plan_streams USING (aggregate_id)
+WHERE aggregate_id BETWEEN $first AND $last
+"""
 _STREAMS = f"SELECT aggregate_id, {', '.join(SEGMENTS)} FROM plan_streams WHERE aggregate_id BETWEEN $first AND $last"
 
 
 class EventRow(NamedTuple):
-    """One event that an agent's context is made of; from `decision` on only where a decision begins.
+    """One event that an agent's context is made of.
 
-    `arguments` is the JSON text of a tool call's arguments as recorded, where it was asked for; `created_us` is when the
-    decision's last event happened, in microseconds since 1970, UTC.
+    `payload` is None for a `model.decision`, of which a context needs the place alone; `arguments` is the JSON text of a tool
+    call's arguments as recorded, where it was asked for.
     """
 
     aggregate_id: str
     stream_version: int
     event_name: str
-    payload: str
+    payload: str | None
     message_id: str | None = None
     actor: str | None = None
     arguments: str | None = None
-    decision: int | None = None
-    turn: int = 0
-    model: str | None = None
-    tools_sha256: str | None = None
-    created_us: int | None = None
+
+
+class Decided(NamedTuple):
+    """One recorded decision, as `lake/decisions` has it.
+
+    `created_us` is when its last event happened, in microseconds since 1970, UTC.
+    """
+
+    decision: int
+    turn: int
+    model: str | None
+    tools_sha256: str | None
+    created_us: int
 
 
 _as_row = partial(tuple.__new__, EventRow)
-"""A tuple of the right length as an `EventRow`, without counting again."""
+_as_decided = partial(tuple.__new__, Decided)
+"""A tuple of the right length under its name, without counting again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +105,13 @@ class Stream:
         aggregate_id: Its id.
         metadata: `source`, `agent`, `vertical`, `channel`, `task` and `variant`.
         rows: Its events in order, those that the agent's context is made of.
+        decided: Its decisions, by the `stream_version` at which each begins.
     """
 
     aggregate_id: str
     metadata: Mapping[str, Any]
     rows: list[EventRow]
+    decided: Mapping[int, Decided]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +142,19 @@ def read_streams(
     """
     events = _EVENTS.format(arguments=_ARGUMENTS if with_arguments else "NULL::VARCHAR")
 
-    def read(chunk: Chunk) -> tuple[list[Any], list[Any]]:
+    def read(chunk: Chunk) -> tuple[list[Any], ...]:
         params = {"first": chunk.first, "last": chunk.last}
-        about = connection.sql(_STREAMS, params=params).fetchall()
-        return about, connection.sql(events, params=params).fetchall()
+        return tuple(connection.sql(query, params=params).fetchall() for query in (_STREAMS, _DECIDED, events))
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="replay-reader") as reader:
         waiting = iter(chunks)
         ahead = [reader.submit(read, chunk) for chunk in islice(waiting, 1)]
         while ahead:
-            about, rows = ahead.pop().result()
+            about, decisions, rows = ahead.pop().result()
             ahead += [reader.submit(read, chunk) for chunk in islice(waiting, 1)]
             known = {row[0]: dict(zip(SEGMENTS, row[1:], strict=True)) for row in about}
+            decided: dict[str, dict[int, Decided]] = {aggregate_id: {} for aggregate_id in known}
+            for aggregate_id, version, *rest in decisions:
+                decided[aggregate_id][version] = _as_decided(rest)
             for aggregate_id, group in groupby(rows, key=itemgetter(0)):
-                yield Stream(aggregate_id, known[aggregate_id], list(map(_as_row, group)))
+                yield Stream(aggregate_id, known[aggregate_id], list(map(_as_row, group)), decided[aggregate_id])

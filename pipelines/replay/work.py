@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import duckdb
@@ -17,17 +18,21 @@ import msgspec
 
 from pipelines.folds.context import Context
 from pipelines.replay.cassette import Cassette
-from pipelines.replay.decision import Decision, Reply, ToolCall
+from pipelines.replay.decision import Reply, ToolCall
 from pipelines.replay.experiment import Experiment
 from pipelines.replay.ledger import JsonText, ListHasher, Outcome, Row, answered_decision, failed_unit, read_calls
 from pipelines.replay.manifest import ToolBook, ToolPolicy
 from pipelines.replay.recording import Event, Message, Recording, read_recording
-from pipelines.replay.request import Ask, Failure, Head, Lines, Reason, Request, Side
+from pipelines.replay.request import Answer, Ask, Failure, Head, Lines, Reason, Request, Side
 from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
-from pipelines.replay.streams import EventRow, Stream
+from pipelines.replay.streams import Decided, EventRow, Stream
 
 _decode = msgspec.json.Decoder().decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_IN_THE_DARK = (
+    "the agent was offered tools of hash {}, and no `tools.registered` event holds them; name them in `tools: {{schemas: …}}` "
+    "(an empty list asks without tools)"
+)
 
 Tools = Sequence[Mapping[str, Any]]
 EditPrompt = Callable[[Sequence[Message], Mapping[str, Any]], list[Message]]
@@ -60,6 +65,7 @@ class SideSpec:
         make_head: What surrounds the messages of a request, given the tools on offer.
         edit_prompt: Makes the system messages, or raises `PromptError`. None leaves them as recorded.
         is_echo: Whether the recording itself answers: then units know what was recorded.
+        is_model: Whether tools are sent along: then they must be known wherever the recording says that there were some.
     """
 
     name: Side = "candidate"
@@ -67,6 +73,7 @@ class SideSpec:
     make_head: Callable[[Tools], Head] = lambda tools: Head(tools=tools)
     edit_prompt: EditPrompt | None = None
     is_echo: bool = False
+    is_model: bool = False
     sample_draws: Sequence[int] = ()
     sample: frozenset[str] = frozenset()
 
@@ -93,6 +100,9 @@ class Unit(Protocol):
     def replay(self, ask: Ask) -> Coroutine[Any, Any, Outcome]:
         """Ask what there is to ask, and give the unit's rows; raises only what `ask` raises."""
 
+    def take(self, answer: Answer, /) -> Outcome:
+        """The unit's rows, given the answer to its one request."""
+
 
 @dataclass(slots=True)
 class _DecisionUnit:
@@ -106,15 +116,17 @@ class _DecisionUnit:
     async def replay(self, ask: Ask) -> Outcome:
         if self.request is None:
             return failed_unit(self.row, "no_context")
-        answer = await ask(self.request)
+        return self.take(await ask(self.request))
+
+    def take(self, answer: Answer, /) -> Outcome:
+        sha256 = self.request.sha256 if self.request is not None else None
         if isinstance(answer, Failure):
-            return failed_unit(self.row, answer.reason, answer.detail, answer.reply, self.request.sha256)
+            return failed_unit(self.row, answer.reason, answer.detail, answer.reply, sha256)
         try:
             calls = read_calls(answer)
         except (TypeError, ValueError) as error:
-            detail = f"{type(error).__name__}: {error}"
-            return failed_unit(self.row, "candidate_error", detail, None, self.request.sha256)
-        return Outcome(answered_decision(self.request, self.row, answer, calls, self.hasher))
+            return failed_unit(self.row, "candidate_error", f"{type(error).__name__}: {error}", None, sha256)
+        return Outcome(answered_decision(sha256, self.row, answer, calls, self.hasher))
 
 
 @dataclass(slots=True)
@@ -134,6 +146,9 @@ class _WalkUnit:
             return await walk_conversation(self.scene, self.row, self.side, self.draw, ask)
         return await walk_turn(self.scene, self.turn, self.row, self.side, self.draw, ask)
 
+    def take(self, _answer: Answer, /) -> Outcome:
+        raise RuntimeError("a walk makes its requests itself")
+
 
 @dataclass(slots=True)
 class _FailedUnit:
@@ -147,6 +162,9 @@ class _FailedUnit:
 
     async def replay(self, ask: Ask) -> Outcome:  # noqa: ARG002 -- nobody is asked
         return failed_unit(self.row, self.reason, self.detail)
+
+    def take(self, _answer: Answer, /) -> Outcome:
+        raise RuntimeError("a unit that cannot be asked has no answer")
 
 
 def registered_tools(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Mapping[str, Any], ...]]:
@@ -199,55 +217,63 @@ class _Workshop:
             why = error  # the name of the clause ends with it, the generator does not
             return (_FailedUnit(unit.row, why.reason, why.detail) for unit in make(stream))
 
-    def _decisions(self, stream: Stream) -> Iterator[_DecisionUnit]:
+    def _decisions(self, stream: Stream) -> Iterator[Unit]:
         is_single = self._experiment.mode == "single"
         replies = _replies(recording_of(stream)) if self._spec.is_echo else {}
         context = Context()
         lines = Lines(self._head(None))
-        messages = context.messages
+        messages, decided_at = context.messages, stream.decided.get
         for row in stream.rows:
-            if row.decision is not None and not (is_single and row.turn < 1):
-                head = self._head(row.tools_sha256)
+            decided = decided_at(row.stream_version)
+            if decided is not None and not (is_single and decided.turn < 1):
+                head = self._head(decided.tools_sha256)
                 if head is not lines.head:
                     lines = Lines(head)
-                for message in messages[len(lines) :]:
-                    lines.add(message)
-                yield from self._decision(stream, row, context, lines, replies)
+                lines.add(*messages[len(lines) :])
+                yield from self._decision(stream, decided, lines, replies)
                 if is_single:
                     return
-            context.apply(row.event_name, read_json(row.payload), {"message_id": row.message_id, "actor": row.actor})
+            apply_row(context, row)
 
     def _decision(
-        self, stream: Stream, row: EventRow, context: Context, lines: Lines, recorded: Mapping[int, Reply]
-    ) -> Iterator[_DecisionUnit]:
-        number, name = row.decision, self._spec.name
-        assert number is not None
+        self, stream: Stream, decided: Decided, lines: Lines, recorded: Mapping[int, Reply]
+    ) -> Iterator[Unit]:
+        number, name = decided.decision, self._spec.name
         unit_id = f"{stream.aggregate_id}/{number}"
-        decision = Decision(
-            stream.aggregate_id,
-            number,
-            row.turn,
-            tuple(context.messages),
-            lines.head.tools,
-            {**stream.metadata, "model": row.model, "created_at": _moment(row.created_us)},
-        )
-        is_askable = bool(decision.messages) or self._spec.is_echo
+        is_askable = bool(len(lines)) or self._spec.is_echo
         for draw in self._spec.draws_of(stream.aggregate_id):
             unit = {
                 "unit_id": unit_id,
                 "unit": "decision",
                 "aggregate_id": stream.aggregate_id,
                 "decision": number,
-                "turn": row.turn,
+                "turn": decided.turn,
                 "side": name,
                 "draw": draw,
             }
-            request = Request(unit_id, name, draw, decision, lines.head, lines.lines, lines.sha256)
-            yield _DecisionUnit(unit, request if is_askable else None, self._hasher, recorded)
+            if self._is_in_the_dark(decided):
+                yield _FailedUnit(unit, "unknown_tools", _IN_THE_DARK.format(decided.tools_sha256))
+                continue
+            place = stream.aggregate_id, number
+            request = (
+                lines.request(unit_id, name, draw, place, partial(_about, stream, decided)) if is_askable else None
+            )
+            yield _DecisionUnit(unit, request, self._hasher, recorded)
 
-    def _walks(self, stream: Stream) -> Iterator[_WalkUnit]:
+    def _is_in_the_dark(self, decided: Decided | None) -> bool:
+        """Whether a model would be asked without the tools that the recorded agent had: nobody knows them any more."""
+        return (
+            self._spec.is_model
+            and self._policy.schemas is None
+            and decided is not None
+            and decided.tools_sha256 is not None
+            and decided.tools_sha256 not in self._tools
+        )
+
+    def _walks(self, stream: Stream) -> Iterator[Unit]:
         recording = recording_of(stream)
-        scene = self._scene(stream, recording)
+        first = next(iter(sorted(stream.decided.values())), None)
+        scene = self._scene(stream, recording, first)
         replies = _replies(recording) if self._spec.is_echo else {}
         turns = [None] if self._experiment.mode == "conversation" else scene.turns()
         for turn in turns:
@@ -260,13 +286,13 @@ class _Workshop:
                     "side": self._spec.name,
                     "draw": draw,
                 }
+                if self._is_in_the_dark(first):
+                    yield _FailedUnit(row, "unknown_tools", _IN_THE_DARK.format(first and first.tools_sha256))
+                    continue
                 yield _WalkUnit(row, scene, turn, self._spec.name, draw, replies)
 
-    def _scene(self, stream: Stream, recording: Recording) -> Scene:
-        offered = sorted(
-            {row.tools_sha256 for row in stream.rows if row.decision is not None and row.tools_sha256 is not None}
-        )
-        first = next((row for row in stream.rows if row.decision is not None), None)
+    def _scene(self, stream: Stream, recording: Recording, first: Decided | None) -> Scene:
+        offered = sorted({each.tools_sha256 for each in stream.decided.values() if each.tools_sha256 is not None})
         book = self._books.get(tuple(offered))
         if book is None:
             schemas = [tool for sha256 in offered for tool in self._tools.get(sha256, ())]
@@ -301,20 +327,29 @@ def read_json(text: str) -> Any:
         return json.loads(text)  # numbers beyond a double, lone surrogates
 
 
-def _moment(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+def apply_row(context: Context, row: EventRow) -> None:
+    """Fold one row into the messages of the next request."""
+    payload = read_json(row.payload) if row.payload is not None else {}
+    context.apply(row.event_name, payload, {"message_id": row.message_id, "actor": row.actor})
+
+
+def _about(stream: Stream, decided: Decided) -> tuple[int, Mapping[str, Any]]:
+    """Turn and metadata of a recorded decision."""
+    created_at = _EPOCH + timedelta(microseconds=decided.created_us)
+    return decided.turn, {**stream.metadata, "model": decided.model, "created_at": created_at}
 
 
 def recording_of(stream: Stream) -> Recording:
     """The recording of a stream."""
+    decided_at = stream.decided.get
     return read_recording(
         Event(
             row.stream_version,
             row.event_name,
-            read_json(row.payload),
+            read_json(row.payload) if row.payload is not None else {},
             {"message_id": row.message_id, "actor": row.actor},
             row.arguments,
-            row.decision,
+            decided.decision if (decided := decided_at(row.stream_version)) is not None else None,
         )
         for row in stream.rows
     )
@@ -323,7 +358,7 @@ def recording_of(stream: Stream) -> Recording:
 def _edited(stream: Stream, edit: EditPrompt) -> Stream:
     """The stream with other system messages at its beginning, as if the agent had been started with them."""
     started = next((row for row in stream.rows if row.event_name == "conversation.started"), None)
-    payload = json.loads(started.payload) if started is not None else {"messages": []}
+    payload = json.loads(started.payload) if started is not None and started.payload else {"messages": []}
     payload["messages"] = edit(payload["messages"], payload)
     text = json.dumps(payload, ensure_ascii=False)
     if started is None:

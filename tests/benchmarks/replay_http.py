@@ -23,7 +23,7 @@ from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
 from pipelines.replay.asking import Asker, ModelSide
 from pipelines.replay.budget import Budget
-from pipelines.replay.decision import Decision, Reply
+from pipelines.replay.decision import Reply
 from pipelines.replay.drive import drive
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import Plan, make_plan
@@ -185,10 +185,9 @@ def request_of(number: int) -> Request:
         {"role": ("user", "assistant")[place % 2], "content": f"{_TEXT} {place}"} for place in range(MESSAGES - 1)
     ]
     messages.append({"role": "user", "content": f"{_TEXT} {number}"})
-    for message in messages:
-        lines.add(message)
-    decision = Decision(f"stream-{number // 10}", number, 1, messages)
-    return Request(f"unit-{number}", "candidate", 0, decision, lines.head, lines.lines, lines.sha256)
+    lines.add(*messages)
+    place = f"stream-{number // 10}", number
+    return lines.request(f"unit-{number}", "candidate", 0, place, lambda: (1, {}))
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
+from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import Plan, make_plan
 from pipelines.replay.run import run_replay
@@ -104,7 +105,7 @@ def bare_loop(root: str) -> Measure:
 
 def work_of(lake: Lake, plan: Plan) -> Iterator[Unit]:
     """Every unit of the plan, as a replay draws them."""
-    with lake.connect() as connection:
+    with lake.connect() as connection, collecting_seldom():
         create_plan_relations(connection, plan)
         yield from list_units(connection, plan, "candidate")
 

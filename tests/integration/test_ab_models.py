@@ -15,6 +15,7 @@ import pytest
 
 from pipelines.diff.dataset import build_diff
 from pipelines.errors import BadInputError
+from pipelines.folds.context import tools_sha256
 from pipelines.lake.lake import Lake
 from pipelines.replay.estimate import estimate_replay
 from pipelines.replay.experiment import parse_experiment
@@ -111,6 +112,36 @@ def test_the_prompt_is_the_candidates(lake, settings, tmp_path, store):
         result = replay(lake, settings, text_of(server, edit), tmp_path)
         assert result.failures == {"prompt_edit": 1}
         assert {body["messages"][0]["content"] for body in server.bodies} == {"You are THE SHOP's agent."}
+
+
+TOOL = {"type": "function", "function": {"name": "lookup_order", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize("mode", ["decision", "turn"])
+def test_a_model_is_not_asked_without_the_tools_that_the_agent_had(lake, settings, tmp_path, store, mode):
+    """Tools of which only a hash was recorded: the unit is a row with that reason and nothing is sent, until the experiment
+    names tools of its own, or none; registered ones are sent along."""
+    known, unknown = tools_sha256([TOOL]), "f" * 64
+    registered = NewEvent("tools.registered.v1", {"sha256": known, "tools": [TOOL]}, {"actor": "system"})
+    store.append(uuid4(), "tools", [registered], 0)
+    for number, sha256 in enumerate((known, unknown)):
+        said = NewEvent("user.utterance.v1", {"text": f"Hello {number}"}, {"actor": "user", "message_id": "m2"})
+        model = {"model": "m0", "params": {}, "tools_sha256": sha256}
+        decided = NewEvent("model.decision.v2", model, {"actor": "agent", "message_id": "m3"})
+        reply = NewEvent("agent.utterance.v1", {"text": "Hi"}, {"actor": "agent", "message_id": "m3"})
+        store.append(uuid4(), "conversation", [said, decided, reply], 0)
+    refresh(store, lake)
+    (tmp_path / "none.json").write_text("[]", encoding="utf-8")
+    with serving(keep_bodies=True, answer=lambda _body: {"role": "assistant", "content": "Hi"}) as server:
+        text = text_of(server, rest=f"where: source IS NULL\nmode: {mode}\n")
+        result = replay(lake, settings, text, tmp_path)
+        assert (result.units, result.failures) == (2, {"unknown_tools": 1})
+        assert unknown in (result.first_error or "")
+        assert [body["tools"] for body in server.bodies] == [[TOOL]]
+        server.bodies.clear()
+        own = replay(lake, settings, f"{text}tools: {{schemas: none.json}}\n", tmp_path)
+        assert (own.units, own.failures) == (2, {})
+        assert ["tools" in body for body in server.bodies] == [False, False]
 
 
 def test_the_prompt_text_is_in_the_version_and_the_key_is_not(lake, tmp_path):

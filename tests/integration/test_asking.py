@@ -38,12 +38,16 @@ class Several:
     """A unit that asks one request after the other, as a walk does."""
 
     requests: list[Request]
+    request: None = None
 
     def replay(self, ask: Ask) -> Coroutine[Any, Any, list[Answer]]:
         async def walk() -> list[Answer]:
             return [await ask(request) for request in self.requests]
 
         return walk()
+
+    def take(self, answer: Answer) -> list[Answer]:
+        raise AssertionError
 
 
 def side_of(server: ModelServer, price: Price | None = None) -> dict[Side, ModelSide]:

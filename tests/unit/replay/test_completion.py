@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.replay import completion as module
 from pipelines.replay.completion import Again, Broken, read_completion, read_response
 from pipelines.replay.decision import Reply, ToolCall
 from pipelines.replay.prices import Price
@@ -130,3 +131,56 @@ def test_a_status_says_what_to_do(status, body, kind, reason):
     result = read_response(status, body)
     assert isinstance(result, kind)
     assert getattr(result, "reason", None) == reason
+
+
+odd = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([]) | st.just({})
+texts = st.text(max_size=5) | odd
+functions = st.fixed_dictionaries(
+    {}, optional={"name": texts, "arguments": st.sampled_from(['{"a": 1}', '{"a": 1, "a": 2}', "{", "[]"]) | odd}
+)
+tool_calls = st.fixed_dictionaries({}, optional={"id": texts, "function": functions | odd, "custom": functions})
+messages = st.fixed_dictionaries(
+    {"content": texts}, optional={"tool_calls": st.lists(tool_calls, max_size=2) | odd, "refusal": texts, "name": texts}
+)
+choices = st.fixed_dictionaries({}, optional={"message": messages | odd, "finish_reason": texts, "index": odd})
+usages = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt_tokens": odd,
+        "completion_tokens": st.integers(-2, 2**70),
+        "prompt_tokens_details": st.fixed_dictionaries({}, optional={"cached_tokens": odd}) | odd,
+    },
+)
+documents = st.fixed_dictionaries({"choices": st.lists(choices, max_size=2) | odd}, optional={"usage": usages | odd})
+
+
+@given(documents, st.booleans(), st.sampled_from([None, PRICE]))
+def test_the_usual_shape_is_read_as_any_shape_is(document, is_escaped, price):
+    """What is read the fast way gives what the patient reading gives, answers and errors alike."""
+    body = json.dumps(document, ensure_ascii=is_escaped).encode("utf-8", "surrogatepass")
+
+    def read(function: Any, *arguments: Any) -> object:
+        try:
+            return repr(function(*arguments))
+        except ValueError as error:
+            return str(error)
+
+    patient = read(module._read_document, body, price, 0.25, 7.0)
+    assert read(lambda: read_completion(body, price=price, cost_usd=0.25, latency_ms=7.0)) == patient
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"choices": [{"message": {"content": "a", "content": "b"}, "finish_reason": "stop"}]}',
+        '{"choices": [{"message": {"content": "\\ud800 \\u0000"}}], "usage": {"prompt_tokens": 1e2}}',
+        '{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": true, "completion_tokens": -1}}',
+        '{"choices": [{"message": {"content": "a"}, "logprobs": NaN}], "usage": null}',
+        '{"choices": [{"message": {"content": "a"}}, 7]}',
+        '\ufeff{"choices": [{"message": {"content": "a"}}]}',
+    ],
+)
+def test_ugly_completions_are_read_alike(text):
+    """Doubled names, escapes that no text can hold, numbers of the wrong kind, a byte-order mark."""
+    body = text.encode()
+    assert repr(read_completion(body)) == repr(module._read_document(body, None, None, None))

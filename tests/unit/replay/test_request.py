@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.folds.context import request_sha256, tools_sha256
 from pipelines.replay.decision import Decision
-from pipelines.replay.request import Head, Lines, Request
+from pipelines.replay.request import Head, Lines
 
 messages = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": st.text()}),
@@ -30,13 +30,14 @@ def test_body_and_hash_are_those_of_the_whole_request(given_messages, given_tool
     """The body parses to model, messages, tools and params; the chained hash is the hash over the whole; a fork is free."""
     head = Head(model, given_params, tuple(given_tools))
     lines = Lines(head)
-    for message in given_messages[:split]:
-        lines.add(message)
+    lines.add(*given_messages[:split])
     fork = lines.fork()
     fork.add({"role": "user", "content": "elsewhere"})
     for message in given_messages[split:]:
         lines.add(message)
-    request = Request("u", "candidate", 0, Decision("s", 1, 1, given_messages), head, lines.lines, lines.sha256)
+    request = lines.request("u", "candidate", 0, ("s", 1), lambda: (2, {"source": "shop"}))
+    lines.add({"role": "user", "content": "later"})
+    assert request.decision == Decision("s", 1, 2, tuple(given_messages), head.tools, {"source": "shop"})
     body: dict[str, Any] = {"messages": given_messages, **given_params}
     body |= {"tools": given_tools} if given_tools else {}
     body |= {"model": model} if model is not None else {}
