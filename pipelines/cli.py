@@ -230,7 +230,7 @@ def state(
     as_json: Json = False,
 ) -> None:
     """Show one stream's state, now or as it was."""
-    from pipelines.folds.run import state as fold_state
+    from pipelines.folds.state import state as fold_state
     from pipelines.lake.lake import Lake
 
     found = fold_state(Lake.from_settings(Settings.from_env()), stream, version=version, position=position, at=at)

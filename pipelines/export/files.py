@@ -1,7 +1,9 @@
-"""Write sorted buckets as Parquet files of one row group each bucket, and note the head of every stream on the way."""
+"""Write sorted buckets as Parquet files, in row groups that end between two streams, and note the head of every stream."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -36,10 +38,16 @@ _LEVEL = {field.name: 1 for field in SCHEMA if field.name != "hash"}  # 3 takes 
 
 
 class EventFile:
-    """One file of events, written a bucket at a time, in order."""
+    """One file of events, written a bucket at a time, in order.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: Where to.
+        group_rows: Rows of a row group at most; a stream is in several only if it alone has more.
+    """
+
+    def __init__(self, path: Path, group_rows: int) -> None:
         self.path = path
+        self._group_rows = group_rows
         self.rows = 0
         order: list[tuple[str, Literal["ascending", "descending"]]] = [
             ("aggregate_id", "ascending"),
@@ -58,9 +66,10 @@ class EventFile:
         )
 
     def write(self, batch: pa.RecordBatch, keys: Keys) -> pa.RecordBatch:
-        """Write a sorted bucket as one row group; answers the heads of its streams, a batch of `HEADS`."""
-        columns, heads = _describe(batch, keys)
-        self._writer.write_batch(columns, row_group_size=batch.num_rows)
+        """Write a sorted bucket; answers the heads of its streams, a batch of `HEADS`."""
+        streams, heads = _describe(batch, keys)
+        for first, end in pairwise(_cuts(streams.starts, batch.num_rows, self._group_rows)):
+            self._writer.write_batch(streams.name(batch, first, end), row_group_size=end - first)
         self.rows += batch.num_rows
         return heads
 
@@ -95,14 +104,28 @@ def id_texts(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> pa.Ar
     return pa.StringArray.from_buffers(len(high), pa.py_buffer(offsets.data), pa.py_buffer(text.data))
 
 
-def _describe(batch: pa.RecordBatch, keys: Keys) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """A sorted bucket as its file holds it, and its heads."""
+@dataclass(frozen=True, slots=True)
+class _Streams:
+    """The streams of a bucket: the row each begins at, its id, and the stream of every row."""
+
+    starts: npt.NDArray[np.intp]
+    ids: pa.StringArray
+    of_rows: npt.NDArray[np.int32]
+
+    def name(self, batch: pa.RecordBatch, first: int, end: int) -> pa.RecordBatch:
+        """The rows from `first` to before `end` as a file holds them, with their own ids alone as a dictionary."""
+        streams = self.of_rows[first:end]
+        texts = self.ids.slice(int(streams[0]), int(streams[-1] - streams[0]) + 1)
+        ids = pa.DictionaryArray.from_arrays(integers(streams - streams[0]), texts)
+        return batch.slice(first, end - first).set_column(0, "aggregate_id", ids)
+
+
+def _describe(batch: pa.RecordBatch, keys: Keys) -> tuple[_Streams, pa.RecordBatch]:
+    """A sorted bucket's streams, and its heads."""
     starts = keys.starts_stream()
     first = np.flatnonzero(starts)
     last = np.append(first[1:], len(keys)) - 1
     texts = id_texts(keys.high[first], keys.low[first])
-    stream = np.cumsum(starts, dtype=np.int32) - 1
-    ids = pa.DictionaryArray.from_arrays(integers(stream), texts)
     at_last = integers(last)
     heads = pa.RecordBatch.from_arrays(
         [
@@ -115,4 +138,14 @@ def _describe(batch: pa.RecordBatch, keys: Keys) -> tuple[pa.RecordBatch, pa.Rec
         ],
         schema=HEADS,
     )
-    return batch.set_column(0, "aggregate_id", ids), heads
+    return _Streams(first, texts, np.cumsum(starts, dtype=np.int32) - 1), heads
+
+
+def _cuts(starts: npt.NDArray[np.intp], rows: int, most: int) -> list[int]:
+    """Where row groups of at most `most` rows begin, and the end: between two streams, unless one has more rows than that."""
+    cuts = [0]
+    while rows - cuts[-1] > most:
+        until = cuts[-1] + most
+        start = int(starts[np.searchsorted(starts, until, side="right") - 1])
+        cuts.append(start if start > cuts[-1] else until)
+    return [*cuts, rows]

@@ -28,6 +28,8 @@ _MAX_THREADS = 4
 """The server's own COPY is as busy as two of them."""
 _ROWS_PER_THREAD = 100_000
 """Fewer are read and written sooner than another connection is made."""
+_BUCKET_ROWS = 122_880
+"""Rows that are put in order at a time, at most; of fewer, the chunks across a bucket's ends would be too large a share."""
 _LIBRARIES = 96 * _MB
 """What DuckDB, Delta and PostgreSQL's client take for themselves when they begin to work."""
 _MIN_SHARE = 96 * _MB
@@ -114,7 +116,7 @@ class Stage:
         """
         sorters = self._in_parallel([partial(self._read, each) for each in conditions])
         runs = [run for sorter in sorters for run in sorter.runs]
-        buckets = plan_buckets(runs, table.dataset.row_group_size, self._shares.bucket_bytes)
+        buckets = plan_buckets(runs, _BUCKET_ROWS, self._shares.bucket_bytes)
         parts = _divide(buckets, self._shares.threads)
         paths = [table.new_path(partition, index) for index in range(len(parts))]
         try:
@@ -147,7 +149,7 @@ class Stage:
         self, table: Table, path: str, buckets: Sequence[Bucket], runs: Sequence[Run]
     ) -> tuple[DataFile | None, list[Place]]:
         heads = []
-        with EventFile(table.path / path) as file:
+        with EventFile(table.path / path, table.dataset.row_group_size) as file:
             for bucket in buckets:
                 self._go_on(0)
                 found = read_bucket(self._spool, runs, SCHEMA, bucket)

@@ -97,7 +97,7 @@ def _batches(layout: Layout, columns: tuple[str, ...]) -> Iterator[tuple[int, pa
     offset = 0
     for part in layout.parts:
         with pq.ParquetFile(part.file) as file:
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[part.group], columns=list(columns)):
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=list(part.groups), columns=list(columns)):
                 yield offset, batch
                 offset += batch.num_rows
 

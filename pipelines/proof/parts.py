@@ -1,4 +1,4 @@
-"""The parts of a month's Parquet files: its row groups, in the order of their rows, and whether that order is sorted.
+"""The parts of a month's Parquet files: runs of row groups, in the order of their rows, and whether that order is sorted.
 
 Only footers and first rows are read here. A file whose footer cannot be read is named, and the others are laid out without it.
 """
@@ -28,14 +28,16 @@ COLUMNS = (
 """The columns of an event that a data file holds."""
 _BATCH_BYTES = 16 * 2**20
 _BATCH_ROWS = 32_768
+_PART_ROWS = 122_880
+"""Row groups are small, so that one stream is read cheaply; a part holds several, so that its file is opened once for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One row group: its file (absolute path), its number in it, its first row's place in the month, and its rows."""
+    """Adjacent row groups: their file (absolute path) and numbers, the first row's place in the month, and their rows."""
 
     file: str
-    group: int
+    groups: tuple[int, ...]
     offset: int
     rows: int
     batch_rows: int
@@ -46,9 +48,9 @@ class Layout:
     """A month's parts in order.
 
     Attributes:
-        parts: Row groups, by file and number; files by the first event in them.
+        parts: By file and number of the row groups; files by the first event in them.
         rows: Rows of all parts, as the footers say.
-        is_sorted: Whether, by the footers, no stream of a part comes before one of the part before it.
+        is_sorted: Whether, by the footers, no stream of a row group comes before one of the group before it.
         unreadable: Files whose footer cannot be read, with the reason.
     """
 
@@ -78,9 +80,11 @@ def lay_out(files: Sequence[str]) -> Layout:
             low, high = _bounds(footer, group)
             is_sorted = is_sorted and last <= low
             last = max(last, high)
-            described = footer.row_group(group)
-            parts.append(Part(file, group, offset, described.num_rows, _batch_rows(described)))
-            offset += described.num_rows
+        for groups in _runs(footer):
+            described = [footer.row_group(group) for group in groups]
+            rows = sum(group.num_rows for group in described)
+            parts.append(Part(file, groups, offset, rows, _batch_rows(described)))
+            offset += rows
     return Layout(tuple(parts), offset, is_sorted, unreadable)
 
 
@@ -92,7 +96,9 @@ def read_part(part: Part) -> Iterator[pa.RecordBatch]:
         pa.ArrowException: Likewise.
     """
     with pq.ParquetFile(part.file) as file:
-        yield from file.iter_batches(part.batch_rows, row_groups=[part.group], columns=list(COLUMNS), use_threads=False)
+        yield from file.iter_batches(
+            part.batch_rows, row_groups=list(part.groups), columns=list(COLUMNS), use_threads=False
+        )
 
 
 def _reason(error: BaseException) -> str:
@@ -117,7 +123,22 @@ def _bounds(footer: pq.FileMetaData, group: int) -> tuple[str, str]:
     return str(statistics.min), str(statistics.max)
 
 
-def _batch_rows(group: pq.RowGroupMetaData) -> int:
-    """Rows of this group that make about `_BATCH_BYTES`."""
-    each = max(group.total_byte_size // max(group.num_rows, 1), 1)
-    return int(min(max(_BATCH_BYTES // each, 1), _BATCH_ROWS))
+def _runs(footer: pq.FileMetaData) -> Iterator[tuple[int, ...]]:
+    """The numbers of a file's row groups, in runs of at most `_PART_ROWS` rows unless a group alone holds more."""
+    run: list[int] = []
+    rows = 0
+    for group in range(footer.num_row_groups):
+        more = footer.row_group(group).num_rows
+        if run and rows + more > _PART_ROWS:
+            yield tuple(run)
+            run, rows = [], 0
+        run.append(group)
+        rows += more
+    if run:
+        yield tuple(run)
+
+
+def _batch_rows(groups: Sequence[pq.RowGroupMetaData]) -> int:
+    """Rows of the group with the largest rows that make about `_BATCH_BYTES`."""
+    each = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=1)
+    return int(min(max(_BATCH_BYTES // max(each, 1), 1), _BATCH_ROWS))

@@ -12,6 +12,7 @@ EVENTS = Dataset(
     partition_by=("month",),
     sort_by=("aggregate_id", "stream_version"),
     layer="log",
+    row_group_size=20_480,  # one stream is read with its whole group: six times as many as usual cost no bytes and no time
     columns=(
         MONTH,
         STREAM,

@@ -37,7 +37,7 @@ def batch_of(rows: list[tuple[bytes, int, str]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
-def write(folder, rows, *, run_bytes=20_000, max_rows=50, max_bytes=10**9, readers=2, batch_rows=37):
+def write(folder, rows, *, run_bytes=20_000, max_rows=50, max_bytes=10**9, readers=2, batch_rows=37, group_rows=20):
     """Sort rows as an export does; answers the file, the heads, and the rows of each bucket."""
     with Spool(folder) as spool:
         sorters = [Sorter(spool, run_bytes) for _ in range(readers)]
@@ -49,7 +49,7 @@ def write(folder, rows, *, run_bytes=20_000, max_rows=50, max_bytes=10**9, reade
         buckets = plan_buckets(runs, max_rows, max_bytes)
         path = folder / "events.parquet"
         heads, sizes = [], []
-        with EventFile(path) as file:
+        with EventFile(path, group_rows) as file:
             for bucket in buckets:
                 found = read_bucket(spool, runs, SCHEMA, bucket)
                 if found is not None:
@@ -101,12 +101,13 @@ def test_a_stream_is_in_one_row_group_unless_it_alone_fills_one(tmp_path):
     lengths = [*(draw.randint(1, 30) for _ in range(4000)), 9000]
     rows = [(n.to_bytes(2, "big") * 8, v, "text") for n, length in enumerate(lengths) for v in range(1, length + 1)]
     draw.shuffle(rows)
-    path, _heads, sizes = write(tmp_path, rows, run_bytes=500_000, max_rows=4000, batch_rows=5000)
+    path, _heads, sizes = write(tmp_path, rows, run_bytes=500_000, max_rows=4000, batch_rows=5000, group_rows=700)
     found = pq.ParquetFile(path)
     groups: dict[str, set[int]] = {}
     for number in range(found.num_row_groups):
         for each in found.read_row_group(number, ["aggregate_id"])["aggregate_id"].unique().to_pylist():
             groups.setdefault(each, set()).add(number)
+    assert max(found.metadata.row_group(number).num_rows for number in range(found.num_row_groups)) == 700
     largest = str(UUID(bytes=(4000).to_bytes(2, "big") * 8))
     assert {each for each, numbers in groups.items() if len(numbers) > 1} == {largest}
     assert len(sizes) > 10
