@@ -19,6 +19,7 @@ from pipelines.folds import (
     before,
     columns,
     context,
+    customers,
     hashes,
     pairing,
     places,
@@ -39,6 +40,7 @@ _MODULES = (
     calls,
     columns,
     context,
+    customers,
     hashes,
     jcs,
     pairing,
@@ -63,14 +65,6 @@ FROM stream_months
 WHERE month <= $month
 GROUP BY month
 """
-# A person's events are in any stream, so customers read all streams; everything else reads those that the month touches.
-_ALL_HEADS = """
-SELECT count(*), bit_xor(md5_number(concat_ws(' ', aggregate_id, last_version, hex(last_hash))))
-FROM (
-    SELECT aggregate_id, max(last_version) AS last_version, arg_max(last_hash, last_version) AS last_hash
-    FROM stream_months WHERE month <= $month GROUP BY aggregate_id
-) AS heads
-"""
 _LATER_REDACTIONS = """
 SELECT
     heads.month, count(*), bit_xor(md5_number(concat_ws(' ', later.aggregate_id, later.stream_version, later.hash)))
@@ -81,16 +75,6 @@ INNER JOIN stream_months AS heads
     AND later.target_version <= heads.last_version
 WHERE heads.month <= $month
 GROUP BY heads.month
-"""
-_ALL_LATER_REDACTIONS = """
-SELECT count(*), bit_xor(md5_number(concat_ws(' ', later.aggregate_id, later.stream_version, later.hash)))
-FROM fold_redactions AS later
-INNER JOIN (
-    SELECT aggregate_id, max(last_version) AS last_version
-    FROM stream_months WHERE month <= $month GROUP BY aggregate_id
-) AS heads
-    ON later.aggregate_id = heads.aggregate_id AND later.target_version <= heads.last_version
-WHERE later.month > $month
 """
 
 
@@ -108,10 +92,16 @@ class Inputs:
         self._month = month
         self._ladder = ladder.fingerprint()
         plan.create_redactions(connection)
-        self._logs = {
-            asked: {row[0]: f"{row[1]} {row[2]}" for row in self._read(query)}
-            for asked, query in (("heads", _HEADS), ("redactions", _LATER_REDACTIONS))
-        }
+        heads, redactions = (
+            {str(each): f"{count} {rows}" for each, count, rows in self._read(query)}
+            for query in (_HEADS, _LATER_REDACTIONS)
+        )
+        self._logs = {each: str([heads[each], redactions.get(each)]) for each in sorted(heads)}
+
+    @property
+    def months(self) -> list[str]:
+        """The months that have events, in order."""
+        return list(self._logs)
 
     def hash(self, name: str, month: str) -> str:
         """Hash (SHA-256, hex) of all inputs of one month of a fold."""
@@ -122,14 +112,14 @@ class Inputs:
         return _hash_of(self._ladder, _code_hash(), *steps.fold_sources([name]))
 
     def log(self, name: str, month: str) -> str:
-        """What of the log a month of a fold is a function of."""
-        if name == "customer_months":
-            found = [self._read(query, month)[0] for query in (_ALL_HEADS, _ALL_LATER_REDACTIONS)]
-            return str(found)
-        return str([self._logs[asked].get(month) for asked in ("heads", "redactions")])
+        """What of the log a month of a fold is a function of: the streams that it touches; of customers, all streams."""
+        if "customers" in steps.steps_of(name):
+            told = [f"{each} {log}" for each, log in self._logs.items() if each <= month]
+            return hashlib.sha256("\n".join(told).encode()).hexdigest()
+        return self._logs.get(month, "")
 
-    def _read(self, query: str, month: str | None = None) -> list[tuple[Any, ...]]:
-        return self._connection.sql(query, params={"month": month or self._month}).fetchall()
+    def _read(self, query: str) -> list[tuple[Any, ...]]:
+        return self._connection.sql(query, params={"month": self._month}).fetchall()
 
 
 def _hash_of(*parts: str) -> str:

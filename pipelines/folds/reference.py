@@ -60,13 +60,11 @@ def fold_month(events: Iterable[Event], month: str) -> dict[str, list[Row]]:
     streams: dict[str, list[tuple[Event, Row | None]]] = {}
     subjects: dict[str, SubjectFold] = {}
     touched_streams, touched_subjects = set(), set()
-    for event, seen in show(log):
-        if event["month"] > month:
-            continue
+    for event, seen, starts_turn in show_turns(event for event in show(log) if event[0]["month"] <= month):
         subject_id = event["metadata"].get("subject_id")
         streams.setdefault(event["aggregate_id"], []).append((event, seen))
         if subject_id is not None:
-            subjects.setdefault(subject_id, SubjectFold(subject_id)).apply(event, seen)
+            subjects.setdefault(subject_id, SubjectFold(subject_id)).apply(event, seen, starts_turn=starts_turn)
         if event["month"] == month:
             touched_streams.add(event["aggregate_id"])
             touched_subjects.add(subject_id)
@@ -98,6 +96,17 @@ def show(events: Iterable[Event]) -> Iterable[tuple[Event, Row | None]]:
         applied = redactions.get((event["aggregate_id"], event["stream_version"]))
         payload = redact(event["payload"], applied).payload if applied else event["payload"]
         yield event, upcast(event["event_type"], payload)
+
+
+def show_turns(shown: Iterable[tuple[Event, Row | None]]) -> Iterable[tuple[Event, Row | None, bool]]:
+    """The same events, sorted by stream, and whether a turn begins with each."""
+    fold = StreamFold()
+    for event, seen in shown:
+        if event["aggregate_id"] != fold.aggregate_id:
+            fold = StreamFold()
+        turns = fold.turns
+        fold.apply(event, seen)
+        yield event, seen, fold.turns > turns
 
 
 def upcast(event_type: str, payload: Mapping[str, Any]) -> Row | None:

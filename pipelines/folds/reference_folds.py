@@ -253,20 +253,17 @@ class SubjectFold:
     def __init__(self, subject_id: str) -> None:
         self.subject_id = subject_id
         self.events: list[Event] = []
-        self.messages: set[tuple[str, object]] = set()
+        self.user_messages = 0
         self.model_calls: list[Mapping[str, Any]] = []
         self.tool_calls = 0
         self.changes: list[tuple[Event, Mapping[str, Any]]] = []
 
-    def apply(self, event: Event, seen: Row | None) -> None:
-        """Fold one event about the person."""
+    def apply(self, event: Event, seen: Row | None, *, starts_turn: bool) -> None:
+        """Fold one event about the person; whether a turn of its stream begins with it is the stream's to say."""
         self.events.append(event)
+        self.user_messages += starts_turn
         name, payload = (seen["name"], seen["payload"]) if seen else (None, {})
-        if name == "user.utterance" and payload.get("text"):
-            message_id = event["metadata"].get("message_id")
-            key = ("id", message_id) if message_id is not None else ("version", event["stream_version"])
-            self.messages.add((event["aggregate_id"], key))
-        elif name == "model.decision":
+        if name == "model.decision":
             self.model_calls.append(payload)
         elif name == "tool.call":
             self.tool_calls += 1
@@ -296,7 +293,7 @@ class SubjectFold:
             "event_count": len(self.events),
             "conversations": sum(kind == "conversation" for kind, _ in streams),
             "calls": sum(kind == "call" for kind, _ in streams),
-            "user_messages": len(self.messages),
+            "user_messages": self.user_messages,
             "tool_call_count": self.tool_calls,
             "refunds_asked": sum(table == "refunds" for table, _ in inserted),
             "refunds_paid": len(paid),

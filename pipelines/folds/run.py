@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipelines.folds.customers import GOES_ON_FROM
 from pipelines.folds.inputs import Inputs
 from pipelines.folds.plan import Span, leave_out_unchanged, plan_month
 from pipelines.folds.state import state
@@ -27,6 +28,7 @@ from pipelines.folds.steps import (
     is_by_stream,
     projection_query,
     start_month,
+    steps_of,
 )
 from pipelines.folds.writing import MonthWriter
 from pipelines.lake.datasets import find_dataset
@@ -131,7 +133,8 @@ def _fold(
     by_stream = [name for name in names if is_by_stream(name)]
     results = {}
     with writing(lake.root), ExitStack() as unfinished:
-        prepared = start_month(connection, month, names, ladder, HEADS)
+        goes_on = any("customers" in steps_of(name) for name in names) and _customers_go_on(lake, inputs, month)
+        prepared = start_month(connection, month, names, ladder, HEADS, customers_go_on=goes_on)
         writers = {name: MonthWriter(lake, find_dataset(name), month) for name in by_stream}
         for writer in writers.values():
             unfinished.callback(writer.discard)
@@ -229,12 +232,18 @@ def _goes_on(lake: Lake, inputs: Inputs, month: str, names: list[str]) -> bool:
 def _resumable(lake: Lake, connection: duckdb.DuckDBPyConnection, inputs: Inputs) -> list[str]:
     """The earlier months, among those in which the month's streams last had events, whose snapshots and states are current."""
     months = connection.sql("SELECT DISTINCT last_month FROM fold_behind ORDER BY 1").fetchall()
+    return [month for (month,) in months if all(_is_current(lake, inputs, name, month) for name in _RESUMED_FROM)]
 
-    def is_current(name: str, month: str) -> bool:
-        commit = lake.last_commit(name, {"month": month})
-        return commit is not None and commit.input_hash == inputs.hash(name, month)
 
-    return [month for (month,) in months if all(is_current(name, month) for name in _RESUMED_FROM)]
+def _customers_go_on(lake: Lake, inputs: Inputs, month: str) -> bool:
+    """Whether every earlier month of what customers go on from is current; a person's last month is known from no other."""
+    earlier = [each for each in inputs.months if each < month]
+    return all(_is_current(lake, inputs, name, each) for each in earlier for name in GOES_ON_FROM)
+
+
+def _is_current(lake: Lake, inputs: Inputs, name: str, month: str) -> bool:
+    commit = lake.last_commit(name, {"month": month})
+    return commit is not None and commit.input_hash == inputs.hash(name, month)
 
 
 def _batch_events(lake: Lake, connection: duckdb.DuckDBPyConnection, month: str) -> int:

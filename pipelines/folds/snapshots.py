@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from pipelines.folds.columns import Bools, Column, Ints, ints, last_of, lists, one_array, take
+from pipelines.folds.columns import Bools, Column, Ints, firsts, ints, last_of, lists, offsets, one_array, take
 from pipelines.folds.columns import compute as pc
 from pipelines.folds.pairing import NOBODY
 from pipelines.folds.places import AGENT, MODEL_CALL, ROLES, START, USER, USER_SAID
@@ -61,11 +61,29 @@ def build_snapshots(folded: Folded, states: pa.Table) -> pa.Table:
         "open_message": open_message,
         "said_in": key_of(batch.kinds[places.rows] == USER_SAID, "said_in"),
         "user_message": key_of(role == USER, "user_message"),
+        "subjects": _subjects(folded),
         "last_role": pc.coalesce(take(pa.array(ROLES, pa.string()), spoken), one_array(before["last_role"])),
         "waiting": lists(calls.owners[waits], count, [(name, take(calls.table[name], waits)) for name in _WAITING]),
     }
     names = [column.name for column in SNAPSHOTS.data_columns if column.name not in ("last_hash", "redactions_hash")]
     return pa.table({name: made[name] if name in made else states[name] for name in names})
+
+
+def _subjects(folded: Folded) -> Column:
+    """The people whom each stream's events are about, before the batch and in it, in order."""
+    batch = folded.batch
+    brought = one_array(batch.before.columns["subjects"])
+    lengths = ints(pc.fill_null(pc.list_value_length(brought), 0))
+    people = pa.concat_arrays([brought.flatten(), one_array(batch.events["subject_id"])]).dictionary_encode()
+    owners = np.concatenate((np.repeat(np.arange(batch.streams), lengths), batch.owners))
+    order = np.argsort(ints(pc.sort_indices(people.dictionary)))
+    numbers = np.append(order, -1)[ints(pc.fill_null(people.indices, -1))]
+    # nearly always one person after the other: what repeats the row before it needs no sorting
+    is_new = (numbers >= 0) & (firsts(owners) | (numbers != np.roll(numbers, 1)))
+    width = len(people.dictionary) + 1
+    pairs = np.unique(owners[is_new] * width + numbers[is_new])
+    names = people.dictionary.take(pa.array(np.argsort(order)[pairs % width]))
+    return pa.ListArray.from_arrays(pa.array(offsets(pairs // width, batch.streams), pa.int32()), names)
 
 
 def _keys(message_ids: Column) -> Column:

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
+from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.plan import EVENT_HEADS, Span, plan_month, spans
 from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable, create_readable_events
@@ -45,7 +46,7 @@ __all__ = [
 PROJECTIONS = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "customer_months")
 """The shipped projections, each named after its dataset and its file in `sql/folds/`."""
 
-FOLDS = (*PROJECTIONS, "snapshots")
+FOLDS = (*PROJECTIONS, "snapshots", "customer_snapshots")
 """What is folded of every month: the projections, and what later months go on from."""
 
 _BY_STREAM = ("streams", "events", "sources", "places", "calls", "messages", "actions")
@@ -55,7 +56,7 @@ _COMPUTED: dict[str, Callable[[duckdb.DuckDBPyConnection, str, Span], None]] = {
     "verification": create_verification,
 }
 """Steps that are made when a projection asks for them, after those of the batch."""
-_STEPS = (*_BY_STREAM, "states", "snapshots", *_COMPUTED, "subjects")
+_STEPS = (*_BY_STREAM, "states", "snapshots", *_COMPUTED, "customers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ def prepare_month(
     heads: str = EVENT_HEADS,
     batch_events: int = 0,
     resumable: Iterable[str] = (),
+    customers_go_on: bool = False,
 ) -> Prepared:
     """Create the temporary relations that the projections `names` read for `month`; older ones are replaced.
 
@@ -101,13 +103,14 @@ def prepare_month(
         heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count` of the log.
         batch_events: Events of a batch; 0: all streams are one batch.
         resumable: Earlier months whose snapshots and states streams may go on from.
+        customers_go_on: Whether customers go on from the months before.
 
     Raises:
         BadInputError: A name is not a projection's, or the month is not written YYYY-MM.
     """
     names = tuple(names)
     relations = _relations_of(names)
-    prepared = start_month(connection, month, names, ladder, heads)
+    prepared = start_month(connection, month, names, ladder, heads, customers_go_on=customers_go_on)
     for number, _ in enumerate(fold_batches(connection, month, names, batch_events=batch_events, resumable=resumable)):
         for relation in relations:
             into = f"INSERT INTO month_{relation}" if number else f"CREATE OR REPLACE TEMP TABLE month_{relation} AS"
@@ -126,8 +129,10 @@ def start_month(
     names: Iterable[str],
     ladder: Ladder | None = None,
     heads: str = EVENT_HEADS,
+    *,
+    customers_go_on: bool = False,
 ) -> Prepared:
-    """Create what batches read: the readable events, and which streams the month touches."""
+    """Create what batches read, the readable events and which streams the month touches; and fold the customers."""
     if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is None:
         raise BadInputError(f"month {month!r}: write YYYY-MM, for example 2026-01")
     needed = {step for name in names for step in steps_of(name)}
@@ -140,8 +145,8 @@ def start_month(
         "WHERE events.month = $month AND known.event_name IS NULL",
         params={"month": month},
     ).fetchall()[0][0]
-    if "subjects" in needed:
-        connection.execute(read_sql("folds/steps/subjects.sql"), {"month": month})
+    if "customers" in needed:
+        create_customers(connection, month, goes_on=customers_go_on)
     return Prepared(month, streams, events, int(skipped), *hidden)
 
 
@@ -286,5 +291,5 @@ def steps_of(name: str) -> tuple[str, ...]:
 
 def _relations_of(names: Iterable[str]) -> list[str]:
     """The relations, made batch by batch, that the projections read."""
-    needed = {step for name in names for step in steps_of(name)} - {"subjects"}
+    needed = {step for name in names for step in steps_of(name)} - {"customers"}
     return sorted({f"fold_{step}" for step in needed} - {"fold_places"})

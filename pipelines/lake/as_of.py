@@ -43,9 +43,14 @@ def _of_streams(plural: str, noun: str, stream_type: str, states: str) -> Macro:
 
 
 def _of_customers() -> Macro:
-    shown = read_sql("folds/customer_months.sql").replace("fold_subjects", "as_of_subjects")
-    steps = {"touched": read_sql("as_of/touched.sql"), "subjects": read_sql("as_of/subjects.sql"), "states": shown}
-    return _macro("customers", "customer", steps, "customer_months", "subject_id", "as_of_touched", "as_of_states")
+    steps = {f"subject_{step}": read_sql(f"as_of/subject_{step}.sql") for step in ("touched", "events")}
+    folded = ("subject_states", "subject_streams", "customers")
+    steps |= {step: read_sql(f"folds/steps/{step}.sql").replace("fold_heads", "stream_months") for step in folded}
+    steps = {step: text.replace("fold_", "as_of_") for step, text in steps.items()}
+    steps["states"] = read_sql("folds/customer_months.sql").replace("fold_", "as_of_").partition("ORDER BY")[0]
+    return _macro(
+        "customers", "customer", steps, "customer_months", "subject_id", "as_of_subject_touched", "as_of_states"
+    )
 
 
 def _macro(plural: str, noun: str, steps: dict[str, str], states: str, key: str, touched: str, folded: str) -> Macro:

@@ -32,6 +32,7 @@ BY_MONTH = {
     "call_months",
     "customer_months",
     "snapshots",
+    "customer_snapshots",
 }
 
 

@@ -140,6 +140,7 @@ def test_results_say_what_was_written_and_skipped(lake: Lake) -> None:
         "call_months": (True, 0),
         "customer_months": (True, 1),
         "snapshots": (True, 2),
+        "customer_snapshots": (True, 1),
     }
     assert {result.skipped_events for result in results} == {1}
 

@@ -213,7 +213,7 @@ CUSTOMER_MONTHS = Dataset(
         Column("event_count", "INTEGER", "Events about them so far."),
         Column("conversations", "INTEGER", "Conversations so far."),
         Column("calls", "INTEGER", "Voice calls so far."),
-        Column("user_messages", "INTEGER", "Messages of theirs with text so far."),
+        Column("user_messages", "INTEGER", "Messages of theirs with text so far: turns that they begin."),
         Column("tool_call_count", "INTEGER", "Tool calls in their conversations so far."),
         Column("refunds_asked", "INTEGER", "Rows of the table refunds that came into being."),
         Column("refunds_paid", "INTEGER", "Rows of the table refunds whose newest status is paid."),
@@ -225,6 +225,30 @@ CUSTOMER_MONTHS = Dataset(
             "rows",
             'STRUCT("table" VARCHAR, "key" VARCHAR, "row" VARCHAR)[]',
             "Newest state of each changed row (JSON text), by table and key; deleted rows are left out.",
+            is_personal=True,
+        ),
+    ),
+)
+
+CUSTOMER_SNAPSHOTS = Dataset(
+    name="customer_snapshots",
+    grain="one customer × month in which an event is about them: what a fold of a later month needs beside their state",
+    key=("subject_id", "month"),
+    partition_by=("month",),
+    sort_by=("subject_id",),
+    layer="fold",
+    columns=(
+        MONTH,
+        Column("subject_id", "VARCHAR", "The person, as in the envelope's subject_id.", is_personal=True),
+        Column(
+            "cost_usd",
+            "DECIMAL(38, 12)",
+            "Sum over recorded model calls, US dollars, exact; null when none was recorded.",
+        ),
+        Column(
+            "refunds",
+            "VARCHAR[]",
+            "Keys (JSON text) of the rows of the table refunds that came into being, those deleted since included.",
             is_personal=True,
         ),
     ),
@@ -293,6 +317,7 @@ SNAPSHOTS = Dataset(
         ),
         Column("said_in", "VARCHAR", "Key of the message of the user's last utterance; null when there was none."),
         Column("user_message", "VARCHAR", "Key of the user's last message; null when there was none."),
+        Column("subjects", "VARCHAR[]", "The people whom its events are about.", is_personal=True),
         Column(
             "last_role",
             "VARCHAR",

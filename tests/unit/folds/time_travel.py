@@ -14,13 +14,21 @@ from pipelines.folds import reference
 from pipelines.folds.redacted import compute_redacted
 from pipelines.folds.reference_folds import StreamFold, SubjectFold
 from pipelines.lake.as_of import list_macros
-from pipelines.lake.datasets import CALL_MONTHS, CONVERSATION_MONTHS, CUSTOMER_MONTHS, REDACTED_EVENTS
+from pipelines.lake.datasets import (
+    CALL_MONTHS,
+    CONVERSATION_MONTHS,
+    CUSTOMER_MONTHS,
+    CUSTOMER_SNAPSHOTS,
+    REDACTED_EVENTS,
+    SNAPSHOTS,
+)
 from pipelines.lake.ladder import load_ladder
 from pipelines.lake.readable import readable_query
 from tests.unit.folds.equality import comparable, connect, create_events, fold_with_sql, rows_of
 
 Log = list[dict[str, Any]]
 STATES = (CONVERSATION_MONTHS, CALL_MONTHS, CUSTOMER_MONTHS)
+_FOLDED = (*STATES, SNAPSHOTS, CUSTOMER_SNAPSHOTS)
 HEADS = """
 CREATE OR REPLACE TABLE stream_months AS
 SELECT
@@ -39,7 +47,7 @@ def folded(log: Log) -> Iterator[duckdb.DuckDBPyConnection]:
         hidden = pa.Table.from_pylist([], schema=REDACTED_EVENTS.arrow_schema())
         connection.register("given", hidden)
         connection.execute("CREATE TABLE redacted_events AS SELECT * FROM given")
-        for dataset in STATES:
+        for dataset in _FOLDED:
             connection.execute(f"CREATE TABLE {dataset.name} AS {dataset.typed_empty()}")
         for month in sorted({event["month"] for event in log}):
             rows, _ = compute_redacted(connection, month)
@@ -47,8 +55,8 @@ def folded(log: Log) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute(
                 "INSERT INTO redacted_events BY NAME SELECT $month AS month, * FROM given", {"month": month}
             )
-            _, states = fold_with_sql(connection, month, [dataset.name for dataset in STATES])
-            for dataset in STATES:
+            _, states = fold_with_sql(connection, month, [dataset.name for dataset in _FOLDED])
+            for dataset in _FOLDED:
                 schema = pa.schema([field for field in dataset.arrow_schema() if field.name != "month"])
                 connection.register("given", pa.Table.from_pylist(states[dataset.name], schema=schema))
                 connection.execute(
@@ -70,12 +78,12 @@ def expected(log: Log, at: datetime) -> dict[str, list[dict[str, Any]]]:
     ordered = sorted(log, key=lambda event: (event["aggregate_id"], event["stream_version"]))
     streams: dict[str, StreamFold] = {}
     subjects: dict[str, SubjectFold] = {}
-    for event, seen in reference.show(ordered):
-        if event["created_at"] <= at:
-            streams.setdefault(event["aggregate_id"], StreamFold()).apply(event, seen)
-            subject = event["metadata"].get("subject_id")
-            if subject is not None:
-                subjects.setdefault(subject, SubjectFold(subject)).apply(event, seen)
+    shown = (each for each in reference.show(ordered) if each[0]["created_at"] <= at)
+    for event, seen, starts_turn in reference.show_turns(shown):
+        streams.setdefault(event["aggregate_id"], StreamFold()).apply(event, seen)
+        subject = event["metadata"].get("subject_id")
+        if subject is not None:
+            subjects.setdefault(subject, SubjectFold(subject)).apply(event, seen, starts_turn=starts_turn)
     rows: dict[str, list[dict[str, Any]]] = {"conversations": [], "calls": [], "customers": []}
     for _, fold in sorted(streams.items()):
         if fold.aggregate_type in ("conversation", "call"):

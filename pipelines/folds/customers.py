@@ -1,0 +1,48 @@
+"""Fold what is known of people: the relation `fold_customers`, for the customers whom a month touches.
+
+A person's events are in any stream, so customers are not folded in batches of streams. When all that earlier months left
+is current, the month's own events are enough; otherwise the whole history is read, and the rows are the same.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from pipelines.lake.datasets.folds import CUSTOMER_MONTHS, CUSTOMER_SNAPSHOTS, SNAPSHOTS
+from pipelines.lake.table import quote_literal
+from pipelines.sqlfiles import read_sql
+
+GOES_ON_FROM = (CUSTOMER_MONTHS.name, CUSTOMER_SNAPSHOTS.name, SNAPSHOTS.name)
+"""The datasets whose earlier months a fold of customers can go on from."""
+
+_TOUCHED = """
+CREATE OR REPLACE TEMP TABLE fold_subject_touched AS
+SELECT DISTINCT json_extract_string(metadata, '$.subject_id') AS subject_id
+FROM events
+WHERE month = $month AND json_extract_string(metadata, '$.subject_id') IS NOT NULL
+"""
+_NO_STREAMS = f"SELECT aggregate_id, said_in, subjects FROM ({SNAPSHOTS.typed_empty()})"
+_NO_STATES = (
+    "SELECT states.* REPLACE (snapshots.cost_usd AS cost_usd), snapshots.refunds "
+    f"FROM ({CUSTOMER_MONTHS.typed_empty()}) AS states, ({CUSTOMER_SNAPSHOTS.typed_empty()}) AS snapshots"
+)
+
+
+def create_customers(connection: duckdb.DuckDBPyConnection, month: str, *, goes_on: bool) -> None:
+    """Create `fold_customers`: a row per touched customer, the columns of `customer_months` and `customer_snapshots`.
+
+    Args:
+        connection: Has `events`, `upcast_events` and `fold_heads`; and the relations of `GOES_ON_FROM`, if it goes on.
+        month: YYYY-MM.
+        goes_on: Whether all earlier months of those are what a fold would write today.
+    """
+    connection.execute(_TOUCHED, {"month": month})
+    here = f"month {'=' if goes_on else '<='} {quote_literal(month)}"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_subject_events AS SELECT * FROM upcast_events WHERE {here}")
+    for relation, without in (("fold_subject_streams", _NO_STREAMS), ("fold_subject_states", _NO_STATES)):
+        if goes_on:
+            query = read_sql(f"folds/steps/{relation.removeprefix('fold_')}.sql")
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {relation} AS {query}", {"month": month})
+        else:
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {relation} AS {without}")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE fold_customers AS {read_sql('folds/steps/customers.sql')}")
