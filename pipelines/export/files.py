@@ -109,7 +109,7 @@ class _Streams:
     """The streams of a bucket: the row each begins at, its id, and the stream of every row."""
 
     starts: npt.NDArray[np.intp]
-    ids: pa.StringArray
+    ids: pa.Array[Any]
     of_rows: npt.NDArray[np.int32]
 
     def name(self, batch: pa.RecordBatch, first: int, end: int) -> pa.RecordBatch:

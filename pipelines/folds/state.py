@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import numpy as np
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import duckdb
 
 pc: Any = pyarrow.compute
+Column: TypeAlias = Any  # Arrow's stubs know neither a chunk's dictionary nor that a column without nulls has a buffer
 _READ = (
     "aggregate_type",
     "stream_version",
@@ -204,7 +205,7 @@ def _groups(file: pq.ParquetFile, stream: str) -> range:
     return range(first, bisect_right(every, stream, lo=first, key=lambda group: bounds(group).min))
 
 
-def _place(ids: pa.ChunkedArray, stream: str) -> tuple[int, int] | None:
+def _place(ids: Column, stream: str) -> tuple[int, int] | None:
     """Where the rows of a stream begin and how many there are; None for none. Numbers are compared, not ids."""
     rows, before = [], 0
     for chunk in ids.chunks:
@@ -212,11 +213,11 @@ def _place(ids: pa.ChunkedArray, stream: str) -> tuple[int, int] | None:
         if stream in names:
             rows += [before + np.flatnonzero(_numbers(chunk.indices.cast(pa.int64())) == names.index(stream))]
         before += len(chunk)
-    found = np.concatenate(rows) if rows else ()
+    found = np.concatenate(rows) if rows else np.empty(0, np.int64)
     return (int(found[0]), len(found)) if len(found) else None
 
 
-def _numbers(column: pa.Array) -> npt.NDArray[np.int64]:
+def _numbers(column: Column) -> npt.NDArray[np.int64]:
     """Integers without nulls. What says `to_numpy`, `pa.scalar` or a time's `as_py` imports pandas, if it is there: a second."""
     found: npt.NDArray[np.int64] = np.frombuffer(column.buffers()[1], np.int64)
     return found[column.offset : column.offset + len(column)]
