@@ -62,6 +62,7 @@ class DiffResult:
         outcomes: Pairs by recorded outcome.
         classes: Pairs by unit class.
         fidelity: Answered pairs by how side B was fed; headline numbers use the `exact` ones.
+        metric_errors: Metrics in Python that failed on a side of a pair: name, why, how often.
         seconds: Time taken.
     """
 
@@ -83,6 +84,7 @@ class DiffResult:
     outcomes: Outcomes
     classes: dict[str, int]
     fidelity: dict[str, int]
+    metric_errors: list[tuple[str, str, int]]
     seconds: float
 
 
@@ -176,6 +178,7 @@ def _result(plan: Plan, headline: Mapping[str, Any], *, is_written: bool, second
         side_b=plan.experiment.candidate.describe(),
         window=(_iso(plan.window[0]), _iso(plan.window[1])),
         outcomes=Outcomes(**headline["outcomes"]),
+        metric_errors=[(name, why, count) for name, why, count in headline["metric_errors"]],
         seconds=seconds,
         **{name: headline[name] for name in names},
     )

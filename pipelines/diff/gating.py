@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from pipelines.diff.dataset import DiffResult
+from pipelines.diff.metrics import metric_names
 from pipelines.diff.noise import NOISE
 from pipelines.diff.summary import ALL, DIFFERENCES, SHARES
 from pipelines.lake.lake import Lake
@@ -15,6 +16,7 @@ from pipelines.stats.gate import GateResult, Summary, check_names, evaluate, par
 
 _RENAMED = {"theta": "estimate", "theta_a": "mean_a", "theta_b": "mean_b", "p": "p_value", "q": "q_value"}
 """Fields of an estimate whose column in `ab_summary` has another name."""
+_NOT_RECORDED = Estimate("difference", "unit", n=0, g=0, g_changed=0, reason="no_units")
 
 
 def require_known_names(experiment: Experiment) -> None:
@@ -25,10 +27,15 @@ def require_known_names(experiment: Experiment) -> None:
     """
     if experiment.gate is not None:
         rules = dict.fromkeys(rule.name for rule in experiment.expect)
-        noise = NOISE if experiment.noise is not None else ()
-        metrics = dict.fromkeys([*SHARES, *DIFFERENCES, *noise, *experiment.metrics, *rules])
+        metrics = dict.fromkeys(known_metrics(experiment))
         segments = frozenset(experiment.segments)
         check_names(parse_gate(experiment.gate), metrics=metrics, segments=segments, checks=rules)
+
+
+def known_metrics(experiment: Experiment) -> list[str]:
+    """Names that a gate of the experiment can speak of; of some there may be no value."""
+    noise = NOISE if experiment.noise is not None else ()
+    return [*SHARES, *DIFFERENCES, *noise, *metric_names(experiment)]
 
 
 def decide_gate(lake: Lake, experiment: Experiment, result: DiffResult) -> GateResult | None:
@@ -41,7 +48,8 @@ def decide_gate(lake: Lake, experiment: Experiment, result: DiffResult) -> GateR
             params={"experiment": result.experiment, "version": result.version_id},
         )
         lines = [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]
-    metrics = {line["metric"]: _estimate(line) for line in lines if line["segment"] == ALL}
+    metrics = dict.fromkeys(known_metrics(experiment), _NOT_RECORDED)
+    metrics |= {line["metric"]: _estimate(line) for line in lines if line["segment"] == ALL}
     segments = {
         (line["metric"], line["segment"], line["segment_value"]): _estimate(line)
         for line in lines

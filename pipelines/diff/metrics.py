@@ -1,6 +1,7 @@
-"""The experiment's own metrics and rules: one SQL expression each, evaluated for both sides of every unit.
+"""The experiment's own metrics and rules in SQL: one expression each, evaluated for both sides of every unit.
 
-The expressions are the user's, so they run on a connection that sees one table, `unit`, and nothing else.
+The expressions are the user's, so they run on a connection that sees one table, `unit`, and nothing else. Metrics in Python
+are `measure`'s.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pipelines.errors import BadInputError
 from pipelines.lake.locked import locked_connection, run_user_sql
 from pipelines.lake.table import quote_identifier
 from pipelines.replay.experiment import Experiment
+from pipelines.stats.sums import FloatArray
 
 UNIT_COLUMNS = ("text", "tool_calls", "call_count", "output_tokens", "latency_ms", "cost_usd")
 """What a metric's expression can speak of; `tool_calls[i].arguments` is JSON."""
@@ -28,14 +30,19 @@ FROM given_units
 """
 
 
+def metric_names(experiment: Experiment) -> list[str]:
+    """What is evaluated for every side of every unit: metrics, then rules."""
+    return [*experiment.metrics, *(rule.name for rule in experiment.expect)]
+
+
 def expressions(experiment: Experiment) -> dict[str, str]:
-    """What is evaluated for every side of every unit, by name. A rule must be a yes/no expression."""
+    """Those of them that are SQL, by name. A rule must be a yes/no expression."""
     rules = {rule.name: f"({rule.sql})::BOOLEAN::INTEGER" for rule in experiment.expect}
-    return {name: metric.sql for name, metric in experiment.metrics.items()} | rules
+    return {name: metric.sql for name, metric in experiment.metrics.items() if metric.sql is not None} | rules
 
 
-def evaluate_metrics(metrics: Mapping[str, str], units: pa.Table, *, memory_bytes: int) -> pa.Array[Any]:
-    """Every metric of every unit.
+def evaluate_metrics(metrics: Mapping[str, str], units: pa.Table, *, memory_bytes: int) -> dict[str, FloatArray]:
+    """Every metric of every unit that is an expression.
 
     Args:
         metrics: Name → expression; a rule's is 1 where it holds and 0 where it is broken.
@@ -43,7 +50,7 @@ def evaluate_metrics(metrics: Mapping[str, str], units: pa.Table, *, memory_byte
         memory_bytes: Bound on the memory that the expressions may use.
 
     Returns:
-        One map per unit, in their order: metrics by name, without those that are null there.
+        By metric, one value per unit in their order; NaN where it is null.
 
     Raises:
         BadInputError: An expression fails, is not one number per unit, or gives NaN or an infinity.
@@ -69,11 +76,18 @@ def evaluate_metrics(metrics: Mapping[str, str], units: pa.Table, *, memory_byte
                         f"metric {name}: {expression!r} is {value} for a unit; give null where it is undefined"
                     )
                 values[:, place] = np.where(column.is_null().to_numpy(zero_copy_only=False), np.nan, given)
-    known = ~np.isnan(values)
+    return {name: values[:, place] for place, name in enumerate(names)}
+
+
+def as_maps(values: Mapping[str, FloatArray], units: int) -> pa.Array[Any]:
+    """One map per unit: metrics by name, without those that have no value there."""
+    names = sorted(values)
+    table = np.column_stack([values[name] for name in names]) if names else np.zeros((units, 0))
+    known = ~np.isnan(table)
     offsets = [0, *np.cumsum(known.sum(axis=1)).tolist()]
     keys = [name for line in known.tolist() for name, is_known in zip(names, line, strict=True) if is_known]
     make: Any = pa.MapArray.from_arrays  # its type stub asks for offsets of 64 bits
     maps: pa.Array[Any] = make(
-        pa.array(offsets, pa.int32()), pa.array(keys, pa.string()), pa.array(values[known].tolist(), pa.float64())
+        pa.array(offsets, pa.int32()), pa.array(keys, pa.string()), pa.array(table[known].tolist(), pa.float64())
     )
     return maps

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import duckdb
 import pyarrow as pa
 
 from pipelines.diff.calls import FLAG_SCHEMA, PAIR_SCHEMA, UNIT_SCHEMA
-from pipelines.diff.metrics import UNIT_COLUMNS, evaluate_metrics, expressions
+from pipelines.diff.measure import measure_units
+from pipelines.diff.metrics import UNIT_COLUMNS, as_maps, evaluate_metrics, expressions
 from pipelines.diff.worker import Comparers, Task
 from pipelines.replay.plan import Plan
 from pipelines.replay.units import create_plan_relations, create_units, unit_kind
@@ -62,7 +63,7 @@ class Shard:
 def create_relations(connection: duckdb.DuckDBPyConnection, plan: Plan) -> list[Shard]:
     """Make what all shards share, and cut the plan into shards."""
     create_plan_relations(connection, plan)
-    for macro in ("outcome_is_good", "as_recorded", "is_plain_object"):
+    for macro in ("outcome_is_good", "as_recorded", "is_plain_object", "is_refusal", "money_in"):
         connection.execute(read_sql(f"diffs/{macro}.sql"))
     connection.execute(
         "CREATE TEMP TABLE all_plan_streams AS SELECT (row_number() OVER (ORDER BY aggregate_id) - 1)::INTEGER AS stream_row, * FROM plan_streams"
@@ -129,7 +130,7 @@ def diff_shards(
         Number of unit pairs of the shard that is in the tables now.
 
     Raises:
-        BadInputError: A metric of the experiment fails.
+        BadInputError: A metric of the experiment in SQL fails.
     """
     begun: _Begun | None = None
     for number, shard in enumerate(shards):
@@ -215,18 +216,25 @@ def _compare(
 
 
 def _keep_metrics(connection: duckdb.DuckDBPyConnection, plan: Plan, memory_bytes: int) -> None:
-    """Make `metrics_a` and `metrics_b`: the own metrics of every unit that the side answered."""
+    """Make `metrics_a` and `metrics_b`: the own metrics of every unit that the side answered, and what failed in them."""
     metrics = expressions(plan.experiment)
-    for side in "ab":
+    sides: tuple[Literal["a", "b"], ...] = ("a", "b")
+    for side in sides:
         columns = ", ".join(
             f"len(tool_calls_{side})::INTEGER AS call_count" if name == "call_count" else f"{name}_{side} AS {name}"
             for name in UNIT_COLUMNS
         )
         answered = "true" if side == "a" else "status = 'ok'"
-        query = f"SELECT unit_row, {columns} FROM unit_pairs WHERE {answered} ORDER BY unit_row"
-        units = connection.sql(query if metrics else f"{query} LIMIT 0").to_arrow_table()
+        query = f"SELECT unit_row, unit_id, aggregate_id, {columns} FROM unit_pairs WHERE {answered} ORDER BY unit_row"
+        units = connection.sql(query if metrics or plan.measures else f"{query} LIMIT 0").to_arrow_table()
         found = evaluate_metrics(metrics, units, memory_bytes=memory_bytes)
-        _keep(connection, f"metrics_{side}", [pa.table({"unit_row": units.column("unit_row"), "metrics": found})])
+        measured = measure_units(plan.measures, units, side)
+        maps = {
+            "unit_row": units.column("unit_row"),
+            "metrics": as_maps(found | measured.values, units.num_rows),
+            "errors": pa.array(measured.errors, pa.map_(pa.string(), pa.string())),
+        }
+        _keep(connection, f"metrics_{side}", [pa.table(maps)])
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, name: str, tables: list[pa.Table]) -> None:

@@ -25,8 +25,19 @@ ALL = "all"
 """Segment and value of the whole."""
 
 SHARES = ("same_names", "same_calls", "same_calls_answered", "same_calls_worst", "same_final", "failed")
-DIFFERENCES = ("calls", "cost_usd", "latency_ms", "output_tokens", "outcome_good")
-_GOALS: Mapping[str, Goal] = {"outcome_good": "higher"}
+DIFFERENCES = (
+    "calls",
+    "invalid_calls",
+    "refusals",
+    "money",
+    "cost_usd",
+    "latency_ms",
+    "output_tokens",
+    "outcome_good",
+)
+_FOUND_BY = {"money": "ab"}
+"""Differences that are there when one of these sums is not 0; the others are when a unit has a value."""
+_GOALS: Mapping[str, Goal] = {"outcome_good": "higher", "invalid_calls": "lower"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +242,7 @@ def summarise(
             if name in rules:
                 lines += _rule(name, sums, dimension)
                 continue
-            if name not in metrics and not sums.column(name, "n").any():
+            if name not in metrics and not any(sums.column(name, key).any() for key in _FOUND_BY.get(name, "n")):
                 continue  # nobody recorded it
             metric = metrics.get(name)
             goal = metric.goal if metric is not None else _GOALS.get(name)

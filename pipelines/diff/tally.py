@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 
 from pipelines.diff.arrays import to_numpy
-from pipelines.diff.metrics import expressions
+from pipelines.diff.metrics import metric_names
 from pipelines.diff.summary import DIFFERENCES, Conversations, ConversationSums, Line, Units, encode
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import AB_TOOL_CALLS, AB_UNITS
@@ -46,8 +46,17 @@ _SHARES = {
     "same_final": "CASE WHEN status <> 'ok' AND text_a IS NOT NULL THEN false WHEN fidelity = 'exact' THEN is_same_final END",
     "failed": "status <> 'ok'",
 }
-_COLUMNS = {"outcome_good": "outcome"}
-"""Differences whose columns have another name."""
+_COLUMNS = {
+    "outcome_good": "outcome_{side}",
+    "refusals": "is_refusal_{side}",
+    "money": "CASE WHEN status = 'ok' THEN coalesce(money_{side}, 0) END",  # who names none moves none
+}
+"""Differences that are not the columns of their name."""
+_METRIC_ERRORS = """
+SELECT error.key, error.value, count(*)
+FROM (SELECT unnest(map_entries(metric_errors_a) || map_entries(metric_errors_b)) AS error FROM diffed_units)
+GROUP BY ALL
+"""
 
 
 class Tally:
@@ -63,10 +72,11 @@ class Tally:
         self._counts: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
         self._fidelity: Counter[str] = Counter()
+        self._metric_errors: Counter[tuple[str, str]] = Counter()
         self._digests = {"diffed_units": hashlib.sha256(), "diffed_calls": hashlib.sha256()}
         self._sums = ConversationSums()
-        self._sides = {name: f"{_COLUMNS.get(name, name)}_{{side}}" for name in DIFFERENCES}
-        self._sides |= {name: f"metrics_{{side}}['{name}']" for name in expressions(plan.experiment)}
+        self._sides = {name: _COLUMNS.get(name, f"{name}_{{side}}") for name in DIFFERENCES}
+        self._sides |= {name: f"metrics_{{side}}['{name}']" for name in metric_names(plan.experiment)}
 
     def add(self) -> None:
         """Add the shard that is in the tables now."""
@@ -82,6 +92,9 @@ class Tally:
                 ).fetchall()
             )
         )
+        if self._plan.measures:
+            errors = self._connection.sql(_METRIC_ERRORS).fetchall()
+            self._metric_errors.update({(name, why): count for name, why, count in errors})
         self._hash(AB_UNITS, "diffed_units")
         self._hash(AB_TOOL_CALLS, "diffed_calls")
         self._sums.add(self._units())
@@ -109,6 +122,7 @@ class Tally:
             "outcomes": outcomes,
             "classes": dict(sorted(self._classes.items())),
             "fidelity": dict(sorted(self._fidelity.items())),
+            "metric_errors": [[name, why, n] for (name, why), n in sorted(self._metric_errors.items())],
             "unit": unit_kind(self._plan),
             "result_hash": digest.hexdigest(),
             "definition": self._plan.definition,

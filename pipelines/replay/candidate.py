@@ -1,4 +1,4 @@
-"""Who answers a recorded decision: a Python callable, or the recording itself.
+"""Code that an experiment names: who answers a recorded decision, and what measures a side of a pair.
 
 A candidate is given a `Decision` and returns a `Reply`. It never gets the recorded answer (except the echo, which is
 nothing else) and its tool calls are never executed.
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import BadInputError
 from pipelines.replay.decision import Decision, Reply
@@ -42,6 +43,21 @@ class PythonCandidate:
         return inspect.iscoroutinefunction(self.answer) or inspect.iscoroutinefunction(call)
 
 
+@dataclass(frozen=True, slots=True)
+class PythonMetric:
+    """A metric's callable `module:function` and the hash of its source.
+
+    Attributes:
+        spec: `module:function`.
+        source_sha256: Hash of the module and of those of its own that it imports.
+        measure: The callable; what it is given and may return is said in `pipelines.diff.measure`.
+    """
+
+    spec: str
+    source_sha256: str
+    measure: Callable[[Any], Any]
+
+
 def load_python(spec: str, folder: Path) -> PythonCandidate:
     """Import a candidate.
 
@@ -52,17 +68,34 @@ def load_python(spec: str, folder: Path) -> PythonCandidate:
     Raises:
         BadInputError: The module or function is not there, or importing it fails; the message says which and why.
     """
+    return PythonCandidate(spec, *_load(spec, folder, f"candidate {spec}"), folder.resolve())
+
+
+def load_metric(name: str, spec: str, folder: Path) -> PythonMetric:
+    """Import the function of a metric; as `load_python`.
+
+    Raises:
+        BadInputError: It is not there, importing it fails, or it is `async`: metrics are evaluated one by one.
+    """
+    source_sha256, measure = _load(spec, folder, f"metric {name}: {spec}")
+    if inspect.iscoroutinefunction(measure):
+        raise BadInputError(f"metric {name}: {spec} is async; write a plain function that returns a number")
+    return PythonMetric(spec, source_sha256, measure)
+
+
+def _load(spec: str, folder: Path, what: str) -> tuple[str, Callable[..., Any]]:
+    """Hash and callable of `module:function`."""
     module_name, function_name = spec.split(":")
     roots = [folder, *(Path(entry) if entry else Path.cwd() for entry in sys.path)]
     path, root = find_module(module_name, roots)
     try:
         module = _import(module_name, path, root)
     except Exception as error:
-        raise BadInputError(f"candidate {spec}: importing {path} failed: {type(error).__name__}: {error}") from error
+        raise BadInputError(f"{what}: importing {path} failed: {type(error).__name__}: {error}") from error
     answer = getattr(module, function_name, None)
     if not callable(answer):
-        raise BadInputError(f"candidate {spec}: {path} has no function {function_name!r}")
-    return PythonCandidate(spec, source_sha256(module_name, roots), answer, folder.resolve())
+        raise BadInputError(f"{what}: {path} has no function {function_name!r}")
+    return source_sha256(module_name, roots), answer
 
 
 def _import(name: str, path: Path, root: Path) -> object:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from pipelines.replay.asked import callable_name
 from pipelines.replay.strict import StrictModel
 
 Cluster = Literal["conversation", "customer", "source", "agent", "vertical", "channel", "task", "variant"]
@@ -13,15 +14,27 @@ Cluster = Literal["conversation", "customer", "source", "agent", "vertical", "ch
 
 
 class Metric(StrictModel):
-    """A number per side of a unit: a SQL expression, the direction that is good, and the difference that matters.
+    """A number per side of a unit, the direction that is good, and the difference that matters.
 
-    The expression is evaluated for each side of each unit over the columns `text`, `tool_calls` (a list of structs with
-    `name` and `arguments`, JSON), `call_count`, `output_tokens`, `latency_ms` and `cost_usd`.
+    Attributes:
+        sql: An expression that is evaluated for each side of each unit over the columns `text`, `tool_calls` (a list of structs
+            with `name` and `arguments`, JSON), `call_count`, `output_tokens`, `latency_ms` and `cost_usd`.
+        python: Or a function `module:function`, looked for beside the experiment file, that is given each side of each unit as
+            a `pipelines.diff.measure.UnitSide`.
+        goal: Which direction is good; None for no direction, and then nothing is better or worse.
+        margin: The largest difference that does not matter.
     """
 
-    sql: str
+    sql: str | None = None
+    python: Annotated[str, AfterValidator(callable_name)] | None = None
     goal: Literal["higher", "lower"] | None = None
     margin: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.sql is None) == (self.python is None):
+            raise ValueError("give either sql or python")
+        return self
 
 
 class Rule(StrictModel):

@@ -21,7 +21,7 @@ import pyarrow as pa
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.lake.locked import locked_connection, run_user_sql
-from pipelines.replay.candidate import PythonCandidate, load_python
+from pipelines.replay.candidate import PythonCandidate, PythonMetric, load_metric, load_python
 from pipelines.replay.experiment import Experiment, is_walked
 from pipelines.replay.manifest import ToolPolicy, read_tool_policy
 from pipelines.replay.prompt import Prompt, load_prompt
@@ -82,6 +82,7 @@ class Plan:
         prompts: What stands in place of the recorded system messages, by side; None where they are kept.
         tools: What a candidate may call, and how its calls are answered.
         definition: What `version_id` hashes, without the streams.
+        measures: The function of each metric that is one.
         runs: Further recorded runs of the same tasks, where a recorded side names several: `side, draw, aggregate_id` (A's
             stream), `recorded_aggregate_id`, head version and hash, in this order. Without rows where nobody names any.
     """
@@ -94,6 +95,7 @@ class Plan:
     prompts: Mapping[Side, Prompt | None]
     tools: ToolPolicy
     definition: dict[str, Any] = field(repr=False)
+    measures: Mapping[str, PythonMetric]
     runs: pa.Table
 
     @property
@@ -128,6 +130,9 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
             tools cannot be loaded, or folds are behind the log.
     """
     callables = {side: load_python(asked.python, folder) for side, asked in experiment.sides.items() if asked.python}
+    measures = {
+        name: load_metric(name, each.python, folder) for name, each in experiment.metrics.items() if each.python
+    }
     prompts = {side: load_prompt(asked, folder) for side, asked in experiment.sides.items()}
     with lake.connect() as connection:
         connection.execute(f"CREATE TEMP TABLE streams AS {read_sql('diffs/selectable_streams.sql')}")
@@ -144,12 +149,13 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
         streams = connection.sql(_SAMPLED, params=_noise_params(experiment)).to_arrow_table()
     tools = read_tool_policy(experiment.tools, folder)
     definition = _definition(experiment, window, callables, prompts, tools)
+    definition["measures"] = {name: each.source_sha256 for name, each in measures.items()}
     heads = [streams.column(name).to_pylist() for name in _HEAD_COLUMNS]
     inputs = [definition, list(zip(*heads, strict=True)), runs.to_pylist()]
     hashed = json.dumps(inputs, sort_keys=True, ensure_ascii=False)
     version_id = hashlib.sha256(hashed.encode()).hexdigest()[:_VERSION_LENGTH]
     kept = streams.drop_columns(["lake_version", "recorded_lake_version"])
-    return Plan(experiment, version_id, window, kept, callables, prompts, tools, definition, runs)
+    return Plan(experiment, version_id, window, kept, callables, prompts, tools, definition, measures, runs)
 
 
 _HEAD_COLUMNS = (

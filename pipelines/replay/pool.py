@@ -76,7 +76,9 @@ def replayed_by_workers(
     folder.mkdir(parents=True)
     workers = plan.experiment.workers
     share = lake.memory_bytes // (workers + 1)
-    job = _Job(lake.root, share, replace(plan, callables={}), plan.candidate.spec, plan.candidate.folder, folder)
+    job = _Job(
+        lake.root, share, replace(plan, callables={}, measures={}), plan.candidate.spec, plan.candidate.folder, folder
+    )
     try:
         done = _run(job, list_chunks(connection), workers, on_progress)
         for name in (UNITS, STEPS):

@@ -154,7 +154,10 @@ def load_headline(lake: Lake, version: Version) -> Headline:
         outcomes=kept.get("outcomes") or {},
         shares=tuple(line for line in whole if line.kind == "change"),
         differences=tuple(
-            sorted((line for line in whole if line.kind == "metric"), key=lambda line: line.metric != primary)
+            sorted(
+                (line for line in whole if line.kind == "metric" and not _is_idle(line)),
+                key=lambda line: line.metric != primary,
+            )
         ),
         segments=tuple(line for line in lines if line.segment != ALL),
         noise=tuple(line for line in whole if line.kind == "noise"),
@@ -172,6 +175,11 @@ def describe_side(side: Mapping[str, Any]) -> str:
     recorded = side.get("recorded") or {}
     parts = [f"{name} {recorded[name]}" for name in ("source", "variant") if recorded.get(name)]
     return f"what was recorded ({', '.join(parts)})" if parts else "what was recorded"
+
+
+def _is_idle(line: SummaryLine) -> bool:
+    """Whether a count that is made of every version found nothing on either side."""
+    return line.metric in ("invalid_calls", "refusals") and not (line.total_a or line.total_b)
 
 
 def _time(text: str | None) -> datetime | None:

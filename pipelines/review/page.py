@@ -31,7 +31,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         lines = [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]
     start, stop = result.window
     shares = {line["metric"]: line for line in lines if line["kind"] == "change"}
-    differences = [line for line in lines if line["kind"] == "metric"]
+    differences = [line for line in lines if line["kind"] == "metric" and not _is_idle(line)]
     out = [
         f"{result.experiment}  version {result.version_id}",
         f"A  {result.side_a}",
@@ -54,6 +54,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
     if differences:
         out += ["", f"{'mean per ' + result.unit:<22}{'A':>11}{'B':>11}{'B − A':>11}   95 % interval"]
         out += [_difference_line(line) for line in differences]
+        out += [f"  {name} has no value on {count:,} sides: {why}" for name, why, count in result.metric_errors]
     rules = [line for line in lines if line["kind"] == "rule"]
     if rules:
         out += ["", f"{'rule holds':<34}{'A':>9}{'B':>9}   95 % interval of B"]
@@ -80,6 +81,11 @@ def _left_out(result: DiffResult) -> list[str]:
         return []
     listed = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in others.items())
     return [f"left out of shares and means: {sum(others.values()):,} pairs ({listed})"]
+
+
+def _is_idle(line: dict[str, Any]) -> bool:
+    """Whether a count that is made of every version found nothing on either side."""
+    return line["metric"] in ("invalid_calls", "refusals") and not (line["total_a"] or line["total_b"])
 
 
 def _shared_responses(lake: Lake, result: DiffResult) -> list[str]:

@@ -83,6 +83,9 @@ VERDICTS: Mapping[str, str] = {
 
 METRICS: Mapping[str, str] = {
     "calls": "Tool calls",
+    "invalid_calls": "Tool calls with invalid arguments",
+    "refusals": "Says that it cannot or will not",
+    "money": "Money in arguments",
     "cost_usd": "Cost (USD)",
     "latency_ms": "Latency (ms)",
     "output_tokens": "Tokens written",

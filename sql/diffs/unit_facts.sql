@@ -1,7 +1,48 @@
 -- What the diff found about units: settled in SQL, or by Python for the units that differ.
 -- Relations: unit_pairs, call_units (unit_row, unit_class, …), text_units (unit_row, text_class, sim_tok, sim_char),
--- metrics_a, metrics_b (unit_row, metrics).
+-- metrics_a, metrics_b (unit_row, metrics, errors), call_flags (name, arguments, flags). Macros as_recorded, is_refusal, money_in.
 -- grain: one unit pair
+WITH invalid_calls AS (
+    SELECT
+        name,
+        arguments
+    FROM call_flags
+    WHERE
+        list_has_any(
+            flags, ['args_invalid_json', 'args_not_object', 'args_too_deep', 'missing_required', 'schema_invalid']
+        )
+),
+
+invalid_a AS (
+    SELECT
+        made.unit_row,
+        count(*)::INTEGER AS calls
+    FROM (
+        SELECT
+            unit_row,
+            unnest(tool_calls_a) AS call
+        FROM unit_pairs
+    ) AS made
+    INNER JOIN invalid_calls AS invalid
+        ON made.call.name = invalid.name AND made.call.arguments IS NOT DISTINCT FROM invalid.arguments
+    GROUP BY made.unit_row
+),
+
+invalid_b AS (
+    SELECT
+        made.unit_row,
+        count(*)::INTEGER AS calls
+    FROM (
+        SELECT
+            unit_row,
+            unnest(tool_calls_b) AS call
+        FROM unit_pairs
+    ) AS made
+    INNER JOIN invalid_calls AS invalid
+        ON made.call.name = invalid.name AND made.call.arguments IS NOT DISTINCT FROM invalid.arguments
+    GROUP BY made.unit_row
+)
+
 SELECT
     units.unit_row,
     CASE
@@ -26,10 +67,25 @@ SELECT
     CASE WHEN units.text_a = units.text_b THEN 'identical' ELSE texts.text_class END AS text_class,
     CASE WHEN units.text_a = units.text_b THEN 1.0 ELSE texts.sim_tok END AS sim_tok,
     CASE WHEN units.text_a = units.text_b THEN 1.0 ELSE texts.sim_char END AS sim_char,
+    coalesce(invalid_a.calls, 0) AS invalid_calls_a,
+    CASE WHEN units.status = 'ok' THEN coalesce(invalid_b.calls, 0) END AS invalid_calls_b,
+    is_refusal(coalesce(units.text_a, '')) AS is_refusal_a,
+    CASE
+        WHEN units.status = 'ok' THEN is_refusal(coalesce(units.text_b, '')) WHEN units.reason = 'refused' THEN TRUE
+    END AS is_refusal_b,
+    list_sum(list_transform(units.tool_calls_a, LAMBDA call: money_in(as_recorded(call.arguments)))) AS money_a,
+    CASE
+        WHEN units.status = 'ok'
+            THEN list_sum(list_transform(units.tool_calls_b, LAMBDA call: money_in(as_recorded(call.arguments))))
+    END AS money_b,
     coalesce(own_a.metrics, map([], [])) AS metrics_a,
-    coalesce(own_b.metrics, map([], [])) AS metrics_b
+    coalesce(own_b.metrics, map([], [])) AS metrics_b,
+    coalesce(own_a.errors, map([], [])) AS metric_errors_a,
+    coalesce(own_b.errors, map([], [])) AS metric_errors_b
 FROM unit_pairs AS units
 LEFT JOIN call_units AS calls ON units.unit_row = calls.unit_row
 LEFT JOIN text_units AS texts ON units.unit_row = texts.unit_row
 LEFT JOIN metrics_a AS own_a ON units.unit_row = own_a.unit_row
 LEFT JOIN metrics_b AS own_b ON units.unit_row = own_b.unit_row
+LEFT JOIN invalid_a ON units.unit_row = invalid_a.unit_row
+LEFT JOIN invalid_b ON units.unit_row = invalid_b.unit_row

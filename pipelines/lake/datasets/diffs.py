@@ -211,11 +211,34 @@ AB_UNITS = Dataset(
         Column("output_tokens_a", "BIGINT", "A's output tokens; null when not recorded."),
         Column("output_tokens_b", "BIGINT", "B's output tokens; null when not known."),
         Column(
+            "invalid_calls_a",
+            "INTEGER",
+            "Tool calls of A with arguments that are no JSON object or that the tool's schema refuses.",
+        ),
+        Column("invalid_calls_b", "INTEGER", "The same of B; null when it has no answer."),
+        Column("is_refusal_a", "BOOLEAN", "Whether A's text says, in English, that it cannot or will not."),
+        Column(
+            "is_refusal_b", "BOOLEAN", "Whether B's does, or the endpoint says that it declined; null without answer."
+        ),
+        Column(
+            "money_a",
+            "DOUBLE",
+            "Sum of the arguments of A's tool calls that are named as money (amount, refund_amount, fee …), whatever the "
+            "currency; null when there is none.",
+        ),
+        Column("money_b", "DOUBLE", "The same of B; null when there is none, or no answer."),
+        Column(
             "metrics_a",
             "MAP(VARCHAR, DOUBLE)",
             "The experiment's own metrics on A, and its rules: 1 where they hold, 0 where they are broken.",
         ),
         Column("metrics_b", "MAP(VARCHAR, DOUBLE)", "The experiment's own metrics and rules on B."),
+        Column(
+            "metric_errors_a",
+            "MAP(VARCHAR, VARCHAR)",
+            "Own metrics in Python that failed on A: by name, the exception's type, not_a_number or not_finite.",
+        ),
+        Column("metric_errors_b", "MAP(VARCHAR, VARCHAR)", "The same on B."),
         Column("started_at", "TIMESTAMP WITH TIME ZONE", "When A's conversation began, UTC."),
         Column("last_version", "INTEGER", "A's stream: newest version at the time of the diff."),
         Column("last_hash", "VARCHAR", "A's stream: chain link at that version, hex."),
