@@ -5,7 +5,8 @@ starts them, by `refold ab` or by a click. Months are upstream of an experiment 
 reports nothing stale (`ab_inputs_current` in `assets.checks` does).
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -14,7 +15,7 @@ from assets.partitions import EXPERIMENTS
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
 from pipelines.diff.dataset import build_diff
-from pipelines.replay.plan import make_plan
+from pipelines.replay.plan import make_plans
 from pipelines.replay.registry import load_experiment
 from pipelines.replay.run import run_replay
 
@@ -50,27 +51,35 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
     def replay(
         context: dg.AssetExecutionContext, config: ReplayConfig, home: dg.ResourceParam[Home]
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        plan = make_plan(home.lake, *load_experiment(home.lake, context.partition_key))
-        result = run_replay(
-            home.lake,
-            plan,
-            on_progress=home.on_progress,
-            settings=home.settings,
-            tell=home.tell or context.log.info,
-            retry_failed=config.retry_failed,
-        )
+        tell = home.tell or context.log.info
+        plans = make_plans(home.lake, *load_experiment(home.lake, context.partition_key), tell)
+        results = [
+            run_replay(
+                home.lake,
+                plan,
+                on_progress=home.on_progress,
+                settings=home.settings,
+                tell=tell,
+                retry_failed=config.retry_failed,
+            )
+            for plan in plans
+        ]
         home.publish_catalog()
+        failures: Counter[str] = Counter()
+        for result in results:
+            failures.update(result.failures)
         metadata: dict[str, Any] = {
-            "version_id": result.version_id,
-            "units": result.units,
-            "failed_units": sum(result.failures.values()),
-            "failures": result.failures,
-            "size_bytes": result.size_bytes,
-            "is_written": result.is_written,
-            "seconds": result.seconds,
+            "version_id": _joined(result.version_id for result in results),
+            "units": sum(result.units for result in results),
+            "failed_units": failures.total(),
+            "failures": dict(failures),
+            "size_bytes": sum(result.size_bytes for result in results),
+            "is_written": any(result.is_written for result in results),
+            "seconds": sum(result.seconds for result in results),
         }
+        data_version = dg.DataVersion(metadata["version_id"])
         for name in (name for name in REPLAY if key_of(name) in context.selected_asset_keys):
-            yield dg.MaterializeResult(key_of(name), metadata=metadata, data_version=dg.DataVersion(plan.version_id))
+            yield dg.MaterializeResult(key_of(name), metadata=metadata, data_version=data_version)
 
     @dg.multi_asset(
         name="diff",
@@ -79,18 +88,25 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         description="Compare the replays of an experiment with its baseline; the summary completes the version.",
     )
     def diff(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
-        plan = make_plan(home.lake, *load_experiment(home.lake, context.partition_key))
-        result = build_diff(home.lake, plan, on_progress=home.on_progress)
+        plans = make_plans(home.lake, *load_experiment(home.lake, context.partition_key))
+        results = [build_diff(home.lake, plan, on_progress=home.on_progress) for plan in plans]
         home.publish_catalog()
-        common = {name: getattr(result, name) for name in ("version_id", "result_hash", "is_written", "seconds")}
-        counts = {
-            name: getattr(result, name) for name in ("pairs", "conversations", "failed", "same_names", "same_calls")
+        summed = ("seconds", "pairs", "conversations", "failed", "same_names", "same_calls")
+        common: dict[str, Any] = {
+            "version_id": _joined(result.version_id for result in results),
+            "result_hash": _joined(result.result_hash for result in results),
+            "is_written": any(result.is_written for result in results),
+            **{name: sum(getattr(result, name) for result in results) for name in summed},
         }
         for name in DIFFS:
-            commit = home.lake.last_commit(name, plan.partition)
-            size = {"row_count": commit.row_count, "size_bytes": commit.size_bytes} if commit else {}
-            yield dg.MaterializeResult(
-                key_of(name), metadata={**common, **counts, **size}, data_version=dg.DataVersion(result.result_hash)
-            )
+            commits = [commit for plan in plans if (commit := home.lake.last_commit(name, plan.partition)) is not None]
+            size = {what: sum(getattr(commit, what) for commit in commits) for what in ("row_count", "size_bytes")}
+            data_version = dg.DataVersion(common["result_hash"])
+            yield dg.MaterializeResult(key_of(name), metadata={**common, **size}, data_version=data_version)
 
     return [replay, diff]
+
+
+def _joined(hashes: Iterable[str]) -> str:
+    """The hashes of an experiment's windows, in their order."""
+    return " ".join(hashes)

@@ -28,7 +28,7 @@ from pipelines.folds.steps import FOLDS
 from pipelines.lake.lake import Lake
 from pipelines.replay.estimate import Estimate, estimate_replay
 from pipelines.replay.experiment import Experiment, read_experiment
-from pipelines.replay.plan import Plan, make_plan
+from pipelines.replay.plan import Plan, make_plans
 from pipelines.replay.progress import ReplayProgress
 from pipelines.replay.registry import register_experiment
 from pipelines.settings import Settings
@@ -124,15 +124,15 @@ def fold_months(
     return _run_months(settings, "fold", chosen, chosen_names, tell)
 
 
-def estimate_experiment(settings: Settings, path: Path) -> tuple[Plan, Estimate]:
-    """Read an experiment file, plan it and say what it would come to, without writing or sending anything."""
+def estimate_experiment(settings: Settings, path: Path, tell: Tell) -> list[tuple[Plan, Estimate]]:
+    """Read an experiment file, plan it and say what it would come to, window by window, without writing or sending anything."""
     lake = Lake.from_settings(settings)
-    plan = make_plan(lake, read_experiment(path), path.resolve().parent)
-    return plan, estimate_replay(lake, plan, settings)
+    plans = make_plans(lake, read_experiment(path), path.resolve().parent, tell)
+    return [(plan, estimate_replay(lake, plan, settings)) for plan in plans]
 
 
-def compare(settings: Settings, path: Path, tell: Tell, *, retry_failed: bool = False) -> DiffResult:
-    """Register an experiment and materialise its replay and its diff.
+def compare(settings: Settings, path: Path, tell: Tell, *, retry_failed: bool = False) -> list[DiffResult]:
+    """Register an experiment and materialise its replays and its diffs, one per window.
 
     Args:
         settings: The home.
@@ -148,17 +148,21 @@ def compare(settings: Settings, path: Path, tell: Tell, *, retry_failed: bool = 
 
 def _compare(
     settings: Settings, experiment: Experiment, folder: Path, tell: Tell, *, retry_failed: bool = False
-) -> DiffResult:
+) -> list[DiffResult]:
     lake = Lake.from_settings(settings)
     require_known_names(experiment)
-    plan = make_plan(lake, experiment, folder)
+    plans = make_plans(lake, experiment, folder)
+    before = [lake.last_commit("ab_summary", plan.partition) for plan in plans]
     register_experiment(lake, experiment, folder)
     with Runs(settings, on_event=tell, on_progress=_progress("units", tell)) as runs:
         runs.add_experiment(experiment.experiment)
         config = {"replay": {"retry_failed": True}} if retry_failed else None
-        run = runs.materialize(DIFF, experiment.experiment, config).require()
-    is_written = bool(run.metadata["ab_summary"]["is_written"])
-    return replace(build_diff(lake, plan), is_written=is_written)  # finds it complete, and reads its headline
+        runs.materialize(DIFF, experiment.experiment, config).require()
+    # each is found complete, and its headline read
+    return [
+        replace(build_diff(lake, plan), is_written=lake.last_commit("ab_summary", plan.partition) != last)
+        for plan, last in zip(plans, before, strict=True)
+    ]
 
 
 def demo(settings: Settings, events: int, tell: Tell) -> DemoResult:
@@ -170,7 +174,7 @@ def demo(settings: Settings, events: int, tell: Tell) -> DemoResult:
         # All months are exported before the first is folded: a late redaction reaches back into earlier months.
         exported = _run_months(settings, "export", loaded.months, LOG, tell)
         folded = _run_months(settings, "fold", loaded.months, _with_what_they_read(settings, None), tell)
-        diff = _compare(settings, read_experiment(DEMO_EXPERIMENT), DEMO_EXPERIMENT.parent, tell)
+        (diff,) = _compare(settings, read_experiment(DEMO_EXPERIMENT), DEMO_EXPERIMENT.parent, tell)
     return DemoResult(loaded, exported, folded, diff, time.monotonic() - started)
 
 

@@ -179,28 +179,34 @@ def ab(
 ) -> None:
     """Compare two sides: replay, diff, summarise."""
     from assets import verbs
-    from pipelines.diff.gating import decide_gate
+    from pipelines.diff.gating import decide_version
     from pipelines.lake.lake import Lake
     from pipelines.replay.experiment import read_experiment
+    from pipelines.review.answer import render_decision, render_windows
     from pipelines.review.page import render_page
 
     settings = Settings.from_env()
     if dry_run:
-        plan, estimate = verbs.estimate_experiment(settings, file)
-        print_result({**to_plain(estimate), "window": to_plain(plan.window)}, estimate.describe(), as_json=as_json)
+        found = verbs.estimate_experiment(settings, file, tell)
+        estimates = [{**to_plain(estimate), "window": to_plain(plan.window)} for plan, estimate in found]
+        page = "\n\n".join(estimate.describe() for _, estimate in found)
+        if len(found) > 1:
+            page += "\na decision that is in several windows is asked and paid once"
+        print_result({**estimates[-1], "windows": estimates}, page, as_json=as_json)
         return
     lake = Lake.from_settings(settings)
-    result = verbs.compare(settings, file, tell, retry_failed=retry_failed)
-    gate = decide_gate(lake, read_experiment(file), result)
-    page = render_page(lake, result)
-    if not result.is_written:
-        page += "\n\nThis version is complete already; nothing was written."
-    if gate is not None:
-        page += "\n\n" + "\n".join(
-            f"gate {'passed' if c.passed else 'FAILED'}: {c.text}  (seen: {c.seen})" for c in gate.clauses
-        )
-    print_result({**to_plain(result), "gate": to_plain(gate)}, page, as_json=as_json)
-    if gate is not None and not gate.passed:
+    results = verbs.compare(settings, file, tell, retry_failed=retry_failed)
+    experiment = read_experiment(file)
+    decisions = [decide_version(lake, each.experiment, each.version_id, experiment.gate) for each in results]
+    pages = []
+    for result, decision in zip(results, decisions, strict=True):
+        kept = "" if result.is_written else "\n\nThis version is complete already; nothing was written."
+        pages.append(f"{render_page(lake, result)}{kept}\n\n{render_decision(decision)}")
+    if len(results) > 1:
+        pages.append(render_windows(results, decisions))
+    windows = [{**to_plain(result), **to_plain(found)} for result, found in zip(results, decisions, strict=True)]
+    print_result({**windows[-1], "windows": windows}, "\n\n".join(pages), as_json=as_json)
+    if not all(decision.gate is None or decision.gate.passed for decision in decisions):
         raise typer.Exit(CheckFailedError.exit_code)
 
 

@@ -1,18 +1,21 @@
-"""Decide an experiment's gate on a finished version."""
+"""Decide an experiment's gate on a finished version, and whether to ship."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
-from pipelines.diff.dataset import DiffResult
 from pipelines.diff.metrics import metric_names
 from pipelines.diff.noise import NOISE
 from pipelines.diff.summary import ALL, DIFFERENCES, SHARES
+from pipelines.errors import BadInputError
+from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import Experiment
+from pipelines.stats.answer import Answer, Evidence, decide
 from pipelines.stats.estimate import Estimate
-from pipelines.stats.gate import GateResult, Summary, check_names, evaluate, parse_gate
+from pipelines.stats.gate import CheckHolds, Gate, GateResult, Summary, check_names, evaluate, parse_gate
 
 _RENAMED = {"theta": "estimate", "theta_a": "mean_a", "theta_b": "mean_b", "p": "p_value", "q": "q_value"}
 """Fields of an estimate whose column in `ab_summary` has another name."""
@@ -20,11 +23,16 @@ _NOT_RECORDED = Estimate("difference", "unit", n=0, g=0, g_changed=0, reason="no
 
 
 def require_known_names(experiment: Experiment) -> None:
-    """Check the names in an experiment's gate before anything is replayed.
+    """Check the names in an experiment's gate, and its primary metric, before anything is replayed.
 
     Raises:
-        BadInputError: The gate speaks of a metric or segment that the experiment does not have.
+        BadInputError: The gate speaks of a metric or segment that the experiment does not have, or the primary is no metric.
     """
+    differences = [*DIFFERENCES, *experiment.metrics]
+    if experiment.primary is not None and experiment.primary not in differences:
+        raise BadInputError(
+            f"primary {experiment.primary!r} is no metric of this experiment; there are {', '.join(differences)}"
+        )
     if experiment.gate is not None:
         rules = dict.fromkeys(rule.name for rule in experiment.expect)
         metrics = dict.fromkeys(known_metrics(experiment))
@@ -38,30 +46,107 @@ def known_metrics(experiment: Experiment) -> list[str]:
     return [*SHARES, *DIFFERENCES, *noise, *metric_names(experiment)]
 
 
-def decide_gate(lake: Lake, experiment: Experiment, result: DiffResult) -> GateResult | None:
-    """The gate's outcome, clause by clause; None when the experiment has no gate."""
-    if experiment.gate is None:
-        return None
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a version comes to.
+
+    Attributes:
+        answer: Ship, do not ship, or not enough data.
+        gate: The gate's outcome, clause by clause; None without a gate.
+        cluster: What counted as one observation.
+    """
+
+    answer: Answer
+    gate: GateResult | None
+    cluster: str
+
+
+def decide_gate(lake: Lake, experiment: Experiment, version_id: str) -> GateResult | None:
+    """The gate's outcome on a version, clause by clause; None when the experiment has no gate."""
+    return decide_version(lake, experiment.experiment, version_id, experiment.gate).gate
+
+
+def decide_version(lake: Lake, experiment: str, version_id: str, gate: str | None) -> Decision:
+    """The answer of a complete version.
+
+    What the gate asks of the version that it does not have is undefined, and fails: a gate is no input of a version, so it may
+    have been written for a later one.
+
+    Args:
+        lake: Where the version is.
+        experiment: Its name.
+        version_id: The version.
+        gate: The experiment's gate as it is now.
+    """
+    partition = {"experiment": experiment, "version_id": version_id}
+    commit = lake.last_commit(AB_SUMMARY.name, partition)
+    kept: Mapping[str, Any] = commit.provenance if commit is not None else {}
+    definition: Mapping[str, Any] = kept.get("definition") or {}
+    lines = _read_lines(lake, partition)
+    whole = {line["metric"]: line for line in lines if line["segment"] == ALL}
+    estimates = {name: _estimate(line) for name, line in whole.items()}
+    rules = {name: estimates[name] for name, line in whole.items() if line["kind"] == "rule"}
+    result = None if gate is None else _evaluate(parse_gate(gate), lines, estimates, rules)
+    primary = definition.get("primary")
+    declared = definition.get("metrics") or {}
+    units = estimates.get("failed")
+    evidence = Evidence(
+        metrics={
+            name: estimates[name]
+            for name, line in whole.items()
+            if line["kind"] == "metric" and (line["goal"] is not None or name == primary)
+        },
+        declared=frozenset(name for name, metric in declared.items() if metric.get("goal") is not None),
+        primary=primary,
+        rules=rules,
+        gate=result,
+        g=0 if units is None else units.g,
+        missing=_missing(kept),
+        drift=estimates.get("noise_drift"),
+    )
+    return Decision(decide(evidence), result, definition.get("cluster", "conversation"))
+
+
+def _read_lines(lake: Lake, partition: Mapping[str, str]) -> list[dict[str, Any]]:
     with lake.connect() as connection:
         rows = connection.sql(
-            "SELECT * FROM ab_summary_history WHERE experiment = $experiment AND version_id = $version",
-            params={"experiment": result.experiment, "version": result.version_id},
+            "SELECT * FROM ab_summary_history WHERE experiment = $experiment AND version_id = $version_id",
+            params=dict(partition),
         )
-        lines = [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]
-    metrics = dict.fromkeys(known_metrics(experiment), _NOT_RECORDED)
-    metrics |= {line["metric"]: _estimate(line) for line in lines if line["segment"] == ALL}
+        return [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]
+
+
+def _evaluate(
+    gate: Gate, lines: Iterable[Mapping[str, Any]], metrics: Mapping[str, Estimate], rules: Mapping[str, Estimate]
+) -> GateResult:
     segments = {
         (line["metric"], line["segment"], line["segment_value"]): _estimate(line)
         for line in lines
         if line["segment"] != ALL
     }
-    held = {rule.name: metrics[rule.name].theta for rule in experiment.expect}
-    checks = {name: None if share is None else share == 1 for name, share in held.items()}
-    summary = Summary(metrics, segments, checks, segment_names=frozenset(experiment.segments))
-    return evaluate(parse_gate(experiment.gate), summary)
+    subjects = [clause.subject for clause in gate.clauses if not isinstance(clause, CheckHolds)]
+    checks: dict[str, bool | None] = {clause.name: None for clause in gate.clauses if isinstance(clause, CheckHolds)}
+    checks |= {name: None if held.theta is None else held.theta == 1 for name, held in rules.items()}
+    return evaluate(
+        gate,
+        Summary(
+            metrics={**{subject.metric: _NOT_RECORDED for subject in subjects}, **metrics},
+            segments=segments,
+            checks=checks,
+            segment_names=frozenset(subject.segment for subject in subjects if subject.segment is not None),
+        ),
+    )
 
 
-def _estimate(line: dict[str, Any]) -> Estimate:
+def _missing(kept: Mapping[str, Any]) -> float | None:
+    """Share of pairs that B did not answer, or that were not fed as recorded."""
+    if not kept.get("pairs"):
+        return None
+    unlike = sum(count for fidelity, count in (kept.get("fidelity") or {}).items() if fidelity != "exact")
+    return float((kept.get("failed", 0) + unlike) / kept["pairs"])
+
+
+def _estimate(line: Mapping[str, Any]) -> Estimate:
     """An estimate as far as the summary's columns hold it."""
     names = [field.name for field in fields(Estimate)]
     values = {name: line[_RENAMED.get(name, name)] for name in names if _RENAMED.get(name, name) in line}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
-from pipelines.replay.plan import make_plan
+from pipelines.replay.plan import make_plans
 from pipelines.replay.registry import load_experiment
 
 
@@ -44,7 +44,7 @@ def stale_inputs(lake: Lake, name: str) -> StaleInputs:
     """
     experiment, folder = load_experiment(lake, name)
     try:
-        plan = make_plan(lake, experiment, folder)
+        plan = make_plans(lake, experiment, folder)[-1]  # the views show the last window
         streams, current = plan.streams, plan.version_id
     except BadInputError:
         streams, current = None, None

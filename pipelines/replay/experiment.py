@@ -95,6 +95,7 @@ class Experiment(StrictModel):
     control: Control | None = None
     mode: Mode = "decision"
     window: WindowOrName = Window()
+    windows: tuple[WindowOrName, ...] = Field(default=(), strict=False)
     where: str | None = None
     sample: Sample | None = None
     tools: Tools = Tools()
@@ -128,6 +129,7 @@ class Experiment(StrictModel):
             and not (self.control.base_url or self.candidate.base_url)
         ):
             raise ValueError("control.base_url: a model needs the address of its endpoint")
+        self._require_windows()
         self._require_nightly()
         asks_models = any(asked.model is not None for asked in self.sides.values())
         checked = {"concurrency"} if self.candidate.kind == "python" else set()
@@ -145,6 +147,13 @@ class Experiment(StrictModel):
                 raise ValueError(f"metric {name!r} is named twice among metrics and expect; give each its own name")
         return self
 
+    def _require_windows(self) -> None:
+        """Several windows are different ones, and all of them."""
+        if self.windows and self.window != Window():
+            raise ValueError("give either window or windows")
+        if len(set(self.windows)) < len(self.windows):
+            raise ValueError("windows: the same window is named twice")
+
     def _require_comparable(self, control: Control) -> None:
         """Draws are compared with draws of the same kind: complete recorded runs, or answers to the same contexts."""
         if self.candidate.kind == "echo":
@@ -161,8 +170,14 @@ class Experiment(StrictModel):
             return
         if self.budget.usd is None and self.budget.requests is None:
             raise ValueError("active: a model that is asked every night needs budget.usd or budget.requests")
-        if self.window.last not in _NIGHTLY:
+        if any(each.window.last not in _NIGHTLY for each in self.by_window()):
             raise ValueError("active: a model is asked every night about `window: yesterday` or `window: {last: 7d}`")
+
+    def by_window(self) -> list[Experiment]:
+        """The experiment once per window, in the order given; itself alone when it has one. Each is a version of its own."""
+        if not self.windows:
+            return [self]
+        return [self.model_copy(update={"window": window, "windows": ()}) for window in self.windows]
 
     @property
     def sides(self) -> dict[Side, Candidate | Control]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -117,6 +117,32 @@ class Plan:
         return {"experiment": self.experiment.experiment, "version_id": self.version_id}
 
 
+class NothingSelectedError(BadInputError):
+    """No conversation is in the window, or none matches the experiment."""
+
+
+def make_plans(
+    lake: Lake, experiment: Experiment, folder: Path, tell: Callable[[str], None] = lambda _line: None
+) -> list[Plan]:
+    """One plan per window of the experiment, in the order given. A window without a conversation is told and left out.
+
+    Raises:
+        BadInputError: As `make_plan`; no window has a conversation.
+    """
+    plans: list[Plan] = []
+    empty: list[NothingSelectedError] = []
+    for each in experiment.by_window():
+        try:
+            plans.append(make_plan(lake, each, folder))
+        except NothingSelectedError as error:
+            empty.append(error)
+    if not plans:
+        raise empty[0]
+    for nothing in empty:
+        tell(f"left out: {nothing}")
+    return plans
+
+
 def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
     """Select the conversations and name the version.
 
@@ -126,7 +152,8 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
         folder: Folder of the experiment file, where a Python candidate is looked for.
 
     Raises:
-        BadInputError: Nothing is selected, `where` fails, the candidate or what is said of its
+        NothingSelectedError: Nothing is selected.
+        BadInputError: `where` fails, the candidate or what is said of its
             tools cannot be loaded, or folds are behind the log.
     """
     callables = {side: load_python(asked.python, folder) for side, asked in experiment.sides.items() if asked.python}
@@ -210,7 +237,7 @@ def _select_baseline(
             if is_imported_out
             else ""
         )
-        raise BadInputError(
+        raise NothingSelectedError(
             f"experiment {experiment.experiment}: no conversation is selected: {matching:,} match baseline and where{hint}, "
             f"none of them started in the window {bounds}"
         )
@@ -228,7 +255,7 @@ def _pick(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None
         params = {"b_source": recorded.source, "b_variant": recorded.variants[0]}
         connection.execute(f"CREATE TEMP TABLE picked AS {read_sql('diffs/paired_runs.sql')}", params)
         if not connection.sql("SELECT count(*) FROM picked").fetchall()[0][0]:
-            raise BadInputError(_no_pairs(connection, experiment))
+            raise NothingSelectedError(_no_pairs(connection, experiment))
     if experiment.sample is not None:
         connection.execute(
             "DELETE FROM picked WHERE aggregate_id NOT IN "
@@ -271,7 +298,9 @@ def _require_folded(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 _NO_INPUTS: Any = {
-    **dict.fromkeys(("experiment", "gate", "active", "window", "budget", "workers", "tools", "divergence"), True),
+    **dict.fromkeys(
+        ("experiment", "gate", "active", "window", "windows", "budget", "workers", "tools", "divergence"), True
+    ),
     "candidate": {"api_key_env", "prompt_file"},
     "control": {"api_key_env", "prompt_file"},
 }

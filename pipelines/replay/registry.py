@@ -53,6 +53,14 @@ def load_experiment(lake: Lake, name: str) -> tuple[Experiment, Path]:
     raise BadInputError(f"there is no experiment {name!r}; there are: {known}")
 
 
+def find_gate(lake: Lake, name: str) -> str | None:
+    """The gate in the newest registration of `name`; None without one, or without an experiment of that name."""
+    with lake.connect() as connection:
+        query = "SELECT spec ->> '$.gate' FROM experiments WHERE experiment = $name"
+        rows = connection.sql(query, params={"name": name}).fetchall()
+    return rows[0][0] if rows else None
+
+
 def list_active(lake: Lake) -> list[str]:
     """Names of the experiments whose newest registration says `active: true`, in order."""
     with lake.connect() as connection:

@@ -61,10 +61,19 @@ class Window(StrictModel):
         stop = newest.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         return stop - timedelta(days=int(self.last[:-1])), stop
 
+    def describe(self) -> str:
+        """In words, for a page."""
+        if self.last is not None:
+            return "yesterday" if self.last == "1d" else f"the last {self.last[:-1]} days"
+        bounds = [f"{bound:%Y-%m-%d %H:%M}" if bound else "…" for bound in (self.start, self.stop)]
+        return "all" if not (self.start or self.stop) else " to ".join(bounds)
+
 
 def _named(value: Any) -> Any:
-    return {"last": "1d"} if value == "yesterday" else value
+    if isinstance(value, str):
+        return {"last": "1d" if value == "yesterday" else value}
+    return value
 
 
 WindowOrName = Annotated[Window, BeforeValidator(_named)]
-"""A window, or the name of one: `yesterday`."""
+"""A window, or the name of one: `yesterday`, or a number of days such as `7d`."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pipelines.diff.gating import Decision, decide_version
 from pipelines.diff.summary import ALL
 from pipelines.diff.versions import Version, list_versions
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
+from pipelines.replay.registry import find_gate
 
 MAX_LINES = 500
 """Lines of the summary that are read: the whole, and then segments, in order."""
@@ -95,6 +97,7 @@ class Headline:
         differences: Metrics, over the whole; the primary first.
         segments: Everything again by segment.
         noise: The noise floor; empty when the experiment asked for none.
+        decision: The answer, by the gate that the experiment has now; None where it was not worked out.
     """
 
     version: Version
@@ -111,6 +114,7 @@ class Headline:
     differences: tuple[SummaryLine, ...]
     segments: tuple[SummaryLine, ...]
     noise: tuple[SummaryLine, ...] = ()
+    decision: Decision | None = None
 
 
 def find_version(lake: Lake, experiment: str | None = None, version_id: str | None = None) -> Version:
@@ -161,6 +165,7 @@ def load_headline(lake: Lake, version: Version) -> Headline:
         ),
         segments=tuple(line for line in lines if line.segment != ALL),
         noise=tuple(line for line in whole if line.kind == "noise"),
+        decision=decide_version(lake, version.experiment, version.version_id, find_gate(lake, version.experiment)),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from pipelines.review.answer import headline as answer_in_words
+from pipelines.review.answer import tell
 from pipelines.review.headline import Headline, SummaryLine
 from pipelines.review.markup import Markup, details, join, tag
 from pipelines.review.noise import noise_in_order, tell_noise
@@ -38,11 +40,21 @@ def render_headline(headline: Headline) -> Markup:
     ]
     return tag(
         "section",
+        _answer(headline),
         tag("dl", *(join([tag("dt", name), tag("dd", value)]) for name, value in facts), css="rf-facts"),
         tag("div", *(tag("div", tag("b", value), tag("span", name)) for value, name in numbers), css="rf-numbers"),
         _decided_without_tools(headline),
         css="rf",
     )
+
+
+def _answer(headline: Headline) -> Markup | None:
+    """Ship, do not ship or not enough data, and what that rests on."""
+    decision = headline.decision
+    if decision is None:
+        return None
+    reasons = join(tag("p", told, css="rf-note") for told in tell(decision))
+    return tag("div", tag("b", f"Answer: {answer_in_words(decision)}"), reasons, css="rf-answer")
 
 
 def _decided_without_tools(headline: Headline) -> Markup | None:

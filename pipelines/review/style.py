@@ -16,6 +16,7 @@ _CSS = """
 .rf h3 { font-size: 1.05rem; font-weight: 700; margin: 1.2rem 0 .4rem }
 .rf h4 { font-weight: 700; margin: 0 0 .3rem }
 .rf small { display: block; font-size: .8rem; opacity: .8; font-weight: 400 }
+.rf .rf-answer { margin: .3rem 0 .8rem }
 .rf .rf-note, .rf.rf-note { font-size: .85rem; opacity: .85; margin: .3rem 0 }
 .rf-message-box { border: 1px solid var(--line); border-left: 4px solid var(--a); border-radius: .4rem; padding: .6rem .9rem }
 .rf code { font-size: .8rem }

@@ -13,6 +13,7 @@ anything would pass it; `non_inferior` is the word for that wish. Nothing here c
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -22,7 +23,8 @@ from types import MappingProxyType
 from typing import Literal, cast, get_args
 
 from pipelines.errors import BadInputError
-from pipelines.stats.estimate import Estimate, Verdict
+from pipelines.stats.estimate import MIN_CHANGED, MIN_CLUSTERS, Estimate, Verdict
+from pipelines.stats.power import clusters_needed
 
 Word = Literal["equivalent", "improved", "regressed", "inconclusive", "non_inferior"]
 Part = Literal["theta", "low", "high"]
@@ -120,12 +122,19 @@ class ClauseResult:
         passed: Whether it holds; False if undefined.
         seen: The value that was compared; None if undefined.
         reason: Why it is undefined (an estimate's reason code, or `undefined`), else None.
+        names: The metric or check that it speaks of over everything; None for one within a segment.
+        is_refuted: Whether it fails and more data like these would not let it pass: the whole 95 % interval is on the wrong
+            side. What fails otherwise has only not been shown.
+        g_needed: Clusters that would settle it either way; None where that is not known.
     """
 
     text: str
     passed: bool
     seen: float | bool | str | None
     reason: str | None
+    names: str | None = None
+    is_refuted: bool = False
+    g_needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,21 +227,79 @@ def _known(kind: str, name: str, allowed: Mapping[str, object] | AbstractSet[str
 def _evaluate(clause: Clause, summary: Summary) -> ClauseResult:
     if isinstance(clause, CheckHolds):
         holds = summary.checks[clause.name]
-        return ClauseResult(clause.text, holds is True, holds, "undefined" if holds is None else None)
+        reason = "undefined" if holds is None else None
+        return ClauseResult(clause.text, holds is True, holds, reason, clause.name, is_refuted=holds is False)
     subject = clause.subject
     if subject.segment is None or subject.value is None:
-        estimate = summary.metrics[subject.metric]
+        estimate, names = summary.metrics[subject.metric], subject.metric
     else:
         found = summary.segments.get((subject.metric, subject.segment, subject.value))
         if found is None:
             return ClauseResult(clause.text, passed=False, seen=None, reason="no_units")
-        estimate = found
+        estimate, names = found, None
     seen: float | bool | str | None
     if isinstance(clause, Comparison):
         number: float | None = getattr(estimate, clause.part)
         seen, passed = number, number is not None and _OPERATORS[clause.op](number, clause.number)
+        is_refuted, needed = _is_out_of_reach(clause, estimate), _until(estimate, clause.number)
     else:
         seen = estimate.is_non_inferior if clause.word == "non_inferior" else estimate.verdict
         holds = seen is True if clause.word == "non_inferior" else seen == clause.word
         passed = seen is not None and holds != clause.negated
-    return ClauseResult(clause.text, passed, seen, (estimate.reason or "undefined") if seen is None else None)
+        is_refuted, needed = _is_contradicted(clause, estimate), clusters_to_judge(estimate)
+    reason = (estimate.reason or "undefined") if seen is None else None
+    if passed:
+        return ClauseResult(clause.text, passed, seen, reason, names)
+    return ClauseResult(clause.text, passed, seen, reason, names, is_refuted, None if is_refuted else needed)
+
+
+def _is_out_of_reach(clause: Comparison, estimate: Estimate) -> bool:
+    """Whether the number asked for lies outside the interval, on the failing side."""
+    low, high = estimate.low, estimate.high
+    if low is None or high is None:
+        return False
+    return {
+        ">=": high < clause.number,
+        ">": high <= clause.number,
+        "<=": low > clause.number,
+        "<": low >= clause.number,
+        "==": not low <= clause.number <= high,
+        "!=": low == high == clause.number,
+    }[clause.op]
+
+
+def _is_contradicted(clause: VerdictIs, estimate: Estimate) -> bool:
+    """Whether a verdict stands that excludes the one asked for."""
+    if clause.negated:  # it fails because the word holds, and only `inconclusive` passes with more data
+        return clause.word != "inconclusive" and estimate.verdict == clause.word
+    low, high, margin = estimate.low, estimate.high, estimate.margin
+    if clause.word == "non_inferior" or (clause.word == "equivalent" and margin is not None):
+        if low is None or high is None or margin is None:
+            return False
+        is_below, is_above = high < -margin, low > margin
+        if clause.word == "equivalent":
+            return is_below or is_above
+        return is_below if estimate.goal == "higher" else is_above
+    return estimate.verdict not in (None, "inconclusive", clause.word)
+
+
+def _until(estimate: Estimate, number: float) -> int | None:
+    """Clusters with which the estimate, if it stays, would be told from `number`."""
+    if estimate.theta is None or not estimate.se or estimate.theta == number:
+        return None
+    return clusters_needed(estimate.se, estimate.g, abs(estimate.theta - number))
+
+
+def clusters_to_judge(estimate: Estimate) -> int | None:
+    """Clusters with which a metric would get its verdict, above those seen; None where that is not known.
+
+    Those with which a difference of the margin is found; when as many were seen, those with which the estimate, if it stays, is
+    told from the margin on its bad side; without a margin, from 0. With too few clusters that differ: until there are enough.
+    """
+    if estimate.reason == "few_changes":
+        return math.ceil(estimate.g * MIN_CHANGED / estimate.g_changed) if estimate.g_changed else None
+    if estimate.g_needed is not None and estimate.g_needed > estimate.g:
+        return estimate.g_needed
+    bound = 0.0 if estimate.margin is None or estimate.goal is None else estimate.margin
+    needed = _until(estimate, -bound if estimate.goal == "higher" else bound)
+    return None if needed is None else max(needed, MIN_CLUSTERS, estimate.g + 1)

@@ -59,7 +59,7 @@ def test_the_key_is_in_nothing_that_a_run_leaves(settings, tmp_path, monkeypatch
 
     answer = {"role": "assistant", "content": f"My key is {KEY}"}
     with serving(answer=lambda _body: answer, status=fail_some) as server:
-        result = verbs.compare(settings, experiment_at(server.base_url, tmp_path), told.append)
+        (result,) = verbs.compare(settings, experiment_at(server.base_url, tmp_path), told.append)
         assert server.headers["Authorization"] == f"Bearer {KEY}"
     assert 0 < result.failed < result.pairs
     lake = Lake.from_settings(settings)
@@ -93,7 +93,7 @@ def test_a_stopped_run_is_a_failed_run_that_goes_on(settings, tmp_path, monkeypa
         assert 0 < server.paid.total() < 20
         with open_instance(settings) as instance:
             assert instance.get_runs(limit=1)[0].status == dg.DagsterRunStatus.FAILURE
-        result = verbs.compare(settings, path, told.append)
+        (result,) = verbs.compare(settings, path, told.append)
         assert (result.pairs, result.failed) == (24, 0)
         assert (server.paid.total(), set(server.paid.values())) == (40, {1})
 

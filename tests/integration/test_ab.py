@@ -335,7 +335,7 @@ def test_the_gate_decides_on_the_summary(lake, agent):
     """Clauses are evaluated on the version's numbers; unknown names are refused before anything runs."""
     text = PYTHON + 'gate: "same_names >= 0.9; same_calls >= 0.9; refund_usd.high <= 0"\n'
     result = run(lake, text, agent)
-    gate = decide_gate(lake, parse_experiment(text, "test"), result)
+    gate = decide_gate(lake, parse_experiment(text, "test"), result.version_id)
     assert gate is not None
     assert [clause.passed for clause in gate.clauses][:2] == [True, False]
     assert not gate.passed

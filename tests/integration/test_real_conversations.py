@@ -154,7 +154,7 @@ gate: "noise_excess.low <= 0; noise_excess <= 0.05"
     assert lines["noise_drift"][0] is None
     assert lines["noise_drift"][-1] == "recorded_is_control"
     assert not {line[-2] for line in lines.values()} & {"improved", "regressed"}
-    gate = decide_gate(lake, parse_experiment(text, "test"), result)
+    gate = decide_gate(lake, parse_experiment(text, "test"), result.version_id)
     assert gate is not None
     assert gate.passed
     shared = text.replace("#trial3", "#trial2")

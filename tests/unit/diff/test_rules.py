@@ -169,6 +169,6 @@ gate: "at_most_150; at_most_150.low >= 0.9"
     rule = lines["at_most_150"]
     assert (rule["kind"], rule["n"], rule["mean_a"]) == ("rule", 260, 1.0)
     assert rule["mean_b"] == rule["estimate"] == pytest.approx(same / 260)
-    gate = decide_gate(lake, plan.experiment, done)
+    gate = decide_gate(lake, plan.experiment, done.version_id)
     assert gate is not None
     assert [(clause.passed, clause.seen) for clause in gate.clauses] == [(False, False), (False, rule["low"])]
