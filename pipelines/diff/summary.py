@@ -7,6 +7,7 @@ a value on both sides; a verdict needs the experiment's goal and margin. Failed 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -201,7 +202,7 @@ class ConversationSums:
         if not self._parts:
             return np.zeros(0)
         if len(self._parts) > 1:
-            self._parts = [{place: np.concatenate([part[place] for part in self._parts]) for place in self._parts[0]}]
+            self._parts = [self._joined()]
         return self._parts[0][name, key]
 
     def _joined(self) -> dict[tuple[str, str], _Floats]:
@@ -233,22 +234,23 @@ def summarise(
         primary: The one metric that is not corrected for multiplicity; None corrects all.
         rules: Which of the metrics are rules: 1 where they hold, 0 where they are broken.
     """
-    lines: list[Line] = []
-    for dimension in _dimensions(conversations, sums):
-        for name in sums.names:
-            if sums.is_share(name):
-                lines += _shares(name, sums, dimension)
-                continue
-            if name in rules:
-                lines += _rule(name, sums, dimension)
-                continue
-            if name not in metrics and not any(sums.column(name, key).any() for key in _FOUND_BY.get(name, "n")):
-                continue  # nobody recorded it
-            metric = metrics.get(name)
-            goal = metric.goal if metric is not None else _GOALS.get(name)
-            margin = metric.margin if metric is not None else None
-            for line in _differences(name, sums, dimension):
-                lines.append(replace(line, estimate=judge(line.estimate, goal=goal, margin=margin)))
+
+    def lines_of(dimension: _Dimension, name: str) -> list[Line]:
+        if sums.is_share(name):
+            return _shares(name, sums, dimension)
+        if name in rules:
+            return _rule(name, sums, dimension)
+        if name not in metrics and not any(sums.column(name, key).any() for key in _FOUND_BY.get(name, "n")):
+            return []  # nobody recorded it
+        metric = metrics.get(name)
+        goal = metric.goal if metric is not None else _GOALS.get(name)
+        margin = metric.margin if metric is not None else None
+        found = _differences(name, sums, dimension)
+        return [replace(line, estimate=judge(line.estimate, goal=goal, margin=margin)) for line in found]
+
+    asked = [(dimension, name) for dimension in _dimensions(conversations, sums) for name in sums.names]
+    with ThreadPoolExecutor() as threads:  # NumPy computes outside of Python's lock
+        lines = [line for found in threads.map(lines_of, *zip(*asked, strict=True)) for line in found] if asked else []
     return _adjusted(lines, primary)
 
 
@@ -299,13 +301,21 @@ def _dimension(segment: str, values: list[str], code: _Codes, cluster: _Codes | 
     return _Dimension(segment, values, placed, group, pairs // max(clusters, 1))
 
 
+def _excluded(name: str, sums: ConversationSums, dimension: _Dimension) -> _Codes:
+    """Units without a value, per value of the dimension."""
+    units, used = sums.column("", "n"), sums.column(name, "n")
+    if used is units:
+        return np.zeros(len(dimension.values), dtype=np.intp)
+    return dimension.count(units) - dimension.count(used)
+
+
 def _shares(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Line]:
     n, total = (dimension.sum_up(sums.column(name, key)) for key in ("n", "s"))
     # 0 and 1 are their own squares
     estimates = estimate_segments(
         ClusterSums(s=total, n=n, squares=total), dimension.value_of, len(dimension.values), "rate"
     )
-    excluded = dimension.count(sums.column("", "n")) - dimension.count(sums.column(name, "n"))
+    excluded = _excluded(name, sums, dimension)
     return [
         Line(name, "change", dimension.segment, value, numbers, int(left_out))
         for value, numbers, left_out in zip(dimension.values, estimates, excluded, strict=True)
@@ -318,7 +328,7 @@ def _rule(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Line
     values = len(dimension.values)
     estimates = estimate_segments(ClusterSums(s=b, n=n, squares=b), dimension.value_of, values, "rate")
     held_a = grouped_sum(a, dimension.value_of, values)
-    excluded = dimension.count(sums.column("", "n")) - dimension.count(sums.column(name, "n"))
+    excluded = _excluded(name, sums, dimension)
     lines = []
     for place, (value, numbers) in enumerate(zip(dimension.values, estimates, strict=True)):
         total_a = float(held_a[place]) if numbers.n else None
@@ -331,7 +341,7 @@ def _rule(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Line
 def _differences(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Line]:
     paired = PairedSums(**{key: dimension.sum_up(sums.column(name, key)) for key in ("n", "a", "b", "aa", "bb", "ab")})
     estimates = estimate_paired_segments(paired, dimension.value_of, len(dimension.values))
-    excluded = dimension.count(sums.column("", "n")) - dimension.count(sums.column(name, "n"))
+    excluded = _excluded(name, sums, dimension)
     return [
         Line(name, "metric", dimension.segment, value, numbers, int(left_out), numbers.total_a, numbers.total_b)
         for value, numbers, left_out in zip(dimension.values, estimates, excluded, strict=True)
