@@ -70,3 +70,57 @@ _CSS = """
 def style_sheet() -> Markup:
     """The `style` element that a page with fragments needs once."""
     return Markup(f"<style>{_CSS}</style>")
+
+
+_REPORT_CSS = """
+:root { color-scheme: light dark }
+body { margin: 0; font-family: system-ui, sans-serif; background: Canvas; color: CanvasText }
+.rf-report { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1.2rem 4rem }
+.rf-report h1 { font-size: 1.5rem; margin: .2rem 0 1rem }
+.rf-report > section { margin-top: 2.2rem }
+.rf-report > section > h2 { border-bottom: 2px solid var(--line); padding-bottom: .3rem; margin-bottom: .8rem }
+.rf-report pre { font-size: .78rem; overflow-x: auto; background: var(--soft); padding: .7rem; border-radius: .4rem }
+.rf-answer { border: 1px solid var(--line); border-left: .5rem solid var(--answer); border-radius: .5rem; padding: .8rem 1.1rem }
+.rf-answer { --answer: #8a8f98 } .rf-answer-ship { --answer: #1a7f37 } .rf-answer-do_not_ship { --answer: #c0392b }
+.rf-answer-word { font-size: 1.5rem; font-weight: 700; margin: 0 }
+.rf-answer-word > span { color: var(--answer) }
+.rf-answer ul { margin: .5rem 0 .2rem; padding-left: 1.2rem }
+.rf-forest-row { display: grid; grid-template-columns: minmax(9rem, 17rem) minmax(10rem, 1fr) minmax(9rem, 15rem); gap: .2rem 1rem;
+  align-items: center; padding: .3rem 0; border-bottom: 1px solid var(--soft) }
+.rf-forest-label b { font-weight: 600; font-size: .92rem } .rf-forest-told { font-size: .85rem; font-variant-numeric: tabular-nums }
+.rf-forest-track { position: relative; height: 1.3rem; background: var(--soft); overflow: hidden; border-radius: .2rem }
+.rf-forest-track > i { position: absolute; display: block }
+.rf-interval { top: 50%; height: 2px; margin-top: -1px; min-width: 1px; background: var(--b) }
+.rf-interval::before, .rf-interval::after { content: ""; position: absolute; top: -5px; bottom: -5px; border-left: 2px solid var(--b) }
+.rf-interval::before { left: 0 } .rf-interval::after { right: 0 }
+.rf-beyond-low::before, .rf-beyond-high::after { top: -4px; bottom: auto; border: 5px solid transparent }
+.rf-beyond-low::before { border-right-color: var(--b); border-left: 0 } .rf-beyond-high::after { border-left-color: var(--b); border-right: 0 }
+.rf-dot, .rf-diamond { top: 50%; width: 10px; height: 10px; margin: -5px 0 0 -5px; background: var(--b); border-radius: 50%;
+  box-shadow: 0 0 0 2px Canvas }
+.rf-diamond { border-radius: 0; transform: rotate(45deg) }
+.rf-scale { border: 0; padding: 0 } .rf-ticks { position: relative; height: 1.4rem }
+.rf-tick { position: absolute; transform: translateX(-50%); font-size: .75rem; opacity: .8; white-space: nowrap }
+.rf-flows { display: grid; grid-template-columns: minmax(6rem, 1fr) minmax(7rem, 2fr) minmax(6rem, 1fr); height: 26rem; margin: .6rem 0 }
+.rf-flow-side { position: relative; font-size: .85rem; min-width: 0 }
+.rf-flow-name { position: absolute; left: 0; right: 0; transform: translateY(-50%); padding: 0 .6rem; line-height: 1.15 }
+.rf-flow-name small { display: inline; margin-left: .4rem } .rf-flow-a { text-align: right }
+.rf-ribbons { width: 100%; height: 100%; display: block }
+.rf-ribbon-same { fill: currentColor; opacity: .22 } .rf-ribbon-changed { fill: var(--b); opacity: .6 }
+.rf-ribbon-same:hover, .rf-ribbon-changed:hover { opacity: .9 }
+.rf-biggest > details { border-bottom: 1px solid var(--line) } .rf-biggest > details > summary { font-weight: 400 }
+.rf-pair { padding: .3rem 0 1rem .8rem; border-left: 3px solid var(--line) }
+@media (prefers-color-scheme: dark) { .rf-report, .rf-report .rf { --a: #f0a35e; --b: #6cb8e8 } .rf-answer-ship { --answer: #4ac26b }
+  .rf-answer-do_not_ship { --answer: #ff7b72 } }
+@media (max-width: 44rem) {
+  .rf-forest-row { grid-template-columns: minmax(0, 1fr); gap: .15rem } .rf-scale > span { display: none }
+  .rf-flows { grid-template-columns: minmax(0, 1fr) minmax(3rem, 1fr) minmax(0, 1fr) } .rf-flow-name { padding: 0 .25rem; font-size: .75rem }
+  .rf-flow-name b { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap } .rf-flow-name small { margin: 0 }
+  .rf-report .rf-wide table { min-width: 32rem }
+}
+@media print { .rf-report { max-width: none } }
+"""
+
+
+def report_style() -> Markup:
+    """The `style` element of a file that stands alone: the page around the fragments, forests and flows."""
+    return Markup(f"<style>{_REPORT_CSS}</style>")

@@ -92,6 +92,13 @@ METRICS: Mapping[str, str] = {
     "outcome_good": "Good outcome",
 }
 
+FIDELITY: Mapping[str, str] = {
+    "off_policy": "past the first divergence, where the recorded user answers somebody else",
+    "tainted": "after an answer that was not recorded",
+    "unverified": "after tools of which it is not known whether they write",
+}
+"""How B was fed, where it was not as recorded."""
+
 FAILURES: Mapping[str, str] = {
     "budget_exhausted": "the budget was used up",
     "candidate_error": "the candidate raised an error",

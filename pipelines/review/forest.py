@@ -1,0 +1,153 @@
+"""Estimates as a forest: one line per estimate with its interval on an axis that all of them share.
+
+As HTML whose marks are placed in per cent of the axis, so that it fits every width, and as text for a terminal. What is
+estimated, and by what it is scaled, is the caller's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.review.markup import Content, Markup, tag
+
+_TICKS = 5
+_WIDTH = 41
+"""Characters of an axis in a terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a forest.
+
+    Attributes:
+        label: What is estimated.
+        point: The estimate on the axis; None when there is none.
+        low: Lower bound; None when there is none.
+        high: Upper bound; None likewise.
+        margins: Marks for a difference that does not matter, or other limits.
+        told: Numbers in words, at the end of the line.
+        note: More about the estimate, under its label.
+        is_whole: Whether it is drawn as the summary of the others.
+    """
+
+    label: str
+    point: float | None
+    low: float | None
+    high: float | None
+    margins: tuple[float, ...] = ()
+    told: Content = ""
+    note: str = ""
+    is_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The part of the numbers that is drawn.
+
+    Attributes:
+        low: Left end.
+        high: Right end, beyond `low`.
+        zero: Where a line is drawn; None for nowhere.
+        unit: What is written behind a tick.
+    """
+
+    low: float
+    high: float
+    zero: float | None = None
+    unit: str = ""
+
+    def place(self, value: float) -> float:
+        """Where a value is, from 0 to 1; outside of the axis, at its end."""
+        return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+
+    def is_inside(self, value: float) -> bool:
+        """Whether the axis reaches a value."""
+        return self.low <= value <= self.high
+
+    @property
+    def ticks(self) -> list[float]:
+        """Round numbers along the axis."""
+        span = self.high - self.low
+        size = 10.0 ** math.floor(math.log10(span / _TICKS))
+        step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if span / (size * factor) <= _TICKS)
+        first = math.ceil(self.low / step - 1e-9)
+        return [number * step for number in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+
+def axis_around(rows: Sequence[Row], zero: float = 0.0, unit: str = "", limit: float = math.inf) -> Axis:
+    """An axis with `zero` in the middle that holds all intervals and margins, up to `limit` on each side."""
+    values = [
+        abs(value - zero) for row in rows for value in (row.low, row.high, row.point, *row.margins) if value is not None
+    ]
+    reach = min(1.08 * max(values, default=0.0), limit) or 1.0
+    return Axis(zero - reach, zero + reach, zero, unit)
+
+
+def render_forest(rows: Sequence[Row], axis: Axis) -> Markup:
+    """The forest as HTML."""
+    lines = [_line(row, axis) for row in rows]
+    ticks = (
+        tag("span", f"{_tick(tick)}{axis.unit}", style=f"left:{_percent(axis.place(tick))}", css="rf-tick")
+        for tick in axis.ticks
+    )
+    scale = tag("div", tag("span"), tag("div", *ticks, css="rf-ticks"), tag("span"), css="rf-forest-row rf-scale")
+    return tag("div", *lines, scale, css="rf-forest")
+
+
+def _line(row: Row, axis: Axis) -> Markup:
+    marks: list[Markup] = []
+    if axis.zero is not None:
+        marks.append(tag("i", css="rf-zero", style=f"left:{_percent(axis.place(axis.zero))}"))
+    marks += [
+        tag("i", css="rf-margin", style=f"left:{_percent(axis.place(margin))}")
+        for margin in row.margins
+        if axis.is_inside(margin)
+    ]
+    bounds: dict[str, str | None] = {}
+    if row.low is not None and row.high is not None:
+        start, stop = axis.place(row.low), axis.place(row.high)
+        beyond = ("", " rf-beyond-low")[row.low < axis.low] + ("", " rf-beyond-high")[row.high > axis.high]
+        style = f"left:{_percent(start)};width:{_percent(stop - start)}"
+        marks.append(tag("i", css=f"rf-interval{beyond}", style=style))
+        bounds = {"data_low": f"{row.low:.6g}", "data_high": f"{row.high:.6g}"}
+    if row.point is not None and axis.is_inside(row.point):
+        kind = "rf-diamond" if row.is_whole else "rf-dot"
+        marks.append(tag("i", css=kind, style=f"left:{_percent(axis.place(row.point))}"))
+        bounds["data_point"] = f"{row.point:.6g}"
+    track = tag("div", *marks, css="rf-forest-track", aria_hidden="true", **bounds)
+    label = tag("div", tag("b", row.label), tag("small", row.note) if row.note else None, css="rf-forest-label")
+    return tag("div", label, track, tag("div", row.told, css="rf-forest-told"), css="rf-forest-row")
+
+
+def draw_forest(rows: Sequence[Row], axis: Axis) -> list[str]:
+    """The forest as lines of text: `├──●──┤` on an axis of fixed width."""
+    lines = []
+    for row in rows:
+        cells = [" "] * _WIDTH
+        if axis.zero is not None:
+            cells[_cell(axis, axis.zero)] = "│"
+        if row.low is not None and row.high is not None:
+            start, stop = _cell(axis, row.low), _cell(axis, row.high)
+            cells[start : stop + 1] = "─" * (stop - start + 1)
+            cells[start] = "◂" if row.low < axis.low else "├"
+            cells[stop] = "▸" if row.high > axis.high else "┤"
+        if row.point is not None and axis.is_inside(row.point):
+            cells[_cell(axis, row.point)] = "●"
+        told = row.told if isinstance(row.told, str) else ""
+        lines.append(f"  {row.label[:30]:<31}{''.join(cells)}  {told}".rstrip())
+    ends = f"{_tick(axis.low)}{axis.unit}", f"{_tick(axis.high)}{axis.unit}"
+    return [*lines, f"  {'':<31}{ends[0]}{ends[1]:>{_WIDTH - len(ends[0])}}"]
+
+
+def _cell(axis: Axis, value: float) -> int:
+    return round(axis.place(value) * (_WIDTH - 1))
+
+
+def _tick(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3f}%"

@@ -1,0 +1,144 @@
+"""A version as one file that anybody can open: what is read for it, and where it is kept.
+
+The file holds recorded texts, like the lake: it is readable by its owner alone. How it looks is `report_html`'s business.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.diff.versions import Version
+from pipelines.errors import BadInputError
+from pipelines.lake.datasets import AB_SUMMARY
+from pipelines.lake.lake import Lake
+from pipelines.review.changes import list_metrics, load_changes
+from pipelines.review.flows import Flows, load_flows
+from pipelines.review.headline import Headline, load_headline
+from pipelines.review.pair import Pair, load_pair
+
+CHANGES = 12
+"""Pairs that are shown in full."""
+FOLDER = "reports"
+
+_LEFT_OUT = """
+SELECT
+    status = 'ok' AS is_answered,
+    CASE WHEN status = 'ok' THEN fidelity ELSE coalesce(reason, 'failed') END AS code,
+    count(*) AS pairs,
+    count(DISTINCT "cluster") AS clusters
+FROM ab_units_history
+WHERE experiment = $experiment AND version_id = $version_id AND (status <> 'ok' OR fidelity <> 'exact')
+GROUP BY ALL
+ORDER BY is_answered, pairs DESC, code
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a version comes to, in words.
+
+    Attributes:
+        word: ship, do_not_ship or not_enough_data.
+        title: The answer as a sentence.
+        reasons: Why, what decides first.
+        clauses: Clauses of the gate: text, what was seen, whether it passed.
+    """
+
+    word: str
+    title: str
+    reasons: Sequence[str] = ()
+    clauses: Sequence[tuple[str, str, bool]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Pairs that the shares and means do not use, or that B did not answer.
+
+    Attributes:
+        is_answered: Whether B answered.
+        code: How B was fed, or why it gave no answer.
+        pairs: How many.
+        clusters: In how many clusters.
+    """
+
+    is_answered: bool
+    code: str
+    pairs: int
+    clusters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that the file shows.
+
+    Attributes:
+        headline: The version at a glance, with its estimates.
+        answer: What it comes to; None when nobody asked.
+        flows: What both sides did.
+        changes: The biggest changes, the biggest first.
+        order: What they are ordered by: a metric, or `calls`.
+        changed: Pairs that changed.
+        left_out: What the estimates do not use.
+        definition: Every setting that determines the version.
+        result_hash: Hash of what came out.
+    """
+
+    headline: Headline
+    answer: Answer | None
+    flows: Flows
+    changes: tuple[Pair, ...]
+    order: str
+    changed: int
+    left_out: tuple[LeftOut, ...]
+    definition: Mapping[str, Any]
+    result_hash: str
+
+
+def load_report(lake: Lake, version: Version, answer: Answer | None = None) -> Report:
+    """Read what the report of a complete version shows."""
+    headline = load_headline(lake, version)
+    order = headline.primary if headline.primary in list_metrics(lake, version) else "calls"
+    page = load_changes(lake, version, order=order, page_size=CHANGES)
+    partition = {"experiment": version.experiment, "version_id": version.version_id}
+    commit = lake.last_commit(AB_SUMMARY.name, partition)
+    kept: Mapping[str, Any] = commit.provenance if commit is not None else {}
+    with lake.connect() as connection:
+        left_out = tuple(LeftOut(*row) for row in connection.sql(_LEFT_OUT, params=partition).fetchall())
+    return Report(
+        headline=headline,
+        answer=answer,
+        flows=load_flows(lake, version),
+        changes=tuple(load_pair(lake, version, row.unit_id) for row in page.rows),
+        order=order,
+        changed=page.total,
+        left_out=left_out,
+        definition=kept.get("definition") or {},
+        result_hash=version.result_hash,
+    )
+
+
+def report_path(home: Path, version: Version) -> Path:
+    """Where a version's report is kept."""
+    return home / FOLDER / version.experiment / f"{version.version_id}.html"
+
+
+def write_report(html: str, path: Path) -> None:
+    """Write a report, all of it or nothing, readable by its owner alone.
+
+    Raises:
+        BadInputError: It cannot be written there.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(html)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise BadInputError(f"report {path}: cannot be written: {error.strerror}") from error
