@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from assets.partitions import EXPERIMENTS
+from assets.reports import keep_reports
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
 from pipelines.diff.dataset import build_diff
@@ -102,7 +103,8 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
             commits = [commit for plan in plans if (commit := home.lake.last_commit(name, plan.partition)) is not None]
             size = {what: sum(getattr(commit, what) for commit in commits) for what in ("row_count", "size_bytes")}
             data_version = dg.DataVersion(common["result_hash"])
-            yield dg.MaterializeResult(key_of(name), metadata={**common, **size}, data_version=data_version)
+            shown = keep_reports(home, plans) if name == "ab_summary" else {}
+            yield dg.MaterializeResult(key_of(name), metadata={**common, **size, **shown}, data_version=data_version)
 
     return [replay, diff]
 

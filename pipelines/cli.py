@@ -21,7 +21,7 @@ import typer
 from pipelines.cli_audit import seal, unseal, verify
 from pipelines.cli_db import db
 from pipelines.cli_events import events, import_postgres
-from pipelines.cli_replay import replan, tools
+from pipelines.cli_replay import replan, report, tools
 from pipelines.cli_storage import storage
 from pipelines.console import Ticker, print_result, render_table, size, tell, to_plain
 from pipelines.errors import CheckFailedError, RefoldError
@@ -38,6 +38,7 @@ app.add_typer(events, name="events")
 app.add_typer(tools, name="tools")
 importer.command("postgres")(import_postgres)
 app.command()(replan)
+app.command()(report)
 app.command("storage")(storage)
 app.command()(seal)
 app.command()(unseal)
@@ -184,6 +185,7 @@ def ab(
     from pipelines.replay.experiment import read_experiment
     from pipelines.review.answer import render_decision, render_windows
     from pipelines.review.page import render_page
+    from pipelines.review.report import report_path
 
     settings = Settings.from_env()
     if dry_run:
@@ -201,10 +203,18 @@ def ab(
     pages = []
     for result, decision in zip(results, decisions, strict=True):
         kept = "" if result.is_written else "\n\nThis version is complete already; nothing was written."
-        pages.append(f"{render_page(lake, result)}{kept}\n\n{render_decision(decision)}")
+        report = f"report: {report_path(settings.home, result.experiment, result.version_id)}"
+        pages.append(f"{render_page(lake, result)}{kept}\n\n{report}\n\n{render_decision(decision)}")
     if len(results) > 1:
         pages.append(render_windows(results, decisions))
-    windows = [{**to_plain(result), **to_plain(found)} for result, found in zip(results, decisions, strict=True)]
+    windows = [
+        {
+            **to_plain(result),
+            **to_plain(found),
+            "report": str(report_path(settings.home, result.experiment, result.version_id)),
+        }
+        for result, found in zip(results, decisions, strict=True)
+    ]
     print_result({**windows[-1], "windows": windows}, "\n\n".join(pages), as_json=as_json)
     if not all(decision.gate is None or decision.gate.passed for decision in decisions):
         raise typer.Exit(CheckFailedError.exit_code)

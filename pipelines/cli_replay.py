@@ -1,4 +1,4 @@
-"""Verbs of `refold` that are about one decision or about tools: `replan`, `tools suggest`.
+"""Verbs of `refold` that are about one decision, one version or tools: `replan`, `report`, `tools suggest`.
 
 Like those in `cli`: each calls one library function and prints what it returns.
 """
@@ -39,6 +39,29 @@ def replan(
     lake = Lake.from_settings(settings)
     found = replan_decision(lake, stream, decision, experiment, folder, draws, settings=settings, tell=tell)
     print_result(describe_replan(found), render_replan(found), as_json=as_json)
+
+
+def report(
+    experiment: Annotated[str, typer.Argument(help="The experiment.")],
+    version: Annotated[str | None, typer.Option(help="Its version; default: the newest complete one.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", help="Write to this file instead of into the home.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a version's report: one HTML file with everything in it."""
+    from pipelines.lake.lake import Lake
+    from pipelines.replay.registry import load_experiment
+    from pipelines.review.headline import find_version
+    from pipelines.review.report import answer_of, load_report, report_path, write_report
+    from pipelines.review.report_html import draw_headline, render_report
+
+    settings = Settings.from_env()
+    lake = Lake.from_settings(settings)
+    found = find_version(lake, experiment, version)
+    loaded = load_report(lake, found, answer_of(lake, found, load_experiment(lake, experiment)[0].gate))
+    path = output or report_path(settings.home, found.experiment, found.version_id)
+    write_report(render_report(loaded), path)
+    told = {"experiment": found.experiment, "version_id": found.version_id, "path": str(path.resolve())}
+    print_result(told, f"{draw_headline(loaded.headline)}\n\nreport: {path.resolve()}", as_json=as_json)
 
 
 @tools.command()

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.diff.gating import decide_version
 from pipelines.diff.versions import Version
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
+from pipelines.review.answer import headline, tell
 from pipelines.review.changes import list_metrics, load_changes
 from pipelines.review.flows import Flows, load_flows
 from pipelines.review.headline import Headline, load_headline
@@ -98,10 +101,25 @@ class Report:
     result_hash: str
 
 
+def answer_of(lake: Lake, version: Version, gate: str | None) -> Answer:
+    """What a complete version comes to under a gate, which is the experiment's as it is now."""
+    decision = decide_version(lake, version.experiment, version.version_id, gate)
+    clauses = decision.gate.clauses if decision.gate is not None else ()
+    title = headline(decision)
+    return Answer(
+        word=decision.answer.word,
+        title=title[:1].upper() + title[1:],
+        reasons=tell(decision),
+        clauses=[
+            (clause.text, "nothing" if clause.seen is None else str(clause.seen), clause.passed) for clause in clauses
+        ],
+    )
+
+
 def load_report(lake: Lake, version: Version, answer: Answer | None = None) -> Report:
     """Read what the report of a complete version shows."""
-    headline = load_headline(lake, version)
-    order = headline.primary if headline.primary in list_metrics(lake, version) else "calls"
+    glance = load_headline(lake, version)
+    order = glance.primary if glance.primary in list_metrics(lake, version) else "calls"
     page = load_changes(lake, version, order=order, page_size=CHANGES)
     partition = {"experiment": version.experiment, "version_id": version.version_id}
     commit = lake.last_commit(AB_SUMMARY.name, partition)
@@ -109,7 +127,7 @@ def load_report(lake: Lake, version: Version, answer: Answer | None = None) -> R
     with lake.connect() as connection:
         left_out = tuple(LeftOut(*row) for row in connection.sql(_LEFT_OUT, params=partition).fetchall())
     return Report(
-        headline=headline,
+        headline=glance,
         answer=answer,
         flows=load_flows(lake, version),
         changes=tuple(load_pair(lake, version, row.unit_id) for row in page.rows),
@@ -121,9 +139,9 @@ def load_report(lake: Lake, version: Version, answer: Answer | None = None) -> R
     )
 
 
-def report_path(home: Path, version: Version) -> Path:
+def report_path(home: Path, experiment: str, version_id: str) -> Path:
     """Where a version's report is kept."""
-    return home / FOLDER / version.experiment / f"{version.version_id}.html"
+    return home / FOLDER / experiment / f"{version_id}.html"
 
 
 def write_report(html: str, path: Path) -> None:
@@ -140,5 +158,6 @@ def write_report(html: str, path: Path) -> None:
             stream.write(html)
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         raise BadInputError(f"report {path}: cannot be written: {error.strerror}") from error

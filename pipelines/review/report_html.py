@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
+from pipelines.diff.versions import Version
+from pipelines.lake.lake import Lake
 from pipelines.review.flows import render_flows
 from pipelines.review.forest import Axis, Row, axis_around, draw_forest, render_forest
 from pipelines.review.headline import Headline, SummaryLine
@@ -17,7 +20,7 @@ from pipelines.review.markup import Content, Markup, details, join, tag, text
 from pipelines.review.numbers import interval, metric_name, number, percent
 from pipelines.review.pair import Pair
 from pipelines.review.pair_html import render_pair
-from pipelines.review.report import Answer, LeftOut, Report
+from pipelines.review.report import Answer, LeftOut, Report, load_report, report_path, write_report
 from pipelines.review.style import report_style, style_sheet
 from pipelines.review.words import FAILURES, FIDELITY, REASONS, SHARES, UNIT_CLASSES, VERDICTS, in_words
 
@@ -51,6 +54,18 @@ def render_report(report: Report) -> str:
     )
     body = tag("body", tag("main", tag("h1", name), *_sections(report), css="rf rf-report"))
     return f'<!DOCTYPE html>\n<html lang="en">{head.html}{body.html}</html>\n'
+
+
+def keep_report(lake: Lake, home: Path, version: Version, answer: Answer | None = None) -> tuple[Path, Report]:
+    """Write the report of a complete version into the home.
+
+    Raises:
+        BadInputError: It cannot be written there.
+    """
+    report = load_report(lake, version, answer)
+    path = report_path(home, version.experiment, version.version_id)
+    write_report(render_report(report), path)
+    return path, report
 
 
 def _sections(report: Report) -> list[Content]:

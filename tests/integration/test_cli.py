@@ -92,6 +92,11 @@ def test_the_way_from_a_file_to_a_version(refold, lines, tmp_path):
     assert (result["experiment"], result["version_id"]) == ("shop", planned["version_id"])
     assert json_of("ab", str(experiment))["is_written"] is False
     assert [v["result_hash"] for v in json_of("diffs")["versions"]] == [result["result_hash"]]
+    report = Path(result["report"])
+    assert result["result_hash"] in report.read_text(encoding="utf-8")
+    again = json_of("report", "shop", "-o", str(tmp_path / "report.html"))
+    assert again["version_id"] == result["version_id"]
+    assert (tmp_path / "report.html").read_bytes() == report.read_bytes()
     assert json_of("state", "shop/a-0")["turns"] == 1
     assert json_of("state", "shop/a-0", "--version", "1")["turns"] == 0
     assert json_of("db", "months")["months"][0]["events"] == 36

@@ -46,6 +46,7 @@ class Page:
     Attributes:
         requested: URLs that the page has asked for.
         failures: Exceptions thrown in the page.
+        complaints: What the browser says of the page: refused loads, broken policies, errors on the console.
     """
 
     def __init__(self, connection: ClientConnection) -> None:
@@ -53,6 +54,7 @@ class Page:
         self._number = 0
         self.requested: list[str] = []
         self.failures: list[str] = []
+        self.complaints: list[str] = []
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
         """Call a method of the protocol and give its result; events on the way are noted."""
@@ -70,6 +72,10 @@ class Page:
             self.requested.append(message["params"]["request"]["url"])
         elif message["method"] == "Runtime.exceptionThrown":
             self.failures.append(json.dumps(message["params"]["exceptionDetails"]))
+        elif message["method"] == "Log.entryAdded":
+            self.complaints.append(message["params"]["entry"]["text"])
+        elif message["method"] == "Runtime.consoleAPICalled":
+            self.complaints.append(json.dumps(message["params"]["args"]))
 
     def evaluate(self, expression: str) -> Any:
         """The JSON value of a JavaScript expression."""
@@ -89,7 +95,7 @@ class Page:
 
     def open(self, url: str) -> None:
         """Go to a URL."""
-        for domain in ("Page", "Runtime", "Network"):
+        for domain in ("Page", "Runtime", "Network", "Log"):
             self.send(f"{domain}.enable")
         self.send("Page.navigate", url=url)
 

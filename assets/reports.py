@@ -1,0 +1,27 @@
+"""Reports of versions: a file in the home for each, and the headline plot for a run's page."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import dagster as dg
+
+from assets.resources import Home
+from pipelines.replay.plan import Plan
+from pipelines.review.headline import find_version
+from pipelines.review.report import answer_of
+from pipelines.review.report_html import draw_headline, keep_report
+
+
+def keep_reports(home: Home, plans: Iterable[Plan]) -> dict[str, Any]:
+    """Write the reports of complete versions; metadata that says where, with the last one's plot.
+
+    The plot holds names of metrics and numbers, no text that was recorded.
+    """
+    metadata: dict[str, Any] = {}
+    for plan in plans:
+        version = find_version(home.lake, plan.experiment.experiment, plan.version_id)
+        answer = answer_of(home.lake, version, plan.experiment.gate)
+        path, report = keep_report(home.lake, home.settings.home, version, answer)
+        drawn = draw_headline(report.headline)
+        metadata = {"report": dg.MetadataValue.path(str(path)), "headline": dg.MetadataValue.md(f"```\n{drawn}\n```")}
+    return metadata
