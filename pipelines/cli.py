@@ -20,6 +20,7 @@ import typer
 
 from pipelines.cli_audit import seal, unseal, verify
 from pipelines.cli_db import db
+from pipelines.cli_diffs import diffs
 from pipelines.cli_events import events, import_postgres
 from pipelines.cli_replay import replan, report, tools
 from pipelines.cli_storage import storage
@@ -33,6 +34,7 @@ Months = Annotated[list[str] | None, typer.Option("--month", help="UTC month, YY
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 importer = typer.Typer(no_args_is_help=True, help="Bring recorded history into the store.")
 app.add_typer(db, name="db")
+app.add_typer(diffs, name="diffs")
 app.add_typer(importer, name="import")
 app.add_typer(events, name="events")
 app.add_typer(tools, name="tools")
@@ -218,23 +220,6 @@ def ab(
     print_result({**windows[-1], "windows": windows}, "\n\n".join(pages), as_json=as_json)
     if not all(decision.gate is None or decision.gate.passed for decision in decisions):
         raise typer.Exit(CheckFailedError.exit_code)
-
-
-@app.command()
-def diffs(
-    experiment: Annotated[str | None, typer.Argument(help="Only this experiment.")] = None, as_json: Json = False
-) -> None:
-    """List the complete versions of experiments, newest first."""
-    from pipelines.diff.versions import list_versions
-    from pipelines.lake.lake import Lake
-
-    versions = list_versions(Lake.from_settings(Settings.from_env()), experiment)
-    columns = ["experiment", "version_id", "committed_at", "pairs", "same_calls", "same_final", "result_hash"]
-    rows = [
-        [v.experiment, v.version_id, f"{v.committed_at:%F %T}", v.pairs, v.same_calls, v.same_final, v.result_hash[:16]]
-        for v in versions
-    ]
-    print_result({"versions": versions}, render_table(columns, rows) if rows else "no version yet", as_json=as_json)
 
 
 @app.command()

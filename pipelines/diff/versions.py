@@ -1,4 +1,4 @@
-"""The complete versions of experiments."""
+"""The complete versions of experiments. One that was pruned is none."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from datetime import datetime
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
+
+_SHOWN = 10
+"""Versions named in an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,11 @@ class Version:
     same_final: int
     committed_at: datetime
 
+    @property
+    def partition(self) -> dict[str, str]:
+        """Its partition in every dataset of the diff."""
+        return {"experiment": self.experiment, "version_id": self.version_id}
+
 
 def list_versions(lake: Lake, experiment: str | None = None) -> list[Version]:
     """All complete versions, newest first.
@@ -43,6 +51,8 @@ def list_versions(lake: Lake, experiment: str | None = None) -> list[Version]:
     """
     versions = []
     for commit in lake.commits(AB_SUMMARY.name):
+        if not commit.row_count:  # pruned
+            continue
         values = dict(part.split("=", 1) for part in commit.partition.split("/"))
         names = ("result_hash", "unit", "pairs", "same_calls", "same_final")
         headline = {name: commit.provenance[name] for name in names}
@@ -57,3 +67,18 @@ def list_versions(lake: Lake, experiment: str | None = None) -> list[Version]:
             )
         versions = [version for version in versions if version.experiment == experiment]
     return sorted(versions, key=lambda version: version.committed_at, reverse=True)
+
+
+def resolve_version(lake: Lake, version_id: str) -> Version:
+    """The complete version whose id begins with `version_id`.
+
+    Raises:
+        BadInputError: None does, or several do.
+    """
+    versions = list_versions(lake)
+    found = [version for version in versions if version.version_id.startswith(version_id)] if version_id else []
+    if len(found) != 1:
+        known = ", ".join(f"{each.version_id} ({each.experiment})" for each in (found or versions)[:_SHOWN])
+        what = "is the beginning of several versions" if found else "is no complete version"
+        raise BadInputError(f"{version_id!r} {what}; {'they' if found else 'there'} are: {known or 'none'}")
+    return found[0]

@@ -4,8 +4,15 @@
 SELECT *
 FROM ab_summary_history
 WHERE 'experiment=' || experiment || '/version_id=' || version_id IN (
-    SELECT max_by(partition, committed_at)
-    FROM commits
-    WHERE dataset = 'ab_summary'
+    SELECT max_by(partition, completed_at)
+    FROM (
+        SELECT
+            partition,
+            max(committed_at) AS completed_at
+        FROM commits
+        WHERE dataset = 'ab_summary'
+        GROUP BY partition
+        HAVING max_by(row_count, committed_at) > 0 -- else it was pruned
+    ) AS versions
     GROUP BY split_part(partition, '/', 1)
 )

@@ -1,0 +1,113 @@
+"""`refold diffs`: list versions, say what differs between two, remove old ones.
+
+Like the verbs in `cli`: each calls one library function and prints what it returns.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pipelines.console import print_result, render_table, size
+from pipelines.errors import BadInputError
+from pipelines.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+_SHOW = "show"
+_DAYS = re.compile(r"(\d+(?:\.\d+)?)d?")
+
+
+class _ShowByDefault(TyperGroup):
+    """Takes what is no verb of its own for arguments of `show`: `refold diffs`, `refold diffs NAME`, `refold diffs A B`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        is_verb = bool(args) and (args[0] in self.commands or args[0] == "--help")
+        rest: list[str] = super().parse_args(ctx, args if is_verb else [_SHOW, *args])
+        return rest
+
+
+diffs = typer.Typer(cls=_ShowByDefault, help="List versions, compare two of them, or remove old ones.")
+
+
+@diffs.command(_SHOW)
+def show(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="An experiment, to list its versions; or two version ids, to compare them."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List complete versions, newest first; or say what differs between two, and how the conclusions moved.
+
+    `show` may be left out: refold diffs, refold diffs EXPERIMENT, refold diffs A B. Ids may be shortened.
+    """
+    from pipelines.lake.lake import Lake
+
+    lake = Lake.from_settings(Settings.from_env())
+    given = names or []
+    if len(given) > 2:
+        raise BadInputError(f"give an experiment, or two versions; given: {', '.join(given)}")
+    if len(given) == 2:
+        from pipelines.diff.between import compare_versions
+        from pipelines.diff.versions import resolve_version
+        from pipelines.review.between import render_versions
+
+        found = compare_versions(lake, *(resolve_version(lake, name) for name in given))
+        print_result(found, render_versions(found), as_json=as_json)
+        return
+    from pipelines.diff.versions import list_versions
+
+    versions = list_versions(lake, given[0] if given else None)
+    columns = ["experiment", "version_id", "committed_at", "pairs", "same_calls", "same_final", "result_hash"]
+    rows = [
+        [v.experiment, v.version_id, f"{v.committed_at:%F %T}", v.pairs, v.same_calls, v.same_final, v.result_hash[:16]]
+        for v in versions
+    ]
+    print_result({"versions": versions}, render_table(columns, rows) if rows else "no version yet", as_json=as_json)
+
+
+@diffs.command()
+def prune(
+    experiment: Annotated[str | None, typer.Argument(help="Only this experiment.")] = None,
+    keep: Annotated[int | None, typer.Option(help="Versions of each experiment that stay.")] = None,
+    older_than: Annotated[str | None, typer.Option(help="Remove only what is older, in days: 30d.")] = None,
+    newest_too: Annotated[
+        bool, typer.Option("--newest-too", help="Let the newest complete version of an experiment go as well.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed; remove nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove old versions. Their files stay until `refold vacuum` finds REFOLD_GRACE over; what models answered stays."""
+    from pipelines.diff.prune import prune_versions
+    from pipelines.lake.catalog import publish_catalog
+    from pipelines.lake.lake import Lake
+
+    settings = Settings.from_env()
+    lake = Lake.from_settings(settings)
+    found = prune_versions(
+        lake,
+        experiment,
+        keep=keep,
+        older_than_days=None if older_than is None else _days(older_than),
+        newest_too=newest_too,
+        is_dry_run=dry_run,
+    )
+    if found.versions and not dry_run:
+        publish_catalog(lake, settings.catalog)
+    rows = [[v.experiment, v.version_id, f"{v.committed_at:%F %T}", v.pairs] for v in found.versions]
+    done = "would remove" if dry_run else "removed"
+    lines = [
+        f"{done} {len(rows):,} versions, {found.rows:,} rows, {size(found.size_bytes)}; {found.kept:,} versions stay",
+        *([render_table(["experiment", "version_id", "committed_at", "pairs"], rows)] if rows else []),
+    ]
+    print_result(found, "\n".join(lines), as_json=as_json)
+
+
+def _days(text: str) -> float:
+    found = _DAYS.fullmatch(text)
+    if found is None:
+        raise BadInputError(f"--older-than is {text!r}; write a number of days such as 30d")
+    return float(found[1])

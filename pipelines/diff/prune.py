@@ -1,0 +1,124 @@
+"""Remove old versions by retention: their rows, in every dataset of the diff.
+
+The summary goes first: from then on the version is in no view and in no list, and what a crash leaves of it is removed by the
+next run. What the version was and came to stays in `commits`. Files stay for readers that opened them before, until
+`refold vacuum` finds their grace over. What models were asked is paid: asked for again, a version is made from the kept
+responses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+
+from pipelines.diff.versions import Version, list_versions
+from pipelines.errors import BadInputError
+from pipelines.lake.dataset import Dataset
+from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS
+from pipelines.lake.lake import Commit, Lake
+from pipelines.lake.writers import writing
+
+PRUNED = "pruned"
+"""Input hash of the commit that removed a version."""
+_REST = (AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS)
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """What was removed, or would be.
+
+    Attributes:
+        is_dry_run: Nothing was touched.
+        versions: The versions, newest first within an experiment.
+        rows: Rows of all datasets.
+        size_bytes: Bytes of their files; they are on the disk until the grace is over.
+        kept: Complete versions that stay.
+    """
+
+    is_dry_run: bool
+    versions: list[Version]
+    rows: int
+    size_bytes: int
+    kept: int
+
+
+def prune_versions(
+    lake: Lake,
+    experiment: str | None = None,
+    *,
+    keep: int | None = None,
+    older_than_days: float | None = None,
+    newest_too: bool = False,
+    is_dry_run: bool = False,
+) -> PruneResult:
+    """Remove versions that no retention asked for keeps.
+
+    Args:
+        lake: Where they are.
+        experiment: Only of this experiment; default: of each.
+        keep: Versions of an experiment that stay, the newest ones.
+        older_than_days: Age from which a version may go. With `keep`, both must allow it.
+        newest_too: Whether the newest complete version of an experiment may go as well.
+        is_dry_run: Only say what would be removed.
+
+    Raises:
+        BadInputError: No retention is given, or it is negative, or the experiment has no complete version.
+    """
+    if keep is None and older_than_days is None:
+        raise BadInputError("say what stays: --keep N versions of each experiment, or --older-than DAYS, or both")
+    if (keep or 0) < 0 or (older_than_days or 0) < 0:
+        raise BadInputError(f"keep {keep} and older than {older_than_days} days: neither can be negative")
+    versions = sorted(list_versions(lake, experiment), key=lambda version: version.experiment)  # stays newest first
+    before = datetime.now(UTC) - timedelta(days=older_than_days or 0)
+    chosen: list[Version] = []
+    for _, group in groupby(versions, key=lambda version: version.experiment):
+        least = keep or 0 if newest_too else max(keep or 0, 1)
+        chosen += [version for version in list(group)[least:] if version.committed_at <= before]
+    leftovers = [] if is_dry_run else _leftovers(lake)
+    rows = size = 0
+    for version in chosen:
+        for dataset in (AB_SUMMARY, *_REST):
+            commit = lake.last_commit(dataset.name, version.partition)
+            rows += commit.row_count if commit is not None else 0
+            size += commit.size_bytes if commit is not None else 0
+    if not is_dry_run:
+        for version in chosen:
+            _remove(lake, AB_SUMMARY, version.partition)
+            for dataset in _REST:
+                _remove(lake, dataset, version.partition)
+        for dataset, partition in leftovers:
+            _remove(lake, dataset, partition)
+    return PruneResult(is_dry_run, chosen, rows, size, len(versions) - len(chosen))
+
+
+def _remove(lake: Lake, dataset: Dataset, partition: dict[str, str]) -> None:
+    """Commit the partition without files; what it was goes on being told by the commit."""
+    last = lake.last_commit(dataset.name, partition)
+    if last is None or not last.row_count:
+        return
+    with writing(lake.root):
+        lake.commit_files(
+            dataset,
+            partition,
+            [],
+            number=last.number + 1,
+            input_hash=PRUNED,
+            provenance={**last.provenance, "pruned_input_hash": last.input_hash},
+            seconds=0.0,
+        )
+
+
+def _leftovers(lake: Lake) -> list[tuple[Dataset, dict[str, str]]]:
+    """What a prune that was killed left of versions without a summary; not what was made again since."""
+    pruned: dict[str, Commit] = {
+        commit.partition: commit for commit in lake.commits(AB_SUMMARY.name) if commit.input_hash == PRUNED
+    }
+    found = []
+    for dataset in _REST:
+        for commit in lake.commits(dataset.name):
+            summary = pruned.get(commit.partition)
+            if summary is not None and commit.row_count and commit.committed_at < summary.committed_at:
+                values = dict(part.split("=", 1) for part in commit.partition.split("/"))
+                found.append((dataset, values))
+    return found
