@@ -7,7 +7,10 @@ from typing import Any
 
 from pipelines.demo.load import LoadResult
 from pipelines.diff.dataset import DiffResult
+from pipelines.diff.gating import decide_version
 from pipelines.lake.lake import Lake
+from pipelines.replay.registry import find_gate
+from pipelines.review.answer import render_decision
 from pipelines.review.page import render_page
 
 _SHOWN = 5
@@ -55,7 +58,8 @@ def render_demo(lake: Lake, loaded: LoadResult, months: list[DemoMonth], diff: D
             f"{rows['call_months']:>6,} calls  {rows['tool_calls']:>8,} tool calls"
             + ("" if month.is_written else "   up to date")
         )
-    out += ["", render_page(lake, diff), "", *_refunds(lake, diff)]
+    decision = decide_version(lake, diff.experiment, diff.version_id, find_gate(lake, diff.experiment))
+    out += ["", render_page(lake, diff), "", *_refunds(lake, diff), "", render_decision(decision)]
     if not is_new:
         out += ["", "Nothing changed since the last run, and nothing was written."]
     out += ["", *_next_steps(diff), "", f"{seconds:.1f} s"]

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.replay.strict import StrictModel
 
@@ -80,6 +80,14 @@ class RecordedRuns(StrictModel):
         return " ".join(["recorded", *(text for text in (self.source, variants) if text)])
 
 
+def _variants(value: Any) -> Any:
+    """A list of variants alone: of whatever source the task is."""
+    return {"variant": value} if isinstance(value, list) else value
+
+
+RunsOrVariants = Annotated[RecordedRuns, BeforeValidator(_variants)]
+
+
 class Baseline(StrictModel):
     """Side A: what happened."""
 
@@ -125,7 +133,7 @@ class Asked(StrictModel):
 class Candidate(Asked):
     """Side B: exactly one of a model, a Python callable, a recorded variant, or the recording itself (`echo: true`)."""
 
-    recorded: RecordedRuns | None = None
+    recorded: RunsOrVariants | None = None
     echo: Literal[True] | None = None
 
     @model_validator(mode="after")
@@ -162,7 +170,7 @@ class Control(Asked):
     A control on the candidate's model endpoint need not repeat `base_url` and `api_key_env`.
     """
 
-    recorded: RecordedRuns | None = None
+    recorded: RunsOrVariants | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:

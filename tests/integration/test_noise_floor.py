@@ -104,3 +104,9 @@ def test_what_cannot_be_compared_is_refused(text: str, told: str):
     """Every fault is named with its key."""
     with pytest.raises(BadInputError, match=told):
         parse_experiment(f"experiment: x\n{text}\n", "test")
+
+
+def test_variants_alone_are_runs():
+    """A list of variants is short for the runs of these variants."""
+    text = "experiment: x\nmode: conversation\ncandidate: {recorded: %s}\n"
+    assert parse_experiment(text % "[a, b]", "test") == parse_experiment(text % "{variant: [a, b]}", "test")

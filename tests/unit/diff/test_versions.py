@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,17 @@ TABLES = ("replays", "ab_units", "ab_tool_calls", "ab_summary")
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+def lake(made: Path, tmp_path: Path) -> Lake:
+    """A copy of what was made, for a test to change."""
+    shutil.copytree(made, tmp_path / "lake")
+    return Lake(tmp_path / "lake")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Versions `one` and `two` of an experiment: another prompt, temperature and selection, and candidates that call more or less;
     and the one version of another experiment."""
+    tmp_path = tmp_path_factory.mktemp("versions")
     (tmp_path / "p.md").write_text("Be kind.\nBe brief.\n", encoding="utf-8")
     units = [
         {"stream": n, "text_a": "a", "text_b": "a", "calls_a": [("look", "{}")], "calls_b": [("look", "{}")] * (n % 2)}
@@ -50,7 +59,7 @@ def lake(tmp_path: Path) -> Lake:
         following = make_plan(lake, parse_experiment(text, "test"), tmp_path)
         _replay_again(lake, plan, following, calls)
         build_diff(lake, following)
-    return lake
+    return lake.root
 
 
 def _replay_again(lake: Lake, plan: Any, following: Any, calls: int) -> None:
