@@ -43,6 +43,10 @@ class Before:
         columns = [pa.nulls(streams, field.type) for field in _schema()]
         return cls(pa.Table.from_arrays(columns, schema=_schema()), no_lists(streams))
 
+    def column(self, name: str) -> Column:
+        """One value per stream."""
+        return one_array(self.columns[name])
+
     def count(self, name: str) -> Ints:
         """A counter; 0 for streams that bring nothing."""
         return ints(pc.fill_null(self.columns[name], 0))

@@ -36,7 +36,9 @@ def bools(column: Column) -> Bools:
 
 def one_array(column: Column) -> Column:
     """A column in one piece."""
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def encode(*columns: Column) -> list[Ints]:
@@ -65,18 +67,20 @@ def first_rows(owners: Ints) -> Ints:
     return rows
 
 
-def previous(values: Ints, counts: Bools, owners: Ints, otherwise: Ints) -> Ints:
-    """For every row the value of the newest row before it, of the same owner, that counts; else `otherwise`."""
+def previous(values: Ints, counts: Bools, first: Ints, otherwise: Ints) -> Ints:
+    """For every row the value of the newest row before it, of the same owner, that counts; else `otherwise`.
+
+    `first` is the owners' `first_rows`: made once, it serves every column of the same rows.
+    """
     rows = np.where(counts, np.arange(len(values)), -1)
     before = np.concatenate(([-1], np.maximum.accumulate(rows)[:-1])) if len(rows) else rows
-    return np.where(before >= first_rows(owners), values[before], otherwise)
+    return np.where(before >= first, values[before], otherwise)
 
 
-def running(values: Ints | Bools, owners: Ints) -> Ints:
-    """Running sum within each owner, this row included."""
+def running(values: Ints | Bools, first: Ints) -> Ints:
+    """Running sum within each owner, this row included; `first` as in `previous`."""
     total = np.cumsum(values, dtype=np.int64)
-    start = first_rows(owners)
-    sums: Ints = total - (total - values)[start] if len(total) else total
+    sums: Ints = total - (total - values)[first] if len(total) else total
     return sums
 
 
@@ -107,7 +111,7 @@ def nullable(values: npt.NDArray[Any], is_known: Bools, kind: pa.DataType | None
 def take(column: Column, rows: Ints | Column) -> Column:
     """The values at `rows`; null where the row is null or negative."""
     if not isinstance(rows, pa.Array):
-        rows = nullable(rows, rows >= 0)
+        rows = nullable(rows, rows >= 0) if len(rows) and rows.min() < 0 else pa.array(rows)
     return one_array(one_array(column).take(rows))
 
 

@@ -16,6 +16,7 @@ import duckdb
 
 from pipelines.canonical import calls, jcs, rules
 from pipelines.folds import (
+    batch,
     before,
     columns,
     context,
@@ -25,17 +26,21 @@ from pipelines.folds import (
     places,
     plan,
     readable,
+    reading,
     redaction,
     relations,
     resume,
     snapshots,
     states,
     steps,
+    sums,
+    tool_calls,
     verification,
 )
 from pipelines.lake.ladder import Ladder
 
 _MODULES = (
+    batch,
     before,
     calls,
     columns,
@@ -47,6 +52,7 @@ _MODULES = (
     places,
     plan,
     readable,
+    reading,
     redaction,
     relations,
     resume,
@@ -54,6 +60,8 @@ _MODULES = (
     snapshots,
     states,
     steps,
+    sums,
+    tool_calls,
     verification,
 )
 """Modules whose text decides what is computed; a change of any of them folds again."""

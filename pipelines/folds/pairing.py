@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.folds.columns import Bools, Ints, firsts, previous, running, running_most
+from pipelines.folds.columns import Bools, Ints, first_rows, firsts, previous, running, running_most
 
 NOBODY = -1
 """Instead of a row: no result, or no later message that hides the call."""
@@ -44,13 +44,14 @@ def pair(streams: Ints, ids: Ints, asked_in: Ints, is_call: Bools) -> Pairs:
     order = np.lexsort((ids, streams))
     s, key, asked, call = streams[order], ids[order], asked_in[order], is_call[order]
     threads: Ints = np.cumsum(firsts(s) | firsts(key), dtype=np.int64)
-    asked_before = previous(asked, call, threads, np.full(len(order), NOBODY))
+    asked_before = previous(asked, call, first_rows(threads), np.full(len(order), NOBODY))
     is_block_start = call & (asked_before != asked)
     blocks: Ints = np.cumsum(is_block_start | firsts(threads), dtype=np.int64)
-    calls = running(call, blocks)
-    results = running(~call, blocks)
+    first = first_rows(blocks)
+    calls = running(call, first)
+    results = running(~call, first)
     strays = running_most(np.maximum(results - calls, 0), blocks)
-    is_stray = strays != previous(strays, np.ones(len(order), bool), blocks, np.zeros(len(order), np.int64))
+    is_stray = strays != previous(strays, np.ones(len(order), bool), first, np.zeros(len(order), np.int64))
     width = len(order) + 1
     asking, answering = np.flatnonzero(call), np.flatnonzero(~call & ~is_stray)
     wanted = blocks[answering] * width + (results - strays)[answering]

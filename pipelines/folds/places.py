@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.folds.columns import Bools, Ints, previous, running
+from pipelines.folds.columns import Bools, Ints, first_rows, previous, running
 
 KINDS = (
     "",
@@ -108,14 +108,15 @@ def find_places(
     """
     rows = np.flatnonzero(kinds)
     s, kind, message = streams[rows], kinds[rows], messages[rows]
+    first = first_rows(s)
     role = _ROLE_OF[kind]
     role[(kind == CALL) & is_by_user[rows]] = USER
     is_agent = (role == AGENT) | (role == MODEL_CALL)
     is_said = kind == USER_SAID
-    open_message = previous(np.where(is_agent, message, CLOSED), role != START, s, before.open_message[s])
-    said_in = previous(message, is_said, s, before.said_in[s])
-    user_message = previous(message, role == USER, s, before.user_message[s])
-    last_role = previous(role, (role != START) & (role != MODEL_CALL), s, before.last_role[s])
+    open_message = previous(np.where(is_agent, message, CLOSED), role != START, first, before.open_message[s])
+    said_in = previous(message, is_said, first, before.said_in[s])
+    user_message = previous(message, role == USER, first, before.user_message[s])
+    last_role = previous(role, (role != START) & (role != MODEL_CALL), first, before.last_role[s])
     is_group_start = is_agent & (open_message != message)
     is_turn_start = is_said & has_text[rows] & ((message == 0) | (said_in != message))
     goes_on = (user_message == message) & ((message != 0) | ((kind == CALL) & (last_role == USER)))
@@ -127,8 +128,8 @@ def find_places(
         is_group_start=is_group_start,
         is_turn_start=is_turn_start,
         is_user_start=(role == USER) & ~goes_on,
-        groups=running(is_group_start, s) + before.groups[s],
-        turns=running(is_turn_start, s) + before.turns[s],
-        inputs_before=running(shown, s) - shown + before.inputs[s],
+        groups=running(is_group_start, first) + before.groups[s],
+        turns=running(is_turn_start, first) + before.turns[s],
+        inputs_before=running(shown, first) - shown + before.inputs[s],
         messages=message,
     )

@@ -6,6 +6,7 @@ unless one stream alone is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -66,19 +67,21 @@ INNER JOIN fold_touched AS touched ON heads.aggregate_id = touched.aggregate_id 
 WHERE heads.month < $month
 GROUP BY heads.aggregate_id
 """
-_SPANS = """
-SELECT min(aggregate_id)
+# Batches within each piece between two cuts; small pieces are put together afterwards.
+_PIECES = """
+SELECT min(aggregate_id), sum(events)::BIGINT
 FROM (
     SELECT
-        touched.aggregate_id,
-        (
-            sum(touched.events + coalesce(behind.events, 0)) OVER (ORDER BY touched.aggregate_id)
-            - touched.events - coalesce(behind.events, 0)
-        ) // $size AS batch
-    FROM fold_touched AS touched
-    LEFT JOIN fold_behind AS behind ON touched.aggregate_id = behind.aggregate_id
-) AS cut
-GROUP BY batch
+        sized.aggregate_id, sized.events, cuts.cut,
+        (sum(sized.events) OVER (PARTITION BY cuts.cut ORDER BY sized.aggregate_id) - sized.events) // $size AS batch
+    FROM (
+        SELECT touched.aggregate_id, touched.events + coalesce(behind.events, 0) AS events
+        FROM fold_touched AS touched
+        LEFT JOIN fold_behind AS behind ON touched.aggregate_id = behind.aggregate_id
+    ) AS sized
+    ASOF INNER JOIN (SELECT unnest($cuts) AS cut) AS cuts ON sized.aggregate_id >= cuts.cut
+) AS pieces
+GROUP BY cut, batch
 ORDER BY 1
 """
 
@@ -125,9 +128,22 @@ def leave_out_unchanged(connection: duckdb.DuckDBPyConnection, month: str) -> tu
     return int(counts[0]), int(counts[1])
 
 
-def spans(connection: duckdb.DuckDBPyConnection, batch_events: int) -> list[Span]:
-    """The batches of the planned month, in the order of ids; 0 events: one batch. A month without streams has one, too."""
+def spans(connection: duckdb.DuckDBPyConnection, batch_events: int, cuts: Sequence[str] = ()) -> list[Span]:
+    """The batches of the planned month, in the order of ids. A month without streams has one, too.
+
+    Args:
+        connection: `plan_month` has run on it.
+        batch_events: Events of a batch, at most, unless one stream alone has more; 0: one batch.
+        cuts: Ids before which a batch had best begin, in any order: where row groups do, none is read twice.
+    """
     size = batch_events or 2**62
-    lows = [row[0] for row in connection.sql(_SPANS, params={"size": size}).fetchall()]
+    params = {"size": size, "cuts": ["", *cuts]}
+    lows: list[str] = []
+    held = size
+    for low, events in connection.sql(_PIECES, params=params).fetchall():
+        if held + events > size:
+            lows.append(low)
+            held = 0
+        held += events
     bounds = ["", *lows[1:], LAST_ID]
     return [Span(low, high) for low, high in pairwise(bounds)]

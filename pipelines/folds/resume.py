@@ -82,10 +82,9 @@ class Brought:
     columns: pa.Table
     lists: pa.Table | None
 
-    def align(self, streams: pa.Table) -> Before:
-        """One row for each of the batch's streams, in their order."""
-        before = Before.nothing(streams.num_rows)
-        ids = one_array(streams["aggregate_id"])
+    def align(self, ids: Column) -> Before:
+        """One row for each of the given streams, in their order."""
+        before = Before.nothing(len(ids))
         columns = _align(self.columns, ids).select(before.columns.column_names).cast(before.columns.schema)
         lists = before.lists if self.lists is None else _align(self.lists, ids).select(list(STATE_LISTS))
         return Before(columns, lists.cast(no_lists(0).schema))

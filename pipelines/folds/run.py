@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipelines.folds.customers import GOES_ON_FROM
 from pipelines.folds.inputs import Inputs
-from pipelines.folds.plan import Span, leave_out_unchanged, plan_month
+from pipelines.folds.plan import leave_out_unchanged, plan_month
 from pipelines.folds.state import state
 from pipelines.folds.steps import (
     FOLDS,
@@ -44,6 +44,19 @@ _BATCH_SHARE = 0.05
 """A batch's events, as columns in the file, by the memory: with every projection's rows they take some eight times that."""
 _LEAST_EVENTS, _MOST_EVENTS = 10_000, 400_000
 """Fewer cost more in statements than in events; more gain nothing."""
+_ROW_GROUPS = """
+WITH row_groups AS (
+    SELECT
+        file_name, row_group_id, any_value(row_group_num_rows) AS rows, sum(total_uncompressed_size) AS size,
+        any_value(stats_min_value) FILTER (WHERE path_in_schema = 'aggregate_id') AS low
+    FROM parquet_metadata($files)
+    GROUP BY file_name, row_group_id
+)
+SELECT (SELECT (sum(size) / sum(rows))::DOUBLE FROM row_groups), low
+FROM row_groups
+QUALIFY dense_rank() OVER (ORDER BY sum(rows) OVER (PARTITION BY file_name) DESC, file_name) = 1
+ORDER BY row_group_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +153,7 @@ def _fold(
             unfinished.callback(writer.discard)
         folded = prepared.streams
         if by_stream:
-            size = _batch_events(lake, connection, month)
+            size, cuts = _plan_batches(lake, connection, month)
             if _goes_on(lake, inputs, month, by_stream):
                 folded, events = leave_out_unchanged(connection, month)
                 is_partial = events <= min(size, prepared.events // 2)
@@ -150,7 +163,14 @@ def _fold(
                 is_partial = False
             known = _resumable(lake, connection, inputs)
             batches = fold_batches(
-                connection, month, by_stream, batch_events=size, resumable=known, is_partial=is_partial
+                connection,
+                month,
+                by_stream,
+                ladder,
+                batch_events=size,
+                cuts=cuts,
+                resumable=known,
+                is_partial=is_partial,
             )
             if is_partial:
                 _merge(lake, connection, month, batches, writers)
@@ -182,18 +202,26 @@ def _fold(
 
 
 def _write_all(
-    connection: duckdb.DuckDBPyConnection, batches: Iterable[Span], writers: Mapping[str, MonthWriter]
+    connection: duckdb.DuckDBPyConnection, batches: Iterable[Mapping[str, pa.Table]], writers: Mapping[str, MonthWriter]
 ) -> None:
     """Write every batch's rows while the next batch is folded; one waits at most, so that memory stays bounded."""
     with ThreadPoolExecutor(1) as pool:
         last: Future[None] | None = None
-        for _ in batches:
-            rows = {name: connection.sql(projection_query(name)).to_arrow_table() for name in writers}
+        for whole in batches:
+            rows = {name: _rows(connection, name, whole) for name in writers}
             if last is not None:
                 last.result()
             last = pool.submit(_write, writers, rows)
         if last is not None:
             last.result()
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, name: str, whole: Mapping[str, pa.Table]) -> pa.Table:
+    """A projection's rows of the current batch."""
+    if name in whole:
+        return whole[name]
+    rows: pa.Table = connection.sql(projection_query(name)).to_arrow_table()
+    return rows
 
 
 def _write(writers: Mapping[str, MonthWriter], rows: Mapping[str, pa.Table]) -> None:
@@ -205,15 +233,15 @@ def _merge(
     lake: Lake,
     connection: duckdb.DuckDBPyConnection,
     month: str,
-    batches: Iterable[Span],
+    batches: Iterable[Mapping[str, pa.Table]],
     writers: Mapping[str, MonthWriter],
 ) -> None:
     """Fold the streams that changed, which are few, and put their rows in the place of their old ones."""
     streams = connection.sql("SELECT aggregate_id FROM fold_touched").to_arrow_table()["aggregate_id"].combine_chunks()
     rows: dict[str, list[pa.Table]] = {name: [] for name in writers}
-    for _ in batches:
+    for whole in batches:
         for name, made in rows.items():
-            made.append(connection.sql(projection_query(name)).to_arrow_table())
+            made.append(_rows(connection, name, whole))
     for name, writer in writers.items():
         writer.merge(lake.files(name, {"month": month}), streams, pa.concat_tables(rows[name]))
 
@@ -246,17 +274,13 @@ def _is_current(lake: Lake, inputs: Inputs, name: str, month: str) -> bool:
     return commit is not None and commit.input_hash == inputs.hash(name, month)
 
 
-def _batch_events(lake: Lake, connection: duckdb.DuckDBPyConnection, month: str) -> int:
-    """How many events of the month's mean size fit into a batch."""
+def _plan_batches(lake: Lake, connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, list[str]]:
+    """How many events of the month's mean size fit into a batch, and where the row groups of its largest file begin."""
     files = lake.files("events", {"month": month})
-    sizes = "SELECT sum(total_uncompressed_size) / max(rows) FROM ({}) AS columns"
-    columns = (
-        "SELECT total_uncompressed_size, sum(CASE WHEN column_id = 0 THEN row_group_num_rows END) OVER () AS rows "
-        "FROM parquet_metadata($files)"
-    )
-    found = connection.sql(sizes.format(columns), params={"files": files}).fetchall() if files else []
-    event_bytes = max(float(found[0][0]) if found and found[0][0] else 0.0, 1.0)
-    return min(max(int(lake.memory_bytes * _BATCH_SHARE / event_bytes), _LEAST_EVENTS), _MOST_EVENTS)
+    found = connection.sql(_ROW_GROUPS, params={"files": files}).fetchall() if files else []
+    event_bytes = max(found[0][0] if found else 0.0, 1.0)
+    size = min(max(int(lake.memory_bytes * _BATCH_SHARE / event_bytes), _LEAST_EVENTS), _MOST_EVENTS)
+    return size, [low for _, low in found if low is not None]
 
 
 def _provenance(prepared: Prepared) -> dict[str, Any]:

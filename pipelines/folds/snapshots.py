@@ -30,7 +30,7 @@ def build_snapshots(folded: Folded, states: pa.Table) -> pa.Table:
     """The relation `fold_snapshots`: one row per stream, in order; what was folded (its hashes) is the plan's to say."""
     batch, places, calls = folded.batch, folded.places, folded.calls
     count, before, role = batch.streams, batch.before.columns, places.roles
-    keys = _keys(batch.events["message_id"])
+    keys = _keys(batch.column("message_id"))
 
     def last(counts: Bools) -> Ints:
         return last_of(places.streams[counts], np.flatnonzero(counts), count)
@@ -51,6 +51,15 @@ def build_snapshots(folded: Folded, states: pa.Table) -> pa.Table:
     spoken = roles[last((role != START) & (role != MODEL_CALL))]
     rendered = np.bincount(batch.owners, weights=ints(batch.events["rendered"]), minlength=count)
     waits = np.flatnonzero((calls.answers == NOBODY) & (calls.hidden_by == NOBODY))
+
+    def column(name: str) -> Column:
+        """Of the calls that wait."""
+        if name == "actor":
+            return take(calls.actors(), waits)
+        if name in ("group_no", "turn"):
+            return pa.array((calls.groups if name == "group_no" else calls.turns)[waits], pa.int32())
+        return calls.asked(name, waits)
+
     made = {
         "stream_version": states["last_version"],
         "position": states["last_position"],
@@ -63,7 +72,7 @@ def build_snapshots(folded: Folded, states: pa.Table) -> pa.Table:
         "user_message": key_of(role == USER, "user_message"),
         "subjects": _subjects(folded),
         "last_role": pc.coalesce(take(pa.array(ROLES, pa.string()), spoken), one_array(before["last_role"])),
-        "waiting": lists(calls.owners[waits], count, [(name, take(calls.table[name], waits)) for name in _WAITING]),
+        "waiting": lists(calls.owners[waits], count, [(name, column(name)) for name in _WAITING]),
     }
     names = [column.name for column in SNAPSHOTS.data_columns if column.name not in ("last_hash", "redactions_hash")]
     return pa.table({name: made[name] if name in made else states[name] for name in names})

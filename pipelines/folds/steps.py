@@ -9,7 +9,7 @@ is `run`'s matter.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,11 +20,13 @@ from pipelines.errors import BadInputError
 from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.plan import EVENT_HEADS, Span, plan_month, spans
+from pipelines.folds.batch import make_batch
 from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable, create_readable_events
-from pipelines.folds.relations import Folded, build, make_batch, overlay
+from pipelines.folds.reading import Reader
+from pipelines.folds.relations import RELATIONS, Folded, build
 from pipelines.folds.resume import bring, plan_resume
 from pipelines.folds.snapshots import build_snapshots
-from pipelines.folds.states import build_states
+from pipelines.folds.states import as_shown, build_states
 from pipelines.folds.verification import create_verification
 from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.sqlfiles import list_sql, read_sql
@@ -49,14 +51,16 @@ PROJECTIONS = ("utterances", "tool_calls", "decisions", "conversation_months", "
 FOLDS = (*PROJECTIONS, "snapshots", "customer_snapshots")
 """What is folded of every month: the projections, and what later months go on from."""
 
-_BY_STREAM = ("streams", "events", "sources", "places", "calls", "messages", "actions")
-"""Steps that every batch makes: the relations `fold_<step>`."""
+_STATES = {"conversation_months": "conversation", "call_months": "call"}
+"""Steps that are states, whole: the relations `fold_<step>`, and the type of their streams."""
 _COMPUTED: dict[str, Callable[[duckdb.DuckDBPyConnection, str, Span], None]] = {
     "call_hashes": create_call_hashes,
     "verification": create_verification,
 }
 """Steps that are made when a projection asks for them, after those of the batch."""
-_STEPS = (*_BY_STREAM, "states", "snapshots", *_COMPUTED, "customers")
+_BATCH_STEPS = (*RELATIONS, *_STATES, "snapshots", *_COMPUTED)
+"""Steps that every batch makes: the relations `fold_<step>`."""
+_STEPS = (*_BATCH_STEPS, "customers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +115,13 @@ def prepare_month(
     names = tuple(names)
     relations = _relations_of(names)
     prepared = start_month(connection, month, names, ladder, heads, customers_go_on=customers_go_on)
-    for number, _ in enumerate(fold_batches(connection, month, names, batch_events=batch_events, resumable=resumable)):
+    batches = fold_batches(connection, month, names, ladder, batch_events=batch_events, resumable=resumable)
+    for number, _ in enumerate(batches):
         for relation in relations:
             into = f"INSERT INTO month_{relation}" if number else f"CREATE OR REPLACE TEMP TABLE month_{relation} AS"
             connection.execute(f"{into} SELECT * FROM {relation}")
+    _drop(connection, relations)
     for relation in relations:
-        _drop(connection, relation)
         # equal lists of calls have one row of hashes, in whatever batches they are
         distinct = "DISTINCT " if relation == "fold_call_hashes" else ""
         connection.execute(f"CREATE TEMP VIEW {relation} AS SELECT {distinct}* FROM month_{relation}")
@@ -136,8 +141,7 @@ def start_month(
     if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is None:
         raise BadInputError(f"month {month!r}: write YYYY-MM, for example 2026-01")
     needed = {step for name in names for step in steps_of(name)}
-    for relation in ("fold_call_hashes", "fold_verification"):
-        _drop(connection, relation)
+    _drop(connection, [f"fold_{step}" for step in _BATCH_STEPS])
     hidden = create_readable(connection, month, load_ladder() if ladder is None else ladder)
     streams, events = plan_month(connection, month, heads)
     skipped = connection.sql(
@@ -154,102 +158,88 @@ def fold_batches(
     connection: duckdb.DuckDBPyConnection,
     month: str,
     names: Iterable[str],
+    ladder: Ladder | None = None,
     *,
     batch_events: int = 0,
+    cuts: Sequence[str] = (),
     resumable: Iterable[str] = (),
     is_partial: bool = False,
-) -> Iterator[Span]:
+) -> Iterator[Mapping[str, pa.Table]]:
     """Make the relations of one batch of streams after the other; those of the batch before are replaced.
 
     Args:
         connection: `start_month` has run on it.
         month: YYYY-MM.
         names: Projections; what none of them reads is not made.
+        ladder: Known types and upcasters; default: those shipped.
         batch_events: Events of a batch; 0: all streams are one batch.
+        cuts: Stream ids before which a batch had best begin.
         resumable: Earlier months whose snapshots and states streams may go on from.
         is_partial: Whether only some of the month's streams are planned.
 
     Yields:
-        The range of streams whose relations are there.
+        The rows of the projections that are whole without a query, by name; the others' relations are there.
     """
     needed = {step for name in names for step in steps_of(name)}
+    shows_states = not needed.isdisjoint(_STATES)
+    reader = Reader(
+        connection,
+        month,
+        load_ladder() if ladder is None else ladder,
+        is_partial=is_partial,
+        with_states=shows_states or "snapshots" in needed,
+        with_models=not needed.isdisjoint(("messages", "verification")),
+    )
     first_no = 1
     resumes = plan_resume(connection, resumable)
     is_behind = bool(connection.sql("SELECT count(*) FROM fold_behind").fetchall()[0][0])
-    for span in spans(connection, batch_events):
-        events = _read_month(connection, month, span, is_partial=is_partial)
-        brought = None
+    for span, of_month in reader.months(spans(connection, batch_events, cuts)):
+        events, brought = of_month, None
         scratch = "SELECT aggregate_id FROM fold_behind"
         if resumes:
-            brought, continuing = bring(connection, span, events, with_lists="states" in needed)
+            brought, continuing = bring(connection, span, events, with_lists=shows_states)
             if continuing.num_rows:
                 scratch += " UNION ALL SELECT aggregate_id FROM fold_continuing"
         if is_behind or "UNION" in scratch:
-            events = pa.concat_tables([events, _read_history(connection, month, span, scratch)])
+            events = pa.concat_tables([events, reader.history(span, scratch)])
         batch = make_batch(events, first_no)
         if brought is not None:
             batch = batch.going_on_from(brought.align)
-        _register(connection, build(batch), needed)
+        whole = _register(connection, build(batch), needed)
         for step, create in _COMPUTED.items():
             if step in needed:
                 create(connection, month, span)
-        yield span
+        yield whole
         first_no += batch.streams
 
 
-def _read_month(connection: duckdb.DuckDBPyConnection, month: str, span: Span, *, is_partial: bool) -> pa.Table:
-    """The month's events of a range of streams, in order wherever files are."""
-    wanted = f"month = '{month}'"
-    if is_partial:
-        wanted += " AND aggregate_id IN (SELECT aggregate_id FROM fold_touched)"
-    stored = _read(connection, "fold_stored", wanted, month, span)
-    return overlay(stored, _read(connection, "fold_hidden", wanted, month, span))
+def _register(connection: duckdb.DuckDBPyConnection, folded: Folded, needed: set[str]) -> dict[str, pa.Table]:
+    """Make the relations that are needed; the states among them."""
+    for name in needed.intersection(RELATIONS):
+        connection.register(f"fold_{name}", RELATIONS[name](folded))
+    if needed.isdisjoint((*_STATES, "snapshots")):
+        return {}
+    states = build_states(folded)
+    shown = {name: as_shown(states, _STATES[name]) for name in needed.intersection(_STATES)}
+    for name, rows in shown.items():
+        connection.register(f"fold_{name}", rows)
+    if "snapshots" in needed:
+        connection.register("fold_snapshots", build_snapshots(folded, states))
+    return shown
 
 
-def _read_history(connection: duckdb.DuckDBPyConnection, month: str, span: Span, streams: str) -> pa.Table:
-    """What happened before the month in the streams that the SELECT `streams` gives."""
-    earlier = f"month < '{month}' AND aggregate_id IN ({streams})"
-    return overlay(
-        _read(connection, "fold_stored", earlier, month, span), _read(connection, "fold_hidden", earlier, month, span)
-    )
-
-
-def _read(connection: duckdb.DuckDBPyConnection, source: str, condition: str, month: str, span: Span) -> pa.Table:
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_source AS SELECT * FROM {source} WHERE {condition}")
-    params = {"month": month, "low": span.low, "high": span.high}
-    events: pa.Table = connection.sql(read_sql("folds/steps/events.sql"), params=params).to_arrow_table()
-    return events
-
-
-def _register(connection: duckdb.DuckDBPyConnection, folded: Folded, needed: set[str]) -> None:
-    for name, table in folded.relations.items():
-        _show(connection, name, table)
-    connection.execute(read_sql("folds/steps/places.sql"))
-    if "states" in needed:
-        numbers = folded.relations["fold_counted"]["stream_no"]
-        _show(connection, "fold_before", folded.batch.before.columns.append_column("stream_no", numbers))
-        states = build_states(connection, folded)
-        _show(connection, "fold_states", states)
-        connection.execute(read_sql("folds/steps/stream_states.sql"))
-        if "snapshots" in needed:
-            _show(connection, "fold_snapshots", build_snapshots(folded, states))
-
-
-def _show(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
-    """Make `table` the relation `name`."""
-    _drop(connection, name)
-    connection.register(name, table)
-
-
-def _drop(connection: duckdb.DuckDBPyConnection, relation: str) -> None:
-    """Drop a relation of a batch or of a month, whatever it is made of."""
-    connection.unregister(relation)
+def _drop(connection: duckdb.DuckDBPyConnection, relations: Iterable[str]) -> None:
+    """Drop relations of a batch or of a month, whatever they are made of."""
+    names = list(relations)
+    for name in names:
+        connection.unregister(name)
     found = connection.sql(
-        "SELECT table_type FROM information_schema.tables WHERE table_name = $relation AND table_catalog = 'temp'",
-        params={"relation": relation},
+        "SELECT table_name, table_type FROM information_schema.tables "
+        "WHERE table_catalog = 'temp' AND list_contains($names, table_name)",
+        params={"names": names},
     ).fetchall()
-    if found:
-        connection.execute(f"DROP {'VIEW' if found[0][0] == 'VIEW' else 'TABLE'} temp.{relation}")
+    for name, kind in found:
+        connection.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} temp.{name}")
 
 
 def projection_query(name: str) -> str:
@@ -292,4 +282,4 @@ def steps_of(name: str) -> tuple[str, ...]:
 def _relations_of(names: Iterable[str]) -> list[str]:
     """The relations, made batch by batch, that the projections read."""
     needed = {step for name in names for step in steps_of(name)} - {"customers"}
-    return sorted({f"fold_{step}" for step in needed} - {"fold_places"})
+    return sorted(f"fold_{step}" for step in needed)

@@ -27,12 +27,9 @@ _FIELDS: list[tuple[str, pa.DataType]] = [
 _SCHEMA = pa.schema(_FIELDS)
 _REQUESTS = """
 CREATE OR REPLACE TEMP TABLE fold_requests AS
-SELECT messages.stream_no, streams.aggregate_id, messages.first_version, messages.decision, messages.model_version
-FROM fold_messages AS messages
-INNER JOIN fold_events AS models
-    ON messages.stream_no = models.stream_no AND messages.model_version = models.stream_version
-INNER JOIN fold_streams AS streams ON messages.stream_no = streams.stream_no
-WHERE messages.is_in_month AND json_extract_string(models.payload, '$.request_sha256') IS NOT NULL
+SELECT stream_no, aggregate_id, first_version, decision, model_version
+FROM fold_messages
+WHERE is_in_month AND json_extract_string(model, '$.request_sha256') IS NOT NULL
 """
 # `request` stands at the first event of a decision: its context is what comes before
 _HISTORY = """

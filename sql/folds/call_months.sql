@@ -2,8 +2,6 @@
 -- parameters: none; the steps hold the month
 -- grain: one voice call with an event in the month
 -- key: aggregate_id
--- steps: streams, events, sources, places, calls, messages, states
+-- steps: call_months
 -- batch: streams
-SELECT states.*
-FROM stream_states('call') AS states
-ORDER BY states.aggregate_id
+SELECT * FROM fold_call_months

@@ -2,8 +2,6 @@
 -- parameters: none; the steps hold the month
 -- grain: one conversation with an event in the month
 -- key: aggregate_id
--- steps: streams, events, sources, places, calls, messages, states
+-- steps: conversation_months
 -- batch: streams
-SELECT states.*
-FROM stream_states('conversation') AS states
-ORDER BY states.aggregate_id
+SELECT * FROM fold_conversation_months

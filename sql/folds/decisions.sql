@@ -3,31 +3,28 @@
 -- parameters: none; the steps hold the month
 -- grain: one decision whose last event is in the month
 -- key: aggregate_id, decision
--- steps: streams, events, sources, places, calls, messages, actions, call_hashes, verification
+-- steps: messages, actions, call_hashes, verification
 -- batch: streams
-WITH models AS (
+WITH messages AS (
     SELECT
-        messages.stream_no,
-        messages.decision,
+        written.*,
         json_transform(
-            events.payload,
+            written.model,
             '{"model": "VARCHAR", "prompt_sha256": "VARCHAR", "tools_sha256": "VARCHAR", "request_sha256": "VARCHAR", '
             || '"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT"}, "latency_ms": "DOUBLE", '
             || '"cost_usd": "DOUBLE", "finish_reason": "VARCHAR"}'
         ) AS told
-    FROM fold_messages AS messages
-    INNER JOIN fold_events AS events
-        ON messages.stream_no = events.stream_no AND messages.model_version = events.stream_version
-    WHERE messages.is_in_month
+    FROM fold_messages AS written
+    WHERE written.is_in_month
 )
 
 SELECT
-    streams.aggregate_id,
-    streams.aggregate_type,
+    messages.aggregate_id,
+    messages.aggregate_type,
     messages.decision,
     messages.first_version,
     messages.last_version,
-    sources.source,
+    messages.source,
     messages.message_id,
     messages.turn,
     (messages.decision - 1 + messages.inputs_before)::INTEGER AS context_messages,
@@ -37,25 +34,21 @@ SELECT
     digests.l0_hash,
     digests.l1_hash,
     digests.l2_hash,
-    models.told.model,
-    models.told.prompt_sha256,
-    models.told.tools_sha256,
-    models.told.request_sha256,
+    messages.told.model,
+    messages.told.prompt_sha256,
+    messages.told.tools_sha256,
+    messages.told.request_sha256,
     verification.is_verified AS context_verified,
-    models.told.usage.input_tokens,
-    models.told.usage.output_tokens,
-    models.told.latency_ms,
-    models.told.cost_usd,
-    models.told.finish_reason,
+    messages.told.usage.input_tokens,
+    messages.told.usage.output_tokens,
+    messages.told.latency_ms,
+    messages.told.cost_usd,
+    messages.told.finish_reason,
     messages.created_at
-FROM fold_messages AS messages
-INNER JOIN fold_streams AS streams ON messages.stream_no = streams.stream_no
-INNER JOIN fold_sources AS sources ON messages.stream_no = sources.stream_no
-LEFT JOIN models ON messages.stream_no = models.stream_no AND messages.decision = models.decision
+FROM messages
 LEFT JOIN fold_actions AS actions
     ON messages.stream_no = actions.stream_no AND messages.decision = actions.decision
 LEFT JOIN fold_call_hashes AS digests ON coalesce(actions.signature, []) = digests.signature
 LEFT JOIN fold_verification AS verification
     ON messages.stream_no = verification.stream_no AND messages.decision = verification.decision
-WHERE messages.is_in_month
-ORDER BY streams.aggregate_id, messages.decision
+ORDER BY messages.aggregate_id, messages.decision

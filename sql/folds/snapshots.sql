@@ -3,7 +3,7 @@
 -- parameters: none; the steps hold the month
 -- grain: one stream with an event in the month
 -- key: aggregate_id
--- steps: streams, events, sources, places, calls, messages, states, snapshots
+-- steps: snapshots
 -- batch: streams
 SELECT
     snapshots.*,

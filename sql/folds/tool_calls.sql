@@ -3,14 +3,14 @@
 -- parameters: none; the steps hold the month
 -- grain: one tool call that was asked or answered in the month
 -- key: aggregate_id, stream_version
--- steps: streams, events, sources, places, calls
+-- steps: calls
 -- batch: streams
 SELECT
-    streams.aggregate_id,
+    calls.aggregate_id,
     calls.aggregate_type,
     calls.stream_version,
     calls.position,
-    sources.source,
+    calls.source,
     calls.message_id,
     calls.turn,
     calls.actor,
@@ -23,7 +23,5 @@ SELECT
     calls.created_at,
     calls.answered_at
 FROM fold_calls AS calls
-INNER JOIN fold_streams AS streams ON calls.stream_no = streams.stream_no
-INNER JOIN fold_sources AS sources ON calls.stream_no = sources.stream_no
 WHERE calls.is_in_month
-ORDER BY streams.aggregate_id, calls.stream_version
+ORDER BY calls.aggregate_id, calls.stream_version

@@ -3,8 +3,8 @@
 -- grain: one event
 -- key: aggregate_id, stream_version
 -- columns: is_said is whether there is text that is not blank; rendered counts the messages that it renders to, the agent's
---          left out
--- notes: `payload` is kept for the rare types alone; of utterances, calls and results the columns say all that folds use.
+--          left out; model is the payload of a model decision
+-- notes: whoever reads it selects the columns that it needs: JSON that no column needs is not read.
 SELECT
     told.aggregate_id,
     told.stream_version,
@@ -32,10 +32,23 @@ SELECT
     END AS is_said,
     told.said.call_id,
     told.said.name,
-    CASE WHEN told.said IS NOT NULL THEN coalesce(told.said.arguments, 'null')::VARCHAR END AS arguments,
-    CASE WHEN told.said IS NOT NULL THEN coalesce(told.said.output, 'null')::VARCHAR END AS output,
+    CASE WHEN told.event_name = 'tool.call' THEN coalesce(told.said.arguments, 'null')::VARCHAR END AS arguments,
+    CASE WHEN told.event_name = 'tool.result' THEN coalesce(told.said.output, 'null')::VARCHAR END AS output,
     nullif(told.said.error, 'null')::VARCHAR AS error,
-    CASE WHEN told.said IS NULL THEN told.payload END AS payload,
+    told.spent.usage.input_tokens,
+    told.spent.usage.output_tokens,
+    try_cast(told.spent.cost_usd AS DECIMAL(38, 12)) AS cost_usd,
+    told.rare.agent,
+    told.rare.variant,
+    told.rare.task,
+    told.rare.channel,
+    told.rare.vertical,
+    nullif(told.rare.outcome, 'null')::VARCHAR AS outcome,
+    told.rare.target.stream_version AS target_version,
+    coalesce(told.rare.path, told.rare.span.path) AS path,
+    told.rare.method,
+    told.rare.reason,
+    CASE WHEN told.event_name = 'model.decision' THEN told.payload END AS model,
     CASE told.event_name
         WHEN 'user.utterance' THEN 1
         WHEN 'tool.result' THEN 1
@@ -65,7 +78,23 @@ FROM (
                     '{"text": "VARCHAR", "call_id": "VARCHAR", "name": "VARCHAR", '
                     || '"arguments": "JSON", "output": "JSON", "error": "JSON"}'
                 )
-        END AS said
+        END AS said,
+        CASE
+            WHEN history.event_name = 'model.decision'
+                THEN json_transform(
+                    history.payload,
+                    '{"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT"}, "cost_usd": "VARCHAR"}'
+                )
+        END AS spent,
+        CASE
+            WHEN history.event_name IN ('conversation.started', 'conversation.ended', 'redaction.applied')
+                THEN json_transform(
+                    history.payload,
+                    '{"agent": "VARCHAR", "variant": "VARCHAR", "task": "VARCHAR", "channel": "VARCHAR", '
+                    || '"vertical": "VARCHAR", "outcome": "JSON", "target": {"stream_version": "INTEGER"}, '
+                    || '"path": "VARCHAR", "span": {"path": "VARCHAR"}, "method": "VARCHAR", "reason": "VARCHAR"}'
+                )
+        END AS rare
     FROM fold_source AS history
     WHERE history.aggregate_id >= $low AND history.aggregate_id < $high
 ) AS told;

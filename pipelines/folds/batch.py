@@ -1,0 +1,99 @@
+"""A batch of whole streams: their events as columns, in order, and where each stream begins.
+
+Streams are numbered 0 … n-1 within the batch. What is computed from a batch is the business of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.folds.before import Before
+from pipelines.folds.columns import Column, Ints, firsts, ints, one_array, take
+from pipelines.folds.columns import compute as pc
+from pipelines.folds.places import KINDS
+
+_KINDS = pa.array(KINDS[1:], pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The events of some streams, or those since where the streams stood `before`.
+
+    Attributes:
+        events: In the order of stream and version, every column in one piece; see `sql/folds/steps/events.sql`.
+        first_no: Number of the first stream within the month.
+        before: What the streams bring along.
+        streams: Number of streams.
+        owners: Stream of each event, 0 … streams-1.
+        starts: First event of each stream.
+        kinds: Number of each event's kind, see `places.KINDS`.
+    """
+
+    events: pa.Table
+    first_no: int
+    before: Before
+    streams: int
+    owners: Ints
+    starts: Ints
+    kinds: Ints
+
+    def going_on_from(self, bring: Callable[[Column], Before]) -> Batch:
+        """The same events of streams that bring something along; `bring` is given the streams' ids."""
+        return replace(self, before=bring(self.ids()))
+
+    def column(self, name: str) -> Column:
+        """One value per event."""
+        return one_array(self.events[name])
+
+    def ids(self) -> Column:
+        """The streams' ids."""
+        return take(self.column("aggregate_id"), self.starts)
+
+    def types(self) -> Column:
+        """The streams' types."""
+        return take(self.column("aggregate_type"), self.starts)
+
+    def numbers(self, owners: Ints) -> Column:
+        """The numbers, within the month, of the streams `owners`."""
+        return pa.array(owners + self.first_no, pa.int32())
+
+
+def make_batch(events: pa.Table, first_no: int) -> Batch:
+    """Sort events, unless they are, and number their streams."""
+    events = events.combine_chunks()
+    owners, is_sorted = _number_streams(events)
+    if not is_sorted:
+        events = events.sort_by([("aggregate_id", "ascending"), ("stream_version", "ascending")]).combine_chunks()
+        owners, _ = _number_streams(events)
+    starts = np.flatnonzero(firsts(owners))
+    kinds = ints(pc.fill_null(pc.index_in(one_array(events["event_name"]), _KINDS), -1)) + 1
+    return Batch(events, first_no, Before.nothing(len(starts)), len(starts), owners, starts, kinds)
+
+
+def overlay(events: pa.Table, others: pa.Table) -> pa.Table:
+    """The events, with `others` in the place of those of the same stream and version."""
+    if not others.num_rows:
+        return events
+    keys = ["aggregate_id", "stream_version"]
+    replaced = others.select(keys).append_column("other", pa.array(range(others.num_rows), pa.int64()))
+    here = events.select(keys).append_column("row", pa.array(range(events.num_rows), pa.int64()))
+    found = here.join(replaced, keys, join_type="inner")
+    rows = np.arange(events.num_rows)
+    rows[ints(found["row"])] = events.num_rows + ints(found["other"])
+    return pa.concat_tables([events, others]).take(rows)
+
+
+def _number_streams(events: pa.Table) -> tuple[Ints, bool]:
+    """A number for each event, one more wherever the id changes; and whether ids and versions ascend."""
+    ids, versions = one_array(events["aggregate_id"]), ints(events["stream_version"])
+    is_new = np.zeros(len(ids), bool)
+    if len(ids) > 1:
+        is_new[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+    changes = np.flatnonzero(is_new)
+    descends = pc.any(pc.less(take(ids, changes), take(ids, changes - 1)), min_count=0).as_py()
+    repeats = bool(np.any(~is_new[1:] & (versions[1:] <= versions[:-1])))
+    return np.cumsum(is_new), not (descends or repeats)

@@ -1,0 +1,127 @@
+"""Read the events of a month into columns, one range of streams after the other.
+
+The next range is read, on a connection of its own, while the caller works with the one before: reading and folding take
+about the same time. What is read is bounded by the ranges; two of them are held at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.folds.batch import overlay
+from pipelines.folds.plan import Span
+from pipelines.folds.readable import in_order
+from pipelines.lake.ladder import Ladder
+from pipelines.sqlfiles import read_sql
+
+_SPOKEN = (
+    "aggregate_id",
+    "stream_version",
+    "aggregate_type",
+    "position",
+    "created_at",
+    "is_in_month",
+    "event_name",
+    "message_id",
+    "is_by_user",
+    "source",
+    "source_id",
+    "source_ordinal",
+    "subject_id",
+    "text",
+    "is_said",
+    "call_id",
+    "name",
+    "arguments",
+    "output",
+    "error",
+    "rendered",
+)
+_STATED = (
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+    "agent",
+    "variant",
+    "task",
+    "channel",
+    "vertical",
+    "outcome",
+    "target_version",
+    "path",
+    "method",
+    "reason",
+)
+
+
+class Reader:
+    """Reads the month's events, and what happened before them.
+
+    Args:
+        connection: `start_month` has run on it.
+        month: YYYY-MM.
+        ladder: Known types and upcasters.
+        is_partial: Whether only the streams of `fold_touched` are read, not all of the month's.
+        with_states: Whether to read what states are made of.
+        with_models: Whether to read the payloads of model decisions.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        month: str,
+        ladder: Ladder,
+        *,
+        is_partial: bool,
+        with_states: bool,
+        with_models: bool,
+    ) -> None:
+        self._connection = connection
+        self._month = month
+        columns = _SPOKEN + (_STATED if with_states else ()) + (("model",) if with_models else ())
+        events = read_sql("folds/steps/events.sql").strip().rstrip(";")
+        self._query = f"SELECT {', '.join(columns)} FROM ({events}) AS read"
+        self._stored = f"SELECT * FROM ({in_order(ladder, 'events')}) AS stored WHERE month = '{month}'"
+        self._touched = None
+        if is_partial:
+            self._stored += " AND aggregate_id IN (SELECT aggregate_id FROM fold_read)"
+            self._touched = connection.sql("SELECT aggregate_id FROM fold_touched").to_arrow_table()
+        hidden = connection.sql(f"SELECT count(*) FROM fold_hidden WHERE month = '{month}'")
+        self._is_hidden = bool(hidden.fetchall()[0][0])
+
+    def months(self, spans: Sequence[Span]) -> Iterator[tuple[Span, pa.Table]]:
+        """The month's events of every range, in order wherever files are."""
+        with self._connection.cursor() as connection, ThreadPoolExecutor(1) as pool:
+            connection.execute("SET TimeZone = 'UTC'")
+            if self._touched is not None:
+                connection.register("fold_read", self._touched)
+            connection.execute(f"CREATE TEMP VIEW fold_source AS {self._stored}")
+            upcoming: Future[pa.Table] | None = None
+            for number, span in enumerate(spans):
+                ready = upcoming or pool.submit(self._read, connection, span)
+                events = ready.result()
+                if number + 1 < len(spans):
+                    upcoming = pool.submit(self._read, connection, spans[number + 1])
+                if self._is_hidden:
+                    events = overlay(events, self._read_from("fold_hidden", f"month = '{self._month}'", span))
+                yield span, events
+
+    def history(self, span: Span, streams: str) -> pa.Table:
+        """What happened before the month in those of a range's streams that the SELECT `streams` gives."""
+        earlier = f"month < '{self._month}' AND aggregate_id IN ({streams})"
+        return overlay(self._read_from("fold_stored", earlier, span), self._read_from("fold_hidden", earlier, span))
+
+    def _read_from(self, source: str, condition: str, span: Span) -> pa.Table:
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP VIEW fold_source AS SELECT * FROM {source} WHERE {condition}"
+        )
+        return self._read(self._connection, span)
+
+    def _read(self, connection: duckdb.DuckDBPyConnection, span: Span) -> pa.Table:
+        params = {"month": self._month, "low": span.low, "high": span.high}
+        events: pa.Table = connection.sql(self._query, params=params).to_arrow_table()
+        return events

@@ -1,0 +1,110 @@
+"""The tool calls of a batch and their results: those asked in it, and those that wait since before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.folds import pairing
+from pipelines.folds.batch import Batch
+from pipelines.folds.columns import Bools, Column, Ints, bools, encode, ints, one_array, take
+from pipelines.folds.columns import compute as pc
+from pipelines.folds.places import CALL, RESULT, USER, Places
+
+_ACTORS = pa.array(["agent", "user"])
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls in the order of stream and version; one value per call.
+
+    Attributes:
+        batch: Where they are.
+        owners: Stream.
+        rows: Row among the calls that wait since before, followed by the batch's events.
+        groups: Number of the agent's message that it is in or after.
+        turns: Turns so far.
+        answers: Event row of the result, or `pairing.NOBODY`.
+        hidden_by: Event row of the call that hides it, or `pairing.NOBODY`.
+        is_new: Whether it was asked in the batch.
+        is_by_user: Whether the user called.
+    """
+
+    batch: Batch
+    owners: Ints
+    rows: Ints
+    groups: Ints
+    turns: Ints
+    answers: Ints
+    hidden_by: Ints
+    is_new: Bools
+    is_by_user: Bools
+
+    def asked(self, name: str, which: Ints | None = None) -> Column:
+        """A column of the calls' own events, of all or of some calls."""
+        values, waiting = self.batch.column(name), self.batch.before.waiting()
+        if len(waiting):
+            values = pa.concat_arrays([waiting.field(name).cast(values.type), values])
+        return take(values, self.rows if which is None else self.rows[which])
+
+    def answered(self, name: str) -> Column:
+        """A column of their results' events; null without a result."""
+        return take(self.batch.column(name), self.answers)
+
+    def actors(self) -> Column:
+        """agent or user."""
+        return take(_ACTORS, self.is_by_user.astype(np.int64))
+
+    def is_in_month(self) -> Bools:
+        """Which calls were asked or answered in the month."""
+        in_month = bools(self.batch.column("is_in_month"))
+        rows = self.rows - len(self.batch.before.waiting())
+        is_asked = self.is_new & np.append(in_month, False)[np.maximum(rows, -1)]
+        return is_asked | np.append(in_month, False)[self.answers]
+
+
+def find_calls(batch: Batch, places: Places, asked_messages: Ints) -> Calls:
+    """Pair all calls and results; calls that wait since before come first in their stream."""
+    waiting, waiting_streams = batch.before.waiting(), batch.before.waiting_streams()
+    kinds = batch.kinds[places.rows]
+    chosen = np.flatnonzero((kinds == CALL) | (kinds == RESULT))
+    rows = places.rows[chosen]
+    carried = len(waiting)
+    by_user = np.concatenate((_is_user(waiting.field("actor")), places.roles[chosen] == USER))
+    groups = np.concatenate((ints(waiting.field("group_no")), places.groups[chosen]))
+    turns = np.concatenate((ints(waiting.field("turn")), places.turns[chosen]))
+    messages = np.concatenate((asked_messages, places.messages[chosen]))
+    ids = (waiting.field("call_id"), take(batch.column("call_id"), rows))
+    streams = np.concatenate((waiting_streams, places.streams[chosen]))
+    is_call = np.concatenate((np.ones(carried, bool), kinds[chosen] == CALL))
+    paired = pairing.pair(
+        streams,
+        np.concatenate(encode(*(pc.fill_null(each, "") for each in ids))),
+        np.where(by_user, 2 * messages + 1, 2 * groups),
+        is_call,
+    )
+    order = np.argsort(streams[paired.calls], kind="stable")
+    asked = paired.calls[order]
+    event_rows = np.concatenate((np.full(carried, pairing.NOBODY), rows))
+
+    def event_row(places_of: Ints) -> Ints:
+        found = places_of[order]
+        return np.where(found >= 0, event_rows[found], pairing.NOBODY)
+
+    return Calls(
+        batch=batch,
+        owners=streams[asked],
+        rows=np.concatenate((np.arange(carried), rows + carried))[asked],
+        groups=groups[asked],
+        turns=turns[asked],
+        answers=event_row(paired.answers),
+        hidden_by=event_row(paired.hidden_by),
+        is_new=asked >= carried,
+        is_by_user=by_user[asked],
+    )
+
+
+def _is_user(actors: Column) -> Bools:
+    return np.asarray(pc.fill_null(pc.equal(one_array(actors), "user"), fill_value=False), bool)
