@@ -64,7 +64,8 @@ class Batch:
 
 def make_batch(events: pa.Table, first_no: int) -> Batch:
     """Sort events, unless they are, and number their streams."""
-    events = events.combine_chunks()
+    if events.num_rows and events.column(0).num_chunks > 1:
+        events = events.combine_chunks()
     owners, is_sorted = _number_streams(events)
     if not is_sorted:
         events = events.sort_by([("aggregate_id", "ascending"), ("stream_version", "ascending")]).combine_chunks()

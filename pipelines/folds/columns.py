@@ -22,6 +22,9 @@ Column: TypeAlias = Any
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+_LONG = 2**30
+"""Texts of more bytes get offsets of 64 bits before they are put together."""
+
 
 def ints(column: Column) -> Ints:
     """A column of integers without nulls."""
@@ -43,10 +46,19 @@ def one_array(column: Column) -> Column:
 
 def encode(*columns: Column) -> list[Ints]:
     """Number the texts of several columns alike: equal texts get equal numbers from 1, null is 0."""
-    arrays = [one_array(column).cast(pa.large_string()) for column in columns]
-    coded = pa.concat_arrays(arrays).dictionary_encode().indices
-    numbers = ints(compute.fill_null(coded, -1)) + 1
-    return np.split(numbers, np.cumsum([len(array) for array in arrays])[:-1])
+    arrays = [one_array(column) for column in columns]
+    told = [array for array in arrays if array.null_count < len(array)]
+    if sum(array.nbytes for array in told) > _LONG:
+        told = [array.cast(pa.large_string()) for array in told]
+    if not told:
+        return [np.zeros(len(array), np.int64) for array in arrays]
+    coded = (told[0] if len(told) == 1 else pa.concat_arrays(told)).dictionary_encode().indices
+    numbers = iter(np.split(_numbers(coded), np.cumsum([len(array) for array in told])[:-1]))
+    return [next(numbers) if array.null_count < len(array) else np.zeros(len(array), np.int64) for array in arrays]
+
+
+def _numbers(indices: Column) -> Ints:
+    return ints(indices if indices.null_count == 0 else compute.fill_null(indices, -1)) + 1
 
 
 def firsts(owners: Ints) -> Bools:
@@ -59,6 +71,22 @@ def firsts(owners: Ints) -> Bools:
 def ends(starts: Ints, count: int) -> Ints:
     """The last row of each piece, from the first row of each and the number of rows."""
     return np.append(starts[1:], count)[: len(starts)] - 1
+
+
+def is_said(texts: Column) -> Bools:
+    """Which texts are there and not blank; blank is what Python, hence Unicode, counts as white space."""
+    texts = one_array(texts)
+    is_long = np.asarray(compute.fill_null(compute.greater(compute.binary_length(texts), 0), fill_value=False), bool)
+    rows = np.flatnonzero(is_long)
+    if not len(rows):
+        return is_long
+    wide = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    starts = np.frombuffer(texts.buffers()[1], wide)[texts.offset :][rows]
+    begins = np.frombuffer(texts.buffers()[2], np.uint8)[starts]
+    # nearly every text begins with a letter; the others are looked at whole
+    others = rows[(begins <= ord(" ")) | (begins > ord("~"))]
+    is_long[others] = [not text.isspace() for text in take(texts, others).to_pylist()]
+    return is_long
 
 
 def first_rows(owners: Ints) -> Ints:

@@ -1,13 +1,15 @@
 """Read the events of a month into columns, one range of streams after the other.
 
-The next range is read, on a connection of its own, while the caller works with the one before: reading and folding take
-about the same time. What is read is bounded by the ranges; two of them are held at once.
+The next ranges are read, each on a connection of its own, while the caller works with the one before: reading takes longer
+than folding, and a range is mostly one row group, which one thread reads. What is held is bounded by the ranges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 
 import duckdb
 import pyarrow as pa
@@ -17,6 +19,9 @@ from pipelines.folds.plan import Span
 from pipelines.folds.readable import in_order
 from pipelines.lake.ladder import Ladder
 from pipelines.sqlfiles import read_sql
+
+_AHEAD = 2
+"""Ranges that are read at a time."""
 
 _SPOKEN = (
     "aggregate_id",
@@ -33,7 +38,6 @@ _SPOKEN = (
     "source_ordinal",
     "subject_id",
     "text",
-    "is_said",
     "call_id",
     "name",
     "arguments",
@@ -93,22 +97,40 @@ class Reader:
         hidden = connection.sql(f"SELECT count(*) FROM fold_hidden WHERE month = '{month}'")
         self._is_hidden = bool(hidden.fetchall()[0][0])
 
-    def months(self, spans: Sequence[Span]) -> Iterator[tuple[Span, pa.Table]]:
+    def months(self, spans: Iterable[Span]) -> Iterator[tuple[Span, pa.Table]]:
         """The month's events of every range, in order wherever files are."""
-        with self._connection.cursor() as connection, ThreadPoolExecutor(1) as pool:
-            connection.execute("SET TimeZone = 'UTC'")
-            if self._touched is not None:
-                connection.register("fold_read", self._touched)
-            connection.execute(f"CREATE TEMP VIEW fold_source AS {self._stored}")
-            upcoming: Future[pa.Table] | None = None
-            for number, span in enumerate(spans):
-                ready = upcoming or pool.submit(self._read, connection, span)
-                events = ready.result()
-                if number + 1 < len(spans):
-                    upcoming = pool.submit(self._read, connection, spans[number + 1])
-                if self._is_hidden:
-                    events = overlay(events, self._read_from("fold_hidden", f"month = '{self._month}'", span))
-                yield span, events
+        upcoming: deque[tuple[Span, Future[pa.Table]]] = deque()
+        with ExitStack() as connections, ThreadPoolExecutor(_AHEAD) as pool:
+            free = [connections.enter_context(self._connect()) for _ in range(_AHEAD)]
+
+            def read(span: Span) -> pa.Table:
+                connection = free.pop()
+                try:
+                    return self._read(connection, span)
+                finally:
+                    free.append(connection)
+
+            for span in spans:
+                upcoming.append((span, pool.submit(read, span)))
+                if len(upcoming) > _AHEAD:
+                    yield self._overlaid(*upcoming.popleft())
+            while upcoming:
+                yield self._overlaid(*upcoming.popleft())
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        connection = self._connection.cursor()
+        connection.execute("SET TimeZone = 'UTC'")
+        if self._touched is not None:
+            connection.register("fold_read", self._touched)
+        connection.execute(f"CREATE TEMP VIEW fold_source AS {self._stored}")
+        return connection
+
+    def _overlaid(self, span: Span, upcoming: Future[pa.Table]) -> tuple[Span, pa.Table]:
+        """A range with redacted payloads in the place of the recorded ones."""
+        events = upcoming.result()
+        if self._is_hidden:
+            events = overlay(events, self._read_from("fold_hidden", f"month = '{self._month}'", span))
+        return span, events
 
     def history(self, span: Span, streams: str) -> pa.Table:
         """What happened before the month in those of a range's streams that the SELECT `streams` gives."""
@@ -116,9 +138,7 @@ class Reader:
         return overlay(self._read_from("fold_stored", earlier, span), self._read_from("fold_hidden", earlier, span))
 
     def _read_from(self, source: str, condition: str, span: Span) -> pa.Table:
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP VIEW fold_source AS SELECT * FROM {source} WHERE {condition}"
-        )
+        self._connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_source AS SELECT * FROM {source} WHERE {condition}")
         return self._read(self._connection, span)
 
     def _read(self, connection: duckdb.DuckDBPyConnection, span: Span) -> pa.Table:

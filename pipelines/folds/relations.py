@@ -21,6 +21,7 @@ from pipelines.folds.columns import (
     ends,
     first_rows,
     ints,
+    is_said,
     lists,
     nullable,
     running,
@@ -110,7 +111,7 @@ def _find_messages(batch: Batch, places: Places) -> Messages:
         finals=chosen[finals[kept]],
         said=said,
         models=event_rows[last(places.roles[chosen] == MODEL_ROLE)[kept]],
-        has_text=np.append(bools(batch.column("is_said")), False)[said],
+        has_text=is_said(take(batch.column("text"), said)),
         decisions=running(np.ones(len(kept), np.int64), first_rows(owners))
         + batch.before.count("agent_messages")[owners],
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.folds.customers import GOES_ON_FROM
 from pipelines.folds.inputs import Inputs
@@ -44,19 +45,6 @@ _BATCH_SHARE = 0.05
 """A batch's events, as columns in the file, by the memory: with every projection's rows they take some eight times that."""
 _LEAST_EVENTS, _MOST_EVENTS = 10_000, 400_000
 """Fewer cost more in statements than in events; more gain nothing."""
-_ROW_GROUPS = """
-WITH row_groups AS (
-    SELECT
-        file_name, row_group_id, any_value(row_group_num_rows) AS rows, sum(total_uncompressed_size) AS size,
-        any_value(stats_min_value) FILTER (WHERE path_in_schema = 'aggregate_id') AS low
-    FROM parquet_metadata($files)
-    GROUP BY file_name, row_group_id
-)
-SELECT (SELECT (sum(size) / sum(rows))::DOUBLE FROM row_groups), low
-FROM row_groups
-QUALIFY dense_rank() OVER (ORDER BY sum(rows) OVER (PARTITION BY file_name) DESC, file_name) = 1
-ORDER BY row_group_id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +141,7 @@ def _fold(
             unfinished.callback(writer.discard)
         folded = prepared.streams
         if by_stream:
-            size, cuts = _plan_batches(lake, connection, month)
+            size, cuts = _plan_batches(lake, month)
             if _goes_on(lake, inputs, month, by_stream):
                 folded, events = leave_out_unchanged(connection, month)
                 is_partial = events <= min(size, prepared.events // 2)
@@ -274,13 +262,22 @@ def _is_current(lake: Lake, inputs: Inputs, name: str, month: str) -> bool:
     return commit is not None and commit.input_hash == inputs.hash(name, month)
 
 
-def _plan_batches(lake: Lake, connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, list[str]]:
+def _plan_batches(lake: Lake, month: str) -> tuple[int, list[str]]:
     """How many events of the month's mean size fit into a batch, and where the row groups of its largest file begin."""
-    files = lake.files("events", {"month": month})
-    found = connection.sql(_ROW_GROUPS, params={"files": files}).fetchall() if files else []
-    event_bytes = max(found[0][0] if found else 0.0, 1.0)
+    files = [pq.read_metadata(path) for path in lake.files("events", {"month": month})]
+    groups = [[file.row_group(number) for number in range(file.num_row_groups)] for file in files]
+    rows = sum(file.num_rows for file in files)
+    event_bytes = max(sum(group.total_byte_size for file in groups for group in file) / max(rows, 1), 1.0)
     size = min(max(int(lake.memory_bytes * _BATCH_SHARE / event_bytes), _LEAST_EVENTS), _MOST_EVENTS)
-    return size, [low for _, low in found if low is not None]
+    largest = max(groups, key=lambda file: sum(group.num_rows for group in file), default=[])
+    firsts = [_first_id(group) for group in largest]
+    return size, [first for first in firsts if first is not None]
+
+
+def _first_id(group: pq.RowGroupMetaData) -> str | None:
+    columns = (group.column(number) for number in range(group.num_columns))
+    found = next(column.statistics for column in columns if column.path_in_schema == "aggregate_id")
+    return str(found.min) if found is not None and found.has_min_max else None
 
 
 def _provenance(prepared: Prepared) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipelines.folds.batch import Batch
 from pipelines.folds.before import Before, lists_schema
-from pipelines.folds.columns import Column, Ints, bools, ends, ints, last_of, lists, offsets, one_array, take
+from pipelines.folds.columns import Column, Ints, ends, ints, is_said, last_of, lists, offsets, one_array, take
 from pipelines.folds.columns import compute as pc
 from pipelines.folds.places import AGENT_SAID, RESULT, STARTED, USER_SAID
 from pipelines.folds.relations import Folded
@@ -43,7 +43,8 @@ def build_states(folded: Folded) -> pa.Table:
 
 def as_shown(states: pa.Table, stream_type: str) -> pa.Table:
     """The rows of `<stream_type>_months`: the states of the streams of one type, with costs as floats."""
-    shown = states.filter(pc.equal(states["aggregate_type"], stream_type))
+    is_shown = pc.equal(states["aggregate_type"], stream_type)
+    shown = states if pc.all(is_shown, min_count=0).as_py() else states.filter(is_shown)
     cost = as_floats(one_array(shown["cost_usd"]))
     names = [name for name in lists_schema().names if name != "month"]
     return shown.drop_columns("cost_usd").append_column("cost_usd", cost).select(names)
@@ -57,7 +58,8 @@ def _counted(folded: Folded) -> dict[str, Column]:
     is_answered = calls.answers >= 0
     errors = calls.answered("error")
     is_failed = np.asarray(pc.fill_null(pc.not_equal(errors, "false"), fill_value=False), bool)
-    said = np.flatnonzero((kinds == AGENT_SAID) & bools(batch.column("is_said")))
+    said = np.flatnonzero(kinds == AGENT_SAID)
+    said = said[is_said(take(batch.column("text"), said))]
     counted: dict[str, Ints] = {
         "event_count": batch.owners,
         "skipped_events": batch.owners[np.asarray(pc.is_null(batch.column("event_name")), bool)],

@@ -17,10 +17,10 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
+from pipelines.folds.batch import make_batch
 from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.plan import EVENT_HEADS, Span, plan_month, spans
-from pipelines.folds.batch import make_batch
 from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable, create_readable_events
 from pipelines.folds.reading import Reader
 from pipelines.folds.relations import RELATIONS, Folded, build

@@ -77,7 +77,9 @@ def _whole(column: Column) -> npt.NDArray[Any]:
 def _money(values: npt.NDArray[Any], is_known: npt.NDArray[np.bool_]) -> Column:
     if values.dtype != object:
         halves = np.stack((values, values >> 63), axis=1)
-        return pa.Array.from_buffers(MONEY, len(values), [pa.array(is_known).buffers()[1], pa.py_buffer(halves)])
+        return pa.Array.from_buffers(
+            MONEY, len(values), [pa.array(is_known).buffers()[1], pa.py_buffer(halves.tobytes())]
+        )
     decimals = [
         Decimal(int(value)).scaleb(-_PLACES) if known else None for value, known in zip(values, is_known, strict=True)
     ]

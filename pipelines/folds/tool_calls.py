@@ -13,6 +13,8 @@ from pipelines.folds.columns import Bools, Column, Ints, bools, encode, ints, on
 from pipelines.folds.columns import compute as pc
 from pipelines.folds.places import CALL, RESULT, USER, Places
 
+_NULL = "null"
+"""JSON text of what was not said."""
 _ACTORS = pa.array(["agent", "user"])
 
 
@@ -47,22 +49,27 @@ class Calls:
         values, waiting = self.batch.column(name), self.batch.before.waiting()
         if len(waiting):
             values = pa.concat_arrays([waiting.field(name).cast(values.type), values])
-        return take(values, self.rows if which is None else self.rows[which])
+        found = take(values, self.rows if which is None else self.rows[which])
+        return pc.fill_null(found, _NULL) if name == "arguments" else found
 
     def answered(self, name: str) -> Column:
         """A column of their results' events; null without a result."""
-        return take(self.batch.column(name), self.answers)
+        found = take(self.batch.column(name), self.answers)
+        if name == "output" and found.null_count:
+            return pc.if_else(pa.array(self.answers >= 0), pc.fill_null(found, _NULL), found)
+        return found
 
     def actors(self) -> Column:
-        """agent or user."""
+        """Who called: agent or user."""
         return take(_ACTORS, self.is_by_user.astype(np.int64))
 
     def is_in_month(self) -> Bools:
         """Which calls were asked or answered in the month."""
         in_month = bools(self.batch.column("is_in_month"))
         rows = self.rows - len(self.batch.before.waiting())
-        is_asked = self.is_new & np.append(in_month, False)[np.maximum(rows, -1)]
-        return is_asked | np.append(in_month, False)[self.answers]
+        is_asked: Bools = self.is_new & np.append(in_month, False)[np.maximum(rows, -1)]
+        is_asked |= np.append(in_month, False)[self.answers]
+        return is_asked
 
 
 def find_calls(batch: Batch, places: Places, asked_messages: Ints) -> Calls:

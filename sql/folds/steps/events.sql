@@ -2,8 +2,7 @@
 -- parameters: $month, YYYY-MM; $low and $high, bounds of the streams' ids (high is left out)
 -- grain: one event
 -- key: aggregate_id, stream_version
--- columns: is_said is whether there is text that is not blank; rendered counts the messages that it renders to, the agent's
---          left out; model is the payload of a model decision
+-- columns: rendered counts the messages that it renders to, the agent's left out; model is the payload of a model decision
 -- notes: whoever reads it selects the columns that it needs: JSON that no column needs is not read.
 SELECT
     told.aggregate_id,
@@ -20,20 +19,10 @@ SELECT
     told.envelope.source_ordinal,
     told.envelope.subject_id,
     told.said.text,
-    -- blank is what Unicode counts as white space; nearly every text begins with a letter and is not looked at further
-    CASE
-        WHEN told.said.text IS NULL THEN FALSE
-        WHEN ascii(told.said.text) BETWEEN 33 AND 126 THEN TRUE
-        ELSE
-            regexp_matches(
-                told.said.text,
-                '[^\x09-\x0d\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]'
-            )
-    END AS is_said,
     told.said.call_id,
     told.said.name,
-    CASE WHEN told.event_name = 'tool.call' THEN coalesce(told.said.arguments, 'null')::VARCHAR END AS arguments,
-    CASE WHEN told.event_name = 'tool.result' THEN coalesce(told.said.output, 'null')::VARCHAR END AS output,
+    told.said.arguments::VARCHAR AS arguments,
+    told.said.output::VARCHAR AS output,
     nullif(told.said.error, 'null')::VARCHAR AS error,
     told.spent.usage.input_tokens,
     told.spent.usage.output_tokens,
