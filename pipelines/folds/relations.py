@@ -231,10 +231,7 @@ def _hidden_results(batch: Batch, calls: Calls) -> Ints:
 
 
 def _actions(folded: Folded) -> pa.Table:
-    """The relation `fold_actions`: what each decision of the month did that called a tool.
-
-    `signature` (names and arguments alone) tells equal lists of calls.
-    """
+    """The relation `fold_actions`: what each decision of the month did that called a tool."""
     calls, messages = folded.calls, folded.messages
     groups = folded.places.groups[messages.firsts]
     width = int(max(groups.max(initial=0), calls.groups.max(initial=0))) + 1
@@ -251,7 +248,6 @@ def _actions(folded: Folded) -> pa.Table:
             "stream_no": folded.batch.numbers(messages.owners[acting]),
             "decision": pa.array(messages.decisions[acting], pa.int32()),
             "tool_calls": lists(owners, len(acting), list(fields.items())),
-            "signature": lists(owners, len(acting), [(name, fields[name]) for name in ("name", "arguments")]),
         }
     )
 

@@ -122,9 +122,7 @@ def prepare_month(
             connection.execute(f"{into} SELECT * FROM {relation}")
     _drop(connection, relations)
     for relation in relations:
-        # equal lists of calls have one row of hashes, in whatever batches they are
-        distinct = "DISTINCT " if relation == "fold_call_hashes" else ""
-        connection.execute(f"CREATE TEMP VIEW {relation} AS SELECT {distinct}* FROM month_{relation}")
+        connection.execute(f"CREATE TEMP VIEW {relation} AS SELECT * FROM month_{relation}")
     return prepared
 
 

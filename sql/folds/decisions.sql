@@ -31,9 +31,9 @@ SELECT
     messages.text,
     coalesce(actions.tool_calls, []) AS tool_calls,
     coalesce(len(actions.tool_calls), 0)::INTEGER AS call_count,
-    digests.l0_hash,
-    digests.l1_hash,
-    digests.l2_hash,
+    coalesce(digests.l0_hash, sha256('')) AS l0_hash,
+    coalesce(digests.l1_hash, sha256('')) AS l1_hash,
+    coalesce(digests.l2_hash, sha256('')) AS l2_hash,
     messages.told.model,
     messages.told.prompt_sha256,
     messages.told.tools_sha256,
@@ -48,7 +48,8 @@ SELECT
 FROM messages
 LEFT JOIN fold_actions AS actions
     ON messages.stream_no = actions.stream_no AND messages.decision = actions.decision
-LEFT JOIN fold_call_hashes AS digests ON coalesce(actions.signature, []) = digests.signature
+LEFT JOIN fold_call_hashes AS digests
+    ON messages.stream_no = digests.stream_no AND messages.decision = digests.decision
 LEFT JOIN fold_verification AS verification
     ON messages.stream_no = verification.stream_no AND messages.decision = verification.decision
 ORDER BY messages.aggregate_id, messages.decision
