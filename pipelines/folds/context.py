@@ -53,14 +53,17 @@ def message_bytes(message: Mapping[str, Any]) -> bytes:
 
 def _is_written_alike(value: Any) -> bool:
     kind = type(value)
-    if kind is dict:
-        return _ALIKE.issuperset(map(type, value.values())) or all(map(_is_written_alike, value.values()))
-    return kind in _ALIKE or (kind is list and all(map(_is_written_alike, value)))
+    if kind in _ALIKE:
+        return True
+    if kind is not dict and kind is not list:
+        return False
+    rest = [each for each in (value.values() if kind is dict else value) if type(each) not in _ALIKE]
+    return not rest or all(map(_is_written_alike, rest))
 
 
 def _compact_text(value: Any) -> str:
     """A JSON value as compact text."""
-    if type(value) is dict and _ALIKE.issuperset(map(type, value.values())):
+    if _is_written_alike(value):
         try:
             return _encode(value).decode()
         except (UnicodeEncodeError, OverflowError, TypeError):

@@ -132,7 +132,7 @@ def read_completion(
         ToolCall(_storable(call.function.name), _arguments(call.function.arguments), call.id)
         for call in message.tool_calls or ()
     )
-    tokens = _count(usage.prompt_tokens), _count(usage.completion_tokens), _count(details.cached_tokens) or 0
+    tokens = _natural(usage.prompt_tokens), _natural(usage.completion_tokens), _natural(details.cached_tokens) or 0
     text = None if message.content is None else _storable(message.content)
     return _answer(text, calls, tokens, choice.finish_reason, message.refusal, price, cost_usd, latency_ms)
 
@@ -241,6 +241,10 @@ def _storable(text: str) -> str:
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _natural(value: int | None) -> int | None:
+    return None if value is None or value < 0 else value
 
 
 def _error_text(body: bytes) -> str:

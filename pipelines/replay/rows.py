@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import duckdb
@@ -14,7 +15,7 @@ from pipelines.replay.ledger import Outcome, Row
 
 UNITS = "replayed_units"
 STEPS = "replayed_steps"
-_BATCH = 2_000
+_BATCH = 8_000
 _DEFAULTS: Mapping[str, Any] = {"attempt": 1, "is_tainted": False, "is_off_policy": False}
 
 
@@ -66,13 +67,24 @@ class _Sink:
             self._rows.clear()
 
     def _columns(self) -> Iterator[pa.Array[Any]]:
-        rows = self._rows
-        given = set().union(*rows)
+        columns = _transpose(self._rows)
         for field in self._schema:
-            name, default = field.name, _DEFAULTS.get(field.name)
-            if name in given:
-                yield pa.array([row.get(name, default) for row in rows], field.type)
+            default = _DEFAULTS.get(field.name)
+            if field.name in columns:
+                yield pa.array(columns[field.name], field.type)
             elif default is not None:
-                yield pa.repeat(pa.scalar(default, field.type), len(rows))
+                yield pa.repeat(pa.scalar(default, field.type), len(self._rows))
             else:
-                yield pa.nulls(len(rows), field.type)
+                yield pa.nulls(len(self._rows), field.type)
+
+
+def _transpose(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
+    """Values by column, of the columns that are given; rows have the same keys, or are filled up with defaults."""
+    names = list(rows[0])
+    if all(len(row) == len(names) for row in rows):
+        try:
+            return dict(zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True))
+        except KeyError:
+            pass  # as many keys, but others
+    names = sorted(set().union(*rows))
+    return {name: [row.get(name, _DEFAULTS.get(name)) for row in rows] for name in names}

@@ -229,7 +229,7 @@ class _Workshop:
                 head = self._head(decided.tools_sha256)
                 if head is not lines.head:
                     lines = Lines(head)
-                lines.add(*messages[len(lines) :])
+                lines.add(*messages[len(lines.messages) :])
                 yield from self._decision(stream, decided, lines, replies)
                 if is_single:
                     return
@@ -240,7 +240,7 @@ class _Workshop:
     ) -> Iterator[Unit]:
         number, name = decided.decision, self._spec.name
         unit_id = f"{stream.aggregate_id}/{number}"
-        is_askable = bool(len(lines)) or self._spec.is_echo
+        is_askable = bool(lines.messages) or self._spec.is_echo
         for draw in self._spec.draws_of(stream.aggregate_id):
             unit = {
                 "unit_id": unit_id,

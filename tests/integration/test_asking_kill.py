@@ -21,7 +21,9 @@ from tests.model_server import ModelServer, echo_answer, serving
 
 REQUESTS = int(os.environ.get("REFOLD_TEST_REPLAY_REQUESTS", "100"))
 CONCURRENCY = 16
-TIMEOUT = 0.8
+TIMEOUT = 0.8 if REQUESTS <= 1_000 else 3.0
+"""Seconds. In a long run on a busy machine an answer can be there and not be read in time: it would be asked for again,
+which is as it must be, and is not what is counted here."""
 KILLS = (0.2, 0.5, 0.8)
 """After these shares of the answers were paid for."""
 LIMIT = 60 + REQUESTS
@@ -81,5 +83,5 @@ def test_three_kills_lose_what_was_under_way_and_nothing_else(tmp_path):
         f"{len(twice)} answered twice; faults: {dict(Counter(server.seen))}"
     )
     assert len(stored(path)) == len(server.paid) == REQUESTS
-    assert twice <= lost
     assert set(server.paid.values()) == {1}
+    assert twice <= lost
