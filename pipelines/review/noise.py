@@ -14,19 +14,24 @@ def noise_in_order(lines: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Ma
 
 
 def tell_noise(lines: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What follows from excess and drift; their 95 % bounds decide. Nothing follows from a bound that is not there.
+    """What follows from excess and drift; their 95 % bounds decide. Nothing follows from too few conversations.
 
     Args:
         lines: `low`, `high` and `reason` by metric.
     """
     told = []
     excess, drift = lines["noise_excess"], lines["noise_drift"]
-    if excess["low"] is not None and excess["high"] is not None:
+    if _is_sound(excess):
         told.append(
             "B acts differently beyond the model's own noise."
             if excess["low"] > 0
             else "What differs is not more than the model's own noise explains."
         )
-    if drift["low"] is not None and drift["low"] > 0:
+    if _is_sound(drift) and drift["low"] > 0:
         told.append("The model changed since the recording: differences from A are not B's doing alone.")
     return told
+
+
+def _is_sound(line: Mapping[str, Any]) -> bool:
+    """Whether an interval can carry a statement: too few clusters, or too few that differ, cannot."""
+    return line["low"] is not None and line["reason"] in (None, "no_variation")

@@ -203,6 +203,11 @@ def _limits(evidence: Evidence) -> list[Finding]:
         found.append(Finding("open", "few_clusters", g_needed=MIN_CLUSTERS))
     if evidence.missing is not None and evidence.missing > MAX_MISSING:
         found.append(Finding("open", "missing_units", share=evidence.missing))
-    if evidence.drift is not None and evidence.drift.low is not None and evidence.drift.low > 0:
+    if evidence.drift is not None and _is_above(evidence.drift):
         found.append(Finding("open", "drift", estimate=evidence.drift))
     return found
+
+
+def _is_above(estimate: Estimate) -> bool:
+    """Whether an estimate is above 0, by an interval that its number of clusters can carry."""
+    return estimate.low is not None and estimate.low > 0 and estimate.reason in (None, "no_variation")

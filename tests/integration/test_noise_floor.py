@@ -83,6 +83,20 @@ def test_a_sample_is_drawn_twice_and_drift_is_told(lake: Lake, tmp_path: Path):
     assert found["noise_excess"] == pytest.approx(2 * 2 / 3)
 
 
+def test_walks_are_compared_by_what_they_did(lake: Lake, tmp_path: Path):
+    """Sides that walk on their own, with answers from the recording: the same policy has no excess, and one that stops at once has."""
+    page = run(lake, tmp_path, "same", "true\nmode: conversation")
+    assert "What differs is not more" not in page  # nothing differs anywhere, which few conversations cannot promise
+    query = "SELECT metric, estimate, n, excluded FROM ab_summary WHERE kind = 'noise'"
+    with lake.connect() as connection:
+        assert {row[1:] for row in connection.sql(query).fetchall()} == {(0.0, TASKS, 0)}
+    run(lake, tmp_path, "now", "true\nmode: turn\ntools: {unknown: read}")
+    with lake.connect() as connection:
+        found = {name: numbers for name, *numbers in connection.sql(query).fetchall()}
+    assert found["noise_excess"] == [2.0, TASKS, 0]
+    assert found["noise_drift"] == [1.0, TASKS, 0]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.stats.answer import Answer, Evidence, combine, decide
-from pipelines.stats.cluster import estimate, estimate_paired
+from pipelines.stats.cluster import estimate, estimate_paired, estimate_segments
 from pipelines.stats.estimate import Estimate
 from pipelines.stats.gate import Summary, evaluate, parse_gate
 from pipelines.stats.sums import ClusterSums, PairedSums
@@ -144,6 +145,29 @@ def test_what_holds_of_every_primary(mean: float, sd: float, g: int, margin: flo
         assert good <= 0
         assert bad >= (margin or 0.0)
         assert answer.g_more is None or answer.g_more > 0
+
+
+@pytest.mark.parametrize("g", [40, 200])
+@pytest.mark.parametrize(
+    ("truth", "wrong", "at_most"),
+    [(0.0, "do_not_ship", 0.025), (0.5, "ship", 0.05), (1.0, "ship", 0.025), (-1.0, "do_not_ship", 0.001)],
+)
+def test_how_often_the_answer_is_wrong(g: int, truth: float, wrong: str, at_most: float):
+    """A candidate that changes nothing is refused in at most 2.5 % of the runs; one that is worse by the margin ships in at most 5 %
+    (two one-sided tests at 5 %), one that is worse by twice the margin hardly ever. Conversations of unequal length."""
+    runs = int(os.environ.get("REFOLD_SIMULATED_RUNS", "400"))
+    random = np.random.default_rng(11)
+    n = random.geometric(1 / 8, size=(runs, g)).astype(float)
+    shared = random.normal(0, 1, size=(runs, g))
+    s = n * (truth + shared) + np.sqrt(n) * random.normal(0, 1.5, size=(runs, g))
+    squares = (s**2) / n  # only the error that nobody uses here needs them
+    sums = ClusterSums(s=s.ravel(), n=n.ravel(), squares=squares.ravel())
+    estimates = estimate_segments(sums, np.repeat(np.arange(runs), g), runs, sign_flip=False)
+    words = [
+        decide(replace(ONE, metrics={"usd": judge(each, goal="lower", margin=0.5)}, g=g)).word for each in estimates
+    ]
+    share = words.count(wrong) / runs  # type: ignore[arg-type]
+    assert share <= at_most + 3 * (at_most * (1 - at_most) / runs) ** 0.5 + 1 / runs
 
 
 def test_windows_together():
