@@ -80,10 +80,11 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed; remove nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove old versions. Their files stay until `refold vacuum` finds REFOLD_GRACE over; what models answered stays."""
+    """Remove old versions and their reports. Files of the lake stay until `refold vacuum` finds REFOLD_GRACE over; what models answered stays."""
     from pipelines.diff.prune import prune_versions
     from pipelines.lake.catalog import publish_catalog
     from pipelines.lake.lake import Lake
+    from pipelines.review.report import report_path
 
     settings = Settings.from_env()
     lake = Lake.from_settings(settings)
@@ -96,6 +97,8 @@ def prune(
         is_dry_run=dry_run,
     )
     if found.versions and not dry_run:
+        for version in found.versions:
+            report_path(settings.home, version.experiment, version.version_id).unlink(missing_ok=True)
         publish_catalog(lake, settings.catalog)
     rows = [[v.experiment, v.version_id, f"{v.committed_at:%F %T}", v.pairs] for v in found.versions]
     done = "would remove" if dry_run else "removed"

@@ -22,6 +22,7 @@ from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import make_plan
 from pipelines.review.between import render_versions
+from pipelines.review.report import report_path
 from tests.unit.diff.replayed_lake import replayed_lake, stream_id
 
 STREAMS = 30
@@ -220,6 +221,12 @@ def test_the_verb(lake: Lake, monkeypatch: pytest.MonkeyPatch):
     ):
         with pytest.raises(BadInputError, match=told):
             run(*wrong)
+    reports = [report_path(lake.root.parent / "home", "shop", each.version_id) for each in (first, second)]
+    for path in reports:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     assert run("prune", "--keep", "1", "--dry-run").startswith("would remove 1 versions")
+    assert reports[0].exists()
     assert run("prune", "--keep", "1", "--older-than", "0d").startswith("removed 1 versions")
+    assert [path.exists() for path in reports] == [False, True]
     assert run("prune", "--keep", "1").startswith("removed 0 versions")
