@@ -8,7 +8,6 @@ import dagster as dg
 from assets.resources import Home
 from pipelines.replay.plan import Plan
 from pipelines.review.headline import find_version
-from pipelines.review.report import answer_of
 from pipelines.review.report_html import draw_headline, keep_report
 
 
@@ -20,8 +19,7 @@ def keep_reports(home: Home, plans: Iterable[Plan]) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     for plan in plans:
         version = find_version(home.lake, plan.experiment.experiment, plan.version_id)
-        answer = answer_of(home.lake, version, plan.experiment.gate)
-        path, report = keep_report(home.lake, home.settings.home, version, answer)
+        path, report = keep_report(home.lake, home.settings.home, version)
         drawn = draw_headline(report.headline)
         metadata = {"report": dg.MetadataValue.path(str(path)), "headline": dg.MetadataValue.md(f"```\n{drawn}\n```")}
     return metadata

@@ -49,15 +49,14 @@ def report(
 ) -> None:
     """Write a version's report: one HTML file with everything in it."""
     from pipelines.lake.lake import Lake
-    from pipelines.replay.registry import load_experiment
     from pipelines.review.headline import find_version
-    from pipelines.review.report import answer_of, load_report, report_path, write_report
+    from pipelines.review.report import load_report, report_path, write_report
     from pipelines.review.report_html import draw_headline, render_report
 
     settings = Settings.from_env()
     lake = Lake.from_settings(settings)
     found = find_version(lake, experiment, version)
-    loaded = load_report(lake, found, answer_of(lake, found, load_experiment(lake, experiment)[0].gate))
+    loaded = load_report(lake, found)
     path = output or report_path(settings.home, found.experiment, found.version_id)
     write_report(render_report(loaded), path)
     told = {"experiment": found.experiment, "version_id": found.version_id, "path": str(path.resolve())}

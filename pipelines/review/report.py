@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.diff.gating import decide_version
+from pipelines.diff.gating import Decision
 from pipelines.diff.versions import Version
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import AB_SUMMARY
@@ -101,22 +101,7 @@ class Report:
     result_hash: str
 
 
-def answer_of(lake: Lake, version: Version, gate: str | None) -> Answer:
-    """What a complete version comes to under a gate, which is the experiment's as it is now."""
-    decision = decide_version(lake, version.experiment, version.version_id, gate)
-    clauses = decision.gate.clauses if decision.gate is not None else ()
-    title = headline(decision)
-    return Answer(
-        word=decision.answer.word,
-        title=title[:1].upper() + title[1:],
-        reasons=tell(decision),
-        clauses=[
-            (clause.text, "nothing" if clause.seen is None else str(clause.seen), clause.passed) for clause in clauses
-        ],
-    )
-
-
-def load_report(lake: Lake, version: Version, answer: Answer | None = None) -> Report:
+def load_report(lake: Lake, version: Version) -> Report:
     """Read what the report of a complete version shows."""
     glance = load_headline(lake, version)
     order = glance.primary if glance.primary in list_metrics(lake, version) else "calls"
@@ -128,7 +113,7 @@ def load_report(lake: Lake, version: Version, answer: Answer | None = None) -> R
         left_out = tuple(LeftOut(*row) for row in connection.sql(_LEFT_OUT, params=partition).fetchall())
     return Report(
         headline=glance,
-        answer=answer,
+        answer=None if glance.decision is None else _answer(glance.decision),
         flows=load_flows(lake, version),
         changes=tuple(load_pair(lake, version, row.unit_id) for row in page.rows),
         order=order,
@@ -136,6 +121,19 @@ def load_report(lake: Lake, version: Version, answer: Answer | None = None) -> R
         left_out=left_out,
         definition=kept.get("definition") or {},
         result_hash=version.result_hash,
+    )
+
+
+def _answer(decision: Decision) -> Answer:
+    clauses = decision.gate.clauses if decision.gate is not None else ()
+    title = headline(decision)
+    return Answer(
+        word=decision.answer.word,
+        title=title[:1].upper() + title[1:],
+        reasons=tell(decision),
+        clauses=[
+            (clause.text, "nothing" if clause.seen is None else str(clause.seen), clause.passed) for clause in clauses
+        ],
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.diff.versions import Version
@@ -56,13 +57,13 @@ def render_report(report: Report) -> str:
     return f'<!DOCTYPE html>\n<html lang="en">{head.html}{body.html}</html>\n'
 
 
-def keep_report(lake: Lake, home: Path, version: Version, answer: Answer | None = None) -> tuple[Path, Report]:
+def keep_report(lake: Lake, home: Path, version: Version) -> tuple[Path, Report]:
     """Write the report of a complete version into the home.
 
     Raises:
         BadInputError: It cannot be written there.
     """
-    report = load_report(lake, version, answer)
+    report = load_report(lake, version)
     path = report_path(home, version.experiment, version.version_id)
     write_report(render_report(report), path)
     return path, report
@@ -72,7 +73,7 @@ def _sections(report: Report) -> list[Content]:
     headline = report.headline
     return [
         _answer(report.answer),
-        render_headline(headline),
+        render_headline(replace(headline, decision=None)),  # told above
         _section("What stayed the same", _forest(share_rows(headline), _SHARE_AXIS)),
         _section("How the metrics differ", _metrics(headline), _numbers(headline)),
         _section("By segment", _segments(headline)),
@@ -98,10 +99,12 @@ def _answer(answer: Answer | None) -> Markup | None:
     ]
     return tag(
         "section",
-        tag("p", tag("span", _MARKS.get(answer.word, ""), aria_hidden="true"), " ", answer.title, css="rf-answer-word"),
+        tag(
+            "p", tag("span", _MARKS.get(answer.word, ""), aria_hidden="true"), " ", answer.title, css="rf-verdict-word"
+        ),
         tag("ul", *(tag("li", reason) for reason in answer.reasons)) if answer.reasons else None,
         details("The gate, clause by clause", tag("ul", *clauses)) if clauses else None,
-        css=f"rf-answer rf-answer-{answer.word}",
+        css=f"rf-verdict rf-verdict-{answer.word}",
         aria_label="The answer",
     )
 

@@ -80,11 +80,11 @@ body { margin: 0; font-family: system-ui, sans-serif; background: Canvas; color:
 .rf-report > section { margin-top: 2.2rem }
 .rf-report > section > h2 { border-bottom: 2px solid var(--line); padding-bottom: .3rem; margin-bottom: .8rem }
 .rf-report pre { font-size: .78rem; overflow-x: auto; background: var(--soft); padding: .7rem; border-radius: .4rem }
-.rf-answer { border: 1px solid var(--line); border-left: .5rem solid var(--answer); border-radius: .5rem; padding: .8rem 1.1rem }
-.rf-answer { --answer: #8a8f98 } .rf-answer-ship { --answer: #1a7f37 } .rf-answer-do_not_ship { --answer: #c0392b }
-.rf-answer-word { font-size: 1.5rem; font-weight: 700; margin: 0 }
-.rf-answer-word > span { color: var(--answer) }
-.rf-answer ul { margin: .5rem 0 .2rem; padding-left: 1.2rem }
+.rf-verdict { border: 1px solid var(--line); border-left: .5rem solid var(--answer); border-radius: .5rem; padding: .8rem 1.1rem }
+.rf-verdict { --answer: #8a8f98 } .rf-verdict-ship { --answer: #1a7f37 } .rf-verdict-do_not_ship { --answer: #c0392b }
+.rf-verdict-word { font-size: 1.5rem; font-weight: 700; margin: 0 }
+.rf-verdict-word > span { color: var(--answer) }
+.rf-verdict ul { margin: .5rem 0 .2rem; padding-left: 1.2rem }
 .rf-forest-row { display: grid; grid-template-columns: minmax(9rem, 17rem) minmax(10rem, 1fr) minmax(9rem, 15rem); gap: .2rem 1rem;
   align-items: center; padding: .3rem 0; border-bottom: 1px solid var(--soft) }
 .rf-forest-label b { font-weight: 600; font-size: .92rem } .rf-forest-told { font-size: .85rem; font-variant-numeric: tabular-nums }
@@ -109,8 +109,8 @@ body { margin: 0; font-family: system-ui, sans-serif; background: Canvas; color:
 .rf-ribbon-same:hover, .rf-ribbon-changed:hover { opacity: .9 }
 .rf-biggest > details { border-bottom: 1px solid var(--line) } .rf-biggest > details > summary { font-weight: 400 }
 .rf-pair { padding: .3rem 0 1rem .8rem; border-left: 3px solid var(--line) }
-@media (prefers-color-scheme: dark) { .rf-report, .rf-report .rf { --a: #f0a35e; --b: #6cb8e8 } .rf-answer-ship { --answer: #4ac26b }
-  .rf-answer-do_not_ship { --answer: #ff7b72 } }
+@media (prefers-color-scheme: dark) { .rf-report, .rf-report .rf { --a: #f0a35e; --b: #6cb8e8 } .rf-verdict-ship { --answer: #4ac26b }
+  .rf-verdict-do_not_ship { --answer: #ff7b72 } }
 @media (max-width: 44rem) {
   .rf-forest-row { grid-template-columns: minmax(0, 1fr); gap: .15rem } .rf-scale > span { display: none }
   .rf-flows { grid-template-columns: minmax(0, 1fr) minmax(3rem, 1fr) minmax(0, 1fr) } .rf-flow-name { padding: 0 .25rem; font-size: .75rem }
