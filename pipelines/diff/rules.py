@@ -1,7 +1,7 @@
-"""What an experiment says of its tools, as rules for comparing their calls, and what their schemas find wrong with calls.
+"""What is known of an experiment's tools, as rules for comparing their calls, and what their schemas find wrong with calls.
 
-Only what the experiment itself names counts here (`tools.manifest`, `tools.schemas`): that is part of a version's id, and
-schemas that happen to be registered with the store later are not. How a rule is applied is `pipelines.canonical.rules`'s.
+The experiment's own schemas count, else those that its conversations were recorded with; both are part of a version's id. How
+a rule is applied is `pipelines.canonical.rules`'s.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pipelines.replay.manifest import ToolPolicy
 
 
 def tool_rules(policy: ToolPolicy) -> dict[str, ToolRules]:
-    """The rules of every tool that the experiment says something of: its schema, and what the manifest ignores or forgives."""
-    rules = rules_from_tools(policy.schemas or ())
+    """The rules of every tool of which something is known: its schema, and what the manifest ignores or forgives."""
+    rules = rules_from_tools(policy.registered if policy.schemas is None else policy.schemas)
     for name, tool in policy.manifest.tools.items():
         rules[name] = replace(
             rules.get(name, PLAIN_RULES),
@@ -50,7 +50,7 @@ class Flagger:
             if not rule.schema:
                 continue
             try:
-                self._validators[name] = jsonschema_rs.validator_for(dict(rule.schema))
+                self._validators[name] = jsonschema_rs.validator_for(dict(rule.schema), offline=True)
             except ValueError as error:
                 reason = str(error).splitlines()[0]
                 raise BadInputError(f"the schema of tool {name!r} is no JSON Schema: {reason}") from error

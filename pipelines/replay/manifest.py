@@ -114,17 +114,24 @@ class ToolPolicy:
         schemas: Tool schemas of the experiment's own; None takes those that were recorded.
         on_miss: What a call without a recorded result gets: nothing (the unit ends as `diverged`), or an error.
         unknown: Whether unknown tools are taken for writes, for reads, or make what follows them unverified.
+        registered: Recorded schemas that say which calls are the same, where the experiment has none of its own.
     """
 
     manifest: Manifest = field(default_factory=Manifest)
     schemas: tuple[Mapping[str, Any], ...] | None = None
     on_miss: OnMiss = "stop"
     unknown: Unknown = "unverified"
+    registered: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def sha256(self) -> str:
-        """Hash of all that changes an answer, hex."""
+        """Hash of all that changes an answer and is not recorded, hex."""
         return _sha256([self.manifest.model_dump(mode="json"), self.schemas, self.on_miss, self.unknown])
+
+    @property
+    def registered_sha256(self) -> dict[str, str]:
+        """Hash of each recorded schema by the tool's name, hex."""
+        return {str(tool["name"]): _sha256(tool) for tool in self.registered}
 
     @property
     def schemas_sha256(self) -> str:

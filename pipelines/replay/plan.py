@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from pipelines.replay.candidate import PythonCandidate, PythonMetric, load_metri
 from pipelines.replay.experiment import Experiment, is_walked
 from pipelines.replay.manifest import ToolPolicy, read_tool_policy
 from pipelines.replay.prompt import Prompt, load_prompt
+from pipelines.replay.registered import selected_tools
 from pipelines.replay.request import Side
 from pipelines.replay.runs import list_runs
 from pipelines.sqlfiles import list_sql, read_sql
@@ -174,7 +175,9 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
         runs = list_runs(connection, experiment)
         _require_folded(connection)
         streams = connection.sql(_SAMPLED, params=_noise_params(experiment)).to_arrow_table()
-    tools = read_tool_policy(experiment.tools, folder)
+        tools = read_tool_policy(experiment.tools, folder)
+        if tools.schemas is None:
+            tools = replace(tools, registered=selected_tools(connection))
     definition = _definition(experiment, window, callables, prompts, tools)
     definition["measures"] = {name: each.source_sha256 for name, each in measures.items()}
     heads = [streams.column(name).to_pylist() for name in _HEAD_COLUMNS]
@@ -321,6 +324,8 @@ def _definition(
         settings["divergence"] = experiment.divergence.model_dump(mode="json")
     elif tools.schemas is not None or tools.manifest.tools:  # they say which calls are the same
         settings["tools"] = tools.sha256
+    if tools.registered:
+        settings["registered_tools"] = tools.registered_sha256
     folds = hashlib.sha256()
     for folder in ("folds/steps", "folds", "upcasters"):
         for path in list_sql(folder):

@@ -25,10 +25,11 @@ from pipelines.replay.ledger import Outcome, Row
 from pipelines.replay.manifest import read_tool_policy
 from pipelines.replay.models import asking
 from pipelines.replay.prompt import load_prompt
+from pipelines.replay.registered import registered_tools
 from pipelines.replay.sides import spec_of
 from pipelines.replay.streams import list_chunks, read_streams
 from pipelines.replay.units import create_stream_relations
-from pipelines.replay.work import Unit, list_work, registered_tools
+from pipelines.replay.work import Unit, list_work
 from pipelines.settings import Settings
 
 _RECORDED = """

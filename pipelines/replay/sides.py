@@ -14,10 +14,11 @@ from pipelines.replay.asked import Candidate, Control
 from pipelines.replay.experiment import Experiment, is_walked
 from pipelines.replay.plan import Plan
 from pipelines.replay.prompt import Prompt
+from pipelines.replay.registered import registered_tools
 from pipelines.replay.request import FIRST_CONTROL_DRAW, Head, Side
 from pipelines.replay.streams import Chunk, list_chunks, read_streams
 from pipelines.replay.units import create_plan_relations
-from pipelines.replay.work import SideSpec, Tools, Unit, list_work, registered_tools
+from pipelines.replay.work import SideSpec, Tools, Unit, list_work
 
 _COUNTED = """
 SELECT count(*), count(*) FILTER (WHERE is_noise_sampled)

@@ -17,7 +17,7 @@ import yaml
 from pipelines.folds.steps import create_readable_events
 from pipelines.lake.lake import Lake
 from pipelines.replay.manifest import Effect, ToolBook, ToolPolicy
-from pipelines.replay.work import registered_tools
+from pipelines.replay.registered import registered_tools
 
 _READS = frozenset(
     [

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-import duckdb
 import msgspec
 
 from pipelines.folds.context import Context
@@ -165,15 +164,6 @@ class _FailedUnit:
 
     def take(self, _answer: Answer, /) -> Outcome:
         raise RuntimeError("a unit that cannot be asked has no answer")
-
-
-def registered_tools(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Mapping[str, Any], ...]]:
-    """Recorded tool schemas by their hash. The connection has the view `upcast_events`."""
-    rows = connection.sql(
-        "SELECT payload FROM upcast_events WHERE event_name = 'tools.registered' ORDER BY position"
-    ).fetchall()
-    registered = (json.loads(payload) for (payload,) in rows)
-    return {payload["sha256"]: tuple(payload["tools"]) for payload in registered}
 
 
 def list_work(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, REPLAYS, STREAM_MONTHS
+from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, EVENTS, REPLAYS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import Plan, make_plan
@@ -31,8 +32,10 @@ def stream_id(number: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, str(number)))
 
 
-def replayed_lake(root: Path, units: Sequence[Unit], experiment: str = EXPERIMENT) -> tuple[Lake, Plan]:
-    """Write decisions and replays; the units of one stream are its decisions 1, 2, 3 …"""
+def replayed_lake(
+    root: Path, units: Sequence[Unit], experiment: str = EXPERIMENT, tools: Mapping[str, Sequence[Any]] | None = None
+) -> tuple[Lake, Plan]:
+    """Write decisions and replays; the units of one stream are its decisions 1, 2, 3 … `tools`: registered lists by hash."""
     lake = Lake(root)
     reader = Canonicaliser()
     decisions: list[dict[str, Any]] = []
@@ -92,9 +95,28 @@ def replayed_lake(root: Path, units: Sequence[Unit], experiment: str = EXPERIMEN
     month = {"month": "2026-01"}
     for dataset, rows in ((DECISIONS, decisions), (CONVERSATION_MONTHS, states), (STREAM_MONTHS, heads)):
         write(lake, dataset, month, rows, "made")
+    write(lake, EVENTS, month, [_registered(*item, place) for place, item in enumerate((tools or {}).items())], "made")
     plan = make_plan(lake, parse_experiment(experiment, "test"), root)
     write(lake, REPLAYS, plan.partition, replays, plan.version_id)
     return lake, plan
+
+
+def _registered(sha256: str, tools: Sequence[Any], place: int) -> dict[str, Any]:
+    """The event that registers a list of tools."""
+    return {
+        "aggregate_id": stream_id(1_000_000 + place),
+        "aggregate_type": "agent",
+        "stream_version": 1,
+        "event_type": "tools.registered.v1",
+        "event_version": 1,
+        "payload": json.dumps({"sha256": sha256, "tools": tools}),
+        "metadata": "{}",
+        "created_at": _START,
+        "epoch": 1,
+        "xid": 1,
+        "position": place + 1,
+        "hash": b"\0" * 32,
+    }
 
 
 def write(

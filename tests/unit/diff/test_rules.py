@@ -15,6 +15,7 @@ from pipelines.diff.gating import decide_gate
 from pipelines.diff.rules import Flagger, tool_rules
 from pipelines.errors import BadInputError
 from pipelines.replay.manifest import Manifest, ManifestTool, ToolPolicy
+from pipelines.replay.registered import agreed_tools
 from tests.unit.diff.plain_pairs import diff_plainly
 from tests.unit.diff.replayed_lake import replayed_lake
 from tests.unit.diff.test_dataset import rows_of, some_units
@@ -89,6 +90,54 @@ def test_a_manifest_makes_another_version(tmp_path: Path):
     _, plain = replayed_lake(tmp_path / "plain", units)
     _, ruled = replayed_lake(with_tools(tmp_path / "ruled"), units, EXPERIMENT)
     assert plain.version_id != ruled.version_id
+
+
+def test_recorded_schemas_count_unless_the_experiment_has_its_own(tmp_path: Path):
+    """A list that decisions name is as good as the same list in a file; an empty file says that there is none. Which one
+    counts is part of the version."""
+    sha256 = "5" * 64
+    units = [{**unit, "recorded": {"tools_sha256": sha256}} for unit in some_units(6, 150)]
+    own = EXPERIMENT.replace("schemas: tools.json, ", "")
+    nothing = EXPERIMENT.replace("tools.json", "none.json")
+    found = {}
+    for name, experiment, tools in (
+        ("registered", own, {sha256: SCHEMAS, "6" * 64: [{"name": "other", "parameters": {"type": "object"}}]}),
+        ("written", EXPERIMENT, {}),
+        ("none", nothing, {sha256: SCHEMAS}),
+        ("unknown", own, {}),
+    ):
+        folder = with_tools(tmp_path / name)
+        (folder / "none.json").write_text("[]", encoding="utf-8")
+        lake, plan = replayed_lake(folder, units, experiment, tools)
+        build_diff(lake, plan)
+        rows = [rows_of(lake, "ab_units", "unit_id"), rows_of(lake, "ab_tool_calls", "unit_id, pair")]
+        cells = [[{k: v for k, v in row.items() if k != "version_id"} for row in each] for each in rows]
+        found[name] = plan.version_id, cells
+        assert [tool["name"] for tool in plan.tools.registered] == (["lookup"] if name == "registered" else [])
+    assert found["registered"][1] == found["written"][1]
+    assert found["none"][1] == found["unknown"][1]
+    assert found["registered"][1] != found["none"][1]
+    assert len({version for version, _ in found.values()}) == 4
+
+
+def test_a_tool_whose_recorded_schemas_differ_is_not_known():
+    """Only what every list says alike counts, whatever is said in words; no address of a schema is ever looked up."""
+    number, text = ({"type": "object", "properties": {"a": {"type": kind}}} for kind in ("integer", "string"))
+    elsewhere = {"$ref": "http://127.0.0.1:9/schema.json"}
+    lists = [
+        (
+            {"name": "a", "description": "one", "parameters": number},
+            {"name": "b", "parameters": number},
+            {"name": "c", "parameters": elsewhere},
+            {"name": "d", "parameters": {"type": 3}},
+            {"parameters": number},
+            {"name": "e", "parameters": "[redacted]"},
+        ),
+        ({"type": "function", "function": {"name": "a", "parameters": number}}, {"name": "b", "parameters": text}),
+        ({"name": "b", "parameters": number},),
+    ]
+    assert agreed_tools(lists) == ({"name": "a", "parameters": number},)
+    assert agreed_tools(reversed(lists)) == agreed_tools(lists)
 
 
 @pytest.mark.parametrize(
