@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipelines.diff.calls import FLAG_SCHEMA, PAIR_SCHEMA, UNIT_SCHEMA
 from pipelines.diff.measure import measure_units
 from pipelines.diff.metrics import UNIT_COLUMNS, as_maps, evaluate_metrics, expressions
+from pipelines.diff.text import CHANGE_SCHEMA
 from pipelines.diff.worker import Comparers, Task
 from pipelines.replay.plan import Plan
 from pipelines.replay.units import create_plan_relations, create_units, unit_kind
@@ -39,13 +40,7 @@ SELECT unit_row, tool_calls_a, tool_calls_b
 FROM unit_pairs
 WHERE settled IS NULL AND status = 'ok'
 """
-_TEXT_COLUMNS: list[tuple[str, pa.DataType]] = [
-    ("unit_row", pa.int64()),
-    ("text_class", pa.string()),
-    ("sim_tok", pa.float64()),
-    ("sim_char", pa.float64()),
-]
-_TEXT_SCHEMA = pa.schema(_TEXT_COLUMNS)
+_TEXT_SCHEMA = CHANGE_SCHEMA.insert(0, pa.field("unit_row", pa.int64()))
 
 _Answer: TypeAlias = "Future[tuple[pa.Table, ...]]"
 

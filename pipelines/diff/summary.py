@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.replay.measured import Metric
+from pipelines.stats.binary import PairedBinary, compare_paired_binary
 from pipelines.stats.cluster import estimate_paired_segments, estimate_segments
 from pipelines.stats.estimate import Estimate, Goal
 from pipelines.stats.multiplicity import adjust_family
 from pipelines.stats.reproducible import grouped_sum
 from pipelines.stats.sums import ClusterSums, PairedSums
-from pipelines.stats.verdict import judge
+from pipelines.stats.verdict import equivalence_p, judge
 
 ALL = "all"
 """Segment and value of the whole."""
@@ -38,6 +39,8 @@ DIFFERENCES = (
 )
 _FOUND_BY = {"money": "ab"}
 """Differences that are there when one of these sums is not 0; the others are when a unit has a value."""
+_BINARY = frozenset({"outcome_good"})
+"""Differences of outcomes that are 0 or 1 per unit, as rules are."""
 _GOALS: Mapping[str, Goal] = {"outcome_good": "higher", "invalid_calls": "lower"}
 
 
@@ -55,6 +58,7 @@ class Line:
         excluded: Units without a value.
         total_a: Sum over A's units; None for a share.
         total_b: Sum over B's units; None for a share.
+        binary: Tests of a yes/no outcome; None for anything else.
     """
 
     metric: str
@@ -65,6 +69,7 @@ class Line:
     excluded: int
     total_a: float | None = None
     total_b: float | None = None
+    binary: PairedBinary | None = None
 
     def row(self) -> dict[str, Any]:
         """The line as a row of `ab_summary`, without the partition columns."""
@@ -95,10 +100,24 @@ class Line:
             "goal": numbers.goal,
             "margin": numbers.margin,
             "verdict": numbers.verdict,
+            "is_equivalent": numbers.is_equivalent,
+            "p_equivalence": _equivalence_p(numbers),
             "is_non_inferior": numbers.is_non_inferior,
+            "mde": numbers.mde,
             "g_needed": numbers.g_needed,
+            "only_a": None if self.binary is None else self.binary.only_a,
+            "only_b": None if self.binary is None else self.binary.only_b,
+            "p_mcnemar": None if self.binary is None else self.binary.p_exact,
+            "p_mcnemar_clustered": None if self.binary is None else self.binary.p_clustered,
             "reason": numbers.reason,
         }
+
+
+def _equivalence_p(numbers: Estimate) -> float | None:
+    """The p of two one-sided tests, where there is a margin and the interval is one to trust."""
+    if numbers.is_equivalent is None or numbers.theta is None or not numbers.se or not numbers.df or not numbers.margin:
+        return None
+    return equivalence_p(numbers.theta, numbers.se, numbers.df, numbers.margin)
 
 
 _Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -324,7 +343,8 @@ def _shares(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Li
 
 def _rule(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Line]:
     """How often a rule holds on side B, beside how often it did on side A."""
-    n, a, b = (dimension.sum_up(sums.column(name, key)) for key in ("n", "a", "b"))
+    paired = _paired(name, sums, dimension)
+    n, a, b = paired.n, paired.a, paired.b
     values = len(dimension.values)
     estimates = estimate_segments(ClusterSums(s=b, n=n, squares=b), dimension.value_of, values, "rate")
     held_a = grouped_sum(a, dimension.value_of, values)
@@ -334,17 +354,40 @@ def _rule(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Line
         total_a = float(held_a[place]) if numbers.n else None
         both = replace(numbers, theta_a=None if total_a is None else total_a / numbers.n, theta_b=numbers.theta)
         total_b = None if numbers.theta is None else round(numbers.theta * numbers.n)
-        lines.append(Line(name, "rule", dimension.segment, value, both, int(excluded[place]), total_a, total_b))
+        binary = _binary(paired, dimension, place)
+        lines.append(Line(name, "rule", dimension.segment, value, both, int(excluded[place]), total_a, total_b, binary))
     return lines
 
 
+def _paired(name: str, sums: ConversationSums, dimension: _Dimension) -> PairedSums:
+    return PairedSums(**{key: dimension.sum_up(sums.column(name, key)) for key in ("n", "a", "b", "aa", "bb", "ab")})
+
+
+def _binary(paired: PairedSums, dimension: _Dimension, value: int) -> PairedBinary:
+    """The tests of a yes/no outcome for one value of the dimension."""
+    chosen = dimension.value_of == value
+    return compare_paired_binary(
+        PairedSums(**{key: getattr(paired, key)[chosen] for key in ("n", "a", "b", "aa", "bb", "ab")})
+    )
+
+
 def _differences(name: str, sums: ConversationSums, dimension: _Dimension) -> list[Line]:
-    paired = PairedSums(**{key: dimension.sum_up(sums.column(name, key)) for key in ("n", "a", "b", "aa", "bb", "ab")})
+    paired = _paired(name, sums, dimension)
     estimates = estimate_paired_segments(paired, dimension.value_of, len(dimension.values))
     excluded = _excluded(name, sums, dimension)
     return [
-        Line(name, "metric", dimension.segment, value, numbers, int(left_out), numbers.total_a, numbers.total_b)
-        for value, numbers, left_out in zip(dimension.values, estimates, excluded, strict=True)
+        Line(
+            name,
+            "metric",
+            dimension.segment,
+            value,
+            numbers,
+            int(excluded[place]),
+            numbers.total_a,
+            numbers.total_b,
+            _binary(paired, dimension, place) if name in _BINARY else None,
+        )
+        for place, (value, numbers) in enumerate(zip(dimension.values, estimates, strict=True))
     ]
 
 

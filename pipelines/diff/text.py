@@ -144,6 +144,37 @@ def compare_surface(a: Sequence[str], b: Sequence[str], *, workers: int = 1) -> 
     return Surface(classes, sim_tok, sim_char, normal, token_counts)
 
 
+_CHANGE_COLUMNS = (
+    "text_class",
+    "sim_tok",
+    "sim_char",
+    "text_equal_norm",
+    "len_tok_a",
+    "len_tok_b",
+    "is_cut",
+    "is_code_changed",
+    "is_list_changed",
+    "is_links_changed",
+    "numbers_jaccard",
+)
+CHANGE_SCHEMA = pa.schema([field for field in TEXT_SCHEMA if field.name in _CHANGE_COLUMNS])
+"""What `compare_changed` says of a pair; as in `TEXT_SCHEMA`."""
+
+
+def compare_changed(a: Sequence[str], b: Sequence[str]) -> pa.Table:
+    """Compare pairs of texts that are not identical: a table of `CHANGE_SCHEMA`, one row per pair, in order."""
+    surface = compare_surface(a, b)
+    rows = [
+        _equal_row(surface.text_class[place], x, y, surface.token_counts[0][place])
+        if surface.normal[0][place] == surface.normal[1][place]
+        else _changed_row(x, y, surface, place)
+        for place, (x, y) in enumerate(zip(a, b, strict=True))
+    ]
+    columns = dict(zip(TEXT_SCHEMA.names, zip(*rows, strict=True), strict=True)) if rows else {}
+    arrays = [pa.array(columns.get(field.name, ()), field.type) for field in CHANGE_SCHEMA]
+    return pa.Table.from_arrays(arrays, schema=CHANGE_SCHEMA)
+
+
 def _as_list(texts: Texts) -> list[str | None]:
     return texts.to_pylist() if isinstance(texts, pa.Array | pa.ChunkedArray) else list(texts)
 

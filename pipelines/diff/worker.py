@@ -28,7 +28,7 @@ from pipelines.canonical.rules import ToolRules
 from pipelines.diff.align import Aligner
 from pipelines.diff.calls import diff_calls, flag_calls
 from pipelines.diff.rules import Flagger
-from pipelines.diff.text import compare_surface
+from pipelines.diff.text import compare_changed
 from pipelines.errors import RefoldError
 
 Task = Literal["texts", "calls", "flags"]
@@ -55,7 +55,7 @@ class Comparer:
             given: `unit_row` with `text_a, text_b` or `tool_calls_a, tool_calls_b`; for flags, `name, arguments`.
 
         Returns:
-            For texts, one table `unit_row, text_class, sim_tok, sim_char`; for calls, what `diff_calls` returns;
+            For texts, one table of `unit_row` and `CHANGE_SCHEMA`; for calls, what `diff_calls` returns;
             for flags, what was given and `flags`.
         """
         if task == "calls":
@@ -63,9 +63,8 @@ class Comparer:
         if task == "flags":
             return (flag_calls(given, self._flagger),)
         a, b = (cast("list[str]", given.column(name).to_pylist()) for name in ("text_a", "text_b"))
-        found = compare_surface(a, b)
-        columns = {"text_class": found.text_class, "sim_tok": found.sim_tok, "sim_char": found.sim_char}
-        return (pa.table({"unit_row": given.column("unit_row"), **columns}),)
+        found = compare_changed(a, b)
+        return (found.add_column(0, "unit_row", given.column("unit_row")),)
 
 
 class Comparers:

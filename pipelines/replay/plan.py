@@ -30,7 +30,7 @@ from pipelines.replay.request import Side
 from pipelines.replay.runs import list_runs
 from pipelines.sqlfiles import list_sql, read_sql
 
-DIFFER_VERSION = 3
+DIFFER_VERSION = 4
 """Raised with every change that alters a cell for the same inputs: alignment, classes, text measures, estimators."""
 
 _VERSION_LENGTH = 16

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.special import bdtr, chdtrc
 from scipy.stats import binom
 
 from pipelines.errors import BadInputError
-from pipelines.stats.sums import FloatArray
+from pipelines.stats.sums import FloatArray, PairedSums
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,45 @@ def mcnemar_clustered(gained: FloatArray) -> ChiSquare:
         return ChiSquare(None, None)
     clusters = gained.size
     return _chi_square((clusters - 1) / clusters * math.fsum(gained) ** 2 / squares)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedBinary:
+    """A yes/no outcome of both sides of the same units, in clusters.
+
+    Attributes:
+        only_a: Units in which only A succeeded.
+        only_b: Units in which only B did.
+        p_exact: Exact McNemar; None where a cluster holds several units, for then it promises too much.
+        p_clustered: Obuchowski's form; None if no unit is discordant.
+    """
+
+    only_a: int
+    only_b: int
+    p_exact: float | None
+    p_clustered: float | None
+
+
+def compare_paired_binary(sums: PairedSums) -> PairedBinary:
+    """Test whether B gains as often as it loses.
+
+    Args:
+        sums: Of outcomes that are 0 or 1.
+
+    Raises:
+        BadInputError: The sums are of something else: squares are not what they are of.
+    """
+    if not (np.array_equal(sums.a, sums.aa) and np.array_equal(sums.b, sums.bb)):
+        raise BadInputError("a yes/no outcome is 0 or 1 per unit, its own square; these sums are of something else")
+    used = sums.n > 0
+    only_a, only_b = (round(math.fsum(side - sums.ab)) for side in (sums.a, sums.b))
+    is_single = bool((sums.n <= 1).all())
+    return PairedBinary(
+        only_a,
+        only_b,
+        p_exact=mcnemar_exact(only_a, only_b) if is_single and used.any() else None,
+        p_clustered=mcnemar_clustered((sums.b - sums.a)[used]).p,
+    )
 
 
 def _tail(only_a: int, only_b: int) -> float:

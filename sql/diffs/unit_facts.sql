@@ -1,5 +1,5 @@
 -- What the diff found about units: settled in SQL, or by Python for the units that differ.
--- Relations: unit_pairs, call_units (unit_row, unit_class, …), text_units (unit_row, text_class, sim_tok, sim_char),
+-- Relations: unit_pairs, call_units (unit_row, unit_class, …), text_units (unit_row, text_class, sim_tok, …),
 -- metrics_a, metrics_b (unit_row, metrics, errors), call_flags (name, arguments, flags). Macros as_recorded, is_refusal, money_in.
 -- grain: one unit pair
 WITH invalid_calls AS (
@@ -67,6 +67,17 @@ SELECT
     CASE WHEN units.text_a = units.text_b THEN 'identical' ELSE texts.text_class END AS text_class,
     CASE WHEN units.text_a = units.text_b THEN 1.0 ELSE texts.sim_tok END AS sim_tok,
     CASE WHEN units.text_a = units.text_b THEN 1.0 ELSE texts.sim_char END AS sim_char,
+    CASE WHEN units.text_a = units.text_b THEN TRUE ELSE texts.text_equal_norm END AS is_same_norm,
+    length(units.text_a)::INTEGER AS len_chars_a,
+    length(units.text_b)::INTEGER AS len_chars_b,
+    texts.len_tok_a::INTEGER AS len_tok_a,
+    texts.len_tok_b::INTEGER AS len_tok_b,
+    length(units.text_b) / nullif(length(units.text_a), 0) AS len_ratio,
+    CASE WHEN units.text_a = units.text_b THEN FALSE ELSE texts.is_code_changed END AS is_code_changed,
+    CASE WHEN units.text_a = units.text_b THEN FALSE ELSE texts.is_list_changed END AS is_list_changed,
+    CASE WHEN units.text_a = units.text_b THEN FALSE ELSE texts.is_links_changed END AS is_links_changed,
+    texts.numbers_jaccard,
+    CASE WHEN units.text_a = units.text_b THEN FALSE ELSE texts.is_cut END AS is_text_cut,
     coalesce(invalid_a.calls, 0) AS invalid_calls_a,
     CASE WHEN units.status = 'ok' THEN coalesce(invalid_b.calls, 0) END AS invalid_calls_b,
     is_refusal(coalesce(units.text_a, '')) AS is_refusal_a,

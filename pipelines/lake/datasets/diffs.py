@@ -202,6 +202,29 @@ AB_UNITS = Dataset(
         ),
         Column("sim_tok", "DOUBLE", "Indel similarity over word tokens, 0 to 1; null when a side has no text."),
         Column("sim_char", "DOUBLE", "Indel similarity over characters, 0 to 1; null when a side has no text."),
+        Column(
+            "is_same_norm",
+            "BOOLEAN",
+            "Same final text but for Unicode form and white space; null when either side has none.",
+        ),
+        Column("len_chars_a", "INTEGER", "Characters of A's text; null when there is none."),
+        Column("len_chars_b", "INTEGER", "Characters of B's text; null when there is none."),
+        Column(
+            "len_tok_a", "INTEGER", "Words and signs of A's text; null where the texts are the same, or one is none."
+        ),
+        Column("len_tok_b", "INTEGER", "Words and signs of B's text; null likewise."),
+        Column("len_ratio", "DOUBLE", "Characters of B by A's; null when A's text is empty, or either side has none."),
+        Column("is_code_changed", "BOOLEAN", "One side has a code block and the other none; null without two texts."),
+        Column("is_list_changed", "BOOLEAN", "One side has a list and the other none; null without two texts."),
+        Column("is_links_changed", "BOOLEAN", "Other links; null without two texts."),
+        Column(
+            "numbers_jaccard",
+            "DOUBLE",
+            "Shared share of all distinct numbers, 0 to 1; null where there are none, or nothing but form differs.",
+        ),
+        Column(
+            "is_text_cut", "BOOLEAN", "Only the texts' first 100,000 characters were compared; null without two texts."
+        ),
         Column("outcome_a", "BOOLEAN", "Whether A's recorded outcome was good; null when not recorded."),
         Column("outcome_b", "BOOLEAN", "Whether B's recorded outcome was good; null when not observed."),
         Column("cost_usd_a", "DOUBLE", "A's cost, US dollars; null when not recorded."),
@@ -343,13 +366,32 @@ AB_SUMMARY = Dataset(
         Column("goal", "VARCHAR", "higher or lower is good; null for a change."),
         Column("margin", "DOUBLE", "Largest difference that does not matter; null when none was declared."),
         Column("verdict", "VARCHAR", "equivalent, improved, regressed or inconclusive; null for a change."),
+        Column("is_equivalent", "BOOLEAN", "Whether the 90 % interval lies within the margin; null without one."),
+        Column(
+            "p_equivalence",
+            "DOUBLE",
+            "The larger p of the two one-sided tests against the margin (TOST); null without one.",
+        ),
         Column(
             "is_non_inferior",
             "BOOLEAN",
             "Whether the bad side of the interval stays within the margin; null without one.",
         ),
         Column(
+            "mde", "DOUBLE", "Difference that as many clusters again would find with 80 % power; null with a reason."
+        ),
+        Column(
             "g_needed", "BIGINT", "Clusters with which a difference of the margin would be found; null without one."
+        ),
+        Column("only_a", "BIGINT", "Units with 1 on A and 0 on B, of a yes/no outcome; null for other metrics."),
+        Column("only_b", "BIGINT", "Units with 0 on A and 1 on B; null likewise."),
+        Column(
+            "p_mcnemar", "DOUBLE", "Exact McNemar p of only_a against only_b; null where a cluster has several units."
+        ),
+        Column(
+            "p_mcnemar_clustered",
+            "DOUBLE",
+            "Obuchowski's p of the same for units in clusters; null without a unit that differs.",
         ),
         Column("reason", "VARCHAR", "Why a number is null or a verdict withheld; null when nothing is."),
     ),

@@ -51,7 +51,14 @@ def diff_plainly(row: Mapping[str, Any], rules: Mapping[str, ToolRules]) -> tupl
         "text_a": row["text_a"],
         "text_b": text_b,
         "is_same_final": None if text["text_class"] is None else text["text_equal"],
-        **{name: text[name] for name in ("text_class", "sim_tok", "sim_char")},
+        **{
+            name: text[name]
+            for name in ("text_class", "sim_tok", "sim_char", "len_chars_a", "len_chars_b", "len_ratio")
+        },
+        **{name: text[name] for name in ("is_code_changed", "is_list_changed", "is_links_changed", "numbers_jaccard")},
+        "is_same_norm": text["text_equal_norm"],
+        "is_text_cut": text["is_cut"],
+        **{name: None if text["text_equal"] in (None, True) else text[name] for name in ("len_tok_a", "len_tok_b")},
     }
     return unit, [_pair(row["unit_id"], number, pair) for number, pair in enumerate(alignment.pairs, start=1)]
 

@@ -6,9 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from statsmodels.stats.weightstats import DescrStatsW
 
 from pipelines.diff.summary import ALL, Conversations, ConversationSums, Units, summarise
 from pipelines.replay.measured import Metric
+from pipelines.stats.binary import mcnemar_clustered, mcnemar_exact
 from pipelines.stats.cluster import estimate, estimate_paired
 from pipelines.stats.sums import ClusterSums, PairedSums
 
@@ -64,6 +66,43 @@ def test_every_line_is_the_estimate_of_its_units(seed):
             expected = getattr(alone, number)
             close = expected if expected is None else pytest.approx(expected, rel=1e-9)
             assert getattr(line.estimate, number) == close, (name, value, number)
+
+
+def test_outcomes_and_rules_have_paired_tests_and_margins_have_theirs():
+    """Outcomes and rules carry McNemar's tests, a margin its test of equivalence; each is what the plain function says."""
+    rng = np.random.default_rng(3)
+    number = np.arange(300)
+    a, b = (rng.random(300) < share for share in (0.4, 0.6))
+    usd = rng.normal(0, 1, (2, 300))
+    sums = ConversationSums()
+    sides = {name: (a.astype(float), b.astype(float)) for name in ("outcome_good", "polite")}
+    sums.add(Units(number, {}, {**sides, "usd": (usd[0], usd[1])}))
+    known = Conversations(None, {"vertical": (VERTICALS, number % 3)})
+    metrics = {"usd": Metric(sql="1", goal="lower", margin=0.5)}
+    rows = [line.row() for line in summarise(known, sums, metrics, None, rules={"polite"})]
+    for row in rows:
+        chosen = (
+            np.ones(300, dtype=bool) if row["segment"] == ALL else number % 3 == VERTICALS.index(row["segment_value"])
+        )
+        if row["metric"] == "usd":
+            assert row["only_a"] is row["p_mcnemar"] is row["p_mcnemar_clustered"] is None
+            difference = (usd[1] - usd[0])[chosen]
+            p = ttost_ind_p(difference, 0.5)
+            assert row["p_equivalence"] == pytest.approx(p, rel=1e-6)
+            assert row["is_equivalent"] == (p < 0.05)
+            assert row["mde"] == pytest.approx(2.8016 * difference.std(ddof=1) / np.sqrt(difference.size), rel=1e-4)
+        else:
+            only_a, only_b = int((a & ~b & chosen).sum()), int((~a & b & chosen).sum())
+            assert (row["only_a"], row["only_b"]) == (only_a, only_b)
+            assert row["p_mcnemar"] == mcnemar_exact(only_a, only_b)
+            gained = b[chosen].astype(float) - a[chosen]
+            assert row["p_mcnemar_clustered"] == mcnemar_clustered(gained).p
+            assert row["p_equivalence"] is None
+
+
+def ttost_ind_p(difference: np.ndarray, margin: float) -> float:
+    """Two one-sided t tests of a mean against -margin and margin, as statsmodels has them."""
+    return DescrStatsW(difference).ttost_mean(-margin, margin)[0]
 
 
 def test_where_units_are_divided_changes_no_digit():

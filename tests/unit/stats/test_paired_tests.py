@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, chi2
 
 from pipelines.errors import BadInputError
-from pipelines.stats.binary import mcnemar_chi_square, mcnemar_clustered, mcnemar_exact, mcnemar_mid_p
+from pipelines.stats.binary import (
+    compare_paired_binary,
+    mcnemar_chi_square,
+    mcnemar_clustered,
+    mcnemar_exact,
+    mcnemar_mid_p,
+)
 from pipelines.stats.cluster import estimate
 from pipelines.stats.estimate import Estimate
 from pipelines.stats.multiplicity import adjust_family, benjamini_hochberg
@@ -25,7 +31,7 @@ from pipelines.stats.power import (
     units_needed,
 )
 from pipelines.stats.sign_flip import cluster_sign_flip
-from pipelines.stats.sums import ClusterSums
+from pipelines.stats.sums import ClusterSums, PairedSums
 from pipelines.stats.wilson import wilson_interval
 
 PSYCHIATRY = [
@@ -127,6 +133,30 @@ def test_clustered_mcnemar_reduces_to_mcnemar(signs):
         assert clustered.statistic is None
     else:
         assert clustered.statistic == pytest.approx(plain.statistic * (d.size - 1) / d.size)
+
+
+def test_tests_of_a_yes_no_outcome_from_its_sums():
+    """From the sums of psychiatry's 135 pairs: 20 and 49 discordant ones, Obuchowski's p and no exact one, for they come in
+    clusters; from singletons the exact p of VassarStats. Sums of anything but 0 and 1 are refused."""
+    rng = np.random.default_rng(1)
+    cluster, a, b = [], [], []
+    for number, (gained, lost, n) in enumerate(PSYCHIATRY):
+        both = rng.integers(0, 2, n - gained - lost)
+        cluster += [number] * n
+        a += [*[0] * gained, *[1] * lost, *both]
+        b += [*[1] * gained, *[0] * lost, *both]
+    found = compare_paired_binary(PairedSums.from_units(cluster, a, b))
+    gained, lost = (sum(row[place] for row in PSYCHIATRY) for place in (0, 1))
+    assert (found.only_a, found.only_b, found.p_exact) == (lost, gained, None)
+    assert found.p_clustered == pytest.approx(chi2.sf(7.19, 1), rel=0.01)
+    single = compare_paired_binary(
+        PairedSums.from_units(range(60), [1] * 30 + [0] * 10 + [1] * 20, [0] * 30 + [1] * 30)
+    )
+    assert (single.only_a, single.only_b, single.p_exact) == (30, 10, pytest.approx(0.002221, abs=5e-7))
+    nothing = compare_paired_binary(PairedSums.from_units([], [], []))
+    assert (nothing.only_a, nothing.p_exact, nothing.p_clustered) == (0, None, None)
+    with pytest.raises(BadInputError, match="0 or 1"):
+        compare_paired_binary(PairedSums.from_units([1, 2], [0, 2], [1, 1]))
 
 
 def test_no_discordant_pairs():
