@@ -185,7 +185,11 @@ class Lake:
         listed = ", ".join(quote_literal(file) for file in files)
         hive = ", ".join(f"{quote_identifier(column)}: VARCHAR" for column in dataset.partition_by)
         options = f", hive_partitioning = true, hive_types = {{{hive}}}" if hive else ", hive_partitioning = false"
-        return f"SELECT {columns} FROM read_parquet([{listed}]{options})"
+        if self.table(dataset.name).has_all_columns:
+            return f"SELECT {columns} FROM read_parquet([{listed}]{options})"
+        # files of before a column was added do not have it
+        files_as_they_are = f"SELECT * FROM read_parquet([{listed}]{options}, union_by_name = true)"
+        return f"SELECT {columns} FROM ({dataset.typed_empty()} UNION ALL BY NAME {files_as_they_are})"
 
     def last_commit(self, name: str, partition: Mapping[str, str]) -> Commit | None:
         """The last commit of a partition, or None when there is none or its provenance was lost in a crash."""

@@ -20,12 +20,15 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.errors import CommitLostError
 
+_WIDENED = "refold.widened"
+"""Property of a table whose older files lack columns that were added later."""
 _ATTEMPTS = 20
 """Commits of other partitions can win this often in a row before giving up; each retry reloads the table."""
 
@@ -76,7 +79,34 @@ class Table:
             )
         delta = self.load()
         assert delta is not None
+        if not self.has_all_columns:
+            self._widen(delta)
+            delta = self.load()
+            assert delta is not None
         return delta
+
+    @property
+    def has_all_columns(self) -> bool:
+        """Whether every column of the dataset was there when the table was made: then every file has all of them."""
+        delta = self.load()
+        if delta is None:
+            return True
+        is_widened = _WIDENED in delta.metadata().configuration
+        return not is_widened and {field.name for field in delta.schema().fields} >= set(self.dataset.column_names)
+
+    def _widen(self, delta: DeltaTable) -> None:
+        """Add the columns that the dataset has and the table has not; they are null in the files that are there."""
+        known = {field.name for field in delta.schema().fields}
+        missing = pa.schema([field for field in self.dataset.arrow_schema() if field.name not in known])
+        if not missing.names:
+            return
+        try:
+            if _WIDENED not in delta.metadata().configuration:
+                delta.alter.set_table_properties({_WIDENED: "true"}, raise_if_not_exists=False)
+            delta.alter.add_columns(list(DeltaSchema.from_arrow(missing).fields))
+        except DeltaError:  # another writer did it meanwhile, or the commit that follows will say what is wrong
+            pass
+        self._delta = None
 
     def partitions(self) -> list[dict[str, str]]:
         """The partitions that hold files, in order."""

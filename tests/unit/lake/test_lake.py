@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import duckdb
 import pytest
+from deltalake import DeltaTable
 
 from pipelines.lake.catalog import describe, publish_catalog
 from pipelines.lake.datasets import DATASETS, STREAM_MONTHS
@@ -132,6 +135,30 @@ def test_every_dataset_writes_and_reads_its_own_types(tmp_path):
                 connection.sql(f"SELECT column_name, column_type FROM (DESCRIBE {dataset.typed_empty()})").fetchall()
             )
         assert types == declared, dataset.name
+
+
+def test_a_column_that_was_added_is_null_in_what_was_there(tmp_path, monkeypatch):
+    """A dataset that gains a column: old partitions stay readable with null in it, before and after new ones are written,
+    through this process and another, and Delta itself agrees."""
+    columns = tuple(column for column in STREAM_MONTHS.columns if column.name != "prev_hash")
+    with monkeypatch.context() as before:
+        before.setitem(DATASETS, "stream_months", replace(STREAM_MONTHS, columns=columns))
+        lake = Lake(tmp_path)
+        with lake.connect() as connection:
+            narrow = DATASETS["stream_months"]
+            lake.write_partition(narrow, {"month": "2026-01"}, connection, ROWS, {"n": 3}, input_hash="h")
+    lake = Lake(tmp_path)
+    query = "SELECT month, count(*), count(prev_hash), max(event_count) FROM stream_months GROUP BY 1 ORDER BY 1"
+    with lake.connect() as connection:
+        assert connection.sql(query).fetchall() == [("2026-01", 3, 0, 3)]
+        rows = ROWS.replace("NULL AS prev_hash", "'\\x01'::BLOB AS prev_hash")
+        lake.write_partition(STREAM_MONTHS, {"month": "2026-02"}, connection, rows, {"n": 2}, input_hash="h")
+    for reader in (lake, Lake(tmp_path)):
+        with reader.connect() as connection:
+            assert connection.sql(query).fetchall() == [("2026-01", 3, 0, 3), ("2026-02", 2, 2, 2)]
+    assert DeltaTable(str(tmp_path / "stream_months")).to_pyarrow_table().column("prev_hash").null_count == 3
+    write(lake, "2026-01", 4)
+    assert count(lake) == {"2026-01": 4, "2026-02": 2}
 
 
 def test_the_catalog_opens_read_only_and_describes_itself(tmp_path):
