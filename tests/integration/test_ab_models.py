@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -312,50 +309,3 @@ def test_a_dry_run_counts_and_prices_and_sends_nothing(lake, settings, tmp_path,
         again = estimate_replay(lake, plan_of(lake, text, tmp_path), settings).destinations[0]
         assert (again.requests, again.kept) == (24, 12)
         assert again.input_tokens == pytest.approx(sizes // 4, rel=0.02)
-
-
-_EVENTS: list[tuple[str, Any]] = []
-_IS_WATCHED = [False]
-
-
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if _IS_WATCHED[0] and event in {
-        "socket.connect",
-        "subprocess.Popen",
-        "os.system",
-        "os.exec",
-        "os.posix_spawn",
-        "open",
-    }:
-        _EVENTS.append((event, arguments))
-
-
-@pytest.fixture
-def touched() -> Iterator[list[tuple[str, Any]]]:
-    """What the interpreter connects to, starts, and opens for writing from now on; audit hooks cannot be taken away."""
-    if not getattr(_watch, "is_hooked", False):
-        sys.addaudithook(_watch)
-        _watch.is_hooked = True  # type: ignore[attr-defined]
-    _EVENTS.clear()
-    _IS_WATCHED[0] = True
-    yield _EVENTS
-    _IS_WATCHED[0] = False
-
-
-def test_nothing_is_touched_but_the_endpoint_the_lake_and_the_responses(lake, settings, tmp_path, request):
-    """No other socket, no process, no other file; text in tool results that asks for more changes nothing but the context."""
-    with serving(answer=agent) as server:
-        plan = plan_of(lake, text_of(server), tmp_path)
-        events = request.getfixturevalue("touched")
-        run_replay(lake, plan, settings=settings)
-        _IS_WATCHED[0] = False
-    connected = {arguments[1] for event, arguments in events if event == "socket.connect"}
-    assert connected == {("127.0.0.1", server.port)}
-    assert {event for event, _ in events} <= {"socket.connect", "open"}
-    written = [
-        Path(os.fsdecode(arguments[0]))
-        for event, arguments in events
-        if event == "open" and isinstance(arguments[0], str | bytes) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-    ]
-    assert written
-    assert all(path.is_relative_to(lake.root) or path.is_relative_to(settings.replays) for path in written)
