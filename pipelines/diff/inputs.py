@@ -44,14 +44,16 @@ def stale_inputs(lake: Lake, name: str) -> StaleInputs:
     """
     experiment, folder = load_experiment(lake, name)
     try:
-        plan = make_plans(lake, experiment, folder)[-1]  # the views show the last window
-        streams, current = plan.streams, plan.version_id
+        plans = make_plans(lake, experiment, folder)
     except BadInputError:
-        streams, current = None, None
+        plans = []
     with lake.connect() as connection:
         version = connection.sql(
             "SELECT any_value(version_id) FROM ab_summary WHERE experiment = $name", params={"name": name}
         ).fetchall()[0][0]
+        # of several windows the views show the one that was completed last
+        plan = next((each for each in plans if each.version_id == version), plans[-1] if plans else None)
+        streams, current = (plan.streams, plan.version_id) if plan is not None else (None, None)
         connection.execute("CREATE TEMP TABLE now (aggregate_id VARCHAR, last_hash VARCHAR)")
         if streams is not None:
             connection.register("planned", streams)
