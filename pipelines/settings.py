@@ -19,6 +19,8 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "K
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _SEPARATORS = re.compile(r"[\s,]+")
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+SNAPSHOT_EVENTS = 500
+"""Events of a stream between two snapshots: about what is folded in the time that reading a snapshot takes."""
 MIN_MEMORY_BYTES = 256 * 10**6
 """DuckDB, Arrow and Python themselves need about this much before the first event is read."""
 
@@ -38,6 +40,7 @@ class Settings:
         endpoints: Addresses of the models that recorded texts may be sent to (`REFOLD_ENDPOINTS`, separated by spaces or
             commas), or None for this machine's alone.
         prices: A price table that goes before the one of the package (`REFOLD_PRICES`), or None.
+        snapshot_events: Events of a stream after which a fold keeps another snapshot (`REFOLD_SNAPSHOT_EVENTS`, default 500).
         daily_usd: US dollars that models may cost on one UTC day (`REFOLD_DAILY_USD`), or None for no such bound.
     """
 
@@ -51,6 +54,7 @@ class Settings:
     endpoints: tuple[str, ...] | None = None
     prices: Path | None = None
     daily_usd: float | None = None
+    snapshot_events: int = SNAPSHOT_EVENTS
 
     @property
     def replays(self) -> Path:
@@ -96,6 +100,9 @@ class Settings:
             endpoints=_parse_endpoints(env.get("REFOLD_ENDPOINTS") or ""),
             prices=Path(env["REFOLD_PRICES"]).expanduser().absolute() if env.get("REFOLD_PRICES") else None,
             daily_usd=_parse_usd("REFOLD_DAILY_USD", env["REFOLD_DAILY_USD"]) if env.get("REFOLD_DAILY_USD") else None,
+            snapshot_events=_parse_count(
+                "REFOLD_SNAPSHOT_EVENTS", env.get("REFOLD_SNAPSHOT_EVENTS") or str(SNAPSHOT_EVENTS)
+            ),
         )
 
 
@@ -128,6 +135,12 @@ def _parse_days(name: str, text: str) -> float:
     if match is None:
         raise BadInputError(f"{name} is {text!r}; write a number of days such as 7")
     return float(match.group(1))
+
+
+def _parse_count(name: str, text: str) -> int:
+    if re.fullmatch(r"\s*[1-9]\d{0,8}\s*", text) is None:
+        raise BadInputError(f"{name} is {text!r}; write a number such as {SNAPSHOT_EVENTS}")
+    return int(text)
 
 
 def _parse_usd(name: str, text: str) -> float:

@@ -163,7 +163,7 @@ def _lake_files(lake: Lake) -> Iterator[tuple[str | None, str, int]]:
     for dataset in lake.datasets().values():
         if dataset.layer == "log":
             what = "events_bytes"
-        elif dataset.name == "snapshots":
+        elif dataset.name in ("snapshots", "customer_snapshots"):
             what = "snapshots_bytes"
         else:
             what = "folds_bytes" if dataset.layer == "fold" else "diffs_bytes"

@@ -1,7 +1,6 @@
 """What the streams of a batch bring along from before it: where they stand, their counts, their unanswered calls.
 
-Streams that are folded from their first event bring nothing. The columns are those of the dataset `snapshots`, one row per
-stream of the batch, null where a stream brings nothing.
+Streams that are folded from their first event bring nothing: their rows are null.
 """
 
 from __future__ import annotations
@@ -20,9 +19,17 @@ from pipelines.lake.datasets.folds import SNAPSHOTS, STATE_LISTS
 _ROLE_NUMBERS = pa.array(ROLES[1:], pa.string())
 
 
+STANDING = tuple(
+    column.name
+    for column in SNAPSHOTS.data_columns
+    if column.name not in (*STATE_LISTS, "lists_since", "last_hash", "redactions_hash", "code_hash")
+)
+"""The columns of a snapshot that say where a stream stands; the others say what was new, and what was folded."""
+
+
 @cache
 def _schema() -> pa.Schema:
-    return pa.schema([SNAPSHOTS.arrow_schema().field(column.name) for column in SNAPSHOTS.data_columns])
+    return pa.schema([SNAPSHOTS.arrow_schema().field(name) for name in STANDING])
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,7 @@ class Before:
     """What streams bring along.
 
     Attributes:
-        columns: Rows of `snapshots`, one per stream of the batch.
+        columns: `STANDING` of the snapshots, one row per stream of the batch.
         lists: `transcript`, `tool_calls` and `redactions` of the streams' states, one row per stream of the batch.
     """
 

@@ -36,6 +36,7 @@ from pipelines.folds import (
     sums,
     tool_calls,
     verification,
+    within,
 )
 from pipelines.lake.ladder import Ladder
 
@@ -63,6 +64,7 @@ _MODULES = (
     sums,
     tool_calls,
     verification,
+    within,
 )
 """Modules whose text decides what is computed; a change of any of them folds again."""
 
@@ -93,9 +95,11 @@ class Inputs:
         connection: Has the relations `events` and `stream_months`.
         month: YYYY-MM; it and the months before it can be asked for.
         ladder: Known types and upcasters in force.
+        snapshot_events: Events of a stream between two snapshots.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, month: str, ladder: Ladder) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, month: str, ladder: Ladder, snapshot_events: int) -> None:
+        self._snapshot_events = snapshot_events
         self._connection = connection
         self._month = month
         self._ladder = ladder.fingerprint()
@@ -117,7 +121,8 @@ class Inputs:
 
     def code(self, name: str) -> str:
         """Hash of everything that computes a fold: its SQL, the Python, known types and upcasters."""
-        return _hash_of(self._ladder, _code_hash(), *steps.fold_sources([name]))
+        interval = [str(self._snapshot_events)] if "snapshots" in steps.steps_of(name) else []
+        return _hash_of(self._ladder, _code_hash(), *steps.fold_sources([name]), *interval)
 
     def log(self, name: str, month: str) -> str:
         """What of the log a month of a fold is a function of: the streams that it touches; of customers, all streams."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipelines.folds.batch import overlay
 from pipelines.folds.plan import Span
 from pipelines.folds.readable import in_order
+from pipelines.folds.resume import WANTED
 from pipelines.lake.ladder import Ladder
 from pipelines.sqlfiles import read_sql
 
@@ -69,7 +70,7 @@ class Reader:
         connection: `start_month` has run on it.
         month: YYYY-MM.
         ladder: Known types and upcasters.
-        is_partial: Whether only the streams of `fold_touched` are read, not all of the month's.
+        is_partial: Whether only the streams of `fold_touched` are read, and of those only what `fold_within` does not hold.
         with_states: Whether to read what states are made of.
         with_models: Whether to read the payloads of model decisions.
     """
@@ -92,8 +93,11 @@ class Reader:
         self._stored = f"SELECT * FROM ({in_order(ladder, 'events')}) AS stored WHERE month = '{month}'"
         self._touched = None
         if is_partial:
-            self._stored += " AND aggregate_id IN (SELECT aggregate_id FROM fold_read)"
-            self._touched = connection.sql("SELECT aggregate_id FROM fold_touched").to_arrow_table()
+            self._stored += (
+                " AND EXISTS (SELECT 1 FROM fold_read AS wanted WHERE wanted.aggregate_id = stored.aggregate_id "
+                "AND wanted.after < stored.stream_version)"
+            )
+            self._touched = connection.sql(WANTED).to_arrow_table()
         hidden = connection.sql(f"SELECT count(*) FROM fold_hidden WHERE month = '{month}'")
         self._is_hidden = bool(hidden.fetchall()[0][0])
 

@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.folds.reference_values import Row, call_state, dollars, is_said, json_text, spent, text_or_none
 
 Event = Mapping[str, Any]
-_NEVER = object()
+NEVER = object()
 
 
 class StreamFold:
@@ -39,8 +39,8 @@ class StreamFold:
         self.messages: list[Row] = []
         """Agent messages, each one decision."""
         self._open: Row | None = None
-        self._last_utterance: object = _NEVER
-        self._last_user: object = _NEVER
+        self._last_utterance: object = NEVER
+        self._last_user: object = NEVER
         self._after_user = False
         self._waiting: dict[str, tuple[object, deque[Row]]] = {}
 
@@ -77,7 +77,7 @@ class StreamFold:
     def _user(self, event: Event, *, is_call: bool) -> None:
         """Count user messages: outputs of the user that share a message id, or calls that follow without one."""
         message_id = event["metadata"].get("message_id")
-        same_id = self._last_user is not _NEVER and self._last_user == message_id
+        same_id = self._last_user is not NEVER and self._last_user == message_id
         continues = same_id and (message_id is not None or (is_call and self._after_user))
         self.user_messages += not continues
         self._input()

@@ -46,10 +46,16 @@ def token_count(model: Mapping[str, Any], name: str) -> int | None:
 
 def dollars(amounts: list[Any]) -> float | None:
     """Sum of the amounts that are numbers, each rounded to 12 places; None when there is none."""
+    exact = exact_dollars(amounts)
+    return None if exact is None else float(exact)
+
+
+def exact_dollars(amounts: list[Any]) -> Decimal | None:
+    """The same before it is made a float."""
     recorded = [
         Decimal(str(amount)).quantize(_PICO, ROUND_HALF_UP) for amount in amounts if isinstance(amount, (int, float))
     ]
-    return float(sum(recorded)) if recorded else None
+    return sum(recorded, Decimal(0)) if recorded else None
 
 
 def is_said(text: str | None) -> bool:

@@ -2,7 +2,8 @@
 
 A stream can go on when the snapshots and states of the last month in which it had events are what a fold would write
 today, and when its first new event does not continue a message that was open then. The others are folded from their first
-event, so that nothing but time depends on what is stored.
+event, so that nothing but time depends on what is stored. When only some of a month's streams are folded again, a long one
+goes on from its newest snapshot within the month that is today's.
 """
 
 from __future__ import annotations
@@ -13,22 +14,57 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from pipelines.folds.before import Before, no_lists
+from pipelines.folds.before import STANDING, Before, no_lists
 from pipelines.folds.columns import Column, one_array
 from pipelines.folds.columns import compute as pc
 from pipelines.folds.plan import Span
 from pipelines.folds.tables import create_table
 from pipelines.lake.datasets.folds import SNAPSHOTS, STATE_LISTS
 
-_EMPTY = f"CREATE OR REPLACE TEMP TABLE fold_resumed AS {SNAPSHOTS.typed_empty()}"
-_RESUMED = """
+_COLUMNS = ", ".join(f"stored.{name}" for name in ("month", *STANDING))
+_EMPTY = f"CREATE OR REPLACE TEMP TABLE fold_resumed AS SELECT {_COLUMNS} FROM ({SNAPSHOTS.typed_empty()}) AS stored"
+_RESUMED = f"""
 CREATE OR REPLACE TEMP TABLE fold_resumed AS
-SELECT stored.*
+SELECT {_COLUMNS}
 FROM snapshots AS stored
 INNER JOIN fold_behind AS behind ON stored.aggregate_id = behind.aggregate_id AND stored.month = behind.last_month
 INNER JOIN fold_touched AS touched ON stored.aggregate_id = touched.aggregate_id
 WHERE list_contains($months, stored.month) AND stored.stream_version = touched.first_version - 1
 """
+_WITHIN = f"""
+CREATE OR REPLACE TEMP TABLE fold_within AS
+WITH made AS (
+    SELECT {_COLUMNS}, stored.last_hash, stored.redactions_hash
+    FROM snapshots AS stored
+    INNER JOIN fold_touched AS touched ON stored.aggregate_id = touched.aggregate_id
+    WHERE stored.month = $month AND stored.code_hash = $code
+    -- the last is where the month ended when it was folded, not where any fold cuts the stream
+    QUALIFY lead(stored.stream_version) OVER (PARTITION BY stored.aggregate_id ORDER BY stored.stream_version) IS NOT NULL
+),
+hidden AS (
+    SELECT
+        made.aggregate_id, made.stream_version,
+        bit_xor(md5_number(concat_ws(' ', applied.stream_version, applied.hash)))::VARCHAR AS redactions_hash
+    FROM made
+    INNER JOIN fold_redactions AS applied
+        ON made.aggregate_id = applied.aggregate_id AND applied.target_version <= made.stream_version
+    GROUP BY made.aggregate_id, made.stream_version
+)
+SELECT made.* EXCLUDE (last_hash, redactions_hash)
+FROM made
+INNER JOIN events AS links
+    ON made.aggregate_id = links.aggregate_id AND made.stream_version = links.stream_version
+    AND links.month = $month AND made.last_hash = links.hash
+LEFT JOIN hidden ON made.aggregate_id = hidden.aggregate_id AND made.stream_version = hidden.stream_version
+WHERE made.redactions_hash IS NOT DISTINCT FROM hidden.redactions_hash
+QUALIFY row_number() OVER (PARTITION BY made.aggregate_id ORDER BY made.stream_version DESC) = 1
+"""
+WANTED = """
+SELECT touched.aggregate_id, coalesce(within.stream_version, 0) AS after
+FROM fold_touched AS touched
+LEFT JOIN fold_within AS within ON touched.aggregate_id = within.aggregate_id
+"""
+"""Which streams are folded again, and after which version of theirs."""
 _CARRIED = """
 SELECT resumed.* FROM fold_resumed AS resumed
 WHERE resumed.aggregate_id >= $low AND resumed.aggregate_id < $high
@@ -58,8 +94,10 @@ INNER JOIN (
 ) AS new ON carried.aggregate_id = new.aggregate_id AND carried.open_message = new.first_key
 WHERE carried.open_message <> ''
 """
+# Of a state of later than the snapshot, what was there at the snapshot; calls that waited there are stated again.
+_UNTIL = "list_filter(states.{name}, LAMBDA each: each.stream_version <= carried.stream_version) AS {name}"
 _LISTS = """
-SELECT states.aggregate_id, {lists}
+SELECT states.aggregate_id, {until}
 FROM (
     SELECT aggregate_id, month, {lists} FROM conversation_months
     UNION ALL BY NAME
@@ -75,7 +113,7 @@ class Brought:
     """What the streams of a range bring along.
 
     Attributes:
-        columns: Rows of `snapshots`, with `aggregate_id`.
+        columns: `STANDING` of the snapshots.
         lists: Their states' lists, with `aggregate_id`; none when no projection shows states.
     """
 
@@ -106,6 +144,21 @@ def plan_resume(connection: duckdb.DuckDBPyConnection, months: Iterable[str]) ->
     return bool(connection.sql("SELECT count(*) FROM fold_resumed").fetchall()[0][0])
 
 
+def plan_within(connection: duckdb.DuckDBPyConnection, month: str, code: str) -> None:
+    """Let planned streams go on from within the month: `fold_within`, their snapshots, which `fold_resumed` has instead.
+
+    Args:
+        connection: `plan_resume` has run on it; `snapshots` and states of the month are there, made of this very log or
+            the beginning of it.
+        month: YYYY-MM.
+        code: What `code_hash` is now.
+    """
+    connection.execute(_WITHIN, {"month": month, "code": code})
+    connection.execute("DELETE FROM fold_behind WHERE aggregate_id IN (SELECT aggregate_id FROM fold_within)")
+    connection.execute("DELETE FROM fold_resumed WHERE aggregate_id IN (SELECT aggregate_id FROM fold_within)")
+    connection.execute("INSERT INTO fold_resumed SELECT * FROM fold_within")
+
+
 def bring(
     connection: duckdb.DuckDBPyConnection, span: Span, events: pa.Table, *, with_lists: bool
 ) -> tuple[Brought, pa.Table]:
@@ -120,7 +173,8 @@ def bring(
         connection.execute("DELETE FROM fold_carried WHERE aggregate_id IN (SELECT aggregate_id FROM fold_continuing)")
     lists = None
     if with_lists:
-        query = _LISTS.format(lists=", ".join(STATE_LISTS))
+        until = ", ".join(_UNTIL.format(name=name) for name in STATE_LISTS)
+        query = _LISTS.format(lists=", ".join(STATE_LISTS), until=until)
         lists = connection.sql(query, params=bounds).to_arrow_table()
     return Brought(connection.sql("SELECT * FROM fold_carried").to_arrow_table(), lists), continuing
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pipelines.folds.customers import GOES_ON_FROM
 from pipelines.folds.inputs import Inputs
 from pipelines.folds.plan import leave_out_unchanged, plan_month
+from pipelines.folds.resume import WANTED
 from pipelines.folds.state import state
 from pipelines.folds.steps import (
     FOLDS,
@@ -105,7 +106,7 @@ def fold_month(
     ladder = load_ladder()
     results: dict[str, FoldResult] = {}
     with lake.connect() as connection:
-        inputs = Inputs(connection, month, ladder)
+        inputs = Inputs(connection, month, ladder, lake.snapshot_events)
         wanted = {name: inputs.hash(name, month) for name in names}
         stale = []
         for name in names:
@@ -159,6 +160,7 @@ def _fold(
                 cuts=cuts,
                 resumable=known,
                 is_partial=is_partial,
+                snapshot_events=lake.snapshot_events,
             )
             if is_partial:
                 _merge(lake, connection, month, batches, writers)
@@ -225,11 +227,11 @@ def _merge(
     writers: Mapping[str, MonthWriter],
 ) -> None:
     """Fold the streams that changed, which are few, and put their rows in the place of their old ones."""
-    streams = connection.sql("SELECT aggregate_id FROM fold_touched").to_arrow_table()["aggregate_id"].combine_chunks()
     rows: dict[str, list[pa.Table]] = {name: [] for name in writers}
     for whole in batches:
         for name, made in rows.items():
             made.append(_rows(connection, name, whole))
+    streams = connection.sql(WANTED).to_arrow_table()
     for name, writer in writers.items():
         writer.merge(lake.files(name, {"month": month}), streams, pa.concat_tables(rows[name]))
 

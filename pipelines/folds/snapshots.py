@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from pipelines.folds.before import STANDING
 from pipelines.folds.columns import Bools, Column, Ints, firsts, ints, last_of, lists, offsets, one_array, take
 from pipelines.folds.columns import compute as pc
 from pipelines.folds.pairing import NOBODY
 from pipelines.folds.places import AGENT, MODEL_CALL, ROLES, START, USER, USER_SAID
 from pipelines.folds.relations import Folded
-from pipelines.lake.datasets import SNAPSHOTS
 
 _WAITING = (
     "stream_version",
@@ -74,8 +74,7 @@ def build_snapshots(folded: Folded, states: pa.Table) -> pa.Table:
         "last_role": pc.coalesce(take(pa.array(ROLES, pa.string()), spoken), one_array(before["last_role"])),
         "waiting": lists(calls.owners[waits], count, [(name, column(name)) for name in _WAITING]),
     }
-    names = [column.name for column in SNAPSHOTS.data_columns if column.name not in ("last_hash", "redactions_hash")]
-    return pa.table({name: made[name] if name in made else states[name] for name in names})
+    return pa.table({name: made[name] if name in made else states[name] for name in STANDING})
 
 
 def _subjects(folded: Folded) -> Column:

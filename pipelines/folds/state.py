@@ -1,39 +1,37 @@
 """The state of one stream, now or at any version, position or time, straight from its events.
 
 The plain left fold, on the one stream that was asked for; redactions hide what they hide today, also in states of before
-they were applied.
+they were applied. A long stream is folded from the newest snapshot that can be vouched for.
 """
 
 from __future__ import annotations
 
 import json
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from operator import itemgetter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute
-import pyarrow.parquet as pq
 
 from pipelines.errors import BadInputError
+from pipelines.folds.code import code_hash
+from pipelines.folds.one_stream import Column, Stretch, as_number, as_time, find_stretches, numbers
 from pipelines.folds.reference import show
 from pipelines.folds.reference_folds import StreamFold
-from pipelines.lake.datasets import EVENTS
+from pipelines.folds.reference_values import Row
+from pipelines.folds.resumed import MessageGoesOnError, ResumedFold
+from pipelines.folds.stops import Stop, newest_stop
+from pipelines.lake.datasets import EVENTS, SNAPSHOTS
 from pipelines.lake.lake import Lake
 
 if TYPE_CHECKING:
     import duckdb
 
-pc: Any = pyarrow.compute
-Column: TypeAlias = Any  # Arrow's stubs know neither a chunk's dictionary nor that a column without nulls has a buffer
 _READ = (
     "aggregate_type",
     "stream_version",
@@ -43,17 +41,7 @@ _READ = (
     "created_at",
     "position",
 )
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class _Part(NamedTuple):
-    """A stream's events in one row group, in order; times are microseconds since 1970."""
-
-    month: str
-    stream: str
-    events: pa.Table
+_REDACTION = "redaction.applied."
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +52,23 @@ class Until:
     position: int | None = None
     at: datetime | None = None
 
-    def _bounds(self) -> list[tuple[str, Any]]:
-        given = (("stream_version", self.version), ("position", self.position), ("created_at", self.at))
-        return [(name, bound) for name, bound in given if bound is not None]
-
-    def holds(self, event: Mapping[str, Any]) -> bool:
-        """Whether the event is folded."""
-        return all(event[name] <= bound for name, bound in self._bounds())
-
-    def cut(self, events: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """A stream's events, in order: up to the last that is folded, and the redactions after it, which hide things, too."""
-        folded = np.ones(events.num_rows, bool)
-        for name, bound in self._bounds():
-            limit = (bound - _EPOCH) // timedelta(microseconds=1) if isinstance(bound, datetime) else bound
-            folded &= _numbers(events[name].cast(pa.int64()).combine_chunks()) <= limit
-        end = int(np.flatnonzero(folded)[-1]) + 1 if folded.any() else 0
-        after = events.slice(end)
-        return events.slice(0, end), after.filter(pc.starts_with(after["event_type"], "redaction.applied."))
+    def last_version(self, stretches: Sequence[Stretch]) -> int:
+        """The version of the last event that is folded; 0 for none. Along a stream none of the bounded columns descends."""
+        limits = {
+            "stream_version": self.version,
+            "position": self.position,
+            "created_at": None if self.at is None else as_number(self.at),
+        }
+        bounded = {name: limit for name, limit in limits.items() if limit is not None}
+        last = 0
+        for stretch in stretches:
+            rows = stretch.read(["stream_version", *(name for name in bounded if name != "stream_version")])
+            versions = numbers(rows["stream_version"].combine_chunks())
+            within: npt.NDArray[np.bool_] = np.ones(len(versions), bool)
+            for name, limit in bounded.items():
+                within &= numbers(rows[name].combine_chunks()) <= limit
+            last = max(last, int(versions[within].max(initial=0)))
+        return last
 
 
 def state(
@@ -94,7 +82,7 @@ def state(
     """State of a stream of any type: the columns of `conversation_months` without the month, and `aggregate_type`.
 
     Args:
-        lake: Holds `events`.
+        lake: Holds `events`; and `snapshots`, if long streams are to be fast.
         stream: Stream id, or `source/conversation_id` of a recorded conversation.
         version: Only events up to this stream version.
         position: Only events up to this position of the store.
@@ -103,18 +91,22 @@ def state(
     Raises:
         BadInputError: There is no such stream in the lake, or it has no event yet at that point.
     """
-    until = Until(version, position, at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC))
-    events = _read_events(lake, stream, until)
-    fold = StreamFold()
-    for event, seen in show(events):
-        if until.holds(event):
-            fold.apply(event, seen)
-    if not fold.event_count:
-        first = _read_events(lake, stream, Until(version=1))[0]
-        raise BadInputError(
-            f"stream {stream} had no event yet: its first is version {first['stream_version']} "
-            f"at position {first['position']}, {first['created_at']:%Y-%m-%d %H:%M:%S} UTC"
-        )
+    with ExitStack() as opened:
+        stretches = find_stretches(lake.files(EVENTS.name), _candidates(stream), opened)
+        _the_one(stream, sorted({stretch.stream for stretch in stretches}))
+        until = Until(version, position, at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC))
+        last = until.last_version(stretches)
+        if not last:
+            first = _read_events(stretches, 0, 1)[0]
+            raise BadInputError(
+                f"stream {stream} had no event yet: its first is version {first['stream_version']} "
+                f"at position {first['position']}, {first['created_at']:%Y-%m-%d %H:%M:%S} UTC"
+            )
+        fold = None
+        if last >= lake.snapshot_events:
+            fold = _fold_from_stop(lake, stretches, last, opened)
+        if fold is None:
+            fold = _apply(StreamFold(), _read_events(stretches, 0, last), 0, last)
     return {"aggregate_type": fold.aggregate_type, **fold.state()}
 
 
@@ -154,70 +146,88 @@ def _the_one(stream: str, found: list[str]) -> str:
     )
 
 
-def _read_events(lake: Lake, stream: str, until: Until) -> list[dict[str, Any]]:
-    """The events of the stream that is meant up to `until`, and all its redactions, in order.
+def _fold_from_stop(lake: Lake, stretches: Sequence[Stretch], last: int, opened: ExitStack) -> StreamFold | None:
+    """The fold up to version `last` from a snapshot; None if there is none that can be vouched for."""
+    snapshots = _read_snapshots(lake, stretches[0].stream, opened)
+    links = _read_links(stretches, {row["stream_version"] for row in snapshots})
+    redactions = _read_redactions(stretches)
+    until = last
+    while True:
+        stop = newest_stop(snapshots, until, links, redactions, code_hash(lake.snapshot_events))
+        if stop is None:
+            return None
+        version = stop.snapshot["stream_version"]
+        try:
+            return _apply(_resume(stop), _read_events(stretches, version, last), version, last)
+        except MessageGoesOnError:
+            until = version - 1
 
-    Of the files only the row groups that can hold it are read.
-    """
-    candidates = _candidates(stream)
-    parts = [part for path in lake.files(EVENTS.name) for part in _read_file(path, candidates)]
-    aggregate_id = _the_one(stream, sorted({part.stream for part in parts}))
-    events = [
-        {"month": part.month, "aggregate_id": aggregate_id, **event}
-        for part in parts
-        for rows in until.cut(part.events)
-        for event in rows.to_pylist()
-    ]
+
+def _apply(fold: StreamFold, events: Sequence[Row], after: int, last: int) -> StreamFold:
+    for event, seen in show(events):
+        if after < event["stream_version"] <= last:
+            fold.apply(event, seen)
+    return fold
+
+
+def _resume(stop: Stop) -> ResumedFold:
+    times = {name: as_time(stop.snapshot[name]) for name in ("created_at", "started_at", "ended_at")}
+    spoken = [{**each, "created_at": as_time(each["created_at"])} for each in stop.lists["transcript"]]
+    return ResumedFold({**stop.snapshot, **times}, {**stop.lists, "transcript": spoken})
+
+
+def _read_events(stretches: Sequence[Stretch], after: int, last: int) -> list[Row]:
+    """The events after a version up to the last that is folded, and all redactions, which hide things in states of before."""
+    events = []
+    for stretch in stretches:
+        placed = stretch.read(["stream_version", "event_type"])
+        versions = numbers(placed["stream_version"].combine_chunks())
+        wanted = (versions > after) & (versions <= last)
+        wanted |= _redactions_of(placed["event_type"])
+        rows = np.flatnonzero(wanted)
+        if not len(rows):
+            continue
+        # contiguous but for redactions: the stretch around them is cut out, and few rows of it are left out again
+        low, high = int(rows[0]), int(rows[-1]) + 1
+        read = stretch.read(_READ).slice(low, high - low).to_pylist()
+        events += [{"month": stretch.month, "aggregate_id": stretch.stream, **read[row - low]} for row in rows]
     events.sort(key=itemgetter("stream_version"))
     for event in events:
-        event["created_at"] = _EPOCH + timedelta(microseconds=event["created_at"])
+        event["created_at"] = as_time(event["created_at"])
         event["payload"] = json.loads(event["payload"])
         event["metadata"] = json.loads(event["metadata"])
     return events
 
 
-def _read_file(path: str, streams: list[str]) -> Iterator[_Part]:
-    """The events of the given streams in a file, which is sorted by stream."""
-    month = Path(path).parent.name.removeprefix("month=")
-    with pq.ParquetFile(path, memory_map=True, read_dictionary=["aggregate_id"]) as file:
-        for stream in streams:
-            for group in _groups(file, stream):
-                found = _place(file.read_row_group(group, columns=["aggregate_id"])["aggregate_id"], stream)
-                if found is not None:
-                    # the rows of a stream lie together: cutting out their stretch copies nothing
-                    stretch = file.read_row_group(group, columns=list(_READ)).slice(*found)
-                    times = stretch["created_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-                    place = stretch.column_names.index("created_at")
-                    yield _Part(month, stream, stretch.set_column(place, "created_at", times))
+def _read_snapshots(lake: Lake, stream: str, opened: ExitStack) -> list[Row]:
+    """The stream's snapshots, times as numbers."""
+    columns = [column.name for column in SNAPSHOTS.data_columns if column.name != "aggregate_id"]
+    found = find_stretches(lake.files(SNAPSHOTS.name), [stream], opened)
+    return [{"aggregate_id": stream, **row} for stretch in found for row in stretch.read(columns).to_pylist()]
 
 
-def _groups(file: pq.ParquetFile, stream: str) -> range:
-    """The row groups that can hold a stream: those whose bounds, which ascend, are around it."""
-    place = file.schema_arrow.names.index("aggregate_id")
-    every = range(file.num_row_groups)
-
-    def bounds(group: int) -> Any:
-        return file.metadata.row_group(group).column(place).statistics
-
-    if any(stats is None or not stats.has_min_max for stats in map(bounds, every[:1])):
-        return every
-    first = bisect_left(every, stream, key=lambda group: bounds(group).max)
-    return range(first, bisect_right(every, stream, lo=first, key=lambda group: bounds(group).min))
+def _read_links(stretches: Sequence[Stretch], wanted: set[int]) -> dict[int, bytes]:
+    """The chain's links of some of the stream's events, by version."""
+    links = {}
+    for stretch in stretches:
+        rows = stretch.read(["stream_version", "hash"])
+        versions = numbers(rows["stream_version"].combine_chunks())
+        for row in np.flatnonzero(np.isin(versions, list(wanted))):
+            links[int(versions[row])] = rows["hash"][int(row)].as_py()
+    return links
 
 
-def _place(ids: Column, stream: str) -> tuple[int, int] | None:
-    """Where the rows of a stream begin and how many there are; None for none. Numbers are compared, not ids."""
-    rows, before = [], 0
-    for chunk in ids.chunks:
-        names = chunk.dictionary.to_pylist()
-        if stream in names:
-            rows += [before + np.flatnonzero(_numbers(chunk.indices.cast(pa.int64())) == names.index(stream))]
-        before += len(chunk)
-    found = np.concatenate(rows) if rows else np.empty(0, np.int64)
-    return (int(found[0]), len(found)) if len(found) else None
+def _read_redactions(stretches: Sequence[Stretch]) -> list[Row]:
+    """The stream's redactions, payloads as text."""
+    found = []
+    for stretch in stretches:
+        rows = np.flatnonzero(_redactions_of(stretch.read(["event_type"])["event_type"]))
+        if len(rows):
+            read = stretch.read(["stream_version", "payload", "hash"])
+            found += [read.slice(int(row), 1).to_pylist()[0] for row in rows]
+    return found
 
 
-def _numbers(column: Column) -> npt.NDArray[np.int64]:
-    """Integers without nulls. What says `to_numpy`, `pa.scalar` or a time's `as_py` imports pandas, if it is there: a second."""
-    found: npt.NDArray[np.int64] = np.frombuffer(column.buffers()[1], np.int64)
-    return found[column.offset : column.offset + len(column)]
+def _redactions_of(event_types: Column) -> npt.NDArray[np.bool_]:
+    """Which events are redactions."""
+    return np.array([kind.startswith(_REDACTION) for kind in event_types.to_pylist()], np.bool_)

@@ -18,17 +18,20 @@ import pyarrow as pa
 
 from pipelines.errors import BadInputError
 from pipelines.folds.batch import make_batch
+from pipelines.folds.code import code_hash
 from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.plan import EVENT_HEADS, Span, plan_month, spans
 from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable, create_readable_events
 from pipelines.folds.reading import Reader
 from pipelines.folds.relations import RELATIONS, Folded, build
-from pipelines.folds.resume import bring, plan_resume
+from pipelines.folds.resume import bring, plan_resume, plan_within
 from pipelines.folds.snapshots import build_snapshots
 from pipelines.folds.states import as_shown, build_states
 from pipelines.folds.verification import create_verification
+from pipelines.folds.within import NO_LINKS, add_long
 from pipelines.lake.ladder import Ladder, load_ladder
+from pipelines.settings import SNAPSHOT_EVENTS
 from pipelines.sqlfiles import list_sql, read_sql
 
 __all__ = [
@@ -96,6 +99,7 @@ def prepare_month(
     batch_events: int = 0,
     resumable: Iterable[str] = (),
     customers_go_on: bool = False,
+    snapshot_events: int = SNAPSHOT_EVENTS,
 ) -> Prepared:
     """Create the temporary relations that the projections `names` read for `month`; older ones are replaced.
 
@@ -108,6 +112,7 @@ def prepare_month(
         batch_events: Events of a batch; 0: all streams are one batch.
         resumable: Earlier months whose snapshots and states streams may go on from.
         customers_go_on: Whether customers go on from the months before.
+        snapshot_events: Events between two snapshots of a stream.
 
     Raises:
         BadInputError: A name is not a projection's, or the month is not written YYYY-MM.
@@ -115,7 +120,15 @@ def prepare_month(
     names = tuple(names)
     relations = _relations_of(names)
     prepared = start_month(connection, month, names, ladder, heads, customers_go_on=customers_go_on)
-    batches = fold_batches(connection, month, names, ladder, batch_events=batch_events, resumable=resumable)
+    batches = fold_batches(
+        connection,
+        month,
+        names,
+        ladder,
+        batch_events=batch_events,
+        resumable=resumable,
+        snapshot_events=snapshot_events,
+    )
     for number, _ in enumerate(batches):
         for relation in relations:
             into = f"INSERT INTO month_{relation}" if number else f"CREATE OR REPLACE TEMP TABLE month_{relation} AS"
@@ -139,7 +152,7 @@ def start_month(
     if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is None:
         raise BadInputError(f"month {month!r}: write YYYY-MM, for example 2026-01")
     needed = {step for name in names for step in steps_of(name)}
-    _drop(connection, [f"fold_{step}" for step in _BATCH_STEPS])
+    _drop(connection, [f"fold_{step}" for step in (*_BATCH_STEPS, "links")])
     hidden = create_readable(connection, month, load_ladder() if ladder is None else ladder)
     streams, events = plan_month(connection, month, heads)
     skipped = connection.sql(
@@ -162,6 +175,7 @@ def fold_batches(
     cuts: Sequence[str] = (),
     resumable: Iterable[str] = (),
     is_partial: bool = False,
+    snapshot_events: int = SNAPSHOT_EVENTS,
 ) -> Iterator[Mapping[str, pa.Table]]:
     """Make the relations of one batch of streams after the other; those of the batch before are replaced.
 
@@ -174,12 +188,18 @@ def fold_batches(
         cuts: Stream ids before which a batch had best begin.
         resumable: Earlier months whose snapshots and states streams may go on from.
         is_partial: Whether only some of the month's streams are planned.
+        snapshot_events: Events between two snapshots of a stream.
 
     Yields:
         The rows of the projections that are whole without a query, by name; the others' relations are there.
     """
     needed = {step for name in names for step in steps_of(name)}
     shows_states = not needed.isdisjoint(_STATES)
+    first_no = 1
+    resumes = plan_resume(connection, resumable)
+    if is_partial:
+        plan_within(connection, month, code_hash(snapshot_events))
+        resumes = resumes or bool(connection.sql("SELECT count(*) FROM fold_within").fetchall()[0][0])
     reader = Reader(
         connection,
         month,
@@ -188,14 +208,12 @@ def fold_batches(
         with_states=shows_states or "snapshots" in needed,
         with_models=not needed.isdisjoint(("messages", "verification")),
     )
-    first_no = 1
-    resumes = plan_resume(connection, resumable)
     is_behind = bool(connection.sql("SELECT count(*) FROM fold_behind").fetchall()[0][0])
     for span, of_month in reader.months(spans(connection, batch_events, cuts)):
         events, brought = of_month, None
         scratch = "SELECT aggregate_id FROM fold_behind"
         if resumes:
-            brought, continuing = bring(connection, span, events, with_lists=shows_states)
+            brought, continuing = bring(connection, span, events, with_lists=shows_states or "snapshots" in needed)
             if continuing.num_rows:
                 scratch += " UNION ALL SELECT aggregate_id FROM fold_continuing"
         if is_behind or "UNION" in scratch:
@@ -203,7 +221,7 @@ def fold_batches(
         batch = make_batch(events, first_no)
         if brought is not None:
             batch = batch.going_on_from(brought.align)
-        whole = _register(connection, build(batch), needed)
+        whole = _register(connection, month, build(batch), needed, snapshot_events)
         for step, create in _COMPUTED.items():
             if step in needed:
                 create(connection, month, span)
@@ -211,7 +229,9 @@ def fold_batches(
         first_no += batch.streams
 
 
-def _register(connection: duckdb.DuckDBPyConnection, folded: Folded, needed: set[str]) -> dict[str, pa.Table]:
+def _register(
+    connection: duckdb.DuckDBPyConnection, month: str, folded: Folded, needed: set[str], every: int
+) -> dict[str, pa.Table]:
     """Make the relations that are needed; the states among them."""
     for name in needed.intersection(RELATIONS):
         connection.register(f"fold_{name}", RELATIONS[name](folded))
@@ -222,7 +242,13 @@ def _register(connection: duckdb.DuckDBPyConnection, folded: Folded, needed: set
     for name, rows in shown.items():
         connection.register(f"fold_{name}", rows)
     if "snapshots" in needed:
-        connection.register("fold_snapshots", build_snapshots(folded, states))
+        snapshots = add_long(folded, build_snapshots(folded, states), every)
+        code = pa.repeat(code_hash(every), snapshots.num_rows)
+        connection.register("fold_snapshots", snapshots.append_column("code_hash", code))
+        links = NO_LINKS
+        if snapshots.num_rows > folded.batch.streams:
+            links = connection.sql(read_sql("folds/steps/links.sql"), params={"month": month}).to_arrow_table()
+        connection.register("fold_links", links)
     return shown
 
 
@@ -280,4 +306,5 @@ def steps_of(name: str) -> tuple[str, ...]:
 def _relations_of(names: Iterable[str]) -> list[str]:
     """The relations, made batch by batch, that the projections read."""
     needed = {step for name in names for step in steps_of(name)} - {"customers"}
-    return sorted(f"fold_{step}" for step in needed)
+    links = ["fold_links"] if "snapshots" in needed else []
+    return sorted([*(f"fold_{step}" for step in needed), *links])

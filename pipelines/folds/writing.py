@@ -9,10 +9,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.folds.columns import Column
 from pipelines.folds.columns import compute as pc
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.lake import Commit, Lake
+
+_VERSIONS = {
+    "utterances": "stream_version",
+    "tool_calls": "stream_version",
+    "decisions": "last_version",
+    "snapshots": "stream_version",
+}
+"""Of tables with several rows of a stream: the column that says after how many of its events a row is final."""
 
 
 class MonthWriter:
@@ -53,29 +60,48 @@ class MonthWriter:
                 self._flush(self._waiting_rows // self._dataset.row_group_size * self._dataset.row_group_size)
         self._seconds += time.monotonic() - started
 
-    def merge(self, files: Sequence[str], streams: Column, rows: pa.Table) -> None:
-        """Copy the partition's current files, with `rows` in the place of all rows of the given streams.
+    def merge(self, files: Sequence[str], streams: pa.Table, rows: pa.Table) -> None:
+        """Copy the partition's current files, with `rows` in the place of what streams had after some version.
 
         Args:
             files: The files, each sorted as the dataset is, together too.
-            streams: Ids of the streams that are replaced.
-            rows: Their new rows, sorted.
+            streams: `aggregate_id` of the streams that were folded again, and `after`: of tables with several rows of a
+                stream, those up to this version stay, unless they are stated again. 0 replaces all.
+            rows: What was folded, sorted.
         """
         rows = rows.cast(self._schema)
+        # a stream's rows can be in several row groups: those of the last stream of each wait for the next
+        waiting = rows.slice(0, 0)
         for path in files:
             with pq.ParquetFile(path) as file:
                 for group in range(file.num_row_groups):
-                    old = file.read_row_group(group, columns=self._schema.names)
-                    until = old["aggregate_id"][-1].as_py()
-                    count = pc.sum(pc.less_equal(rows["aggregate_id"], until), min_count=0).as_py()
-                    kept = old.filter(pc.invert(pc.is_in(old["aggregate_id"], value_set=streams)))
-                    self._write_sorted(kept, rows.slice(0, count))
-                    rows = rows.slice(count)
-        self.write(rows)
+                    old = file.read_row_group(group, columns=self._schema.names).cast(self._schema)
+                    last = old["aggregate_id"][-1]
+                    kept = pa.concat_tables([waiting, self._kept(old, streams, rows)])
+                    is_before = pc.less(kept["aggregate_id"], last)
+                    count = pc.sum(pc.less(rows["aggregate_id"], last), min_count=0).as_py()
+                    self._write_sorted(kept.filter(is_before), rows.slice(0, count))
+                    waiting, rows = kept.filter(pc.invert(is_before)), rows.slice(count)
+        self._write_sorted(waiting, rows)
+
+    def _kept(self, old: pa.Table, streams: pa.Table, rows: pa.Table) -> pa.Table:
+        """The rows that stay."""
+        folded = pc.index_in(old["aggregate_id"], value_set=streams["aggregate_id"].combine_chunks())
+        version = _VERSIONS.get(self._dataset.name)
+        if version is None:
+            return old.filter(pc.is_null(folded))
+        after = streams["after"].combine_chunks().take(folded.combine_chunks())
+        kept = old.filter(pc.or_kleene(pc.is_null(folded), pc.less_equal(old[version], after)))
+        if pc.max(streams["after"]).as_py():
+            keys = list(self._dataset.key)
+            numbered = kept.select(keys).append_column("row", pa.array(range(kept.num_rows), pa.int64()))
+            left = numbered.join(rows.select(keys), keys, join_type="left anti")["row"]
+            kept = kept.take(left.take(pc.sort_indices(left)))
+        return kept
 
     def _write_sorted(self, kept: pa.Table, new: pa.Table) -> None:
-        both = pa.concat_tables([kept.cast(self._schema), new])
-        if new.num_rows:
+        both = pa.concat_tables([kept, new])
+        if kept.num_rows and new.num_rows:
             both = both.take(pc.sort_indices(both, [(name, "ascending") for name in self._dataset.sort_by]))
         self.write(both)
 

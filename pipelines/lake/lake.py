@@ -32,7 +32,7 @@ from pipelines.lake.own import begin_own, find_own
 from pipelines.lake.table import DataFile, Table, quote_identifier, quote_literal
 from pipelines.lake.views import list_views
 from pipelines.lake.writers import writing
-from pipelines.settings import Settings
+from pipelines.settings import SNAPSHOT_EVENTS, Settings
 
 _DUCKDB_SHARE = 0.6
 """Share that DuckDB may use of the memory that the process has left when it connects; the rest is for results, for
@@ -83,20 +83,34 @@ class Lake:
     Args:
         root: The folder; made when something is written.
         memory_bytes: Bound on the memory of a process that uses it.
+        snapshot_events: Events of a stream after which a fold keeps another snapshot.
         home: Where upcasters of one's own are, in `upcasters/`; None for none.
     """
 
-    def __init__(self, root: Path, *, memory_bytes: int = 10**9, home: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        memory_bytes: int = 10**9,
+        home: Path | None = None,
+        snapshot_events: int = SNAPSHOT_EVENTS,
+    ) -> None:
         self.root = root
         self.memory_bytes = memory_bytes
         self.home = home
+        self.snapshot_events = snapshot_events
         self._tables: dict[str, Table] = {}
         self._commits: tuple[int, dict[tuple[str, str], Commit]] = (-1, {})
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Lake:
         """The lake that `settings` names."""
-        return cls(settings.lake, memory_bytes=settings.memory_bytes, home=settings.home)
+        return cls(
+            settings.lake,
+            memory_bytes=settings.memory_bytes,
+            home=settings.home,
+            snapshot_events=settings.snapshot_events,
+        )
 
     @property
     def spill(self) -> Path:

@@ -186,6 +186,25 @@ def test_what_cannot_be_gone_on_from_is_folded_from_its_start(lake: Lake) -> Non
         assert sorted(map(str, rows[0])) == sorted(map(str, rows[1])), name
 
 
+def test_folding_the_middle_month_again_changes_nothing_else(lake: Lake) -> None:
+    """A conversation of three months has three states and one row; its middle month is made again, and only that."""
+    fold_all(lake)
+    expected = {name: query(lake, f"SELECT * FROM {lake.table(name).dataset.relation}") for name in FOLDS}
+    others = {(name, month): lake.files(name, {"month": month}) for name in FOLDS for month in ("2026-01", "2026-03")}
+    for name in FOLDS:
+        lake.table(name).commit([], {"month": "2026-02"}, lake.table(name).number({"month": "2026-02"}) + 1)
+    assert query(lake, f"SELECT month FROM conversation_months WHERE aggregate_id = '{ONE}' ORDER BY 1") == [
+        ("2026-01",),
+        ("2026-03",),
+    ]
+    assert {month for month, _ in written(fold_all(lake))} == {"2026-02"}
+    assert {(name, month): lake.files(name, {"month": month}) for name, month in others} == others
+    for name, rows in expected.items():
+        assert query(lake, f"SELECT * FROM {lake.table(name).dataset.relation}") == rows, name
+    assert query(lake, f"SELECT count(*) FROM conversations WHERE aggregate_id = '{ONE}'") == [(1,)]
+    assert query(lake, f"SELECT count(*) FROM conversation_months WHERE aggregate_id = '{ONE}'") == [(3,)]
+
+
 def test_new_events_fold_only_what_they_touch(lake: Lake) -> None:
     """An event of one month refolds that month; earlier months stay as they are."""
     fold_all(lake)

@@ -258,12 +258,12 @@ _SHARED_WITH_STATES = {column.name: column for column in _STATE_COLUMNS}
 
 SNAPSHOTS = Dataset(
     name="snapshots",
-    grain="one stream × month in which it has events: what a fold needs to go on from the end of that month",
-    key=("aggregate_id", "month"),
+    grain="one stream × month in which it has events, and × 500 events of it: what a fold needs to go on from there",
+    key=("aggregate_id", "stream_version"),
     partition_by=("month",),
-    sort_by=("aggregate_id",),
+    sort_by=("aggregate_id", "stream_version"),
     layer="fold",
-    row_group_size=20_480,
+    row_group_size=5_120,  # one stream is read with its whole group
     columns=(
         MONTH,
         STREAM,
@@ -330,11 +330,27 @@ SNAPSHOTS = Dataset(
             "The tool calls that a result can still answer, in order.",
             is_personal=True,
         ),
+        *(
+            Column(
+                name,
+                _SHARED_WITH_STATES[name].type,
+                f"What is new in the state's {name} since the snapshot of `lists_since`; null if it has none.",
+                is_personal=True,
+            )
+            for name in STATE_LISTS
+        ),
+        Column(
+            "lists_since",
+            "INTEGER",
+            "The stream_version up to which the lists of snapshots before reach; 0 for none. Null before the stream has 500 "
+            "events: its lists are in its states.",
+        ),
         Column("last_hash", "BLOB", "Chain link of the newest event: it stands for all that was folded."),
         Column(
             "redactions_hash",
             "VARCHAR",
             "Hash of the redactions, of any month, under which it was folded; null for none.",
         ),
+        Column("code_hash", "VARCHAR", "Hash of what folded it: code, upcasters, known types, interval of snapshots."),
     ),
 )
