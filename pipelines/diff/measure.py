@@ -88,9 +88,10 @@ def measure_units(measures: Mapping[str, PythonMetric], units: pa.Table, side: L
     errors: list[list[tuple[str, str]]] = [[] for _ in range(units.num_rows)]
     for start in range(0, units.num_rows if measures else 0, _BATCH):
         for place, row in enumerate(units.slice(start, _BATCH).to_pylist(), start):
-            given = _side(row, side)
             for name, measure in measures.items():
-                value, why = _measure(measure.measure, given)
+                value, why = _measure(
+                    measure.measure, _side(row, side)
+                )  # of its own: a function may change what it gets
                 if value is not None:
                     values[name][place] = value
                 elif why is not None:

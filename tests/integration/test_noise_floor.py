@@ -9,6 +9,7 @@ import pytest
 from pipelines.diff.dataset import build_diff
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
+from pipelines.replay.estimate import estimate_replay
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import make_plan
 from pipelines.replay.run import run_replay
@@ -118,6 +119,20 @@ def test_what_cannot_be_compared_is_refused(text: str, told: str):
     """Every fault is named with its key."""
     with pytest.raises(BadInputError, match=told):
         parse_experiment(f"experiment: x\n{text}\n", "test")
+
+
+def test_a_dry_run_counts_the_draws(lake: Lake, settings: Settings, tmp_path: Path):
+    """What would be asked: the candidate about everything and once more in the sample, the control twice in the sample."""
+    text = """
+experiment: priced
+baseline: {recorded: {source: shop}}
+candidate: {model: m, base_url: "http://127.0.0.1:9/v1"}
+control: {model: m}
+noise_floor: 5
+"""
+    estimate = estimate_replay(lake, make_plan(lake, parse_experiment(text, "test"), tmp_path), settings)
+    asked = {to.side: (to.requests, to.conversations) for to in estimate.destinations}
+    assert asked == {"candidate": (TASKS * 3 + 5 * 3, TASKS), "control": (5 * 3 * 2, 5)}
 
 
 def test_variants_alone_are_runs():

@@ -161,7 +161,12 @@ AB_UNITS = Dataset(
         Column("aggregate_id", "VARCHAR", "A's stream."),
         Column("recorded_aggregate_id", "VARCHAR", "B's stream when B is a recorded run; else null."),
         Column("decision", "INTEGER", "The decision; null for a conversation."),
-        Column("cluster", "VARCHAR", "What statistics treat as one independent observation."),
+        Column(
+            "cluster",
+            "VARCHAR",
+            "What statistics treat as one independent observation: A's stream, or what the experiment's cluster names (of a "
+            "customer, a hash); A's stream again where that is not recorded.",
+        ),
         Column("source", "VARCHAR", "Segment: where A was recorded."),
         Column("agent", "VARCHAR", "Segment: A's agent."),
         Column("vertical", "VARCHAR", "Segment: line of business."),
