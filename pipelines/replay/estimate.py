@@ -7,6 +7,7 @@ the recorded decisions stand for it, and nothing is looked up.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -61,6 +62,7 @@ class Destination:
         input_tokens: Of what would be sent, estimated.
         output_tokens: Of what would come back, estimated.
         usd: What it would cost; None when no price is known.
+        unasked: Units and draws that would fail without being asked, by reason.
     """
 
     endpoint: str
@@ -74,6 +76,7 @@ class Destination:
     input_tokens: int
     output_tokens: int
     usd: float | None
+    unasked: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class Estimate:
                 + (f" ({to.conversations_without_subject:,} name nobody)" if to.conversations_without_subject else ""),
                 f"  about {to.input_tokens:,} tokens in, {to.output_tokens:,} out: {price}",
             ]
+            lines += [f"  would not be asked: {count:,} × {reason}" for reason, count in to.unasked.items()]
         if self.destinations:
             total = f"{self.usd:,.4f} USD" if self.usd is not None else "not known: add a price table, REFOLD_PRICES"
             lines.append(f"in all about {total}, prices of {self.prices}")
@@ -179,7 +183,8 @@ def _destination(
     seen: set[int] = set()  # 64 bits tell requests apart, and a million of them fit
     streams: set[str] = set()
     requests = kept = size = 0
-    for batch, is_kept in _looked_up(_requests(connection, plan, model), model, settings):
+    unasked: Counter[str] = Counter()
+    for batch, is_kept in _looked_up(_requests(connection, plan, model, unasked), model, settings):
         for request in batch:
             key = hash((request.draw, request.sha256))
             if key in seen:
@@ -205,14 +210,19 @@ def _destination(
         input_tokens=tokens_in,
         output_tokens=tokens_out,
         usd=model.price.cost(tokens_in, tokens_out) if model.price is not None else None,
+        unasked=dict(sorted(unasked.items())),
     )
 
 
-def _requests(connection: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Iterator[Request]:
+def _requests(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, model: Model, unasked: Counter[str]
+) -> Iterator[Request]:
+    """The requests of one side; units without one are counted in `unasked`, by reason."""
     for unit in list_units(connection, plan, model.side):
-        request: Request | None = getattr(unit, "request", None)
-        if request is not None:
-            yield request
+        if unit.request is not None:
+            yield unit.request
+        else:
+            unasked[getattr(unit, "reason", "no_context")] += 1
 
 
 def _looked_up(

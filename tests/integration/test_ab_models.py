@@ -131,6 +131,9 @@ def test_a_model_is_not_asked_without_the_tools_that_the_agent_had(lake, setting
     (tmp_path / "none.json").write_text("[]", encoding="utf-8")
     with serving(keep_bodies=True, answer=lambda _body: {"role": "assistant", "content": "Hi"}) as server:
         text = text_of(server, rest=f"where: source IS NULL\nmode: {mode}\n")
+        estimate = estimate_replay(lake, plan_of(lake, text, tmp_path), settings)
+        assert (estimate.destinations[0].requests, estimate.destinations[0].unasked) == (1, {"unknown_tools": 1})
+        assert "would not be asked: 1 × unknown_tools" in estimate.describe()
         result = replay(lake, settings, text, tmp_path)
         assert (result.units, result.failures) == (2, {"unknown_tools": 1})
         assert unknown in (result.first_error or "")
