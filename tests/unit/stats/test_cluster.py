@@ -57,6 +57,11 @@ def test_published_vector_of_inspect():
     assert result.se == pytest.approx(0.645497, abs=1e-6)  # equal sizes: the jackknife is CR1
     assert result.g_star == 4
     assert result.se_naive == pytest.approx(values.std(ddof=1) / math.sqrt(20))
+    # without the correction .559017; Miller's formula taken literally, n - 1 on the diagonal alone, .632456
+    without = result.se_cr1 * math.sqrt(3 / 4)
+    assert without == pytest.approx(0.559017, abs=1e-6)
+    between = without**2 - values.var() / 20
+    assert math.sqrt(result.se_naive**2 + between) == pytest.approx(0.632456, abs=1e-6)
 
 
 def test_miller_formula_differs_by_the_diagonal():
