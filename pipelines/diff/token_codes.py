@@ -24,10 +24,11 @@ Sides = tuple[list[str], list[str]]
 
 _FIRST_SURROGATE, _AFTER_SURROGATES = 0xD800, 0xE000
 _SPACE, _WORD, _SIGN = 0, 1, 2
-_KIND = np.array(
-    [_SPACE if chr(c).isspace() else _WORD if chr(c).isalnum() or chr(c) == "_" else _SIGN for c in range(128)],
-    dtype=np.uint8,
-)
+_ASCII = 128
+_KIND = bytes(
+    _SPACE if chr(c).isspace() else _WORD if chr(c).isalnum() or chr(c) == "_" else _SIGN for c in range(_ASCII)
+).ljust(256, b"\0")
+"""Kind of each byte, as `bytes.translate` takes it: faster than indexing an array."""
 _CHUNK = 8  # bytes of a word that are one number
 _FIRST_BYTES = np.array([2 ** (8 * n) - 1 for n in range(_CHUNK + 1)], dtype=np.uint64)
 
@@ -81,8 +82,9 @@ def _cut_ascii(texts: Sequence[str]) -> list[str]:
     """Cut ASCII texts into tokens, all at once, and write each token as one character."""
     if not texts:
         return []
-    data = np.frombuffer("\n".join([*texts, " " * _CHUNK]).encode("ascii"), dtype=np.uint8)
-    kind = _KIND[data]
+    raw = "\n".join([*texts, " " * _CHUNK]).encode("ascii")
+    data = np.frombuffer(raw, dtype=np.uint8)
+    kind = np.frombuffer(raw.translate(_KIND), dtype=np.uint8)
     is_word = kind == _WORD
     is_first = is_word.copy()
     is_first[1:] &= ~is_word[:-1]
@@ -94,7 +96,7 @@ def _cut_ascii(texts: Sequence[str]) -> list[str]:
     lengths[words] = np.flatnonzero(is_last) + 1 - starts[words]
     codes = data[starts].astype(np.uint32)  # a token of one character is its own code
     longer = np.flatnonzero(lengths > 1)
-    codes[longer] = _KIND.size + _number_words(data, starts[longer], lengths[longer])
+    codes[longer] = _ASCII + _number_words(data, starts[longer], lengths[longer])
     codes[codes >= _FIRST_SURROGATE] += _AFTER_SURROGATES - _FIRST_SURROGATE
     whole = codes.astype("<u4").tobytes().decode("utf-32-le")
     limits = np.cumsum([0] + [len(text) + 1 for text in texts])
