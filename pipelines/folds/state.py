@@ -52,14 +52,18 @@ class Until:
     position: int | None = None
     at: datetime | None = None
 
-    def last_version(self, stretches: Sequence[Stretch]) -> int:
-        """The version of the last event that is folded; 0 for none. Along a stream none of the bounded columns descends."""
+    def limits(self) -> dict[str, int]:
+        """The bounds that there are, by column."""
         limits = {
             "stream_version": self.version,
             "position": self.position,
             "created_at": None if self.at is None else as_number(self.at),
         }
-        bounded = {name: limit for name, limit in limits.items() if limit is not None}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def last_version(self, stretches: Sequence[Stretch]) -> int:
+        """The version of the last event that is folded; 0 for none. Along a stream none of the bounded columns descends."""
+        bounded = self.limits()
         last = 0
         for stretch in stretches:
             rows = stretch.read(["stream_version", *(name for name in bounded if name != "stream_version")])
@@ -95,18 +99,21 @@ def state(
         stretches = find_stretches(lake.files(EVENTS.name), _candidates(stream), opened)
         _the_one(stream, sorted({stretch.stream for stretch in stretches}))
         until = Until(version, position, at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC))
-        last = until.last_version(stretches)
+        fold = None
+        if sum(stretch.count for stretch in stretches) < lake.snapshot_events:
+            events, last = _read_short(stretches, until)
+        else:
+            last = until.last_version(stretches)
+            if last >= lake.snapshot_events:
+                fold = _fold_from_stop(lake, stretches, last, opened)
+            events = _read_events(stretches, 0, last) if fold is None else []
         if not last:
             first = _read_events(stretches, 0, 1)[0]
             raise BadInputError(
                 f"stream {stream} had no event yet: its first is version {first['stream_version']} "
                 f"at position {first['position']}, {first['created_at']:%Y-%m-%d %H:%M:%S} UTC"
             )
-        fold = None
-        if last >= lake.snapshot_events:
-            fold = _fold_from_stop(lake, stretches, last, opened)
-        if fold is None:
-            fold = _apply(StreamFold(), _read_events(stretches, 0, last), 0, last)
+        fold = fold or _apply(StreamFold(), events, 0, last)
     return {"aggregate_type": fold.aggregate_type, **fold.state()}
 
 
@@ -176,6 +183,20 @@ def _resume(stop: Stop) -> ResumedFold:
     return ResumedFold({**stop.snapshot, **times}, {**stop.lists, "transcript": spoken})
 
 
+def _read_short(stretches: Sequence[Stretch], until: Until) -> tuple[list[Row], int]:
+    """The events of a short stream, and the version of the last that is folded: all is read at once and looked at then."""
+    limits = until.limits()
+    events = [
+        {"month": stretch.month, "aggregate_id": stretch.stream, **row}
+        for stretch in stretches
+        for row in stretch.read(_READ).to_pylist()
+    ]
+    within = [event["stream_version"] for event in events if all(event[name] <= limits[name] for name in limits)]
+    last = max(within, default=0)
+    wanted = [e for e in events if e["stream_version"] <= last or e["event_type"].startswith(_REDACTION)]
+    return _parsed(wanted), last
+
+
 def _read_events(stretches: Sequence[Stretch], after: int, last: int) -> list[Row]:
     """The events after a version up to the last that is folded, and all redactions, which hide things in states of before."""
     events = []
@@ -191,6 +212,11 @@ def _read_events(stretches: Sequence[Stretch], after: int, last: int) -> list[Ro
         low, high = int(rows[0]), int(rows[-1]) + 1
         read = stretch.read(_READ).slice(low, high - low).to_pylist()
         events += [{"month": stretch.month, "aggregate_id": stretch.stream, **read[row - low]} for row in rows]
+    return _parsed(events)
+
+
+def _parsed(events: list[Row]) -> list[Row]:
+    """The same in order, their texts and times as values."""
     events.sort(key=itemgetter("stream_version"))
     for event in events:
         event["created_at"] = as_time(event["created_at"])
