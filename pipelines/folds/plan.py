@@ -88,10 +88,11 @@ ORDER BY 1
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A range of stream ids: from `low` up to but not `high`."""
+    """A range of stream ids: from `low` up to but not `high`; and how many events are read of it."""
 
     low: str
     high: str
+    events: int
 
 
 def create_redactions(connection: duckdb.DuckDBPyConnection) -> None:
@@ -139,11 +140,12 @@ def spans(connection: duckdb.DuckDBPyConnection, batch_events: int, cuts: Sequen
     size = batch_events or 2**62
     params = {"size": size, "cuts": ["", *cuts]}
     lows: list[str] = []
-    held = size
-    for low, events in connection.sql(_PIECES, params=params).fetchall():
-        if held + events > size:
+    events: list[int] = []
+    for low, count in connection.sql(_PIECES, params=params).fetchall():
+        if events and events[-1] + count <= size:
+            events[-1] += count
+        else:
             lows.append(low)
-            held = 0
-        held += events
+            events.append(count)
     bounds = ["", *lows[1:], LAST_ID]
-    return [Span(low, high) for low, high in pairwise(bounds)]
+    return [Span(low, high, count) for (low, high), count in zip(pairwise(bounds), events or [0], strict=True)]

@@ -24,6 +24,9 @@ from pipelines.sqlfiles import read_sql
 _AHEAD = 2
 """Ranges that are read at a time."""
 
+_LEAST = 2_048
+"""Rows of a piece, at least: what DuckDB hands over at a time."""
+
 _SPOKEN = (
     "aggregate_id",
     "stream_version",
@@ -147,5 +150,7 @@ class Reader:
 
     def _read(self, connection: duckdb.DuckDBPyConnection, span: Span) -> pa.Table:
         params = {"month": self._month, "low": span.low, "high": span.high}
-        events: pa.Table = connection.sql(self._query, params=params).to_arrow_table()
+        # Read as they come, into one piece: DuckDB would hold a whole result once more.
+        reader = connection.sql(self._query, params=params).to_arrow_reader(max(span.events, _LEAST))
+        events: pa.Table = reader.read_all()
         return events

@@ -192,16 +192,19 @@ def _fold(
 
 
 def _write_all(
-    connection: duckdb.DuckDBPyConnection, batches: Iterable[Mapping[str, pa.Table]], writers: Mapping[str, MonthWriter]
+    connection: duckdb.DuckDBPyConnection,
+    batches: Iterable[Mapping[str, pa.Table]],
+    writers: Mapping[str, MonthWriter],
 ) -> None:
-    """Write every batch's rows while the next batch is folded; one waits at most, so that memory stays bounded."""
+    """Write a projection's rows of a batch while the next are made; one waits at most, so that memory stays bounded."""
     with ThreadPoolExecutor(1) as pool:
         last: Future[None] | None = None
         for whole in batches:
-            rows = {name: _rows(connection, name, whole) for name in writers}
-            if last is not None:
-                last.result()
-            last = pool.submit(_write, writers, rows)
+            for name, writer in writers.items():
+                rows = _rows(connection, name, whole)
+                if last is not None:
+                    last.result()
+                last = pool.submit(writer.write, rows)
         if last is not None:
             last.result()
 
@@ -212,11 +215,6 @@ def _rows(connection: duckdb.DuckDBPyConnection, name: str, whole: Mapping[str, 
         return whole[name]
     rows: pa.Table = connection.sql(projection_query(name)).to_arrow_table()
     return rows
-
-
-def _write(writers: Mapping[str, MonthWriter], rows: Mapping[str, pa.Table]) -> None:
-    for name, table in rows.items():
-        writers[name].write(table)
 
 
 def _merge(

@@ -31,6 +31,7 @@ from pipelines.folds.states import as_shown, build_states
 from pipelines.folds.verification import create_verification
 from pipelines.folds.within import NO_LINKS, add_long
 from pipelines.lake.ladder import Ladder, load_ladder
+from pipelines.lake.memory import give_back
 from pipelines.settings import SNAPSHOT_EVENTS
 from pipelines.sqlfiles import list_sql, read_sql
 
@@ -219,6 +220,9 @@ def fold_batches(
         if is_behind or "UNION" in scratch:
             events = pa.concat_tables([events, reader.history(span, scratch)])
         batch = make_batch(events, first_no)
+        del events, of_month  # the batch may have them in another order, or in one piece
+        if batch_events and span.events > 2 * batch_events:
+            give_back()
         if brought is not None:
             batch = batch.going_on_from(brought.align)
         whole = _register(connection, month, build(batch), needed, snapshot_events)
