@@ -1,0 +1,119 @@
+"""Folds of more than one batch: their rows do not depend on how files hold the events; one stream may be larger than a batch.
+
+`REFOLD_TEST_STREAM_EVENTS=1000000 pytest -n 0 tests/integration/test_folds_large.py` is the long form.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.folds import run
+from pipelines.folds.run import fold_month
+from pipelines.folds.steps import FOLDS
+from pipelines.lake.datasets import EVENTS, STREAM_MONTHS, find_dataset
+from pipelines.lake.lake import Lake
+from pipelines.lake.table import Table
+
+MONTH = "2026-01"
+STREAM_EVENTS = int(os.environ.get("REFOLD_TEST_STREAM_EVENTS", "50000")) // 4 * 4
+LIMIT = 10**9
+ROOT = Path(__file__).resolve().parents[2]
+# Turns of four events; a tool's answer comes before the next message, and every call is answered.
+_LOG = """
+SELECT
+    '2026-01' AS month, md5((n % $streams)::VARCHAR)::UUID::VARCHAR AS aggregate_id, 'conversation' AS aggregate_type,
+    (1 + n // $streams)::INTEGER AS stream_version,
+    ['user.utterance.v1', 'tool.call.v1', 'tool.result.v1', 'agent.utterance.v1'][1 + (n // $streams) % 4] AS event_type,
+    1 AS event_version,
+    [
+        json_object('text', 'question ' || n),
+        json_object('call_id', 'c' || n % 3, 'name', 'find', 'arguments', json_object('n', n, 'a', 'x' || n)),
+        json_object('call_id', 'c' || (n - $streams) % 3, 'output', json_object('found', n), 'error', NULL),
+        json_object('text', 'answer ' || n)
+    ][1 + (n // $streams) % 4]::VARCHAR AS payload,
+    json_object('message_id', 'm' || n, 'subject_id', 'p' || n % $streams, 'source', 'shop')::VARCHAR AS metadata,
+    TIMESTAMPTZ '2026-01-02 00:00:00+00' + to_milliseconds(n) AS created_at,
+    1 AS epoch, n AS xid, n AS position, unhex(sha256(n::VARCHAR)) AS hash
+FROM range($events) AS numbers (n)
+"""
+_HEADS = """
+SELECT
+    aggregate_id, any_value(aggregate_type) AS aggregate_type, min(stream_version) AS first_version,
+    max(stream_version) AS last_version, count(*) AS event_count, NULL AS prev_hash,
+    arg_max(hash, stream_version) AS last_hash
+FROM events WHERE month = '2026-01' GROUP BY aggregate_id
+"""
+_FOLD = """
+import json, re, sys
+from pathlib import Path
+from pipelines.folds.run import fold_month
+from pipelines.lake.lake import Lake
+
+fold_month(Lake(Path(sys.argv[1]), memory_bytes=int(sys.argv[2])), "2026-01", ["conversation_months"])
+mark = re.search(r"^VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+print(json.dumps({"peak_bytes": 1024 * int(mark[1])}))
+"""
+
+
+def write_events(root: Path, streams: int, events: int, *, parts: int = 1, row_group_size: int = 122_880) -> Lake:
+    """A lake whose month consists of `parts` files, each with every so many-th event."""
+    lake = Lake(root, memory_bytes=LIMIT)
+    partition = {"month": MONTH}
+    table = Table(root, replace(EVENTS, row_group_size=row_group_size))
+    params = {"streams": streams, "events": events}
+    with lake.connect() as connection:
+        query = f"SELECT * FROM ({_LOG}) WHERE position % {parts} = {{}}"
+        files = [table.write_file(connection, query.format(part), params, partition)[0] for part in range(parts)]
+    lake.commit_files(EVENTS, partition, files, number=1, input_hash="made", provenance={}, seconds=0)
+    with lake.connect() as connection:
+        lake.write_partition(STREAM_MONTHS, partition, connection, _HEADS, input_hash="made")
+    return lake
+
+
+def content(lake: Lake, name: str) -> tuple[int, str]:
+    """Rows of a table, and a hash of them all."""
+    with lake.connect() as connection:
+        rows_as_text = f"SELECT line::VARCHAR AS row FROM {find_dataset(name).relation} AS line"
+        query = f"SELECT md5(string_agg(row, ';' ORDER BY row)), count(*) FROM ({rows_as_text})"
+        digest, rows = connection.sql(query).fetchall()[0]
+    return rows, digest
+
+
+def test_rows_do_not_depend_on_files_row_groups_or_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sorted file folded at once, or three that each have events of every stream, in batches cut across row groups."""
+    one = write_events(tmp_path / "one", 600, 24_000)
+    many = write_events(tmp_path / "many", 600, 24_000, parts=3, row_group_size=2_048)
+    fold_month(one, MONTH)
+    monkeypatch.setattr(run, "_MOST_EVENTS", 5_000)
+    fold_month(many, MONTH)
+    for name in FOLDS:
+        assert content(one, name) == content(many, name), name
+    assert content(one, "conversation_months")[0] == 600
+
+
+def test_one_stream_larger_than_a_batch_folds_within_the_memory(tmp_path: Path) -> None:
+    """All of the month is one conversation: its state is right, and the process stays within REFOLD_MEMORY."""
+    lake = write_events(tmp_path / "lake", 1, STREAM_EVENTS)
+    done = subprocess.run(
+        [sys.executable, "-c", _FOLD, str(tmp_path / "lake"), str(LIMIT)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["peak_bytes"] < LIMIT
+    with lake.connect() as connection:
+        counts = connection.sql(
+            "SELECT event_count, turns, agent_messages, tool_call_count, unanswered_tool_calls, len(transcript), "
+            "len(tool_calls), final_text FROM conversations"
+        ).fetchall()
+    turns = STREAM_EVENTS // 4
+    answer = f"answer {STREAM_EVENTS - 1}"
+    assert counts == [(STREAM_EVENTS, turns, 2 * turns, turns, 0, 2 * turns, turns, answer)]
