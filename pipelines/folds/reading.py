@@ -150,7 +150,7 @@ class Reader:
 
     def _read(self, connection: duckdb.DuckDBPyConnection, span: Span) -> pa.Table:
         params = {"month": self._month, "low": span.low, "high": span.high}
-        # Read as they come, into one piece: DuckDB would hold a whole result once more.
+        # Read as they come: as a result, DuckDB would hold them all once more.
         reader = connection.sql(self._query, params=params).to_arrow_reader(max(span.events, _LEAST))
         events: pa.Table = reader.read_all()
         return events
