@@ -28,6 +28,8 @@ from pipelines.review.words import FAILURES, FIDELITY, REASONS, SHARES, UNIT_CLA
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _REACH = 200.0
 """Per cent of A's mean up to which a difference is drawn."""
+_SEGMENTS = 20
+"""Values of segments that are drawn, those with most pairs."""
 _SHARE_AXIS = Axis(0, 100, unit=" %")
 _MARKS = {"ship": "✓", "do_not_ship": "✕", "not_enough_data": "…"}
 _METHODS = (
@@ -172,14 +174,17 @@ def _segments(headline: Headline) -> Markup | None:
     if whole is None:
         return None
     lines = [line for line in headline.segments if line.metric == whole.metric]
-    if not lines:
+    drawn = sorted((line for line in lines if line.low is not None), key=lambda line: -line.n)[:_SEGMENTS]
+    if not drawn:
         return None
     is_share = whole.kind == "change"
     rows = [_segment_row(whole, "everything", is_whole=True)]
-    rows += [_segment_row(line, f"{line.segment}: {line.segment_value}") for line in lines]
+    rows += [_segment_row(line, f"{line.segment}: {line.segment_value}") for line in lines if line in drawn]
     axis = _SHARE_AXIS if is_share else axis_around(rows)
     what = in_words(SHARES, whole.metric) if is_share else f"{metric_name(whole.metric)}, B − A"
-    return join([tag("p", f"{what}.", css="rf-note"), _forest(rows, axis)])
+    others = len(lines) - len(drawn)
+    more = f" {others:,} more have fewer pairs, or too few for an interval." if others else ""
+    return join([tag("p", f"{what}.{more}", css="rf-note"), _forest(rows, axis)])
 
 
 def _segment_row(line: SummaryLine, label: str, *, is_whole: bool = False) -> Row:
