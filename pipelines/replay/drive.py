@@ -22,7 +22,7 @@ from pipelines.replay.request import Answer, Ask, Request
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_BATCH = 1_000
+_BATCH = 100
 """Units rendered and looked up together."""
 _MOMENT = 1.0
 """Seconds after which this thread looks up: a signal that another thread received is handled here."""
