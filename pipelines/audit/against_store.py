@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -34,7 +34,7 @@ LEFT JOIN refold.streams AS s ON s.aggregate_id = h.aggregate_id
 """
 # Streams whose head says that they ended in the month: their last event must be there, whatever was exported.
 _ENDS = """
-SELECT s.aggregate_id::text, s.stream_version, coalesce(e.stream_version, 0), count(*) OVER ()
+SELECT s.aggregate_id::text, s.stream_version, coalesce(e.stream_version, 0)
 FROM refold.streams AS s
 LEFT JOIN LATERAL (
     SELECT stream_version, hash FROM refold.events
@@ -70,6 +70,14 @@ LIMIT $limit
 """
 
 
+class Ended(NamedTuple):
+    """A stream's head, and the version of the last event that the store has of it in the month; 0 for none."""
+
+    aggregate_id: str
+    head_version: int
+    last_version: int
+
+
 def read_heads(connection: duckdb.DuckDBPyConnection, store: Store, condition: str) -> None:
     """Make the table `store_heads`: one row per stream with events that meet `condition`, as the store has them.
 
@@ -93,18 +101,31 @@ def audit_heads(audit: MonthAudit, connection: duckdb.DuckDBPyConnection) -> Non
         audit.find("head_differs", "store", f"its head {said}, its events reach version {last}", stream=stream)
 
 
-def audit_ends(audit: MonthAudit, store: Store) -> None:
-    """Compare the heads of the streams that ended in the month with the store's own events."""
-    condition = month_condition(audit.month)
+def read_ends(store: Store, month: str) -> list[Ended]:
+    """Streams that ended in the month and whose head is not the last of the store's own events; the first of them."""
+    condition = month_condition(month)
     query = _ENDS.format(condition=condition, streams=condition.replace("created_at", "s.created_at"), limit=NAMED)
-    rows = store.conn.execute(query.encode()).fetchall()
-    for stream, head, last, _ in rows:
-        if last != head:
-            detail = f"its head says version {head}, the store's events end at {last}"
-            audit.find("tail_missing", "store", detail, stream=stream, version=last + 1)
+    return [Ended(*row) for row in store.conn.execute(query.encode()).fetchall()]
+
+
+def audit_ends(audit: MonthAudit, ended: Sequence[Ended]) -> None:
+    """Say of each stream that ended in the month what is wrong with its end."""
+    for each in ended:
+        if each.last_version != each.head_version:
+            audit.find(
+                "tail_missing",
+                "store",
+                f"its head says version {each.head_version}, the store's events end at {each.last_version}",
+                stream=each.aggregate_id,
+                version=each.last_version + 1,
+            )
         else:
             audit.find(
-                "head_differs", "store", "its head has another hash than its last event", stream=stream, version=head
+                "head_differs",
+                "store",
+                "its head has another hash than its last event",
+                stream=each.aggregate_id,
+                version=each.head_version,
             )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 from deltalake.exceptions import DeltaError
 
-from pipelines.audit.against_store import audit_deep, audit_ends, audit_heads, read_heads
+from pipelines.audit.against_store import Ended, audit_deep, audit_ends, audit_heads, read_ends, read_heads
 from pipelines.audit.delta_log import Recorded, TableLog, read_commits
 from pipelines.audit.files import audit_files, current_files
 from pipelines.audit.findings import Code, MonthAudit
@@ -97,6 +97,14 @@ class LakeState:
         return {file.sha256: f"{c.dataset}/{file.path}" for c in self.commits for file in c.files}
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What the store is asked while the lake is read; `heads` makes `store_heads`, None if it cannot be asked yet."""
+
+    ends: Future[list[Ended]]
+    heads: Future[None] | None
+
+
 class MonthAuditor:
     """Audits one month."""
 
@@ -132,9 +140,14 @@ class MonthAuditor:
             return audit
         with scratch(self._lake.memory_bytes) as (connection, folder), ThreadPoolExecutor(1) as pool:
             ahead = None
-            if self._store is not None and manifest is not None:
-                # What the store must hold of a sealed month is known: its server looks while the lake's rows are hashed.
-                ahead = pool.submit(read_heads, connection.cursor(), self._store, month_condition(self._month))
+            if self._store is not None:
+                # The server looks at its side while the lake's rows are hashed. What it must hold of a sealed month is
+                # known; of an open one, what was exported is known only when the lake's rows are.
+                heads_read = None
+                if manifest is not None:
+                    condition = month_condition(self._month)
+                    heads_read = pool.submit(read_heads, connection.cursor(), self._store, condition)
+                ahead = _Ahead(pool.submit(read_ends, self._store, self._month), heads_read)
             heads = self._head_files(audit, connection)
             readable = self._audit_rows(
                 audit, connection, folder, files, heads, manifest, is_sealed=manifest is not None
@@ -308,27 +321,27 @@ class MonthAuditor:
         connection: duckdb.DuckDBPyConnection,
         commit: Recorded | None,
         files: Sequence[str],
-        ahead: Future[None] | None,
+        ahead: _Ahead | None,
         *,
         deep: bool,
     ) -> None:
-        if self._store is None:
+        if self._store is None or ahead is None:
             return
         is_open = audit.state != "sealed"
         condition: str | None = month_condition(self._month)
         if is_open:
             condition = exported_condition(self._month, commit.provenance, audit.last) if commit else None
-        audit_ends(audit, self._store)
+        audit_ends(audit, ahead.ends.result())
         if condition is None:
             audit.not_checked.append(
                 "the store: the last export does not say what it saw; `refold export` writes it anew"
             )
             return
         audit.has_measure = True
-        if ahead is None:
+        if ahead.heads is None:
             read_heads(connection, self._store, condition)
         else:
-            ahead.result()
+            ahead.heads.result()
         audit_heads(audit, connection)
         if deep and files:
             audit_deep(audit, connection, self._store, condition, files)

@@ -36,6 +36,8 @@ MEMORY = Target("at most", 1.0)
 _MEMORY_BYTES = 2 * 10**9
 _AGENTEVALS = "REFOLD_AGENTEVALS"
 _LOOP_SHARE = 10
+_PEER_BYTES = 16 * 10**9
+"""Peers hold all they read."""
 _LOOP = """
 SELECT a.text AS text_a, b.text AS text_b, a.tool_calls AS calls_a, b.tool_calls AS calls_b
 FROM decisions AS a
@@ -120,7 +122,7 @@ def _helpers_watched() -> Iterator[dict[int, int]]:
 
 def agentevals(root: str, pairs: int) -> Measure:
     """Compare the tool calls of the first `pairs` with agentevals, in its own Python."""
-    with Lake(Path(root)).connect() as connection:
+    with Lake(Path(root), memory_bytes=_PEER_BYTES).connect() as connection:
         rows = connection.sql(_LOOP, params={"limit": pairs}).to_arrow_table().to_pylist()
     lines = "".join(json.dumps([row["calls_a"], row["calls_b"]]) + "\n" for row in rows)
     command = [os.environ[_AGENTEVALS], str(Path(__file__).with_name("agentevals_peer.py"))]
@@ -131,7 +133,7 @@ def agentevals(root: str, pairs: int) -> Measure:
 
 def plain_loop(root: str, pairs: int) -> Measure:
     """Compare the first `pairs` one by one."""
-    with Lake(Path(root)).connect() as connection:
+    with Lake(Path(root), memory_bytes=_PEER_BYTES).connect() as connection:
         started = time.perf_counter()
         rows = connection.sql(_LOOP, params={"limit": pairs}).to_arrow_table().to_pylist()
         same = 0

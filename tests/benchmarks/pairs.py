@@ -87,6 +87,7 @@ def _hash_lists(connection: duckdb.DuckDBPyConnection) -> None:
 
 def write_pairs(root: Path, pairs: int) -> Lake:
     """A lake in which about `pairs` decisions are recorded and replayed, not yet diffed."""
+    root.mkdir(parents=True, exist_ok=True)  # many pairs spill while they are made
     lake = Lake(root)
     streams = max(pairs // DECISIONS_PER_STREAM, 1)
     last_version = 4 * DECISIONS_PER_STREAM
