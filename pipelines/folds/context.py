@@ -19,8 +19,12 @@ from typing import Any
 import msgspec
 
 _ALIKE = frozenset((str, int, bool, type(None)))
-"""Types that `msgspec` writes as `json` does, in an eighth of the time; of floats it does not: 1e16 and 1e+16."""
-_encode = msgspec.json.Encoder().encode
+"""Types that `msgspec` writes as `json` does, in an eighth of the time."""
+_CONTAINERS = frozenset((dict, list))
+_ENCODER = msgspec.json.Encoder()
+_encode, _encode_lines = _ENCODER.encode, _ENCODER.encode_lines
+_NOT_ENCODED = (UnicodeEncodeError, OverflowError, TypeError)
+"""What `msgspec` says of half a surrogate pair, of 2 ** 64, and of keys that are no text."""
 
 
 def _compact_encoder() -> Callable[[Any], str]:
@@ -43,30 +47,52 @@ _COMPACT = _compact_encoder()
 
 def message_bytes(message: Mapping[str, Any]) -> bytes:
     """The UTF-8 bytes of one message as sent: compact JSON, keys in the order given, no newline inside."""
-    if _is_written_alike(message):
+    if type(message) is dict and _is_written_alike(message):
         try:
             return _encode(message)
-        except (UnicodeEncodeError, OverflowError, TypeError):  # half a surrogate pair, 2 ** 64, keys that are no text
+        except _NOT_ENCODED:
             pass
     return _COMPACT(message).encode("utf-8", "surrogatepass")
 
 
+def message_lines(messages: Sequence[Mapping[str, Any]], *, is_plain: bool = False) -> bytes:
+    r"""The bytes of messages as sent, one line each, every line ended by `\n`: what a request's hash is over.
+
+    Args:
+        messages: In order.
+        is_plain: Whether they are known to hold nothing but text; saves looking.
+    """
+    if is_plain:
+        try:
+            return _encode_lines(messages)
+        except _NOT_ENCODED:
+            pass
+    return b"".join([line for message in messages for line in (message_bytes(message), b"\n")])
+
+
 def _is_written_alike(value: Any) -> bool:
-    kind = type(value)
-    if kind in _ALIKE:
+    """Whether `msgspec` writes a container as `json` does, keys of dictionaries aside."""
+    values = value.values() if type(value) is dict else value
+    if _ALIKE.issuperset(map(type, values)):
         return True
-    if kind is not dict and kind is not list:
-        return False
-    rest = [each for each in (value.values() if kind is dict else value) if type(each) not in _ALIKE]
-    return not rest or all(map(_is_written_alike, rest))
+    for each in values:
+        kind = type(each)
+        if kind in _ALIKE:
+            continue
+        if kind is float:  # beyond these one of the two writes an exponent, as 1e16 and 1e+16
+            if not (1e-4 <= abs(each) < 1e16 or each == 0):
+                return False
+        elif not (kind is dict or kind is list) or not _is_written_alike(each):
+            return False
+    return True
 
 
 def _compact_text(value: Any) -> str:
     """A JSON value as compact text."""
-    if _is_written_alike(value):
+    if type(value) in _CONTAINERS and _is_written_alike(value):
         try:
             return _encode(value).decode()
-        except (UnicodeEncodeError, OverflowError, TypeError):
+        except _NOT_ENCODED:
             pass
     return _COMPACT(value)
 
@@ -88,10 +114,8 @@ def request_sha256(
 
     Anyone can recompute it: `sha256` of the newline-delimited JSON of head and messages.
     """
-    digest = hashlib.sha256(request_head(model, params, tools_sha256) + b"\n")
-    for message in messages:
-        digest.update(message_bytes(message) + b"\n")
-    return digest.hexdigest()
+    head = request_head(model, params, tools_sha256)
+    return hashlib.sha256(head + b"\n" + message_lines(messages)).hexdigest()
 
 
 def tools_sha256(tools: Sequence[Mapping[str, Any]]) -> str:
@@ -112,59 +136,74 @@ class Context:
         self.messages: list[dict[str, Any]] = []
         self.turn = 0
         """Number of user messages with text so far."""
+        self.is_plain = True
+        """Whether the messages hold nothing but text: no list of parts, no other value."""
         self._block: str | None = None
         self._block_index = -1
+        """Place of the open agent message, whose `message_id` is `_block`; -1 while none is open."""
         # recorded call id -> (message that last asked with it, rendered ids still unanswered; None: a user's call)
         self._waiting: dict[str, tuple[object, deque[str | None]]] = {}
         self._user_turn_of: str | None = None
 
     def apply(self, event_type: str, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         """Fold one event, given by its type, latest-version payload and envelope."""
+        self.add(event_type, payload, metadata.get("message_id"), metadata.get("actor"))
+
+    def add(self, event_type: str, payload: Mapping[str, Any], message_id: str | None, actor: str | None) -> None:
+        """Fold one event, given by its type, latest-version payload and what of its envelope matters."""
         handler = _HANDLERS.get(event_type) or _HANDLERS.get(event_type.rsplit(".v", 1)[0])
         if handler is not None:
-            handler(self, payload, metadata)
+            handler(self, payload, message_id, actor)
 
-    def _started(self, payload: Mapping[str, Any], _metadata: Mapping[str, Any]) -> None:
+    def _started(self, payload: Mapping[str, Any], _message_id: str | None, _actor: str | None) -> None:
         for message in payload["messages"]:
-            self.messages.append({"role": "system", "content": message["content"]})
+            self._say("system", message["content"])
 
-    def _supplied(self, payload: Mapping[str, Any], _metadata: Mapping[str, Any]) -> None:
-        self._close()
+    def _say(self, role: str, content: Any) -> None:
+        self.messages.append({"role": role, "content": content})
+        if type(content) is not str or type(role) is not str:
+            self.is_plain = False
+
+    def _supplied(self, payload: Mapping[str, Any], _message_id: str | None, _actor: str | None) -> None:
+        self._block_index = -1
         content = payload["content"]
-        self.messages.append({"role": payload.get("role") or "system", "content": _content_text(content)})
+        self._say(payload.get("role") or "system", _content_text(content))
 
-    def _user(self, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-        self._close()
-        self.messages.append({"role": "user", "content": payload.get("content", payload["text"])})
-        message_id = metadata.get("message_id")
-        if payload["text"] and (message_id is None or message_id != self._user_turn_of):
+    def _user(self, payload: Mapping[str, Any], message_id: str | None, _actor: str | None) -> None:
+        self._block_index = -1
+        text = payload["text"]
+        self._say("user", payload.get("content", text))
+        if text and (message_id is None or message_id != self._user_turn_of):
             self.turn += 1
         self._user_turn_of = message_id
 
-    def _agent_message(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    def _agent_message(self, message_id: str | None) -> dict[str, Any]:
         """The open agent message that this event belongs to, or a new one."""
-        message_id = metadata.get("message_id")
         if self._block_index < 0 or message_id != self._block:
-            self._close()
             self._block = message_id
             self._block_index = len(self.messages)
             self.messages.append({"role": "assistant", "content": None})
         return self.messages[self._block_index]
 
-    def _agent(self, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-        self._agent_message(metadata)["content"] = payload.get("content", payload["text"])
+    def _agent(self, payload: Mapping[str, Any], message_id: str | None, _actor: str | None) -> None:
+        content = payload.get("content", payload["text"])
+        self._agent_message(message_id)["content"] = content
+        if type(content) is not str and content is not None:
+            self.is_plain = False
 
-    def _tool_call(self, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-        if metadata.get("actor") == "user":
-            self._close()
-            asked_in = ("user", metadata.get("message_id"))
-            self._wait(payload["call_id"], asked_in, None)
+    def _tool_call(self, payload: Mapping[str, Any], message_id: str | None, actor: str | None) -> None:
+        if actor == "user":
+            self._block_index = -1
+            self._wait(payload["call_id"], ("user", message_id), None)
             return
-        message = self._agent_message(metadata)
+        message = self._agent_message(message_id)
         calls = message.setdefault("tool_calls", [])
         rendered = f"call_{self._block_index}_{len(calls)}"
-        function = {"name": payload["name"], "arguments": arguments_text(payload["arguments"])}
+        name = payload["name"]
+        function = {"name": name, "arguments": arguments_text(payload["arguments"])}
         calls.append({"id": rendered, "type": "function", "function": function})
+        if type(name) is not str:
+            self.is_plain = False
         self._wait(payload["call_id"], self._block_index, rendered)
 
     def _wait(self, recorded: str | None, asked_in: object, rendered: str | None) -> None:
@@ -175,24 +214,24 @@ class Context:
             waiting = self._waiting[key] = (asked_in, deque())
         waiting[1].append(rendered)
 
-    def _tool_result(self, payload: Mapping[str, Any], _metadata: Mapping[str, Any]) -> None:
+    def _tool_result(self, payload: Mapping[str, Any], _message_id: str | None, _actor: str | None) -> None:
         """Answer the first unanswered call of the last message that asked with this id.
 
         A result that answers nothing gets an id of its own, so that the oddity stays visible to the agent as it was.
         """
-        self._close()
-        _, rendered_ids = self._waiting.get(payload["call_id"] or "", (None, deque[str | None]()))
-        rendered = rendered_ids.popleft() if rendered_ids else f"call_none_{len(self.messages)}"
+        self._block_index = -1
+        waiting = self._waiting.get(payload["call_id"] or "")
+        rendered = waiting[1].popleft() if waiting is not None and waiting[1] else f"call_none_{len(self.messages)}"
         if rendered is not None:
-            self.messages.append({"role": "tool", "tool_call_id": rendered, "content": _result_text(payload)})
+            content = _result_text(payload)
+            self.messages.append({"role": "tool", "tool_call_id": rendered, "content": content})
+            if type(content) is not str:
+                self.is_plain = False
 
-    def _decision(self, _payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    def _decision(self, _payload: Mapping[str, Any], message_id: str | None, _actor: str | None) -> None:
         """A model decision describes the message it precedes; it opens no message of its own."""
-        if self._block_index >= 0 and metadata.get("message_id") != self._block:
-            self._close()
-
-    def _close(self) -> None:
-        self._block, self._block_index = None, -1
+        if message_id != self._block:
+            self._block_index = -1
 
 
 _HANDLERS = {
@@ -215,6 +254,8 @@ def arguments_text(arguments: Any) -> str:
 
 def _content_text(content: Any) -> Any:
     """A message content as the wire carries it: text and lists of parts as they are, other values as JSON text."""
+    if type(content) is dict:
+        return _compact_text(content)
     if content is None or isinstance(content, str):
         return content
     if isinstance(content, list) and all(isinstance(part, Mapping) and "type" in part for part in content):
@@ -224,8 +265,7 @@ def _content_text(content: Any) -> Any:
 
 def _result_text(payload: Mapping[str, Any]) -> Any:
     """What the agent read: the output, or the error's text where there is no output."""
-    output = payload["output"]
-    error = payload["error"]
+    output, error = payload["output"], payload["error"]
     if output in (None, "", []) and isinstance(error, str):
         return error
     return "" if output is None else _content_text(output)

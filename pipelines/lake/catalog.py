@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from pipelines.lake import readable
+from pipelines.lake.as_of import list_macros
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import DATASETS
 from pipelines.lake.errors import told_when_full
@@ -46,7 +47,8 @@ def publish_catalog(lake: Lake, path: Path) -> bool:
     """
     with told_when_full(path), publishing(lake.root):
         written: list[bool] = []
-        lake.with_current_views(lambda views: written.append(_renew(lake, path, [*views, *_comments(lake)])))
+        macros = [macro.statement for macro in list_macros()]
+        lake.with_current_views(lambda views: written.append(_renew(lake, path, [*views, *macros, *_comments(lake)])))
         return written[-1]
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-import duckdb
 import pyarrow as pa
+
+from pipelines.lake.scratch import scratch
 
 Layer = Literal["log", "fold", "replay", "diff", "registry"]
 
@@ -90,7 +91,6 @@ class Dataset:
 
 @cache
 def _arrow_schema(dataset: Dataset) -> pa.Schema:
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")  # Delta knows no other zone
+    with scratch() as connection:  # in UTC: Delta knows no other zone
         schema: pa.Schema = connection.sql(dataset.typed_empty()).to_arrow_table().schema
     return schema

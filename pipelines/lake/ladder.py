@@ -22,6 +22,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
+from pipelines.lake.scratch import scratch
 from pipelines.sqlfiles import list_sql
 
 _TYPE = re.compile(r"(?P<name>[a-z0-9_]+(\.[a-z0-9_]+)+)\.v(?P<version>[1-9][0-9]*)")
@@ -213,7 +214,7 @@ def _expression(text: str, sql: str) -> str:
         raise BadInputError(f"upcaster {text}: the file must be SELECT and one expression over the column payload")
     expression = match["expression"].strip()
     try:
-        with duckdb.connect() as connection:
+        with scratch() as connection:
             described = connection.sql(f"SELECT ({expression}) AS payload FROM (SELECT '{{}}' AS payload) AS event")
             types = described.types
     except duckdb.Error as error:

@@ -29,6 +29,7 @@ from pipelines.lake.errors import told_when_full
 from pipelines.lake.ladder import load_own_ladder
 from pipelines.lake.memory import free_bytes
 from pipelines.lake.own import begin_own, find_own
+from pipelines.lake.scratch import scratch
 from pipelines.lake.table import DataFile, Table, quote_identifier, quote_literal
 from pipelines.lake.views import list_views
 from pipelines.lake.writers import writing
@@ -147,10 +148,13 @@ class Lake:
         return self.table(name).files(partition)
 
     @contextmanager
-    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(self, *, with_macros: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """A DuckDB connection that sees every dataset and view at its newest version, within the memory bound.
 
         The current files are fixed when the connection is made: it is a snapshot. Closed on leaving.
+
+        Args:
+            with_macros: Whether it has those of time travel too, which take as long to make as all the rest.
 
         Raises:
             DiskFullError: What was done with it, on the lake's disk or where it spills, ran out of space.
@@ -165,6 +169,9 @@ class Lake:
             connection.execute(f"SET temp_directory = {quote_literal(str(self.spill))}")
             connection.execute("SET enable_progress_bar = false")
             self.with_current_views(lambda statements: [connection.execute(statement) for statement in statements])
+            if with_macros:
+                for macro in list_macros():
+                    connection.execute(macro.statement)
             yield connection
 
     def with_current_views(self, create: Callable[[list[str]], object]) -> None:
@@ -188,8 +195,7 @@ class Lake:
         relations = [(dataset.relation, self._scan(dataset)) for dataset in self.datasets().values()]
         relations.append((readable.NAME, readable.readable_query(load_own_ladder(self.home))))
         relations += [(view.name, view.query) for view in list_views()]
-        views = [f"CREATE OR REPLACE VIEW {quote_identifier(name)} AS {query}" for name, query in relations]
-        return views + [macro.statement for macro in list_macros()]
+        return [f"CREATE OR REPLACE VIEW {quote_identifier(name)} AS {query}" for name, query in relations]
 
     def _scan(self, dataset: Dataset) -> str:
         files = self.files(dataset.name)
@@ -342,7 +348,7 @@ class Lake:
             return {}
         if self._commits[0] != delta.version():
             names = list(Commit.__slots__)
-            with duckdb.connect() as connection:
+            with scratch() as connection:
                 query = f"SELECT {', '.join(map(quote_identifier, names))} FROM read_parquet($files) ORDER BY committed_at, number"
                 rows = connection.sql(query, params={"files": files}).fetchall()
             newest: dict[tuple[str, str], Commit] = {}
@@ -358,8 +364,7 @@ class Lake:
 def _arrow_rows(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """A few rows as Arrow; by DuckDB, because `pa.Table.from_pylist` loads pandas, which takes 60 MB."""
     values = ", ".join(f"CAST(? AS {column.type}) AS {quote_identifier(column.name)}" for column in dataset.columns)
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with scratch() as connection:
         made = [
             connection.sql(f"SELECT {values}", params=[row.get(name) for name in dataset.column_names]).to_arrow_table()
             for row in rows

@@ -40,7 +40,7 @@ def run_query(
     """
     if output_format == "parquet" and output is None:
         raise BadInputError("--format parquet needs a file: -o FILE")
-    with lake.connect() as connection:
+    with lake.connect(with_macros=True) as connection:
         try:
             statements = connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type not in _WITH_ROWS:

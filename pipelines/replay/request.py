@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from pipelines.folds.context import message_bytes, request_head, tools_sha256
+from pipelines.folds.context import message_lines, request_head, tools_sha256
 from pipelines.replay.decision import Decision, Reply
 
 Side = Literal["candidate", "control"]
@@ -117,25 +117,29 @@ class Request:
     head: Head
     sha256: str
     _about: Callable[[], tuple[int, Mapping[str, Any]]]
-    _messages: Sequence[Mapping[str, Any]]
-    _lines: Sequence[bytes]
-    _size: int
+    _context: Lines
+    _messages: int
+    _pieces: int
 
     @property
     def decision(self) -> Decision:
         """The context as typed values: what a Python candidate is given."""
         turn, metadata = self._about()
-        messages = tuple(self._messages[: self._size])
+        messages = tuple(self._context.messages[: self._messages])
         return Decision(self.aggregate_id, self.number, turn, messages, self.head.tools, metadata)
 
     @property
     def lines(self) -> tuple[bytes, ...]:
         """The messages as they are sent, each one line of JSON."""
-        return tuple(self._lines[: self._size])
+        return tuple(self._text().split(b"\n")) if self._pieces else ()
 
     def body(self) -> bytes:
         """The body of a chat-completions call."""
-        return b"".join((self.head.prefix, b",".join(self._lines[: self._size]), self.head.suffix))
+        return b"".join((self.head.prefix, self._text().replace(b"\n", b","), self.head.suffix))
+
+    def _text(self) -> bytes:
+        """The messages, one line each: no line of JSON has an end of line in it."""
+        return b"".join(self._context.pieces[: self._pieces])[:-1]
 
 
 Ask = Callable[[Request], Awaitable[Answer]]
@@ -152,25 +156,26 @@ class Lines:
     def __init__(self, head: Head) -> None:
         self.head = head
         self.messages: list[Mapping[str, Any]] = []
-        self._lines: list[bytes] = []
+        self.pieces: list[bytes] = []
+        """The messages as they are sent, some lines each; every line is ended."""
         self._digest = hashlib.sha256(head.line)
 
     def __copy__(self) -> Lines:
         other = object.__new__(type(self))
-        copied = {"messages": self.messages.copy(), "_lines": self._lines.copy(), "_digest": self._digest.copy()}
+        copied = {"messages": self.messages.copy(), "pieces": self.pieces.copy(), "_digest": self._digest.copy()}
         vars(other).update(head=self.head, **copied)
         return other
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self.messages)
 
-    def add(self, *messages: Mapping[str, Any]) -> None:
-        """Append messages, complete: they never change again."""
+    def add(self, *messages: Mapping[str, Any], is_plain: bool = False) -> None:
+        """Append messages, complete: they never change again. `is_plain` as in `message_lines`."""
         if messages:
-            new = [message_bytes(message) for message in messages]
+            piece = message_lines(messages, is_plain=is_plain)
             self.messages += messages
-            self._lines += new
-            self._digest.update(b"\n".join([*new, b""]))
+            self.pieces.append(piece)
+            self._digest.update(piece)
 
     def fork(self) -> Lines:
         """A copy that grows on its own."""
@@ -198,8 +203,9 @@ class Lines:
             place: The stream, and the number of the decision in it.
             about: Gives turn and metadata of its `Decision`.
         """
-        size = len(self._lines)
-        return Request(unit_id, side, draw, *place, self.head, self.sha256, about, self.messages, self._lines, size)
+        aggregate_id, number = place
+        sha256, sizes = self._digest.hexdigest(), (len(self.messages), len(self.pieces))
+        return Request(unit_id, side, draw, aggregate_id, number, self.head, sha256, about, self, *sizes)
 
 
 def _dump(value: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from pipelines.replay.ledger import Outcome, Row
 
 UNITS = "replayed_units"
 STEPS = "replayed_steps"
-_BATCH = 2_000
+_BATCH = 5_000
 _DEFAULTS: Mapping[str, Any] = {"attempt": 1, "is_tainted": False, "is_off_policy": False}
 
 

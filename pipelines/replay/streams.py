@@ -6,18 +6,25 @@ Redactions are applied and payloads are at their latest version. What the events
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, islice
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import duckdb
+import pyarrow as pa
 
-CHUNK_EVENTS = 20_000
-"""Events that are in Python at once, at least one stream."""
+from pipelines.folds.columns import compute as pc
+
+CHUNK_EVENTS = 40_000
+"""Events that are sorted together, at least one stream. What a file holds at the ends of a range is read twice."""
+_BATCH_EVENTS = 8_192
+"""Events that become Python objects together."""
+_AHEAD = 5
+"""Batches that are read ahead: about a chunk, whose successor is then being sorted while it is used."""
 SEGMENTS = ("source", "agent", "vertical", "channel", "task", "variant")
 
 _CHUNKS = """
@@ -54,12 +61,14 @@ FROM (
 ORDER BY aggregate_id, stream_version
 """
 _ARGUMENTS = "CASE WHEN events.event_name = 'tool.call' THEN json_extract(events.payload, '$.arguments')::VARCHAR END"
-_DECIDED = """
+_ALL_DECIDED = """
+CREATE OR REPLACE TEMP TABLE plan_decisions AS
 SELECT aggregate_id, first_version, decision, turn, model, tools_sha256, epoch_us(created_at) AS created_us
 FROM decisions
 SEMI JOIN plan_streams USING (aggregate_id)
-WHERE aggregate_id BETWEEN $first AND $last
+ORDER BY aggregate_id, first_version
 """
+_DECIDED = "SELECT * FROM plan_decisions WHERE aggregate_id BETWEEN $first AND $last"
 _STREAMS = f"SELECT aggregate_id, {', '.join(SEGMENTS)} FROM plan_streams WHERE aggregate_id BETWEEN $first AND $last"
 
 
@@ -70,7 +79,6 @@ class EventRow(NamedTuple):
     call's arguments as recorded, where it was asked for.
     """
 
-    aggregate_id: str
     stream_version: int
     event_name: str
     payload: str | None
@@ -133,28 +141,85 @@ def read_streams(
 ) -> Generator[Stream]:
     """The conversations of `plan_streams` in the given ranges, in order.
 
-    While one chunk is used the next is read by a thread of its own, so two are in memory at a time.
+    While one batch of events is used the next ones are read by a thread of its own; there they are columns.
 
     Args:
         connection: Has `plan_streams` and `upcast_events`; nobody else uses it until the last stream was taken.
         chunks: As `list_chunks` cuts them.
         with_arguments: Whether the recorded text of arguments is read; a context alone does not need it.
     """
+    connection.execute(_ALL_DECIDED)
     events = _EVENTS.format(arguments=_ARGUMENTS if with_arguments else "NULL::VARCHAR")
+    stream: Stream | None = None
+    with (
+        closing(_read_pieces(connection, chunks, events)) as pieces,
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="replay-reader") as reader,
+    ):
+        ahead = deque(reader.submit(next, pieces, None) for _ in range(_AHEAD))
+        while (piece := ahead.popleft().result()) is not None:
+            ahead.append(reader.submit(next, pieces, None))
+            rows = _rows_of(piece.events)
+            begin = 0
+            for aggregate_id, end in _runs(piece.events.column(0)):
+                if stream is not None and stream.aggregate_id == aggregate_id:
+                    stream.rows.extend(rows[begin:end])
+                else:
+                    if stream is not None:
+                        yield stream
+                    decided = piece.decided.get(aggregate_id, {})
+                    stream = Stream(aggregate_id, piece.known[aggregate_id], rows[begin:end], decided)
+                begin = end
+    if stream is not None:
+        yield stream
 
-    def read(chunk: Chunk) -> tuple[list[Any], ...]:
+
+class _Piece(NamedTuple):
+    """Some events of a chunk, in order, and what is known of all its streams."""
+
+    known: Mapping[str, Mapping[str, Any]]
+    decided: Mapping[str, Mapping[int, Decided]]
+    events: pa.RecordBatch
+
+
+def _read_pieces(connection: duckdb.DuckDBPyConnection, chunks: Iterable[Chunk], events: str) -> Generator[_Piece]:
+    for chunk in chunks:
         params = {"first": chunk.first, "last": chunk.last}
-        return tuple(connection.sql(query, params=params).fetchall() for query in (_STREAMS, _DECIDED, events))
+        known = {row[0]: dict(zip(SEGMENTS, row[1:], strict=True)) for row in _rows(connection, _STREAMS, params)}
+        decided: dict[str, dict[int, Decided]] = {}
+        for aggregate_id, version, *rest in _rows(connection, _DECIDED, params):
+            decided.setdefault(aggregate_id, {})[version] = _as_decided(rest)
+        # read as they come: as a result, DuckDB would hold them all once more
+        for batch in connection.sql(events, params=params).to_arrow_reader(_BATCH_EVENTS):
+            yield _Piece(known, decided, batch)
 
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="replay-reader") as reader:
-        waiting = iter(chunks)
-        ahead = [reader.submit(read, chunk) for chunk in islice(waiting, 1)]
-        while ahead:
-            about, decisions, rows = ahead.pop().result()
-            ahead += [reader.submit(read, chunk) for chunk in islice(waiting, 1)]
-            known = {row[0]: dict(zip(SEGMENTS, row[1:], strict=True)) for row in about}
-            decided: dict[str, dict[int, Decided]] = {aggregate_id: {} for aggregate_id in known}
-            for aggregate_id, version, *rest in decisions:
-                decided[aggregate_id][version] = _as_decided(rest)
-            for aggregate_id, group in groupby(rows, key=itemgetter(0)):
-                yield Stream(aggregate_id, known[aggregate_id], list(map(_as_row, group)), decided[aggregate_id])
+
+def _rows(connection: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, str]) -> Iterator[tuple[Any, ...]]:
+    """Rows of a small result; its columns become Python values faster than its rows."""
+    columns = connection.sql(query, params=params).to_arrow_table().columns
+    return zip(*(column.to_pylist() for column in columns), strict=True)
+
+
+def _rows_of(events: pa.RecordBatch) -> list[EventRow]:
+    _, version, name, payload, message_id, actor, arguments = events.columns
+    columns = (
+        version.to_pylist(),
+        _shared(name),
+        payload.to_pylist(),
+        message_id.to_pylist(),
+        _shared(actor),
+        arguments.to_pylist(),
+    )
+    return list(map(_as_row, zip(*columns, strict=True)))
+
+
+def _shared(column: pa.Array[Any]) -> list[Any]:
+    """The values of a column with few different ones, each of which is one object."""
+    encoded = pc.dictionary_encode(column)
+    values = [*encoded.dictionary.to_pylist(), None]
+    return [values[-1 if place is None else place] for place in encoded.indices.to_pylist()]
+
+
+def _runs(column: pa.Array[Any]) -> Iterator[tuple[str, int]]:
+    """Every run of equal values: the value, and the place after its last."""
+    runs = pc.run_end_encode(column)
+    return zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True)

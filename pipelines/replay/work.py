@@ -27,6 +27,7 @@ from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
 from pipelines.replay.streams import Decided, EventRow, Stream
 
 _decode = msgspec.json.Decoder().decode
+_NOTHING: Mapping[str, Any] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IN_THE_DARK = (
     "the agent was offered tools of hash {}, and no `tools.registered` event holds them; name them in `tools: {{schemas: …}}` "
@@ -211,44 +212,44 @@ class _Workshop:
         is_single = self._experiment.mode == "single"
         replies = _replies(recording_of(stream)) if self._spec.is_echo else {}
         context = Context()
+        messages, add, decided_at = context.messages, context.add, stream.decided.get
         lines = Lines(self._head(None))
-        messages, decided_at = context.messages, stream.decided.get
-        for row in stream.rows:
-            decided = decided_at(row.stream_version)
+        for version, name, payload, message_id, actor, _ in stream.rows:
+            decided = decided_at(version)
             if decided is not None and not (is_single and decided.turn < 1):
                 head = self._head(decided.tools_sha256)
                 if head is not lines.head:
                     lines = Lines(head)
-                lines.add(*messages[len(lines.messages) :])
-                yield from self._decision(stream, decided, lines, replies)
+                lines.add(*messages[len(lines) :], is_plain=context.is_plain)
+                yield from self._draws(stream, decided, lines, replies)
                 if is_single:
                     return
-            apply_row(context, row)
+            add(name, read_json(payload) if payload is not None else _NOTHING, message_id, actor)
 
-    def _decision(
-        self, stream: Stream, decided: Decided, lines: Lines, recorded: Mapping[int, Reply]
-    ) -> Iterator[Unit]:
-        number, name = decided.decision, self._spec.name
-        unit_id = f"{stream.aggregate_id}/{number}"
+    def _draws(self, stream: Stream, decided: Decided, lines: Lines, recorded: Mapping[int, Reply]) -> list[Unit]:
+        """One decision, as often as it is drawn."""
+        number, name, aggregate_id = decided.decision, self._spec.name, stream.aggregate_id
+        unit_id = f"{aggregate_id}/{number}"
+        is_in_the_dark = self._is_in_the_dark(decided)
         is_askable = bool(lines.messages) or self._spec.is_echo
-        for draw in self._spec.draws_of(stream.aggregate_id):
-            unit = {
+        about = partial(_about, stream, decided)
+        units: list[Unit] = []
+        for draw in self._spec.draws_of(aggregate_id):
+            row = {
                 "unit_id": unit_id,
                 "unit": "decision",
-                "aggregate_id": stream.aggregate_id,
+                "aggregate_id": aggregate_id,
                 "decision": number,
                 "turn": decided.turn,
                 "side": name,
                 "draw": draw,
             }
-            if self._is_in_the_dark(decided):
-                yield _FailedUnit(unit, "unknown_tools", _IN_THE_DARK.format(decided.tools_sha256))
+            if is_in_the_dark:
+                units.append(_FailedUnit(row, "unknown_tools", _IN_THE_DARK.format(decided.tools_sha256)))
                 continue
-            place = stream.aggregate_id, number
-            request = (
-                lines.request(unit_id, name, draw, place, partial(_about, stream, decided)) if is_askable else None
-            )
-            yield _DecisionUnit(unit, request, self._hasher, recorded)
+            request = lines.request(unit_id, name, draw, (aggregate_id, number), about) if is_askable else None
+            units.append(_DecisionUnit(row, request, self._hasher, recorded))
+        return units
 
     def _is_in_the_dark(self, decided: Decided | None) -> bool:
         """Whether a model would be asked without the tools that the recorded agent had: nobody knows them any more."""
@@ -317,12 +318,6 @@ def read_json(text: str) -> Any:
         return json.loads(text)  # numbers beyond a double, lone surrogates
 
 
-def apply_row(context: Context, row: EventRow) -> None:
-    """Fold one row into the messages of the next request."""
-    payload = read_json(row.payload) if row.payload is not None else {}
-    context.apply(row.event_name, payload, {"message_id": row.message_id, "actor": row.actor})
-
-
 def _about(stream: Stream, decided: Decided) -> tuple[int, Mapping[str, Any]]:
     """Turn and metadata of a recorded decision."""
     created_at = _EPOCH + timedelta(microseconds=decided.created_us)
@@ -352,7 +347,7 @@ def _edited(stream: Stream, edit: EditPrompt) -> Stream:
     payload["messages"] = edit(payload["messages"], payload)
     text = json.dumps(payload, ensure_ascii=False)
     if started is None:
-        return replace(stream, rows=[EventRow(stream.aggregate_id, 0, "conversation.started", text), *stream.rows])
+        return replace(stream, rows=[EventRow(0, "conversation.started", text), *stream.rows])
     rows = [row._replace(payload=text) if row is started else row for row in stream.rows]
     return replace(stream, rows=rows)
 

@@ -45,7 +45,9 @@ def test_the_catalog_answers_as_state_does(lake: Lake, tmp_path: Path):
             assert [[each["stream_version"], each["text"]] for each in rows[0][3]] == said
             assert rows[0][4] == f"{found['last_at']:%Y-%m}"
             assert "Anna" not in str(rows)
-    assert query(lake, f"SELECT * FROM conversations_as_of(TIMESTAMPTZ '{START - timedelta(seconds=1)}')") == []
+    with lake.connect(with_macros=True) as connection:
+        before = f"conversations_as_of(TIMESTAMPTZ '{START - timedelta(seconds=1)}')"
+        assert connection.sql(f"SELECT * FROM {before}").fetchall() == []
 
 
 def test_readable_events_hide_what_is_redacted_from_the_first_moment(tmp_path: Path):
