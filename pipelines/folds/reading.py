@@ -93,14 +93,16 @@ class Reader:
         columns = _SPOKEN + (_STATED if with_states else ()) + (("model",) if with_models else ())
         events = read_sql("folds/steps/events.sql").strip().rstrip(";")
         self._query = f"SELECT {', '.join(columns)} FROM ({events}) AS read"
-        self._stored = f"SELECT * FROM ({in_order(ladder, 'events')}) AS stored WHERE month = '{month}'"
+        self._stored = f"SELECT stored.* FROM ({in_order(ladder, 'events')}) AS stored"
         self._touched = None
         if is_partial:
+            # a join, though it leaves no order: of EXISTS with a comparison, DuckDB makes a plan that keeps every payload
             self._stored += (
-                " AND EXISTS (SELECT 1 FROM fold_read AS wanted WHERE wanted.aggregate_id = stored.aggregate_id "
-                "AND wanted.after < stored.stream_version)"
+                " INNER JOIN fold_read AS wanted "
+                "ON stored.aggregate_id = wanted.aggregate_id AND stored.stream_version > wanted.after"
             )
             self._touched = connection.sql(WANTED).to_arrow_table()
+        self._stored += f" WHERE stored.month = '{month}'"
         hidden = connection.sql(f"SELECT count(*) FROM fold_hidden WHERE month = '{month}'")
         self._is_hidden = bool(hidden.fetchall()[0][0])
 

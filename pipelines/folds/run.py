@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,7 @@ from pipelines.folds.steps import (
     start_month,
     steps_of,
 )
-from pipelines.folds.writing import MonthWriter
+from pipelines.folds.writing import MonthWriter, one_behind
 from pipelines.lake.datasets import find_dataset
 from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.lake.lake import Commit, Lake
@@ -46,6 +46,9 @@ _BATCH_SHARE = 0.05
 """A batch's events, as columns in the file, by the memory: with every projection's rows they take some eight times that."""
 _LEAST_EVENTS, _MOST_EVENTS = 10_000, 400_000
 """Fewer cost more in statements than in events; more gain nothing."""
+
+_MERGED_AT_A_TIME = 2
+"""Tables whose row groups are copied at a time; each holds one group, and what waits to be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,17 +199,11 @@ def _write_all(
     batches: Iterable[Mapping[str, pa.Table]],
     writers: Mapping[str, MonthWriter],
 ) -> None:
-    """Write a projection's rows of a batch while the next are made; one waits at most, so that memory stays bounded."""
-    with ThreadPoolExecutor(1) as pool:
-        last: Future[None] | None = None
+    """Write a projection's rows of a batch while the next are made."""
+    with one_behind() as write:
         for whole in batches:
             for name, writer in writers.items():
-                rows = _rows(connection, name, whole)
-                if last is not None:
-                    last.result()
-                last = pool.submit(writer.write, rows)
-        if last is not None:
-            last.result()
+                write(writer.write, _rows(connection, name, whole))
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, name: str, whole: Mapping[str, pa.Table]) -> pa.Table:
@@ -230,8 +227,12 @@ def _merge(
         for name, made in rows.items():
             made.append(_rows(connection, name, whole))
     streams = connection.sql(WANTED).to_arrow_table()
-    for name, writer in writers.items():
-        writer.merge(lake.files(name, {"month": month}), streams, pa.concat_tables(rows[name]))
+
+    def merge(name: str) -> None:
+        writers[name].merge(lake.files(name, {"month": month}), streams, pa.concat_tables(rows.pop(name)))
+
+    with ThreadPoolExecutor(_MERGED_AT_A_TIME) as pool:
+        list(pool.map(merge, writers))
 
 
 def _goes_on(lake: Lake, inputs: Inputs, month: str, names: list[str]) -> bool:

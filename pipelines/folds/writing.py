@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.folds.columns import Ints, ints
 from pipelines.folds.columns import compute as pc
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.lake import Commit, Lake
@@ -72,38 +76,49 @@ class MonthWriter:
         rows = rows.cast(self._schema)
         # a stream's rows can be in several row groups: those of the last stream of each wait for the next
         waiting = rows.slice(0, 0)
+        with one_behind() as write:
+            for old in self._groups(files):
+                both = pa.concat_tables([waiting, old])
+                kept = np.concatenate((np.arange(waiting.num_rows), waiting.num_rows + self._kept(old, streams, rows)))
+                last = old["aggregate_id"][-1]
+                count = pc.sum(pc.less(rows["aggregate_id"], last), min_count=0).as_py()
+                cut = np.searchsorted(kept, pc.index(both["aggregate_id"], last).as_py())
+                write(self.write, self._sorted(both, kept[:cut], rows.slice(0, count)))
+                waiting, rows = both.take(kept[cut:]), rows.slice(count)
+            write(self.write, self._sorted(waiting, np.arange(waiting.num_rows), rows))
+
+    def _groups(self, files: Sequence[str]) -> Iterator[pa.Table]:
+        """The row groups of the partition's current files."""
         for path in files:
             with pq.ParquetFile(path) as file:
                 for group in range(file.num_row_groups):
-                    old = file.read_row_group(group, columns=self._schema.names).cast(self._schema)
-                    last = old["aggregate_id"][-1]
-                    kept = pa.concat_tables([waiting, self._kept(old, streams, rows)])
-                    is_before = pc.less(kept["aggregate_id"], last)
-                    count = pc.sum(pc.less(rows["aggregate_id"], last), min_count=0).as_py()
-                    self._write_sorted(kept.filter(is_before), rows.slice(0, count))
-                    waiting, rows = kept.filter(pc.invert(is_before)), rows.slice(count)
-        self._write_sorted(waiting, rows)
+                    # by one thread: every table that is merged has one
+                    yield file.read_row_group(group, columns=self._schema.names, use_threads=False).cast(self._schema)
 
-    def _kept(self, old: pa.Table, streams: pa.Table, rows: pa.Table) -> pa.Table:
-        """The rows that stay."""
+    def _kept(self, old: pa.Table, streams: pa.Table, rows: pa.Table) -> Ints:
+        """Which rows stay."""
         folded = pc.index_in(old["aggregate_id"], value_set=streams["aggregate_id"].combine_chunks())
         version = _VERSIONS.get(self._dataset.name)
         if version is None:
-            return old.filter(pc.is_null(folded))
+            return np.flatnonzero(pc.is_null(folded))
         after = streams["after"].combine_chunks().take(folded.combine_chunks())
-        kept = old.filter(pc.or_kleene(pc.is_null(folded), pc.less_equal(old[version], after)))
+        kept = np.flatnonzero(pc.or_kleene(pc.is_null(folded), pc.less_equal(old[version], after)))
         if pc.max(streams["after"]).as_py():
             keys = list(self._dataset.key)
-            numbered = kept.select(keys).append_column("row", pa.array(range(kept.num_rows), pa.int64()))
-            left = numbered.join(rows.select(keys), keys, join_type="left anti")["row"]
-            kept = kept.take(left.take(pc.sort_indices(left)))
+            numbered = old.select(keys).take(kept).append_column("row", pa.array(kept))
+            kept = np.sort(ints(numbered.join(rows.select(keys), keys, join_type="left anti")["row"]))
         return kept
 
-    def _write_sorted(self, kept: pa.Table, new: pa.Table) -> None:
-        both = pa.concat_tables([kept, new])
-        if kept.num_rows and new.num_rows:
-            both = both.take(pc.sort_indices(both, [(name, "ascending") for name in self._dataset.sort_by]))
-        self.write(both)
+    def _sorted(self, old: pa.Table, kept: Ints, new: pa.Table) -> pa.Table:
+        """The kept rows of `old` and the `new` rows, each in order, in one order; every value is copied once."""
+        both, order = old, kept
+        if new.num_rows:
+            both = pa.concat_tables([old, new])
+            order = np.concatenate((kept, np.arange(old.num_rows, both.num_rows)))
+            if len(kept):
+                keys = both.select(list(self._dataset.sort_by)).take(order)
+                order = order[pc.sort_indices(keys, [(name, "ascending") for name in self._dataset.sort_by])]
+        return both if len(order) == both.num_rows and _ascends(order) else both.take(order)
 
     def commit(self, *, input_hash: str, provenance: Mapping[str, Any]) -> Commit:
         """Replace the month by what was written."""
@@ -153,3 +168,24 @@ class MonthWriter:
         self._writer.write_table(waiting.slice(0, count), row_group_size=self._dataset.row_group_size)
         self._waiting = [waiting.slice(count)]
         self._waiting_rows -= count
+
+
+@contextmanager
+def one_behind() -> Iterator[Callable[..., None]]:
+    """Make calls on a thread of its own, in order, while the caller goes on; one waits at most, so that memory stays bounded."""
+    with ThreadPoolExecutor(1) as pool:
+        last: Future[None] | None = None
+
+        def call(function: Callable[..., None], *arguments: Any) -> None:
+            nonlocal last
+            if last is not None:
+                last.result()
+            last = pool.submit(function, *arguments)
+
+        yield call
+        if last is not None:
+            last.result()
+
+
+def _ascends(order: Ints) -> bool:
+    return bool(np.all(order[1:] > order[:-1]))
