@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pipelines.folds.customers import GOES_ON_FROM
 from pipelines.folds.inputs import Inputs
 from pipelines.folds.plan import leave_out_unchanged, plan_month
+from pipelines.folds.reading import sharing_threads
 from pipelines.folds.resume import WANTED
 from pipelines.folds.state import state
 from pipelines.folds.steps import (
@@ -165,10 +166,11 @@ def _fold(
                 is_partial=is_partial,
                 snapshot_events=lake.snapshot_events,
             )
-            if is_partial:
-                _merge(lake, connection, month, batches, writers)
-            else:
-                _write_all(connection, batches, writers)
+            with sharing_threads(connection):
+                if is_partial:
+                    _merge(lake, connection, month, batches, writers)
+                else:
+                    _write_all(connection, batches, writers)
         for name in names:
             provenance = _provenance(prepared) | {
                 "folded_streams": folded,
