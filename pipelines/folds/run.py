@@ -8,7 +8,7 @@ spilled by DuckDB.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -251,18 +251,22 @@ def _goes_on(lake: Lake, inputs: Inputs, month: str, names: list[str]) -> bool:
 def _resumable(lake: Lake, connection: duckdb.DuckDBPyConnection, inputs: Inputs) -> list[str]:
     """The earlier months, among those in which the month's streams last had events, whose snapshots and states are current."""
     months = connection.sql("SELECT DISTINCT last_month FROM fold_behind ORDER BY 1").fetchall()
-    return [month for (month,) in months if all(_is_current(lake, inputs, name, month) for name in _RESUMED_FROM)]
+    return _current(lake, inputs, _RESUMED_FROM, [month for (month,) in months])
 
 
 def _customers_go_on(lake: Lake, inputs: Inputs, month: str) -> bool:
     """Whether every earlier month of what customers go on from is current; a person's last month is known from no other."""
     earlier = [each for each in inputs.months if each < month]
-    return all(_is_current(lake, inputs, name, each) for each in earlier for name in GOES_ON_FROM)
+    return _current(lake, inputs, GOES_ON_FROM, earlier) == earlier
 
 
-def _is_current(lake: Lake, inputs: Inputs, name: str, month: str) -> bool:
-    commit = lake.last_commit(name, {"month": month})
-    return commit is not None and commit.input_hash == inputs.hash(name, month)
+def _current(lake: Lake, inputs: Inputs, names: Sequence[str], months: list[str]) -> list[str]:
+    """Those of the months in which all the folds `names` are what a fold would write today."""
+    for name in names:
+        commits = {commit.partition: commit.input_hash for commit in lake.last_commits(name)} if months else {}
+        partition = find_dataset(name).partition_path
+        months = [each for each in months if commits.get(partition({"month": each})) == inputs.hash(name, each)]
+    return months
 
 
 def _plan_batches(lake: Lake, month: str) -> tuple[int, list[str]]:

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -217,6 +217,12 @@ class Lake:
         commit = self._all_commits().get((name, table.dataset.partition_path(partition)))
         return commit if commit is not None and commit.number == table.number(partition) else None
 
+    def last_commits(self, name: str) -> list[Commit]:
+        """`last_commit` of every partition that has one."""
+        known = self.commits(name)
+        numbers = self.table(name).numbers(commit.partition for commit in known)
+        return [commit for commit in known if commit.number == numbers[commit.partition]]
+
     def commits(self, name: str) -> list[Commit]:
         """The last commit of every partition of a dataset, by partition."""
         return sorted(
@@ -338,15 +344,26 @@ class Lake:
         row["provenance"] = json.dumps(commit.provenance, sort_keys=True)
         row["code_version"] = metadata.version("refold")
         self.append(COMMITS, [row])
+        version, known = self._commits
+        delta = self.table(COMMITS.name).load()
+        if version >= 0 and delta is not None and delta.version() == version + 1:
+            # nobody else's came between: what is known need not be read again, which would take longer with every commit
+            read_back = replace(
+                commit,
+                files=tuple(replace(file, stats="") for file in commit.files),
+                provenance=json.loads(row["provenance"]),
+            )
+            self._commits = (version + 1, {**known, (commit.dataset, commit.partition): read_back})
 
     def _all_commits(self) -> dict[tuple[str, str], Commit]:
         delta = self.table(COMMITS.name).load()
         if delta is None:
             return {}
-        files = self.files(COMMITS.name)
-        if not files:  # made a moment ago, by whoever is about to write its first row
-            return {}
-        if self._commits[0] != delta.version():
+        version = delta.version()
+        if self._commits[0] != version:
+            files = self.files(COMMITS.name)
+            if not files:  # made a moment ago, by whoever is about to write its first row
+                return {}
             names = list(Commit.__slots__)
             with scratch() as connection:
                 query = f"SELECT {', '.join(map(quote_identifier, names))} FROM read_parquet($files) ORDER BY committed_at, number"
@@ -357,7 +374,7 @@ class Lake:
                 values["provenance"] = json.loads(values["provenance"])
                 values["files"] = tuple(DataFile(**file) for file in values["files"])
                 newest[values["dataset"], values["partition"]] = Commit(**values)
-            self._commits = (delta.version(), newest)
+            self._commits = (version, newest)
         return self._commits[1]
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,8 +128,15 @@ class Table:
 
     def number(self, partition: Mapping[str, str]) -> int:
         """Number of the partition's last commit; 0 when it was never committed."""
+        path = self.dataset.partition_path(partition)
+        return self.numbers([path])[path]
+
+    def numbers(self, paths: Iterable[str]) -> dict[str, int]:
+        """`number` of partitions given by their paths."""
         delta = self.load()
-        return (delta.transaction_version(self._app_id(partition)) or 0) if delta is not None else 0
+        if delta is None:
+            return dict.fromkeys(paths, 0)
+        return {path: delta.transaction_version(self._app_id(path)) or 0 for path in paths}
 
     def write_file(
         self,
@@ -210,7 +217,9 @@ class Table:
         """
         actions: list[AddAction | RemoveAction] = [self._add_action(file, partition) for file in files]
         filters = [(column, "=", partition[column]) for column in self.dataset.partition_by]
-        properties = CommitProperties(app_transactions=[Transaction(self._app_id(partition), number)])
+        properties = CommitProperties(
+            app_transactions=[Transaction(self._app_id(self.dataset.partition_path(partition)), number)]
+        )
         for attempt in range(_ATTEMPTS):
             delta = self.create()
             if self.number(partition) >= number:
@@ -256,8 +265,8 @@ class Table:
         for file in files:
             (self.path / file.path).unlink(missing_ok=True)
 
-    def _app_id(self, partition: Mapping[str, str]) -> str:
-        return f"refold.{self.dataset.name}.{self.dataset.partition_path(partition)}"
+    def _app_id(self, path: str) -> str:
+        return f"refold.{self.dataset.name}.{path}"
 
     def _add_action(self, file: DataFile, partition: Mapping[str, str]) -> AddAction:
         now_ms = int(time.time() * 1000)

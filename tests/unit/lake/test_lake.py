@@ -55,6 +55,24 @@ def test_last_commit_tells_inputs_and_numbers(tmp_path):
     assert Lake(tmp_path).last_commit("stream_months", {"month": "2026-02"}) is None
 
 
+def test_a_lake_knows_of_commits_what_is_on_disk(tmp_path):
+    """Whoever writes, in whatever order, and however much was remembered: every lake tells what a new one reads."""
+    writers = [Lake(tmp_path), Lake(tmp_path)]
+    for number, (writer, month) in enumerate([(0, 1), (0, 2), (0, 1), (1, 1), (0, 2), (1, 3), (1, 1), (0, 1), (0, 3)]):
+        write(writers[writer], f"2026-0{month}", number + 1, f"hash {number}")
+        wanted = Lake(tmp_path)
+        months = [{"month": each} for each in wanted.months("stream_months")]
+        for lake in writers:
+            assert lake.commits("stream_months") == wanted.commits("stream_months")
+            assert lake.last_commits("stream_months") == [wanted.last_commit("stream_months", each) for each in months]
+    table = writers[0].table("stream_months")
+    table.commit([], {"month": "2026-01"}, table.number({"month": "2026-01"}) + 1)
+    assert [commit.partition for commit in writers[1].last_commits("stream_months")] == [
+        "month=2026-02",
+        "month=2026-03",
+    ]
+
+
 def test_data_without_provenance_reads_as_unknown(tmp_path):
     """A crash between data and provenance makes the inputs unknown, so the partition is written again."""
     lake = Lake(tmp_path)
