@@ -161,7 +161,7 @@ class Table:
             f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {self.dataset.row_group_size}, RETURN_STATS)"
         )
         try:
-            rows = connection.sql(copy, params=dict(params)).fetchall()
+            rows = connection.execute(copy, dict(params)).fetchall()
             row_count = int(rows[0][1]) if rows else 0
             if not row_count:
                 path.unlink(missing_ok=True)

@@ -121,7 +121,7 @@ def read_completion(
         ValueError: It is no complete chat completion; the message says why.
     """
     try:
-        completion = _decode(body.decode())
+        completion = _decode(body if body.isascii() else body.decode())
     except (ValueError, RecursionError):  # odd, or none: read with more patience
         return _read_document(body, price, cost_usd, latency_ms)
     if not completion.choices:
@@ -129,8 +129,10 @@ def read_completion(
     choice, usage = completion.choices[0], completion.usage
     message, details = choice.message, usage.prompt_tokens_details
     calls = tuple(
-        ToolCall(_storable(call.function.name), _arguments(call.function.arguments), call.id)
-        for call in message.tool_calls or ()
+        [
+            ToolCall(_storable(call.function.name), _arguments(call.function.arguments), call.id)
+            for call in message.tool_calls or ()
+        ]
     )
     tokens = _natural(usage.prompt_tokens), _natural(usage.completion_tokens), _natural(details.cached_tokens) or 0
     text = None if message.content is None else _storable(message.content)

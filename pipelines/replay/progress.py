@@ -63,8 +63,10 @@ class ProgressMeter:
 
     def __call__(self, done: int, *, is_end: bool = False) -> None:
         """So many units are done."""
+        if self._tell is None:
+            return
         now = time.monotonic()
-        if self._tell is None or not (is_end or now - self._last >= _SECONDS_BETWEEN):
+        if not (is_end or now - self._last >= _SECONDS_BETWEEN):
             return
         self._last = now
         hit_rate, usd = self._measure() if self._measure is not None else (None, None)

@@ -14,8 +14,8 @@ import duckdb
 import yaml
 
 from pipelines.errors import BadInputError
+from pipelines.folds.readable import create_readable_events
 from pipelines.folds.state import find_stream
-from pipelines.folds.steps import create_readable_events
 from pipelines.lake.lake import Lake
 from pipelines.replay.answer import replay_units
 from pipelines.replay.candidate import load_python

@@ -82,6 +82,10 @@ class Stored(NamedTuple):
     cost_usd: float | None
 
 
+_as_stored = partial(tuple.__new__, Stored)
+"""A tuple of the right length under its name, without counting again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
     """What one call is charged to, and how much."""
@@ -157,7 +161,7 @@ class ResponseStore:
                     f"WHERE endpoint = ? AND draw = ? AND request IN ({','.join('?' * len(keys))})"
                 )
                 for request, body, latency_ms, cost_usd in self._reader.execute(query, (endpoint, draw, *keys)):
-                    found[request.hex()] = Stored(body, latency_ms, cost_usd)
+                    found[request.hex()] = _as_stored((body, latency_ms, cost_usd))
         return found
 
     def charged(

@@ -34,9 +34,8 @@ class OutcomeTables:
     def add(self, outcome: Outcome) -> None:
         """Take the rows of one unit."""
         self._units.add(outcome.row)
-        side = {"side": outcome.row["side"], "draw": outcome.row["draw"]}
         for step in outcome.steps:
-            self._steps.add({**step, **side})
+            self._steps.add({**step, "side": outcome.row["side"], "draw": outcome.row["draw"]})
         self.done += 1
 
     def flush(self) -> None:
@@ -50,9 +49,8 @@ class _Sink:
         self._connection, self._name = connection, name
         self._schema = pa.schema([dataset.arrow_schema().field(column.name) for column in dataset.data_columns])
         self._rows: list[Row] = []
-        connection.register("batch", self._schema.empty_table())
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM batch")
-        connection.unregister("batch")
+        columns = ", ".join(f'"{column.name}" {column.type}' for column in dataset.data_columns)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({columns})")
 
     def add(self, row: Row) -> None:
         self._rows.append(row)

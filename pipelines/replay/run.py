@@ -185,7 +185,7 @@ def _replay_here(work: _Work, tables: OutcomeTables, failed: FailedUnits | None)
             raise BadInputError("a model can only be asked with settings, which say where it may be")
         with asking(plan.experiment, plan.version_id, work.settings, work.tell) as asker:
             asker.forget(count_redactions(connection))
-            total = None if failed is not None else count_units(connection, plan)
+            total = count_units(connection, plan) if failed is None and work.on_progress is not None else None
             meter = ProgressMeter(work.on_progress, total, lambda: (asker.tally.hit_rate, asker.account.usd))
             take(drive(asker, chain.from_iterable(map(units_of, models)), work.tell), meter)
             told.provenance["asked"] = describe_asking(connection, plan, asker, work.settings)

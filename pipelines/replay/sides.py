@@ -9,7 +9,7 @@ from functools import partial
 
 import duckdb
 
-from pipelines.folds.steps import create_readable_events
+from pipelines.folds.readable import create_readable_events
 from pipelines.replay.asked import Candidate, Control
 from pipelines.replay.experiment import Experiment, is_walked
 from pipelines.replay.plan import Plan

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -66,25 +66,20 @@ CREATE OR REPLACE TEMP TABLE plan_decisions AS
 SELECT aggregate_id, first_version, decision, turn, model, tools_sha256, epoch_us(created_at) AS created_us
 FROM decisions
 SEMI JOIN plan_streams USING (aggregate_id)
+WHERE aggregate_id BETWEEN $first AND $last
 ORDER BY aggregate_id, first_version
 """
 _DECIDED = "SELECT * FROM plan_decisions WHERE aggregate_id BETWEEN $first AND $last"
 _STREAMS = f"SELECT aggregate_id, {', '.join(SEGMENTS)} FROM plan_streams WHERE aggregate_id BETWEEN $first AND $last"
 
 
-class EventRow(NamedTuple):
-    """One event that an agent's context is made of.
+EventRow: TypeAlias = tuple[int, str, str | None, str | None, str | None, str | None]
+"""One event that an agent's context is made of: `stream_version`, `event_name`, `payload`, `message_id`, `actor`, `arguments`.
 
-    `payload` is None for a `model.decision`, of which a context needs the place alone; `arguments` is the JSON text of a tool
-    call's arguments as recorded, where it was asked for.
-    """
-
-    stream_version: int
-    event_name: str
-    payload: str | None
-    message_id: str | None = None
-    actor: str | None = None
-    arguments: str | None = None
+`payload` is None for a `model.decision`, of which a context needs the place alone; `arguments` is the JSON text of a tool
+call's arguments as recorded, where it was asked for. There are so many of them that names for the places would cost a
+fifth of the time to render them.
+"""
 
 
 class Decided(NamedTuple):
@@ -100,7 +95,6 @@ class Decided(NamedTuple):
     created_us: int
 
 
-_as_row = partial(tuple.__new__, EventRow)
 _as_decided = partial(tuple.__new__, Decided)
 """A tuple of the right length under its name, without counting again."""
 
@@ -145,14 +139,17 @@ def read_streams(
 
     Args:
         connection: Has `plan_streams` and `upcast_events`; nobody else uses it until the last stream was taken.
-        chunks: As `list_chunks` cuts them.
+        chunks: As `list_chunks` cuts them, in order.
         with_arguments: Whether the recorded text of arguments is read; a context alone does not need it.
     """
-    connection.execute(_ALL_DECIDED)
+    ranges = list(chunks)
+    if not ranges:
+        return
+    connection.execute(_ALL_DECIDED, {"first": ranges[0].first, "last": ranges[-1].last})
     events = _EVENTS.format(arguments=_ARGUMENTS if with_arguments else "NULL::VARCHAR")
     stream: Stream | None = None
     with (
-        closing(_read_pieces(connection, chunks, events)) as pieces,
+        closing(_read_pieces(connection, ranges, events)) as pieces,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="replay-reader") as reader,
     ):
         ahead = deque(reader.submit(next, pieces, None) for _ in range(_AHEAD))
@@ -209,7 +206,7 @@ def _rows_of(events: pa.RecordBatch) -> list[EventRow]:
         _shared(actor),
         arguments.to_pylist(),
     )
-    return list(map(_as_row, zip(*columns, strict=True)))
+    return list(zip(*columns, strict=True))
 
 
 def _shared(column: pa.Array[Any]) -> list[Any]:

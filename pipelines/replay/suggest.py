@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.folds.steps import create_readable_events
+from pipelines.folds.readable import create_readable_events
 from pipelines.lake.lake import Lake
 from pipelines.replay.manifest import Effect, ToolBook, ToolPolicy
 from pipelines.replay.registered import registered_tools

@@ -24,7 +24,7 @@ from pipelines.replay.manifest import ToolBook, ToolPolicy
 from pipelines.replay.recording import Event, Message, Recording, read_recording
 from pipelines.replay.request import Answer, Ask, Failure, Head, Lines, Reason, Request, Side
 from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
-from pipelines.replay.streams import Decided, EventRow, Stream
+from pipelines.replay.streams import Decided, Stream
 
 _decode = msgspec.json.Decoder().decode
 _NOTHING: Mapping[str, Any] = {}
@@ -329,27 +329,27 @@ def recording_of(stream: Stream) -> Recording:
     decided_at = stream.decided.get
     return read_recording(
         Event(
-            row.stream_version,
-            row.event_name,
-            read_json(row.payload) if row.payload is not None else {},
-            {"message_id": row.message_id, "actor": row.actor},
-            row.arguments,
-            decided.decision if (decided := decided_at(row.stream_version)) is not None else None,
+            version,
+            name,
+            read_json(payload) if payload is not None else _NOTHING,
+            {"message_id": message_id, "actor": actor},
+            arguments,
+            decided.decision if (decided := decided_at(version)) is not None else None,
         )
-        for row in stream.rows
+        for version, name, payload, message_id, actor, arguments in stream.rows
     )
 
 
 def _edited(stream: Stream, edit: EditPrompt) -> Stream:
     """The stream with other system messages at its beginning, as if the agent had been started with them."""
-    started = next((row for row in stream.rows if row.event_name == "conversation.started"), None)
-    payload = json.loads(started.payload) if started is not None and started.payload else {"messages": []}
+    place = next((place for place, row in enumerate(stream.rows) if row[1] == "conversation.started"), None)
+    told = stream.rows[place][2] if place is not None else None
+    payload = json.loads(told) if told else {"messages": []}
     payload["messages"] = edit(payload["messages"], payload)
-    text = json.dumps(payload, ensure_ascii=False)
-    if started is None:
-        return replace(stream, rows=[EventRow(0, "conversation.started", text), *stream.rows])
-    rows = [row._replace(payload=text) if row is started else row for row in stream.rows]
-    return replace(stream, rows=rows)
+    version = stream.rows[place][0] if place is not None else 0
+    started = (version, "conversation.started", json.dumps(payload, ensure_ascii=False), None, None, None)
+    others = [row for at, row in enumerate(stream.rows) if at != place]
+    return replace(stream, rows=[*others[: place or 0], started, *others[place or 0 :]])
 
 
 def _replies(recording: Recording) -> dict[int, Reply]:

@@ -24,7 +24,6 @@ from typing import Literal, cast, get_args
 
 from pipelines.errors import BadInputError
 from pipelines.stats.estimate import MIN_CHANGED, MIN_CLUSTERS, Estimate, Verdict
-from pipelines.stats.power import clusters_needed
 
 Word = Literal["equivalent", "improved", "regressed", "inconclusive", "non_inferior"]
 Part = Literal["theta", "low", "high"]
@@ -287,6 +286,8 @@ def _until(estimate: Estimate, number: float) -> int | None:
     """Clusters with which the estimate, if it stays, would be told from `number`."""
     if estimate.theta is None or not estimate.se or estimate.theta == number:
         return None
+    from pipelines.stats.power import clusters_needed  # noqa: PLC0415 -- SciPy; a gate is read where nothing is estimated
+
     return clusters_needed(estimate.se, estimate.g, abs(estimate.theta - number))
 
 

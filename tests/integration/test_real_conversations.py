@@ -12,8 +12,8 @@ from pipelines.diff.dataset import DiffResult, Outcomes, build_diff
 from pipelines.diff.gating import decide_gate
 from pipelines.errors import BadInputError
 from pipelines.export.month import export_month, months_to_export
+from pipelines.folds.readable import create_readable_events
 from pipelines.folds.run import fold_month
-from pipelines.folds.steps import create_readable_events
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
