@@ -1,6 +1,7 @@
-"""A batch of whole streams: their events as columns, in order, and where each stream begins.
+"""A batch of streams: their events as columns, in order, and where each stream begins.
 
-Streams are numbered 0 … n-1 within the batch. What is computed from a batch is the business of others.
+Streams are numbered 0 … n-1 within the batch. They are whole, or the batch is a part of one stream. What is computed from a
+batch is the business of others.
 """
 
 from __future__ import annotations
@@ -20,6 +21,27 @@ _KINDS = pa.array(KINDS[1:], pa.string())
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What a part of a stream must know of the others.
+
+    Attributes:
+        is_last: Whether it is the stream's last.
+        month_follows: Whether the event after it is the first of the month.
+        source: The stream's source, if a later part is the first to tell it.
+        unlisted: One row: the lists of what no snapshot lists yet. None in the first part, which has what the stream brings.
+        since: Version of the newest snapshot before it that has lists; 0 for none.
+        reached: How many intervals had passed where the stream could last be cut; -1 before the month.
+    """
+
+    is_last: bool
+    month_follows: bool
+    source: str | None
+    unlisted: pa.Table | None = None
+    since: int = 0
+    reached: int = -1
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """The events of some streams, or those since where the streams stood `before`.
 
@@ -31,6 +53,7 @@ class Batch:
         owners: Stream of each event, 0 … streams-1.
         starts: First event of each stream.
         kinds: Number of each event's kind, see `places.KINDS`.
+        part: What else is known of the stream, if the batch is a part of one.
     """
 
     events: pa.Table
@@ -40,10 +63,16 @@ class Batch:
     owners: Ints
     starts: Ints
     kinds: Ints
+    part: Part | None = None
 
     def going_on_from(self, bring: Callable[[Column], Before]) -> Batch:
         """The same events of streams that bring something along; `bring` is given the streams' ids."""
         return replace(self, before=bring(self.ids()))
+
+    def cut(self, row: int) -> tuple[Batch, pa.Table]:
+        """Of a batch of one stream: the first `row` events, and the others."""
+        shorter = replace(self, events=self.events.slice(0, row), owners=self.owners[:row], kinds=self.kinds[:row])
+        return shorter, self.events.slice(row)
 
     def column(self, name: str) -> Column:
         """One value per event."""

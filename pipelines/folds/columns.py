@@ -106,8 +106,8 @@ def previous(values: Ints, counts: Bools, first: Ints, otherwise: Ints) -> Ints:
 
 
 def running(values: Ints | Bools, first: Ints) -> Ints:
-    """Running sum within each owner, this row included; `first` as in `previous`."""
-    total = np.cumsum(values, dtype=np.int64)
+    """Running sum within each owner, this row included; `first` as in `previous`. Python's integers stay such."""
+    total = np.cumsum(values, dtype=object if values.dtype == object else np.int64)
     sums: Ints = total - (total - values)[first] if len(total) else total
     return sums
 

@@ -1,14 +1,13 @@
 """Which streams a month touches, what of their history is read, and how they are cut into batches.
 
-A batch is a range of stream ids. Ranges follow the number of events, so that no batch is much larger than the others
-unless one stream alone is.
+A batch is a range of stream ids. Ranges follow the number of events, so that no batch is much larger than the others; a
+stream that alone is larger than a batch is read in ranges of its versions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -67,32 +66,56 @@ INNER JOIN fold_touched AS touched ON heads.aggregate_id = touched.aggregate_id 
 WHERE heads.month < $month
 GROUP BY heads.aggregate_id
 """
-# Batches within each piece between two cuts; small pieces are put together afterwards.
+LAST_VERSION = 2**31 - 1
+"""Not below any stream version."""
+# Batches within each piece between two cuts; small pieces are put together afterwards. A large stream is a piece of its own:
+# one that has more events to read than a batch, or would have if it had to be folded from its first event after all.
 _PIECES = """
-SELECT min(aggregate_id), sum(events)::BIGINT
+SELECT min(aggregate_id), sum(events)::BIGINT, bool_or(is_large), min(after), sum(new_events)::BIGINT
 FROM (
     SELECT
-        sized.aggregate_id, sized.events, cuts.cut,
+        sized.*, cuts.cut,
+        count(*) FILTER (WHERE sized.is_large) OVER (ORDER BY sized.aggregate_id) AS larges,
         (sum(sized.events) OVER (PARTITION BY cuts.cut ORDER BY sized.aggregate_id) - sized.events) // $size AS batch
     FROM (
-        SELECT touched.aggregate_id, touched.events + coalesce(behind.events, 0) AS events
+        SELECT
+            touched.aggregate_id,
+            coalesce(resumed.stream_version, touched.first_version - 1) AS after,
+            touched.first_version + touched.events - 1 AS last_version,
+            last_version - after AS new_events,
+            new_events + coalesce(behind.events, 0) AS events,
+            if(resumed.stream_version > 0 AND coalesce(resumed.open_message, '') = '', new_events, last_version) > $size
+                AS is_large
         FROM fold_touched AS touched
         LEFT JOIN fold_behind AS behind ON touched.aggregate_id = behind.aggregate_id
+        LEFT JOIN fold_resumed AS resumed ON touched.aggregate_id = resumed.aggregate_id
     ) AS sized
     ASOF INNER JOIN (SELECT unnest($cuts) AS cut) AS cuts ON sized.aggregate_id >= cuts.cut
 ) AS pieces
-GROUP BY cut, batch
+GROUP BY cut, batch, larges, is_large
 ORDER BY 1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A range of stream ids: from `low` up to but not `high`; and how many events are read of it."""
+    """What is read at a time.
+
+    Attributes:
+        low: The least id of the range of streams.
+        high: The least id above it.
+        events: How many events are read.
+        stream: The stream, if the range is a part of one.
+        after: Its version before the range.
+        until: Its last version in the range; `LAST_VERSION` if no range of it follows.
+    """
 
     low: str
     high: str
     events: int
+    stream: str | None = None
+    after: int = 0
+    until: int = LAST_VERSION
 
 
 def create_redactions(connection: duckdb.DuckDBPyConnection) -> None:
@@ -130,22 +153,38 @@ def leave_out_unchanged(connection: duckdb.DuckDBPyConnection, month: str) -> tu
 
 
 def spans(connection: duckdb.DuckDBPyConnection, batch_events: int, cuts: Sequence[str] = ()) -> list[Span]:
-    """The batches of the planned month, in the order of ids. A month without streams has one, too.
+    """What is read of the planned month, in the order of ids. A month without streams has one range, too.
 
     Args:
-        connection: `plan_month` has run on it.
-        batch_events: Events of a batch, at most, unless one stream alone has more; 0: one batch.
+        connection: `plan_month` and `plan_resume` have run on it.
+        batch_events: Events of a range, at most; 0: all are one. Of a stream with more, ranges have a half of it.
         cuts: Ids before which a batch had best begin, in any order: where row groups do, none is read twice.
     """
     size = batch_events or 2**62
-    params = {"size": size, "cuts": ["", *cuts]}
-    lows: list[str] = []
-    events: list[int] = []
-    for low, count in connection.sql(_PIECES, params=params).fetchall():
-        if events and events[-1] + count <= size:
-            events[-1] += count
+    planned: list[Span] = []
+    for low, count, is_large, after, new in connection.sql(
+        _PIECES, params={"size": size, "cuts": ["", *cuts]}
+    ).fetchall():
+        last = planned[-1] if planned else None
+        if is_large:
+            planned.append(Span(low, "", new, low, after))
+        elif last is not None and last.stream is None and last.events + count <= size:
+            planned[-1] = replace(last, events=last.events + count)
         else:
-            lows.append(low)
-            events.append(count)
-    bounds = ["", *lows[1:], LAST_ID]
-    return [Span(low, high, count) for (low, high), count in zip(pairwise(bounds), events or [0], strict=True)]
+            planned.append(Span(low if planned else "", "", count))
+    planned = planned or [Span("", "", 0)]
+    highs = [*(span.low for span in planned[1:]), LAST_ID]
+    ranges = [replace(span, high=high) for span, high in zip(planned, highs, strict=True)]
+    return [each for span in ranges for each in (versions(span, size) if span.stream else [span])]
+
+
+def versions(span: Span, size: int) -> list[Span]:
+    """A stream's range of versions, in ranges of half a batch's events."""
+    step = max(size // 2, 1)
+    last = span.after + span.events
+    afters = range(span.after, max(last, span.after + 1), step)
+    untils = [*afters[1:], span.until]
+    return [
+        replace(span, after=after, until=until, events=min(until, last) - after)
+        for after, until in zip(afters, untils, strict=True)
+    ]

@@ -162,8 +162,10 @@ class Reader:
         return self._read(self._connection, span)
 
     def _read(self, connection: duckdb.DuckDBPyConnection, span: Span) -> pa.Table:
-        params = {"month": self._month, "low": span.low, "high": span.high}
+        query, params = self._query, {"month": self._month, "low": span.low, "high": span.high}
+        if span.stream is not None:
+            query += f" WHERE read.stream_version > {span.after} AND read.stream_version <= {span.until}"
         # Read as they come: as a result, DuckDB would hold them all once more.
-        reader = connection.sql(self._query, params=params).to_arrow_reader(max(span.events, _LEAST))
+        reader = connection.sql(query, params=params).to_arrow_reader(max(span.events, _LEAST))
         events: pa.Table = reader.read_all()
         return events

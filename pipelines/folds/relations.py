@@ -1,4 +1,4 @@
-"""The relations that projections read, for a batch of whole streams: columns in, columns out, one pass for each rule.
+"""The relations that projections read, for a batch of streams: columns in, columns out, one pass for each rule.
 
 What a projection does not read is not made. Streams are numbered through the month in them.
 """
@@ -24,6 +24,7 @@ from pipelines.folds.columns import (
     is_said,
     lists,
     nullable,
+    one_array,
     running,
     take,
 )
@@ -34,7 +35,6 @@ from pipelines.folds.places import MODEL_CALL as MODEL_ROLE
 from pipelines.folds.tool_calls import Calls, find_calls
 
 _ROLES = pa.array(ROLES, pa.string())
-_SOURCES = ("source", "source_id", "source_ordinal", "subject_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +69,14 @@ class Folded:
         places: Where its events stand.
         calls: Its tool calls.
         messages: Its agent's messages.
-        sources: Where each stream comes from and whom it is about, one row per stream.
+        sources: Where each stream comes from.
     """
 
     batch: Batch
     places: Places
     calls: Calls
     messages: Messages
-    sources: pa.Table
+    sources: Column
 
 
 def build(batch: Batch) -> Folded:
@@ -117,19 +117,20 @@ def _find_messages(batch: Batch, places: Places) -> Messages:
     )
 
 
-def _sources(batch: Batch) -> pa.Table:
-    """The first event that says so decides."""
-    columns = {}
-    for name in _SOURCES:
-        values = batch.column(name)
-        rows = batch.starts
-        if values.null_count and len(rows):
-            is_given = np.asarray(pc.is_valid(values), bool)
-            where = np.where(is_given, np.arange(len(values)), len(values))
-            rows = np.minimum.reduceat(where, rows)
-            rows = np.where(rows < len(values), rows, NOBODY)
-        columns[name] = pc.coalesce(batch.before.column(name), take(values, rows))
-    return pa.table(columns)
+def first_told(batch: Batch, name: str) -> Ints:
+    """For each stream the first event row that says `name`; `NOBODY` for none."""
+    values = batch.column(name)
+    if not values.null_count or not len(values):
+        return batch.starts
+    is_given = np.asarray(pc.is_valid(values), bool)
+    rows = np.minimum.reduceat(np.where(is_given, np.arange(len(values)), len(values)), batch.starts)
+    return np.where(rows < len(values), rows, NOBODY)
+
+
+def _sources(batch: Batch) -> Column:
+    """Where each stream comes from, as told up to the month's end: in the batch, or in a later part."""
+    told = pc.coalesce(batch.before.column("source"), take(batch.column("source"), first_told(batch, "source")))
+    return told if batch.part is None else pc.fill_null(told, pa.scalar(batch.part.source, pa.string()))
 
 
 def _events(folded: Folded) -> pa.Table:
@@ -163,7 +164,7 @@ def _of_streams(folded: Folded, owners: Ints) -> dict[str, Column]:
     return {
         "stream_no": batch.numbers(owners),
         "aggregate_id": pa.DictionaryArray.from_arrays(place, batch.ids()),
-        "source": pa.DictionaryArray.from_arrays(place, folded.sources["source"].chunk(0)),
+        "source": pa.DictionaryArray.from_arrays(place, one_array(folded.sources)),
     }
 
 

@@ -6,92 +6,126 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.folds.before import STANDING
-from pipelines.folds.columns import Bools, Column, Ints, firsts, ints, last_of, lists, offsets, one_array, take
+from pipelines.folds.columns import Bools, Column, Ints, firsts, ints, lists, offsets, one_array, take
 from pipelines.folds.columns import compute as pc
 from pipelines.folds.pairing import NOBODY
+from pipelines.folds.pieces import Pieces
 from pipelines.folds.places import AGENT, MODEL_CALL, ROLES, START, USER, USER_SAID
 from pipelines.folds.relations import Folded
-
-_WAITING = (
-    "stream_version",
-    "position",
-    "message_id",
-    "group_no",
-    "turn",
-    "actor",
-    "call_id",
-    "name",
-    "arguments",
-    "created_at",
-)
+from pipelines.folds.tool_calls import Calls
 
 
-def build_snapshots(folded: Folded, states: pa.Table) -> pa.Table:
-    """The relation `fold_snapshots`: one row per stream, in order; what was folded (its hashes) is the plan's to say."""
-    batch, places, calls = folded.batch, folded.places, folded.calls
-    count, before, role = batch.streams, batch.before.columns, places.roles
-    keys = _keys(batch.column("message_id"))
+def build_snapshots(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Table:
+    """Where streams stand at the end of each piece, in order; what was folded (its hashes) is the plan's to say.
 
-    def last(counts: Bools) -> Ints:
-        return last_of(places.streams[counts], np.flatnonzero(counts), count)
+    Args:
+        folded: The batch.
+        pieces: Its pieces.
+        counted: What `count_states` counted of them.
+    """
+    places, calls, role = folded.places, folded.calls, folded.places.roles
+    keys = _keys(folded.batch.column("message_id"))
+    # roles by event row; what has no place, and no row at all, has the role that is none
+    roles = np.zeros(len(pieces.owners) + 1, np.int64)
+    roles[places.rows] = role
 
-    def total(name: str, owners: Ints) -> Column:
-        return pa.array(batch.before.count(name) + np.bincount(owners, minlength=count), pa.int32())
+    def newest(counts: Bools) -> Ints:
+        return pieces.newest(places.rows[counts])
 
-    def key_of(counts: Bools, name: str) -> Column:
-        found = last(counts)
-        rows = np.append(places.rows, -1)[found]
-        return pc.coalesce(take(keys, rows), one_array(before[name]))
+    def key_of(rows: Ints, name: str) -> Column:
+        return pc.coalesce(take(keys, rows), pieces.before(name))
 
-    # nothing placed is row -1, which is the role that is none
-    roles = np.append(role, 0)
-    final = last(role != START)
-    is_closed = (final >= 0) & (roles[final] != AGENT) & (roles[final] != MODEL_CALL)
-    open_message = pc.if_else(pa.array(is_closed), pa.scalar(""), key_of(role != START, "open_message"))
-    spoken = roles[last((role != START) & (role != MODEL_CALL))]
-    rendered = np.bincount(batch.owners, weights=ints(batch.events["rendered"]), minlength=count)
-    waits = np.flatnonzero((calls.answers == NOBODY) & (calls.hidden_by == NOBODY))
+    final = newest(role != START)
+    is_closed = (final != NOBODY) & (roles[final] != AGENT) & (roles[final] != MODEL_CALL)
+    spoken = roles[newest((role != START) & (role != MODEL_CALL))]
+    rendered = np.cumsum(np.append(ints(folded.batch.events["rendered"]), 0))
+    begins = folded.batch.starts[pieces.streams]
+    hidden = calls.answers[calls.is_by_user & (calls.answers != NOBODY)]
+    made = {
+        "stream_version": counted["last_version"],
+        "position": counted["last_position"],
+        "created_at": counted["last_at"],
+        "groups": pieces.total("groups", pieces.count(places.rows[places.is_group_start])),
+        "inputs": pieces.total("inputs", rendered[pieces.lasts] - rendered[begins - 1] * (begins > 0)),
+        "hidden_results": pieces.total("hidden_results", pieces.count(hidden)),
+        "open_message": pc.if_else(pa.array(is_closed), pa.scalar(""), key_of(final, "open_message")),
+        "said_in": key_of(newest(folded.batch.kinds[places.rows] == USER_SAID), "said_in"),
+        "user_message": key_of(newest(role == USER), "user_message"),
+        "subjects": _subjects(pieces),
+        "last_role": pc.coalesce(take(pa.array(ROLES, pa.string()), spoken), pieces.before("last_role")),
+        "waiting": _waiting(calls, pieces),
+    }
+    return pa.table({name: made[name] if name in made else counted[name] for name in STANDING})
+
+
+def _waiting(calls: Calls, pieces: Pieces) -> Column:
+    """The calls that a result can still answer after each piece."""
+    which, owners, _ = calls_in(calls, pieces, is_over_in=False)
+    asked = ("stream_version", "position", "message_id", "group_no", "turn", "actor", "call_id", "name", "arguments")
+    numbers = {"group_no": calls.groups, "turn": calls.turns}
 
     def column(name: str) -> Column:
-        """Of the calls that wait."""
         if name == "actor":
-            return take(calls.actors(), waits)
-        if name in ("group_no", "turn"):
-            return pa.array((calls.groups if name == "group_no" else calls.turns)[waits], pa.int32())
-        return calls.asked(name, waits)
+            return take(calls.actors(), which)
+        return pa.array(numbers[name][which], pa.int32()) if name in numbers else calls.asked(name, which)
 
-    made = {
-        "stream_version": states["last_version"],
-        "position": states["last_position"],
-        "created_at": states["last_at"],
-        "groups": total("groups", places.streams[places.is_group_start]),
-        "inputs": pa.array(batch.before.count("inputs") + rendered.astype(np.int64), pa.int32()),
-        "hidden_results": total("hidden_results", calls.owners[calls.is_by_user & (calls.answers != NOBODY)]),
-        "open_message": open_message,
-        "said_in": key_of(batch.kinds[places.rows] == USER_SAID, "said_in"),
-        "user_message": key_of(role == USER, "user_message"),
-        "subjects": _subjects(folded),
-        "last_role": pc.coalesce(take(pa.array(ROLES, pa.string()), spoken), one_array(before["last_role"])),
-        "waiting": lists(calls.owners[waits], count, [(name, column(name)) for name in _WAITING]),
-    }
-    return pa.table({name: made[name] if name in made else states[name] for name in STANDING})
+    return lists(owners, len(pieces.streams), [(name, column(name)) for name in (*asked, "created_at")])
 
 
-def _subjects(folded: Folded) -> Column:
-    """The people whom each stream's events are about, before the batch and in it, in order."""
-    batch = folded.batch
+def calls_in(calls: Calls, pieces: Pieces, *, is_over_in: bool) -> tuple[Ints, Ints, Ints]:
+    """Calls for each piece that they are in, from the one that asks to the one in which they are answered or hidden.
+
+    Args:
+        calls: The batch's calls.
+        pieces: Its pieces.
+        is_over_in: Whether the piece in which they are answered or hidden is one of them.
+
+    Returns:
+        By piece, then call: which call, which piece, and the event row of the result if it comes in that very piece.
+    """
+    finals = pieces.finals()
+    over = calls.over()
+    # those that wait since before are in their stream's first piece
+    begins = np.where(calls.is_new, pieces.owners[calls.event_rows()], pieces.begins()[calls.owners])
+    stops = np.where(over != NOBODY, pieces.owners[over] + is_over_in, finals[calls.owners] + 1)
+    lengths = stops - begins
+    which = np.repeat(np.arange(len(lengths)), lengths)
+    piece = np.arange(len(which)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + begins[which]
+    if not pieces.is_whole:
+        order = np.argsort(piece, kind="stable")
+        which, piece = which[order], piece[order]
+    answers = calls.answers[which]
+    return which, piece, np.where((answers != NOBODY) & (pieces.owners[answers] == piece), answers, NOBODY)
+
+
+def _subjects(pieces: Pieces) -> Column:
+    """The people whom each stream's events are about, before the batch and up to the piece's end, in order."""
+    batch = pieces.batch
     brought = one_array(batch.before.columns["subjects"])
     lengths = ints(pc.fill_null(pc.list_value_length(brought), 0))
     people = pa.concat_arrays([brought.flatten(), one_array(batch.events["subject_id"])]).dictionary_encode()
-    owners = np.concatenate((np.repeat(np.arange(batch.streams), lengths), batch.owners))
+    owners = np.concatenate((np.repeat(pieces.begins(), lengths), pieces.owners))
     order = np.argsort(ints(pc.sort_indices(people.dictionary)))
     numbers = np.append(order, -1)[ints(pc.fill_null(people.indices, -1))]
     # nearly always one person after the other: what repeats the row before it needs no sorting
     is_new = (numbers >= 0) & (firsts(owners) | (numbers != np.roll(numbers, 1)))
     width = len(people.dictionary) + 1
     pairs = np.unique(owners[is_new] * width + numbers[is_new])
+    if not pieces.is_whole:
+        pairs = _in_later_pieces(pieces, pairs, width)
     names = people.dictionary.take(pa.array(np.argsort(order)[pairs % width]))
-    return pa.ListArray.from_arrays(pa.array(offsets(pairs // width, batch.streams), pa.int32()), names)
+    return pa.ListArray.from_arrays(pa.array(offsets(pairs // width, len(pieces.streams)), pa.int32()), names)
+
+
+def _in_later_pieces(pieces: Pieces, pairs: Ints, width: int) -> Ints:
+    """Numbers of piece and person, those of the streams' later pieces added."""
+    piece, person = pairs // width, pairs % width
+    stream = pieces.streams[piece]
+    _, rows = np.unique(stream * width + person, return_index=True)
+    lengths = pieces.finals()[stream[rows]] + 1 - piece[rows]
+    offset = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    later: Ints = np.sort((np.repeat(piece[rows], lengths) + offset) * width + np.repeat(person[rows], lengths))
+    return later
 
 
 def _keys(message_ids: Column) -> Column:

@@ -10,35 +10,45 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.folds.batch import Batch
-from pipelines.folds.before import Before, lists_schema
-from pipelines.folds.columns import Column, Ints, ends, ints, is_said, last_of, lists, offsets, one_array, take
+from pipelines.folds.before import lists_schema
+from pipelines.folds.columns import Bools, Column, Ints, ints, is_said, lists, offsets, one_array, take
 from pipelines.folds.columns import compute as pc
+from pipelines.folds.pairing import NOBODY
+from pipelines.folds.pieces import Pieces
 from pipelines.folds.places import AGENT_SAID, RESULT, STARTED, USER_SAID
-from pipelines.folds.relations import Folded
+from pipelines.folds.relations import Folded, first_told
 from pipelines.folds.sums import as_floats, sums
 from pipelines.folds.tool_calls import Calls
 
+_SOURCES = ("source", "source_id", "source_ordinal", "subject_id")
 _STARTED_FIELDS = ("agent", "variant", "task", "channel", "vertical")
 _REDACTION_FIELDS = ("stream_version", "target_version", "path", "method", "reason")
 _ROLES = pa.array(["user", "agent"])
 
 
-def build_states(folded: Folded) -> pa.Table:
-    """The relation `fold_states`: one row per stream of the batch, in order; costs exact, as decimals of 12 places."""
+def count_states(folded: Folded, pieces: Pieces) -> pa.Table:
+    """What states say beside their lists, at the end of each piece; costs exact, as decimals of 12 places."""
     batch = folded.batch
     columns = {
-        "aggregate_id": batch.ids(),
-        "aggregate_type": batch.types(),
-        **{name: one_array(folded.sources[name]) for name in folded.sources.column_names},
-        **_counted(folded),
-        **_told(batch),
-        **{name: _spent(batch, name) for name in ("input_tokens", "output_tokens", "cost_usd")},
-        **{name: _joined(batch.before, name, new) for name, new in _lists(batch, folded.calls).items()},
+        "aggregate_id": pieces.of_streams(batch.ids()),
+        "aggregate_type": pieces.of_streams(batch.types()),
+        **{name: _first_of(pieces, name) for name in _SOURCES},
+        **_counted(folded, pieces),
+        **_told(pieces),
+        **{name: _spent(pieces, name) for name in ("input_tokens", "output_tokens", "cost_usd")},
     }
     columns["status"] = pc.if_else(pc.is_null(columns["ended_at"]), "open", "ended")
     lasted = ints(columns["last_at"]) - ints(columns["started_at"])
     columns["duration_seconds"] = pa.array(lasted / 1e6)
     return pa.table(columns)
+
+
+def build_states(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Table:
+    """One row per stream of the batch, in order: what was counted at its end, and the lists of what it brought and did."""
+    states = counted if pieces.is_whole else counted.take(pieces.finals())
+    for name, new in new_lists(folded).items():
+        states = states.append_column(name, joined(folded.batch.before.lists[name], name, new))
+    return states
 
 
 def as_shown(states: pa.Table, stream_type: str) -> pa.Table:
@@ -50,111 +60,121 @@ def as_shown(states: pa.Table, stream_type: str) -> pa.Table:
     return shown.drop_columns("cost_usd").append_column("cost_usd", cost).select(names)
 
 
-def _counted(folded: Folded) -> dict[str, Column]:
+def _first_of(pieces: Pieces, name: str) -> Column:
+    """The first event that says so decides."""
+    rows = first_told(pieces.batch, name)
+    if not pieces.is_whole:
+        rows = rows[pieces.streams]
+        rows = np.where(rows <= pieces.lasts, rows, NOBODY)
+    return pc.coalesce(pieces.before(name), take(pieces.batch.column(name), rows))
+
+
+def _counted(folded: Folded, pieces: Pieces) -> dict[str, Column]:
     """What can be counted of each stream, from its first event on; and where it begins and ends."""
     batch, places, calls, messages = folded.batch, folded.places, folded.calls, folded.messages
-    before, count, kinds = batch.before, batch.streams, batch.kinds
-    newest = ends(batch.starts, batch.events.num_rows)
-    is_answered = calls.answers >= 0
+    kinds, newest = batch.kinds, pieces.lasts
+    answers = calls.answers[calls.answers != NOBODY]
     errors = calls.answered("error")
     is_failed = np.asarray(pc.fill_null(pc.not_equal(errors, "false"), fill_value=False), bool)
     said = np.flatnonzero(kinds == AGENT_SAID)
     said = said[is_said(take(batch.column("text"), said))]
+    written = places.rows[messages.firsts]
+    asked = calls.event_rows()[calls.is_new]
     counted: dict[str, Ints] = {
-        "event_count": batch.owners,
-        "skipped_events": batch.owners[np.asarray(pc.is_null(batch.column("event_name")), bool)],
-        "user_messages": places.streams[places.is_user_start],
-        "turns": places.streams[places.is_turn_start],
-        "agent_messages": messages.owners,
-        "agent_text_messages": messages.owners[messages.has_text],
-        "tool_call_count": calls.owners[calls.is_new],
-        "tool_result_count": batch.owners[kinds == RESULT],
-        "unanswered_tool_calls": calls.owners[calls.is_new],
-        "failed_tool_calls": calls.owners[is_answered & is_failed],
-        "redaction_count": batch.owners[_rows_of(batch, "redaction.applied")],
+        "event_count": pieces.count(np.arange(len(kinds))),
+        "skipped_events": pieces.count(np.flatnonzero(np.asarray(pc.is_null(batch.column("event_name")), bool))),
+        "user_messages": pieces.count(places.rows[places.is_user_start]),
+        "turns": pieces.count(places.rows[places.is_turn_start]),
+        "agent_messages": pieces.count(written),
+        "agent_text_messages": pieces.count(written[messages.has_text]),
+        "tool_call_count": pieces.count(asked),
+        "tool_result_count": pieces.count(np.flatnonzero(kinds == RESULT)),
+        "unanswered_tool_calls": pieces.count(asked) - pieces.count(answers),
+        "failed_tool_calls": pieces.count(calls.answers[is_failed]),
+        "redaction_count": pieces.count(_rows_of(batch, "redaction.applied")),
     }
-    totals = {name: before.count(name) + np.bincount(owners, minlength=count) for name, owners in counted.items()}
-    totals["unanswered_tool_calls"] -= np.bincount(calls.owners[is_answered], minlength=count)
-    began = take(batch.column("created_at"), batch.starts)
+    began = pieces.of_streams(take(batch.column("created_at"), batch.starts))
     return {
-        "started_at": pc.coalesce(before.column("started_at"), began),
+        "started_at": pc.coalesce(pieces.before("started_at"), began),
         "last_at": take(batch.column("created_at"), newest),
         "last_version": take(batch.column("stream_version"), newest),
         "last_position": take(batch.column("position"), newest),
-        **{name: pa.array(values, pa.int32()) for name, values in totals.items()},
-        "final_text": pc.coalesce(
-            take(batch.column("text"), last_of(batch.owners[said], said, count)), before.column("final_text")
-        ),
+        **{name: pieces.total(name, values) for name, values in counted.items()},
+        "final_text": pc.coalesce(take(batch.column("text"), pieces.newest(said)), pieces.before("final_text")),
     }
 
 
-def _told(batch: Batch) -> dict[str, Column]:
+def _told(pieces: Pieces) -> dict[str, Column]:
     """What the last start and the last end of a stream say; without a new one, what was said before."""
-    started = np.flatnonzero(batch.kinds == STARTED)
-    starts = last_of(batch.owners[started], started, batch.streams)
-    ended = _rows_of(batch, "conversation.ended")
-    finals = last_of(batch.owners[ended], ended, batch.streams)
+    batch = pieces.batch
+    starts = pieces.newest(np.flatnonzero(batch.kinds == STARTED))
+    finals = pieces.newest(_rows_of(batch, "conversation.ended"))
     chosen = {
         **{name: (name, starts) for name in _STARTED_FIELDS},
         "outcome": ("outcome", finals),
         "ended_at": ("created_at", finals),
     }
     return {
-        name: pc.if_else(pa.array(rows >= 0), take(batch.column(column), rows), batch.before.column(name))
+        name: pc.if_else(pa.array(rows >= 0), take(batch.column(column), rows), pieces.before(name))
         for name, (column, rows) in chosen.items()
     }
 
 
-def _spent(batch: Batch, name: str) -> Column:
+def _spent(pieces: Pieces, name: str) -> Column:
     """Sum of a recorded number over the model calls of each stream, those before included; null where there is none."""
-    columns, owners = [batch.column(name)], [batch.owners]
-    brought = batch.before.column(name)
+    columns, owners = [pieces.batch.column(name)], [pieces.owners]
+    brought = pieces.batch.before.column(name)
     if brought.null_count < len(brought):
         columns.append(brought)
-        owners.append(np.arange(batch.streams))
-    return sums(columns, owners, batch.streams)
+        owners.append(pieces.begins())
+    return sums(columns, owners, len(pieces.streams), None if pieces.is_whole else pieces.first)
 
 
-def _lists(batch: Batch, calls: Calls) -> dict[str, Column]:
-    """What was said, called and redacted in the batch."""
-    redacted = _rows_of(batch, "redaction.applied")
+def new_lists(folded: Folded) -> dict[str, Column]:
+    """What was said, called and redacted in the batch, for each of its streams."""
+    batch, calls = folded.batch, folded.calls
+    fields = call_fields(calls, np.arange(len(calls.owners)), calls.answers)
     return {
-        "transcript": _transcript(batch),
-        "tool_calls": lists(
-            calls.owners,
-            batch.streams,
-            [
-                ("stream_version", calls.asked("stream_version")),
-                ("actor", calls.actors()),
-                *((name, calls.asked(name)) for name in ("call_id", "name", "arguments")),
-                ("result_version", calls.answered("stream_version")),
-                *((name, calls.answered(name)) for name in ("output", "error")),
-            ],
-        ),
-        "redactions": lists(
-            batch.owners[redacted],
-            batch.streams,
-            [(name, take(batch.column(name), redacted)) for name in _REDACTION_FIELDS],
-        ),
+        "transcript": transcript(batch, batch.owners, batch.streams),
+        "tool_calls": lists(calls.owners, batch.streams, fields),
+        "redactions": redactions(batch, batch.owners, batch.streams),
     }
 
 
-def _transcript(batch: Batch) -> Column:
+def call_fields(calls: Calls, which: Ints, answers: Ints) -> list[tuple[str, Column]]:
+    """The fields of some calls in lists; `answers` has the event row of the result that each is shown with, or `NOBODY`."""
+    return [
+        ("stream_version", calls.asked("stream_version", which)),
+        ("actor", take(calls.actors(), which)),
+        *((name, calls.asked(name, which)) for name in ("call_id", "name", "arguments")),
+        ("result_version", calls.answered("stream_version", answers)),
+        *((name, calls.answered(name, answers)) for name in ("output", "error")),
+    ]
+
+
+def redactions(batch: Batch, owners: Ints, count: int) -> Column:
+    """The redactions applied, for each of the owners 0 … count-1 of the batch's events."""
+    rows = _rows_of(batch, "redaction.applied")
+    return lists(owners[rows], count, [(name, take(batch.column(name), rows)) for name in _REDACTION_FIELDS])
+
+
+def transcript(batch: Batch, owners: Ints, count: int, which: Bools | bool = True) -> Column:
+    """What was said in those of the batch's events that count, for each of their owners 0 … count-1."""
     kinds = batch.kinds
     has_text = np.asarray(pc.is_valid(batch.column("text")), bool)
-    rows = np.flatnonzero(has_text & ((kinds == USER_SAID) | (kinds == AGENT_SAID)))
+    rows = np.flatnonzero(which & has_text & ((kinds == USER_SAID) | (kinds == AGENT_SAID)))
     fields = [
         ("stream_version", take(batch.column("stream_version"), rows)),
         ("role", take(_ROLES, (kinds[rows] == AGENT_SAID).astype(np.int64))),
         ("text", take(batch.column("text"), rows)),
         ("created_at", take(batch.column("created_at"), rows)),
     ]
-    return lists(batch.owners[rows], batch.streams, fields)
+    return lists(owners[rows], count, fields)
 
 
-def _joined(before: Before, name: str, new: Column) -> Column:
-    """The list that a stream brings along and the new rows after it; a row that is stated again takes the old one's place."""
-    old = one_array(before.lists[name])
+def joined(before: Column, name: str, new: Column) -> Column:
+    """The lists that streams bring along and the new rows after them; a row that is stated again takes the old one's place."""
+    old = one_array(before)
     if old.null_count == len(old):
         return new
     kind = lists_schema().field(name).type

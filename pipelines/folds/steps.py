@@ -17,21 +17,22 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
-from pipelines.folds.batch import make_batch
+from pipelines.folds.batches import Batches
 from pipelines.folds.code import code_hash
 from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
+from pipelines.folds.parts import LongStream
+from pipelines.folds.pieces import cut, whole
 from pipelines.folds.plan import EVENT_HEADS, Span, plan_month, spans
 from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable, create_readable_events
 from pipelines.folds.reading import Reader
 from pipelines.folds.relations import RELATIONS, Folded, build
-from pipelines.folds.resume import bring, plan_resume, plan_within
+from pipelines.folds.resume import plan_resume, plan_within
 from pipelines.folds.snapshots import build_snapshots
-from pipelines.folds.states import as_shown, build_states
+from pipelines.folds.states import as_shown, build_states, count_states
 from pipelines.folds.verification import create_verification
-from pipelines.folds.within import NO_LINKS, add_long
+from pipelines.folds.within import NO_LINKS, add_lists, shown
 from pipelines.lake.ladder import Ladder, load_ladder
-from pipelines.lake.memory import give_back
 from pipelines.settings import SNAPSHOT_EVENTS
 from pipelines.sqlfiles import list_sql, read_sql
 
@@ -195,8 +196,7 @@ def fold_batches(
         The rows of the projections that are whole without a query, by name; the others' relations are there.
     """
     needed = {step for name in names for step in steps_of(name)}
-    shows_states = not needed.isdisjoint(_STATES)
-    first_no = 1
+    with_lists = not needed.isdisjoint((*_STATES, "snapshots"))
     resumes = plan_resume(connection, resumable)
     if is_partial:
         plan_within(connection, month, code_hash(snapshot_events))
@@ -206,54 +206,54 @@ def fold_batches(
         month,
         load_ladder() if ladder is None else ladder,
         is_partial=is_partial,
-        with_states=shows_states or "snapshots" in needed,
+        with_states=with_lists,
         with_models=not needed.isdisjoint(("messages", "verification")),
     )
-    is_behind = bool(connection.sql("SELECT count(*) FROM fold_behind").fetchall()[0][0])
-    for span, of_month in reader.months(spans(connection, batch_events, cuts)):
-        events, brought = of_month, None
-        scratch = "SELECT aggregate_id FROM fold_behind"
-        if resumes:
-            brought, continuing = bring(connection, span, events, with_lists=shows_states or "snapshots" in needed)
-            if continuing.num_rows:
-                scratch += " UNION ALL SELECT aggregate_id FROM fold_continuing"
-        if is_behind or "UNION" in scratch:
-            events = pa.concat_tables([events, reader.history(span, scratch)])
-        batch = make_batch(events, first_no)
-        del events, of_month  # the batch may have them in another order, or in one piece
-        if batch_events and span.events > 2 * batch_events:
-            give_back()
-        if brought is not None:
-            batch = batch.going_on_from(brought.align)
-        whole = _register(connection, month, build(batch), needed, snapshot_events)
+    batches = Batches(connection, reader, month, size=batch_events, resumes=resumes, with_lists=with_lists)
+    for span, batch, long in batches.read(spans(connection, batch_events, cuts)):
+        states = _register(connection, month, build(batch), long, needed, snapshot_events)
         for step, create in _COMPUTED.items():
             if step in needed:
                 create(connection, month, span)
-        yield whole
-        first_no += batch.streams
+        yield states
 
 
 def _register(
-    connection: duckdb.DuckDBPyConnection, month: str, folded: Folded, needed: set[str], every: int
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    folded: Folded,
+    long: LongStream | None,
+    needed: set[str],
+    every: int,
 ) -> dict[str, pa.Table]:
     """Make the relations that are needed; the states among them."""
-    for name in needed.intersection(RELATIONS):
+    for name in needed.intersection(RELATIONS).difference(["calls"] if long else ()):
         connection.register(f"fold_{name}", RELATIONS[name](folded))
-    if needed.isdisjoint((*_STATES, "snapshots")):
+    if long is None and needed.isdisjoint((*_STATES, "snapshots")):
         return {}
-    states = build_states(folded)
-    shown = {name: as_shown(states, _STATES[name]) for name in needed.intersection(_STATES)}
-    for name, rows in shown.items():
-        connection.register(f"fold_{name}", rows)
+    pieces = cut(folded, every) if "snapshots" in needed else whole(folded.batch)
+    counted = count_states(folded, pieces)
+    ends = build_snapshots(folded, pieces, counted) if long or "snapshots" in needed else counted
     if "snapshots" in needed:
-        snapshots = add_long(folded, build_snapshots(folded, states), every)
+        ends = add_lists(folded, pieces, ends, every)
+        snapshots = ends.take(shown(pieces))
         code = pa.repeat(code_hash(every), snapshots.num_rows)
         connection.register("fold_snapshots", snapshots.append_column("code_hash", code))
         links = NO_LINKS
-        if snapshots.num_rows > folded.batch.streams:
+        if long or not pieces.is_whole:
             links = connection.sql(read_sql("folds/steps/links.sql"), params={"month": month}).to_arrow_table()
         connection.register("fold_links", links)
-    return shown
+    types = [_STATES[name] for name in needed.intersection(_STATES)]
+    if long is None:
+        states = build_states(folded, pieces, counted) if types else counted
+    else:
+        states = long.carry(folded, pieces, counted, ends, types)
+        if "calls" in needed:
+            connection.register("fold_calls", long.released)
+    rows = {name: as_shown(states, _STATES[name]) for name in needed.intersection(_STATES)}
+    for name, made in rows.items():
+        connection.register(f"fold_{name}", made)
+    return rows
 
 
 def _drop(connection: duckdb.DuckDBPyConnection, relations: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
-from pipelines.folds.columns import Column, Ints, ints
+from pipelines.folds.columns import Column, Ints, ints, running
 from pipelines.folds.columns import compute as pc
 
 MONEY = pa.decimal128(38, 12)
@@ -26,13 +26,14 @@ _EXACT = 2**53
 """Whole numbers up to this are floats exactly, so that a division rounds once."""
 
 
-def sums(columns: Sequence[Column], owners: Sequence[Ints], count: int) -> Column:
+def sums(columns: Sequence[Column], owners: Sequence[Ints], count: int, first: Ints | None = None) -> Column:
     """The sums of the values that are not null, for each of the owners 0 … count-1; null where there is none.
 
     Args:
         columns: Of one type: integers, or `MONEY`.
         owners: Owner of each value, for each of the columns.
         count: Number of owners.
+        first: For every owner the first of those whose values are summed together with its own: running sums.
 
     Raises:
         BadInputError: A sum of integers does not fit into 64 bits, or one of money into 38 digits.
@@ -44,7 +45,10 @@ def sums(columns: Sequence[Column], owners: Sequence[Ints], count: int) -> Colum
         values = values.astype(object)
     totals = np.zeros(count, values.dtype)
     np.add.at(totals, holders, values)
-    is_summed = np.bincount(holders, minlength=count) > 0
+    known = np.bincount(holders, minlength=count)
+    if first is not None:
+        totals, known = running(totals, first), running(known, first)
+    is_summed = known > 0
     try:
         if pa.types.is_decimal(columns[0].type):
             return _money(totals, is_summed)

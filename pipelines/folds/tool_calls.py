@@ -52,22 +52,31 @@ class Calls:
         found = take(values, self.rows if which is None else self.rows[which])
         return pc.fill_null(found, _NULL) if name == "arguments" else found
 
-    def answered(self, name: str) -> Column:
-        """A column of their results' events; null without a result."""
-        found = take(self.batch.column(name), self.answers)
+    def answered(self, name: str, answers: Ints | None = None) -> Column:
+        """A column of their results' events, or of those in the event rows `answers`; null without a result."""
+        rows = self.answers if answers is None else answers
+        found = take(self.batch.column(name), rows)
         if name == "output" and found.null_count:
-            return pc.if_else(pa.array(self.answers >= 0), pc.fill_null(found, _NULL), found)
+            return pc.if_else(pa.array(rows >= 0), pc.fill_null(found, _NULL), found)
         return found
 
     def actors(self) -> Column:
         """Who called: agent or user."""
         return take(_ACTORS, self.is_by_user.astype(np.int64))
 
+    def event_rows(self) -> Ints:
+        """The event row of each call; `pairing.NOBODY` for those that wait since before."""
+        rows: Ints = np.maximum(self.rows - len(self.batch.before.waiting()), pairing.NOBODY)
+        return rows
+
+    def over(self) -> Ints:
+        """The event row after which no result can answer the call any more; `pairing.NOBODY` if one still can."""
+        return np.where(self.answers != pairing.NOBODY, self.answers, self.hidden_by)
+
     def is_in_month(self) -> Bools:
         """Which calls were asked or answered in the month."""
         in_month = bools(self.batch.column("is_in_month"))
-        rows = self.rows - len(self.batch.before.waiting())
-        is_asked: Bools = self.is_new & np.append(in_month, False)[np.maximum(rows, -1)]
+        is_asked: Bools = self.is_new & np.append(in_month, False)[self.event_rows()]
         is_asked |= np.append(in_month, False)[self.answers]
         return is_asked
 

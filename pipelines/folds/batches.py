@@ -1,0 +1,82 @@
+"""The batches of a month, in the order of their streams' ids: what is read, and what its streams bring along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.folds.batch import Batch, make_batch
+from pipelines.folds.parts import LongStream
+from pipelines.folds.plan import LAST_VERSION, Span
+from pipelines.folds.reading import Reader
+from pipelines.folds.resume import bring
+
+
+class Batches:
+    """Makes batches of what a reader reads.
+
+    Args:
+        connection: `plan_resume` has run on it.
+        reader: Reads the month.
+        month: YYYY-MM.
+        size: Events of a batch.
+        resumes: Whether any stream goes on from a snapshot.
+        with_lists: Whether states or snapshots are made of the batches.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        reader: Reader,
+        month: str,
+        *,
+        size: int,
+        resumes: bool,
+        with_lists: bool,
+    ) -> None:
+        self._connection = connection
+        self._reader = reader
+        self._month = month
+        self._size = size
+        self._resumes = resumes
+        self._with_lists = with_lists
+        self._is_behind = bool(connection.sql("SELECT count(*) FROM fold_behind").fetchall()[0][0])
+
+    def read(self, spans: Iterable[Span]) -> Iterator[tuple[Span, Batch, LongStream | None]]:
+        """The batches of all ranges; and the stream that a batch is a part of, which must `carry` it on."""
+        first_no, long = 1, None
+        for span, events in self._reader.months(spans):
+            if span.stream is None:
+                batch = self._whole(span, events, first_no)
+                first_no += batch.streams
+                del events  # the batch may have them in another order, or in one piece
+                yield span, batch, None
+                continue
+            long = long or LongStream(
+                self._connection,
+                self._reader,
+                span,
+                self._month,
+                first_no=first_no,
+                size=self._size,
+                with_lists=self._with_lists,
+            )
+            for part in long.parts(span, events):
+                yield span, part, long
+            if span.until == LAST_VERSION:
+                first_no, long = first_no + 1, None
+
+    def _whole(self, span: Span, events: pa.Table, first_no: int) -> Batch:
+        """A batch of whole streams."""
+        brought = None
+        scratch = ["SELECT aggregate_id FROM fold_behind"] if self._is_behind else []
+        if self._resumes:
+            brought, continuing = bring(self._connection, span, events, with_lists=self._with_lists)
+            if continuing.num_rows:
+                scratch.append("SELECT aggregate_id FROM fold_continuing")
+        if scratch:
+            events = pa.concat_tables([events, self._reader.history(span, " UNION ALL ".join(scratch))])
+        batch = make_batch(events, first_no)
+        return batch if brought is None else batch.going_on_from(brought.align)

@@ -1,0 +1,203 @@
+"""A stream that is larger than a batch, folded part after part: each goes on from where the one before ended.
+
+A part ends where no message of the agent goes on. What a later part can still change is held back: tool calls from the
+first that waits, and the lists of the stream's state, which are put together when the last part is folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from pipelines.folds.batch import Batch, Part, make_batch
+from pipelines.folds.before import STANDING, Before, no_lists
+from pipelines.folds.columns import bools, encode, one_array
+from pipelines.folds.held import HeldCalls, LongLists, split_calls
+from pipelines.folds.pieces import Pieces
+from pipelines.folds.places import AGENT_SAID, CALL, MODEL, STARTED
+from pipelines.folds.plan import LAST_VERSION, Span, versions
+from pipelines.folds.reading import Reader
+from pipelines.folds.relations import RELATIONS, Folded
+from pipelines.folds.resume import bring
+from pipelines.lake.datasets.folds import STATE_LISTS
+from pipelines.lake.table import quote_literal
+
+_OPEN = "SELECT open_message FROM fold_resumed WHERE aggregate_id = $stream"
+_BEHIND = "SELECT count(*) FROM fold_behind WHERE aggregate_id = $stream"
+_SOURCE = """
+SELECT source
+FROM (
+    SELECT stream_version, json_transform(metadata, '{"source": "VARCHAR"}').source AS source
+    FROM events
+    WHERE aggregate_id = $stream AND month <= $month
+) AS told
+WHERE source IS NOT NULL
+ORDER BY stream_version
+LIMIT 1
+"""
+
+
+class LongStream:
+    """One stream of the month, while it is folded.
+
+    Args:
+        connection: `plan_resume` has run on it.
+        reader: Reads what happened before the month, if that is needed.
+        first: The first range of the stream.
+        month: YYYY-MM.
+        first_no: The stream's number within the month.
+        size: Events of a batch.
+        with_lists: Whether to bring along what states list.
+
+    Attributes:
+        released: After `carry`: the rows of tool calls that are final, in the place of the part's.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        reader: Reader,
+        first: Span,
+        month: str,
+        *,
+        first_no: int,
+        size: int,
+        with_lists: bool,
+    ) -> None:
+        self.released: pa.Table | None = None
+        self._held = HeldCalls()
+        self._lists = LongLists(str(first.stream))
+        self._is_last = False
+        self._connection = connection
+        self._reader = reader
+        self._first = first
+        self._month = month
+        self._first_no = first_no
+        self._size = size
+        self._with_lists = with_lists
+        resumed = self._query(_OPEN)
+        self._is_resumed = bool(resumed)
+        self._is_open = bool(resumed) and resumed[0][0] not in (None, "")
+        self._told_later: list[str | None] = []
+        self._rest: list[pa.Table] = []
+        self._before: Before | None = None
+        self._carried = Part(is_last=False, month_follows=False, source=None)
+
+    def parts(self, span: Span, events: pa.Table) -> Iterator[Batch]:
+        """The parts that end in the stream's next range; before the next is asked for, `carry` is told of each."""
+        yield from self._parts(events, is_last=span.until == LAST_VERSION)
+
+    def carry(self, folded: Folded, pieces: Pieces, counted: pa.Table, ends: pa.Table, lists_of: list[str]) -> pa.Table:
+        """Go on from the end of a part.
+
+        Args:
+            folded: The part.
+            pieces: Its pieces.
+            counted: What was counted of them.
+            ends: Where they end, see `build_snapshots`; with lists, if snapshots are made.
+            lists_of: Types of streams of which states are wanted.
+
+        Returns:
+            The stream's state after its last part; without rows before.
+        """
+        last = ends.slice(ends.num_rows - 1)
+        if not self._is_last:
+            self._go_on(pieces, last)
+        waiting = None if self._is_last else one_array(last["waiting"]).flatten().field("stream_version")
+        asked, answered = split_calls(folded, RELATIONS["calls"](folded))
+        self.released = self._held.release(asked, answered, waiting[0].as_py() if waiting else None)
+        is_wanted = folded.batch.types()[0].as_py() in lists_of
+        if is_wanted:
+            self._lists.add(folded, asked, answered)
+        state = counted.slice(counted.num_rows - 1, int(self._is_last and is_wanted))
+        lists = self._lists.build() if state.num_rows else no_lists(0)
+        for name in STATE_LISTS:
+            state = state.append_column(name, lists[name])
+        return state
+
+    def _go_on(self, pieces: Pieces, last: pa.Table) -> None:
+        columns = last.select(list(STANDING))
+        self._before = Before(columns.cast(Before.nothing(0).columns.schema), no_lists(1))
+        self._is_open = last["open_message"][0].as_py() not in (None, "")
+        if "lists_since" in last.column_names:
+            is_complete = bool(pieces.is_complete[-1])
+            since = last["stream_version" if is_complete else "lists_since"][0].as_py()
+            unlisted = no_lists(1) if is_complete else last.select(list(STATE_LISTS))
+            self._carried = replace(self._carried, unlisted=unlisted, since=since, reached=int(pieces.reached[0]))
+
+    def _parts(self, events: pa.Table, *, is_last: bool) -> Iterator[Batch]:
+        batch = make_batch(pa.concat_tables([*self._rest, events]), self._first_no)
+        rows = len(batch.owners) if is_last else self._last_cut(batch)
+        self._rest = [batch.events]
+        if not rows:
+            return
+        if self._before is None:
+            self._before = self._begin(batch.events)
+            if self._before is None:
+                yield from self._from_the_first_event(is_last=is_last)
+                return
+        part, rest = batch.cut(rows)
+        self._rest = [rest]
+        del batch, events
+        self._is_last = is_last
+        yield replace(part, before=self._before, part=self._part(part, rest))
+
+    def _begin(self, events: pa.Table) -> Before | None:
+        """What the stream brings along; None if it must be folded from an earlier event."""
+        if self._query(_BEHIND)[0][0]:
+            return None
+        if not self._is_resumed:
+            return Before.nothing(1)
+        brought, continuing = bring(self._connection, self._first, events, with_lists=self._with_lists)
+        if continuing.num_rows:
+            return None
+        before = brought.align(pa.array([self._first.stream]))
+        self._lists.begin(before.lists)
+        return before
+
+    def _from_the_first_event(self, *, is_last: bool) -> Iterator[Batch]:
+        """Put what happened before the month before the events that are there."""
+        (of_month,), self._rest = self._rest, []
+        self._before, self._is_open = Before.nothing(1), False
+        until = self._first.after
+        history = Span(self._first.low, self._first.high, until, self._first.stream, 0, until)
+        for span in versions(history, self._size):
+            events = self._reader.history(span, f"SELECT {quote_literal(str(span.stream))}")
+            yield from self._parts(events, is_last=False)
+        yield from self._parts(of_month, is_last=is_last)
+
+    def _last_cut(self, batch: Batch) -> int:
+        """How many events the next part has: up to the last one, but for the newest, after which no message can go on."""
+        placed = np.flatnonzero(batch.kinds > STARTED)
+        kinds = batch.kinds[placed]
+        is_agent = (kinds == AGENT_SAID) | (kinds == MODEL)
+        is_agent |= (kinds == CALL) & ~bools(batch.column("is_by_user"))[placed]
+        messages = encode(batch.column("message_id"))[0][placed]
+        goes_on = is_agent.copy()
+        goes_on[1:] &= is_agent[:-1] & (messages[1:] == messages[:-1])
+        goes_on[:1] &= self._is_open
+        following = np.searchsorted(placed, np.arange(len(batch.kinds) - 1), side="right")
+        # after the last that has a place, nothing is known of the next
+        may_go_on = np.append(goes_on, is_agent[-1] if len(placed) else self._is_open)
+        return int(np.flatnonzero(~may_go_on[following]).max(initial=-1)) + 1
+
+    def _part(self, part: Batch, rest: pa.Table) -> Part:
+        """What the part must know of the others; the source, only if neither it nor what came before tells it."""
+        is_in_month = bools(part.column("is_in_month"))[-1]
+        follows = bool(rest.num_rows) and not is_in_month and rest["is_in_month"][0].as_py()
+        before = self._before
+        is_told = before is not None and not before.column("source").null_count
+        if not is_told and part.column("source").null_count == len(part.owners) and not self._told_later:
+            self._told_later = [row[0] for row in self._query(_SOURCE)] or [None]
+        source = self._told_later[0] if self._told_later else None
+        return replace(self._carried, is_last=self._is_last, month_follows=follows, source=source)
+
+    def _query(self, text: str) -> list[tuple[Any, ...]]:
+        params = {"stream": self._first.stream, "month": self._month}
+        wanted = {name: value for name, value in params.items() if f"${name}" in text}
+        return self._connection.sql(text, params=wanted).fetchall()
