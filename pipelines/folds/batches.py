@@ -12,6 +12,7 @@ from pipelines.folds.parts import LongStream
 from pipelines.folds.plan import LAST_VERSION, Span
 from pipelines.folds.reading import Reader
 from pipelines.folds.resume import bring
+from pipelines.lake.memory import give_back
 
 
 class Batches:
@@ -65,6 +66,7 @@ class Batches:
             )
             for part in long.parts(span, events):
                 yield span, part, long
+                give_back()
             if span.until == LAST_VERSION:
                 first_no, long = first_no + 1, None
 

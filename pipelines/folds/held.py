@@ -49,7 +49,9 @@ class HeldCalls:
             return _restated(rows, others)
         count = int(np.searchsorted(ints(rows["stream_version"]), first_waiting))
         is_final = ints(others["stream_version"]) < first_waiting
-        self._asked, self._answered = [rows.slice(count)], [others.filter(pa.array(~is_final))]
+        # an empty slice would keep what it is cut from
+        self._asked = [rows.slice(count)] if count < rows.num_rows else []
+        self._answered = [] if is_final.all() else [others.filter(pa.array(~is_final))]
         return _restated(rows.slice(0, count), others.filter(pa.array(is_final)))
 
 
@@ -76,7 +78,8 @@ class LongLists:
         self._add("transcript", transcript(batch, batch.owners, 1).values)
         self._add("redactions", redactions(batch, batch.owners, 1).values)
         self._add("tool_calls", asked)
-        self._answered.append(answered)
+        if answered.num_rows:
+            self._answered.append(answered)
 
     def build(self) -> pa.Table:
         """The lists, in one row; nothing is kept.
@@ -84,12 +87,12 @@ class LongLists:
         Raises:
             BadInputError: A column has more text than a list can hold.
         """
-        answered = pa.concat_tables(self._answered)
         built = {}
         for name in STATE_LISTS:
             kind = lists_schema().field(name).type
             order = None
-            if name == "tool_calls" and answered.num_rows:
+            if name == "tool_calls" and self._answered:
+                answered = pa.concat_tables(self._answered)
                 versions = [*self._columns[name, "stream_version"], *answered["stream_version"].chunks]
                 order = _newest(np.concatenate([ints(each) for each in versions]))
             fields = []

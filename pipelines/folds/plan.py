@@ -157,7 +157,7 @@ def spans(connection: duckdb.DuckDBPyConnection, batch_events: int, cuts: Sequen
 
     Args:
         connection: `plan_month` and `plan_resume` have run on it.
-        batch_events: Events of a range, at most; 0: all are one. Of a stream with more, ranges have a half of it.
+        batch_events: Events of a range, at most; 0: all are one. Of a stream with more, ranges have a quarter of it.
         cuts: Ids before which a batch had best begin, in any order: where row groups do, none is read twice.
     """
     size = batch_events or 2**62
@@ -179,8 +179,8 @@ def spans(connection: duckdb.DuckDBPyConnection, batch_events: int, cuts: Sequen
 
 
 def versions(span: Span, size: int) -> list[Span]:
-    """A stream's range of versions, in ranges of half a batch's events."""
-    step = max(size // 2, 1)
+    """A stream's range of versions, in ranges of a quarter of a batch's events."""
+    step = max(size // 4, 1)
     last = span.after + span.events
     afters = range(span.after, max(last, span.after + 1), step)
     untils = [*afters[1:], span.until]

@@ -201,16 +201,17 @@ def fold_batches(
     if is_partial:
         plan_within(connection, month, code_hash(snapshot_events))
         resumes = resumes or bool(connection.sql("SELECT count(*) FROM fold_within").fetchall()[0][0])
+    planned = spans(connection, batch_events, cuts)
     reader = Reader(
         connection,
         month,
         load_ladder() if ladder is None else ladder,
         is_partial=is_partial,
-        with_states=with_lists,
+        with_states=with_lists or any(span.stream for span in planned),
         with_models=not needed.isdisjoint(("messages", "verification")),
     )
     batches = Batches(connection, reader, month, size=batch_events, resumes=resumes, with_lists=with_lists)
-    for span, batch, long in batches.read(spans(connection, batch_events, cuts)):
+    for span, batch, long in batches.read(planned):
         states = _register(connection, month, build(batch), long, needed, snapshot_events)
         for step, create in _COMPUTED.items():
             if step in needed:
