@@ -11,7 +11,6 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.canonical.calls import Canonicaliser
-from pipelines.folds.plan import Span
 from pipelines.folds.tables import create_table
 from pipelines.sqlfiles import read_sql
 
@@ -37,7 +36,7 @@ GROUP BY plain.stream_no, plain.decision
 """
 
 
-def create_call_hashes(connection: duckdb.DuckDBPyConnection, _month: str, _span: Span) -> None:
+def create_call_hashes(connection: duckdb.DuckDBPyConnection) -> None:
     """Create `fold_call_hashes` from `fold_actions`: the hashes of every decision that called tools."""
     connection.execute(_ASKED)
     query = read_sql("folds/steps/call_hashes.sql").strip().rstrip(";")

@@ -9,7 +9,7 @@ is `run`'s matter.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,14 +23,14 @@ from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.parts import LongStream
 from pipelines.folds.pieces import cut, whole
-from pipelines.folds.plan import EVENT_HEADS, Span, plan_month, spans
+from pipelines.folds.plan import EVENT_HEADS, plan_month, spans
 from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable, create_readable_events
 from pipelines.folds.reading import Reader
 from pipelines.folds.relations import RELATIONS, Folded, build
 from pipelines.folds.resume import plan_resume, plan_within
 from pipelines.folds.snapshots import build_snapshots
 from pipelines.folds.states import as_shown, build_states, count_states
-from pipelines.folds.verification import create_verification
+from pipelines.folds.verification import Verifier
 from pipelines.folds.within import NO_LINKS, add_lists, shown
 from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.settings import SNAPSHOT_EVENTS
@@ -58,10 +58,7 @@ FOLDS = (*PROJECTIONS, "snapshots", "customer_snapshots")
 
 _STATES = {"conversation_months": "conversation", "call_months": "call"}
 """Steps that are states, whole: the relations `fold_<step>`, and the type of their streams."""
-_COMPUTED: dict[str, Callable[[duckdb.DuckDBPyConnection, str, Span], None]] = {
-    "call_hashes": create_call_hashes,
-    "verification": create_verification,
-}
+_COMPUTED = ("call_hashes", "verification")
 """Steps that are made when a projection asks for them, after those of the batch."""
 _BATCH_STEPS = (*RELATIONS, *_STATES, "snapshots", *_COMPUTED)
 """Steps that every batch makes: the relations `fold_<step>`."""
@@ -211,11 +208,13 @@ def fold_batches(
         with_models=not needed.isdisjoint(("messages", "verification")),
     )
     batches = Batches(connection, reader, month, size=batch_events, resumes=resumes, with_lists=with_lists)
+    verifier = Verifier(connection, month)
     for span, batch, long in batches.read(planned):
         states = _register(connection, month, build(batch), long, needed, snapshot_events)
-        for step, create in _COMPUTED.items():
-            if step in needed:
-                create(connection, month, span)
+        if "call_hashes" in needed:
+            create_call_hashes(connection)
+        if "verification" in needed:
+            verifier.create(span)
         yield states
 
 

@@ -1,14 +1,18 @@
 """Check rebuilt contexts: does the request that a decision saw, rebuilt from events, have the hash that was recorded?
 
 The events are read as recorded, upcast but not redacted, because the recorder hashed what it sent. Only streams with a
-recorded hash in the month are read, event by event; messages are hashed once each, as prefixes of the stream's requests.
+recorded hash in the month are read, event by event. A message is hashed once for every head that requests of its stream
+have, and then forgotten; of a stream that is folded in parts, the hashers go on from one part to the next.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 import duckdb
@@ -19,105 +23,196 @@ from pipelines.folds.plan import Span
 from pipelines.folds.tables import create_table
 
 _BATCH = 20_000  # events; bounds what is in Python at once
+_STRETCH = 100_000  # events of one stream that are sorted at a time
 _FIELDS: list[tuple[str, pa.DataType]] = [
     ("stream_no", pa.int32()),
     ("decision", pa.int32()),
     ("is_verified", pa.bool_()),
 ]
 _SCHEMA = pa.schema(_FIELDS)
-_REQUESTS = """
-CREATE OR REPLACE TEMP TABLE fold_requests AS
+_ASKED = """
 SELECT stream_no, aggregate_id, first_version, decision, model_version
 FROM fold_messages
 WHERE is_in_month AND json_extract_string(model, '$.request_sha256') IS NOT NULL
 """
-# `request` stands at the first event of a decision: its context is what comes before
+# what was asked is in the payload as recorded; a message's model call may be redacted
+_REQUESTS = """
+SELECT asked.stream_no, asked.decision, asked.aggregate_id, asked.first_version, recorded.payload
+FROM fold_asked_models AS asked
+INNER JOIN upcast_recorded_events AS recorded
+    ON asked.aggregate_id = recorded.aggregate_id AND asked.model_version = recorded.stream_version
+WHERE
+    recorded.month <= $month
+    AND recorded.aggregate_id >= $low
+    AND recorded.aggregate_id < $high
+    AND recorded.event_name = 'model.decision'
+    AND json_extract_string(recorded.payload, '$.request_sha256') IS NOT NULL
+ORDER BY asked.aggregate_id, asked.first_version
+"""
+_OF_STREAM = """
+SELECT payload
+FROM upcast_recorded_events
+WHERE
+    aggregate_id = $stream AND month <= $month AND event_name = 'model.decision'
+    AND json_extract_string(payload, '$.request_sha256') IS NOT NULL
+"""
+# a request's context is what comes before the first event of its decision
 _HISTORY = """
-WITH recorded AS (
-    SELECT
-        history.aggregate_id, history.stream_version, history.event_name, history.payload,
-        json_extract_string(history.metadata, ['$.message_id', '$.actor']) AS envelope
-    FROM upcast_recorded_events AS history
-    SEMI JOIN fold_requests ON history.aggregate_id = fold_requests.aggregate_id
-    WHERE
-        history.month <= $month
-        AND history.aggregate_id >= $low
-        AND history.aggregate_id < $high
-        AND history.event_name IN (
-            'conversation.started', 'context.supplied', 'user.utterance', 'agent.utterance', 'tool.call',
-            'tool.result', 'model.decision'
-        )
-),
-requests AS (
-    SELECT
-        asked.stream_no, asked.aggregate_id, asked.first_version, asked.decision, recorded.payload AS request
-    FROM fold_requests AS asked
-    INNER JOIN recorded
-        ON asked.aggregate_id = recorded.aggregate_id AND asked.model_version = recorded.stream_version
-    WHERE json_extract_string(recorded.payload, '$.request_sha256') IS NOT NULL
-)
 SELECT
-    recorded.aggregate_id, recorded.event_name, recorded.payload, recorded.envelope[1] AS message_id,
-    recorded.envelope[2] AS actor, requests.stream_no, requests.decision, requests.request
-FROM recorded
-LEFT JOIN requests
-    ON recorded.aggregate_id = requests.aggregate_id AND recorded.stream_version = requests.first_version
+    recorded.aggregate_id, recorded.stream_version, recorded.event_name, recorded.payload,
+    json_extract_string(recorded.metadata, ['$.message_id', '$.actor']) AS envelope
+FROM upcast_recorded_events AS recorded
+INNER JOIN (
+    SELECT aggregate_id, max(first_version) AS last_version FROM fold_asked_models GROUP BY aggregate_id
+) AS asked
+    ON recorded.aggregate_id = asked.aggregate_id AND recorded.stream_version < asked.last_version
+WHERE
+    recorded.month <= $month
+    AND recorded.aggregate_id >= $low
+    AND recorded.aggregate_id < $high
+    AND recorded.stream_version > $after
+    AND recorded.stream_version <= $until
+    AND recorded.event_name IN (
+        'conversation.started', 'context.supplied', 'user.utterance', 'agent.utterance', 'tool.call',
+        'tool.result', 'model.decision'
+    )
 ORDER BY recorded.aggregate_id, recorded.stream_version
 """
+_CLOSING = frozenset(("context.supplied", "user.utterance", "tool.result"))
+"""After these no message changes any more."""
+
+Row = Mapping[str, Any]
 
 
-class RunningRequest:
-    """The hashes of one stream's requests, each message fed to a hasher once per distinct head.
+class RunningRequests:
+    """The hashes of one stream's requests.
 
-    Read only where the context is complete, before the first event of a decision: no message there changes any more.
+    Args:
+        heads: What the requests have before their messages, and how many requests have it.
+
+    Attributes:
+        version: All events up to this one are in the context.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._hashers: dict[bytes, tuple[Any, int]] = {}
+    def __init__(self, heads: Mapping[bytes, int]) -> None:
+        self.version = 0
+        self._uses = Counter(heads)
+        self._hashers = {head: hashlib.sha256(head + b"\n") for head in heads}
+        self._context = Context()
+        self._hashed = 0
+        self._is_readable = True
 
-    def sha256(self, decision: Mapping[str, Any]) -> str:
-        """Hash of the request that the messages so far make with the model, params and tools of a `model.decision`."""
-        head = request_head(decision.get("model"), decision.get("params"), decision.get("tools_sha256"))
-        hasher, hashed = self._hashers.get(head) or (hashlib.sha256(head + b"\n"), 0)
-        for message in self._context.messages[hashed:]:
-            hasher.update(message_bytes(message) + b"\n")
-        self._hashers[head] = (hasher, len(self._context.messages))
-        return str(hasher.hexdigest())
+    def verify(self, requests: Iterable[Row], events: Iterator[Row]) -> Iterator[tuple[int, int, bool]]:
+        """Number of the stream, decision, and whether its request has the recorded hash; requests and events in order."""
+        event = next(events, None)
+        for request in requests:
+            while event is not None and event["stream_version"] < request["first_version"]:
+                self._apply(event)
+                event = next(events, None)
+            self.version = request["first_version"] - 1
+            asked = json.loads(request["payload"])
+            is_verified = self._is_readable and self._sha256(_head(asked)) == asked["request_sha256"]
+            yield request["stream_no"], request["decision"], is_verified
+
+    def _apply(self, event: Row) -> None:
+        message_id, actor = event["envelope"]
+        try:
+            payload = json.loads(event["payload"])
+            self._context.apply(event["event_name"], payload, {"message_id": message_id, "actor": actor})
+        except (KeyError, TypeError, AttributeError):
+            # a payload that breaks its schema: the request cannot be rebuilt from here on, so it is not verified
+            self._is_readable = False
+        if event["event_name"] in _CLOSING:
+            self._hash()
+
+    def _sha256(self, head: bytes) -> str:
+        """Hash of the request that the messages so far make; there is one use of the head less."""
+        self._hash()
+        digest = self._hashers[head].hexdigest()
+        self._uses[head] -= 1
+        if not self._uses[head]:
+            del self._hashers[head]
+        return digest
+
+    def _hash(self) -> None:
+        """Feed the new messages, all of which are complete, to the hashers, and forget them."""
+        messages = self._context.messages
+        for number in range(self._hashed, len(messages)):
+            line = message_bytes(messages[number]) + b"\n"
+            for hasher in self._hashers.values():
+                hasher.update(line)
+            messages[number] = {}
+        self._hashed = len(messages)
 
 
-def create_verification(connection: duckdb.DuckDBPyConnection, month: str, span: Span) -> None:
-    """Create `fold_verification`: one row for each decision of the batch in the month whose request's hash was recorded.
+class Verifier:
+    """Verifies the requests of a month, batch after batch.
 
-    The whole context is read, from the stream's first event, because all of it is hashed.
+    Args:
+        connection: Has what `create_readable` makes, and `fold_messages` of the current batch.
+        month: YYYY-MM.
     """
-    connection.execute(_REQUESTS)
-    rows: list[tuple[int, int, bool]] = []
-    if connection.sql("SELECT count(*) FROM fold_requests").fetchall()[0][0]:
-        params = {"month": month, "low": span.low, "high": span.high}
-        rows = list(_verify(connection.sql(_HISTORY, params=params).to_arrow_reader(_BATCH)))
-    columns = list(zip(*rows, strict=True)) if rows else [(), (), ()]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-    create_table(connection, "fold_verification", pa.Table.from_arrays(arrays, schema=_SCHEMA))
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, month: str) -> None:
+        self._connection = connection
+        self._month = month
+        self._stream: str | None = None
+        self._running = RunningRequests({})
+
+    def create(self, span: Span) -> None:
+        """Create `fold_verification`: one row for each decision of the batch in the month whose request's hash was recorded.
+
+        The whole context counts, from the stream's first event on, because all of it is hashed.
+        """
+        create_table(self._connection, "fold_asked_models", self._connection.sql(_ASKED).to_arrow_table())
+        rows: list[tuple[int, int, bool]] = []
+        if self._connection.sql("SELECT count(*) FROM fold_asked_models").fetchall()[0][0]:
+            params = {"month": self._month, "low": span.low, "high": span.high}
+            requests = self._connection.sql(_REQUESTS, params=params).to_arrow_table()
+            verified = self._of_streams(requests, span) if span.stream is None else self._of_part(requests, span)
+            rows = list(verified)
+        columns = list(zip(*rows, strict=True)) if rows else [(), (), ()]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+        create_table(self._connection, "fold_verification", pa.Table.from_arrays(arrays, schema=_SCHEMA))
+
+    def _of_streams(self, requests: pa.Table, span: Span) -> Iterator[tuple[int, int, bool]]:
+        by_stream = itemgetter("aggregate_id")
+        histories = groupby(self._events(span, 0, span.until), by_stream)
+        stream, events = next(histories, (None, iter(())))
+        for asking, group in groupby(_rows(requests), by_stream):
+            asked = list(group)
+            running = RunningRequests(Counter(_head(json.loads(each["payload"])) for each in asked))
+            # without an event before its first request, a stream has no history
+            yield from running.verify(asked, events if asking == stream else iter(()))
+            if asking == stream:
+                stream, events = next(histories, (None, iter(())))
+
+    def _of_part(self, requests: pa.Table, span: Span) -> Iterator[tuple[int, int, bool]]:
+        if not requests.num_rows:
+            return
+        if self._stream != span.stream:
+            of_stream = self._connection.sql(_OF_STREAM, params={"stream": span.stream, "month": self._month})
+            heads = Counter(
+                _head(json.loads(payload.as_py()))
+                for batch in of_stream.to_arrow_reader(_BATCH)
+                for payload in batch.column(0)
+            )
+            self._stream, self._running = span.stream, RunningRequests(heads)
+        last = requests["first_version"][-1].as_py() - 1
+        stretches = range(self._running.version, last, _STRETCH)
+        events = chain.from_iterable(self._events(span, low, min(low + _STRETCH, last)) for low in stretches)
+        yield from self._running.verify(_rows(requests), events)
+
+    def _events(self, span: Span, after: int, until: int) -> Iterator[Row]:
+        params = {"month": self._month, "low": span.low, "high": span.high, "after": after, "until": until}
+        reader = self._connection.sql(_HISTORY, params=params).to_arrow_reader(_BATCH)
+        return (row for batch in reader for row in batch.to_pylist())
 
 
-def _verify(reader: pa.RecordBatchReader) -> Iterator[tuple[int, int, bool]]:
-    stream = None
-    context = Context()
-    running = RunningRequest(context)
-    readable = True
-    for batch in reader:
-        for row in batch.to_pylist():
-            if row["aggregate_id"] != stream:
-                stream, context, readable = row["aggregate_id"], Context(), True
-                running = RunningRequest(context)
-            if row["decision"] is not None:
-                request = json.loads(row["request"])
-                is_verified = readable and running.sha256(request) == request["request_sha256"]
-                yield row["stream_no"], row["decision"], is_verified
-            envelope = {"message_id": row["message_id"], "actor": row["actor"]}
-            try:
-                context.apply(row["event_name"], json.loads(row["payload"]), envelope)
-            except (KeyError, TypeError, AttributeError):
-                # a payload that breaks its schema: the request cannot be rebuilt from here on, so it is not verified
-                readable = False
+def _head(request: Row) -> bytes:
+    """Of the payload of a `model.decision`."""
+    return request_head(request.get("model"), request.get("params"), request.get("tools_sha256"))
+
+
+def _rows(requests: pa.Table) -> Iterator[Row]:
+    return (row for batch in requests.to_batches(_BATCH) for row in batch.to_pylist())
