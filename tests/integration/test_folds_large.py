@@ -11,10 +11,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.folds import run
+from pipelines.folds.parts import LongStream
+from pipelines.folds.relations import Folded
 from pipelines.folds.run import fold_month
 from pipelines.folds.steps import FOLDS
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS, find_dataset
@@ -56,7 +59,7 @@ from pathlib import Path
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
 
-fold_month(Lake(Path(sys.argv[1]), memory_bytes=int(sys.argv[2])), "2026-01", ["conversation_months"])
+fold_month(Lake(Path(sys.argv[1]), memory_bytes=int(sys.argv[2])), "2026-01")
 mark = re.search(r"^VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
 print(json.dumps({"peak_bytes": 1024 * int(mark[1])}))
 """
@@ -98,8 +101,30 @@ def test_rows_do_not_depend_on_files_row_groups_or_batches(tmp_path: Path, monke
     assert content(one, "conversation_months")[0] == 600
 
 
+def test_streams_larger_than_a_batch_are_folded_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long streams folded at once, or part after part from three files that each have some of every part."""
+    one = write_events(tmp_path / "one", 2, 6_000)
+    many = write_events(tmp_path / "many", 2, 6_000, parts=3, row_group_size=2_048)
+    fold_month(one, MONTH)
+    parts: list[int] = []
+    carry = LongStream.carry
+
+    def spy(self: LongStream, folded: Folded, *rest: Any) -> Any:
+        parts.append(len(folded.batch.owners))
+        return carry(self, folded, *rest)
+
+    monkeypatch.setattr(LongStream, "carry", spy)
+    monkeypatch.setattr(run, "_LEAST_EVENTS", 2_400)
+    monkeypatch.setattr(run, "_MOST_EVENTS", 2_400)
+    fold_month(many, MONTH)
+    assert sum(parts) == 6_000
+    assert max(parts) < 1_000
+    for name in FOLDS:
+        assert content(one, name) == content(many, name), name
+
+
 def test_one_stream_larger_than_a_batch_folds_within_the_memory(tmp_path: Path) -> None:
-    """All of the month is one conversation: its state is right, and the process stays within REFOLD_MEMORY."""
+    """All of the month is one conversation: its state is right, and folding everything stays within REFOLD_MEMORY."""
     lake = write_events(tmp_path / "lake", 1, STREAM_EVENTS)
     done = subprocess.run(
         [sys.executable, "-c", _FOLD, str(tmp_path / "lake"), str(LIMIT)],
