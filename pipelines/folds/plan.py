@@ -75,8 +75,8 @@ SELECT min(aggregate_id), sum(events)::BIGINT, bool_or(is_large), min(after), su
 FROM (
     SELECT
         sized.*, cuts.cut,
-        count(*) FILTER (WHERE sized.is_large) OVER (ORDER BY sized.aggregate_id) AS larges,
-        (sum(sized.events) OVER (PARTITION BY cuts.cut ORDER BY sized.aggregate_id) - sized.events) // $size AS batch
+        count(*) FILTER (WHERE sized.is_large) OVER in_order AS larges,
+        (sum(sized.events) OVER in_order - sized.events) // $size AS batch
     FROM (
         SELECT
             touched.aggregate_id,
@@ -91,6 +91,7 @@ FROM (
         LEFT JOIN fold_resumed AS resumed ON touched.aggregate_id = resumed.aggregate_id
     ) AS sized
     ASOF INNER JOIN (SELECT unnest($cuts) AS cut) AS cuts ON sized.aggregate_id >= cuts.cut
+    WINDOW in_order AS (PARTITION BY cuts.cut ORDER BY sized.aggregate_id)
 ) AS pieces
 GROUP BY cut, batch, larges, is_large
 ORDER BY 1
