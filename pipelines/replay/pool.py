@@ -7,7 +7,9 @@ does the work as in one process. Rows become visible when the caller commits the
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -126,6 +128,7 @@ class _Worker:
 
 
 def _begin(job: _Job) -> None:
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     lake = Lake(job.root, memory_bytes=job.memory_bytes)
     Finalize(None, _end, exitpriority=1)  # a worker's exit runs nothing else of ours
     _Worker.open_things.enter_context(collecting_seldom())
@@ -134,6 +137,14 @@ def _begin(job: _Job) -> None:
     _Worker.plan = replace(job.plan, callables={"candidate": load_python(job.spec, job.folder)})
     _Worker.target = job.target
     create_plan_relations(_Worker.connection, _Worker.plan)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed asks nobody to end, and a worker would wait for it for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _end() -> None:

@@ -33,7 +33,7 @@ FROM (
     SELECT
         plan_streams.aggregate_id,
         (sum(plan_streams.last_version) OVER (ORDER BY plan_streams.aggregate_id ROWS UNBOUNDED PRECEDING)
-            - plan_streams.last_version) // $size AS chunk
+            - plan_streams.last_version + $size - $first) // $size AS chunk
     FROM plan_streams
 )
 GROUP BY chunk
@@ -124,9 +124,13 @@ class Chunk:
     last: str
 
 
-def list_chunks(connection: duckdb.DuckDBPyConnection, size: int = CHUNK_EVENTS) -> list[Chunk]:
-    """Ranges of about `size` events that hold all streams of `plan_streams`, in order of the ids."""
-    rows = connection.sql(_CHUNKS, params={"size": size}).fetchall()
+def list_chunks(connection: duckdb.DuckDBPyConnection) -> list[Chunk]:
+    """Ranges of about `CHUNK_EVENTS` that hold all streams of `plan_streams`, in order of the ids.
+
+    The first is one batch, so that there is something to do while the next is read.
+    """
+    params = {"size": CHUNK_EVENTS, "first": min(CHUNK_EVENTS, _BATCH_EVENTS)}
+    rows = connection.sql(_CHUNKS, params=params).fetchall()
     return [Chunk(first, last) for _, first, last in rows]
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,7 @@ from pipelines.diff.dataset import DiffResult, build_diff
 from pipelines.errors import BadInputError
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
+from pipelines.replay import streams
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.manifest import read_manifest
 from pipelines.replay.plan import Plan, make_plan
@@ -25,6 +31,8 @@ AGENT = '''
 import asyncio
 import json
 import os
+import time
+from pathlib import Path
 
 from pipelines.replay.decision import Reply, ToolCall
 
@@ -55,8 +63,19 @@ def raises(decision):
     raise ValueError(f"secret {decision.decision}")
 
 
+def raises_now_and_then(decision):
+    if decision.turn % 2:
+        raise ValueError(f"{decision.aggregate_id} {decision.decision}")
+    return texts(decision)
+
+
 def dies(decision):
     os._exit(3)
+
+
+def sleeps(decision):
+    Path(__file__).with_name(f"{os.getpid()}.asleep").touch()
+    time.sleep(60)
 '''
 
 
@@ -160,31 +179,91 @@ def test_a_miss_fails_the_unit_and_is_reported(lake, folder):
     }
 
 
-def test_workers_write_what_one_process_writes(lake, folder):
-    """Two worker processes give the rows of one, in every mode, and are no part of the version."""
-    for mode in ("decision", "turn"):
-        here = plan_of(lake, folder, mode, 'python: "modes_agent:texts"', "segments: [task]\n")
-        there = plan_of(lake, folder, mode, 'python: "modes_agent:texts"', "segments: [task]\nworkers: 2\n")
-        assert here.version_id == there.version_id
-        first, second = run_replay(lake, here), run_replay(lake, there)
-        assert second.is_written
-        for table in ("replays", "replay_steps"):
-            both = [
-                rows(lake, table, "* EXCLUDE (experiment)", each)  # both experiments have this version
-                for each in (first, second)
-            ]
-            assert both[0] == both[1]
-            counted = rows(lake, table, "experiment", first)
-            assert len(counted) % 2 == 0
+@pytest.mark.parametrize(
+    ("mode", "answer"),
+    [
+        ("decision", "texts"),
+        ("single", "raises_now_and_then"),
+        ("turn", "raises_now_and_then"),
+        ("conversation", "texts"),
+    ],
+)
+def test_workers_write_what_one_process_writes(lake, folder, monkeypatch, mode, answer):
+    """Two worker processes that take several ranges each give the rows of one process that reads a single range, failures and
+    the first error too; how many there are is no part of the version."""
+    here = plan_of(lake, folder, mode, f'python: "modes_agent:{answer}"', "segments: [task]\n")
+    there = plan_of(lake, folder, mode, f'python: "modes_agent:{answer}"', "segments: [task]\nworkers: 2\n")
+    assert here.version_id == there.version_id
+    first = run_replay(lake, here)
+    with monkeypatch.context() as patch:
+        patch.setattr(streams, "CHUNK_EVENTS", 60)
+        second = run_replay(lake, there)
+    assert second.is_written
+    assert (second.units, second.failures, second.first_error) == (first.units, first.failures, first.first_error)
+    assert bool(first.failures) == (answer != "texts")
+    for table in ("replays", "replay_steps"):
+        # both experiments have this version
+        both = [rows(lake, table, "* EXCLUDE (experiment)", each) for each in (first, second)]
+        assert both[0] == both[1]
+        assert len(rows(lake, table, "experiment", first)) % 2 == 0
+
+
+KILLED = """
+import sys
+from pathlib import Path
+
+from pipelines.lake.lake import Lake
+from pipelines.replay import streams
+from pipelines.replay.experiment import parse_experiment
+from pipelines.replay.plan import make_plan
+from pipelines.replay.run import run_replay
+
+streams.CHUNK_EVENTS = 60
+lake = Lake(Path(sys.argv[1]))
+text = "experiment: killed\\ncandidate: {python: 'modes_agent:sleeps'}\\nworkers: 2\\n"
+run_replay(lake, make_plan(lake, parse_experiment(text, "test"), Path(sys.argv[2])))
+"""
+
+
+def test_workers_end_with_the_process_that_started_them(lake, folder):
+    """However a replay is killed, no worker stays behind, though each is in the middle of a decision; nothing is written."""
+    arguments = [sys.executable, "-c", KILLED, str(lake.root), str(folder)]
+    with subprocess.Popen(arguments, cwd=Path(__file__).parents[2]) as process:
+        try:
+            wait_until(lambda: len(list(folder.glob("*.asleep"))) == 2)
+            workers = [int(path.stem) for path in folder.glob("*.asleep")]
+            assert all(map(is_running, workers))
+        finally:
+            process.kill()
+    wait_until(lambda: not any(map(is_running, workers)))
+    with lake.connect() as connection:
+        assert connection.sql("SELECT count(*) FROM replays_history WHERE experiment = 'killed'").fetchall() == [(0,)]
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def is_running(process: int) -> bool:
+    """Whether there is such a process, one that ended and waits to be collected apart."""
+    try:
+        os.kill(process, 0)
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except (ProcessLookupError, FileNotFoundError):
+        return False
 
 
 def test_a_worker_that_dies_is_an_error_and_leaves_nothing(lake, folder):
     """The run fails, no version is written, no file stays behind."""
     plan = plan_of(lake, folder, "decision", 'python: "modes_agent:dies"', "workers: 2\n")
+    before = set((lake.root / ".spill").glob("workers-*"))
     with pytest.raises(Exception, match="worker process of the replay died"):
         run_replay(lake, plan)
     assert lake.last_commit("replays", plan.partition) is None
-    assert not list((lake.root / ".spill").glob("workers-*"))
+    assert set((lake.root / ".spill").glob("workers-*")) == before
 
 
 def test_an_async_candidate_is_awaited(lake, folder):
