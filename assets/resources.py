@@ -6,6 +6,8 @@ until the run ends, so that the embedded server starts once a run.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -19,6 +21,9 @@ from pipelines.lake.housekeeping import VacuumResult, remove_redacted, vacuum
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import Store
+
+_PUBLISHED_EVERY = 10.0
+"""Seconds at least between two catalogs of a verb that writes many months: to write one takes as long as to fold a small month."""
 
 
 class Home:
@@ -43,6 +48,8 @@ class Home:
         self.tell = tell
         self._stack = ExitStack()
         self._store: Store | None = None
+        self._published_at = -math.inf
+        self._is_to_publish = False
 
     def store(self) -> Store:
         """The store, open until the home is closed.
@@ -55,8 +62,15 @@ class Home:
         return self._store
 
     def publish_catalog(self) -> None:
-        """Let `lake.duckdb` show the lake as it is now; nothing is written when it does already."""
+        """Let `lake.duckdb` show the lake as it is now: at once, or after ten seconds of further months, or when the home is closed."""
+        self._is_to_publish = True
+        if time.monotonic() - self._published_at > _PUBLISHED_EVERY:
+            self._publish()
+
+    def _publish(self) -> None:
         publish_catalog(self.lake, self.settings.catalog)
+        self._is_to_publish = False
+        self._published_at = time.monotonic()
 
     def remove_redacted(self, names: Sequence[str]) -> None:
         """Remove replaced files of these datasets at once where the newest commit hides more."""
@@ -74,7 +88,9 @@ class Home:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._store = None
-        self._stack.close()
+        with self._stack:
+            if self._is_to_publish:
+                self._publish()
 
 
 @dg.resource(description="The home that the REFOLD_* variables of the run's process name.")
