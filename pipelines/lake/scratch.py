@@ -5,6 +5,7 @@ To make one takes 20 ms, so this one is made once in a process; what is asked of
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -22,4 +23,5 @@ def scratch() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
+    atexit.register(_database.cache_clear)  # else the interpreter ends before it, and its bindings complain of leaks
     return duckdb.connect()
