@@ -30,6 +30,15 @@ ORDER BY ALL
 _REDACTIONS = """
 SELECT aggregate_id, count(*) FROM events WHERE event_type LIKE 'redaction.applied.v%' GROUP BY aggregate_id
 """
+_TOOLLESS = """
+SELECT count(*), count(*) FILTER (WHERE has_calls)
+FROM (
+    SELECT tools_sha256, bool_or(call_count > 0) OVER (PARTITION BY aggregate_id) AS has_calls
+    FROM decisions
+    SEMI JOIN plan_streams USING (aggregate_id)
+)
+WHERE tools_sha256 IS NULL
+"""
 _SHARED = f"""
 SELECT count(*) - count(DISTINCT (side, draw, request_sha256)) FROM {UNITS}
 WHERE request_sha256 IS NOT NULL AND status = 'ok' AND unit = 'decision'
@@ -39,6 +48,27 @@ WHERE request_sha256 IS NOT NULL AND status = 'ok' AND unit = 'decision'
 def count_redactions(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """How often something was redacted, by conversation, in the whole lake."""
     return dict(connection.sql(_REDACTIONS).fetchall())
+
+
+def describe_toolless(connection: duckdb.DuckDBPyConnection, plan: Plan) -> str | None:
+    """What to say when models are asked without tools because no decision says which there were; None otherwise.
+
+    Logs of other programs seldom say it, and an agent that cannot call its tools is not the recorded one.
+
+    Args:
+        connection: Has `plan_streams` and `decisions`.
+        plan: The version.
+    """
+    is_model = any(asked.model is not None for asked in plan.experiment.sides.values())
+    if not is_model or plan.tools.schemas is not None:
+        return None
+    toolless, called = connection.sql(_TOOLLESS).fetchall()[0]
+    if not toolless:
+        return None
+    return (
+        f"{toolless:,} decisions do not say which tools the agent had, {called:,} of them in conversations where it called some: "
+        "models are asked without tools there; name them in `tools: {schemas: FILE}`"
+    )
 
 
 def describe_asking(

@@ -18,6 +18,7 @@ import duckdb
 from pipelines.lake.lake import Lake
 from pipelines.replay.asking import BYTES_PER_TOKEN
 from pipelines.replay.collecting import collecting_seldom
+from pipelines.replay.disclosure import describe_toolless
 from pipelines.replay.models import Model, list_models
 from pipelines.replay.plan import Plan
 from pipelines.replay.prices import load_prices
@@ -95,6 +96,7 @@ class Estimate:
         seconds: At the given limits, without waiting for a window; None when nobody is asked.
         prices: Date and source of the prices.
         off_peak: The window in which calls are made, if there is one.
+        toolless: What there is to say of decisions that would be asked without tools, since none were recorded.
     """
 
     experiment: str
@@ -108,6 +110,7 @@ class Estimate:
     seconds: float | None
     prices: str
     off_peak: str | None
+    toolless: str | None = None
 
     def describe(self) -> str:
         """In lines, for people."""
@@ -123,6 +126,7 @@ class Estimate:
                 f"  about {to.input_tokens:,} tokens in, {to.output_tokens:,} out: {price}",
             ]
             lines += [f"  would not be asked: {count:,} × {reason}" for reason, count in to.unasked.items()]
+        lines += [f"note: {self.toolless}"] if self.toolless is not None else []
         if self.destinations:
             total = f"{self.usd:,.4f} USD" if self.usd is not None else "not known: add a price table, REFOLD_PRICES"
             lines.append(f"in all about {total}, prices of {self.prices}")
@@ -155,6 +159,7 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
             _destination(connection, as_decisions, model, output or _USUAL_OUTPUT, settings if is_exact else None)
             for model in models
         ]
+        toolless = describe_toolless(connection, plan)
     prices = load_prices(settings.prices)
     known = [to.usd for to in destinations if to.usd is not None]
     return Estimate(
@@ -169,6 +174,7 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
         seconds=_seconds(plan, destinations, latency or _USUAL_SECONDS) if models else None,
         prices=f"{prices.as_of} ({prices.source})",
         off_peak=plan.experiment.budget.off_peak,
+        toolless=toolless,
     )
 
 

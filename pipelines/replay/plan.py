@@ -33,6 +33,9 @@ from pipelines.sqlfiles import list_sql, read_sql
 DIFFER_VERSION = 4
 """Raised with every change that alters a cell for the same inputs: alignment, classes, text measures, estimators."""
 
+WALK_VERSION = 2
+"""Likewise, with every change of what a candidate is asked in a walk alone."""
+
 _VERSION_LENGTH = 16
 """Hex digits of a version_id: 64 bits tell versions of one experiment apart."""
 _NAMES_SOURCE = re.compile(r"\bsource\b")
@@ -320,7 +323,7 @@ def _definition(
     """Every setting that changes a cell."""
     settings = experiment.model_dump(mode="json", by_alias=True, exclude=_NO_INPUTS)
     if is_walked(experiment):
-        settings |= {"tools": tools.sha256, "max_steps": experiment.tools.max_steps}
+        settings |= {"tools": tools.sha256, "max_steps": experiment.tools.max_steps, "walk": WALK_VERSION}
         settings["divergence"] = experiment.divergence.model_dump(mode="json")
     elif tools.schemas is not None or tools.manifest.tools:  # they say which calls are the same
         settings["tools"] = tools.sha256

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -153,12 +153,12 @@ class Lines:
     the messages so far make. `fork` goes on from here without changing this one, for a candidate's own messages.
     """
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, messages: Iterable[Mapping[str, Any]] = (), pieces: Iterable[bytes] = ()) -> None:
         self.head = head
-        self.messages: list[Mapping[str, Any]] = []
-        self.pieces: list[bytes] = []
+        self.messages = list(messages)
+        self.pieces = list(pieces)
         """The messages as they are sent, some lines each; every line is ended."""
-        self._digest = hashlib.sha256(head.line)
+        self._digest = hashlib.sha256(b"".join((head.line, *self.pieces)))
 
     def __copy__(self) -> Lines:
         other = object.__new__(type(self))
@@ -176,6 +176,12 @@ class Lines:
             self.messages += messages
             self.pieces.append(piece)
             self._digest.update(piece)
+
+    def under(self, head: Head) -> Lines:
+        """The same messages under another head: these, where it is the same one."""
+        if head is self.head:
+            return self
+        return type(self)(head, self.messages, self.pieces)
 
     def fork(self) -> Lines:
         """A copy that grows on its own."""

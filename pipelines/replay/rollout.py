@@ -52,13 +52,14 @@ class Scene:
         aggregate_id: The stream.
         recording: What happened.
         cassette: What tools answered.
-        head: What surrounds the messages of a request.
+        head: What surrounds the messages of a request, where no decision was recorded.
         metadata: Of every `Decision` made here.
         hasher: Hashes lists of calls.
         on_miss: What a call gets that was not recorded.
         level: How different tool calls must be to be a divergence.
         past: Whether walks go on past the divergence.
         max_steps: Messages of one segment after which a candidate is stopped; never fewer than were recorded there.
+        heads: What surrounds the messages at a recorded decision, whose tools these are.
     """
 
     aggregate_id: str
@@ -71,6 +72,7 @@ class Scene:
     level: DivergenceLevel = "args"
     past: Past = "stop"
     max_steps: int = 50
+    heads: Mapping[int, Head] = field(default_factory=dict)
 
     def turns(self) -> list[int]:
         """The turns in which the recorded agent acted."""
@@ -176,6 +178,9 @@ class _Walk:
         place = 0
         while True:
             recorded = segment.steps[place] if place < len(segment.steps) and not self.is_diverged else None
+            # whoever goes on longer than was recorded keeps the tools of the last decision there
+            here = segment.steps[min(place, len(segment.steps) - 1)]
+            self.lines = self.lines.under(self.scene.heads.get(here.decision, self.scene.head))
             step = await self._ask(segment, recorded, ask)
             self.steps.append(step)
             place += 1

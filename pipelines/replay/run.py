@@ -19,7 +19,7 @@ from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
 from pipelines.replay.answer import replay_units
 from pipelines.replay.collecting import collecting_seldom
-from pipelines.replay.disclosure import count_redactions, describe_asking
+from pipelines.replay.disclosure import count_redactions, describe_asking, describe_toolless
 from pipelines.replay.drive import drive
 from pipelines.replay.experiment import is_walked
 from pipelines.replay.ledger import Outcome
@@ -183,6 +183,9 @@ def _replay_here(work: _Work, tables: OutcomeTables, failed: FailedUnits | None)
     if models:
         if work.settings is None:
             raise BadInputError("a model can only be asked with settings, which say where it may be")
+        toolless = describe_toolless(connection, plan)
+        if toolless is not None:
+            work.tell(f"note: {toolless}")
         with asking(plan.experiment, plan.version_id, work.settings, work.tell) as asker:
             asker.forget(count_redactions(connection))
             total = count_units(connection, plan) if failed is None and work.on_progress is not None else None

@@ -251,12 +251,11 @@ class _Workshop:
             units.append(_DecisionUnit(row, request, self._hasher, recorded))
         return units
 
-    def _is_in_the_dark(self, decided: Decided | None) -> bool:
+    def _is_in_the_dark(self, decided: Decided) -> bool:
         """Whether a model would be asked without the tools that the recorded agent had: nobody knows them any more."""
         return (
             self._spec.is_model
             and self._policy.schemas is None
-            and decided is not None
             and decided.tools_sha256 is not None
             and decided.tools_sha256 not in self._tools
         )
@@ -266,6 +265,7 @@ class _Workshop:
         first = next(iter(sorted(stream.decided.values())), None)
         scene = self._scene(stream, recording, first)
         replies = _replies(recording) if self._spec.is_echo else {}
+        dark = [each for each in sorted(stream.decided.values()) if self._is_in_the_dark(each)]
         turns = [None] if self._experiment.mode == "conversation" else scene.turns()
         for turn in turns:
             for draw in self._spec.draws_of(stream.aggregate_id):
@@ -277,8 +277,9 @@ class _Workshop:
                     "side": self._spec.name,
                     "draw": draw,
                 }
-                if self._is_in_the_dark(first):
-                    yield _FailedUnit(row, "unknown_tools", _IN_THE_DARK.format(first and first.tools_sha256))
+                unknown = next((each for each in dark if turn is None or each.turn == turn), None)
+                if unknown is not None:
+                    yield _FailedUnit(row, "unknown_tools", _IN_THE_DARK.format(unknown.tools_sha256))
                     continue
                 yield _WalkUnit(row, scene, turn, self._spec.name, draw, replies)
 
@@ -299,6 +300,7 @@ class _Workshop:
             level=self._experiment.divergence.level,
             past=self._experiment.divergence.past,
             max_steps=self._experiment.tools.max_steps,
+            heads={each.decision: self._head(each.tools_sha256) for each in stream.decided.values()},
         )
 
     def _head(self, tools_sha256: str | None) -> Head:

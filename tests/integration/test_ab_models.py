@@ -111,6 +111,26 @@ def test_the_prompt_is_the_candidates(lake, settings, tmp_path, store):
         assert {body["messages"][0]["content"] for body in server.bodies} == {"You are THE SHOP's agent."}
 
 
+@pytest.mark.parametrize("mode", ["decision", "conversation"])
+def test_asking_without_tools_that_nobody_recorded_is_said_aloud(lake, settings, tmp_path, mode):
+    """A log that does not say which tools there were is replayed without any: the dry run and the run say of how many decisions
+    that is true, until the experiment names tools, or none; a callable, which is sent nothing, has nothing to be told."""
+    (tmp_path / "none.json").write_text("[]", encoding="utf-8")
+    with serving(answer=agent) as server:
+        text = text_of(server, rest=f"mode: {mode}\n")
+        said = f"note: {TASKS * 3} decisions do not say which tools the agent had, {TASKS * 3} of them in conversations where"
+        plan = plan_of(lake, text, tmp_path)
+        assert said in estimate_replay(lake, plan, settings).describe()
+        told: list[str] = []
+        run_replay(lake, plan, settings=settings, tell=told.append)
+        assert [line for line in told if line.startswith(said)]
+        told.clear()
+        plan = plan_of(lake, f"{text}tools: {{schemas: none.json}}\n", tmp_path)
+        assert "note:" not in estimate_replay(lake, plan, settings).describe()
+        run_replay(lake, plan, settings=settings, tell=told.append)
+        assert not told
+
+
 TOOL = {"type": "function", "function": {"name": "lookup_order", "parameters": {"type": "object"}}}
 
 

@@ -94,10 +94,15 @@ def scene(talk: Sequence[Said], effects: dict[str, Any] | None = None, **setting
 
 def walk(setting: Scene, candidate: Callable[[Decision], Answer], turn: int | None = None) -> Outcome:
     """Walk a candidate through one turn, or the conversation."""
+    return walk_with(setting, lambda request: candidate(request.decision), turn)
+
+
+def walk_with(setting: Scene, answer: Callable[[Request], Answer], turn: int | None = None) -> Outcome:
+    """The same, of somebody who looks at the request."""
 
     async def ask(request: Request) -> Answer:
         await asyncio.sleep(0)
-        return candidate(request.decision)
+        return answer(request)
 
     unit = {"unit_id": "s" if turn is None else f"s/t{turn}", "aggregate_id": "s", "side": "candidate", "draw": 0}
     if turn is None:

@@ -44,5 +44,8 @@ def test_body_and_hash_are_those_of_the_whole_request(given_messages, given_tool
     assert json.loads(request.body()) == body
     hashed = tools_sha256(given_tools) if given_tools else None
     assert request.sha256 == request_sha256(given_messages, model=model, params=given_params, tools_sha256=hashed)
+    assert lines.under(head) is lines
+    other = request_sha256([*given_messages, {"role": "user", "content": "later"}], model="other")
+    assert lines.under(Head("other")).sha256 == other
     forked = [*given_messages[:split], {"role": "user", "content": "elsewhere"}]
     assert fork.sha256 == request_sha256(forked, model=model, params=given_params, tools_sha256=hashed)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.folds.context import request_sha256, tools_sha256
 from pipelines.replay.cassette import UserCall
 from pipelines.replay.decision import Decision, Reply, ToolCall
-from pipelines.replay.request import Answer, Failure
+from pipelines.replay.request import Answer, Failure, Head, Request
 from pipelines.replay.rollout import STUB
-from tests.unit.replay.talks import Said, echo, events, recording, scene, walk
+from tests.unit.replay.talks import Said, echo, events, recording, scene, walk, walk_with
 
 EFFECTS = {"get": {"effect": "read"}, "set": {"effect": "write"}}
 TALK: list[Said] = [
@@ -177,6 +179,35 @@ def test_a_failed_step_fails_the_unit_and_keeps_what_was_done(answer: Answer, re
     """Whatever fails, the unit is a row with the reason, and the steps before it are kept."""
     outcome = walk(scene(TALK, EFFECTS), lambda decision: answer if decision.decision == 2 else echo(TALK)(decision))
     assert (outcome.row["status"], outcome.row["reason"], len(outcome.steps)) == ("failed", reason, 2)
+
+
+@pytest.mark.parametrize("turn", [None, 1])
+def test_the_tools_on_offer_are_those_of_the_decision_that_is_replayed(turn: int | None):
+    """Tools that change in the middle of a conversation change in its walk at the same place, messages and hash with them;
+    whoever goes on longer than was recorded keeps the last ones."""
+    tools = {number: [{"type": "function", "function": {"name": f"tool {number}"}}] for number in (1, 2, 3)}
+    heads = {number: Head(tools=listed) for number, listed in tools.items()}
+    setting = replace(scene(TALK, EFFECTS, on_miss="stub_error"), heads={**heads, 2: heads[1]})
+    asked: list[Request] = []
+
+    def candidate(request: Request) -> Answer:
+        asked.append(request)
+        if request.number == 3:
+            return Reply(None, [ToolCall("get", {"id": 9})])
+        return echo(TALK)(request.decision) if request.number < 3 else Reply("Done.")
+
+    walked = walk_with(setting, candidate, turn)
+    assert [dict(each.decision.tools[0])["function"]["name"] for each in asked] == [
+        "tool 1",
+        "tool 1",
+        "tool 3",
+        "tool 3",
+    ]
+    assert [step["divergence"] for step in walked.steps] == [None, None, "text_to_tool", None]
+    for request in asked:
+        listed = tools_sha256(request.head.tools)
+        assert request.sha256 == request_sha256(request.decision.messages, model=None, tools_sha256=listed)
+        assert json.loads(request.body())["messages"] == list(request.decision.messages)
 
 
 def test_text_in_a_tool_result_changes_nothing_but_the_context():
