@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import traceback
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from assets import verbs
 from assets.definitions import build_defs
 from assets.instance import open_instance
 from assets.resources import Home
+from pipelines.errors import RefoldError
 from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.registry import list_active, register_experiment
@@ -48,12 +50,14 @@ def experiment_at(base_url: str, folder: Path, rest: str = "", draws: int = 1) -
 
 
 def test_the_key_is_in_nothing_that_a_run_leaves(settings, tmp_path, monkeypatch, capfd):
-    """Whatever the endpoint says and repeats: no file of the home (event log, lake, responses), no row, no line of output and
-    no argument of a process holds the key."""
+    """Whatever the endpoint says and repeats: no file of the home (event log, lake, responses), no row, no line of output, no
+    record of the run, no error, and no argument of any process while the endpoint is being asked holds the key."""
     monkeypatch.setenv("MODEL_KEY", KEY)
     told: list[str] = []
+    commands: list[bytes] = []
 
     def fail_some(number: int) -> tuple[int, dict[str, str], bytes] | None:
+        commands.extend(list_commands())
         content = json.dumps({"error": {"message": f"bad key {KEY}"}}).encode()
         return (400, {"X-Echo": KEY}, content) if number % 3 == 0 else None
 
@@ -68,12 +72,40 @@ def test_the_key_is_in_nothing_that_a_run_leaves(settings, tmp_path, monkeypatch
         rows = connection.sql("SELECT to_json(r)::VARCHAR FROM replays_history AS r").fetchall()
         rows += connection.sql("SELECT provenance FROM commits").fetchall()
     assert texts == [("My key is [api key]",)]
+    with open_instance(settings) as instance:
+        records = [repr(each) for run in instance.get_runs() for each in (run, *instance.all_logs(run.run_id))]
     said = capfd.readouterr()
-    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
-    assert not any(KEY in text for text in [*(row for (row,) in rows), *told, said.out, said.err])
+    assert any(b"python" in command for command in commands)
+    assert len(records) > 10
+    assert not any(KEY in text for text in [*(row for (row,) in rows), *told, *records, said.out, said.err])
     files = [path for path in [*settings.home.rglob("*"), *lake.root.rglob("*")] if path.is_file()]
     assert len(files) > 20
     assert not any(KEY.encode() in content for content in [*commands, *(path.read_bytes() for path in files)])
+
+
+def list_commands() -> list[bytes]:
+    """What every process was started with, as anybody on the machine can read it."""
+    return [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
+
+
+def test_the_key_is_in_no_error(settings, tmp_path, monkeypatch, capfd):
+    """An endpoint that refuses the key and repeats it in what it says: neither the error, nor what is told of it, nor the record
+    of the failed run holds it."""
+    monkeypatch.setenv("MODEL_KEY", KEY)
+    told: list[str] = []
+    content = json.dumps({"error": {"message": f"insufficient_quota for {KEY}", "code": KEY}}).encode()
+    for status in (401, 429):
+        with serving(status=lambda _number, status=status: (status, {"X-Echo": KEY}, content)) as server:
+            with pytest.raises(RefoldError, match="answers nobody") as raised:
+                verbs.compare(settings, experiment_at(server.base_url, tmp_path), told.append)
+            assert server.headers["Authorization"] == f"Bearer {KEY}"
+        told += traceback.format_exception(raised.value)
+    with open_instance(settings) as instance:
+        runs = instance.get_runs()
+        records = [repr(each) for run in runs for each in (run, *instance.all_logs(run.run_id))]
+    said = capfd.readouterr()
+    assert [run.status for run in runs[:2]] == [dg.DagsterRunStatus.FAILURE] * 2
+    assert not any(KEY in text for text in [*told, *records, said.out, said.err])
 
 
 def test_a_stopped_run_is_a_failed_run_that_goes_on(settings, tmp_path, monkeypatch):
