@@ -254,7 +254,8 @@ def sql(
     from pipelines.lake.query import run_query
 
     if tables:
-        described = describe(Lake.from_settings(Settings.from_env()))
+        lake = Lake.from_settings(Settings.from_env())
+        described = describe(lake)
         shown = {
             name: {
                 "grain": grain,
@@ -266,7 +267,9 @@ def sql(
             "\n".join([f"{name}: {grain}", *(f"  {c.name:<24}{c.description}" for c in columns)])
             for name, (grain, columns) in described.items()
         )
-        macros = {macro.name: f"{macro.grain}; columns of {macro.states}" for macro in list_macros()}
+        macros = {
+            macro.name: f"{macro.grain}; columns of {macro.states}" for macro in list_macros(lake.snapshot_events)
+        }
         text += "\n\n" + "\n".join(f"{name}(time): {told}" for name, told in macros.items())
         print_result({"tables": shown, "macros": macros}, text, as_json=as_json)
         return

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.errors import BadInputError
-from pipelines.folds.code import code_hash
 from pipelines.folds.one_stream import Column, Stretch, as_number, as_time, find_stretches, numbers
 from pipelines.folds.reference import show
 from pipelines.folds.reference_folds import StreamFold
@@ -27,6 +26,7 @@ from pipelines.folds.reference_values import Row
 from pipelines.folds.resumed import MessageGoesOnError, ResumedFold
 from pipelines.folds.stops import Stop, newest_stop
 from pipelines.lake.datasets import EVENTS, SNAPSHOTS
+from pipelines.lake.fold_code import code_hash
 from pipelines.lake.lake import Lake
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from pipelines.errors import BadInputError
 from pipelines.folds.batches import Batches
-from pipelines.folds.code import code_hash
 from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.parts import LongStream
@@ -32,6 +31,7 @@ from pipelines.folds.snapshots import build_snapshots
 from pipelines.folds.states import as_shown, build_states, count_states
 from pipelines.folds.verification import Verifier
 from pipelines.folds.within import NO_LINKS, add_lists, shown
+from pipelines.lake.fold_code import code_hash
 from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.settings import SNAPSHOT_EVENTS
 from pipelines.sqlfiles import list_sql, read_sql

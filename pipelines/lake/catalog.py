@@ -47,7 +47,7 @@ def publish_catalog(lake: Lake, path: Path) -> bool:
     """
     with told_when_full(path), publishing(lake.root):
         written: list[bool] = []
-        macros = [macro.statement for macro in list_macros()]
+        macros = [macro.statement for macro in list_macros(lake.snapshot_events)]
         lake.with_current_views(lambda views: written.append(_renew(lake, path, [*views, *macros, *_comments(lake)])))
         return written[-1]
 

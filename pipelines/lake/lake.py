@@ -172,7 +172,7 @@ class Lake:
             connection.execute("SET parquet_metadata_cache = true")
             self.with_current_views(lambda statements: [connection.execute(statement) for statement in statements])
             if with_macros:
-                for macro in list_macros():
+                for macro in list_macros(self.snapshot_events):
                     connection.execute(macro.statement)
             yield connection
 

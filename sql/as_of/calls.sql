@@ -1,9 +1,27 @@
 -- purpose: Every tool call with the result that answers it. A result answers the first unanswered call of the most recent
 --          message that asked with its id; a message that asks with an id hides older calls with the same one, and the ids
 --          null and '' are one. Ids of real logs repeat, so they are never keys by themselves.
--- grain: one tool call
+-- grain: one tool call of these events, or one that waits since before
 -- key: stream_no, stream_version
-WITH exchanges AS (
+WITH waiting AS (
+    SELECT
+        unnested.stream_no,
+        unnested.call.stream_version,
+        unnested.call.message_id,
+        unnested.call.group_no,
+        unnested.call.actor,
+        unnested.call.call_id,
+        unnested.call.name,
+        unnested.call.arguments
+    FROM (
+        SELECT
+            before.stream_no,
+            unnest(before.waiting) AS call
+        FROM as_of_resumed AS before
+    ) AS unnested
+),
+
+exchanges AS (
     SELECT
         places.stream_no,
         places.stream_version,
@@ -17,6 +35,17 @@ WITH exchanges AS (
     INNER JOIN as_of_events AS events
         ON places.stream_no = events.stream_no AND places.stream_version = events.stream_version
     WHERE events.event_name IN ('tool.call', 'tool.result')
+    UNION ALL
+    SELECT
+        waiting.stream_no,
+        waiting.stream_version,
+        coalesce(waiting.call_id, '') AS call_key,
+        TRUE AS is_call,
+        CASE waiting.actor
+            WHEN 'user' THEN 'user' || coalesce('=' || waiting.message_id, '-')
+            ELSE waiting.group_no::VARCHAR
+        END AS asked_in
+    FROM waiting
 ),
 
 before AS (
@@ -84,28 +113,38 @@ pairs AS (
             AND NOT answers.is_call
             AND answers.strays = answers.strays_before
     WHERE calls.is_call
+),
+
+asked AS (
+    SELECT
+        calls.stream_no,
+        calls.stream_version,
+        CASE WHEN calls.is_by_user THEN 'user' ELSE 'agent' END AS actor,
+        calls.call_id,
+        calls.name,
+        calls.arguments,
+        TRUE AS is_new
+    FROM as_of_events AS calls
+    WHERE calls.event_name = 'tool.call'
+    UNION ALL
+    SELECT
+        waiting.stream_no,
+        waiting.stream_version,
+        waiting.actor,
+        waiting.call_id,
+        waiting.name,
+        waiting.arguments,
+        FALSE AS is_new
+    FROM waiting
 )
 
 SELECT
-    pairs.stream_no,
-    pairs.stream_version,
-    calls.position,
-    calls.message_id,
-    places.group_no,
-    places.turn,
-    CASE WHEN calls.is_by_user THEN 'user' ELSE 'agent' END AS actor,
-    calls.call_id,
-    calls.name,
-    calls.arguments,
+    calls.*,
     pairs.result_version,
     CASE WHEN pairs.result_version IS NOT NULL THEN answers.output END AS output,
-    CASE WHEN pairs.result_version IS NOT NULL THEN answers.error END AS error,
-    calls.created_at,
-    answers.created_at AS answered_at
+    CASE WHEN pairs.result_version IS NOT NULL THEN answers.error END AS error
 FROM pairs
-INNER JOIN as_of_events AS calls
+INNER JOIN asked AS calls
     ON pairs.stream_no = calls.stream_no AND pairs.stream_version = calls.stream_version
-INNER JOIN as_of_places AS places
-    ON pairs.stream_no = places.stream_no AND pairs.stream_version = places.stream_version
 LEFT JOIN as_of_events AS answers
     ON pairs.stream_no = answers.stream_no AND pairs.result_version = answers.stream_version

@@ -1,5 +1,5 @@
--- purpose: The whole history of these streams up to the time, redacted, upcast, and read into columns once.
--- parameters: $month, $time
+-- purpose: Events of these streams, redacted, upcast, and read into columns once.
+-- parameters: $scope, which events: those of the month up to the time, or of before it, if a stream is folded from its first
 -- grain: one event
 -- key: stream_no, stream_version
 -- columns: is_said is whether there is text that is not blank
@@ -56,5 +56,5 @@ FROM (
         END AS said
     FROM readable_events AS history
     INNER JOIN as_of_streams AS streams ON history.aggregate_id = streams.aggregate_id
-    WHERE history.month <= $month AND history.created_at <= $time
+    WHERE $scope
 ) AS told

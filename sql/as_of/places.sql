@@ -63,23 +63,39 @@ neighbours AS (
     )
 ),
 
+-- where nothing of these events comes before, what the stream brings along does
+known AS (
+    SELECT
+        neighbours.* REPLACE (
+            coalesce(neighbours.previous_marker, before.open_message) AS previous_marker,
+            coalesce(neighbours.previous_utterance_key, before.said_in) AS previous_utterance_key,
+            coalesce(neighbours.previous_user_key, before.user_message) AS previous_user_key,
+            coalesce(neighbours.previous_role, before.last_role) AS previous_role
+        ),
+        coalesce(before.groups, 0) AS groups_before,
+        coalesce(before.turns, 0) AS turns_before,
+        coalesce(before.inputs, 0) AS rendered_before
+    FROM neighbours
+    LEFT JOIN as_of_resumed AS before ON neighbours.stream_no = before.stream_no
+),
+
 starts AS (
     SELECT
-        neighbours.*,
-        neighbours.role IN ('agent', 'model')
-        AND (neighbours.previous_marker IS DISTINCT FROM neighbours.message_key) AS is_group_start,
-        neighbours.event_name = 'user.utterance' AND neighbours.has_text AND (
-            neighbours.message_key = '-'
-            OR (neighbours.previous_utterance_key IS DISTINCT FROM neighbours.message_key)
+        known.*,
+        known.role IN ('agent', 'model')
+        AND (known.previous_marker IS DISTINCT FROM known.message_key) AS is_group_start,
+        known.event_name = 'user.utterance' AND known.has_text AND (
+            known.message_key = '-'
+            OR (known.previous_utterance_key IS DISTINCT FROM known.message_key)
         ) AS is_turn_start,
-        neighbours.role = 'user' AND NOT coalesce(
-            neighbours.previous_user_key = neighbours.message_key AND (
-                neighbours.message_key <> '-'
-                OR (neighbours.event_name = 'tool.call' AND neighbours.previous_role = 'user')
+        known.role = 'user' AND NOT coalesce(
+            known.previous_user_key = known.message_key AND (
+                known.message_key <> '-'
+                OR (known.event_name = 'tool.call' AND known.previous_role = 'user')
             ),
             FALSE
         ) AS is_user_message_start
-    FROM neighbours
+    FROM known
 )
 
 SELECT
@@ -88,9 +104,10 @@ SELECT
     starts.role,
     starts.is_turn_start,
     starts.is_user_message_start,
-    (sum(starts.is_group_start::INTEGER) OVER up_to_this)::INTEGER AS group_no,
-    (sum(starts.is_turn_start::INTEGER) OVER up_to_this)::INTEGER AS turn,
-    (sum(starts.rendered_inputs) OVER up_to_this - starts.rendered_inputs)::INTEGER AS inputs_before
+    (sum(starts.is_group_start::INTEGER) OVER up_to_this + starts.groups_before)::INTEGER AS group_no,
+    (sum(starts.is_turn_start::INTEGER) OVER up_to_this + starts.turns_before)::INTEGER AS turn,
+    (sum(starts.rendered_inputs) OVER up_to_this - starts.rendered_inputs + starts.rendered_before)::INTEGER
+        AS inputs_before
 FROM starts
 WINDOW up_to_this AS (
     PARTITION BY starts.stream_no ORDER BY starts.stream_version

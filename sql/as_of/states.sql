@@ -1,4 +1,6 @@
--- purpose: The state of each of these streams at the time: the left fold of its history up to there.
+-- purpose: The state of each of these streams at the time: the left fold of its history up to there, from its first event or
+--          from where it stood before the month.
+-- parameters: $states, the monthly states
 --          Costs are summed as decimals (12 places), so that the sum does not depend on the order of addition.
 -- grain: one stream with an event up to the time
 -- key: aggregate_id
@@ -66,8 +68,9 @@ spoken AS (
 called AS (
     SELECT
         calls.stream_no,
-        count(*)::INTEGER AS tool_call_count,
-        (count(*) - count(calls.result_version))::INTEGER AS unanswered_tool_calls,
+        count_if(calls.is_new)::INTEGER AS tool_call_count,
+        (count_if(calls.is_new) - count(calls.result_version))::INTEGER AS unanswered_tool_calls,
+        list(calls.stream_version) FILTER (WHERE NOT calls.is_new) AS stated_again,
         count_if(coalesce(calls.error <> 'false', FALSE))::INTEGER AS failed_tool_calls,
         list_sort(
             list({
@@ -117,7 +120,7 @@ spent AS (
         read.stream_no,
         sum(read.told.usage.input_tokens)::BIGINT AS input_tokens,
         sum(read.told.usage.output_tokens)::BIGINT AS output_tokens,
-        sum(try_cast(read.told.cost_usd AS DECIMAL(38, 12)))::DOUBLE AS cost_usd
+        sum(try_cast(read.told.cost_usd AS DECIMAL(38, 12))) AS cost_usd
     FROM (
         SELECT
             history.stream_no,
@@ -134,12 +137,27 @@ spent AS (
 described AS (
     SELECT
         counted.*,
-        json_transform(
-            counted.started,
-            '{"agent": "VARCHAR", "variant": "VARCHAR", "task": "VARCHAR", "channel": "VARCHAR", '
-            || '"vertical": "VARCHAR"}'
-        ) AS said
+        CASE
+            WHEN counted.started IS NULL
+                THEN {
+                    'agent': before.agent,
+                    'variant': before.variant,
+                    'task': before.task,
+                    'channel': before.channel,
+                    'vertical': before.vertical
+                }
+            ELSE json_transform(
+                counted.started,
+                '{"agent": "VARCHAR", "variant": "VARCHAR", "task": "VARCHAR", "channel": "VARCHAR", '
+                || '"vertical": "VARCHAR"}'
+            )
+        END AS said,
+        CASE WHEN counted.ended IS NULL THEN before.outcome ELSE nullif(counted.ended.outcome, 'null')::VARCHAR END
+            AS outcome,
+        coalesce(counted.ended.at, before.ended_at) AS ended_at,
+        coalesce(before.started_at, counted.started_at) AS began_at
     FROM counted
+    LEFT JOIN as_of_resumed AS before ON counted.stream_no = before.stream_no
 )
 
 SELECT
@@ -153,35 +171,49 @@ SELECT
     described.said.channel,
     described.said.vertical,
     sources.subject_id,
-    CASE WHEN described.ended IS NULL THEN 'open' ELSE 'ended' END AS status,
-    nullif(described.ended.outcome, 'null')::VARCHAR AS outcome,
-    described.started_at,
-    described.ended.at AS ended_at,
+    CASE WHEN described.ended_at IS NULL THEN 'open' ELSE 'ended' END AS status,
+    described.outcome,
+    described.began_at AS started_at,
+    described.ended_at,
     described.last_at,
-    (epoch_us(described.last_at) - epoch_us(described.started_at)) / 1e6 AS duration_seconds,
+    (epoch_us(described.last_at) - epoch_us(described.began_at)) / 1e6 AS duration_seconds,
     described.last_version,
     described.last_position,
-    described.event_count,
-    coalesce(placed.user_messages, 0) AS user_messages,
-    coalesce(placed.turns, 0) AS turns,
-    coalesce(messages.agent_messages, 0) AS agent_messages,
-    coalesce(messages.agent_text_messages, 0) AS agent_text_messages,
-    coalesce(called.tool_call_count, 0) AS tool_call_count,
-    described.tool_result_count,
-    coalesce(called.unanswered_tool_calls, 0) AS unanswered_tool_calls,
-    coalesce(called.failed_tool_calls, 0) AS failed_tool_calls,
-    coalesce(len(hidden.redactions), 0)::INTEGER AS redaction_count,
-    spent.input_tokens,
-    spent.output_tokens,
-    spent.cost_usd,
-    spoken.final_text,
-    coalesce(spoken.transcript, []) AS transcript,
-    coalesce(called.tool_calls, []) AS tool_calls,
-    coalesce(hidden.redactions, []) AS redactions,
-    described.skipped_events
+    described.event_count + coalesce(before.event_count, 0) AS event_count,
+    coalesce(placed.user_messages, 0) + coalesce(before.user_messages, 0) AS user_messages,
+    coalesce(placed.turns, 0) + coalesce(before.turns, 0) AS turns,
+    coalesce(messages.agent_messages, 0) + coalesce(before.agent_messages, 0) AS agent_messages,
+    coalesce(messages.agent_text_messages, 0) + coalesce(before.agent_text_messages, 0) AS agent_text_messages,
+    coalesce(called.tool_call_count, 0) + coalesce(before.tool_call_count, 0) AS tool_call_count,
+    described.tool_result_count + coalesce(before.tool_result_count, 0) AS tool_result_count,
+    coalesce(called.unanswered_tool_calls, 0) + coalesce(before.unanswered_tool_calls, 0) AS unanswered_tool_calls,
+    coalesce(called.failed_tool_calls, 0) + coalesce(before.failed_tool_calls, 0) AS failed_tool_calls,
+    coalesce(len(hidden.redactions), 0)::INTEGER + coalesce(before.redaction_count, 0) AS redaction_count,
+    coalesce(spent.input_tokens + before.input_tokens, spent.input_tokens, before.input_tokens)::BIGINT AS input_tokens,
+    coalesce(spent.output_tokens + before.output_tokens, spent.output_tokens, before.output_tokens)::BIGINT
+        AS output_tokens,
+    coalesce(spent.cost_usd + before.cost_usd, spent.cost_usd, before.cost_usd)::DOUBLE AS cost_usd,
+    coalesce(spoken.final_text, before.final_text) AS final_text,
+    list_concat(coalesce(listed.transcript, []), coalesce(spoken.transcript, [])) AS transcript,
+    CASE
+        WHEN called.stated_again IS NULL
+            THEN list_concat(coalesce(listed.tool_calls, []), coalesce(called.tool_calls, []))
+        ELSE list_sort(
+            list_concat(
+                list_filter(
+                    listed.tool_calls, LAMBDA each: NOT list_contains(called.stated_again, each.stream_version)
+                ),
+                called.tool_calls
+            )
+        )
+    END AS tool_calls,
+    list_concat(coalesce(listed.redactions, []), coalesce(hidden.redactions, [])) AS redactions,
+    described.skipped_events + coalesce(before.skipped_events, 0) AS skipped_events
 FROM described
 INNER JOIN as_of_streams AS streams ON described.stream_no = streams.stream_no
 INNER JOIN as_of_sources AS sources ON described.stream_no = sources.stream_no
+LEFT JOIN as_of_resumed AS before ON described.stream_no = before.stream_no
+LEFT JOIN $states AS listed ON before.aggregate_id = listed.aggregate_id AND before.month = listed.month
 LEFT JOIN placed ON described.stream_no = placed.stream_no
 LEFT JOIN messages ON described.stream_no = messages.stream_no
 LEFT JOIN spoken ON described.stream_no = spoken.stream_no

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.demo.desk import generate
+from pipelines.store.events import NewEvent
 from tests.strategies import logs
 from tests.unit.folds.equality import make_log, rows_of
 from tests.unit.folds.time_travel import STATES, Log, as_of, assert_equal, folded
@@ -58,6 +59,68 @@ def test_the_end_of_a_month_is_its_monthly_state(dataset: Any) -> None:
         assert as_of(connection, name, end, key) == states
         described = connection.sql(f"DESCRIBE SELECT * FROM {name}_as_of(now())").fetchall()
         assert described == connection.sql(f"DESCRIBE {dataset.name}").fetchall()
+
+
+STREAM = "00000000-0000-0000-0000-000000000001"
+FEBRUARY = datetime(2026, 2, 10, tzinfo=UTC)
+
+
+def divided(*later: NewEvent) -> Log:
+    """A conversation of January that goes on in February, before and after the time; a call waits across the months."""
+    days = [
+        (5, "user.utterance.v1", {"text": "hello"}, "u1"),
+        (5, "tool.call.v1", {"call_id": "c", "name": "find", "arguments": {"n": 1}}, "m1"),
+        (5, "agent.utterance.v1", {"text": "wait"}, "m2"),
+        (36, "tool.result.v1", {"call_id": "c", "output": 1, "error": "late"}, None),
+        (36, "agent.utterance.v1", {"text": "found"}, "m3"),
+        (50, "user.utterance.v1", {"text": "thanks"}, "u2"),
+    ]
+    events = [
+        NewEvent(kind, payload, {"message_id": message}, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day))
+        for day, kind, payload, message in days
+    ]
+    return make_log([(STREAM, "conversation", [*events, *later])])
+
+
+def turns_at(connection: Any, at: datetime) -> int:
+    [row] = as_of(connection, "conversations", at, "aggregate_id")
+    turns: int = row["turns"]
+    return turns
+
+
+def test_a_divided_stream_goes_on_from_where_it_stood() -> None:
+    """A snapshot of before the month is gone on from while it is of this code; one of other code, or none, changes nothing."""
+    log = divided()
+    with folded(log) as connection:
+        assert_equal(connection, log, FEBRUARY)
+        connection.execute("UPDATE snapshots SET turns = turns + 100 WHERE month = '2026-01'")
+        assert turns_at(connection, FEBRUARY) == 101
+        connection.execute("UPDATE snapshots SET code_hash = 'of other code'")
+        assert_equal(connection, log, FEBRUARY)
+        connection.execute("DELETE FROM snapshots")
+        assert_equal(connection, log, FEBRUARY)
+
+
+def test_a_later_redaction_is_in_force_before_snapshots_know_of_it() -> None:
+    """What stood before a redaction is not gone on from, nor is the month's state shown, though nothing else divides them."""
+    hidden = {"target": {"stream_version": 1}, "path": "/text", "method": "mask", "reason": "asked"}
+    log = divided(NewEvent("redaction.applied.v1", hidden, {}, datetime(2026, 3, 20, tzinfo=UTC)))
+    with folded(log) as connection:
+        connection.execute("UPDATE snapshots SET turns = turns + 100")
+        connection.execute("UPDATE conversation_months SET turns = turns + 100")
+        for at in (FEBRUARY, datetime(2026, 2, 28, tzinfo=UTC)):
+            assert_equal(connection, log, at)
+
+
+def test_a_stream_that_the_time_does_not_divide_is_its_stored_row() -> None:
+    """The month's state is shown as it is, unless the log has gone on since it was folded."""
+    log, at = divided(), datetime(2026, 2, 28, tzinfo=UTC)
+    with folded(log) as connection:
+        assert_equal(connection, log, at)
+        connection.execute("UPDATE conversation_months SET turns = turns + 100 WHERE month = '2026-02'")
+        assert turns_at(connection, at) == 102
+        connection.execute("UPDATE conversation_months SET last_version = last_version - 1 WHERE month = '2026-02'")
+        assert_equal(connection, log, at)
 
 
 def test_what_a_redaction_hides_is_withheld_until_its_fold() -> None:

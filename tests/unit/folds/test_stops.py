@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.folds import reference
-from pipelines.folds.code import code_hash
 from pipelines.folds.reference_folds import StreamFold
 from pipelines.folds.resumed import MessageGoesOnError, ResumedFold
 from pipelines.folds.steps import prepare_month, projection_query
 from pipelines.folds.stops import Stop, newest_stop
+from pipelines.lake.fold_code import code_hash
 from tests.strategies import exchanges, logs
 from tests.unit.folds.equality import comparable, connect, create_events, rows_of
 

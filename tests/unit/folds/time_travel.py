@@ -24,6 +24,7 @@ from pipelines.lake.datasets import (
 )
 from pipelines.lake.ladder import load_ladder
 from pipelines.lake.readable import readable_query
+from pipelines.settings import SNAPSHOT_EVENTS
 from tests.unit.folds.equality import comparable, connect, create_events, fold_with_sql, rows_of
 
 Log = list[dict[str, Any]]
@@ -63,7 +64,7 @@ def folded(log: Log) -> Iterator[duckdb.DuckDBPyConnection]:
                     f"INSERT INTO {dataset.name} BY NAME SELECT $month AS month, * FROM given", {"month": month}
                 )
         connection.execute(f"CREATE VIEW readable_events AS {readable_query(load_ladder())}")
-        for macro in list_macros():
+        for macro in list_macros(SNAPSHOT_EVENTS):
             connection.execute(macro.statement)
         yield connection
 

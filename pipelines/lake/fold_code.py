@@ -16,8 +16,9 @@ from pipelines.sqlfiles import sql_root
 @cache
 def code_hash(snapshot_events: int) -> str:
     """SHA-256 (hex) of the folds' Python and SQL, the upcasters, the known types, and how often snapshots are made."""
-    package, sql = Path(__file__).parent, sql_root()
-    files = [*package.glob("*.py"), *(package.parent / "canonical").glob("*.py"), package.parent / "lake" / "ladder.py"]
+    package, sql = Path(__file__).parents[1], sql_root()
+    files = [*(package / "folds").glob("*.py"), *(package / "canonical").glob("*.py")]
+    files += [package / "lake" / "ladder.py", Path(__file__)]
     files += [*(sql / "folds").rglob("*.sql"), *(sql / "upcasters").glob("*.sql")]
     digest = hashlib.sha256(str(snapshot_events).encode())
     for path in sorted(files, key=lambda path: (path.parent.name, path.name)):
