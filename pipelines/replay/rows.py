@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -49,7 +49,11 @@ class _Sink:
         self._connection, self._name = connection, name
         self._schema = pa.schema([dataset.arrow_schema().field(column.name) for column in dataset.data_columns])
         self._rows: list[Row] = []
-        columns = ", ".join(f'"{column.name}" {column.type}' for column in dataset.data_columns)
+        columns = ", ".join(
+            f'"{column.name}" {column.type}'
+            + (f" DEFAULT {_DEFAULTS[column.name]}" if column.name in _DEFAULTS else "")
+            for column in dataset.data_columns
+        )
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({columns})")
 
     def add(self, row: Row) -> None:
@@ -59,21 +63,13 @@ class _Sink:
 
     def flush(self) -> None:
         if self._rows:
-            self._connection.register("batch", pa.Table.from_arrays(list(self._columns()), schema=self._schema))
-            self._connection.execute(f"INSERT INTO {self._name} SELECT * FROM batch")
+            columns = _transpose(self._rows)
+            given = [field for field in self._schema if field.name in columns]
+            arrays = [pa.array(columns[field.name], field.type) for field in given]
+            self._connection.register("batch", pa.Table.from_arrays(arrays, schema=pa.schema(given)))
+            self._connection.execute(f"INSERT INTO {self._name} BY NAME SELECT * FROM batch")
             self._connection.unregister("batch")
             self._rows.clear()
-
-    def _columns(self) -> Iterator[pa.Array[Any]]:
-        columns = _transpose(self._rows)
-        for field in self._schema:
-            default = _DEFAULTS.get(field.name)
-            if field.name in columns:
-                yield pa.array(columns[field.name], field.type)
-            elif default is not None:
-                yield pa.repeat(pa.scalar(default, field.type), len(self._rows))
-            else:
-                yield pa.nulls(len(self._rows), field.type)
 
 
 def _transpose(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
