@@ -36,13 +36,13 @@ class UiEndedError(RefoldError):
 
 
 def serve(settings: Settings, port: int = 3000, host: str = "127.0.0.1") -> None:
-    """Serve the UI until Ctrl-C or SIGTERM; then nothing of it is left running.
+    """Serve the UI until Ctrl-C or SIGTERM; then nothing of it is left running. Port 0 is one that is free.
 
     Raises:
         BadInputError: The port cannot be used.
         UiEndedError: One of the processes ended by itself.
     """
-    _require_port(host, port)
+    port = _usable_port(host, port)
     folder = prepare(settings)
     workspace = ["-w", str(_write_workspace(folder))]
     environment = _environment(settings, folder)
@@ -66,14 +66,16 @@ def serve(settings: Settings, port: int = 3000, host: str = "127.0.0.1") -> None
             time.sleep(_POLL_SECONDS)
 
 
-def _require_port(host: str, port: int) -> None:
+def _usable_port(host: str, port: int) -> int:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+            usable: int = probe.getsockname()[1]
     except (OSError, OverflowError) as error:
         raise BadInputError(f"port {port} of {host} cannot be used ({error}); choose another with --port") from None
+    return usable
 
 
 def _write_workspace(folder: Path) -> Path:

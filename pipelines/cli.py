@@ -332,7 +332,7 @@ def vacuum(
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: a free one.")] = 3000) -> None:
     """Serve Dagster's web page for this home."""
     from assets.ui import serve
 
