@@ -26,6 +26,10 @@ _VERSIONS = {
 """Of tables with several rows of a stream: the column that says after how many of its events a row is final."""
 
 
+_MOST_BYTES = 2**27
+"""Bytes of rows that wait until they fill a row group, about: the state of one long stream is as large as thousands of others."""
+
+
 class MonthWriter:
     """The new file of one partition; nothing is visible before `commit`.
 
@@ -62,6 +66,8 @@ class MonthWriter:
             self._waiting_rows += rows.num_rows
             if self._waiting_rows >= self._dataset.row_group_size:
                 self._flush(self._waiting_rows // self._dataset.row_group_size * self._dataset.row_group_size)
+            elif sum(each.nbytes for each in self._waiting) >= _MOST_BYTES:
+                self._flush(self._waiting_rows)
         self._seconds += time.monotonic() - started
 
     def merge(self, files: Sequence[str], streams: pa.Table, rows: pa.Table) -> None:
@@ -166,7 +172,8 @@ class MonthWriter:
             self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", compression_level=1)
         waiting = pa.concat_tables(self._waiting)
         self._writer.write_table(waiting.slice(0, count), row_group_size=self._dataset.row_group_size)
-        self._waiting = [waiting.slice(count)]
+        # an empty slice would keep all that it is cut from
+        self._waiting = [waiting.slice(count)] if count < self._waiting_rows else []
         self._waiting_rows -= count
 
 

@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines.folds import run
+from pipelines.folds import run, writing
 from pipelines.folds.parts import LongStream
 from pipelines.folds.relations import Folded
 from pipelines.folds.run import fold_month
@@ -116,7 +117,10 @@ def test_streams_larger_than_a_batch_are_folded_in_parts(tmp_path: Path, monkeyp
     monkeypatch.setattr(LongStream, "carry", spy)
     monkeypatch.setattr(run, "_LEAST_EVENTS", 2_400)
     monkeypatch.setattr(run, "_MOST_EVENTS", 2_400)
+    monkeypatch.setattr(writing, "_MOST_BYTES", 50_000)
     fold_month(many, MONTH)
+    (states,) = many.files("conversation_months", {"month": MONTH})
+    assert pq.read_metadata(states).num_row_groups == 2  # the state of one long stream does not wait for others
     assert sum(parts) == 6_000
     assert max(parts) < 1_000
     for name in FOLDS:
