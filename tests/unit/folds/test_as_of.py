@@ -89,11 +89,17 @@ def turns_at(connection: Any, at: datetime) -> int:
 
 
 def test_a_divided_stream_goes_on_from_where_it_stood() -> None:
-    """A snapshot of before the month is gone on from while it is of this code; one of other code, or none, changes nothing."""
+    """A snapshot of before the month is gone on from while it is of this code and log; another, or none, changes nothing."""
     log = divided()
     with folded(log) as connection:
         assert_equal(connection, log, FEBRUARY)
         connection.execute("UPDATE snapshots SET turns = turns + 100 WHERE month = '2026-01'")
+        assert turns_at(connection, FEBRUARY) == 101
+        connection.execute("UPDATE stream_months SET last_hash = 'another' WHERE month = '2026-01'")
+        assert_equal(connection, log, FEBRUARY)
+        connection.execute(
+            "UPDATE stream_months SET last_hash = snapshots.last_hash FROM snapshots WHERE snapshots.month = '2026-01'"
+        )
         assert turns_at(connection, FEBRUARY) == 101
         connection.execute("UPDATE snapshots SET code_hash = 'of other code'")
         assert_equal(connection, log, FEBRUARY)

@@ -34,7 +34,7 @@ HEADS = """
 CREATE OR REPLACE TABLE stream_months AS
 SELECT
     month, aggregate_id, any_value(aggregate_type) AS aggregate_type, min(stream_version) AS first_version,
-    max(stream_version) AS last_version
+    max(stream_version) AS last_version, arg_max(hash, stream_version) AS last_hash
 FROM events GROUP BY ALL
 """
 
