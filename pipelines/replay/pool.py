@@ -153,13 +153,13 @@ def _end() -> None:
 
 
 def _replay_chunk(number: int, chunk: Chunk) -> _Done:
-    tables = OutcomeTables(_Worker.connection)
     first_error = None
-    for outcome in replay_plan(_Worker.connection, _Worker.plan, [chunk]):
-        tables.add(outcome)
-        if first_error is None and outcome.detail is not None:
-            first_error = f"{outcome.row['unit_id']}: {outcome.detail}"
-    tables.flush()
+    with OutcomeTables(_Worker.connection) as tables:
+        for outcome in replay_plan(_Worker.connection, _Worker.plan, [chunk]):
+            tables.add(outcome)
+            if first_error is None and outcome.detail is not None:
+                first_error = f"{outcome.row['unit_id']}: {outcome.detail}"
+        tables.flush()
     for name in (UNITS, STEPS):
         target = quote_literal(str(_Worker.target / f"{name}-{number}.parquet"))
         _Worker.connection.execute(f"COPY {name} TO {target} (FORMAT parquet, COMPRESSION lz4_raw)")

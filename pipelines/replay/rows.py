@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from operator import itemgetter
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -20,16 +22,27 @@ _DEFAULTS: Mapping[str, Any] = {"attempt": 1, "is_tainted": False, "is_off_polic
 
 
 class OutcomeTables:
-    """Two temporary tables with the data columns of `replays` and `replay_steps`.
+    """Two temporary tables with the data columns of `replays` and `replay_steps`, as a context manager.
+
+    A batch is inserted by a thread of its own while the next one is made.
 
     Args:
-        connection: Where they are made.
+        connection: Where they are made; between the first row and `flush` nothing is asked of it but cursors.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.done = 0
-        self._units = _Sink(connection, REPLAYS, UNITS)
-        self._steps = _Sink(connection, REPLAY_STEPS, STEPS)
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="replay-rows")
+        self._units = _Sink(connection, REPLAYS, UNITS, self._writer)
+        self._steps = _Sink(connection, REPLAY_STEPS, STEPS, self._writer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.shutdown()
 
     def add(self, outcome: Outcome) -> None:
         """Take the rows of one unit."""
@@ -45,8 +58,11 @@ class OutcomeTables:
 
 
 class _Sink:
-    def __init__(self, connection: duckdb.DuckDBPyConnection, dataset: Dataset, name: str) -> None:
-        self._connection, self._name = connection, name
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, dataset: Dataset, name: str, writer: ThreadPoolExecutor
+    ) -> None:
+        self._connection, self._name, self._writer = connection, name, writer
+        self._written: Future[None] | None = None
         self._schema = pa.schema([dataset.arrow_schema().field(column.name) for column in dataset.data_columns])
         self._rows: list[Row] = []
         columns = ", ".join(
@@ -59,17 +75,31 @@ class _Sink:
     def add(self, row: Row) -> None:
         self._rows.append(row)
         if len(self._rows) >= _BATCH:
-            self.flush()
+            self._write()
 
     def flush(self) -> None:
+        self._write()
+        self._wait()
+
+    def _write(self) -> None:
+        """Have the rows inserted; the batch before is waited for, so that two are in memory at most."""
         if self._rows:
             columns = _transpose(self._rows)
             given = [field for field in self._schema if field.name in columns]
             arrays = [pa.array(columns[field.name], field.type) for field in given]
-            self._connection.register("batch", pa.Table.from_arrays(arrays, schema=pa.schema(given)))
-            self._connection.execute(f"INSERT INTO {self._name} BY NAME SELECT * FROM batch")
-            self._connection.unregister("batch")
             self._rows.clear()
+            self._wait()
+            self._written = self._writer.submit(self._insert, pa.Table.from_arrays(arrays, schema=pa.schema(given)))
+
+    def _wait(self) -> None:
+        if self._written is not None:
+            self._written.result()
+            self._written = None
+
+    def _insert(self, batch: pa.Table) -> None:
+        self._connection.register("batch", batch)
+        self._connection.execute(f"INSERT INTO {self._name} BY NAME SELECT * FROM batch")
+        self._connection.unregister("batch")
 
 
 def _transpose(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:

@@ -151,9 +151,10 @@ def _replayed(lake: Lake, work: _Work, *, is_retry: bool) -> Iterator[_Told]:
         with replayed_by_workers(lake, connection, plan, meter) as first_error:
             yield _Told(first_error)
     else:
-        tables = OutcomeTables(connection)
-        failed = keep_answered(connection, plan, tables) if is_retry else None
-        yield _replay_here(work, tables, failed)
+        with OutcomeTables(connection) as tables:
+            failed = keep_answered(connection, plan, tables) if is_retry else None
+            told = _replay_here(work, tables, failed)
+        yield told
 
 
 def _replay_here(work: _Work, tables: OutcomeTables, failed: FailedUnits | None) -> _Told:
@@ -200,7 +201,8 @@ def _copy_recorded(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
 
     So are the runs that are further draws, of either side.
     """
-    OutcomeTables(connection)
+    with OutcomeTables(connection):
+        pass  # their tables
     connection.register("runs_given", plan.runs)
     connection.execute("CREATE OR REPLACE TEMP TABLE plan_runs AS SELECT * FROM runs_given")
     connection.unregister("runs_given")

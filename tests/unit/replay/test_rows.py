@@ -26,8 +26,7 @@ def test_rows_of_any_keys_keep_their_values_and_get_the_defaults(monkeypatch: py
         {**NAMED, "unit_id": "e"},
     ]
     step = {"unit_id": "e", "aggregate_id": "s", "step": 1, "status": "ok", "is_tainted": False, "is_off_policy": False}
-    with duckdb.connect() as connection:
-        tables = OutcomeTables(connection)
+    with duckdb.connect() as connection, OutcomeTables(connection) as tables:
         for row in given:
             tables.add(Outcome(row, [step] if row["unit_id"] == "e" else []))
         tables.flush()
