@@ -43,8 +43,9 @@ __all__ = ["FoldResult", "fold_month", "state"]
 
 HEADS = "SELECT aggregate_id, month, first_version, last_version, event_count, last_hash FROM stream_months"
 _RESUMED_FROM = ("snapshots", "conversation_months", "call_months")
-_BATCH_SHARE = 0.05
-"""A batch's events, as columns in the file, by the memory: with every projection's rows they take some eight times that."""
+_OF_STATES = frozenset(_RESUMED_FROM)
+_BATCH_SHARE, _FLAT_BATCH_SHARE = 0.05, 0.035
+"""A batch's events, as columns in the file, by the memory; less when flat tables are made of them, which hold them again."""
 _LEAST_EVENTS, _MOST_EVENTS = 10_000, 400_000
 """Fewer cost more in statements than in events; more gain nothing."""
 
@@ -146,7 +147,7 @@ def _fold(
             unfinished.callback(writer.discard)
         folded = prepared.streams
         if by_stream:
-            size, cuts = _plan_batches(lake, month)
+            size, cuts = _plan_batches(lake, month, by_stream)
             if _goes_on(lake, inputs, month, by_stream):
                 folded, events = leave_out_unchanged(connection, month)
                 is_partial = events <= min(size, prepared.events // 2)
@@ -269,13 +270,14 @@ def _current(lake: Lake, inputs: Inputs, names: Sequence[str], months: list[str]
     return months
 
 
-def _plan_batches(lake: Lake, month: str) -> tuple[int, list[str]]:
+def _plan_batches(lake: Lake, month: str, names: list[str]) -> tuple[int, list[str]]:
     """How many events of the month's mean size fit into a batch, and where the row groups of its largest file begin."""
     files = [pq.read_metadata(path) for path in lake.files("events", {"month": month})]
     groups = [[file.row_group(number) for number in range(file.num_row_groups)] for file in files]
     rows = sum(file.num_rows for file in files)
     event_bytes = max(sum(group.total_byte_size for file in groups for group in file) / max(rows, 1), 1.0)
-    size = min(max(int(lake.memory_bytes * _BATCH_SHARE / event_bytes), _LEAST_EVENTS), _MOST_EVENTS)
+    share = _BATCH_SHARE if set(names) <= _OF_STATES else _FLAT_BATCH_SHARE
+    size = min(max(int(lake.memory_bytes * share / event_bytes), _LEAST_EVENTS), _MOST_EVENTS)
     largest = max(groups, key=lambda file: sum(group.num_rows for group in file), default=[])
     firsts = [_first_id(group) for group in largest]
     return size, [first for first in firsts if first is not None]
