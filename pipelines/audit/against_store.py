@@ -10,6 +10,7 @@ import duckdb
 from pipelines.audit.findings import MonthAudit, Place
 from pipelines.audit.heads import NAMED, compare_heads
 from pipelines.audit.reading import month_condition, read_store
+from pipelines.export.month import month_bounds
 from pipelines.proof.chain import EVENT_TEXT
 from pipelines.proof.parts import COLUMNS
 from pipelines.store import Store
@@ -34,15 +35,41 @@ LEFT JOIN refold.streams AS s ON s.aggregate_id = h.aggregate_id
 """
 # Streams whose head says that they ended in the month: their last event must be there, whatever was exported.
 _ENDS = """
-SELECT s.aggregate_id::text, s.stream_version, coalesce(e.stream_version, 0)
+SELECT s.aggregate_id::text, s.stream_version, coalesce(e.stream_version, 0), e.hash IS DISTINCT FROM s.hash
 FROM refold.streams AS s
 LEFT JOIN LATERAL (
-    SELECT stream_version, hash FROM refold.events
+    SELECT stream_version, hash, epoch, order_xid FROM refold.events
     WHERE aggregate_id = s.aggregate_id AND {condition}
     ORDER BY stream_version DESC LIMIT 1
 ) AS e ON true
-WHERE {streams} AND s.stream_version > 0 AND (e.stream_version, e.hash) IS DISTINCT FROM (s.stream_version, s.hash)
+WHERE {streams} AND s.stream_version > 0
+    AND (e.stream_version, e.hash, e.epoch, e.order_xid) IS DISTINCT FROM (s.stream_version, s.hash, s.epoch, s.order_xid)
 ORDER BY s.aggregate_id
+LIMIT {limit}
+"""
+# order_xid is the running maximum of xid along a stream within an epoch; the event before the month's first is looked up.
+_ORDERS = """
+SELECT o.aggregate_id::text, o.stream_version, count(*) OVER ()
+FROM (
+    SELECT
+        e.aggregate_id, e.stream_version, e.epoch, e.xid, e.order_xid,
+        lag(e.stream_version) OVER stream AS prev_version, lag(e.epoch) OVER stream AS prev_epoch,
+        lag(e.order_xid) OVER stream AS prev_order
+    FROM refold.events AS e WHERE {condition}
+    WINDOW stream AS (PARTITION BY e.aggregate_id ORDER BY e.stream_version)
+) AS o
+LEFT JOIN LATERAL (
+    SELECT b.stream_version, b.epoch, b.order_xid FROM refold.events AS b
+    WHERE o.prev_version IS NULL AND o.stream_version > 1
+        AND b.aggregate_id = o.aggregate_id AND b.stream_version = o.stream_version - 1 AND b.created_at < {start}
+    LIMIT 1
+) AS b ON o.prev_version IS NULL AND o.stream_version > 1
+WHERE CASE
+    WHEN o.stream_version > 1 AND coalesce(o.prev_version, b.stream_version, 0) <> o.stream_version - 1 THEN o.order_xid < o.xid
+    WHEN coalesce(o.prev_epoch, b.epoch) = o.epoch THEN o.order_xid <> greatest(o.xid, coalesce(o.prev_order, b.order_xid))
+    ELSE o.order_xid <> o.xid
+END
+ORDER BY o.aggregate_id, o.stream_version
 LIMIT {limit}
 """
 _EVENTS = """
@@ -71,11 +98,20 @@ LIMIT $limit
 
 
 class Ended(NamedTuple):
-    """A stream's head, and the version of the last event that the store has of it in the month; 0 for none."""
+    """A stream's head, the version of the last event that the store has of it in the month, 0 for none, and its hash."""
 
     aggregate_id: str
     head_version: int
     last_version: int
+    is_hash_other: bool
+
+
+class Misplaced(NamedTuple):
+    """An event whose place in the order of followers is not what its stream makes it, and how many there are."""
+
+    aggregate_id: str
+    stream_version: int
+    among: int
 
 
 def read_heads(connection: duckdb.DuckDBPyConnection, store: Store, condition: str) -> None:
@@ -108,6 +144,24 @@ def read_ends(store: Store, month: str) -> list[Ended]:
     return [Ended(*row) for row in store.conn.execute(query.encode()).fetchall()]
 
 
+def read_orders(store: Store, month: str) -> list[Misplaced]:
+    """Events of the month whose `order_xid` is not the running maximum of `xid` along their stream; the first of them."""
+    condition = month_condition(month)
+    start = f"'{month_bounds(month)[0].isoformat()}'"
+    query = _ORDERS.format(condition=condition.replace("created_at", "e.created_at"), start=start, limit=NAMED)
+    return [Misplaced(*row) for row in store.conn.execute(query.encode()).fetchall()]
+
+
+def audit_orders(audit: MonthAudit, misplaced: Sequence[Misplaced]) -> None:
+    """Say of each event that followers would get out of its stream's order, or have an order that nobody gave it."""
+    for each in misplaced:
+        detail = "its order_xid is not the largest xid of its stream up to it: followers have it out of order"
+        audit.find("order_xid_differs", "store", detail, stream=each.aggregate_id, version=each.stream_version)
+    if misplaced and misplaced[0].among > len(misplaced):
+        more = misplaced[0].among - len(misplaced)
+        audit.not_checked.append(f"{more:,} more events have a wrong order_xid; the first are named")
+
+
 def audit_ends(audit: MonthAudit, ended: Sequence[Ended]) -> None:
     """Say of each stream that ended in the month what is wrong with its end."""
     for each in ended:
@@ -120,10 +174,11 @@ def audit_ends(audit: MonthAudit, ended: Sequence[Ended]) -> None:
                 version=each.last_version + 1,
             )
         else:
+            what = "another hash" if each.is_hash_other else "another epoch or order_xid"
             audit.find(
                 "head_differs",
                 "store",
-                "its head has another hash than its last event",
+                f"its head has {what} than its last event",
                 stream=each.aggregate_id,
                 version=each.head_version,
             )

@@ -18,6 +18,7 @@ Integrity = Literal[
     "wrong_month",
     "merkle_root_differs",
     "order_differs",
+    "order_xid_differs",
     "head_differs",
     "event_differs",
     "manifest_invalid",

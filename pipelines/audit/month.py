@@ -14,7 +14,17 @@ from typing import Any
 import duckdb
 from deltalake.exceptions import DeltaError
 
-from pipelines.audit.against_store import Ended, audit_deep, audit_ends, audit_heads, read_ends, read_heads
+from pipelines.audit.against_store import (
+    Ended,
+    Misplaced,
+    audit_deep,
+    audit_ends,
+    audit_heads,
+    audit_orders,
+    read_ends,
+    read_heads,
+    read_orders,
+)
 from pipelines.audit.delta_log import Recorded, TableLog, read_commits
 from pipelines.audit.files import audit_files, current_files
 from pipelines.audit.findings import Code, MonthAudit
@@ -102,6 +112,7 @@ class _Ahead:
     """What the store is asked while the lake is read; `heads` makes `store_heads`, None if it cannot be asked yet."""
 
     ends: Future[list[Ended]]
+    orders: Future[list[Misplaced]]
     heads: Future[None] | None
 
 
@@ -147,7 +158,8 @@ class MonthAuditor:
                 if manifest is not None:
                     condition = month_condition(self._month)
                     heads_read = pool.submit(read_heads, connection.cursor(), self._store, condition)
-                ahead = _Ahead(pool.submit(read_ends, self._store, self._month), heads_read)
+                ends = pool.submit(read_ends, self._store, self._month)
+                ahead = _Ahead(ends, pool.submit(read_orders, self._store, self._month), heads_read)
             heads = self._head_files(audit, connection)
             readable = self._audit_rows(
                 audit, connection, folder, files, heads, manifest, is_sealed=manifest is not None
@@ -332,6 +344,7 @@ class MonthAuditor:
         if is_open:
             condition = exported_condition(self._month, commit.provenance, audit.last) if commit else None
         audit_ends(audit, ahead.ends.result())
+        audit_orders(audit, ahead.orders.result())
         if condition is None:
             audit.not_checked.append(
                 "the store: the last export does not say what it saw; `refold export` writes it anew"

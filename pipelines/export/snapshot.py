@@ -3,7 +3,8 @@
 The watermark of an export is the snapshot that it saw: `epoch` and PostgreSQL's own description of which transactions
 had ended (`xmin:xmax:running`). What is new since is what that snapshot did not see: every event that is visible now is
 either in it or not, so nothing is read twice, nothing is passed over, and a transaction that has been running for hours
-holds nobody back. (A follower that needs an order must stop below the oldest running transaction; a set needs none.)
+holds nobody back. (A follower that needs an order must stop below the oldest running transaction; a set needs none: a
+snapshot holds every stream up to some version, since one that goes on from an event commits after it.)
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ SELECT
     s.epoch,
     pg_current_snapshot()::text,
     coalesce(
-        (SELECT e.xid FROM refold.events AS e WHERE e.epoch = s.epoch ORDER BY e.epoch DESC, e.xid DESC, e.position DESC LIMIT 1)
+        (
+            SELECT e.order_xid FROM refold.events AS e WHERE e.epoch = s.epoch
+            ORDER BY e.epoch DESC, e.order_xid DESC, e.position DESC LIMIT 1
+        )
         < pg_snapshot_xmax(pg_current_snapshot()),
         true
     ),
@@ -180,8 +184,9 @@ def plan_increment(now: Snapshot, events: Commit | None, heads: Commit | None) -
     too_many = int(known["increments"]) >= _MAX_INCREMENTS
     if rows <= 0 or too_many or unsorted > _MAX_UNSORTED_SHARE * int(known["sorted_rows"]):
         return None
+    # What was appended since is told by xid; order_xid, which is never less, finds it in the index.
     unseen = (
-        f"(epoch, xid) >= ({epoch}, '{_xmin(seen)}'::xid8) "
+        f"(epoch, order_xid) >= ({epoch}, '{_xmin(seen)}'::xid8) "
         f"AND NOT (epoch = {epoch} AND pg_visible_in_snapshot(xid, '{seen}'::pg_snapshot))"
     )
     return Increment(events, rows, f"{now.where} AND {unseen}")

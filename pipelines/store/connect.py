@@ -22,6 +22,7 @@ from pipelines.store.embedded import EmbeddedServer
 from pipelines.store.encode import prepare_connection
 from pipelines.store.errors import PermissionDenied, SchemaOutdated, StoreReadOnly, StoreUnavailable
 from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
+from pipelines.store.locks import without_writers
 from pipelines.store.migrations import migrate as run_migrations
 from pipelines.store.migrations import pending
 from pipelines.store.months import MonthState, MonthStatus, StoredManifest
@@ -149,9 +150,9 @@ class Store:
         return read.read_stream(self.conn, aggregate_id, from_version)
 
     def read_all(self, after: tuple[int, int, int] = (0, 0, 0), limit: int = 1000) -> list[StoredEvent]:
-        """The next events after a checkpoint `(epoch, xid, position)`, in that order.
+        """The next events after a checkpoint `(epoch, order_xid, position)`, in that order.
 
-        Never misses and never repeats a committed event: those of transactions that may still be overtaken wait. Go on
+        Every stream comes in the order of its versions, whoever wrote it. Never misses and never repeats a committed event: those of transactions that may still be overtaken wait. Go on
         with `events[-1].order`; an empty list means that nothing more is complete now.
         """
         return read.read_all(self.conn, after, limit)
@@ -164,12 +165,15 @@ class Store:
         """Transactions, running or prepared, that followers wait for; the oldest first."""
         return read.stalls(self.conn)
 
-    def new_epoch(self) -> int:
+    def new_epoch(self, *, wait_seconds: float = 30.0) -> int:
         """Let appends go on in the cluster that the database came into; answers the new epoch.
 
         Only when nothing writes to the old cluster any more: two stores with one history cannot be joined again.
+
+        Raises:
+            StoreBusy: Writers held streams for `wait_seconds`; the message names their pids and gids.
         """
-        with typed_errors():
+        with without_writers(self.conn, ["streams"], wait_seconds, "the new epoch has not begun"):
             row = self.conn.execute("SELECT refold.new_epoch()").fetchone()
         assert row is not None
         return int(row[0])

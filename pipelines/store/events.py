@@ -89,7 +89,7 @@ class AppendManyResult:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """One event as stored; followers order by `(epoch, xid, position)`, streams by `stream_version`.
+    """One event as stored; followers order by `(epoch, order_xid, position)`, streams by `stream_version`.
 
     Attributes:
         epoch: How often the store had moved to another cluster.
@@ -104,6 +104,7 @@ class StoredEvent:
         metadata: The envelope.
         created_at: UTC.
         hash: Link of the stream's chain, 32 bytes.
+        order_xid: Largest `xid` of the stream's events of the epoch, up to this one.
     """
 
     epoch: int
@@ -118,11 +119,12 @@ class StoredEvent:
     metadata: dict[str, Any]
     created_at: datetime
     hash: bytes
+    order_xid: int
 
     @property
     def order(self) -> tuple[int, int, int]:
         """Where a follower that has seen this event continues."""
-        return (self.epoch, self.xid, self.position)
+        return (self.epoch, self.order_xid, self.position)
 
 
 def stream_id(source: str, conversation_id: str) -> UUID:

@@ -121,7 +121,9 @@ def migrate(conn: psycopg.Connection) -> MigrationReport:
         conn.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
     try:
         with typed_errors(), conn.transaction():
-            conn.execute(_CREATE_LEDGER)
+            # Only where it is missing: the guard of a database between two of its migrations takes no DDL.
+            if conn.execute("SELECT to_regclass('refold.migrations')").fetchone() == (None,):
+                conn.execute(_CREATE_LEDGER)
         todo = pending(conn)
         migrations = [file for file in todo if file.is_migration]
         objects = [file for file in shipped_files() if file in todo or not file.is_function] if todo else []

@@ -9,7 +9,7 @@ from typing import Literal, LiteralString
 
 import psycopg
 
-from pipelines.store.errors import StoreBusy
+from pipelines.store.locks import without_writers
 from pipelines.store.sqlstate import typed_errors
 
 MonthState = Literal["open", "closing", "sealed", "stray"]
@@ -33,16 +33,6 @@ ORDER BY 1
 """
 _HAS_STRAYS = """
 SELECT FROM refold.events_default AS d WHERE to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM') = %s LIMIT 1
-"""
-_LOCK_HOLDERS = """
-SELECT DISTINCT coalesce('pid ' || l.pid, 'prepared transaction ' || p.gid, 'a prepared transaction')
-FROM pg_locks AS l
-LEFT JOIN pg_locks AS x  -- a prepared transaction has no pid; it is known by the lock on its own id
-    ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.virtualtransaction = l.virtualtransaction
-LEFT JOIN pg_prepared_xacts AS p ON p.transaction = x.transactionid
-WHERE l.granted AND l.mode = 'RowExclusiveLock' AND l.pid IS DISTINCT FROM pg_backend_pid()
-    AND l.relation IN (to_regclass('refold.events_' || replace(%s, '-', '_')), to_regclass('refold.events_default'))
-ORDER BY 1
 """
 
 
@@ -134,18 +124,9 @@ def make_month(conn: psycopg.Connection, month: str) -> bool:
 
 def close_month(conn: psycopg.Connection, month: str, wait_seconds: float) -> int:
     """Close an open month to writes; answers its generation."""
-    try:
-        with typed_errors(), conn.transaction():
-            conn.execute("SELECT set_config('lock_timeout', %s, true)", [f"{round(wait_seconds * 1000)}ms"])
-            return _generation(conn, "SELECT refold.close_month(%s)", [month])
-    except StoreBusy as error:
-        with typed_errors():
-            rows = conn.execute(_LOCK_HOLDERS, [month]).fetchall()
-        holders = ", ".join(row[0] for row in rows) or "already gone"
-        raise StoreBusy(
-            f"month {month} was not closed: writers held it for more than {wait_seconds:g} s ({holders}); "
-            "end them or try again"
-        ) from error
+    tables = [f"events_{month.replace('-', '_')}", "events_default"]
+    with without_writers(conn, tables, wait_seconds, f"month {month} was not closed"):
+        return _generation(conn, "SELECT refold.close_month(%s)", [month])
 
 
 def seal_month(conn: psycopg.Connection, month: str, manifest: str, signature: bytes | None) -> int:

@@ -1,8 +1,9 @@
 """Reading: one stream in order, or everything in the one order that loses nothing.
 
 Identity values are handed out before commit, so `position` alone is no order to follow: a transaction that commits late
-would be passed over. A follower orders and checkpoints by `(epoch, xid, position)` and stops below the oldest
-transaction still running. Pages are keyset queries over immutable rows: no cursor or transaction stays open between
+would be passed over; and a writer that waited for its stream may have an older transaction id than the event it goes on
+from. So a follower orders, checkpoints and filters by `(epoch, order_xid, position)`, where `order_xid` is the running
+maximum of `xid` along a stream, and stops below the oldest transaction still running. Pages are keyset queries over immutable rows: no cursor or transaction stays open between
 them, so a caller may append, stop or take a day while reading.
 """
 
@@ -19,7 +20,7 @@ from pipelines.store.sqlstate import typed_errors
 
 _COLUMNS = (
     "epoch, xid::text::bigint AS xid_number, position, aggregate_id, aggregate_type, stream_version, event_type, event_version, "
-    "payload, metadata, created_at, hash"
+    "payload, metadata, created_at, hash, order_xid::text::bigint AS order_number"
 )
 _STREAM = (
     f"SELECT {_COLUMNS} FROM refold.events "
@@ -27,9 +28,9 @@ _STREAM = (
 )
 _ALL = (
     f"SELECT {_COLUMNS} FROM refold.events "
-    "WHERE (epoch, xid, position) > (%s::integer, %s::text::xid8, %s::bigint) "
-    "AND (epoch, xid) < ((SELECT s.epoch FROM refold.store AS s), pg_snapshot_xmin(pg_current_snapshot())) "
-    "ORDER BY epoch, xid, position LIMIT %s"
+    "WHERE (epoch, order_xid, position) > (%s::integer, %s::text::xid8, %s::bigint) "
+    "AND (epoch, order_xid) < ((SELECT s.epoch FROM refold.store AS s), pg_snapshot_xmin(pg_current_snapshot())) "
+    "ORDER BY epoch, order_xid, position LIMIT %s"
 )
 _WATERMARK = (
     "SELECT s.epoch, pg_snapshot_xmin(pg_current_snapshot())::text::bigint, "
@@ -58,7 +59,7 @@ PAGE_EVENTS = 500
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """Up to where the log is complete: no event below `(epoch, xid)` can appear any more.
+    """Up to where the log is complete: no event whose `(epoch, order_xid)` is below can appear any more.
 
     Attributes:
         epoch: Current epoch; all earlier epochs are complete.
@@ -120,10 +121,10 @@ def next_version(events: Sequence[StoredEvent], page: int = PAGE_EVENTS) -> int 
 
 
 def read_all(conn: psycopg.Connection, after: tuple[int, int, int], limit: int) -> list[StoredEvent]:
-    """The next `limit` events after the checkpoint `(epoch, xid, position)`, in that order, complete ones only."""
-    epoch, xid, position = after
+    """The next `limit` events after the checkpoint `(epoch, order_xid, position)`, in that order, complete ones only."""
+    epoch, order_xid, position = after
     with typed_errors():
-        rows = conn.execute(_ALL, [epoch, str(xid), position, limit]).fetchall()
+        rows = conn.execute(_ALL, [epoch, str(order_xid), position, limit]).fetchall()
     return [StoredEvent(*row) for row in rows]
 
 

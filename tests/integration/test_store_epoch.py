@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 
 from pipelines.settings import Settings
-from pipelines.store import NewEvent, Store, StoreReadOnly, VersionConflict
+from pipelines.store import NewEvent, Store, StoreBusy, StoreReadOnly, VersionConflict
 
 EVENT = NewEvent("user.utterance.v1", {"text": "x"}, {}, datetime(2026, 5, 1, tzinfo=UTC))
 
@@ -24,7 +25,8 @@ def restored(store: Store, move: str) -> None:
     if move == "younger cluster":
         store.conn.execute(
             "INSERT INTO refold.events OVERRIDING SYSTEM VALUE SELECT position + 1000, gen_random_uuid(), aggregate_type, 1, "
-            "event_type, event_version, payload, metadata, created_at, epoch, '900000000'::xid8, hash FROM refold.events LIMIT 1"
+            "event_type, event_version, payload, metadata, created_at, epoch, '900000000'::xid8, hash, '900000000'::xid8 "
+            "FROM refold.events LIMIT 1"
         )
     store.conn.execute(MOVES[move].encode())
 
@@ -69,3 +71,30 @@ def test_a_transaction_of_its_own_is_not_a_restore(store: Store) -> None:
         for _ in range(3):
             store.append(uuid4(), "conversation", [EVENT], "any")
     assert len(store.read_all()) == 3
+
+
+def test_a_new_epoch_waits_for_writers(store: Store, store_settings: Settings) -> None:
+    """An event of the old epoch may not appear after one of the new: followers would have passed it."""
+    with Store.open(store_settings) as slow, slow.transaction():
+        slow.append(uuid4(), "conversation", [EVENT], "any")
+        with pytest.raises(StoreBusy, match=rf"the new epoch has not begun.*pid {slow.conn.info.backend_pid}"):
+            store.new_epoch(wait_seconds=0.1)
+    assert store.new_epoch() == 2
+    assert [event.epoch for event in store.read_all()] == [1]
+
+
+def test_a_writer_that_waits_for_a_new_epoch_writes_in_it(store: Store, store_settings: Settings) -> None:
+    """Which epoch it is, a writer asks behind the lock of its stream, and the stream's order starts anew."""
+    stream = uuid4()
+    store.append(stream, "conversation", [EVENT], "any")
+    with Store.open(store_settings) as late:
+        with store.transaction():
+            store.conn.execute("SELECT refold.new_epoch()")
+            waiting = threading.Thread(target=late.append, args=[stream, "conversation", [EVENT], 1])
+            waiting.start()
+            waiting.join(0.3)
+            assert waiting.is_alive()
+        waiting.join(30)
+    events = store.read_all()
+    assert [(event.epoch, event.stream_version) for event in events] == [(1, 1), (2, 2)]
+    assert events[1].order_xid == events[1].xid

@@ -595,3 +595,37 @@ def test_keys_are_read_with_care(keys: Path, tmp_path: Path) -> None:
             assert secret not in str(refused.value)
     with pytest.raises(BadInputError, match="none"):
         read_private_key(keys / "public.pem")
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "version"),
+    [
+        ("order_xid = (order_xid::text::bigint + 1)::text::xid8", "stream_version = 3", 3),
+        ("order_xid = '1'", "stream_version = 5", 5),
+        ("order_xid = (order_xid::text::bigint + 1000)::text::xid8", "stream_version = 1", 1),
+    ],
+)
+def test_a_wrong_order_of_followers_in_the_store(case: Case, change: str, where: str, version: int) -> None:
+    """`order_xid` is recomputed from the stream: one that says otherwise is named, without `deep`."""
+    assert case.verify().all_findings == []
+    case.unguarded(f"UPDATE refold.events SET {change} WHERE aggregate_id = '{VICTIM}' AND {where}")
+    found = [f for f in case.verify().all_findings if f.code == "order_xid_differs"]
+    assert (found[0].month, found[0].place, found[0].stream) == (JANUARY, "store", VICTIM)
+    assert version in {f.version for f in found}
+
+
+def test_a_wrong_order_across_months_and_in_the_head(case: Case) -> None:
+    """The first event of a month goes on from the last of the month before; the head says where the stream stands."""
+    months = case.store.conn.execute(
+        "SELECT aggregate_id::text, min(stream_version) FROM refold.events WHERE created_at >= '2026-02-01' AND created_at < '2026-03-01' "
+        "GROUP BY 1 HAVING min(stream_version) > 1 ORDER BY 1"
+    ).fetchall()
+    stream, first = months[0]
+    case.unguarded(f"UPDATE refold.streams SET order_xid = '7' WHERE aggregate_id = '{stream}'")
+    assert {(f.code, f.stream) for f in case.verify().all_findings} == {("head_differs", stream)}
+    case.unguarded(
+        "UPDATE refold.events SET order_xid = (order_xid::text::bigint + 5000)::text::xid8 "
+        f"WHERE aggregate_id = '{stream}' AND stream_version = {first - 1}"
+    )
+    found = {(f.month, f.version) for f in case.verify().all_findings if f.code == "order_xid_differs"}
+    assert found == {(JANUARY, first - 1), (FEBRUARY, first)}

@@ -170,3 +170,29 @@ def test_a_registered_schema_never_changes(store: Store) -> None:
     with pytest.raises(EventTypeChanged, match=r"user\.utterance\.v1"):
         Registry([changed, new]).register(store.conn)
     assert Registry([new]).register(store.conn) == ("order.placed.v1",)
+
+
+def test_an_older_log_gets_its_order(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`order_xid` of what is there is the running maximum of `xid` along a stream within an epoch; nothing else changes."""
+    shipped = shipped_files()
+    older = tuple(file for file in shipped if file.name != "migrations/0004_order_xid.sql")
+    monkeypatch.setattr("pipelines.store.migrations.shipped_files", lambda: older)
+    stream = "00000000-0000-0000-0000-000000000007"
+    rows = [(1, 1, 100, 100), (2, 1, 90, 100), (3, 1, 101, 101), (4, 2, 7, 7), (5, 2, 5, 7)]
+    with connect(empty_dsn) as conn:
+        migrate(conn)
+        for version, epoch, xid, _ in rows:
+            conn.execute(
+                "INSERT INTO refold.events (aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, "
+                "metadata, created_at, epoch, xid, hash) VALUES (%s, 'call', %s, 'a.b.v1', 1, '{}', '{}', now(), %s, %s::text::xid8, '')",
+                [stream, version, epoch, str(xid)],
+            )
+        conn.execute("INSERT INTO refold.streams VALUES (%s, 'call', 5, '', now())", [stream])
+        monkeypatch.setattr("pipelines.store.migrations.shipped_files", lambda: shipped)
+        assert migrate(conn).migrations == ("migrations/0004_order_xid.sql",)
+        found = conn.execute(
+            "SELECT stream_version, epoch, xid::text::bigint, order_xid::text::bigint FROM refold.events ORDER BY 1"
+        ).fetchall()
+        assert found == rows
+        assert conn.execute("SELECT epoch, order_xid::text::bigint FROM refold.streams").fetchone() == (2, 7)
+        assert conn.execute("SELECT problem FROM refold.guard_problems()").fetchall() == []

@@ -48,6 +48,8 @@ DECLARE
     head_version integer;
     head_hash bytea;
     head_time timestamptz;
+    head_epoch integer;
+    head_order xid8;
     is_new boolean;
     wanted integer;
     event record;
@@ -74,14 +76,11 @@ BEGIN
             USING ERRCODE = 'RF005';
     END IF;
 
-    SELECT CASE WHEN s.checked_start = pg_postmaster_start_time() THEN s.epoch ELSE refold.writable_epoch() END
-    INTO STRICT the_epoch FROM refold.store AS s;
-
     -- The head row is the stream's lock: writers of one stream queue here, writers of others pass. A stream's first head is
     -- written at the loop's end with what the batch made of it; who finds another's there by then begins again behind it.
     LOOP
-        SELECT s.aggregate_type, s.stream_version, s.hash, s.created_at
-        INTO head_type, head_version, head_hash, head_time
+        SELECT s.aggregate_type, s.stream_version, s.hash, s.created_at, s.epoch, s.order_xid
+        INTO head_type, head_version, head_hash, head_time, head_epoch, head_order
         FROM refold.streams AS s WHERE s.aggregate_id = stream FOR UPDATE;
         is_new := NOT FOUND;
         IF is_new THEN
@@ -90,6 +89,11 @@ BEGIN
             head_hash := decode(repeat('00', 32), 'hex');
             head_time := earliest;
         END IF;
+        -- Behind the lock: a new epoch waits for whoever has it, and begins before whoever gets it later.
+        SELECT CASE WHEN s.checked_start = pg_postmaster_start_time() THEN s.epoch ELSE refold.writable_epoch() END
+        INTO STRICT the_epoch FROM refold.store AS s;
+        -- This transaction may be older than the one it goes on from: followers take its events behind that one's.
+        head_order := CASE WHEN head_epoch = the_epoch THEN greatest(pg_current_xact_id(), head_order) ELSE pg_current_xact_id() END;
 
         wanted := CASE WHEN expected IN ('any', 'exists') THEN head_version WHEN expected = 'no_stream' THEN 0 ELSE expected::integer END;
         IF wanted < head_version THEN
@@ -170,12 +174,12 @@ BEGIN
 
         IF NOT is_new THEN
             UPDATE refold.streams AS s
-            SET stream_version = head_version, hash = head_hash, created_at = head_time
+            SET stream_version = head_version, hash = head_hash, created_at = head_time, epoch = the_epoch, order_xid = head_order
             WHERE s.aggregate_id = stream;
             EXIT;
         END IF;
-        INSERT INTO refold.streams (aggregate_id, aggregate_type, stream_version, hash, created_at)
-        VALUES (stream, kind, head_version, head_hash, head_time)
+        INSERT INTO refold.streams (aggregate_id, aggregate_type, stream_version, hash, created_at, epoch, order_xid)
+        VALUES (stream, kind, head_version, head_hash, head_time, the_epoch, head_order)
         ON CONFLICT DO NOTHING;
         EXIT WHEN FOUND;
     END LOOP;
@@ -183,11 +187,11 @@ BEGIN
     -- Drawn here and not by the column: RETURNING them cost a third of the insertion.
     first_position := nextval('refold.events_position_seq');
     INSERT INTO refold.events (
-        position, aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, hash
+        position, aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, hash, order_xid
     ) OVERRIDING SYSTEM VALUE
     SELECT
         CASE WHEN b.ordinality = 1 THEN first_position ELSE nextval('refold.events_position_seq') END,
-        stream, kind, wanted + b.ordinality::integer, b.event_type, b.event_version, b.payload, coalesce(b.metadata, '{}'), b.created_at, the_epoch, b.hash
+        stream, kind, wanted + b.ordinality::integer, b.event_type, b.event_version, b.payload, coalesce(b.metadata, '{}'), b.created_at, the_epoch, b.hash, head_order
     FROM unnest(append_events.event_types, event_versions, append_events.payloads, event_metadatas, event_times, hashes)
     WITH ORDINALITY AS b (event_type, event_version, payload, metadata, created_at, hash);
     last_position := currval('refold.events_position_seq');

@@ -61,7 +61,7 @@ AS $$
         FROM pg_attribute AS a WHERE a.attrelid = t.relid AND a.attnum > 0 AND NOT a.attisdropped
     ) AS a
     WHERE a.found IS DISTINCT FROM 'position bigint, aggregate_id uuid, aggregate_type text, stream_version integer, event_type text, '
-        'event_version integer, payload jsonb, metadata jsonb, created_at timestamp with time zone, epoch integer, xid xid8, hash bytea'
+        'event_version integer, payload jsonb, metadata jsonb, created_at timestamp with time zone, epoch integer, xid xid8, hash bytea, order_xid xid8'
     UNION ALL
     SELECT format('%s has the rule %s', t.relname, r.rulename) FROM tables AS t INNER JOIN pg_rewrite AS r ON t.relid = r.ev_class
     UNION ALL

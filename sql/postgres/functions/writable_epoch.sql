@@ -21,9 +21,9 @@ BEGIN
             USING ERRCODE = 'RF004', HINT = 'Run `refold db new-epoch` once nothing writes to the other one.';
     END IF;
     -- This transaction's own events are visible here and may be younger than its snapshot.
-    SELECT e.xid INTO last_xid FROM refold.events AS e
+    SELECT e.order_xid INTO last_xid FROM refold.events AS e
     WHERE e.epoch = the_store.epoch AND e.xid IS DISTINCT FROM pg_current_xact_id_if_assigned()
-    ORDER BY e.epoch DESC, e.xid DESC, e.position DESC LIMIT 1;
+    ORDER BY e.epoch DESC, e.order_xid DESC, e.position DESC LIMIT 1;
     IF last_xid >= pg_snapshot_xmax(pg_current_snapshot()) THEN
         RAISE EXCEPTION 'the store holds transaction % which this cluster has not reached (a restore or a copy?); appends are stopped', last_xid
             USING ERRCODE = 'RF004', HINT = 'Run `refold db new-epoch` once nothing writes to the other one.';
