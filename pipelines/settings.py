@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.address import read_address
 from pipelines.errors import BadInputError
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _SEPARATORS = re.compile(r"[\s,]+")
-_ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 SNAPSHOT_EVENTS = 500
 """Events of a stream between two snapshots: about what is folded in the time that reading a snapshot takes."""
 MIN_MEMORY_BYTES = 256 * 10**6
@@ -122,11 +122,13 @@ def parse_size(name: str, text: str) -> int:
 def _parse_endpoints(text: str) -> tuple[str, ...] | None:
     endpoints = tuple(part for part in _SEPARATORS.split(text) if part)
     for endpoint in endpoints:
-        if not _ENDPOINT.fullmatch(endpoint):
+        try:
+            read_address(endpoint)
+        except ValueError as error:
             raise BadInputError(
-                f"REFOLD_ENDPOINTS names {endpoint!r}; write addresses such as https://api.openai.com/v1, "
+                f"REFOLD_ENDPOINTS names {endpoint!r}: {error}; write addresses such as https://api.openai.com/v1, "
                 "separated by spaces or commas"
-            )
+            ) from None
     return endpoints or None
 
 

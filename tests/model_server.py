@@ -73,6 +73,8 @@ class ModelServer:
         headers: Of the last call.
         bodies: Bodies received, when kept.
         is_deduplicating: Whether a key that was answered is answered again without charge, as its header asks for.
+        respond: A whole response (status, headers, body), given the request's body and how often it was sent before; None
+            leaves it to the rest.
     """
 
     answer: Answer = echo_answer
@@ -83,6 +85,7 @@ class ModelServer:
     keep_bodies: bool = False
     is_deduplicating: bool = False
     status: Callable[[int], tuple[int, dict[str, str], bytes] | None] = lambda _number: None
+    respond: Callable[[dict[str, Any], int], tuple[int, dict[str, str], bytes] | None] = lambda _body, _times: None
     answered: Counter[str] = field(default_factory=Counter)
     paid: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
@@ -110,7 +113,7 @@ class ModelServer:
             body = json.loads(raw)
             if self.keep_bodies:
                 self.bodies.append(body)
-            if (fixed := self.status(number)) is not None:
+            if (fixed := self.status(number) or self.respond(body, self.calls[key] - 1)) is not None:
                 status, headers, content = fixed
                 return web.Response(status=status, headers=headers, body=content)
             fault = self._fault(key, raw)
@@ -172,7 +175,8 @@ class ModelServer:
 
     def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
         message = self.answer(body)
-        usage = {"prompt_tokens": len(json.dumps(body["messages"])) // 4, "completion_tokens": 10, "total_tokens": 0}
+        given = len(json.dumps(body["messages"])) // 4
+        usage = {"prompt_tokens": given, "completion_tokens": 10, "total_tokens": given + 10}
         choice = {
             "index": 0,
             "message": message,

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from pipelines.address import read_address
 from pipelines.replay.strict import StrictModel
 
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _OWN_PARAMS = frozenset({"model", "messages", "tools", "stream", "stream_options", "n"})
 
 
@@ -33,8 +33,7 @@ def _variable(value: str) -> str:
 
 
 def _base_url(value: str) -> str:
-    if not _URL.fullmatch(value):
-        raise ValueError("write an address such as http://127.0.0.1:8000/v1, without user, query and fragment")
+    read_address(value)
     return value.rstrip("/")
 
 

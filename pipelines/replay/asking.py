@@ -20,8 +20,10 @@ from tenacity.wait import wait_random_exponential
 
 from pipelines.errors import RefoldError
 from pipelines.replay.budget import Account, Budget, BudgetExhausted
-from pipelines.replay.completion import Again, Broken, read_completion, read_response
+from pipelines.replay.completion import NoAnswerError, read_completion, read_response
 from pipelines.replay.endpoint import CallFailed, Endpoint, Response
+from pipelines.replay.fault import Again, Broken
+from pipelines.replay.health import Health
 from pipelines.replay.limiter import Limiter, Slot
 from pipelines.replay.prices import Price, max_output_tokens
 from pipelines.replay.request import Answer, Failure, Reason, Request, Side
@@ -33,12 +35,10 @@ MAX_ATTEMPTS = 10
 """Calls for one request that brought nothing, before its unit fails."""
 MAX_RATE_LIMITED = 50
 """Calls for one request that were refused for their rate, which is nobody's fault, likewise."""
-GIVE_UP_AFTER = 25
-"""Requests in a row that failed for good at every attempt: the endpoint is down."""
 _REMEMBERED = 10_000
 """Conversations known to be in the ledger; noting one again changes nothing."""
 _BACKOFF = wait_random_exponential(multiplier=0.25, max=30)
-_DOWN: frozenset[Reason] = frozenset(("timeout", "unavailable", "rate_limited"))
+_KEPT = "what was paid for is kept, so run again when that is mended"
 
 
 class EndpointError(RefoldError):
@@ -139,7 +139,7 @@ class Asker:
         self.is_stopping = False
         """Whether nothing more is sent."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._failed_in_a_row = 0
+        self._health = {side: Health() for side in sides}
         self._usual_output = 256.0
 
     async def __aenter__(self) -> Self:
@@ -182,7 +182,9 @@ class Asker:
         known: dict[tuple[Side, int], dict[str, Answer]] = {}
         for (side, draw), hashes in wanted.items():
             stored = self._store.get(self._numbers[side], draw, list(hashes))
-            known[side, draw] = {sha256: _read(each) for sha256, each in stored.items()}
+            read = {sha256: _read(each) for sha256, each in stored.items()}
+            known[side, draw] = {sha256: answer for sha256, answer in read.items() if answer is not None}
+            self._health[side].has_answered |= bool(known[side, draw])
         found = [
             known[request.side, request.draw].get(request.sha256) if request is not None else None
             for request in requests
@@ -201,9 +203,11 @@ class Asker:
         flight = self._flights.get(key)
         if flight is None:
             stored = self._store.get(key[0], request.draw, (request.sha256,))
-            if stored:
+            kept = _read(stored[request.sha256]) if stored else None
+            if kept is not None:
                 self.tally.hits += 1
-                return _read(stored[request.sha256])
+                self._health[request.side].has_answered = True
+                return kept
             flight = self._flights[key] = asyncio.create_task(self._fetch(request))
             flight.add_done_callback(lambda _done: self._flights.pop(key, None))
             return await asyncio.shield(flight)
@@ -225,9 +229,9 @@ class Asker:
                 with attempt:
                     answer = await self._attempt(request, body)
         except BudgetExhausted as error:
-            return self._failed("budget_exhausted", str(error))
+            return self._failed(request, "budget_exhausted", str(error))
         except _AgainError as error:
-            return self._failed(error.again.reason, error.again.detail)
+            return self._failed(request, error.again.reason, error.again.detail)
         return answer
 
     async def _attempt(self, request: Request, body: bytes) -> Answer:
@@ -243,6 +247,7 @@ class Asker:
                 raise Stopped
             await self.account.reserve(most)
             self.tally.calls += 1
+            self._health[request.side].is_asked = True
             try:
                 key = f"{request.sha256}-{request.draw}"
                 response = await self._endpoints[request.side].call(body, key)
@@ -250,32 +255,41 @@ class Asker:
                 spent = most if error.is_sent else 0.0
                 self.account.settle(most, spent)
                 again = Again(error.reason, error.detail)
+                if error.is_certain:
+                    self._give_up(request.side, f"answers nobody: {error.detail}")
             except BaseException:
                 self.account.settle(most, most)
                 raise
             else:
-                spent, result = self._settle(slot, most, response, model.price)
+                spent, result = self._settle(request.side, slot, most, response)
                 if not isinstance(result, Again):
                     return await self._finish(request, response, result, spent, slot)
                 again = result
         await self._store.charge(Charge(*self._version, spent))
+        self._give_up(request.side, self._health[request.side].call_failed(again))
         raise _AgainError(again)
 
-    def _settle(
-        self, slot: Slot, most: float, response: Response, price: Price | None
-    ) -> tuple[float, Answer | Again | Broken]:
+    def _settle(self, side: Side, slot: Slot, most: float, response: Response) -> tuple[float, Answer | Again | Broken]:
         """Read a response, count what it cost, and tell the limiter how it went."""
-        result = read_response(response.status, response.body, price=price, latency_ms=response.latency_ms)
+        result = read_response(
+            response.status,
+            response.body,
+            price=self._sides[side].price,
+            latency_ms=response.latency_ms,
+            location=response.location,
+        )
         reply = result.reply if isinstance(result, Failure) else None if isinstance(result, Again | Broken) else result
-        is_paid = 200 <= response.status < 300
-        known = reply.cost_usd if reply is not None else None
-        spent = most if is_paid and known is None else known or 0.0
+        spent = 0.0
+        if reply is not None:
+            spent = most if reply.cost_usd is None else reply.cost_usd
+        elif isinstance(result, Again):
+            spent = most if result.is_worked else result.cost_usd
         self.account.settle(most, spent)
-        if isinstance(result, Again) and not is_paid:
+        if isinstance(result, Again) and result.reason != "invalid_json":
             self._limiter.objected(slot, response.retry_after)
         elif reply is not None:
             self._limiter.succeeded(slot)
-            self._failed_in_a_row = 0
+            self._health[side].answered()
             self._count(slot, reply.input_tokens, reply.output_tokens)
         return spent, result
 
@@ -285,19 +299,42 @@ class Asker:
         """Keep what was paid for, then let it be seen."""
         charge = Charge(*self._version, spent)
         slot.free()  # the disk is not what the endpoint waits for
+        health = self._health[request.side]
         if isinstance(result, Broken):
-            await self._store.charge(charge)
-            raise EndpointError(f"{self._sides[request.side].base_url} answers nobody: {result.detail}")
+            if not (result.is_doubtful and health.has_answered):
+                await self._store.charge(charge)
+                self._give_up(request.side, f"answers nobody: {result.detail}")
+            result = Failure("rejected", result.detail)
         reply = result.reply if isinstance(result, Failure) else result
-        if reply is None:  # rejected: nothing was answered, so another time it is asked again
+        if isinstance(result, Failure) and reply is None:  # nothing was answered, so another time it is asked again
             await self._store.charge(charge)
             self.tally.failed += 1
+            self._give_up(request.side, health.declined(result, request.aggregate_id))
             return result
+        assert reply is not None
         stored = Stored(response.body, response.latency_ms, reply.cost_usd)
         key = (self._numbers[request.side], request.draw, request.sha256, request.aggregate_id)
         await self._store.put(*key, stored, charge)
         self.tally.asked += 1
         return result
+
+    def require_answers(self) -> None:
+        """Refuse a run in which a side was asked and nobody was answered.
+
+        Raises:
+            EndpointError: So it was; the message has the endpoint's own words.
+        """
+        for side, health in self._health.items():
+            if health.is_asked and not health.has_answered:
+                raise EndpointError(
+                    f"nothing was answered: {self._sides[side].base_url}: {health.first_fault}; nothing is written"
+                )
+
+    def _give_up(self, side: Side, why: str | None) -> None:
+        """End the run, where there is a reason: nothing more is sent, and who waits is let go."""
+        if why is not None:
+            self.stop()
+            raise EndpointError(f"{self._sides[side].base_url} {why}; {_KEPT}")
 
     def _count(self, slot: Slot, input_tokens: int | None, output_tokens: int | None) -> None:
         if input_tokens is None or output_tokens is None:
@@ -307,15 +344,9 @@ class Asker:
         self._usual_output += (output_tokens - self._usual_output) / 32
         self._limiter.correct(slot, input_tokens + output_tokens)
 
-    def _failed(self, reason: Reason, detail: str) -> Failure:
+    def _failed(self, request: Request, reason: Reason, detail: str) -> Failure:
         self.tally.failed += 1
-        if reason in _DOWN:
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row >= GIVE_UP_AFTER:
-                raise EndpointError(
-                    f"{GIVE_UP_AFTER} requests in a row failed at every attempt, the last with {reason}: {detail}; "
-                    "what was paid for is kept, so run again when the endpoint is up"
-                )
+        self._give_up(request.side, self._health[request.side].request_failed(reason, detail))
         return Failure(reason, detail)
 
     async def _note_sent(self, request: Request) -> None:
@@ -351,9 +382,12 @@ class _Patience:
         return self._faults >= MAX_ATTEMPTS or self._limited >= MAX_RATE_LIMITED
 
 
-def _read(stored: Stored) -> Answer:
-    """A kept response as an answer; it was a complete completion when it was kept."""
-    return read_completion(stored.body, cost_usd=stored.cost_usd, latency_ms=stored.latency_ms)
+def _read(stored: Stored) -> Answer | None:
+    """A kept response as an answer; None for one that is none in today's reading, and is asked for anew."""
+    try:
+        return read_completion(stored.body, cost_usd=stored.cost_usd, latency_ms=stored.latency_ms)
+    except NoAnswerError:
+        return None
 
 
 def _most_usd(request: Request, size: int, price: Price | None) -> float:

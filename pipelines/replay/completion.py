@@ -1,115 +1,125 @@
-"""Read a chat completion: the bytes of a response as an answer, or as a reason to ask again.
+"""Read a chat completion: the bytes of a response as an answer.
 
-What was paid for is kept as it came; this reading is done anew each time, so a better one reads old responses too.
+What was paid for is kept as it came; this reading is done anew each time, so a better one reads old responses too. What a
+response means that is no answer is said in `fault`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from pipelines.replay.decision import Reply, ToolCall
+from pipelines.replay.fault import Again, Broken, error_in, is_interrupted, judge, judge_error, shown, storable
+from pipelines.replay.message import read_arguments, read_message
 from pipelines.replay.prices import Price
-from pipelines.replay.request import Answer, Failure, Reason
+from pipelines.replay.request import Answer, Failure
+from pipelines.replay.usage import MOST_TOKENS, Usage, read_usage
 
-_SHOWN = 200
-_AGAIN = frozenset({408, 409, 425, 429})
-_BROKEN = frozenset({401, 402, 403, 404, 405})
+MAX_ODD_BYTES = 2 * 2**20
+"""A response of another shape than the usual one is read as a whole, which takes twenty times its size."""
+_WORD = 100
+"""Characters of a model's name or of a finish reason that are kept."""
+_DECLINED = frozenset(
+    (
+        "blocklist",
+        "content-filter",
+        "content_filter",
+        "content_filtered",
+        "guardrail_intervened",
+        "prohibited_content",
+        "refusal",
+        "safety",
+        "sensitive",
+        "spii",
+    )
+)
+"""Finish reasons of a filter, in lower case."""
 
 
-class _Function(msgspec.Struct):
+class _Function(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     arguments: str
 
 
-class _Call(msgspec.Struct):
+class _Call(msgspec.Struct, forbid_unknown_fields=True):
     function: _Function
     id: str | None = None
+    type: str | None = None
+    index: int | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, forbid_unknown_fields=True):
     content: str | None = None
     tool_calls: list[_Call] | None = None
-    refusal: str | None = None
+    role: str | None = None
+    refusal: None = None
+    annotations: list[Any] | None = None
+    audio: None = None
+    function_call: None = None
+    reasoning: None = None
+    reasoning_content: None = None
 
 
 class _Choice(msgspec.Struct):
     message: _Message
     finish_reason: str | None = None
+    error: None = None
+    usage: None = None
 
 
-class _Details(msgspec.Struct):
+class _InputDetails(msgspec.Struct):
     cached_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details = msgspec.field(default_factory=_Details)
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, forbid_unknown_fields=True):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
 
 
 class _Completion(msgspec.Struct):
     """A completion as nearly all are; others are read by `_read_document`, which takes whatever comes."""
 
     choices: list[_Choice]
-    usage: _Usage = msgspec.field(default_factory=_Usage)
+    usage: _Usage
+    model: str | None = None
+    error: None = None
+    x_groq: None = None
+    usageMetadata: None = None  # noqa: N815 -- the endpoint's word
+    usage_metadata: None = None
 
 
 _decode = msgspec.json.Decoder(_Completion).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
-    """No answer yet; asking again may bring one.
-
-    Attributes:
-        reason: What the unit's reason is when it is not asked again.
-        detail: What happened, for people.
-    """
-
-    reason: Reason
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The endpoint will answer nobody: key, address or account are wrong."""
-
-    detail: str
-
-
-def read_response(
-    status: int, body: bytes, *, price: Price | None = None, latency_ms: float | None = None
-) -> Answer | Again | Broken:
-    """What a response means.
+class NoAnswerError(ValueError):
+    """A response is no complete chat completion.
 
     Args:
-        status: HTTP status.
-        body: Its bytes.
-        price: What tokens cost.
-        latency_ms: How long it took.
+        message: Why.
+        is_worked: Whether a model worked for it all the same: what that costs is not known.
     """
-    if 200 <= status < 300:
-        try:
-            return read_completion(body, price=price, latency_ms=latency_ms)
-        except ValueError as error:
-            return Again("invalid_json", f"HTTP {status}: {error}")
-    said = f"HTTP {status}: {_error_text(body)}"
-    if status == 429 and b"insufficient_quota" in body:
-        return Broken(said)
-    if status in _AGAIN or status >= 500:
-        return Again("rate_limited" if status == 429 else "unavailable", said)
-    return Broken(said) if status in _BROKEN else Failure("rejected", said)
+
+    def __init__(self, message: str, *, is_worked: bool = False) -> None:
+        super().__init__(message)
+        self.is_worked = is_worked
 
 
 def read_completion(
     body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
 ) -> Answer:
-    """The first choice of a chat completion: a reply, or a refusal.
+    """A chat completion: a reply, or `refused` where a filter took it back.
 
     Args:
         body: The JSON of the response.
@@ -118,147 +128,171 @@ def read_completion(
         latency_ms: How long it took.
 
     Raises:
-        ValueError: It is no complete chat completion; the message says why.
+        NoAnswerError: It is no complete chat completion; the message says why.
     """
     try:
         completion = _decode(body if body.isascii() else body.decode())
+        usage = _usual_usage(completion.usage)
     except (ValueError, RecursionError):  # odd, or none: read with more patience
         return _read_document(body, price, cost_usd, latency_ms)
-    if not completion.choices:
+    choices = completion.choices
+    if len(choices) != 1 or usage is None:
         return _read_document(body, price, cost_usd, latency_ms)
-    choice, usage = completion.choices[0], completion.usage
-    message, details = choice.message, usage.prompt_tokens_details
+    choice = choices[0]
+    message = choice.message
+    is_silent = message.content is None and not message.tool_calls and choice.finish_reason is None
+    if is_silent or is_interrupted(choice.finish_reason or ""):
+        return _read_document(body, price, cost_usd, latency_ms)
     calls = tuple(
         [
-            ToolCall(_storable(call.function.name), _arguments(call.function.arguments), call.id)
+            ToolCall(storable(call.function.name), read_arguments(call.function.arguments), call.id)
             for call in message.tool_calls or ()
         ]
     )
-    tokens = _natural(usage.prompt_tokens), _natural(usage.completion_tokens), _natural(details.cached_tokens) or 0
-    text = None if message.content is None else _storable(message.content)
-    return _answer(text, calls, tokens, choice.finish_reason, message.refusal, price, cost_usd, latency_ms)
+    text = None if message.content is None else storable(message.content)
+    reply = Reply(text, calls, finish_reason=_word(choice.finish_reason), model=_word(completion.model))
+    return _counted(reply, usage, price, cost_usd, latency_ms)
+
+
+def read_response(
+    status: int,
+    body: bytes,
+    *,
+    price: Price | None = None,
+    latency_ms: float | None = None,
+    location: str | None = None,
+) -> Answer | Again | Broken:
+    """What a response means.
+
+    Args:
+        status: HTTP status.
+        body: Its bytes.
+        price: What tokens cost.
+        latency_ms: How long it took.
+        location: Where a redirect points.
+    """
+    if not 200 <= status < 300:
+        return judge(status, body, location)
+    try:
+        return read_completion(body, price=price, latency_ms=latency_ms)
+    except NoAnswerError as error:
+        return _no_answer(f"HTTP {status}: {error}", error, body, price)
+
+
+def _no_answer(detail: str, why: NoAnswerError, body: bytes, price: Price | None) -> Answer | Again | Broken:
+    """What a body means that promised an answer and holds none; it is billed for what it counts."""
+    try:
+        document = _read_object(body)
+    except NoAnswerError:
+        return Again("invalid_json", detail, why.is_worked)
+    said, usage = error_in(document), read_usage(document)
+    meant = Again("invalid_json", detail, why.is_worked) if said is None else judge_error(said)
+    if not isinstance(meant, Again) or (usage.input_tokens is None and usage.cost_usd is None):
+        return meant
+    counted = price.cost(usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_tokens) if price else 0.0
+    return replace(meant, is_worked=False, cost_usd=max(counted, usage.cost_usd or 0.0))
+
+
+def _read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a response, read as a whole.
+
+    Raises:
+        NoAnswerError: It is none.
+    """
+    if len(body) > MAX_ODD_BYTES:
+        raise NoAnswerError(f"{len(body):,} bytes of an unusual shape", is_worked=True)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        # what was cut off was being written by somebody
+        raise NoAnswerError(f"not JSON: {shown(body)}", is_worked=b'"choices"' in body) from None
+    if not isinstance(document, dict):
+        raise NoAnswerError(f"no object: {shown(body)}")
+    return document
 
 
 def _read_document(body: bytes, price: Price | None, cost_usd: float | None, latency_ms: float | None) -> Answer:
     """A completion of whatever shape."""
+    document = _read_object(body)
+    listed = document.get("choices")
+    choices = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    messages = [message for each in choices if isinstance(message := each.get("message"), dict)]
+    if error_in(document) is not None:
+        raise NoAnswerError(f"an error: {shown(body)}")
+    if not messages:
+        raise NoAnswerError(f"no choice with a message: {shown(body)}", is_worked=bool(choices))
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise ValueError(f"not JSON: {_shown(body)}") from None
-    choices = document.get("choices") if isinstance(document, dict) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(choice, dict) or not isinstance(message, dict):
-        raise ValueError(f"no choice with a message: {_shown(body)}")  # noqa: TRY004 -- one error for all of them
-    finish_reason, refusal = choice.get("finish_reason"), message.get("refusal")
-    reason = finish_reason if isinstance(finish_reason, str) else None
-    text, calls = _text(message.get("content")), _tool_calls(message)
-    return _answer(text, calls, _usage(document), reason, refusal, price, cost_usd, latency_ms)
+        reply = read_message(messages)
+    except ValueError as error:
+        raise NoAnswerError(str(error), is_worked=True) from None
+    reply = replace(reply, finish_reason=_finish_reason(choices), model=_word(document.get("model")))
+    if reply.text is None and not reply.tool_calls and reply.finish_reason is None:
+        raise NoAnswerError(f"a message that says nothing: {shown(body)}", is_worked=True)
+    return _counted(reply, read_usage(document), price, cost_usd, latency_ms)
 
 
-def _answer(
-    text: str | None,
-    calls: tuple[ToolCall, ...],
-    tokens: tuple[int | None, int | None, int],
-    finish_reason: str | None,
-    refusal: Any,
-    price: Price | None,
-    cost_usd: float | None,
-    latency_ms: float | None,
+def _counted(
+    reply: Reply, usage: Usage, price: Price | None, cost_usd: float | None, latency_ms: float | None
 ) -> Answer:
-    """What was read as an answer."""
-    input_tokens, output_tokens, cached = tokens
-    if price is not None and input_tokens is not None and output_tokens is not None:
-        cost_usd = price.cost(input_tokens, output_tokens, cached)
-    reply = Reply(text, calls, input_tokens, output_tokens, cost_usd, latency_ms, finish_reason)
-    if refusal or finish_reason == "content_filter":
-        return Failure("refused", str(refusal or finish_reason), reply)
+    """The reply with what it cost; a filter's stop is a failure that has one."""
+    input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
+    if not output_tokens and (reply.text or reply.tool_calls):
+        output_tokens = None  # nothing was not said
+    if cost_usd is None:
+        cost_usd = usage.cost_usd
+        if price is not None:
+            known = input_tokens is not None and output_tokens is not None
+            counted = price.cost(input_tokens or 0, output_tokens or 0, usage.cached_tokens) if known else None
+            cost_usd = max(counted, cost_usd or 0.0) if counted is not None else None
+    reply = Reply(
+        reply.text,
+        reply.tool_calls,
+        input_tokens,
+        output_tokens,
+        cost_usd,
+        latency_ms,
+        reply.finish_reason,
+        reply.model,
+        reply.is_refusal,
+        reply.extra,
+    )
+    if (reply.finish_reason or "").lower() in _DECLINED and not reply.is_refusal:
+        return Failure("refused", reply.finish_reason or "", reply)
     return reply
 
 
-def _usage(document: Mapping[str, Any]) -> tuple[int | None, int | None, int]:
-    """(Input, output, cached input) tokens of a response."""
-    usage = document.get("usage")
-    if not isinstance(usage, dict):
-        return None, None, 0
-    details = usage.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), cached or 0
+def _usual_usage(usage: _Usage) -> Usage | None:
+    """Counts that add up, as nearly all do; None where `read_usage` has to look."""
+    given, made = usage.prompt_tokens, usage.completion_tokens
+    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details is not None else None
+    thought = usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details is not None else None
+    is_usual = (
+        0 < given <= MOST_TOKENS
+        and 0 <= made <= MOST_TOKENS
+        and given + made == usage.total_tokens
+        and 0 <= (cached or 0) <= given
+        and 0 <= (thought or 0) <= made
+    )
+    return Usage(given, made, cached or 0) if is_usual else None
 
 
-def _tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
-    listed = message.get("tool_calls") or ()
-    if not isinstance(listed, list | tuple):
-        raise ValueError("tool_calls is no list")  # noqa: TRY004 -- likewise
-    calls = []
-    for call in listed:
-        function = call.get("function", call.get("custom")) if isinstance(call, dict) else None
-        name = function.get("name") if isinstance(function, dict) else None
-        if not isinstance(function, dict) or not isinstance(name, str):
-            raise ValueError("a tool call has no name")  # noqa: TRY004 -- likewise
-        call_id = call.get("id")
-        arguments = function.get("arguments", function.get("input"))
-        calls.append(ToolCall(_storable(name), _arguments(arguments), call_id if isinstance(call_id, str) else None))
-    return tuple(calls)
+def _finish_reason(choices: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why the model stopped: of several choices, what says that the message is not whole, else of the one that calls tools."""
+    told = [(_word(each.get("finish_reason")), each) for each in choices]
+    for reason, _ in told:
+        if reason is not None and (reason == "length" or reason.lower() in _DECLINED):
+            return reason
+    for reason, each in told:
+        message = each.get("message")
+        if (
+            reason is not None
+            and isinstance(message, dict)
+            and (message.get("tool_calls") or message.get("function_call"))
+        ):
+            return reason
+    return told[0][0]
 
 
-def _arguments(given: Any) -> Any:
-    """A JSON object where the text is one, in every detail; else the text as it came."""
-    if not isinstance(given, str):
-        return given if given is None or isinstance(given, dict) else json.dumps(given)
-    try:
-        parsed = json.loads(given, object_pairs_hook=_unique, parse_constant=_refuse)
-        if "\\u" in given:
-            json.dumps(parsed, ensure_ascii=False).encode()  # an escape can stand for what UTF-8 cannot carry
-    except (ValueError, RecursionError):
-        return _storable(given)
-    return parsed if isinstance(parsed, dict) else _storable(given)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name is there twice")
-    return found
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _text(content: Any) -> str | None:
-    """Text of a content: a string, or the text parts of a list."""
-    if isinstance(content, str):
-        return _storable(content)
-    if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict)]
-        return _storable("".join(text for text in texts if isinstance(text, str)))
-    return None
-
-
-def _storable(text: str) -> str:
-    """The text with what UTF-8 cannot carry replaced: half of a surrogate pair, cut off by a length stop."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _natural(value: int | None) -> int | None:
-    return None if value is None or value < 0 else value
-
-
-def _error_text(body: bytes) -> str:
-    """What an error response says."""
-    try:
-        error = json.loads(body)["error"]
-        said = error["message"] if isinstance(error, dict) else error
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return _shown(body)
-    return _shown(str(said).encode("utf-8", "replace"))
-
-
-def _shown(body: bytes) -> str:
-    text = " ".join(body[: _SHOWN * 4].decode("utf-8", "replace").split())
-    return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…") or "an empty body"
+def _word(value: Any) -> str | None:
+    """A name that an endpoint gives, in storable form and of bounded length."""
+    return storable(value[:_WORD]) if isinstance(value, str) and value else None

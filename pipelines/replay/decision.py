@@ -18,11 +18,13 @@ class ToolCall:
         name: The tool's name.
         arguments: A JSON object, or the raw string where the model sent something that is not JSON.
         call_id: The id the caller gave it; never used as a key.
+        extra: Further members of the call that its vendor wants back with it, such as a signature of a thought.
     """
 
     name: str
     arguments: Any
     call_id: str | None = None
+    extra: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class Reply:
         cost_usd: Price of the reply in US dollars, when known.
         latency_ms: How long the reply took, in milliseconds, when known.
         finish_reason: Why the model stopped, in the endpoint's word (`stop`, `tool_calls`, `length` …), when known.
+        model: The model that answered, as it names itself, when known.
+        is_refusal: Whether the endpoint marks the text as a refusal.
+        extra: Further members of the message that its vendor wants back in later requests, such as `reasoning_content`;
+            `content` where that has parts that are not said.
     """
 
     text: str | None = None
@@ -67,3 +73,6 @@ class Reply:
     cost_usd: float | None = None
     latency_ms: float | None = None
     finish_reason: str | None = None
+    model: str | None = None
+    is_refusal: bool = False
+    extra: Mapping[str, Any] | None = None

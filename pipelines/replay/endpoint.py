@@ -2,30 +2,35 @@
 
 A call is one POST with a body that was prepared elsewhere; nothing is retried, followed or looked up here. The API key is
 read from the environment variable that the experiment names, is held by the session's headers alone, and is taken out of
-everything that comes back, whatever the endpoint repeats.
+everything that comes back, whatever the endpoint repeats. What comes back is bounded while it is read, also what it becomes
+when it is decompressed.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import time
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Literal, Self
-from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 
+from pipelines.address import read_address
 from pipelines.errors import BadInputError
+from pipelines.replay.fault import shown
+from pipelines.replay.secret import Secret
 
-MAX_RESPONSE_BYTES = 16 * 2**20
-"""A response beyond this is no chat completion; reading on would only fill memory."""
+MAX_RESPONSE_BYTES = 8 * 2**20
+"""A response beyond this, compressed or not, is no chat completion; reading on would only fill memory."""
 _CONNECT_SECONDS = 15.0
-_HIDDEN = b"[api key]"
-_PORTS = {"http": 80, "https": 443}
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""How `zlib` reads a content encoding."""
+_MEMBERS = 16
+"""Compressed texts in a row that are one body."""
 _LONGEST_RETRY_AFTER = 3_600.0
 
 
@@ -39,15 +44,18 @@ def require_allowed(base_url: str, allowed: Iterable[str] | None) -> None:
     Raises:
         BadInputError: It is not among them.
     """
-    asked = urlsplit(base_url)
+    try:
+        asked = read_address(base_url)
+    except ValueError as error:
+        raise BadInputError(f"{base_url!r} is no address that REFOLD_ENDPOINTS could name: {error}") from None
     if allowed is None:
-        if _is_loopback(asked.hostname or ""):
+        if asked.is_loopback:
             return
         raise BadInputError(
             f"{base_url} is not on this machine; to send recorded texts there, name it in REFOLD_ENDPOINTS"
         )
     known = list(allowed)
-    if not any(_is_under(asked, urlsplit(each)) for each in known):
+    if not any(asked.is_under(read_address(each)) for each in known):
         raise BadInputError(f"{base_url} is not among REFOLD_ENDPOINTS ({', '.join(known) or 'which names none'})")
 
 
@@ -76,12 +84,14 @@ class Response:
         body: Its bytes, without the API key.
         latency_ms: From sending to the last byte, milliseconds.
         retry_after: Seconds to wait before the next call, when the endpoint says so.
+        location: Where a redirect points, as the endpoint says it.
     """
 
     status: int
     body: bytes
     latency_ms: float
     retry_after: float | None = None
+    location: str | None = None
 
 
 @dataclass(slots=True)
@@ -92,11 +102,13 @@ class CallFailed(Exception):  # noqa: N818 -- reads as what happened
         reason: No answer in time, or no connection to the end.
         is_sent: Whether the endpoint may have worked, and may charge for it.
         detail: What happened, for people.
+        is_certain: Whether it will be so again, as with a certificate that nobody trusts.
     """
 
     reason: Literal["timeout", "unavailable"]
     is_sent: bool
     detail: str
+    is_certain: bool = False
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
@@ -119,12 +131,16 @@ class Endpoint:
     connections: int
     _session: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
     _url: str = field(init=False)
+    _secret: Secret = field(init=False)
 
     def __post_init__(self) -> None:
+        read_address(self.base_url)  # nothing in it that a client would read in another way
         self._url = f"{self.base_url}/chat/completions"
+        self._secret = Secret(self.key)
 
     async def __aenter__(self) -> Self:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "refold"}
+        headers["Accept-Encoding"] = "identity"  # an answer is small; whoever compresses it all the same is read here
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"
         # Settings of the environment (proxies, .netrc) could send texts elsewhere, or with another key.
@@ -134,6 +150,7 @@ class Endpoint:
             connector=aiohttp.TCPConnector(limit=self.connections),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
+            auto_decompress=False,
         )
         return self
 
@@ -159,31 +176,94 @@ class Endpoint:
             async with self._session.post(
                 self._url, data=body, headers={"Idempotency-Key": idempotency_key}, allow_redirects=False
             ) as response:
-                content = await self._read(response)
+                content = self._secret.hide(await _read(response))
                 latency_ms = (time.perf_counter() - started) * 1e3
-                return Response(response.status, content, latency_ms, retry_after(response.headers))
+                location = response.headers.get("Location")
+                return Response(
+                    response.status,
+                    content,
+                    latency_ms,
+                    retry_after(response.headers),
+                    None if location is None else self._secret.hide_text(location),
+                )
         except TimeoutError:
             raise CallFailed("timeout", True, f"no complete answer in {self.timeout_seconds:g} s") from None
         except aiohttp.ClientConnectorError as error:
-            raise CallFailed("unavailable", False, self._hide(f"{type(error).__name__}: {error}")) from None
+            is_certain = isinstance(error, aiohttp.ClientSSLError)
+            raise CallFailed("unavailable", False, self._describe(error), is_certain) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # Errors of the client name the request with its headers, so none of them goes further.
-            raise CallFailed("unavailable", True, self._hide(f"{type(error).__name__}: {error}")) from None
+            raise CallFailed("unavailable", True, self._describe(error)) from None
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        parts = []
-        size = 0
-        async for part in response.content.iter_any():
-            size += len(part)
-            if size > MAX_RESPONSE_BYTES:
-                response.close()
-                raise CallFailed("unavailable", True, f"the response is larger than {MAX_RESPONSE_BYTES:,} bytes")
-            parts.append(part)
-        content = b"".join(parts)
-        return content if self.key is None else content.replace(self.key.encode(), _HIDDEN)
+    def _describe(self, error: Exception) -> str:
+        return shown(self._secret.hide(f"{type(error).__name__}: {error}".encode("utf-8", "replace")))
 
-    def _hide(self, text: str) -> str:
-        return text if self.key is None else text.replace(self.key, _HIDDEN.decode())
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The body, decompressed; bounded both ways while it is read.
+
+    Raises:
+        CallFailed: It is too large, or encoded in a way that was not asked for.
+    """
+    encodings = [name for each in response.headers.getall("Content-Encoding", ()) for name in each.lower().split(",")]
+    named = [name.strip() for name in encodings if name.strip() not in ("", "identity")]
+    if len(named) > 1 or (named and named[0] not in _WINDOWS):
+        response.close()
+        raise CallFailed("unavailable", True, f"the response is encoded as {shown(','.join(named).encode())}, unasked")
+    inflater = _Inflater(_WINDOWS[named[0]]) if named else None
+    content = bytearray()
+    size = 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        content += part if inflater is None else inflater.inflate(part, MAX_RESPONSE_BYTES + 1 - len(content))
+        if max(size, len(content)) > MAX_RESPONSE_BYTES:
+            response.close()
+            raise CallFailed("unavailable", True, f"the response is larger than {MAX_RESPONSE_BYTES:,} bytes")
+    if inflater is not None and not inflater.is_whole:
+        raise CallFailed("unavailable", True, f"the response ends in the middle of its {named[0]} encoding")
+    return bytes(content)
+
+
+class _Inflater:
+    """Decompresses a body, part by part and no further than is asked for."""
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._stream = zlib.decompressobj(window)
+        self._is_begun = False
+        self._members = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the stream has ended, or never began."""
+        return self._stream.eof or not self._is_begun
+
+    def inflate(self, part: bytes, most: int) -> bytes:
+        """What a part becomes, `most` bytes of it at the most.
+
+        Raises:
+            ValueError: It is not compressed so.
+        """
+        try:
+            return self._inflate(part, most)
+        except zlib.error as error:
+            raise ValueError(f"the response cannot be decompressed: {error}") from None
+
+    def _inflate(self, part: bytes, most: int) -> bytes:
+        if not self._is_begun and part:
+            self._is_begun = True
+            if self._window == _WINDOWS["deflate"] and part[0] & 0x0F != zlib.DEFLATED:
+                self._stream = zlib.decompressobj(-zlib.MAX_WBITS)  # some send it without its header
+        found = bytearray()
+        while part and most > len(found):
+            if self._stream.eof:
+                self._members += 1
+                if self._members >= _MEMBERS:
+                    raise zlib.error("too many members")
+                self._stream = zlib.decompressobj(self._window)
+            found += self._stream.decompress(part, most - len(found))
+            part = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
+        return bytes(found)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -208,25 +288,3 @@ def _is_number(text: str) -> bool:
 def _seconds_until(date: str) -> float:
     at = parsedate_to_datetime(date)
     return (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_under(asked: SplitResult, allowed: SplitResult) -> bool:
-    """Same scheme, host and port, and the same path or one below it."""
-    same = all(
-        (
-            asked.scheme == allowed.scheme,
-            asked.hostname == allowed.hostname,
-            (asked.port or _PORTS.get(asked.scheme)) == (allowed.port or _PORTS.get(allowed.scheme)),
-        )
-    )
-    base, path = allowed.path.rstrip("/"), asked.path.rstrip("/")
-    return same and (path == base or path.startswith(f"{base}/")) and ".." not in path.split("/")

@@ -50,12 +50,14 @@ class Failure:
     Attributes:
         reason: Code.
         detail: What happened, for people; it may hold anything, so it is told and kept nowhere.
-        reply: What was answered and counted nevertheless, for example a refusal; None when nothing was.
+        reply: What was answered and counted nevertheless, for example a message that a filter stopped; None when nothing was.
+        is_doubtful: Whether it may not be this request's fault: an endpoint that turns everybody down says the same.
     """
 
     reason: Reason
     detail: str = ""
     reply: Reply | None = None
+    is_doubtful: bool = False
 
 
 Answer = Reply | Failure

@@ -56,8 +56,10 @@ CREATE TABLE IF NOT EXISTS sent (
 """
 _PUT = (
     "INSERT INTO responses (endpoint, draw, request, aggregate_id, body, latency_ms, cost_usd, received_at) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET aggregate_id = excluded.aggregate_id, body = excluded.body, "
+    "latency_ms = excluded.latency_ms, cost_usd = excluded.cost_usd, received_at = excluded.received_at"
 )
+"""One that is there already is asked for anew only where it is no answer in today's reading."""
 _CHARGE = (
     "INSERT INTO charges VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, usd = usd + excluded.usd"

@@ -192,6 +192,7 @@ def _replay_here(work: _Work, tables: OutcomeTables, failed: FailedUnits | None)
             total = count_units(connection, plan) if failed is None and work.on_progress is not None else None
             meter = ProgressMeter(work.on_progress, total, lambda: (asker.tally.hit_rate, asker.account.usd))
             take(drive(asker, chain.from_iterable(map(units_of, models)), work.tell), meter)
+            asker.require_answers()
             told.provenance["asked"] = describe_asking(connection, plan, asker, work.settings)
     return told
 

@@ -161,7 +161,8 @@ def test_the_budget_of_dollars_is_never_passed(store):
     ("status", "body", "reason"),
     [
         (400, b'{"error": {"message": "context too long"}}', "rejected"),
-        (200, b'{"choices": [{"message": {"content": null, "refusal": "no"}, "finish_reason": "stop"}]}', "refused"),
+        (400, b'{"error": {"code": "content_filter", "message": "no"}}', "refused"),
+        (403, b'{"error": {"message": "input was flagged"}}', "refused"),
         (200, b'{"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}', "refused"),
         (500, b"", "unavailable"),
         (429, b"", "rate_limited"),
@@ -169,7 +170,7 @@ def test_the_budget_of_dollars_is_never_passed(store):
     ],
 )
 def test_a_failure_is_an_answer_with_a_reason(store, monkeypatch, status, body, reason):
-    """What cannot be answered has the code of why; a refusal is an answer that is kept."""
+    """What cannot be answered has the code of why; what a filter stopped in the middle is paid for, and kept."""
     monkeypatch.setattr(asking, "_BACKOFF", lambda _state: 0.0)
     with serving(status=lambda _number: (status, {}, body)) as server:
         answered, _ = ask_all(server, store, [request_of(1)])
@@ -179,7 +180,7 @@ def test_a_failure_is_an_answer_with_a_reason(store, monkeypatch, status, body, 
         attempts = {"unavailable": asking.MAX_ATTEMPTS, "invalid_json": asking.MAX_ATTEMPTS, "rate_limited": 50}
         assert server.calls.total() == attempts.get(reason, 1)
         again, asker = ask_all(server, store, [request_of(1)])
-        assert asker.tally.hits == (reason == "refused")
+        assert asker.tally.hits == (reason == "refused" and status == 200)
         assert next(iter(again.values())).reason == reason  # type: ignore[union-attr]
 
 

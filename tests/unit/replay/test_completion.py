@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.replay import completion as module
-from pipelines.replay.completion import Again, Broken, read_completion, read_response
+from pipelines.replay.completion import read_completion, read_response
 from pipelines.replay.decision import Reply, ToolCall
+from pipelines.replay.fault import Again, Broken
 from pipelines.replay.prices import Price
 from pipelines.replay.request import Failure
 
@@ -73,18 +74,117 @@ def test_contents_in_parts_are_joined():
     assert reply_of(completion({"content": parts})).text == "Good day"
 
 
-def test_a_refusal_is_a_failure_with_its_cost():
-    """What a refusal cost is known with the reason."""
+def test_a_refusal_is_what_was_said_with_its_cost():
+    """The words of a refusal, in the field or in a part of that name, are the text; an empty one is none."""
     usage = {
         "prompt_tokens": 1_000_000,
         "completion_tokens": 100_000,
+        "total_tokens": 1_100_000,
         "prompt_tokens_details": {"cached_tokens": 400_000},
     }
-    answer = read_completion(completion({"content": None, "refusal": "I cannot"}, usage=usage), price=PRICE)
+    for message in (
+        {"content": None, "refusal": "I cannot"},
+        {"content": "", "refusal": "I cannot"},
+        {"content": [{"type": "refusal", "refusal": "I cannot"}]},
+    ):
+        answer = read_completion(completion(message, usage=usage), price=PRICE)
+        assert isinstance(answer, Reply)
+        assert (answer.text, answer.is_refusal, answer.finish_reason) == ("I cannot", True, "stop")
+        assert answer.cost_usd == pytest.approx(0.6 * 2 + 0.4 * 0.5 + 0.1 * 8)
+    assert not reply_of(completion({"content": "Sure", "refusal": ""})).is_refusal
+    assert not reply_of(completion({"content": "Sure", "refusal": None})).is_refusal
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "refusal"])
+def test_what_a_filter_stopped_is_refused_and_paid_for(reason):
+    """The message of a filter's stop is no answer; what it cost is kept with it."""
+    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 1, "total_tokens": 1_000_001}
+    answer = read_completion(completion({"content": "half"}, reason, usage=usage), price=PRICE)
     assert isinstance(answer, Failure)
-    assert (answer.reason, answer.detail) == ("refused", "I cannot")
+    assert (answer.reason, answer.detail) == ("refused", reason)
     assert answer.reply is not None
-    assert answer.reply.cost_usd == pytest.approx(0.6 * 2 + 0.4 * 0.5 + 0.1 * 8)
+    assert answer.reply.cost_usd == pytest.approx(2.000008)
+
+
+def test_a_function_call_is_a_tool_call():
+    """The older member is read as the newer one is; where both are there they say the same thing once."""
+    old = {"name": "f", "arguments": '{"a": 1}'}
+    assert reply_of(completion({"content": None, "function_call": old}, "function_call")).tool_calls == (
+        ToolCall("f", {"a": 1}),
+    )
+    both = {**calls('{"a": 1}'), "function_call": old}
+    assert reply_of(completion(both)).tool_calls == (ToolCall("f", {"a": 1}, "c0"),)
+    assert reply_of(completion({"content": "Hm.", "tool_calls": [], "function_call": None})).tool_calls == ()
+
+
+def several(*messages: dict[str, Any], reasons: tuple[str | None, ...]) -> bytes:
+    listed = [{"index": n, "message": each, "finish_reason": reasons[n]} for n, each in enumerate(messages)]
+    return json.dumps({"choices": listed, "model": "m"}).encode()
+
+
+def test_choices_are_pieces_of_one_message():
+    """One choice is asked for: text in one and calls in others are one message, whatever their order; an id is there once."""
+    text, first, second = {"content": "I look."}, calls('{"a": 1}'), calls('{"a": 1}', '{"a": 2}')
+    wanted = (ToolCall("f", {"a": 1}, "c0"), ToolCall("f", {"a": 2}, "c1"))
+    for messages in ((text, second), (second, text), (first, second), (text, first, second)):
+        reasons = tuple("tool_calls" if "tool_calls" in each else "stop" for each in messages)
+        reply = reply_of(several(*messages, reasons=reasons))
+        assert reply.tool_calls == wanted
+        assert (reply.text, reply.finish_reason) == ("I look." if text in messages else None, "tool_calls")
+    assert reply_of(several(text, first, reasons=("length", "tool_calls"))).finish_reason == "length"
+    with_empty = reply_of(several(text, {"content": None}, reasons=("stop", None)))
+    assert (with_empty.text, with_empty.tool_calls, with_empty.finish_reason) == ("I look.", (), "stop")
+
+
+def test_the_model_that_answered_and_why_it_stopped_are_kept():
+    """Also of an answer that is cut before its first word; names of any length are bounded."""
+    reply = reply_of(completion({"content": None, "reasoning_content": "hm"}, "length", model="spare-model-mini"))
+    assert (reply.text, reply.finish_reason, reply.model) == (None, "length", "spare-model-mini")
+    assert len(reply_of(completion({"content": "x"}, "y" * 10_000, model="z" * 10_000)).model or "") == 100
+    assert reply_of(completion({"content": "x"}, model=7)).model is None
+
+
+def test_what_a_vendor_wants_back_is_kept_and_not_said():
+    """Reasoning by any name, signatures, members of calls: kept as they came, and no part of the text."""
+    thought = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    message = {
+        "role": "assistant",
+        "content": [thought, {"type": "text", "text": "Good "}, {"type": "reasoning", "text": "no"}, {"text": "day"}],
+        "reasoning_content": "hm",
+        "reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}],
+        "provider_specific_fields": {"a": [1, {"b": None}]},
+        "annotations": [],
+        "audio": None,
+        "logprobs": {"content": []},
+        "tool_calls": [
+            {
+                "id": "c0",
+                "type": "function",
+                "function": {"name": "f", "arguments": "{}"},
+                "extra_content": {"google": {"thought_signature": "s"}},
+            }
+        ],
+    }
+    reply = reply_of(completion(message))
+    assert reply.text == "Good day"
+    kept = ("content", "reasoning_content", "reasoning_details", "provider_specific_fields")
+    assert reply.extra == {name: message[name] for name in kept}
+    assert reply.tool_calls[0].extra == {"extra_content": {"google": {"thought_signature": "s"}}}
+    assert reply_of(completion({"content": "x", "reasoning_content": "", "reasoning": None})).extra is None
+
+
+def test_what_cannot_be_sent_back_is_left_out():
+    """Values that are no JSON, or so deep that nobody means them, are dropped; half a surrogate pair is replaced."""
+    deep = json.loads("[" * 200 + "]" * 200)
+    body = completion({"content": "x", "a": deep, "b": float("nan"), "c": "\ud83d", "d": {"e": 1}})
+    assert reply_of(body).extra == {"c": "\ufffd", "d": {"e": 1}}
+
+
+def test_a_message_that_says_nothing_is_no_answer():
+    """Neither text nor calls nor a reason to stop: asked again; what it cost is not known, so the most is booked."""
+    result = read_response(200, b'{"choices": [{"message": {"role": "assistant", "content": null}}]}')
+    assert isinstance(result, Again)
+    assert (result.reason, result.is_worked) == ("invalid_json", True)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +202,6 @@ def test_a_refusal_is_a_failure_with_its_cost():
         b'{"choices": [{"message": "hello"}]}',
         b'{"choices": [{"message": {"tool_calls": "f"}}]}',
         b'{"choices": [{"message": {"tool_calls": [{"function": {"arguments": "{}"}}]}}]}',
-        b'{"error": {"message": "overloaded"}}',
     ],
 )
 def test_what_is_no_completion_is_asked_again(body):
@@ -121,13 +220,13 @@ def test_what_is_no_completion_is_asked_again(body):
         (502, b"<html>", Again, "unavailable"),
         (400, b'{"error": {"message": "too long"}}', Failure, "rejected"),
         (422, b'{"error": "no"}', Failure, "rejected"),
-        (302, b"", Failure, "rejected"),
+        (302, b"", Broken, None),
         (401, b"", Broken, None),
         (404, b"", Broken, None),
     ],
 )
 def test_a_status_says_what_to_do(status, body, kind, reason):
-    """Ask again, give the unit up, or give the endpoint up; a redirect is not followed."""
+    """Ask again, give the unit up, or give the endpoint up."""
     result = read_response(status, body)
     assert isinstance(result, kind)
     assert getattr(result, "reason", None) == reason
@@ -140,18 +239,36 @@ functions = st.fixed_dictionaries(
 )
 tool_calls = st.fixed_dictionaries({}, optional={"id": texts, "function": functions | odd, "custom": functions})
 messages = st.fixed_dictionaries(
-    {"content": texts}, optional={"tool_calls": st.lists(tool_calls, max_size=2) | odd, "refusal": texts, "name": texts}
+    {"content": texts},
+    optional={
+        "tool_calls": st.lists(tool_calls, max_size=2) | odd,
+        "refusal": texts,
+        "name": texts,
+        "reasoning_content": texts,
+        "function_call": functions | odd,
+    },
 )
-choices = st.fixed_dictionaries({}, optional={"message": messages | odd, "finish_reason": texts, "index": odd})
+choices = st.fixed_dictionaries(
+    {}, optional={"message": messages | odd, "finish_reason": texts, "index": odd, "error": odd, "usage": odd}
+)
+counts = st.integers(-2, 30) | st.integers(-2, 2**70)
 usages = st.fixed_dictionaries(
     {},
     optional={
-        "prompt_tokens": odd,
-        "completion_tokens": st.integers(-2, 2**70),
-        "prompt_tokens_details": st.fixed_dictionaries({}, optional={"cached_tokens": odd}) | odd,
+        "prompt_tokens": odd | counts,
+        "completion_tokens": counts,
+        "total_tokens": counts,
+        "prompt_tokens_details": st.fixed_dictionaries({}, optional={"cached_tokens": odd | counts}) | odd,
+        "completion_tokens_details": st.fixed_dictionaries({}, optional={"reasoning_tokens": odd | counts}) | odd,
     },
 )
-documents = st.fixed_dictionaries({"choices": st.lists(choices, max_size=2) | odd}, optional={"usage": usages | odd})
+usual = st.tuples(st.integers(1, 9), st.integers(0, 9)).map(
+    lambda pair: {"prompt_tokens": pair[0], "completion_tokens": pair[1], "total_tokens": sum(pair)}
+)
+documents = st.fixed_dictionaries(
+    {"choices": st.lists(choices, max_size=2) | odd},
+    optional={"usage": usual | usages | odd, "model": texts, "error": odd},
+)
 
 
 @given(documents, st.booleans(), st.sampled_from([None, PRICE]))
@@ -184,3 +301,116 @@ def test_ugly_completions_are_read_alike(text):
     """Doubled names, escapes that no text can hold, numbers of the wrong kind, a byte-order mark."""
     body = text.encode()
     assert repr(read_completion(body)) == repr(module._read_document(body, None, None, None))
+
+
+@pytest.mark.parametrize(
+    ("document", "kind", "reason"),
+    [
+        ({"error": {"code": 502, "message": "upstream"}}, Again, "unavailable"),
+        ({"error": {"code": "503", "message": "upstream"}, "choices": []}, Again, "unavailable"),
+        ({"error": {"code": 429, "message": "slow down"}}, Again, "rate_limited"),
+        ({"error": {"message": "Rate limit reached", "type": "requests"}}, Again, "rate_limited"),
+        ({"error": "overloaded"}, Again, "unavailable"),
+        ({"error": {"message": "overloaded"}, "choices": None}, Again, "unavailable"),
+        ({"error": {"code": 400, "message": "too long"}}, Failure, "rejected"),
+        ({"error": {"code": "content_filter", "message": "no"}}, Failure, "refused"),
+        ({"error": {"code": 403, "message": "input was flagged"}}, Failure, "refused"),
+        ({"error": {"code": 401, "message": "no such key"}}, Broken, None),
+        ({"error": {"code": "model_not_found", "message": "m"}}, Broken, None),
+        ({"error": {"code": 429, "type": "insufficient_quota"}}, Broken, None),
+        ({"object": "error", "message": "no worker", "code": 50001}, Again, "unavailable"),
+        ({"detail": "Internal"}, Again, "unavailable"),
+        ({"code": 1305, "msg": "busy"}, Again, "unavailable"),
+        ({"choices": [{"finish_reason": "error", "message": {"content": "half"}}]}, Again, "unavailable"),
+        ({"choices": [{"finish_reason": "abort", "message": {"content": "half"}}]}, Again, "unavailable"),
+        ({"choices": [{"error": {"code": 429}, "message": {"content": "half"}}]}, Again, "rate_limited"),
+        (
+            {"choices": [{"error": {"code": 502}, "message": {"content": "half"}, "finish_reason": "stop"}]},
+            Again,
+            "unavailable",
+        ),
+        (
+            {"error": {"code": 500}, "choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]},
+            Again,
+            "unavailable",
+        ),
+        ({"error": None, "choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}, Reply, None),
+        ({"error": {}, "choices": [{"error": "", "message": {"content": "x"}}]}, Reply, None),
+    ],
+)
+def test_an_error_that_calls_itself_200_is_none_the_less_one(document, kind, reason):
+    """Wherever it stands, it is a failure by its own code, and is not billed but for what it counts."""
+    result = read_response(200, json.dumps(document).encode(), price=PRICE)
+    assert isinstance(result, kind)
+    assert getattr(result, "reason", None) == reason
+    if isinstance(result, Again):
+        assert (result.is_worked, result.cost_usd) == (False, 0.0)
+        usage = {"prompt_tokens": 1_000_000, "completion_tokens": 0, "total_tokens": 1_000_000}
+        counted = read_response(200, json.dumps({**document, "usage": usage}).encode(), price=PRICE)
+        assert isinstance(counted, Again)
+        assert counted.cost_usd == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("body", "is_worked"),
+    [
+        (b"", False),
+        (b"<html>hello</html>", False),
+        (b'{"choices": []}', False),
+        (b'{"object": "list", "data": []}', False),
+        (b'{"id": "x", "choices": [{"message": {"content": "hel', True),
+        (b'{"choices": [{"finish_reason": "stop"}]}', True),
+    ],
+)
+def test_what_is_no_answer_is_billed_only_where_a_model_worked(body, is_worked):
+    """A page, nothing and a list of nothing cost nothing; half an answer may have been charged for."""
+    result = read_response(200, body)
+    assert isinstance(result, Again)
+    assert result.is_worked is is_worked
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "reason", "is_doubtful"),
+    [
+        (400, {"error": {"code": "content_filter", "message": "the prompt was filtered"}}, Failure, "refused", False),
+        (400, {"error": {"innererror": {"code": "ResponsibleAIPolicyViolation"}}}, Failure, "refused", False),
+        (403, {"error": {"code": 403, "message": "input was flagged"}}, Failure, "refused", False),
+        (403, {"error": {"message": "no", "metadata": {"flagged_input": "x"}}}, Failure, "refused", False),
+        (403, {"error": "forbidden"}, Failure, "refused", True),
+        (400, {"error": {"message": "Unknown parameter: safety_identifier"}}, Failure, "rejected", True),
+        (404, {"error": {"code": "model_not_found"}}, Broken, None, True),
+        (400, {"error": {"code": "model_not_found"}}, Broken, None, False),
+        (
+            429,
+            {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}},
+            Broken,
+            None,
+            False,
+        ),
+        (405, {}, Broken, None, False),
+        (501, {}, Broken, None, False),
+        (502, {"error": {"message": "flagged"}}, Again, "unavailable", None),
+    ],
+)
+def test_a_filters_status_is_a_refusal_of_that_input(status, body, kind, reason, is_doubtful):
+    """What looked at the input turned that one down; what says nothing of it may turn everybody down."""
+    result = read_response(status, json.dumps(body).encode())
+    assert isinstance(result, kind)
+    assert getattr(result, "reason", None) == reason
+    assert getattr(result, "is_doubtful", None) == is_doubtful
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_names_the_address_it_points_to(status):
+    """It is not followed; the address is shown without what a terminal would obey."""
+    result = read_response(status, b"", location="https://elsewhere.example/v2\x1b[31m")
+    assert isinstance(result, Broken)
+    assert "https://elsewhere.example/v2\ufffd[31m" in result.detail
+
+
+def test_an_endpoints_words_are_bounded_and_do_nothing():
+    """Control characters, escapes of terminals and of writing direction are replaced, and no error is a page long."""
+    result = read_response(500, json.dumps({"error": {"message": "\x1b[2J\u202eevil\r\n" + "x" * 9_999}}).encode())
+    assert isinstance(result, Again)
+    assert result.detail.startswith("HTTP 500: \ufffd[2J\ufffdevil xxx")
+    assert len(result.detail) < 250

@@ -3,16 +3,70 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
 from pipelines.errors import BadInputError
 from pipelines.replay.endpoint import read_key, require_allowed, retry_after
 from pipelines.replay.prices import Price, load_prices, max_output_tokens
+from pipelines.settings import Settings
 
 OPENAI = "https://api.openai.com/v1"
+SIDEWAYS = (
+    "/%2e%2e/files",
+    "/%2E%2e/files",
+    "/.%2e/files",
+    "/%252e%252e/files",
+    "/..%2ffiles",
+    "/x%2f..%2f..%2ffiles",
+    "%2f..%2ffiles",
+    "/%5c..%5cfiles",
+    "/..\\files",
+    "\\..\\files",
+    "/../files",
+    "/./files",
+    "/..;/files",
+    "/;/../files",
+    "//evil.com/v1",
+    "/x//y",
+    "/\u2025/files",
+    "/\uff0e\uff0e/files",
+    "/x\n/y",
+    "/x\t",
+    "/x%00",
+    "?x=1",
+    "#x",
+)
+"""Paths that some client, proxy or server would read as another one."""
+LOOKALIKES = (
+    "https://api.openai.com@evil.com",
+    "https://api.openai.com:443@evil.com",
+    "https://user:secret@api.openai.com",
+    "https://api.openai.com.",
+    "https://api..openai.com",
+    "https://api.openai.com:",
+    "https://api.openai.com:0",
+    "https://api.openai.com:99999",
+    "https://api.openai.com:443x",
+    "https://api.openai.com\\@evil.com",
+    "https://api.openai.com%2eevil.com",
+    "https://api.openai.com\u3002evil.com",
+    "https://\u0430pi.openai.com",
+    "https://api.openai.com\u200b",
+    "https:/api.openai.com",
+    "https:///api.openai.com",
+    "HTTPS://api.openai.com",
+    "ftp://api.openai.com",
+    "//api.openai.com",
+)
+"""Addresses that look like one that is allowed."""
 
 
 @pytest.mark.parametrize(
@@ -24,6 +78,10 @@ OPENAI = "https://api.openai.com/v1"
         (OPENAI, [OPENAI]),
         (OPENAI, ["https://api.openai.com"]),
         ("https://api.openai.com:443/v1", [OPENAI + "/"]),
+        ("https://API.OpenAI.com/v1", [OPENAI]),
+        ("http://[::1]/v1", ["http://[0:0:0:0:0:0:0:1]:80"]),
+        ("http://127.8.9.10/v1", None),
+        ("https://eu.example/v1beta1/projects/p-1/locations/x/endpoints/openapi", ["https://eu.example/v1beta1"]),
     ],
 )
 def test_this_machine_and_what_is_named_may_be_asked(url, allowed):
@@ -44,12 +102,45 @@ def test_this_machine_and_what_is_named_may_be_asked(url, allowed):
         ("https://api.openai.com/v10", [OPENAI]),
         ("https://api.openai.com/v1/../v2", [OPENAI]),
         (OPENAI, []),
+        *((f"https://api.openai.com/v1{path}", [OPENAI]) for path in SIDEWAYS),
+        *((f"{host}/v1", [OPENAI]) for host in LOOKALIKES),
+        *((f"http://{host}/v1", None) for host in ("127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost.")),
+        *(
+            (f"http://{host}/v1", None)
+            for host in ("[::ffff:10.0.0.1]", "[fe80::1%25lo]", "localhost.evil.com", "[::]")
+        ),
     ],
 )
 def test_nothing_else_may_be_asked(url, allowed):
     """Another host, scheme, port or path is refused, and the message says where to name it."""
     with pytest.raises(BadInputError, match="REFOLD_ENDPOINTS"):
         require_allowed(url, allowed)
+
+
+@pytest.mark.parametrize(
+    "listed", ["https://api.openai.com/%2e%2e", "https://api.openai.com/v1/..", "https://u@h/v1", "x"]
+)
+def test_a_list_of_addresses_holds_none_that_reads_in_two_ways(listed):
+    """What may be named is what may be asked; the value seen is in the message."""
+    with pytest.raises(BadInputError, match="REFOLD_ENDPOINTS names"):
+        Settings.from_env({"REFOLD_ENDPOINTS": f"{OPENAI} {listed}"})
+
+
+segments = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
+
+
+@given(st.lists(segments, max_size=4), st.booleans())
+def test_an_address_is_below_another_only_as_every_client_reads_it(names, is_slashed):
+    """Whatever the path: what is allowed under a base stays under it once a client has normalised, decoded and joined it."""
+    url = "/".join([OPENAI, *names]) + "/" * is_slashed
+    try:
+        require_allowed(url, [OPENAI])
+    except BadInputError:
+        return
+    for client in (str(URL(url)), str(URL(url).human_repr()), unquote(unquote(url)), urljoin(f"{url}/chat", "files")):
+        path = posixpath.normpath(urlsplit(client.replace("\\", "/")).path)
+        assert urlsplit(client).hostname == "api.openai.com"
+        assert path == "/v1" or path.startswith("/v1/")
 
 
 def test_a_key_comes_from_the_environment_alone():
