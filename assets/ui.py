@@ -1,18 +1,18 @@
 """`refold ui`: Dagster's web server and daemon on the home, until somebody stops them.
 
 Both are processes of their own with their own process group, so that whatever they start ends with them. They read the
-home from `REFOLD_*`, which are set here from the settings in force.
+home from `REFOLD_*`, which are set here from the settings in force. The web server inherits the socket that it serves and
+reads the token of its page from its standard input: what stands in the environment or the arguments is seen by more.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -21,9 +21,11 @@ import yaml
 
 from assets.instance import fail_dead_runs, open_instance, prepare
 from assets.runs import ATTRIBUTE, LOCATION, MODULE
-from pipelines.errors import BadInputError, RefoldError
+from pipelines.errors import RefoldError
 from pipelines.settings import Settings
+from pipelines.web.server import address, listen, new_token, port_of
 
+USUAL_PORT = 3000
 STOP_SECONDS = 20
 """Time for both to end by themselves; the daemon finishes the tick it is in."""
 _POLL_SECONDS = 0.2
@@ -35,47 +37,44 @@ class UiEndedError(RefoldError):
     """The web server or the daemon ended by itself; its own words are above."""
 
 
-def serve(settings: Settings, port: int = 3000, host: str = "127.0.0.1") -> None:
-    """Serve the UI until Ctrl-C or SIGTERM; then nothing of it is left running. Port 0 is one that is free.
+def serve(settings: Settings, port: int | None = None, tell: Callable[[str], None] = print) -> None:
+    """Serve the UI on 127.0.0.1 until Ctrl-C or SIGTERM; then nothing of it is left running.
+
+    Args:
+        settings: The home.
+        port: The port; 0 is one that is free, None 3000 or, when that is taken, one that is free.
+        tell: Takes the address to open, with the token without which the page answers nobody.
 
     Raises:
         BadInputError: The port cannot be used.
         UiEndedError: One of the processes ended by itself.
     """
-    port = _usable_port(host, port)
-    folder = prepare(settings)
-    workspace = ["-w", str(_write_workspace(folder))]
-    environment = _environment(settings, folder)
-    commands = {
-        "web server": [sys.executable, "-m", "dagster_webserver", "-h", host, "-p", str(port), *workspace],
-        "daemon": [sys.executable, "-m", "dagster._daemon", "run", *workspace],
-    }
-    with (
-        open_instance(settings) as instance,
-        _stop_requested() as is_stopped,
-        _running(commands.values(), environment, folder) as processes,
-    ):
-        next_look = time.monotonic()
-        while not is_stopped():
-            for name, process in zip(commands, processes, strict=True):
-                if process.poll() is not None:
-                    raise UiEndedError(f"the {name} ended with status {process.returncode}; its own words are above")
-            if time.monotonic() >= next_look:
-                fail_dead_runs(instance)
-                next_look = time.monotonic() + _DEAD_SECONDS
-            time.sleep(_POLL_SECONDS)
-
-
-def _usable_port(host: str, port: int) -> int:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            usable: int = probe.getsockname()[1]
-    except (OSError, OverflowError) as error:
-        raise BadInputError(f"port {port} of {host} cannot be used ({error}); choose another with --port") from None
-    return usable
+    token = new_token()
+    with listen(port, USUAL_PORT) as listener, _stop_requested() as is_stopped:
+        folder = prepare(settings)
+        environment = _environment(settings, folder)
+        workspace = str(_write_workspace(folder))
+        web = [sys.executable, "-m", "assets.webserver", str(listener.fileno()), workspace]
+        daemon = [sys.executable, "-m", "dagster._daemon", "run", "-w", workspace]
+        with open_instance(settings) as instance, _running(environment, folder) as start:
+            processes = {
+                "web server": start(web, token.encode(), (listener.fileno(),)),
+                "daemon": start(daemon, b"", ()),
+            }
+            if port is None and port_of(listener) != USUAL_PORT:
+                tell(f"port {USUAL_PORT} is taken")
+            tell(f"open {address(listener, token)} (Ctrl-C ends it)")
+            next_look = time.monotonic()
+            while not is_stopped():
+                for name, process in processes.items():
+                    if process.poll() is not None:
+                        raise UiEndedError(
+                            f"the {name} ended with status {process.returncode}; its own words are above"
+                        )
+                if time.monotonic() >= next_look:
+                    fail_dead_runs(instance)
+                    next_look = time.monotonic() + _DEAD_SECONDS
+                time.sleep(_POLL_SECONDS)
 
 
 def _write_workspace(folder: Path) -> Path:
@@ -108,14 +107,23 @@ def _environment(settings: Settings, folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _running(
-    commands: Iterable[list[str]], environment: dict[str, str], folder: Path
-) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """The commands' processes; on leaving, all of their groups are gone."""
+    environment: dict[str, str], folder: Path
+) -> Iterator[Callable[[list[str], bytes, Sequence[int]], subprocess.Popen[bytes]]]:
+    """Starts a command with its standard input and the descriptors it inherits; on leaving, all groups started are gone."""
     processes: list[subprocess.Popen[bytes]] = []
+
+    def start(command: list[str], given: bytes, descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(  # noqa: S603 - our own programs
+            command, env=environment, cwd=folder, start_new_session=True, stdin=subprocess.PIPE, pass_fds=descriptors
+        )
+        processes.append(process)
+        assert process.stdin is not None
+        with process.stdin as stream, suppress(BrokenPipeError):
+            stream.write(given)
+        return process
+
     try:
-        for command in commands:
-            processes.append(subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True))  # noqa: S603, PERF401 - our own programs, and each that started must be stopped
-        yield processes
+        yield start
     finally:
         _stop(processes)
 

@@ -7,9 +7,7 @@ Verbs that run assets import Dagster when they are called, not before: `sql`, `s
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from datetime import datetime
 from enum import StrEnum
@@ -285,29 +283,9 @@ def review(
     headless: Annotated[bool, typer.Option("--headless", help="Serve the page, open no browser.")] = False,
 ) -> None:
     """Open the review notebook in the browser."""
-    from pipelines.notebooks import find_notebook
+    from pipelines.notebooks import serve_review
 
-    settings = Settings.from_env()
-    env = {
-        **os.environ,
-        "REFOLD_HOME": str(settings.home),
-        "REFOLD_LAKE": str(settings.lake),
-        "MARIMO_SKIP_UPDATE_CHECK": "1",
-    }
-    env |= {"REFOLD_EXPERIMENT": experiment} if experiment else {}
-    command = [
-        sys.executable,
-        "-m",
-        "marimo",
-        "run",
-        str(find_notebook("ab_review.py")),
-        "--host",
-        "127.0.0.1",
-        "--no-sandbox",
-    ]
-    command += ["--port", str(port)] if port else []
-    command += ["--headless"] if headless else []
-    raise typer.Exit(subprocess.run(command, env=env, check=False).returncode)  # noqa: S603 -- our own interpreter and file
+    serve_review(Settings.from_env(), experiment, port, tell, is_headless=headless)
 
 
 @app.command()
@@ -332,11 +310,15 @@ def vacuum(
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: a free one.")] = 3000) -> None:
-    """Serve Dagster's web page for this home."""
+def ui(
+    port: Annotated[
+        int | None, typer.Option(help="Port on 127.0.0.1; default: 3000, or a free one when that is taken.")
+    ] = None,
+) -> None:
+    """Serve Dagster's web page for this home; the address printed holds the token that the page takes."""
     from assets.ui import serve
 
-    serve(Settings.from_env(), port=port)
+    serve(Settings.from_env(), port, tell)
 
 
 def _print_months(runs: list[Any], tables: list[str], none: str, *, as_json: bool) -> None:

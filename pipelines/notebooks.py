@@ -1,10 +1,23 @@
-"""Find the notebooks: beside the package in a checkout, inside it in a wheel."""
+"""The notebooks: where they are, beside the package in a checkout or inside it in a wheel, and how one is served."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from pipelines.errors import RefoldError
+from pipelines.settings import Settings
+from pipelines.web.server import address, listen, new_token, run_server
+
+USUAL_PORT = 2718
+"""marimo's."""
 
 
 def find_notebook(name: str) -> Path:
@@ -14,3 +27,54 @@ def find_notebook(name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise RefoldError(f"notebook {name} is neither in {here} nor beside it; the installation is incomplete")
+
+
+def serve_review(
+    settings: Settings, experiment: str | None, port: int | None, tell: Callable[[str], None], *, is_headless: bool
+) -> None:
+    """Serve the review notebook on 127.0.0.1 until Ctrl-C or SIGTERM, to who has the token.
+
+    Args:
+        settings: The home.
+        experiment: The experiment to open, or None for that of the newest version.
+        port: The port; 0 is one that is free, None the usual one or, when that is taken, one that is free.
+        tell: Takes the address to open.
+        is_headless: Open no browser.
+
+    Raises:
+        BadInputError: The port cannot be used.
+    """
+    # The notebook reads the home as every program does.
+    os.environ |= {
+        "REFOLD_HOME": str(settings.home),
+        "REFOLD_LAKE": str(settings.lake),
+        "MARIMO_SKIP_UPDATE_CHECK": "1",
+    }
+    os.environ |= {"REFOLD_EXPERIMENT": experiment} if experiment else {}
+    import marimo  # noqa: PLC0415 - reads the environment when imported
+
+    token = new_token()
+    with listen(port, USUAL_PORT) as listener:
+        url = address(listener, token)
+        notebook = str(find_notebook("ab_review.py"))
+        app: Any = marimo.create_asgi_app(quiet=True).with_app(path="/", root=notebook).build()
+        tell(f"open {url} (Ctrl-C ends it)")
+        try:
+            with _opened(url, is_headless=is_headless):
+                run_server(app, listener, token)
+        finally:
+            # A mounted application is told neither of start nor of end (marimo 0.25), and its kernels are threads.
+            asyncio.run(app.routes[0].app.state.session_manager.shutdown())
+
+
+@contextmanager
+def _opened(url: str, *, is_headless: bool) -> Iterator[None]:
+    """The person's browser on its way to an address, by a private file: the arguments of a program are seen by everybody."""
+    if is_headless:
+        yield
+        return
+    with TemporaryDirectory(prefix="refold-") as folder:  # its mode is 0700
+        page = Path(folder) / "open.html"
+        page.write_text(f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(url)}">', encoding="utf-8")
+        webbrowser.open(page.as_uri())
+        yield

@@ -9,8 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from contextlib import closing
 from pathlib import Path
 
 import dagster as dg  # noqa: TID251 - these tests are of the code location
@@ -31,6 +29,7 @@ from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.registry import register_experiment
 from pipelines.store import NewEvent
+from tests.pages import served
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 120
@@ -51,12 +50,6 @@ def never(*args, **kwargs):
 assets.log.export_month = never
 home = Path(sys.argv[1])
 materialize(Settings(home=home, dsn=sys.argv[2], lake=home / "lake"), ["events"], "2026-01")
-"""
-SERVE = """
-import sys
-from assets.ui import serve
-from pipelines.settings import Settings
-serve(Settings.from_env(), port=int(sys.argv[1]))
 """
 
 
@@ -197,11 +190,10 @@ def test_the_experiment_assets_make_a_version(store_settings, store):
     assert check_alone(store_settings, "stream_months", "gapless_versions")[0]
 
 
-def call(port, query, **variables):
+def call(page, query, **variables):
+    """The data of a query that the page's person asks."""
     body = json.dumps({"query": query, "variables": variables}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)["data"]
+    return json.loads(page.ask("POST /graphql", "Content-Type: application/json", body=body)[2])["data"]
 
 
 def wait_for(what, attempt):
@@ -215,12 +207,6 @@ def wait_for(what, attempt):
             pass
         time.sleep(0.5)
     pytest.fail(f"{what}: not within {WAIT_SECONDS} s")
-
-
-def free_port():
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def processes_of(settings):
@@ -258,35 +244,20 @@ def test_the_ui_lists_the_assets_retries_a_failed_run_and_stops(store_settings, 
     monkeypatch.setattr(assets.log, "export_month", fail)
     failed = materialize(store_settings, ["events"], "2026-01")
     assert str(failed.error) == "the network was down"
-    port = free_port()
     log = store_settings.home / "ui.log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(port)],
-            cwd=ROOT,
-            env=environment(store_settings),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ) as ui,
-    ):
-        try:
-            nodes = wait_for("the assets", lambda: call(port, NODES)["assetNodes"])
-            assert ["refold", "events"] in [node["assetKey"]["path"] for node in nodes]
-            launched = call(port, RETRY, run=failed.run_id)["launchRunReexecution"]
-            assert launched["__typename"] == "LaunchRunSuccess", launched
-            run = launched["run"]["runId"]
-            ended = ("SUCCESS", "FAILURE", "CANCELED")
-            ending = wait_for(
-                "the retry", lambda: (s := call(port, STATUS, run=run)["runOrError"]["status"]) in ended and s
-            )
-            assert ending == "SUCCESS", log.read_text()
-            with pytest.raises(BadInputError, match=f"port {port} of 127.0.0.1 cannot be used"):
-                serve(store_settings, port=port)
-        finally:
-            ui.send_signal(signal.SIGTERM)
-            code = ui.wait(60)
-    assert code == 0, log.read_text()
+    with served(["ui", "--port", "0"], environment(store_settings), log) as page:
+        nodes = wait_for("the assets", lambda: call(page, NODES)["assetNodes"])
+        assert ["refold", "events"] in [node["assetKey"]["path"] for node in nodes]
+        launched = call(page, RETRY, run=failed.run_id)["launchRunReexecution"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        run = launched["run"]["runId"]
+        ended = ("SUCCESS", "FAILURE", "CANCELED")
+        ending = wait_for(
+            "the retry", lambda: (s := call(page, STATUS, run=run)["runOrError"]["status"]) in ended and s
+        )
+        assert ending == "SUCCESS", log.read_text()
+        with pytest.raises(BadInputError, match=f"port {page.port} of 127.0.0.1 cannot be used"):
+            serve(store_settings, port=page.port)
     assert processes_of(store_settings) == []
     with open_instance(store_settings) as instance:
         assert instance.get_run_by_id(run).parent_run_id == failed.run_id

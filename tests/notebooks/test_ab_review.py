@@ -6,18 +6,16 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 
 from pipelines.notebooks import find_notebook
 from tests.notebooks.browser import find_chromium, open_browser
 from tests.notebooks.small_lake import OTHER_EXPERIMENT, SCRIPT, Small
+from tests.pages import Served, served
 
 NOTEBOOK = find_notebook("ab_review.py")
 
@@ -71,37 +69,10 @@ def test_runs_in_an_empty_home(tmp_path):
 
 
 @contextmanager
-def served(home: Path, log: Path) -> Iterator[str]:
-    """`marimo run` on a free port, as `refold review` starts it; gone afterwards."""
-    command = [sys.executable, "-m", "marimo", "run", str(NOTEBOOK), "--headless", "--no-token", "--host", "127.0.0.1"]
-    with log.open("w", encoding="utf-8") as out:
-        server = subprocess.Popen(command, env=environment(home), stdout=out, stderr=subprocess.STDOUT)
-    try:
-        yield _wait_for(server, log)
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _wait_for(server: subprocess.Popen[bytes], log: Path) -> str:
-    """The address that marimo prints, once it answers."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text(encoding="utf-8")
-        addresses = [word for word in log.read_text(encoding="utf-8").split() if word.startswith("http://")]
-        try:
-            if addresses:
-                address = addresses[0].replace("localhost", "127.0.0.1")
-                with urlopen(f"{address}/health", timeout=5):
-                    return address
-        except URLError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(log.read_text(encoding="utf-8"))
+def reviewed(home: Path, log: Path) -> Iterator[Served]:
+    """`refold review` on a free port; gone afterwards."""
+    with served(["review", "--headless", "--port", "0"], environment(home), log) as page:
+        yield page
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +86,9 @@ def chromium() -> str:
 
 def test_a_reviewer_sees_the_change(small: Small, chromium: str, tmp_path):
     """In a browser: headline, table and pair appear; hostile text is text; nothing outside is asked for; it fits."""
-    with served(small.home, tmp_path / "log") as address, open_browser(chromium, tmp_path / "profile") as page:
+    with reviewed(small.home, tmp_path / "log") as served_page, open_browser(chromium, tmp_path / "profile") as page:
         page.resize(1280, 900)
-        page.open(address)
+        page.open(served_page.url)
         page.wait("document.querySelector('.rf-pair') !== null && document.querySelector('marimo-table') !== null")
         page.wait("document.body.innerText.includes('Decision 1: other tool calls')")
         seen = page.evaluate("document.body.innerText")
@@ -140,14 +111,19 @@ def test_a_reviewer_sees_the_change(small: Small, chromium: str, tmp_path):
             assert page.evaluate(_WIDER_THAN_ITS_PLACE) == []
         assert page.evaluate("document.title") == "Refold: A/B review"
         assert page.failures == []
-        outside = [url for url in page.requested if not url.startswith((address, "data:", "blob:"))]
+        outside = [
+            url for url in page.requested if not url.startswith((f"http://{served_page.host}/", "data:", "blob:"))
+        ]
         assert outside == []
 
 
 def test_a_reviewer_of_nothing_is_told_what_to_run(chromium: str, tmp_path):
     """In an empty home the page says what to run, without a traceback."""
-    with served(tmp_path / "home", tmp_path / "log") as address, open_browser(chromium, tmp_path / "profile") as page:
-        page.open(address)
+    with (
+        reviewed(tmp_path / "home", tmp_path / "log") as served_page,
+        open_browser(chromium, tmp_path / "profile") as page,
+    ):
+        page.open(served_page.url)
         page.wait("document.body && document.body.innerText.includes('run refold demo')")
         seen = page.evaluate("document.body.innerText")
         assert "Traceback" not in seen

@@ -1,0 +1,86 @@
+"""A page's place and server: a free port of 127.0.0.1, a fresh token, uvicorn behind the guard until somebody stops it."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import socket
+from collections.abc import Iterable
+
+from pipelines.errors import BadInputError
+from pipelines.web.guard import TOKEN_NAME, App, Guard
+
+HOST = "127.0.0.1"
+_CONNECTIONS = 128
+"""Requests that wait while the application is loaded."""
+
+
+def listen(port: int | None, usual: int) -> socket.socket:
+    """A socket that listens on `port` of 127.0.0.1; None is the `usual` one, or any that is free when that is taken.
+
+    Raises:
+        BadInputError: `port` cannot be used.
+    """
+    try:
+        return _listen(usual if port is None else port)
+    except (OSError, OverflowError) as error:
+        if port is None:
+            return _listen(0)
+        raise BadInputError(f"port {port} of {HOST} cannot be used ({error}); choose another with --port") from None
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen(_CONNECTIONS)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def port_of(listener: socket.socket) -> int:
+    """The port that a socket listens on."""
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def new_token() -> str:
+    """A token that nobody guesses."""
+    return secrets.token_urlsafe(32)
+
+
+def address(listener: socket.socket, token: str) -> str:
+    """What the person opens."""
+    return f"http://{HOST}:{port_of(listener)}/?{TOKEN_NAME}={token}"
+
+
+def run_server(app: App, listener: socket.socket, token: str, *, post_only: Iterable[str] = ()) -> None:
+    """Serve an application to who has the token, until Ctrl-C or SIGTERM.
+
+    Args:
+        app: The ASGI application; unguarded.
+        listener: From `listen`.
+        token: From `new_token`.
+        post_only: Paths that do work, see `Guard`.
+    """
+    import uvicorn  # noqa: PLC0415 - 0.3 s, and --help needs none
+
+    config = uvicorn.Config(
+        Guard(app, token, port_of(listener), post_only=post_only),
+        http="h11",  # the guard must see a target with a host in it; the other parser drops that host
+        log_level="error",
+        access_log=False,  # addresses may hold the token
+        proxy_headers=False,  # nobody stands between, so X-Forwarded-* is somebody's invention
+        server_header=False,
+        timeout_graceful_shutdown=1,  # a page that is open holds its websocket for ever
+    )
+    # uvicorn ends on both signals and then raises them again; for this program to be stopped is an ordinary end.
+    former = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
