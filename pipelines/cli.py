@@ -22,7 +22,7 @@ from pipelines.cli_diffs import diffs
 from pipelines.cli_events import events, import_postgres
 from pipelines.cli_replay import replan, report, tools
 from pipelines.cli_storage import storage
-from pipelines.console import Ticker, print_result, render_table, size, tell, to_plain
+from pipelines.console import Ticker, print_result, render_table, safe_streams, size, tell, to_plain
 from pipelines.errors import CheckFailedError, RefoldError
 from pipelines.settings import Settings
 
@@ -241,7 +241,12 @@ def state(
 def sql(
     query: Annotated[str | None, typer.Argument(help="SQL; without it, from stdin.")] = None,
     output_format: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
-    output: Annotated[Path | None, typer.Option("-o", help="Write to this file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", help="Write to this file, which is replaced whole; - is standard output.")
+    ] = None,
+    csv_safe: Annotated[
+        bool, typer.Option("--csv-safe", help="Write an apostrophe before texts that a spreadsheet takes for formulas.")
+    ] = False,
     tables: Annotated[bool, typer.Option("--tables", help="List views and columns with what they mean.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -273,7 +278,7 @@ def sql(
         return
     text_query = query if query is not None else sys.stdin.read()
     chosen = "json" if as_json else output_format.value
-    run_query(Lake.from_settings(Settings.from_env()), text_query, chosen, output, sys.stdout)
+    run_query(Lake.from_settings(Settings.from_env()), text_query, chosen, output, is_csv_safe=csv_safe)
 
 
 @app.command()
@@ -337,6 +342,11 @@ def main() -> None:
     """Entry point: run a verb; turn the library's errors into one line and an exit code."""
     # A stop by the system ends like any other: what is open is closed, the embedded server included.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with safe_streams():
+        _run()
+
+
+def _run() -> None:
     try:
         app()
     except RefoldError as error:

@@ -127,7 +127,7 @@ def check_upcasters(
     rows = [[t, to, found.events.get(t, 0), found.failed.get(t, 0)] for t, to in found.lifted.items()]
     lines = [render_table(["recorded", "lifted to", "payloads", "failed"], rows)]
     lines += [f"{found.redacted:,} of them were tried with redactions applied, too"] if found.redacted else []
-    told = [[f.position, f.aggregate_id, f.stream_version, f.event_type, f.reason] for f in found.failures]
+    told = [[str(f.position), f.aggregate_id, str(f.stream_version), f.event_type, f.reason] for f in found.failures]
     lines += [render_table(["position", "stream", "version", "type", ""], told)] if told else []
     print_result(found, "\n".join(lines), as_json=as_json)
     if found.failed:

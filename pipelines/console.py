@@ -1,20 +1,28 @@
 """What a person or a program sees: results on stdout, progress and messages on stderr.
 
-With `--json` a verb prints one JSON object on stdout and nothing else. Nothing here decides anything.
+With `--json` a verb prints one JSON object on stdout and nothing else. Recorded text is hostile: what a terminal would act on,
+or would show as something else, is written as its code, here and in no other place. Nothing here decides anything.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
+import re
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _SECONDS_BETWEEN = 0.5
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -22,8 +30,98 @@ _PIPED_WIDTH = 10_000
 """Columns of a line that goes to a file or a program: nothing is cut."""
 
 
+# Unicode's categories Cc, Cf, Cs, Zl and Zp: control characters, formatting (direction of reading, zero width, tags), halves
+# of pairs, separators of lines and paragraphs. The two joiners stay where scripts and emoji need them: between characters
+# beyond ASCII.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u2064\u2066-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)
+_BREAKS = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+
+def printable(text: str) -> str:
+    r"""Text with every character that is not seen as its code, as `\x1b` or `\u202e`; line ends and tabs stay."""
+    return _UNSEEN.sub(lambda found: _code(found[0]), text)
+
+
+def on_one_line(text: str) -> str:
+    """`printable`, with line ends and tabs as their codes too: for a text within a line that is not its own."""
+    return printable(re.sub("[\t\n\r]", lambda found: _BREAKS[found[0]], text))
+
+
+def _code(character: str) -> str:
+    number = ord(character)
+    if number < 0x100:
+        return _BREAKS.get(character) or f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def to_json(value: Any) -> str:
+    """A result as one line of JSON, in which every character that is not seen is escaped; it has no NaN."""
+    text = json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False)
+    return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+@contextmanager
+def safe_streams() -> Iterator[None]:
+    """Everything that this process prints as text is printable: also what libraries say, and file names in errors."""
+    former = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Printable(sys.stdout, end_unread), _Printable(sys.stderr, lambda: None)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stdout, sys.stderr = former
+
+
+def end_unread() -> None:
+    """End quietly, as programs do whose reader has gone (`| head`), with the code of SIGPIPE.
+
+    Raises:
+        SystemExit: Always.
+    """
+    with Path(os.devnull).open("wb") as nowhere:  # what is still in buffers goes there when the process ends
+        os.dup2(nowhere.fileno(), 1)
+    raise SystemExit(128 + signal.SIGPIPE)
+
+
+class _Printable:
+    """A text stream that writes what is printable. Bytes pass by its `buffer`: they are a file's.
+
+    Args:
+        stream: What is written to.
+        unread: What to do when nobody reads it any more.
+    """
+
+    def __init__(self, stream: TextIO, unread: Callable[[], None]) -> None:
+        self._stream, self._unread = stream, unread
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(printable(text))
+        except BrokenPipeError:
+            self._unread()
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._unread()
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def to_plain(value: Any) -> Any:
-    """A result as JSON values: data classes as objects, times as ISO 8601, bytes as hex, the rest as text."""
+    """A result as JSON values: data classes as objects, times as ISO 8601, bytes as hex, what is no number null, the rest as text."""
     if is_dataclass(value) and not isinstance(value, type):
         return {key: to_plain(item) for key, item in asdict(value).items()}
     if isinstance(value, dict):
@@ -32,17 +130,19 @@ def to_plain(value: Any) -> Any:
         return [to_plain(item) for item in value]
     if isinstance(value, bytes | datetime):
         return value.hex() if isinstance(value, bytes) else value.isoformat()
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 
 def print_result(result: Any, text: str, *, as_json: bool) -> None:
     """Print a verb's result: the object as JSON, or the text."""
-    sys.stdout.write((json.dumps(to_plain(result), ensure_ascii=False) if as_json else text) + "\n")
+    sys.stdout.write((to_json(result) if as_json else printable(text)) + "\n")
 
 
 def tell(line: str) -> None:
     """One line of progress or of a message, on stderr."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{printable(line)}\n")
     sys.stderr.flush()
 
 
@@ -86,20 +186,33 @@ def size(number: int) -> str:
     return f"{number / 1000**power:,.1f} {_UNITS[power]}" if power else f"{number} B"
 
 
-def render_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as a table that fits the terminal; numbers to the right, null as an empty cell."""
+def render_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, to_the_right: Collection[int] | None = None
+) -> str:
+    """Rows as a table that fits the terminal, and with one line each where it is piped; null as an empty cell.
+
+    Args:
+        columns: Names.
+        rows: Values. Numbers are counts and are grouped by thousands: a number that names something is given as text.
+        to_the_right: Indexes of the columns that are aligned to the right; None is those that hold numbers.
+    """
     rows = [tuple(row) for row in rows]
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(table.columns):
-        if any(isinstance(row[index], int | float) and not isinstance(row[index], bool) for row in rows):
-            column.justify = "right"
+    table = Table(box=None, pad_edge=False)
+    for index, name in enumerate(columns):
+        is_right = index in to_the_right if to_the_right is not None else any(_is_number(row[index]) for row in rows)
+        table.add_column(Text(on_one_line(name)), justify="right" if is_right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(Text(on_one_line(_cell(value))) for value in row))
     width = None if sys.stdout.isatty() else _PIPED_WIDTH
-    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+    # Without colours: a terminal is sent no control characters, our own included.
+    console = Console(file=sys.stdout, width=width, color_system=None, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _cell(value: Any) -> str:
@@ -112,5 +225,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.6g}"
     if isinstance(value, dict | list):
-        return json.dumps(to_plain(value), ensure_ascii=False)
+        return to_json(value)
     return str(to_plain(value))

@@ -2,71 +2,215 @@
 
 from __future__ import annotations
 
-import json
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, BinaryIO
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipelines.console import render_table, to_plain
+from pipelines.console import render_table, tell, to_json, to_plain
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.lake.locked import first_line
-from pipelines.lake.table import quote_literal
+from pipelines.lake.table import quote_identifier, quote_literal
+from pipelines.output import named_pipe_to, open_output
 
 _WITH_ROWS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.PRAGMA)
 ROWS_SHOWN = 1_000
 """Rows that a table on the terminal shows; the other formats hold all."""
+_RESULT = "refold_query_result"
+_BATCH_ROWS = 100_000
+
+_WHOLE = frozenset(
+    f"{sign}{size}" for sign in ("", "u") for size in ("tinyint", "smallint", "integer", "bigint", "hugeint")
+)
+_NUMBERS = _WHOLE | {"float", "double", "decimal", "bignum"}
+_TEXTS = frozenset({"varchar", "enum", "union"})
+_NESTED = frozenset({"struct", "list", "array", "map"})
+_AS_TEXT = re.compile("interval|date|time.*")
+"""Types with values that Python cannot hold: months beside days, infinity, 24:00, nanoseconds, years before 1 and after 9999."""
+_TIMESTAMP = re.compile(r"(\d{4,6}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\d)?(:\d\d)?")
+
+_FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
+"""How texts begin that a spreadsheet takes for formulas; the wide forms count in some."""
+_PLAIN_NUMBER = "^[+-]?[0-9.,]+([eE][+-]?[0-9]+)?%?$"
 
 
-def run_query(
-    lake: Lake,
-    query: str,
-    output_format: str,
-    output: Path | None,
-    stdout: TextIO,
-) -> None:
-    """Run a query and print its rows.
+def run_query(lake: Lake, query: str, output_format: str, output: Path | None, *, is_csv_safe: bool = False) -> None:
+    """Run a query and print its rows. Columns of the same name are told apart as `x`, `x_1`.
 
     Args:
         lake: The lake.
         query: One SQL statement.
         output_format: `table`; `json`, one object `{columns, rows}`; `csv`; or `parquet`, which needs `output`.
-        output: File to write, or None for `stdout`.
-        stdout: Where to print.
+        output: File to write (see `open_output`), or None for standard output.
+        is_csv_safe: Write an apostrophe before texts of a CSV that a spreadsheet takes for formulas; else they are told.
 
     Raises:
-        BadInputError: The query fails, or Parquet has nowhere to go.
+        BadInputError: The query fails, the output cannot be written, or Parquet has nowhere to go.
     """
     if output_format == "parquet" and output is None:
-        raise BadInputError("--format parquet needs a file: -o FILE")
+        raise BadInputError("--format parquet needs a file: -o FILE (-o - is standard output)")
     with lake.connect(with_macros=True) as connection:
         try:
             statements = connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type not in _WITH_ROWS:
                 raise BadInputError(f"{query!r} gives no rows; write one SELECT")
             relation = connection.sql(query)
-            if output_format in ("csv", "parquet"):
-                target = "/dev/stdout" if output is None else str(output)
-                options = "FORMAT csv, HEADER" if output_format == "csv" else "FORMAT parquet, COMPRESSION zstd"
-                stdout.flush()
-                relation.create_view("refold_query_result")
-                connection.execute(f"COPY refold_query_result TO {quote_literal(target)} ({options})")
-                return
-            columns = relation.columns
-            if output_format == "json":
-                rows = [dict(zip(columns, map(to_plain, row), strict=True)) for row in relation.fetchall()]
-                text = json.dumps({"columns": columns, "rows": rows}, ensure_ascii=False)
+            # A view, or a table for what is no query, names every column once.
+            if statements[0].type == duckdb.StatementType.SELECT:
+                relation.create_view(_RESULT)
             else:
-                shown = relation.limit(ROWS_SHOWN + 1).fetchall()
-                text = render_table(columns, shown[:ROWS_SHOWN])
-                if len(shown) > ROWS_SHOWN:
-                    text += f"\n… only the first {ROWS_SHOWN:,} rows are shown; use LIMIT, or --format csv"
+                relation.create(_RESULT)
+            _write(connection, output_format, output, is_csv_safe=is_csv_safe)
         except duckdb.OutOfMemoryException:
             raise  # not the query's fault: the caller says what to set
         except duckdb.Error as error:
             raise BadInputError(f"query failed: {first_line(error)}") from error
-    if output is None:
-        stdout.write(text + "\n")
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, output_format: str, output: Path | None, *, is_csv_safe: bool
+) -> None:
+    if output_format in _TEXT_OF:
+        text = _TEXT_OF[output_format](connection) + "\n"
+        if output is None:
+            sys.stdout.write(text)
+            return
+        with open_output(output) as stream:
+            stream.write(text.encode())
+    elif output_format == "csv" and output is None and sys.stdout.isatty():
+        shown = io.BytesIO()  # a terminal is shown what is printable; a file or a pipe gets the texts as they are
+        _write_csv(connection, shown, is_csv_safe=is_csv_safe)
+        sys.stdout.write(shown.getvalue().decode())
     else:
-        output.write_text(text + "\n", encoding="utf-8")
+        with open_output(output) as stream:
+            if output_format == "csv":
+                _write_csv(connection, stream, is_csv_safe=is_csv_safe)
+            else:
+                _copy(connection, stream, "FORMAT parquet, COMPRESSION zstd")
+
+
+def _table(connection: duckdb.DuckDBPyConnection) -> str:
+    """The first rows as text, every value as SQL spells it."""
+    result = connection.table(_RESULT)
+    if result.columns == ["explain_key", "explain_value"]:  # a drawing in lines
+        return "\n".join(drawing.rstrip("\n") for _, drawing in result.fetchall())
+    kinds = [str(kind.id) for kind in result.types]
+    cells = [
+        f"CAST({f'to_json({name})' if kind in _NESTED else name} AS VARCHAR)"
+        for name, kind in zip(map(quote_identifier, result.columns), kinds, strict=True)
+    ]
+    rows = connection.sql(f"SELECT {', '.join(cells)} FROM {_RESULT} LIMIT {ROWS_SHOWN + 1}").fetchall()
+    numbers = [index for index, kind in enumerate(kinds) if kind in _NUMBERS]
+    text = render_table(result.columns, rows[:ROWS_SHOWN], to_the_right=numbers)
+    if len(rows) > ROWS_SHOWN:
+        text += f"\n… only the first {ROWS_SHOWN:,} rows are shown; use LIMIT, or --format csv"
+    return text
+
+
+def _json(connection: duckdb.DuckDBPyConnection) -> str:
+    """All rows as `{columns, rows}`: what JSON has no form for is text as SQL spells it, what is no number is null."""
+    result = connection.table(_RESULT)
+    cells = []
+    for name, kind in zip(map(quote_identifier, result.columns), result.types, strict=True):
+        held = _held(kind)
+        cells.append(f"CAST({name} AS {held}) AS {name}" if held != str(kind) else name)
+    rows = connection.sql(f"SELECT {', '.join(cells)} FROM {_RESULT}").fetchall()
+    columns, types = result.columns, result.types
+    spelt = [{name: _spelt(*cell) for name, *cell in zip(columns, row, types, strict=True)} for row in rows]
+    return to_json({"columns": columns, "rows": spelt})
+
+
+_TEXT_OF: dict[str, Callable[[duckdb.DuckDBPyConnection], str]] = {"table": _table, "json": _json}
+
+
+def _held(kind: Any) -> str:
+    """A type like `kind` whose values Python can hold."""
+    name = str(kind.id)
+    if _AS_TEXT.fullmatch(name):
+        return "VARCHAR"
+    if name == "struct" and all(field for field, _ in kind.children):
+        return f"STRUCT({', '.join(f'{quote_identifier(field)} {_held(child)}' for field, child in kind.children)})"
+    if name == "map":
+        return "MAP({}, {})".format(*(_held(child) for _, child in kind.children))
+    if name == "list":
+        return f"{_held(kind.children[0][1])}[]"
+    if name == "array":
+        return f"{_held(kind.children[0][1])}[{kind.children[1][1]}]"
+    return str(kind)
+
+
+def _spelt(value: Any, kind: Any) -> Any:
+    """A value that came as `_held(kind)`, as JSON; timestamps as ISO 8601."""
+    name = str(kind.id)
+    if value is None:
+        return None
+    if name.startswith("timestamp") and (found := _TIMESTAMP.fullmatch(str(value))):
+        day, time, hours, minutes = found.groups()
+        return f"{day}T{time}" + (f"{hours}{minutes or ':00'}" if hours else "")
+    if name in ("list", "array"):
+        return [_spelt(item, kind.children[0][1]) for item in value]
+    if name == "struct" and isinstance(value, dict):
+        return {field: _spelt(value[field], child) for field, child in kind.children}
+    return to_plain(value)
+
+
+def _write_csv(connection: duckdb.DuckDBPyConnection, stream: BinaryIO, *, is_csv_safe: bool) -> None:
+    """All rows as CSV, exactly as they are unless it is to be safe; what a spreadsheet would run is told."""
+    result = connection.table(_RESULT)
+    texts = [name for name, kind in zip(result.columns, result.types, strict=True) if str(kind.id) in _TEXTS]
+    cells = []
+    for name in result.columns:
+        cell = f"CAST({quote_identifier(name)} AS VARCHAR)"
+        if is_csv_safe and name in texts:
+            is_formula = " AND ".join(
+                f"{negation} regexp_matches({cell}, {quote_literal(pattern)})"
+                for negation, pattern in (("", _FORMULA), ("NOT", _PLAIN_NUMBER))
+            )
+            cell = f"CASE WHEN {is_formula} THEN concat(chr(39), {cell}) ELSE {cell} END"
+        cells.append(f"{cell} AS {quote_identifier(name)}")
+    rows = connection.sql(f"SELECT {', '.join(cells)} FROM {_RESULT}").to_arrow_reader(_BATCH_ROWS)
+    found = [sum(bool(re.search(_FORMULA, name)) for name in result.columns)]
+    faults: list[Exception] = []
+
+    def counted() -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in rows:
+                found.extend(_count_formulas(batch.column(name)) for name in texts)
+                yield batch
+        except Exception as error:
+            faults.append(error)
+            raise
+
+    try:
+        # A connection of its own: the first is busy reading.
+        with duckdb.connect() as writer:
+            writer.register(_RESULT, pa.RecordBatchReader.from_batches(rows.schema, counted()))
+            _copy(writer, stream, "FORMAT csv, HEADER")
+    except duckdb.Error as error:
+        if not faults:
+            raise
+        kind = duckdb.OutOfMemoryException if "Out of Memory Error" in str(faults[0]) else duckdb.Error
+        raise kind(str(faults[0])) from error  # Arrow keeps the words of the query's error, not its kind
+    if formulas := sum(found):
+        tell(
+            f"refold: texts that begin with =, +, -, @, a tab or a line end: {formulas:,}; a spreadsheet would take them for "
+            "formulas, and --csv-safe writes an apostrophe before them"
+        )
+
+
+def _count_formulas(texts: Any) -> int:
+    found = texts.filter(pc.match_substring_regex(texts, _FORMULA))
+    is_number = pc.match_substring_regex(found, _PLAIN_NUMBER)
+    return len(found) - int(pc.sum(is_number).as_py() or 0)
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, stream: BinaryIO, options: str) -> None:
+    with named_pipe_to(stream) as target:
+        connection.execute(f"COPY (FROM {_RESULT}) TO {quote_literal(target)} ({options})")

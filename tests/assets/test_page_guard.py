@@ -326,7 +326,7 @@ def test_the_pages_work_in_a_browser(page, request, tmp_path):
     with open_browser(chromium, tmp_path / "profile") as browser:
         browser.resize(1280, 900)
         browser.open(page.url)
-        browser.wait(f"document.body && document.body.innerText.includes({wanted!r})")
+        browser.wait(f"document.body && document.body.innerText.includes({wanted!r})", 150)
         assert page.token not in browser.evaluate("location.href + document.referrer")
         assert browser.evaluate("document.cookie") == ""
         # A manifest is for installing a page as an app; browsers fetch it without the cookie.
