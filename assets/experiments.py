@@ -72,6 +72,7 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         metadata: dict[str, Any] = {
             "version_id": _joined(result.version_id for result in results),
             "units": sum(result.units for result in results),
+            "not_asked": sum(result.not_asked for result in results),
             "failed_units": failures.total(),
             "failures": dict(failures),
             "size_bytes": sum(result.size_bytes for result in results),
@@ -92,7 +93,7 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         plans = make_plans(home.lake, *load_experiment(home.lake, context.partition_key))
         results = [build_diff(home.lake, plan, on_progress=home.on_progress) for plan in plans]
         home.publish_catalog()
-        summed = ("seconds", "pairs", "conversations", "failed", "same_names", "same_calls")
+        summed = ("seconds", "pairs", "not_asked", "conversations", "failed", "same_names", "same_calls")
         common: dict[str, Any] = {
             "version_id": _joined(result.version_id for result in results),
             "result_hash": _joined(result.result_hash for result in results),

@@ -113,6 +113,7 @@ KINDS = (
 def logs(
     draw: st.DrawFn,
     *,
+    min_streams: int = 0,
     max_streams: int = 6,
     max_events: int = 14,
     kinds: Sequence[str] = KINDS,
@@ -125,6 +126,7 @@ def logs(
                 st.sampled_from(["conversation", "conversation", "call", "customer"]),
                 st.lists(_events(kinds, pauses), min_size=1, max_size=max_events),
             ),
+            min_size=min_streams,
             max_size=max_streams,
         )
     )
@@ -173,6 +175,16 @@ def exchanges(draw: st.DrawFn) -> list[dict[str, Any]]:
             drawn.append({"event_type": event_type, "payload": payload, "metadata": metadata, "seconds": 0})
         log += _stream(number, "conversation", drawn)
     return [{**event, "position": place} for place, event in enumerate(log, start=1)]
+
+
+_RECORDED = ("conversation.started.v1", "context.supplied.v1", "conversation.ended.v1", "redaction.applied.v1")
+_SAID = ("user.utterance.v1", "agent.utterance.v1", "tool.call.v1", "tool.result.v1")
+
+
+def recordings(streams: int) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """A log of so many conversations of one moment, as odd as real ones: who begins, what answers what and when, anything goes."""
+    kinds = [*_RECORDED, *_SAID * 4, "model.decision.v2", "model.decision.v2"]
+    return logs(min_streams=streams, max_streams=streams, kinds=kinds, pauses=[0])
 
 
 @st.composite

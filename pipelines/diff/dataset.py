@@ -53,6 +53,7 @@ class DiffResult:
         window: Half-open UTC bounds of the conversations' start, ISO 8601; None for no bound.
         unit: What is paired.
         pairs: Unit pairs.
+        not_asked: Units beside them about which nobody could be asked; they are in no other number.
         conversations: Conversations of side A that have a pair.
         changed_conversations: Those of them in which some pair has other tool calls, or no answer.
         failed: Pairs that side B did not answer.
@@ -75,6 +76,7 @@ class DiffResult:
     window: tuple[str | None, str | None]
     unit: str
     pairs: int
+    not_asked: int
     conversations: int
     changed_conversations: int
     failed: int
@@ -161,6 +163,7 @@ def _result(plan: Plan, headline: Mapping[str, Any], *, is_written: bool, second
         "result_hash",
         "unit",
         "pairs",
+        "not_asked",
         "conversations",
         "changed_conversations",
         "failed",

@@ -56,6 +56,7 @@ class _Draws:
         control: The control's, shape (points, draws); None without a control.
         candidate: The candidate's, shape (points, draws).
         cluster: Cluster of each point.
+        not_asked: Points of the sample about which nobody could be asked.
         left_out: Points with a draw that has no answer, or was not fed as recorded.
         is_recorded_control: Whether the recording itself is one of the control's draws.
     """
@@ -64,6 +65,7 @@ class _Draws:
     control: NDArray[np.uint64] | None
     candidate: NDArray[np.uint64]
     cluster: NDArray[np.intp]
+    not_asked: int
     left_out: int
     is_recorded_control: bool
 
@@ -85,7 +87,10 @@ def measure_noise(connection: duckdb.DuckDBPyConnection, plan: Plan) -> list[Lin
     if drawn.is_recorded_control:
         floor = replace(floor, drift=replace(floor.drift, reason="recorded_is_control"))
     estimates: dict[str, Estimate] = {field.name: getattr(floor, field.name) for field in fields(NoiseFloor)}
-    return [Line(f"noise_{name}", "noise", ALL, ALL, found, drawn.left_out) for name, found in estimates.items()]
+    return [
+        Line(f"noise_{name}", "noise", ALL, ALL, found, drawn.left_out, not_asked=drawn.not_asked)
+        for name, found in estimates.items()
+    ]
 
 
 def _read_draws(connection: duckdb.DuckDBPyConnection, plan: Plan) -> _Draws:
@@ -94,6 +99,8 @@ def _read_draws(connection: duckdb.DuckDBPyConnection, plan: Plan) -> _Draws:
     )
     # where a walk ended does not cut the recording: other draws may have gone on
     create_units(connection, plan, "noise_units", is_whole=True)
+    deleted = connection.execute("DELETE FROM noise_units WHERE NOT is_asked")
+    not_asked = int(deleted.fetchall()[0][0])
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE noise_draws AS {read_sql('diffs/noise_draws.sql')}", plan.partition
     )
@@ -115,6 +122,7 @@ def _read_draws(connection: duckdb.DuckDBPyConnection, plan: Plan) -> _Draws:
         control=taken("control") if "control" in due else None,
         candidate=taken("candidate"),
         cluster=np.unique(cluster[is_whole], return_inverse=True)[1].astype(np.intp),
+        not_asked=not_asked,
         left_out=int((~is_whole).sum()),
         is_recorded_control=bool(connection.sql(_HOLDS_RECORDING).fetchall()[0][0]),
     )

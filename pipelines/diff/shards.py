@@ -219,7 +219,7 @@ def _keep_metrics(connection: duckdb.DuckDBPyConnection, plan: Plan, memory_byte
             f"len(tool_calls_{side})::INTEGER AS call_count" if name == "call_count" else f"{name}_{side} AS {name}"
             for name in UNIT_COLUMNS
         )
-        answered = "true" if side == "a" else "status = 'ok'"
+        answered = "status <> 'not_asked'" if side == "a" else "status = 'ok'"
         query = f"SELECT unit_row, unit_id, aggregate_id, {columns} FROM unit_pairs WHERE {answered} ORDER BY unit_row"
         units = connection.sql(query if metrics or plan.measures else f"{query} LIMIT 0").to_arrow_table()
         found = evaluate_metrics(metrics, units, memory_bytes=memory_bytes)

@@ -59,6 +59,7 @@ class Line:
         total_a: Sum over A's units; None for a share.
         total_b: Sum over B's units; None for a share.
         binary: Tests of a yes/no outcome; None for anything else.
+        not_asked: Units about which nobody could be asked; they are in no other number.
     """
 
     metric: str
@@ -70,6 +71,7 @@ class Line:
     total_a: float | None = None
     total_b: float | None = None
     binary: PairedBinary | None = None
+    not_asked: int = 0
 
     def row(self) -> dict[str, Any]:
         """The line as a row of `ab_summary`, without the partition columns."""
@@ -82,6 +84,7 @@ class Line:
             "estimand": numbers.estimand,
             "n": numbers.n,
             "excluded": self.excluded,
+            "not_asked": self.not_asked,
             "g": numbers.g,
             "g_changed": numbers.g_changed,
             "g_star": numbers.g_star,
@@ -132,11 +135,13 @@ class Units:
         conversation: Number of each unit's conversation, 0, 1, 2 …, never decreasing.
         shares: Share → 1, 0, or NaN where it does not apply.
         sides: Metric → (A, B), NaN where there is no value.
+        is_asked: 1, or 0 for a unit about which nobody could be asked and which has no value; None when there is none of them.
     """
 
     conversation: _Codes
     shares: Mapping[str, _Floats]
     sides: Mapping[str, tuple[_Floats, _Floats]]
+    is_asked: _Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,7 +192,9 @@ class ConversationSums:
             raise ValueError(f"units of conversation {numbers[0]} come after those of {self._last}; add them in order")
         starts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]]))
         part = {("", "number"): numbers[starts].astype(np.float64)}
-        part["", "n"] = np.diff(np.append(starts, numbers.size)).astype(np.float64)
+        size = np.diff(np.append(starts, numbers.size)).astype(np.float64)
+        part["", "n"] = size if units.is_asked is None else np.add.reduceat(units.is_asked, starts)
+        part["", "not_asked"] = size - part["", "n"]
         self._last = int(numbers[-1])
 
         def total(values: _Floats) -> _Floats:
@@ -217,7 +224,10 @@ class ConversationSums:
         return (name, "s") in self._parts[0]
 
     def column(self, name: str, key: str) -> _Floats:
-        """One sum, over the conversations that have units; `n` of the empty name counts units, `number` names them."""
+        """One sum, over the conversations that have units.
+
+        Of the empty name `n` counts units, `not_asked` those about which nobody could be asked, and `number` names conversations.
+        """
         if not self._parts:
             return np.zeros(0)
         if len(self._parts) > 1:
@@ -267,9 +277,16 @@ def summarise(
         found = _differences(name, sums, dimension)
         return [replace(line, estimate=judge(line.estimate, goal=goal, margin=margin)) for line in found]
 
+    def counted_lines(dimension: _Dimension, name: str) -> list[Line]:
+        unasked = dimension.count(sums.column("", "not_asked"))
+        lines = lines_of(dimension, name)
+        return [replace(line, not_asked=int(n)) for line, n in zip(lines, unasked, strict=bool(lines))]
+
     asked = [(dimension, name) for dimension in _dimensions(conversations, sums) for name in sums.names]
     with ThreadPoolExecutor() as threads:  # NumPy computes outside of Python's lock
-        lines = [line for found in threads.map(lines_of, *zip(*asked, strict=True)) for line in found] if asked else []
+        lines = (
+            [line for found in threads.map(counted_lines, *zip(*asked, strict=True)) for line in found] if asked else []
+        )
     return _adjusted(lines, primary)
 
 

@@ -23,10 +23,12 @@ from pipelines.replay.units import unit_kind
 
 _COUNTS = """
 SELECT
-    count(*) AS pairs,
-    count(DISTINCT aggregate_id) AS conversations,
-    count(DISTINCT aggregate_id) FILTER (WHERE is_same_calls IS DISTINCT FROM true) AS changed_conversations,
-    count(*) FILTER (WHERE status <> 'ok') AS failed,
+    count(*) FILTER (WHERE status <> 'not_asked') AS pairs,
+    count(*) FILTER (WHERE status = 'not_asked') AS not_asked,
+    count(DISTINCT aggregate_id) FILTER (WHERE status <> 'not_asked') AS conversations,
+    count(DISTINCT aggregate_id) FILTER (WHERE status <> 'not_asked' AND is_same_calls IS DISTINCT FROM true)
+        AS changed_conversations,
+    count(*) FILTER (WHERE status = 'failed') AS failed,
     count(*) FILTER (WHERE is_same_names) AS same_names,
     count(*) FILTER (WHERE is_same_calls) AS same_calls,
     count(*) FILTER (WHERE is_same_final) AS same_final,
@@ -37,7 +39,7 @@ SELECT
 FROM diffed_units
 """
 # A unit that B did not answer is not the same in anything; text is compared only where both sides have one. A unit that was
-# not fed as it was recorded is left out, and counted as excluded.
+# not fed as it was recorded is left out, and counted as excluded; one about which nobody could be asked is in no sum at all.
 _SHARES = {
     "same_names": "CASE WHEN status <> 'ok' THEN false WHEN fidelity = 'exact' THEN is_same_names END",
     "same_calls": "CASE WHEN status <> 'ok' THEN false WHEN fidelity = 'exact' THEN is_same_calls END",
@@ -83,7 +85,11 @@ class Tally:
         counts = self._connection.sql(_COUNTS)
         self._counts.update(dict(zip(counts.columns, counts.fetchall()[0], strict=True)))
         self._classes.update(
-            dict(self._connection.sql("SELECT unit_class, count(*) FROM diffed_units GROUP BY 1").fetchall())
+            dict(
+                self._connection.sql(
+                    "SELECT unit_class, count(*) FROM diffed_units WHERE unit_class IS NOT NULL GROUP BY 1"
+                ).fetchall()
+            )
         )
         self._fidelity.update(
             dict(
@@ -144,7 +150,9 @@ class Tally:
 
     def _units(self) -> Units:
         """The shard's units in order."""
-        expressions = {f"share {name}": query for name, query in _SHARES.items()}
+        expressions = {
+            f"share {name}": f"CASE WHEN status <> 'not_asked' THEN {query} END" for name, query in _SHARES.items()
+        }
         for side in "ab":
             expressions |= {
                 f"{side} {name}": f"CASE WHEN coalesce(fidelity, 'exact') = 'exact' THEN {query.format(side=side)} END"
@@ -153,10 +161,13 @@ class Tally:
         listed = ", ".join(
             f"coalesce(({query})::DOUBLE, 'nan'::DOUBLE) AS \"{name}\"" for name, query in expressions.items()
         )
-        rows = self._connection.sql(f"SELECT stream_row, {listed} FROM diffed_units ORDER BY unit_id").to_arrow_table()
+        rows = self._connection.sql(
+            f"SELECT stream_row, (status <> 'not_asked')::DOUBLE AS is_asked, {listed} FROM diffed_units ORDER BY unit_id"
+        ).to_arrow_table()
         values = {name: to_numpy(rows.column(name), np.float64) for name in expressions}
         return Units(
             conversation=to_numpy(rows.column("stream_row"), np.int32).astype(np.intp),
+            is_asked=to_numpy(rows.column("is_asked"), np.float64),
             shares={name: values[f"share {name}"] for name in _SHARES},
             sides={name: (values[f"a {name}"], values[f"b {name}"]) for name in self._sides},
         )

@@ -206,6 +206,11 @@ class Player:
             [(book.effect(call.name), book.key(call.name, call.arguments)) for call in calls]
         )
 
+    def use_up(self, block: Sequence[RecordedCall]) -> None:
+        """Let nobody have the results of a recorded block any more: they were given."""
+        versions = {call.version for call in block}
+        self._played.update(taped.index for taped in self.cassette.tape if taped.call.version in versions)
+
     def answer(self, calls: Sequence[tuple[str, str]], turn: int) -> list[Lookup]:
         """Look up one parallel block, and let it happen, answered or not.
 

@@ -26,7 +26,7 @@ from pipelines.replay.progress import describe_seconds
 from pipelines.replay.request import Request
 from pipelines.replay.responses import ResponseStore
 from pipelines.replay.sides import list_units
-from pipelines.replay.units import create_plan_relations
+from pipelines.replay.units import count_not_asked, create_plan_relations
 from pipelines.settings import Settings
 
 _BATCH = 1_000
@@ -90,6 +90,7 @@ class Estimate:
         mode: What a unit is.
         conversations: Conversations selected.
         decisions: Recorded decisions in them.
+        not_asked: Units about which nobody can be asked, since nothing was said before them; left out of both sides.
         is_exact: Whether the number of requests is known; else it is that of the recorded decisions.
         destinations: What would be sent where; empty when nobody is asked over a network.
         usd: In all; None when a price is not known.
@@ -104,6 +105,7 @@ class Estimate:
     mode: str
     conversations: int
     decisions: int
+    not_asked: int
     is_exact: bool
     destinations: list[Destination]
     usd: float | None
@@ -116,6 +118,8 @@ class Estimate:
         """In lines, for people."""
         what = f"{self.decisions:,} decisions in {self.conversations:,} conversations, mode {self.mode}"
         lines = [f"{self.experiment}  version {self.version_id}: {what}"]
+        if self.not_asked:
+            lines.append(f"left out of both sides: {self.not_asked:,} units before which nothing was said")
         for to in self.destinations:
             about = "" if self.is_exact else "about "
             price = f"{to.usd:,.4f} USD" if to.usd is not None else "price not known"
@@ -160,6 +164,7 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
             for model in models
         ]
         toolless = describe_toolless(connection, plan)
+        not_asked = count_not_asked(connection, plan)
     prices = load_prices(settings.prices)
     known = [to.usd for to in destinations if to.usd is not None]
     return Estimate(
@@ -168,6 +173,7 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
         mode=plan.experiment.mode,
         conversations=plan.streams.num_rows,
         decisions=int(decisions),
+        not_asked=not_asked,
         is_exact=is_exact,
         destinations=destinations,
         usd=sum(known) if len(known) == len(destinations) else None,
@@ -223,12 +229,12 @@ def _destination(
 def _requests(
     connection: duckdb.DuckDBPyConnection, plan: Plan, model: Model, unasked: Counter[str]
 ) -> Iterator[Request]:
-    """The requests of one side; units without one are counted in `unasked`, by reason."""
+    """The requests of one side; units that would fail without one are counted in `unasked`, by reason."""
     for unit in list_units(connection, plan, model.side):
         if unit.request is not None:
             yield unit.request
-        else:
-            unasked[getattr(unit, "reason", "no_context")] += 1
+        elif (reason := getattr(unit, "reason", None)) is not None:
+            unasked[reason] += 1
 
 
 def _looked_up(

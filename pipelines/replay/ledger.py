@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pipelines.canonical.calls import CallHashes, Canonicaliser
 from pipelines.replay.cassette import SEVERITY, TAINTING, Lookup, ResultSource
 from pipelines.replay.decision import Reply, ToolCall
-from pipelines.replay.request import Reason
+from pipelines.replay.request import NO_CONTEXT, Reason
 
 Divergence = Literal["text_to_tool", "tool_to_text", "names", "arguments"]
 """How a step's tool calls first differ from the recorded ones: which side calls, which tools, with what."""
@@ -152,6 +152,11 @@ def failed_unit(
     spent = {name: getattr(reply, name) for name in _MEASURES} if reply is not None else {}
     failed = {"status": "failed", "reason": reason, "result_source": "not_applicable", "request_sha256": request_sha256}
     return Outcome({**unit, **failed, **spent}, [], detail)
+
+
+def not_asked(unit: Row) -> Outcome:
+    """A unit about which nobody can be asked: the recording holds nothing to put before them."""
+    return Outcome({**unit, "status": "not_asked", "reason": NO_CONTEXT, "result_source": "not_applicable"})
 
 
 def walked_unit(

@@ -30,10 +30,10 @@ from pipelines.replay.request import Side
 from pipelines.replay.runs import list_runs
 from pipelines.sqlfiles import list_sql, read_sql
 
-DIFFER_VERSION = 4
+DIFFER_VERSION = 5
 """Raised with every change that alters a cell for the same inputs: alignment, classes, text measures, estimators."""
 
-WALK_VERSION = 2
+WALK_VERSION = 3
 """Likewise, with every change of what a candidate is asked in a walk alone."""
 
 _VERSION_LENGTH = 16

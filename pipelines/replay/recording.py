@@ -45,11 +45,13 @@ class Step:
 
     Attributes:
         decision: Its number.
+        offset: Messages before it, as rendered for the recorded agent.
         text: What the agent said; None for tool calls alone.
         calls: Its tool calls, one parallel block.
     """
 
     decision: int
+    offset: int = 0
     text: str | None = None
     calls: list[RecordedCall] = field(default_factory=list)
 
@@ -69,6 +71,12 @@ class Segment:
     offset: int
     inputs: list[Message | UserCall] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+
+    def cut(self, first: int) -> tuple[Segment, Segment]:
+        """The segment in two: up to the decision `first`, and from it on, where the input was before."""
+        past = [step for step in self.steps if step.decision < first]
+        rest = self.steps[len(past) :]
+        return replace(self, steps=past), Segment(self.turn, rest[0].offset, steps=rest)
 
     @property
     def is_cut(self) -> bool:
@@ -158,7 +166,7 @@ class _Reader:
         segment = self._segments[-1] if self._segments and goes_on else self._open(before)
         if not segment.steps:
             segment.turn = self._context.turn
-        self._step = Step(decision)
+        self._step = Step(decision, before)
         segment.steps.append(self._step)
 
     def _called(self, event: Event, before: int) -> None:

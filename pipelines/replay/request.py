@@ -23,7 +23,6 @@ FIRST_CONTROL_DRAW = 1_000
 a larger K pays for the new draws alone."""
 
 Reason = Literal[
-    "no_context",  # the recording holds nothing before the decision; not sent
     "missing_variable",  # the prompt names a variable that was not recorded; not sent
     "prompt_edit",  # the text to replace is not in the recorded system message exactly once; not sent
     "unknown_tools",  # the recorded agent had tools of which only a hash is known; not sent
@@ -39,6 +38,9 @@ Reason = Literal[
     "step_limit",  # the candidate called tools on and on without a final message
 ]
 """Why a unit has no reply. A failed unit is a row and stays in every denominator."""
+
+NO_CONTEXT = "no_context"
+"""Why a unit was not asked: the recording holds nothing before it. It is nobody's failure, and on neither side of any number."""
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 

@@ -22,7 +22,7 @@ Key = tuple[str, str, int]
 _VERSION = "experiment = $experiment AND version_id = $version_id"
 _KEEP_UNITS = f"""
 INSERT INTO {UNITS} BY NAME
-SELECT * EXCLUDE (experiment, version_id) FROM replays_history WHERE {_VERSION} AND status = 'ok'
+SELECT * EXCLUDE (experiment, version_id) FROM replays_history WHERE {_VERSION} AND status <> 'failed'
 """
 _KEEP_STEPS = f"""
 INSERT INTO {STEPS} BY NAME
@@ -31,7 +31,7 @@ FROM replay_steps_history AS steps
 SEMI JOIN {UNITS} AS kept ON kept.unit_id = steps.unit_id AND kept.side = steps.side AND kept.draw = steps.draw
 WHERE {_VERSION}
 """
-_FAILED = f"SELECT unit_id, side, draw, attempt FROM replays_history WHERE {_VERSION} AND status <> 'ok'"
+_FAILED = f"SELECT unit_id, side, draw, attempt FROM replays_history WHERE {_VERSION} AND status = 'failed'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class FailedUnits:
 
 
 def keep_answered(connection: duckdb.DuckDBPyConnection, plan: Plan, tables: OutcomeTables) -> FailedUnits:
-    """Take over the answered units of a replayed version, and leave in `plan_streams` those that have others.
+    """Take over the units of a replayed version that did not fail, and leave in `plan_streams` those that have others.
 
     Args:
         connection: Has `plan_streams` and the lake's relations.
@@ -67,7 +67,7 @@ def keep_answered(connection: duckdb.DuckDBPyConnection, plan: Plan, tables: Out
     if is_walked(plan.experiment):
         connection.execute(_KEEP_STEPS, plan.partition)
     connection.execute(
-        f"DELETE FROM plan_streams WHERE aggregate_id NOT IN (SELECT aggregate_id FROM replays_history WHERE {_VERSION} AND status <> 'ok')",
+        f"DELETE FROM plan_streams WHERE aggregate_id NOT IN (SELECT aggregate_id FROM replays_history WHERE {_VERSION} AND status = 'failed')",
         plan.partition,
     )
     return FailedUnits({(unit_id, side, draw): attempt for unit_id, side, draw, attempt in rows})

@@ -33,6 +33,7 @@ from pipelines.replay.ledger import (
     Outcome,
     Row,
     StepRecord,
+    not_asked,
     read_calls,
     walked_unit,
 )
@@ -60,6 +61,8 @@ class Scene:
         past: Whether walks go on past the divergence.
         max_steps: Messages of one segment after which a candidate is stopped; never fewer than were recorded there.
         heads: What surrounds the messages at a recorded decision, whose tools these are.
+        first_asked: The first decision that has any context, with which walks of the whole conversation begin; None when there is
+            none.
     """
 
     aggregate_id: str
@@ -73,10 +76,28 @@ class Scene:
     past: Past = "stop"
     max_steps: int = 50
     heads: Mapping[int, Head] = field(default_factory=dict)
+    first_asked: int | None = 1
 
     def turns(self) -> list[int]:
         """The turns in which the recorded agent acted."""
         return sorted({segment.turn for segment in self.recording.segments if segment.turn >= 1 and segment.steps})
+
+    def opening(self) -> tuple[list[Segment], list[Segment]]:
+        """What nobody can be asked for, and what a walk of the whole conversation goes through."""
+        opening: list[Segment] = []
+        asked: list[Segment] = []
+        for segment in self.recording.segments:
+            if not segment.steps:
+                continue
+            if self.first_asked is None or segment.steps[-1].decision < self.first_asked:
+                opening.append(segment)
+            elif segment.steps[0].decision < self.first_asked:
+                past, rest = segment.cut(self.first_asked)
+                opening.append(past)
+                asked.append(rest)
+            else:
+                asked.append(segment)
+        return opening, asked
 
 
 async def walk_turn(scene: Scene, turn: int, unit: Row, side: Side, draw: int, ask: Ask) -> Outcome:
@@ -101,7 +122,8 @@ async def walk_turn(scene: Scene, turn: int, unit: Row, side: Side, draw: int, a
 async def walk_conversation(scene: Scene, unit: Row, side: Side, draw: int, ask: Ask) -> Outcome:
     """Put a candidate into a whole conversation, its own messages taking the place of the recorded ones.
 
-    What the agent said before there was any context is taken over: nobody can be asked for it.
+    What the agent did before there was any context is taken over: nobody can be asked for it. Where nothing else was recorded there
+    is no walk.
 
     Args:
         scene: The recording.
@@ -110,13 +132,13 @@ async def walk_conversation(scene: Scene, unit: Row, side: Side, draw: int, ask:
         draw: Index of the draw.
         ask: Who answers.
     """
-    segments = [segment for segment in scene.recording.segments if segment.steps]
+    opening, segments = scene.opening()
+    if not segments:
+        return not_asked(unit)
     walk = _Walk(scene, str(unit["unit_id"]), side, draw)
-    opening = 0
-    while opening < len(segments) and not segments[opening].offset and not segments[opening].messages:
-        opening += 1
-    walk.take_past(segments[:opening])
-    return await walk.run(segments[opening:], unit, ask)
+    walk.take_past(opening)
+    walk.use_up(opening)
+    return await walk.run(segments, unit, ask)
 
 
 @dataclass(slots=True)
@@ -147,6 +169,12 @@ class _Walk:
         for block in self.scene.recording.blocks(segments):
             self.player.pass_by(block)
 
+    def use_up(self, segments: Sequence[Segment]) -> None:
+        """Let the results of recorded segments be had no more: they answered what the agent did there."""
+        for segment in segments:
+            for step in segment.steps:
+                self.player.use_up(step.calls)
+
     async def run(self, segments: Sequence[Segment], unit: Row, ask: Ask) -> Outcome:
         """Walk through segments, from what was rendered before the first of them."""
         if segments:
@@ -157,9 +185,9 @@ class _Walk:
                     break
                 self.is_off_policy = True
             self._enter(segment)
-            await self._loop(segment, ask)
-            self.covered_to = segment.steps[-1].decision
-            if self.steps[-1].reason is not None:
+            reached = await self._loop(segment, ask)
+            self.covered_to = segment.steps[reached - 1].decision
+            if self.steps[-1].reason is not None or reached < len(segment.steps):
                 break
         recorded = sum(len(segment.steps) for segment in segments)
         return walked_unit(unit, self.steps, recorded, self.covered_to, self.scene.hasher, self.detail)
@@ -173,8 +201,13 @@ class _Walk:
                 self.player.pass_by(item)
         self._show(segment.messages)
 
-    async def _loop(self, segment: Segment, ask: Ask) -> None:
-        """The candidate's own loop after one segment's input; the last step says why it ended badly, if it did."""
+    async def _loop(self, segment: Segment, ask: Ask) -> int:
+        """The candidate's own loop after one segment's input; the last step says why it ended badly, if it did.
+
+        Returns:
+            How many of the recorded steps it stands beside: all, unless its calls, different enough to be answered by others and not
+            to be a divergence, have no result in the recording.
+        """
         place = 0
         while True:
             recorded = segment.steps[place] if place < len(segment.steps) and not self.is_diverged else None
@@ -185,15 +218,16 @@ class _Walk:
             self.steps.append(step)
             place += 1
             if step.reason is not None or not step.calls or all(lookup.is_ended for lookup in step.found):
-                return
+                break
             if any(lookup.source == "miss" for lookup in step.found):
                 self._fail(step, "diverged", "a tool call has no recorded result")
-                return
+                break
             if not self.is_diverged and place == len(segment.steps):
-                return  # the recording was cut short here
+                break  # the recording was cut short here
             if place >= max(self.scene.max_steps, len(segment.steps)):
                 self._fail(step, "step_limit", f"{place} messages without a final one")
-                return
+                break
+        return len(segment.steps) if self.is_diverged else place
 
     def _fail(self, step: StepRecord, reason: Reason, detail: str) -> None:
         step.reason, self.detail = reason, detail

@@ -45,6 +45,7 @@ class ReplayResult:
         version_id: Version.
         is_written: False when the version was complete already.
         units: Units replayed, failed ones included.
+        not_asked: Those of them about which nobody could be asked.
         failures: Number of failed units by reason.
         first_error: What went wrong with the first unit that the candidate could not answer, told by this run only.
         size_bytes: Bytes of the version's replays.
@@ -55,6 +56,7 @@ class ReplayResult:
     version_id: str
     is_written: bool
     units: int
+    not_asked: int
     failures: dict[str, int]
     first_error: str | None
     size_bytes: int
@@ -102,8 +104,9 @@ def run_replay(
 def _commit(lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan, provenance: dict[str, Any]) -> Commit:
     """Write what was replayed; `replays` last, because a version that has it is replayed."""
     failed = connection.sql(
-        f"SELECT reason, count(*) FROM {UNITS} WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
+        f"SELECT reason, count(*) FROM {UNITS} WHERE status = 'failed' GROUP BY 1 ORDER BY 1"
     ).fetchall()
+    not_asked = connection.sql(f"SELECT count(*) FROM {UNITS} WHERE status = 'not_asked'").fetchall()[0][0]
     if is_walked(plan.experiment):
         query = f"SELECT * FROM {STEPS}"
         lake.write_partition(REPLAY_STEPS, plan.partition, connection, query, input_hash=plan.version_id)
@@ -113,7 +116,7 @@ def _commit(lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan, prove
         connection,
         f"SELECT * FROM {UNITS}",
         input_hash=plan.version_id,
-        provenance={"failures": dict(failed), **provenance},
+        provenance={"failures": dict(failed), "not_asked": not_asked, **provenance},
     )
 
 
@@ -246,6 +249,7 @@ def _result(
         version_id=plan.version_id,
         is_written=is_written,
         units=commit.row_count,
+        not_asked=commit.provenance["not_asked"],
         failures=dict(commit.provenance["failures"]),
         first_error=first_error,
         size_bytes=commit.size_bytes,

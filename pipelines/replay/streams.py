@@ -63,7 +63,9 @@ ORDER BY aggregate_id, stream_version
 _ARGUMENTS = "CASE WHEN events.event_name = 'tool.call' THEN json_extract(events.payload, '$.arguments')::VARCHAR END"
 _ALL_DECIDED = """
 CREATE OR REPLACE TEMP TABLE plan_decisions AS
-SELECT aggregate_id, first_version, decision, turn, model, tools_sha256, epoch_us(created_at) AS created_us
+SELECT
+    aggregate_id, first_version, decision, turn, model, tools_sha256, epoch_us(created_at) AS created_us,
+    context_messages IS DISTINCT FROM 0 AS has_context
 FROM decisions
 SEMI JOIN plan_streams USING (aggregate_id)
 WHERE aggregate_id BETWEEN $first AND $last
@@ -85,7 +87,8 @@ fifth of the time to render them.
 class Decided(NamedTuple):
     """One recorded decision, as `lake/decisions` has it.
 
-    `created_us` is when its last event happened, in microseconds since 1970, UTC.
+    `created_us` is when its last event happened, in microseconds since 1970, UTC. `has_context` is whether anything was said
+    before it: if not, there is nothing to put before anybody, whoever it is and whatever prompt they have.
     """
 
     decision: int
@@ -93,6 +96,7 @@ class Decided(NamedTuple):
     model: str | None
     tools_sha256: str | None
     created_us: int
+    has_context: bool
 
 
 _as_decided = partial(tuple.__new__, Decided)

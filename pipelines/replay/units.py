@@ -20,6 +20,17 @@ WHERE experiment = $experiment AND version_id = $version_id AND side = 'candidat
 """
 
 
+_NOT_ASKED = {
+    "decision": "SELECT count(*) FROM decisions SEMI JOIN plan_streams USING (aggregate_id) WHERE context_messages = 0",
+    "conversation": """
+SELECT count(*)
+FROM plan_streams
+ANTI JOIN (SELECT aggregate_id FROM decisions WHERE context_messages IS DISTINCT FROM 0) USING (aggregate_id)
+""",
+}
+"""How many units nobody can be asked about, by mode; what follows a user's text always has some context."""
+
+
 def unit_kind(plan: Plan) -> Literal["decision", "turn", "conversation"]:
     """What is paired in the plan's mode."""
     mode = plan.experiment.mode
@@ -39,6 +50,14 @@ def create_stream_relations(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"CREATE OR REPLACE TEMP VIEW streams AS {read_sql('diffs/selectable_streams.sql')}")
 
 
+def count_not_asked(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int:
+    """How many units of the plan nobody can be asked about, since nothing was said before them; reads `plan_streams`."""
+    query = _NOT_ASKED.get(plan.experiment.mode)
+    if query is None or plan.experiment.candidate.recorded is not None:
+        return 0
+    return int(connection.sql(query).fetchall()[0][0])
+
+
 def create_units(
     connection: duckdb.DuckDBPyConnection,
     plan: Plan,
@@ -51,7 +70,9 @@ def create_units(
     """Make the temporary table `name`: the units of the streams in a column of `plan_streams`, or of another table.
 
     Its columns are those of `sql/diffs/decision_units.sql`; `unit_id` is named after side A's stream on both sides. Where side
-    B walked and did not get to the end, side A's unit ends with it (`covered_to` is its last decision) unless `is_whole`.
+    B walked and did not get to the end, side A's unit ends with it (`covered_to` is its last decision) unless `is_whole`. What
+    nobody can be asked for, because nothing was said before it, is in no unit of a conversation that is put before somebody; where
+    nothing else is there, and where it is a unit of its own, `is_asked` is false. Recorded runs are complete: nobody is asked.
     """
     connection.execute(
         "CREATE OR REPLACE TEMP VIEW unit_streams AS "
@@ -62,5 +83,9 @@ def create_units(
         f"CREATE OR REPLACE TEMP TABLE covered AS {_COVERED}{' AND false' if is_whole else ''}", plan.partition
     )
     query = f"CREATE OR REPLACE TEMP TABLE {name} AS {read_sql(f'diffs/{unit_kind(plan)}_units.sql')}"
-    params = {"is_single": plan.experiment.mode == "single"} if unit_kind(plan) == "decision" else None
-    connection.execute(query, params)
+    params = {
+        "decision": {"is_single": plan.experiment.mode == "single"},
+        "turn": {},
+        "conversation": {"is_recorded": plan.experiment.candidate.recorded is not None},
+    }[unit_kind(plan)]
+    connection.execute(query, params or None)

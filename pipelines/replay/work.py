@@ -19,7 +19,16 @@ from pipelines.folds.context import Context
 from pipelines.replay.cassette import Cassette
 from pipelines.replay.decision import Reply, ToolCall
 from pipelines.replay.experiment import Experiment
-from pipelines.replay.ledger import JsonText, ListHasher, Outcome, Row, answered_decision, failed_unit, read_calls
+from pipelines.replay.ledger import (
+    JsonText,
+    ListHasher,
+    Outcome,
+    Row,
+    answered_decision,
+    failed_unit,
+    not_asked,
+    read_calls,
+)
 from pipelines.replay.manifest import ToolBook, ToolPolicy
 from pipelines.replay.recording import Event, Message, Recording, read_recording
 from pipelines.replay.request import Answer, Ask, Failure, Head, Lines, Reason, Request, Side
@@ -106,20 +115,18 @@ class Unit(Protocol):
 
 @dataclass(slots=True)
 class _DecisionUnit:
-    """A decision: one request, made before; None when there is nothing to put before anybody."""
+    """A decision: one request, made before."""
 
     row: Row
-    request: Request | None
+    request: Request
     hasher: ListHasher
     recorded: Mapping[int, Reply]
 
     async def replay(self, ask: Ask) -> Outcome:
-        if self.request is None:
-            return failed_unit(self.row, "no_context")
         return self.take(await ask(self.request))
 
     def take(self, answer: Answer, /) -> Outcome:
-        sha256 = self.request.sha256 if self.request is not None else None
+        sha256 = self.request.sha256
         if isinstance(answer, Failure):
             return failed_unit(self.row, answer.reason, answer.detail, answer.reply, sha256)
         try:
@@ -151,8 +158,23 @@ class _WalkUnit:
 
 
 @dataclass(slots=True)
+class _UnaskedUnit:
+    """A unit that holds nothing to put before anybody: it is on no side of any number."""
+
+    row: Row
+    recorded: Mapping[int, Reply] = field(default_factory=dict)
+    request: None = None
+
+    async def replay(self, ask: Ask) -> Outcome:  # noqa: ARG002 -- nobody is asked
+        return not_asked(self.row)
+
+    def take(self, _answer: Answer, /) -> Outcome:
+        raise RuntimeError("a unit about which nobody is asked has no answer")
+
+
+@dataclass(slots=True)
 class _FailedUnit:
-    """A unit that cannot be asked."""
+    """A unit that cannot be asked of this side."""
 
     row: Row
     reason: Reason
@@ -206,7 +228,10 @@ class _Workshop:
             return make(_edited(stream, self._spec.edit_prompt))
         except PromptError as error:
             why = error  # the name of the clause ends with it, the generator does not
-            return (_FailedUnit(unit.row, why.reason, why.detail) for unit in make(stream))
+            return (
+                unit if isinstance(unit, _UnaskedUnit) else _FailedUnit(unit.row, why.reason, why.detail)
+                for unit in make(stream)
+            )
 
     def _decisions(self, stream: Stream) -> Iterator[Unit]:
         is_single = self._experiment.mode == "single"
@@ -231,7 +256,6 @@ class _Workshop:
         number, name, aggregate_id = decided.decision, self._spec.name, stream.aggregate_id
         unit_id = f"{aggregate_id}/{number}"
         is_in_the_dark = self._is_in_the_dark(decided)
-        is_askable = bool(lines.messages) or self._spec.is_echo
         about = partial(_about, stream, decided)
         units: list[Unit] = []
         for draw in self._spec.draws_of(aggregate_id):
@@ -244,10 +268,13 @@ class _Workshop:
                 "side": name,
                 "draw": draw,
             }
+            if not decided.has_context:
+                units.append(_UnaskedUnit(row))
+                continue
             if is_in_the_dark:
                 units.append(_FailedUnit(row, "unknown_tools", _IN_THE_DARK.format(decided.tools_sha256)))
                 continue
-            request = lines.request(unit_id, name, draw, (aggregate_id, number), about) if is_askable else None
+            request = lines.request(unit_id, name, draw, (aggregate_id, number), about)
             units.append(_DecisionUnit(row, request, self._hasher, recorded))
         return units
 
@@ -262,10 +289,10 @@ class _Workshop:
 
     def _walks(self, stream: Stream) -> Iterator[Unit]:
         recording = recording_of(stream)
-        first = next(iter(sorted(stream.decided.values())), None)
-        scene = self._scene(stream, recording, first)
+        asked = sorted(each for each in stream.decided.values() if each.has_context)
+        scene = self._scene(stream, recording, asked[0] if asked else None)
         replies = _replies(recording) if self._spec.is_echo else {}
-        dark = [each for each in sorted(stream.decided.values()) if self._is_in_the_dark(each)]
+        dark = [each for each in asked if self._is_in_the_dark(each)]
         turns = [None] if self._experiment.mode == "conversation" else scene.turns()
         for turn in turns:
             for draw in self._spec.draws_of(stream.aggregate_id):
@@ -277,6 +304,9 @@ class _Workshop:
                     "side": self._spec.name,
                     "draw": draw,
                 }
+                if not asked:
+                    yield _UnaskedUnit(row)
+                    continue
                 unknown = next((each for each in dark if turn is None or each.turn == turn), None)
                 if unknown is not None:
                     yield _FailedUnit(row, "unknown_tools", _IN_THE_DARK.format(unknown.tools_sha256))
@@ -301,6 +331,7 @@ class _Workshop:
             past=self._experiment.divergence.past,
             max_steps=self._experiment.tools.max_steps,
             heads={each.decision: self._head(each.tools_sha256) for each in stream.decided.values()},
+            first_asked=first.decision if first is not None else None,
         )
 
     def _head(self, tools_sha256: str | None) -> Head:

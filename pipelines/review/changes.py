@@ -1,6 +1,7 @@
 """Read the changed pairs of a version, a page at a time, the biggest change first.
 
-A pair is unchanged when B answered with the same tool calls and the same text, or with no text where A has none. Only a
+A pair is unchanged when B answered with the same tool calls and the same text, or with no text where A has none. Units about
+which nobody could be asked are none, and listed among all of them. Only a
 page of rows, with the beginnings of their texts, is ever in memory.
 """
 
@@ -28,7 +29,8 @@ Order = Literal["calls", "text", "conversation"]
 
 _CHANGED_CALLS = "reordered + args_changed + name_changed + name_args_changed + added + removed"
 _IS_OTHER_TEXT = "(is_same_final IS FALSE OR (text_a IS NULL) <> (text_b IS NULL))"
-_IS_CHANGED = f"(status <> 'ok' OR is_same_calls IS NOT TRUE OR {_IS_OTHER_TEXT})"
+# whom nobody was asked about is in no pair
+_IS_CHANGED = f"(status = 'failed' OR status = 'ok' AND (is_same_calls IS NOT TRUE OR {_IS_OTHER_TEXT}))"
 # A text that only one side has differs wholly; a pair that B did not answer is not comparable and comes last.
 _TEXT_CHANGE = f"CASE WHEN status <> 'ok' THEN NULL WHEN {_IS_OTHER_TEXT} THEN 1 - coalesce(sim_tok, 0) ELSE 0 END"
 _ORDERS = {
@@ -108,14 +110,14 @@ class Change:
         unit_id: The pair.
         aggregate_id: A's stream.
         decision: The decision; None for a conversation.
-        unit_class: What changed, as a code.
-        status: ok, or failed.
+        unit_class: What changed, as a code; None when nobody could be asked.
+        status: ok, failed or not_asked.
         reason: Code of the failure; None when ok.
         agent: A's agent; None when not recorded.
         vertical: Line of business; None when not recorded.
         task: Task; None when not recorded.
         changed_calls: Aligned tool-call pairs that are not the same in place; None when B gave no answer.
-        calls_a: Tool calls of A.
+        calls_a: Tool calls of A; None when nobody could be asked.
         calls_b: Tool calls of B; None when it gave no answer.
         text_class: How the texts differ, as a code; None when a side has none.
         sim_tok: Share of words in common, 0 to 1; None when a side has no text.
@@ -129,14 +131,14 @@ class Change:
     unit_id: str
     aggregate_id: str
     decision: int | None
-    unit_class: str
+    unit_class: str | None
     status: str
     reason: str | None
     agent: str | None
     vertical: str | None
     task: str | None
     changed_calls: int | None
-    calls_a: int
+    calls_a: int | None
     calls_b: int | None
     text_class: str | None
     sim_tok: float | None

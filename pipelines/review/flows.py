@@ -38,7 +38,7 @@ SELECT
     count(*) AS pairs
 FROM ab_units_history
 LEFT JOIN acts USING (unit_id)
-WHERE experiment = $experiment AND version_id = $version_id
+WHERE experiment = $experiment AND version_id = $version_id AND status <> 'not_asked'
 GROUP BY ALL
 ORDER BY pairs DESC, act_a, act_b
 """

@@ -91,6 +91,7 @@ class Headline:
         primary: The metric that the experiment is decided by; None when it named none.
         conversations: Conversations of side A that have a pair.
         failed: Pairs that side B did not answer.
+        not_asked: Units about which nobody could be asked; they are in no other number.
         classes: Pairs by unit class.
         outcomes: Pairs by recorded outcome: both good, only A, only B, neither; all 0 when none was recorded.
         shares: What stayed the same, over the whole.
@@ -108,6 +109,7 @@ class Headline:
     primary: str | None
     conversations: int
     failed: int
+    not_asked: int
     classes: Mapping[str, int]
     outcomes: Mapping[str, int]
     shares: tuple[SummaryLine, ...]
@@ -154,6 +156,7 @@ def load_headline(lake: Lake, version: Version) -> Headline:
         primary=primary,
         conversations=kept.get("conversations", 0),
         failed=kept.get("failed", 0),
+        not_asked=kept.get("not_asked", 0),
         classes=kept.get("classes") or {},
         outcomes=kept.get("outcomes") or {},
         shares=tuple(line for line in whole if line.kind == "change"),

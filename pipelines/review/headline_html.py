@@ -37,6 +37,11 @@ def render_headline(headline: Headline) -> Markup:
         (f"{headline.conversations:,}", "conversations"),
         (f"{version.pairs - version.same_calls:,}", "pairs with other tool calls"),
         (f"{headline.failed:,}", "pairs without an answer of B"),
+        *(
+            [(f"{headline.not_asked:,}", f"{version.unit}s with nothing said before, left out")]
+            if headline.not_asked
+            else []
+        ),
     ]
     return tag(
         "section",

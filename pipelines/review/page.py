@@ -40,6 +40,11 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         *([f"conversations that began from {_day(start)} to before {_day(stop)}, UTC"] if start or stop else []),
         f"{result.pairs:,} {result.unit} pairs in {result.conversations:,} conversations"
         + (f", {result.failed:,} not answered" if result.failed else ""),
+        *(
+            [f"left out of both sides: {result.not_asked:,} {result.unit}s before which nothing was said"]
+            if result.not_asked
+            else []
+        ),
         *_left_out(result),
         *_shared_responses(lake, result),
         f"tool calls differ in {result.pairs - result.same_calls:,} pairs, in {result.changed_conversations:,} conversations",

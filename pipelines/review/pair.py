@@ -104,9 +104,9 @@ class Pair:
         aggregate_id: A's stream.
         recorded_aggregate_id: B's stream when B is a recorded run.
         decision: The decision; None for a conversation.
-        status: ok, or failed when B gave no answer.
+        status: ok, failed when B gave no answer, or not_asked when nothing was said before it that could be asked about.
         reason: Code of the failure; None when ok.
-        unit_class: What changed in the tool calls, as a code.
+        unit_class: What changed in the tool calls, as a code; None when nobody could be asked.
         text_class: How the texts differ, as a code; None when a side has none.
         sim_tok: Share of words in common, 0 to 1; None when a side has no text.
         labels: Segment columns that are known: source, agent, vertical, channel, task.
@@ -126,7 +126,7 @@ class Pair:
     decision: int | None
     status: str
     reason: str | None
-    unit_class: str
+    unit_class: str | None
     text_class: str | None
     sim_tok: float | None
     labels: dict[str, str]

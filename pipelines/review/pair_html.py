@@ -103,7 +103,8 @@ def _message(message: Message) -> Markup:
 def _sides(pair: Pair) -> Markup:
     text_a, text_b = compare_words(pair.a.text, pair.b.text)
     if pair.status != "ok":
-        text_b = tag("p", f"B gave no answer: {in_words(FAILURES, pair.reason)}.", css="rf-note")
+        what = "Nobody could be asked" if pair.status == "not_asked" else "B gave no answer"
+        text_b = tag("p", f"{what}: {in_words(FAILURES, pair.reason)}.", css="rf-note")
     return tag(
         "div",
         _side("A: what happened", text_a, pair.a, "a"),

@@ -29,14 +29,14 @@ FOLDER = "reports"
 
 _LEFT_OUT = """
 SELECT
-    status = 'ok' AS is_answered,
+    status,
     CASE WHEN status = 'ok' THEN fidelity ELSE coalesce(reason, 'failed') END AS code,
     count(*) AS pairs,
     count(DISTINCT "cluster") AS clusters
 FROM ab_units_history
 WHERE experiment = $experiment AND version_id = $version_id AND (status <> 'ok' OR fidelity <> 'exact')
 GROUP BY ALL
-ORDER BY is_answered, pairs DESC, code
+ORDER BY status, pairs DESC, code
 """
 
 
@@ -59,16 +59,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Pairs that the shares and means do not use, or that B did not answer.
+    """Pairs that the shares and means do not use, or that B did not answer, and what nobody could be asked about.
 
     Attributes:
-        is_answered: Whether B answered.
+        status: ok, failed or not_asked.
         code: How B was fed, or why it gave no answer.
         pairs: How many.
         clusters: In how many clusters.
     """
 
-    is_answered: bool
+    status: str
     code: str
     pairs: int
     clusters: int

@@ -31,6 +31,11 @@ _REACH = 200.0
 _SEGMENTS = 20
 """Values of segments that are drawn, those with most pairs."""
 _SHARE_AXIS = Axis(0, 100, unit=" %")
+_COUNTED_AS = {
+    "ok": "left out of shares and means",
+    "failed": "changed",
+    "not_asked": "left out of both sides of everything",
+}
 _MARKS = {"ship": "✓", "do_not_ship": "✕", "not_enough_data": "…"}
 _METHODS = (
     "A difference is B − A over the pairs with a value on both sides; a share is of all pairs fed as recorded.",
@@ -252,8 +257,8 @@ def _left_out(report: Report) -> Markup:
 
 
 def _left_out_row(left: LeftOut) -> Markup:
-    words = FIDELITY if left.is_answered else FAILURES
-    counted = "left out of shares and means" if left.is_answered else "changed"
+    words = FIDELITY if left.status == "ok" else FAILURES
+    counted = _COUNTED_AS[left.status]
     return tag(
         "tr",
         tag("th", in_words(words, left.code), scope="row"),

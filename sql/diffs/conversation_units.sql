@@ -1,5 +1,7 @@
 -- One side of a comparison by conversation: every tool call of the agent in order, one block per agent message, and the
 -- last text that is not blank. A list's hash is over the hashes of its messages that call tools.
+-- Where somebody was asked (not $is_recorded), decisions without any context are left out: they were put before nobody.
+-- Parameters: $is_recorded: both sides are complete recorded runs.
 -- Relations: unit_streams (unit_id, aggregate_id), streams, covered (unit_id, covered_to: the last decision that counts); macro is_said.
 -- grain: one conversation
 WITH counted AS (
@@ -9,7 +11,9 @@ WITH counted AS (
     FROM decisions
     INNER JOIN unit_streams ON decisions.aggregate_id = unit_streams.aggregate_id
     LEFT JOIN covered ON unit_streams.unit_id = covered.unit_id
-    WHERE covered.covered_to IS NULL OR decisions.decision <= covered.covered_to
+    WHERE
+        (covered.covered_to IS NULL OR decisions.decision <= covered.covered_to)
+        AND ($is_recorded OR decisions.context_messages IS DISTINCT FROM 0)
 ),
 
 acted AS (
@@ -49,19 +53,20 @@ SELECT
     unit_streams.unit_id,
     streams.aggregate_id,
     NULL::INTEGER AS decision,
-    CASE WHEN covered.covered_to IS NULL THEN streams.final_text ELSE said.text END AS text,
+    CASE WHEN $is_recorded THEN streams.final_text ELSE said.text END AS text,
     coalesce(acted.tool_calls, []) AS tool_calls,
     coalesce(acted.call_count, 0) AS call_count,
     sha256(coalesce(acted.l0_hashes, '')) AS l0_hash,
     sha256(coalesce(acted.l1_hashes, '')) AS l1_hash,
     sha256(coalesce(acted.l2_hashes, '')) AS l2_hash,
     NULL::VARCHAR AS request_sha256,
-    CASE WHEN covered.covered_to IS NULL THEN streams.input_tokens ELSE said.input_tokens END AS input_tokens,
-    CASE WHEN covered.covered_to IS NULL THEN streams.output_tokens ELSE said.output_tokens END AS output_tokens,
+    CASE WHEN $is_recorded THEN streams.input_tokens ELSE said.input_tokens END AS input_tokens,
+    CASE WHEN $is_recorded THEN streams.output_tokens ELSE said.output_tokens END AS output_tokens,
     said.latency_ms,
-    CASE WHEN covered.covered_to IS NULL THEN streams.cost_usd ELSE said.cost_usd END AS cost_usd,
+    CASE WHEN $is_recorded THEN streams.cost_usd ELSE said.cost_usd END AS cost_usd,
     streams.outcome,
-    covered.covered_to
+    covered.covered_to,
+    $is_recorded OR said.unit_id IS NOT NULL AS is_asked
 FROM unit_streams
 INNER JOIN streams ON unit_streams.aggregate_id = streams.aggregate_id
 LEFT JOIN covered ON unit_streams.unit_id = covered.unit_id

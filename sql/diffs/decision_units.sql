@@ -20,7 +20,8 @@ SELECT
     decisions.latency_ms,
     decisions.cost_usd,
     NULL::VARCHAR AS outcome,
-    NULL::INTEGER AS covered_to
+    NULL::INTEGER AS covered_to,
+    decisions.context_messages IS DISTINCT FROM 0 AS is_asked
 FROM decisions
 INNER JOIN unit_streams ON decisions.aggregate_id = unit_streams.aggregate_id
 WHERE NOT $is_single OR decisions.turn >= 1

@@ -42,7 +42,8 @@ SELECT
     sum(acts.latency_ms ORDER BY acts.decision) AS latency_ms,
     sum(acts.cost_usd ORDER BY acts.decision) AS cost_usd,
     NULL::VARCHAR AS outcome,
-    any_value(covered.covered_to) AS covered_to
+    any_value(covered.covered_to) AS covered_to,
+    TRUE AS is_asked -- after a user's text there is context
 FROM acts
 LEFT JOIN covered ON acts.unit_id = covered.unit_id
 WHERE covered.covered_to IS NULL OR acts.decision <= covered.covered_to

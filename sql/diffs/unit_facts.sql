@@ -46,7 +46,7 @@ invalid_b AS (
 SELECT
     units.unit_row,
     CASE
-        WHEN units.status <> 'ok' THEN 'error'
+        WHEN units.status = 'failed' THEN 'error'
         WHEN units.settled IS NOT NULL THEN 'same_calls'
         ELSE calls.unit_class
     END AS unit_class,
@@ -55,7 +55,7 @@ SELECT
     CASE
         WHEN units.text_a IS NOT NULL AND units.text_b IS NOT NULL THEN units.text_a = units.text_b
     END AS is_same_final,
-    len(units.tool_calls_a)::INTEGER AS calls_a,
+    CASE WHEN units.status <> 'not_asked' THEN len(units.tool_calls_a)::INTEGER END AS calls_a,
     CASE WHEN units.status = 'ok' THEN len(units.tool_calls_b)::INTEGER END AS calls_b,
     CASE WHEN units.settled IS NOT NULL THEN len(units.tool_calls_a)::INTEGER ELSE calls.same END AS same,
     CASE WHEN units.settled IS NOT NULL THEN 0 ELSE calls.reordered END AS reordered,
@@ -68,7 +68,7 @@ SELECT
     CASE WHEN units.text_a = units.text_b THEN 1.0 ELSE texts.sim_tok END AS sim_tok,
     CASE WHEN units.text_a = units.text_b THEN 1.0 ELSE texts.sim_char END AS sim_char,
     CASE WHEN units.text_a = units.text_b THEN TRUE ELSE texts.text_equal_norm END AS is_same_norm,
-    length(units.text_a)::INTEGER AS len_chars_a,
+    CASE WHEN units.status <> 'not_asked' THEN length(units.text_a)::INTEGER END AS len_chars_a,
     length(units.text_b)::INTEGER AS len_chars_b,
     texts.len_tok_a::INTEGER AS len_tok_a,
     texts.len_tok_b::INTEGER AS len_tok_b,
@@ -78,9 +78,9 @@ SELECT
     CASE WHEN units.text_a = units.text_b THEN FALSE ELSE texts.is_links_changed END AS is_links_changed,
     texts.numbers_jaccard,
     CASE WHEN units.text_a = units.text_b THEN FALSE ELSE texts.is_cut END AS is_text_cut,
-    coalesce(invalid_a.calls, 0) AS invalid_calls_a,
+    CASE WHEN units.status <> 'not_asked' THEN coalesce(invalid_a.calls, 0) END AS invalid_calls_a,
     CASE WHEN units.status = 'ok' THEN coalesce(invalid_b.calls, 0) END AS invalid_calls_b,
-    is_refusal(coalesce(units.text_a, '')) AS is_refusal_a,
+    CASE WHEN units.status <> 'not_asked' THEN is_refusal(coalesce(units.text_a, '')) END AS is_refusal_a,
     CASE
         WHEN units.status = 'ok' THEN is_refusal(coalesce(units.text_b, '')) WHEN units.reason = 'refused' THEN TRUE
     END AS is_refusal_b,

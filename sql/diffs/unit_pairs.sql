@@ -2,12 +2,28 @@
 -- told to be the same without reading them.
 -- Parameters: $unit_kind, $experiment, $version_id, $first, $last (bounds of the streams). Relations: units_a (baseline),
 -- plan_streams, streams, replays_history; macros outcome_is_good, as_recorded.
--- A unit that side B never answered is failed, with reason not_replayed.
+-- A unit that side B never answered is failed, with reason not_replayed. One about which nobody could be asked is not_asked, and
+-- has no number on either side: of A its text alone is shown.
 -- settled: 'L0' when the same tools are called with the same arguments as recorded, one after the other; 'L1' when the
 -- stored hashes say that the lists are equal as JSON and no two calls of a block could be taken for each other; else null.
 -- Hashes that differ leave the lists to Python, whatever they are of.
 -- grain: one unit pair
-WITH answers AS (
+WITH asked AS (
+    SELECT *
+    FROM units_a
+    WHERE is_asked
+    UNION ALL BY NAME
+    SELECT
+        unit_id,
+        aggregate_id,
+        decision,
+        text,
+        is_asked
+    FROM units_a
+    WHERE NOT is_asked
+),
+
+answers AS (
     SELECT *
     FROM replays_history
     WHERE
@@ -32,8 +48,8 @@ paired AS (
         plan_streams.vertical,
         plan_streams.channel,
         plan_streams.task,
-        coalesce(b.status, 'failed') AS status,
-        CASE WHEN b.unit_id IS NULL THEN 'not_replayed' ELSE b.reason END AS reason,
+        CASE WHEN a.is_asked THEN coalesce(b.status, 'failed') ELSE 'not_asked' END AS status,
+        CASE WHEN NOT a.is_asked THEN 'no_context' WHEN b.unit_id IS NULL THEN 'not_replayed' ELSE b.reason END AS reason,
         CASE
             WHEN b.status <> 'ok' OR b.unit_id IS NULL THEN NULL
             WHEN b.is_off_policy THEN 'off_policy'
@@ -57,7 +73,7 @@ paired AS (
         b.latency_ms AS latency_ms_b,
         a.output_tokens AS output_tokens_a,
         b.output_tokens AS output_tokens_b
-    FROM units_a AS a
+    FROM asked AS a
     INNER JOIN plan_streams ON a.aggregate_id = plan_streams.aggregate_id
     LEFT JOIN answers AS b ON a.unit_id = b.unit_id
     LEFT JOIN streams AS recorded ON plan_streams.recorded_aggregate_id = recorded.aggregate_id

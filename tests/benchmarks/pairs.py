@@ -163,7 +163,12 @@ def write_pairs(root: Path, pairs: int) -> Lake:
         }
         query = _select(REPLAYS, replayed, "pairs INNER JOIN hashed ON pairs.other_calls = hashed.calls")
         lake.write_partition(
-            REPLAYS, plan.partition, connection, query, input_hash=plan.version_id, provenance={"failures": {}}
+            REPLAYS,
+            plan.partition,
+            connection,
+            query,
+            input_hash=plan.version_id,
+            provenance={"failures": {}, "not_asked": 0},
         )
     return lake
 

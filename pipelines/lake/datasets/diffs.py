@@ -28,8 +28,12 @@ REPLAYS = Dataset(
         Column("turn", "INTEGER", "The turn; null for a conversation and for a recorded run."),
         Column("side", "VARCHAR", "candidate or control."),
         Column("draw", "INTEGER", "Index of the draw; control and candidate draws share none."),
-        Column("status", "VARCHAR", "ok or failed."),
-        Column("reason", "VARCHAR", "Code of the failure; null when ok."),
+        Column(
+            "status",
+            "VARCHAR",
+            "ok, failed, or not_asked where nothing was said before that could be put before anybody.",
+        ),
+        Column("reason", "VARCHAR", "Code of the failure; no_context when not asked; null when ok."),
         Column("attempt", "INTEGER", "1, and one more for each retry of failed units."),
         Column(
             "recorded_aggregate_id",
@@ -172,8 +176,13 @@ AB_UNITS = Dataset(
         Column("vertical", "VARCHAR", "Segment: line of business."),
         Column("channel", "VARCHAR", "Segment: channel."),
         Column("task", "VARCHAR", "Task of A (and of B, when recorded)."),
-        Column("status", "VARCHAR", "ok, or failed when B has no answer; failed units stay in every denominator."),
-        Column("reason", "VARCHAR", "Code of the failure; null when ok."),
+        Column(
+            "status",
+            "VARCHAR",
+            "ok; failed when B has no answer, and such units stay in every denominator; or not_asked when nothing was said before "
+            "that could be put before anybody: these are on neither side of any number.",
+        ),
+        Column("reason", "VARCHAR", "Code of the failure; no_context when not asked; null when ok."),
         Column(
             "fidelity",
             "VARCHAR",
@@ -182,7 +191,8 @@ AB_UNITS = Dataset(
         Column(
             "unit_class",
             "VARCHAR",
-            "First that applies: error, unparseable, text_to_tool, tool_to_text, same_calls, reordered_only, args_only, set_changed.",
+            "First that applies: error, unparseable, text_to_tool, tool_to_text, same_calls, reordered_only, args_only, set_changed; "
+            "null when not asked.",
         ),
         Column("is_same_names", "BOOLEAN", "Same tool names in the same order; null when B has no answer."),
         Column(
@@ -191,7 +201,7 @@ AB_UNITS = Dataset(
             "Same tool calls and arguments (canonical JSON, L1) in the same order; null when B has no answer.",
         ),
         Column("is_same_final", "BOOLEAN", "Same final text, byte for byte; null when either side has none."),
-        Column("calls_a", "INTEGER", "Tool calls of A."),
+        Column("calls_a", "INTEGER", "Tool calls of A; null, as every number of A, when not asked."),
         Column("calls_b", "INTEGER", "Tool calls of B; null when B has no answer."),
         Column("same", "INTEGER", "Pairs of calls that are the same, in place."),
         Column("reordered", "INTEGER", "Pairs that are the same at another place."),
@@ -349,6 +359,9 @@ AB_SUMMARY = Dataset(
         ),
         Column("n", "BIGINT", "Units with a value on both sides; of the noise floor, units with every draw."),
         Column("excluded", "BIGINT", "Units without a value, left out of the estimate and counted here."),
+        Column(
+            "not_asked", "BIGINT", "Units about which nobody could be asked; they are in no other number of the line."
+        ),
         Column("g", "BIGINT", "Clusters."),
         Column("g_changed", "BIGINT", "Clusters whose sum is not 0."),
         Column("g_star", "DOUBLE", "Effective clusters: N² / Σ n_c²."),

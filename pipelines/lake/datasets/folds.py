@@ -90,7 +90,7 @@ DECISIONS = Dataset(
         SOURCE,
         Column("message_id", "VARCHAR", "The agent message; null when the writer gave none."),
         Column("turn", "INTEGER", "Number of user messages with text in the context."),
-        Column("context_messages", "INTEGER", "Messages in the context; 0 is reported as no_context and never sent."),
+        Column("context_messages", "INTEGER", "Messages in the context; with 0 nobody can be asked (no_context)."),
         Column(
             "text", "VARCHAR", "What the agent said, redactions applied; null for tool calls alone.", is_personal=True
         ),

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.canonical.calls import Canonicaliser
+from pipelines.folds.run import fold_month
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, EVENTS, REPLAYS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
@@ -129,5 +130,43 @@ def write(
     with lake.connect() as connection:
         connection.register("given", table)
         lake.write_partition(
-            dataset, partition, connection, "SELECT * FROM given", input_hash=input_hash, provenance={"failures": {}}
+            dataset,
+            partition,
+            connection,
+            "SELECT * FROM given",
+            input_hash=input_hash,
+            provenance={"failures": {}, "not_asked": 0},
         )
+
+
+def write_log(root: Path, log: Sequence[Mapping[str, Any]]) -> Lake:
+    """Write a log of events, as `tests.strategies` makes it, and fold its months."""
+    lake = Lake(root)
+    heads: dict[tuple[str, str], dict[str, Any]] = {}
+    months: dict[str, list[dict[str, Any]]] = {}
+    for event in log:
+        stream, month = event["aggregate_id"], event["month"]
+        texts = {name: json.dumps(event[name], ensure_ascii=False) for name in ("payload", "metadata")}
+        months.setdefault(month, []).append({**event, **texts})
+        head = heads.setdefault(
+            (month, stream),
+            {
+                "aggregate_id": stream,
+                "aggregate_type": event["aggregate_type"],
+                "first_version": event["stream_version"],
+                "event_count": 0,
+            },
+        )
+        head |= {
+            "last_version": event["stream_version"],
+            "event_count": head["event_count"] + 1,
+            "last_hash": event["hash"],
+        }
+    for month in sorted(months):
+        rows = sorted(months[month], key=lambda event: (event["aggregate_id"], event["stream_version"]))
+        write(lake, EVENTS, {"month": month}, rows, "made")
+        of_month = [head for (of, _), head in sorted(heads.items()) if of == month]
+        write(lake, STREAM_MONTHS, {"month": month}, of_month, "made")
+    for month in sorted(months):
+        fold_month(lake, month)
+    return lake

@@ -82,7 +82,7 @@ def _replay_again(lake: Lake, plan: Any, following: Any, calls: int) -> None:
             query,
             params,
             input_hash=following.version_id,
-            provenance={"failures": {}},
+            provenance={"failures": {}, "not_asked": 0},
         )
 
 
@@ -190,7 +190,7 @@ def test_a_prune_that_was_killed_is_finished_by_the_next(lake: Lake):
             query,
             {"version": second.version_id},
             input_hash=second.version_id,
-            provenance={"failures": {}},
+            provenance={"failures": {}, "not_asked": 0},
         )
     prune_versions(lake, keep=5)
     assert (rows(lake, "shop")["replays"], rows(lake, "shop")["ab_units"]) == (STREAMS, 0)

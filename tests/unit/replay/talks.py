@@ -89,6 +89,7 @@ def scene(talk: Sequence[Said], effects: dict[str, Any] | None = None, **setting
         level=divergence.level,
         past=divergence.past,
         max_steps=tools.max_steps,
+        first_asked=next((step.decision for step in read.steps if step.offset), None),
     )
 
 

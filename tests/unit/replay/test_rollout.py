@@ -242,6 +242,54 @@ def test_an_opening_without_context_is_taken_over():
     assert seen == [2]
 
 
+def test_of_an_opening_loop_the_first_message_alone_is_taken_over():
+    """An agent that begins with tools is asked from its second message on, with the first and its results before it; a result that
+    the first message got is not had again."""
+    talk: list[Said] = [
+        ("agent", (None, [("get", {"id": 7}, "20 USD")])),
+        ("agent", (None, [("get", {"id": 7}, "10 USD")])),
+        ("agent", ("Hello!", [])),
+        ("user", "bye"),
+        ("agent", ("Bye.", [])),
+    ]
+    seen: dict[int, list[Any]] = {}
+
+    def candidate(decision: Decision) -> Answer:
+        seen[decision.decision] = [message["content"] for message in decision.messages]
+        return echo(talk)(decision)
+
+    outcome = walk(scene(talk, EFFECTS), candidate)
+    assert seen == {
+        2: [None, "20 USD"],
+        3: [None, "20 USD", None, "10 USD"],
+        4: [None, "20 USD", None, "10 USD", "Hello!", "bye"],
+    }
+    assert (outcome.row["step_count"], outcome.row["call_count"], outcome.row["coverage"]) == (3, 1, 1.0)
+    assert (outcome.row["prefix_fraction"], outcome.row["covered_to"]) == (1.0, 4)
+
+
+def test_where_nothing_can_be_asked_there_is_no_walk():
+    """A conversation with one message of the agent's and nothing before it, or with none, is nobody's failure."""
+    for talk in ([("agent", ("Hello!", []))], [("user", "hi")]):
+        row = walk(scene(talk), lambda _: Reply("never asked")).row
+        assert (row["status"], row["reason"], row.get("step_count")) == ("not_asked", "no_context", None)
+
+
+def test_the_recording_ends_for_a_candidate_that_is_still_in_it():
+    """Calls that are no divergence at the level asked for, and that are answered by others without a result, end the walk there: side
+    A's unit ends at the same decision."""
+    talk: list[Said] = [
+        ("user", "go"),
+        ("agent", (None, [("get", {"id": 1}, "one")])),
+        ("agent", (None, [("get", {"id": 2}, None)])),
+        ("user", "well?"),
+        ("agent", ("Done.", [])),
+    ]
+    changed = {1: Reply(None, [ToolCall("get", {"id": 2})])}
+    outcome = walk(scene(talk, EFFECTS, level="name"), echo(talk, changed))
+    assert (outcome.row["divergence"], outcome.row["step_count"], outcome.row["covered_to"]) == (None, 1, 1)
+
+
 names = st.sampled_from(["get", "set", "odd"])
 made_calls = st.lists(
     st.tuples(names, st.dictionaries(st.sampled_from(["a", "b"]), st.integers(0, 2)), st.text(max_size=3) | st.none()),
@@ -264,7 +312,8 @@ def test_every_recording_answers_its_own_echo(talk: list[Said], unknown: str):
     decisions = len(setting.recording.steps)
     whole = walk(setting, echo(talk))
     assert [step["decision"] for step in whole.steps] == list(range(1, decisions + 1))
-    for outcome in (whole, *(walk(setting, echo(talk), turn) for turn in setting.turns())):
+    assert whole.row["status"] == ("ok" if decisions else "not_asked")
+    for outcome in (*([whole] if decisions else []), *(walk(setting, echo(talk), turn) for turn in setting.turns())):
         assert outcome.row["status"] == "ok"
         assert outcome.row["divergence"] is None
         assert outcome.row["missed_calls"] == outcome.row["unverified_calls"] == 0
