@@ -186,7 +186,9 @@ class Asker:
             known[side, draw] = {sha256: answer for sha256, answer in read.items() if answer is not None}
             self._health[side].has_answered |= bool(known[side, draw])
         found = [
-            known[request.side, request.draw].get(request.sha256) if request is not None else None
+            request.read(answer)
+            if request is not None and (answer := known[request.side, request.draw].get(request.sha256)) is not None
+            else None
             for request in requests
         ]
         self.tally.hits += len(found) - found.count(None)
@@ -199,6 +201,9 @@ class Asker:
             EndpointError: The endpoint answers nobody.
             Stopped: It was not sent any more.
         """
+        return request.read(await self._answer(request))
+
+    async def _answer(self, request: Request) -> Answer:
         key = (self._numbers[request.side], request.draw, request.sha256)
         flight = self._flights.get(key)
         if flight is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -16,7 +17,7 @@ from typing import Any, Literal
 from pipelines.canonical.calls import CallHashes, Canonicaliser
 from pipelines.replay.cassette import SEVERITY, TAINTING, Lookup, ResultSource
 from pipelines.replay.decision import Reply, ToolCall
-from pipelines.replay.request import NO_CONTEXT, Reason
+from pipelines.replay.request import NO_CONTEXT, Reason, Request
 
 Divergence = Literal["text_to_tool", "tool_to_text", "names", "arguments"]
 """How a step's tool calls first differ from the recorded ones: which side calls, which tools, with what."""
@@ -26,6 +27,9 @@ Call = tuple[str, str]
 """(name, JSON text of the arguments)."""
 
 _HASHED_LISTS = 20_000
+_VERSION = re.compile(r"([-@:](\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4}|latest|free|default))+$")
+"""What an endpoint adds to the name of a model to say which version or plan of it."""
+_NOTHING = Reply()
 _MEASURES = ("input_tokens", "output_tokens", "latency_ms", "cost_usd")
 
 
@@ -64,6 +68,8 @@ class StepRecord:
         reply: The reply; None for a failed step.
         request_sha256: Hash of the request.
         reason: Why there is no reply, or why the walk stopped here.
+        model_requested: The model that was asked; None when it was none.
+        spent: What was answered and counted, also where a filter took it back; None when nothing was.
     """
 
     turn: int
@@ -75,6 +81,8 @@ class StepRecord:
     is_off_policy: bool = False
     reply: Reply | None = None
     reason: Reason | None = None
+    model_requested: str | None = None
+    spent: Reply | None = None
 
     @property
     def source(self) -> ResultSource:
@@ -122,9 +130,7 @@ class ListHasher:
         return self._canonicaliser.hash_list([(0, name, arguments) for name, arguments in calls])
 
 
-def answered_decision(
-    request_sha256: str | None, unit: Row, reply: Reply, calls: Sequence[Call], hasher: ListHasher
-) -> Row:
+def answered_decision(request: Request, unit: Row, reply: Reply, calls: Sequence[Call], hasher: ListHasher) -> Row:
     """The row of a decision that was answered; no tool call of it was looked up."""
     hashes = hasher(calls)
     return {
@@ -137,7 +143,11 @@ def answered_decision(
         "l0_hash": hashes.l0,
         "l1_hash": hashes.l1,
         "l2_hash": hashes.l2,
-        "request_sha256": request_sha256,
+        "request_sha256": request.sha256,
+        "model": reply.model,
+        "model_requested": request.head.model,
+        "finish_reason": reply.finish_reason,
+        "is_refusal": reply.is_refusal,
         "input_tokens": reply.input_tokens,
         "output_tokens": reply.output_tokens,
         "latency_ms": reply.latency_ms,
@@ -146,12 +156,19 @@ def answered_decision(
 
 
 def failed_unit(
-    unit: Row, reason: Reason, detail: str | None = None, reply: Reply | None = None, request_sha256: str | None = None
+    unit: Row, reason: Reason, detail: str | None = None, reply: Reply | None = None, request: Request | None = None
 ) -> Outcome:
-    """A unit without an answer; what it cost nevertheless is kept."""
-    spent = {name: getattr(reply, name) for name in _MEASURES} if reply is not None else {}
-    failed = {"status": "failed", "reason": reason, "result_source": "not_applicable", "request_sha256": request_sha256}
-    return Outcome({**unit, **failed, **spent}, [], detail)
+    """A unit without an answer; what was answered and what it cost nevertheless is kept."""
+    failed: Row = {"status": "failed", "reason": reason, "result_source": "not_applicable"}
+    if request is not None:
+        failed |= {"request_sha256": request.sha256, "model_requested": request.head.model}
+    return Outcome({**unit, **failed, **_answered(reply)}, [], detail)
+
+
+def _answered(reply: Reply | None) -> Row:
+    """Facts of an answer, whether or not it counts as one."""
+    names = ("model", "finish_reason", *_MEASURES)
+    return {name: getattr(reply, name) for name in names} if reply is not None else {}
 
 
 def not_asked(unit: Row) -> Outcome:
@@ -182,7 +199,7 @@ def walked_unit(
     matched = len([step for step in steps if step.reply is not None]) if first is None else first - 1
     reason = steps[-1].reason if steps else None
     answered = sum(source in ("exact", "exact_conv", "exact_unverified") for source in found)
-    texts = [step.reply.text for step in steps if step.reply is not None and (step.reply.text or "").strip()]
+    texts = [step.reply for step in steps if step.reply is not None and (step.reply.text or "").strip()]
     row = {
         **unit,
         "status": "ok" if reason is None else "failed",
@@ -201,7 +218,9 @@ def walked_unit(
         "exact_calls": sum(source in ("exact", "exact_conv") for source in found),
         "unverified_calls": found.count("exact_unverified"),
         "missed_calls": sum(source in TAINTING for source in found),
-        "text": texts[-1] if texts else None,
+        "text": texts[-1].text if texts else None,
+        "is_refusal": texts[-1].is_refusal if texts else False,
+        **_who(steps),
         **_all_calls(steps, hasher),
         **{name: _total(steps, name) for name in _MEASURES},
     }
@@ -223,10 +242,31 @@ def _all_calls(steps: Sequence[StepRecord], hasher: ListHasher) -> Row:
     return {"tool_calls": listed, "call_count": len(listed), **chained}
 
 
+def _who(steps: Sequence[StepRecord]) -> Row:
+    """Who was asked, who answered (of several, one that is not the one asked), and why the last message ended."""
+    answers = [step.spent for step in steps if step.spent is not None]
+    requested = steps[-1].model_requested if steps else None
+    models = [answer.model for answer in answers if answer.model is not None]
+    other = next((model for model in models if is_other_model(requested, model)), None)
+    return {
+        "model": other or (models[-1] if models else None),
+        "model_requested": requested,
+        "finish_reason": answers[-1].finish_reason if answers else None,
+    }
+
+
+def is_other_model(requested: str | None, answered: str | None) -> bool:
+    """Whether another model answered than was asked: a dated version, or a name with a path before it, is the same one."""
+    if requested is None or answered is None:
+        return False
+    wanted, found = (_VERSION.sub("", name.strip().lower().rsplit("/", 1)[-1]) for name in (requested, answered))
+    return wanted != found
+
+
 def _total(steps: Sequence[StepRecord], name: str) -> Any:
-    """Sum over the steps that say it; None when none does."""
-    values = [value for step in steps if step.reply is not None if (value := getattr(step.reply, name)) is not None]
-    return sum(values) if values else None
+    """Sum over the steps that were answered; None when one of them does not say it, since a part is too little."""
+    values = [getattr(step.spent, name) for step in steps if step.spent is not None]
+    return sum(values) if values and None not in values else None
 
 
 def _step_rows(unit: Row, steps: Sequence[StepRecord]) -> list[Row]:
@@ -249,7 +289,8 @@ def _step_rows(unit: Row, steps: Sequence[StepRecord]) -> list[Row]:
                 "text": step.reply.text if step.reply is not None else None,
                 "tool_calls": [_looked_up(call, lookup) for call, lookup in zip(step.calls, step.found, strict=True)],
                 "request_sha256": step.request_sha256,
-                **{name: getattr(step.reply, name) if step.reply is not None else None for name in _MEASURES},
+                "model_requested": step.model_requested,
+                **_answered(step.spent or _NOTHING),
             }
         )
     return rows

@@ -48,12 +48,14 @@ class Step:
         offset: Messages before it, as rendered for the recorded agent.
         text: What the agent said; None for tool calls alone.
         calls: Its tool calls, one parallel block.
+        is_refusal: Whether the text is marked as a refusal.
     """
 
     decision: int
     offset: int = 0
     text: str | None = None
     calls: list[RecordedCall] = field(default_factory=list)
+    is_refusal: bool = False
 
 
 @dataclass(slots=True)
@@ -141,6 +143,7 @@ class _Reader:
             self._called(event, before)
         elif kind == "agent.utterance" and self._step is not None:
             self._step.text = event.payload["text"]
+            self._step.is_refusal = event.payload.get("is_refusal") is True
         elif kind == "tool.result":
             self._answered(new, before)
         elif kind not in ("agent.utterance", "model.decision"):

@@ -10,11 +10,12 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from pipelines.folds.context import message_lines, request_head, tools_sha256
+from pipelines.folds.context import message_bytes, message_lines, request_head, tools_sha256
 from pipelines.replay.decision import Decision, Reply
+from pipelines.replay.wire import custom_names, from_wire, wire_message, wire_tools
 
 Side = Literal["candidate", "control"]
 
@@ -77,6 +78,7 @@ class Head:
         line: First line of the hashed request.
         prefix: Bytes of the body before the first message.
         suffix: Bytes of the body after the last message.
+        custom: Names of the tools that take free text; they are sent as functions.
     """
 
     model: str | None = None
@@ -86,12 +88,14 @@ class Head:
     line: bytes = field(init=False)
     prefix: bytes = field(init=False)
     suffix: bytes = field(init=False)
+    custom: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         hashed = tools_sha256(self.tools) if self.tools else None
         given = {"model": self.model} if self.model is not None else {}
-        after = {**({"tools": list(self.tools)} if self.tools else {}), **self.params}
+        after = {**({"tools": wire_tools(self.tools)} if self.tools else {}), **self.params}
         object.__setattr__(self, "tools_sha256", hashed)
+        object.__setattr__(self, "custom", custom_names(self.tools))
         object.__setattr__(self, "line", request_head(self.model, self.params, hashed) + b"\n")
         object.__setattr__(self, "prefix", _dump(given)[:-1] + (b"," if given else b"") + b'"messages":[')
         object.__setattr__(self, "suffix", b"]" + (b"," + _dump(after)[1:] if after else b"}"))
@@ -134,12 +138,27 @@ class Request:
 
     @property
     def lines(self) -> tuple[bytes, ...]:
-        """The messages as they are sent, each one line of JSON."""
+        """The messages as they are rendered and hashed, each one line of JSON."""
         return tuple(self._text().split(b"\n")) if self._pieces else ()
 
     def body(self) -> bytes:
-        """The body of a chat-completions call."""
-        return b"".join((self.head.prefix, self._text().replace(b"\n", b","), self.head.suffix))
+        """The body of a chat-completions call, messages in the form in which endpoints take them."""
+        lines = self._text().split(b"\n")
+        for place, message in enumerate(self._context.messages[: self._messages]):
+            sent = wire_message(message, self.head.custom)
+            if sent is not message:
+                lines[place] = message_bytes(sent)
+        return b"".join((self.head.prefix, b",".join(lines), self.head.suffix))
+
+    def read(self, answer: Answer) -> Answer:
+        """An answer in the words of the recording: what was offered as a function may be a tool that takes free text."""
+        if not self.head.custom or not isinstance(answer, Reply):
+            return answer
+        calls = [
+            replace(call, arguments=from_wire(call.arguments)) if call.name in self.head.custom else call
+            for call in answer.tool_calls
+        ]
+        return replace(answer, tool_calls=tuple(calls))
 
     def _text(self) -> bytes:
         """The messages, one line each: no line of JSON has an end of line in it."""
@@ -161,7 +180,7 @@ class Lines:
         self.head = head
         self.messages = list(messages)
         self.pieces = list(pieces)
-        """The messages as they are sent, some lines each; every line is ended."""
+        """The messages as they are hashed, some lines each; every line is ended."""
         self._digest = hashlib.sha256(b"".join((head.line, *self.pieces)))
 
     def __copy__(self) -> Lines:

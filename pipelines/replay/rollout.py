@@ -23,7 +23,7 @@ from typing import Any
 
 from pipelines.folds.context import arguments_text
 from pipelines.replay.cassette import Cassette, Lookup, Player, UserCall
-from pipelines.replay.decision import Reply
+from pipelines.replay.decision import Reply, ToolCall
 from pipelines.replay.experiment import DivergenceLevel, Past
 from pipelines.replay.ledger import (
     Call,
@@ -239,8 +239,10 @@ class _Walk:
         request = self.lines.request(self.unit_id, self.side, self.draw, place, lambda: (turn, metadata))
         number = recorded.decision if recorded is not None else None
         step = StepRecord(segment.turn, number, request.sha256, is_off_policy=self.is_off_policy)
+        step.model_requested = request.head.model
         answer = await ask(request)
         if isinstance(answer, Failure):
+            step.spent = answer.reply
             self._fail(step, answer.reason, answer.detail)
             return step
         try:
@@ -248,7 +250,7 @@ class _Walk:
         except (TypeError, ValueError) as error:
             self._fail(step, "candidate_error", f"{type(error).__name__}: {error}")
             return step
-        step.reply = answer
+        step.reply = step.spent = answer
         if recorded is not None:
             step.divergence = self._compare(recorded, step.calls)
             self.is_diverged = step.divergence is not None
@@ -261,15 +263,10 @@ class _Walk:
     def _show_reply(self, reply: Reply, found: Sequence[Lookup]) -> None:
         """The candidate's own message, and after it the results in the order in which they were recorded."""
         index = len(self.lines)
-        message: Message = {"role": "assistant", "content": reply.text}
+        message: Message = {"role": "assistant", "content": reply.text, **(reply.extra or {})}
         if reply.tool_calls:
             message["tool_calls"] = [
-                {
-                    "id": f"call_{index}_{place}",
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": _wire_arguments(call.arguments)},
-                }
-                for place, call in enumerate(reply.tool_calls)
+                _rendered_call(f"call_{index}_{place}", call) for place, call in enumerate(reply.tool_calls)
             ]
         results: list[tuple[float, int, Any]] = []
         for place, lookup in enumerate(found):
@@ -299,6 +296,14 @@ class _Walk:
             keys = sorted(key(name, arguments).exact for name, arguments in calls)
             same = keys == sorted(key(call.name, call.arguments).exact for call in recorded.calls)
         return None if same else "arguments"
+
+
+def _rendered_call(call_id: str, call: ToolCall) -> Message:
+    """A call as the agent's next request carries it, with what its vendor wants back."""
+    extra = dict(call.extra or {})
+    inner = extra.pop("function", {})
+    function = {"name": call.name, "arguments": _wire_arguments(call.arguments), **inner}
+    return {"id": call_id, "type": "function", "function": function, **extra}
 
 
 def _wire_arguments(arguments: Any) -> str:

@@ -126,14 +126,14 @@ class _DecisionUnit:
         return self.take(await ask(self.request))
 
     def take(self, answer: Answer, /) -> Outcome:
-        sha256 = self.request.sha256
+        request = self.request
         if isinstance(answer, Failure):
-            return failed_unit(self.row, answer.reason, answer.detail, answer.reply, sha256)
+            return failed_unit(self.row, answer.reason, answer.detail, answer.reply, request)
         try:
             calls = read_calls(answer)
         except (TypeError, ValueError) as error:
-            return failed_unit(self.row, "candidate_error", f"{type(error).__name__}: {error}", None, sha256)
-        return Outcome(answered_decision(sha256, self.row, answer, calls, self.hasher))
+            return failed_unit(self.row, "candidate_error", f"{type(error).__name__}: {error}", None, request)
+        return Outcome(answered_decision(request, self.row, answer, calls, self.hasher))
 
 
 @dataclass(slots=True)
@@ -388,6 +388,10 @@ def _edited(stream: Stream, edit: EditPrompt) -> Stream:
 def _replies(recording: Recording) -> dict[int, Reply]:
     """What the recorded agent did, by decision, arguments as they are."""
     return {
-        step.decision: Reply(step.text, [ToolCall(call.name, JsonText(call.arguments)) for call in step.calls])
+        step.decision: Reply(
+            step.text,
+            [ToolCall(call.name, JsonText(call.arguments)) for call in step.calls],
+            is_refusal=step.is_refusal,
+        )
         for step in recording.steps
     }

@@ -82,7 +82,8 @@ SELECT
     CASE WHEN units.status = 'ok' THEN coalesce(invalid_b.calls, 0) END AS invalid_calls_b,
     CASE WHEN units.status <> 'not_asked' THEN is_refusal(coalesce(units.text_a, '')) END AS is_refusal_a,
     CASE
-        WHEN units.status = 'ok' THEN is_refusal(coalesce(units.text_b, '')) WHEN units.reason = 'refused' THEN TRUE
+        WHEN units.status = 'ok' THEN units.is_marked_refusal_b OR is_refusal(coalesce(units.text_b, ''))
+        WHEN units.reason = 'refused' THEN TRUE
     END AS is_refusal_b,
     list_sum(list_transform(units.tool_calls_a, LAMBDA call: money_in(as_recorded(call.arguments)))) AS money_a,
     CASE

@@ -64,6 +64,7 @@ paired AS (
         plan_streams.last_hash,
         a.text AS text_a,
         CASE WHEN b.status = 'ok' THEN b.text END AS text_b,
+        coalesce(b.is_refusal, FALSE) AS is_marked_refusal_b,
         coalesce(a.tool_calls, []) AS tool_calls_a,
         coalesce(b.tool_calls, []) AS tool_calls_b,
         a.l1_hash = b.l1_hash AS is_equal_hash,

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from pipelines.folds.context import request_sha256, tools_sha256
 from pipelines.replay.cassette import UserCall
 from pipelines.replay.decision import Decision, Reply, ToolCall
+from pipelines.replay.ledger import is_other_model
 from pipelines.replay.request import Answer, Failure, Head, Request
 from pipelines.replay.rollout import STUB
+from pipelines.replay.wire import wire_message
 from tests.unit.replay.talks import Said, echo, events, recording, scene, walk, walk_with
 
 EFFECTS = {"get": {"effect": "read"}, "set": {"effect": "write"}}
@@ -207,7 +209,7 @@ def test_the_tools_on_offer_are_those_of_the_decision_that_is_replayed(turn: int
     for request in asked:
         listed = tools_sha256(request.head.tools)
         assert request.sha256 == request_sha256(request.decision.messages, model=None, tools_sha256=listed)
-        assert json.loads(request.body())["messages"] == list(request.decision.messages)
+        assert json.loads(request.body())["messages"] == [wire_message(each) for each in request.decision.messages]
 
 
 def test_text_in_a_tool_result_changes_nothing_but_the_context():
@@ -325,3 +327,82 @@ def test_events_of_the_helper_are_those_of_a_recorder():
     made = events(TALK)
     assert [event.version for event in made] == list(range(1, len(made) + 1))
     assert [event.decision for event in made if event.decision is not None] == [1, 2, 3, 4]
+
+
+def test_what_a_vendor_wants_back_goes_back_in_the_walks_own_steps():
+    """Reasoning, signatures and members of calls stand in the later requests of the same walk, once and as they came."""
+    thought = [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}, {"type": "text", "text": "I look."}]
+    extra = {"content": thought, "reasoning_content": "hm", "reasoning_details": [{"data": "x"}]}
+    signed = {"extra_content": {"google": {"thought_signature": "s"}}, "function": {"thought_signature": "t"}}
+    asked: list[Request] = []
+
+    def candidate(request: Request) -> Answer:
+        asked.append(request)
+        reply = echo(TALK)(request.decision)
+        assert isinstance(reply, Reply)
+        if request.number != 1:
+            return reply
+        return replace(reply, extra=extra, tool_calls=[replace(call, extra=signed) for call in reply.tool_calls])
+
+    assert walk_with(scene(TALK, EFFECTS), candidate, None).row["status"] == "ok"
+    for request in asked[1:]:
+        own = json.loads(request.body())["messages"][2]
+        assert {name: own[name] for name in extra} == extra
+        call = own["tool_calls"][0]
+        assert call["extra_content"] == signed["extra_content"]
+        assert call["function"]["thought_signature"] == "t"
+        assert call["function"]["name"] == "get"
+    assert len({request.sha256 for request in asked}) == len(asked)
+
+
+def test_a_walk_says_who_answered_and_what_all_of_it_cost():
+    """One answer of another model is named; a cost that one answer does not say is not known; a filter's stop counts."""
+    replies = iter(
+        [
+            {"model": "m-2026-01-01", "cost_usd": 1.0, "output_tokens": 5},
+            {"model": "spare", "cost_usd": 2.0, "output_tokens": None},
+            {"model": "m", "cost_usd": 4.0, "output_tokens": 7, "finish_reason": "length"},
+        ]
+    )
+    stopped = Reply(None, (), model="m", cost_usd=8.0, output_tokens=1, finish_reason="content_filter")
+
+    def candidate(request: Request) -> Answer:
+        said = echo(TALK)(request.decision)
+        facts = next(replies, None)
+        assert isinstance(said, Reply)
+        return Failure("refused", "content_filter", stopped) if facts is None else replace(said, **facts)
+
+    setting = replace(scene(TALK, EFFECTS), head=Head("m"))
+    outcome = walk_with(setting, candidate, None)
+    assert [step["model"] for step in outcome.steps] == ["m-2026-01-01", "spare", "m", "m"]
+    assert [step["finish_reason"] for step in outcome.steps] == [None, None, "length", "content_filter"]
+    assert {step["model_requested"] for step in outcome.steps} == {"m"}
+    row = outcome.row
+    assert (row["status"], row["reason"]) == ("failed", "refused")
+    assert (row["model"], row["model_requested"], row["finish_reason"]) == ("spare", "m", "content_filter")
+    assert (row["cost_usd"], row["output_tokens"]) == (15.0, None)
+
+
+@pytest.mark.parametrize(
+    ("answered", "is_other"),
+    [
+        ("gpt-x", False),
+        ("GPT-X", False),
+        ("gpt-x-2026-01-31", False),
+        ("gpt-x-20260131", False),
+        ("gpt-x-0131", False),
+        ("gpt-x-latest", False),
+        ("openai/gpt-x", False),
+        ("openai/gpt-x:free", False),
+        ("accounts/f/models/gpt-x", False),
+        ("gpt-x-mini", True),
+        ("gpt-x-mini-2026-01-31", True),
+        ("gpt-x2", True),
+        ("spare", True),
+        (None, False),
+    ],
+)
+def test_a_dated_name_is_no_other_model(answered: str | None, is_other: bool):
+    """Endpoints say which version answered; a name of another model is another one."""
+    assert is_other_model("gpt-x", answered) is is_other
+    assert not is_other_model(None, answered)
