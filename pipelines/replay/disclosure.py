@@ -5,12 +5,14 @@ The words are counts and addresses; who the people are stays in the lake and in 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from pipelines.replay.asking import Asker
+from pipelines.replay.ledger import is_other_model
 from pipelines.replay.plan import Plan
 from pipelines.replay.responses import ResponseStore
 from pipelines.replay.rows import UNITS
@@ -44,6 +46,16 @@ SELECT count(*) - count(DISTINCT (side, draw, request_sha256)) FROM {UNITS}
 WHERE request_sha256 IS NOT NULL AND status = 'ok' AND unit = 'decision'
 """
 
+_ANSWERS = """
+SELECT model_requested, model, finish_reason, count(*)
+FROM {table}
+WHERE model_requested IS NOT NULL AND (status = 'ok' OR model IS NOT NULL OR finish_reason IS NOT NULL)
+GROUP BY ALL
+"""
+_CUT = frozenset(("length", "max_tokens", "model_length", "max_output_tokens"))
+"""Finish reasons of a message that was not said to its end, in lower case."""
+_NAMED_MODELS = 5
+
 
 def count_redactions(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """How often something was redacted, by conversation, in the whole lake."""
@@ -69,6 +81,29 @@ def describe_toolless(connection: duckdb.DuckDBPyConnection, plan: Plan) -> str 
         f"{toolless:,} decisions do not say which tools the agent had, {called:,} of them in conversations where it called some: "
         "models are asked without tools there; name them in `tools: {schemas: FILE}`"
     )
+
+
+def describe_answers(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, Any] | None:
+    """For the provenance of a version: answers of models, how many were cut, and how many came from another model than was asked.
+
+    Args:
+        connection: Has the table.
+        table: The replayed units where each is one answer, else their steps.
+
+    Returns:
+        Counts, `other_models` by name, the commonest first; None when no model was asked.
+    """
+    answers = cut = 0
+    others: Counter[str] = Counter()
+    for requested, model, finish_reason, count in connection.sql(_ANSWERS.format(table=table)).fetchall():
+        answers += count
+        cut += count if (finish_reason or "").lower() in _CUT else 0
+        if is_other_model(requested, model):
+            others[model] += count
+    if not answers:
+        return None
+    counted = {"answers": answers, "cut": cut, "from_other_models": others.total()}
+    return {**counted, "other_models": dict(others.most_common(_NAMED_MODELS))}
 
 
 def describe_asking(

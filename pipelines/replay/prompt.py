@@ -16,6 +16,7 @@ from typing import Any
 
 from pipelines.errors import BadInputError
 from pipelines.replay.asked import Candidate, Control, Edit
+from pipelines.replay.wire import text_of_prompt
 from pipelines.replay.work import PromptError
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
@@ -50,7 +51,7 @@ class Prompt:
         known = variables if isinstance(variables, Mapping) else {}
         if self.text is not None:
             return [{"role": "system", "content": _fill(self.text, known)}]
-        messages = [dict(message) for message in recorded]
+        messages = [{**message, "content": text_of_prompt(message.get("content"))} for message in recorded]
         for edit in self.edits:
             _apply(messages, edit, _fill(edit.replace, known))
         return messages

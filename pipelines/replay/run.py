@@ -19,7 +19,7 @@ from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
 from pipelines.replay.answer import replay_units
 from pipelines.replay.collecting import collecting_seldom
-from pipelines.replay.disclosure import count_redactions, describe_asking, describe_toolless
+from pipelines.replay.disclosure import count_redactions, describe_answers, describe_asking, describe_toolless
 from pipelines.replay.drive import drive
 from pipelines.replay.experiment import is_walked
 from pipelines.replay.ledger import Outcome
@@ -107,6 +107,9 @@ def _commit(lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan, prove
         f"SELECT reason, count(*) FROM {UNITS} WHERE status = 'failed' GROUP BY 1 ORDER BY 1"
     ).fetchall()
     not_asked = connection.sql(f"SELECT count(*) FROM {UNITS} WHERE status = 'not_asked'").fetchall()[0][0]
+    answers = describe_answers(connection, STEPS if is_walked(plan.experiment) else UNITS)
+    if answers is not None:
+        provenance = {**provenance, "answers": answers}
     if is_walked(plan.experiment):
         query = f"SELECT * FROM {STEPS}"
         lake.write_partition(REPLAY_STEPS, plan.partition, connection, query, input_hash=plan.version_id)

@@ -11,9 +11,10 @@ from pipelines.diff.gating import Decision, decide_version
 from pipelines.diff.summary import ALL
 from pipelines.diff.versions import Version, list_versions
 from pipelines.errors import BadInputError
-from pipelines.lake.datasets import AB_SUMMARY
+from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.replay.registry import find_gate
+from pipelines.review.words import answers_in_words
 
 MAX_LINES = 500
 """Lines of the summary that are read: the whole, and then segments, in order."""
@@ -99,6 +100,7 @@ class Headline:
         segments: Everything again by segment.
         noise: The noise floor; empty when the experiment asked for none.
         decision: The answer, by the gate that the experiment has now; None where it was not worked out.
+        notes: What there is to say of the answers that were replayed.
     """
 
     version: Version
@@ -117,6 +119,7 @@ class Headline:
     segments: tuple[SummaryLine, ...]
     noise: tuple[SummaryLine, ...] = ()
     decision: Decision | None = None
+    notes: tuple[str, ...] = ()
 
 
 def find_version(lake: Lake, experiment: str | None = None, version_id: str | None = None) -> Version:
@@ -140,6 +143,7 @@ def load_headline(lake: Lake, version: Version) -> Headline:
     partition = {"experiment": version.experiment, "version_id": version.version_id}
     commit = lake.last_commit(AB_SUMMARY.name, partition)
     kept: Mapping[str, Any] = commit.provenance if commit is not None else {}
+    replayed = lake.last_commit(REPLAYS.name, partition)
     definition: Mapping[str, Any] = kept.get("definition") or {}
     with lake.connect() as connection:
         found = connection.sql(_LINES, params={**partition, "all": ALL, "lines": MAX_LINES})
@@ -168,6 +172,7 @@ def load_headline(lake: Lake, version: Version) -> Headline:
         ),
         segments=tuple(line for line in lines if line.segment != ALL),
         noise=tuple(line for line in whole if line.kind == "noise"),
+        notes=tuple(answers_in_words(replayed.provenance.get("answers"))) if replayed is not None else (),
         decision=decide_version(lake, version.experiment, version.version_id, find_gate(lake, version.experiment)),
     )
 

@@ -48,6 +48,7 @@ def render_headline(headline: Headline) -> Markup:
         _answer(headline),
         tag("dl", *(join([tag("dt", name), tag("dd", value)]) for name, value in facts), css="rf-facts"),
         tag("div", *(tag("div", tag("b", value), tag("span", name)) for value, name in numbers), css="rf-numbers"),
+        *(tag("p", note, css="rf-note") for note in headline.notes),
         _decided_without_tools(headline),
         css="rf",
     )

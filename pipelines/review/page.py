@@ -13,7 +13,7 @@ from pipelines.diff.dataset import DiffResult
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.review.noise import noise_in_order, tell_noise
-from pipelines.review.words import NOISE, REASONS, SHARES, UNIT_CLASSES, in_words
+from pipelines.review.words import NOISE, REASONS, SHARES, UNIT_CLASSES, answers_in_words, in_words
 
 
 def render_page(lake: Lake, result: DiffResult) -> str:
@@ -46,6 +46,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
             else []
         ),
         *_left_out(result),
+        *_answers(lake, result),
         *_shared_responses(lake, result),
         f"tool calls differ in {result.pairs - result.same_calls:,} pairs, in {result.changed_conversations:,} conversations",
         "",
@@ -92,6 +93,12 @@ def _left_out(result: DiffResult) -> list[str]:
 def _is_idle(line: dict[str, Any]) -> bool:
     """Whether a count that is made of every version found nothing on either side."""
     return line["metric"] in ("invalid_calls", "refusals") and not (line["total_a"] or line["total_b"])
+
+
+def _answers(lake: Lake, result: DiffResult) -> list[str]:
+    """Answers that came from another model, and those that were cut."""
+    commit = lake.last_commit(REPLAYS.name, {"experiment": result.experiment, "version_id": result.version_id})
+    return answers_in_words(commit.provenance.get("answers")) if commit is not None else []
 
 
 def _shared_responses(lake: Lake, result: DiffResult) -> list[str]:

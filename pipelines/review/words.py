@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pipelines.stats.estimate import MIN_CHANGED, MIN_CLUSTERS
 
@@ -120,6 +121,23 @@ FAILURES: Mapping[str, str] = {
 def in_words(words: Mapping[str, str], code: str | None) -> str:
     """The words of a code; a code without words is shown as it is, and none as a dash."""
     return "–" if code is None else words.get(code, code)
+
+
+def answers_in_words(answers: Mapping[str, Any] | None) -> list[str]:
+    """What there is to say of a version's answers, as its replay counted them: those of another model, and those that were cut."""
+    if not answers:
+        return []
+    told = []
+    if answers["from_other_models"]:
+        named = ", ".join(f"{model} ({count:,})" for model, count in answers["other_models"].items())
+        told.append(
+            f"{answers['from_other_models']:,} of {answers['answers']:,} answers came from another model than was asked: {named}"
+        )
+    if answers["cut"]:
+        told.append(
+            f"{answers['cut']:,} of {answers['answers']:,} answers were cut: the model reached its bound of tokens"
+        )
+    return told
 
 
 def pointer_steps(pointer: str) -> list[str]:

@@ -14,11 +14,14 @@ from pipelines.diff.dataset import build_diff
 from pipelines.errors import BadInputError
 from pipelines.folds.context import tools_sha256
 from pipelines.lake.lake import Lake
+from pipelines.replay.asking import EndpointError
 from pipelines.replay.estimate import estimate_replay
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import Plan, make_plan
 from pipelines.replay.replan import replan
 from pipelines.replay.run import ReplayResult, run_replay
+from pipelines.review.headline import find_version, load_headline
+from pipelines.review.page import render_page
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store
 from tests.integration.test_ab import add, conversation, refresh
@@ -84,6 +87,57 @@ def test_a_model_is_asked_with_what_the_agent_saw(lake, settings, tmp_path):
         {"block": 0, "name": "refund", "arguments": '"{\\"id\\": 1, \\"amount_usd\\":"'},
     ]
     assert rows[:3] == [(1, None, calls, True, None), (2, "Bye 4", [], True, None), (3, "Bye 6", [], True, None)]
+
+
+def odd_answer(body: dict[str, Any], _times: int) -> tuple[int, dict[str, str], bytes]:
+    """First decisions are declined in the field for that, second ones are cut before their first word, third ones answered."""
+    asked = len(body["messages"])
+    message: dict[str, Any] = {"role": "assistant", "content": "Bye."}
+    if asked <= 4:
+        declined = {"content": None, "refusal": "Das kann ich leider nicht."}
+        message = {"role": "assistant", **(declined if asked == 2 else {"content": None, "reasoning_content": "hm"})}
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    choice = {"index": 0, "message": message, "finish_reason": "length" if asked == 4 else "stop"}
+    model = "m-2026-01-31" if asked == 2 else "spare-mini"
+    return 200, {}, json.dumps({"choices": [choice], "model": model, "usage": usage}).encode()
+
+
+def test_rows_and_page_say_who_answered_and_why_it_stopped(lake, settings, tmp_path):
+    """Another model, a cut answer and a refusal in the endpoint's own field are answers with these facts in their columns, and
+    the page counts them; a dated name is no other model."""
+    with serving(respond=odd_answer) as server:
+        result = replay(lake, settings, text_of(server), tmp_path)
+        assert result.failures == {}
+    facts = rows_of(
+        lake,
+        "SELECT decision, model, model_requested, finish_reason, text, is_refusal, count(*)::INTEGER FROM replays_history "
+        "GROUP BY ALL ORDER BY ALL",
+    )
+    assert facts == [
+        (1, "m-2026-01-31", "m", "stop", "Das kann ich leider nicht.", True, TASKS),
+        (2, "spare-mini", "m", "length", None, False, TASKS),
+        (3, "spare-mini", "m", "stop", "Bye.", False, TASKS),
+    ]
+    plan = plan_of(lake, text_of(server), tmp_path)
+    page = render_page(lake, build_diff(lake, plan))
+    notes = load_headline(lake, find_version(lake, "asked")).notes
+    assert notes == (
+        f"{2 * TASKS} of {3 * TASKS} answers came from another model than was asked: spare-mini ({2 * TASKS})",
+        f"{TASKS} of {3 * TASKS} answers were cut: the model reached its bound of tokens",
+    )
+    assert all(note in page for note in notes)
+    refusals = rows_of(lake, "SELECT decision, bool_and(is_refusal_b) FROM ab_units GROUP BY ALL ORDER BY ALL")
+    assert refusals == [(1, True), (2, False), (3, False)]
+
+
+def test_a_run_that_nobody_answered_is_an_error_and_writes_nothing(lake, settings, tmp_path):
+    """With the endpoint's own words; nothing is booked, and no version is there."""
+    refused = (400, {}, b'{"error": {"message": "this model takes no \\u001b[31mtemperature"}}')
+    with serving(respond=lambda _body, _times: refused) as server:
+        text = text_of(server, rest="sample: {conversations: 1}\n")
+        with pytest.raises(EndpointError, match=r"nothing was answered: .*this model takes no \ufffd.31mtemperature"):
+            replay(lake, settings, text, tmp_path)
+    assert rows_of(lake, "SELECT count(*) FROM replays_history") == [(0,)]
 
 
 def test_the_prompt_is_the_candidates(lake, settings, tmp_path, store):
