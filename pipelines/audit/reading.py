@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipelines.export.month import month_bounds
 from pipelines.lake.table import quote_literal
+from pipelines.store.session import session_query
 
 _DUCKDB_SHARE = 0.35
 """Share of the process's memory for joins of heads and fingerprints; half of it is the scan's."""
@@ -39,6 +40,8 @@ def read_store(dsn: str, query: str) -> Iterator[pa.RecordBatchReader]:
     import adbc_driver_postgresql.dbapi as adbc  # noqa: PLC0415 -- loads pandas, which an audit of the lake alone need not
 
     with adbc.connect(dsn, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute(session_query())
+        cursor.fetchall()
         cursor.execute(query)
         yield cursor.fetch_record_batch()
 

@@ -28,7 +28,7 @@ from pipelines.lake.errors import told_when_full
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.table import DataFile
 from pipelines.lake.writers import writing
-from pipelines.store import Store
+from pipelines.store import Store, connect
 from pipelines.store.sqlstate import typed_errors
 
 __all__ = ["ExportResult", "export_month", "month_bounds", "months_to_export"]
@@ -88,7 +88,8 @@ def export_month(
         StoreUnavailable: The server went away; the lake is as it was.
     """
     started = time.monotonic()
-    with told_when_full(lake.root), typed_errors(), psycopg.connect(dsn) as store:
+    with told_when_full(lake.root), typed_errors(), connect(dsn) as store:
+        store.autocommit = False
         export = _Export(lake, take_snapshot(store, month), store, dsn, on_rows)
         before = export.known[0]
         unchanged = export.unchanged()

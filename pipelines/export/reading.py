@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from pipelines.export.arrays import integers
 from pipelines.store import StoreUnavailable
+from pipelines.store.session import session_query
 
 _COLUMNS = (
     "aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, xid, "
@@ -50,7 +51,7 @@ class SnapshotReader:
         with _told_as_store_errors():
             self._database = adbc_driver_postgresql.connect(dsn)
             self._connection = adbc.AdbcConnection(self._database)
-            for command in (_BEGIN, f"SET TRANSACTION SNAPSHOT '{token}'"):
+            for command in (session_query(), _BEGIN, f"SET TRANSACTION SNAPSHOT '{token}'"):
                 with adbc.AdbcStatement(self._connection) as statement:
                     statement.set_sql_query(command)
                     statement.execute_update()

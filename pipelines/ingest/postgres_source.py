@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 
 from pipelines.errors import BadInputError
+from pipelines.store.session import session_query
 
 COLUMNS = ("id", "aggregate_id", "aggregate_type", "event_type", "event_version", "payload", "created_at")
 FETCH_BYTES = 4_000_000
@@ -81,8 +82,9 @@ def connect_source(dsn: str) -> psycopg.Connection:
     conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     conn.read_only = True
     with _reading("the source"):
-        # text of times, the planner's view of a cursor that is read to its end
-        conn.execute("SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SET LOCAL cursor_tuple_fraction = 1")
+        # for the text of times; the table's name is looked up where its owner looks
+        conn.execute(session_query(is_local=True, without=["search_path", "client_encoding"]).encode())
+        conn.execute("SET LOCAL cursor_tuple_fraction = 1")  # the cursor is read to its end
     return conn
 
 

@@ -29,7 +29,7 @@ class AsyncStore:
     """An open event store for the tasks of one event loop.
 
     Attributes:
-        conn: The connection, in autocommit mode, time zone UTC.
+        conn: The connection, in autocommit mode, with the settings of `session`.
         dsn: How to connect again; may hold a password, so it is for programs, not for logs.
     """
 

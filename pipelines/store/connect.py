@@ -28,23 +28,23 @@ from pipelines.store.migrations import pending
 from pipelines.store.months import MonthState, MonthStatus, StoredManifest
 from pipelines.store.read import Stall, Watermark
 from pipelines.store.registry import Registry, read_types
+from pipelines.store.session import refuse_shared, session_query
 from pipelines.store.sqlstate import typed_errors
 
 CONNECT_SECONDS = 10
-_SESSION: dict[str, Any] = {
+_CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "connect_timeout": CONNECT_SECONDS,
     "application_name": "refold",
     "client_encoding": "UTF8",
 }
-_UTC = "SET timezone = 'UTC'"
 
 
 class Store:
     """An open event store.
 
     Attributes:
-        conn: The connection, in autocommit mode, time zone UTC.
+        conn: The connection, in autocommit mode, with the settings of `session`.
         dsn: How to connect again; may hold a password, so it is for programs, not for logs.
         registry: What payloads are validated against: the shipped types, and those of the database that were met.
     """
@@ -227,22 +227,28 @@ def _current_months() -> list[datetime]:
 
 
 def connect(dsn: str) -> psycopg.Connection:
-    """A connection in autocommit mode with time zone UTC.
+    """A connection in autocommit mode, with the settings of `session`.
 
     Raises:
-        StoreUnavailable: No server answers, or the connection string is none; the message never repeats the string.
+        StoreUnavailable: No server answers, it is a pooler in transaction mode, or the connection string is none; the
+            message never repeats the string.
     """
     with _reaching():
-        conn = psycopg.connect(dsn, **_SESSION)
-        conn.execute(_UTC)
+        conn = psycopg.connect(dsn, **_CONNECTION)
+        try:
+            refuse_shared(conn, dsn)
+            conn.execute(session_query().encode())
+        except BaseException:
+            conn.close()
+            raise
     return conn
 
 
 async def connect_async(dsn: str) -> psycopg.AsyncConnection:
-    """The async twin of `connect`."""
+    """The async twin of `connect`; whoever calls it has met the server by `connect`."""
     with _reaching():
-        conn = await psycopg.AsyncConnection.connect(dsn, **_SESSION)
-        await conn.execute(_UTC)
+        conn = await psycopg.AsyncConnection.connect(dsn, **_CONNECTION)
+        await conn.execute(session_query().encode())
     return conn
 
 

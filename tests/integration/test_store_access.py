@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,6 +11,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from pipelines import cli
+from pipelines.export.month import export_month
+from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import AppendOnly, NewEvent, PermissionDenied, Store, StoreError, connect
 from pipelines.store.sqlstate import typed_errors
@@ -209,3 +213,35 @@ def test_a_user_without_rights_can_migrate_a_database_of_its_own(store_settings:
     finally:
         store.conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
         store.conn.execute(f'DROP ROLE "{name}"')
+
+
+READING_VERBS = [
+    ["db", "status"],
+    ["db", "months"],
+    ["events", "list"],
+    ["events", "show", "user.utterance.v1"],
+    ["events", "upcast", "--check"],
+    ["verify"],
+    ["verify", "--deep"],
+    ["storage"],
+]
+
+
+def test_every_reading_verb_needs_a_reader_alone(
+    filled: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`refold_reader` exports and runs every verb that reads the store, to its end."""
+    lake = Lake.from_settings(settings)
+    with logged_in(filled, "refold_reader") as conn:
+        dsn = filled.dsn.replace("refold@", f"{conn.info.user}@", 1)
+        assert export_month(dsn, lake, "2026-03").rows == 1
+        monkeypatch.setenv("REFOLD_HOME", str(settings.home))
+        monkeypatch.setenv("REFOLD_DSN", dsn)
+        monkeypatch.delenv("REFOLD_LAKE", raising=False)
+        ended = {}
+        for verb in READING_VERBS:
+            monkeypatch.setattr(sys, "argv", ["refold", *verb, "--json"])
+            with pytest.raises(SystemExit) as end:
+                cli.main()
+            ended[" ".join(verb)] = (end.value.code or 0, capsys.readouterr().err.strip().splitlines()[-1:])
+    assert {verb: end for verb, end in ended.items() if end[0]} == {}

@@ -1,6 +1,6 @@
 -- Least privilege. Everybody may see which schema and event types there are (the client checks both).
 --   refold_writer    appends, nothing else
---   refold_reader    reads everything
+--   refold_reader    reads everything, and asks what weakens append-only
 --   refold_exporter  reads everything; makes, closes and seals months, and opens them again
 REVOKE ALL ON SCHEMA refold FROM public;
 REVOKE ALL ON ALL TABLES IN SCHEMA refold FROM public;
@@ -18,6 +18,7 @@ BEGIN
             ('refold_writer', 'GRANT EXECUTE ON FUNCTION refold.append_events, refold.check_cluster TO refold_writer'),
             ('refold_reader', 'GRANT USAGE ON SCHEMA refold TO refold_reader'),
             ('refold_reader', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_reader'),
+            ('refold_reader', 'GRANT EXECUTE ON FUNCTION refold.guard_problems TO refold_reader'),
             ('refold_exporter', 'GRANT USAGE ON SCHEMA refold TO refold_exporter'),
             ('refold_exporter', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_exporter'),
             ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.ensure_month, refold.guard_problems TO refold_exporter'),
