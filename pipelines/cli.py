@@ -87,7 +87,7 @@ def demo(
 @importer.command("chat")
 def import_chat(
     files: Annotated[
-        list[Path], typer.Argument(help="Chat-completions JSON lines; .gz too.", exists=True, dir_okay=False)
+        list[Path], typer.Argument(help="Chat-completions JSON lines; .gz and pipes too; - is standard input.")
     ],
     source: Annotated[str | None, typer.Option(help="Source of lines that name none.")] = None,
     at: Annotated[
@@ -100,16 +100,20 @@ def import_chat(
 ) -> None:
     """Import chat-completions conversations, exactly and repeatably."""
     from pipelines.ingest.chat import ImportProgress, import_chat
+    from pipelines.ingest.pipes import refuse_unreadable
     from pipelines.store import Store
 
     settings = Settings.from_env()
-    ticker = Ticker("conversations")
+    ticker, bytes_read = Ticker("conversations"), Ticker("bytes")
 
     def progress(at_now: ImportProgress) -> None:
-        ticker(at_now.conversations)
+        (ticker if at_now.conversations else bytes_read)(at_now.conversations or at_now.bytes_read)
 
+    refuse_unreadable(files)
     with Store.open(settings) as store:
-        result = import_chat(store, files, at=at, source=source, skip_bad=skip_bad, progress=progress)
+        result = import_chat(
+            store, files, at=at, source=source, skip_bad=skip_bad, spool=settings.home, progress=progress
+        )
     lines = [
         f"{result.conversations:,} conversations, {result.events:,} events appended"
         + (f" in months {result.months[0]} to {result.months[-1]}" if result.months else ""),
@@ -117,6 +121,7 @@ def import_chat(
         if result.already_present
         else "",
         f"{result.skipped:,} bad lines written to {skip_bad}" if result.skipped else "",
+        *(f"{name} holds no line: nothing came from it" for name in result.empty),
     ]
     print_result(result, "\n".join(line for line in lines if line), as_json=as_json)
 

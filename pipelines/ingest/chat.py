@@ -1,19 +1,21 @@
 """Import chat-completions JSONL into the store: exact, repeatable, and per file all or nothing.
 
-A file is read twice. The first pass only checks it and finds its months, so that a bad line stops the import before
+A file is read twice, and what can be read once, such as a pipe, is put into a file first. The first pass only checks it and finds its months, so that a bad line stops the import before
 anything was touched, and so that partitions are made in short transactions of their own: making one locks readers out,
 and must not wait for the whole file. The second pass appends in one transaction. Memory is bounded by a batch.
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 from uuid import UUID
 
 from pipelines.errors import BadInputError
@@ -22,6 +24,7 @@ from pipelines.ingest.convert import Conversation, Place, convert
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.known import conflict, conflict_with_store, known_streams
 from pipelines.ingest.lines import LineReader, RawLine
+from pipelines.ingest.pipes import refuse_unreadable, spooled
 from pipelines.ingest.restore import restore
 from pipelines.ingest.strict_json import parse, path_at
 from pipelines.store.connect import Store
@@ -32,6 +35,8 @@ BATCH_CONVERSATIONS = 256
 """Enough that looking up and pipelining a batch costs nothing per conversation."""
 BATCH_BYTES = 8_000_000
 """Bytes of lines that a batch holds at most, unless one line alone is longer; events take several times that."""
+BLOCKS_TOLD = 16
+"""Megabytes of a file, decompressed, after which progress is told although no conversation came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +45,14 @@ class ImportProgress:
 
     Attributes:
         path: The file.
-        step: `check` is the first pass, `append` the second.
+        step: `check` is the first pass, `append` the second; before them `read`, of what can be read once.
         bytes_read: Bytes of the file (compressed, if it is) read in this pass.
-        bytes_total: Bytes of the file.
+        bytes_total: Bytes of the file; 0 where nobody knows yet.
         conversations: Conversations read in this pass.
     """
 
     path: Path
-    step: Literal["check", "append"]
+    step: Literal["read", "check", "append"]
     bytes_read: int
     bytes_total: int
     conversations: int
@@ -63,6 +68,7 @@ class ImportResult:
         already_present: Lines whose conversation was there already with the same content; nothing was appended for them.
         skipped: Bad lines written to the file of skipped lines.
         months: UTC months `YYYY-MM` of the events appended now, ascending.
+        empty: Files that held no line at all, as they were named.
         seconds: Wall time.
     """
 
@@ -71,6 +77,7 @@ class ImportResult:
     already_present: int
     skipped: int
     months: tuple[str, ...]
+    empty: tuple[str, ...]
     seconds: float
 
 
@@ -89,6 +96,7 @@ class _Tally:
     already_present: int = 0
     skipped: int = 0
     months: set[str] = field(default_factory=set)
+    empty: list[str] = field(default_factory=list)
 
     def add(self, other: _Tally) -> None:
         self.conversations += other.conversations
@@ -96,6 +104,7 @@ class _Tally:
         self.already_present += other.already_present
         self.skipped += other.skipped
         self.months |= other.months
+        self.empty += other.empty
 
 
 def import_chat(
@@ -105,6 +114,7 @@ def import_chat(
     at: datetime | None = None,
     source: str | None = None,
     skip_bad: Path | None = None,
+    spool: Path | None = None,
     progress: Callable[[ImportProgress], None] | None = None,
 ) -> ImportResult:
     """Import files of one chat-completions conversation a line, plain or gzip.
@@ -113,10 +123,11 @@ def import_chat(
 
     Args:
         store: Where to.
-        paths: The files, in order.
+        paths: The files, in order; what can be read once, as pipes can, is; `-` is standard input.
         at: Time of events that have none recorded (naive is UTC); None is now.
         source: Source of lines that name none.
         skip_bad: Write bad lines to this file and import the rest; None stops at the first one.
+        spool: Folder for what pipes give, a private file each that nothing stays of; None is the system's for such.
         progress: Called now and then while a file is read.
 
     Raises:
@@ -127,23 +138,31 @@ def import_chat(
     begin = time.monotonic()
     at = datetime.now(UTC) if at is None else at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
     paths = list(paths)
+    refuse_unreadable(paths)  # all must be readable before the first is imported
     for path in paths:
-        LineReader(path)  # all must be readable before the first is imported
         if skip_bad is not None and skip_bad.resolve() == path.resolve():
             raise BadInputError(f"{skip_bad} is one of the files to import; write the bad lines to another one")
     total = _Tally()
     with ExitStack() as stack:
         bad_lines = None if skip_bad is None else stack.enter_context(BadLines(skip_bad))
         for path in paths:
-            total.add(_FileImport(store, path, at, source, bad_lines, progress).run())
+            folder = spool or Path(tempfile.gettempdir())
+            with spooled(path, folder, partial(_tell_read, progress, path)) as kept:
+                total.add(_FileImport(store, path, kept, at, source, bad_lines, progress).run())
     return ImportResult(
         conversations=total.conversations,
         events=total.events,
         already_present=total.already_present,
         skipped=total.skipped,
         months=tuple(sorted(total.months)),
+        empty=tuple(total.empty),
         seconds=time.monotonic() - begin,
     )
+
+
+def _tell_read(progress: Callable[[ImportProgress], None] | None, path: Path, read: int) -> None:
+    if progress is not None:
+        progress(ImportProgress(path, "read", read, 0, 0))
 
 
 @dataclass(slots=True)
@@ -152,6 +171,7 @@ class _FileImport:
 
     store: Store
     path: Path
+    kept: IO[bytes] | None
     at: datetime
     source: str | None
     bad_lines: BadLines | None
@@ -174,11 +194,19 @@ class _FileImport:
 
     def _lines(self, step: Literal["check", "append"]) -> Iterator[_Read]:
         """Good lines of one pass; a bad one stops the first pass, or is noted in the second."""
-        reader = LineReader(self.path)
-        count = 0
+        count = blocks = lines = 0
+
+        def tell_block() -> None:
+            nonlocal blocks
+            blocks += 1
+            if self.progress is not None and blocks % BLOCKS_TOLD == 0:
+                self.progress(ImportProgress(self.path, step, reader.bytes_read, reader.size, count))
+
+        reader = LineReader(self.path, kept=self.kept, skip_blank=True, on_block=tell_block)
         for raw in reader:
             if not raw.fault and not raw.data.strip():
                 continue
+            lines += 1
             try:
                 conversation = _conversation(raw, self.path, self.at, self.source)
             except BadLineError as fault:
@@ -191,6 +219,8 @@ class _FileImport:
             yield _Read(raw, conversation)
         if self.progress is not None:
             self.progress(ImportProgress(self.path, step, reader.bytes_read, reader.size, count))
+        if step == "check" and not lines:
+            self.tally.empty.append(str(self.path))
 
     def _bad(self, raw: RawLine, fault: BadLineError) -> None:
         if self.bad_lines is None:
