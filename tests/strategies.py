@@ -187,6 +187,11 @@ def recordings(streams: int) -> st.SearchStrategy[list[dict[str, Any]]]:
     return logs(min_streams=streams, max_streams=streams, kinds=kinds, pauses=[0])
 
 
+def one_stream(events: list[dict[str, Any]], kind: str = "conversation") -> list[dict[str, Any]]:
+    """The log of one stream; events have `event_type, payload, metadata, seconds` (since the one before)."""
+    return [{**event, "position": place} for place, event in enumerate(_stream(1, kind, events), start=1)]
+
+
 @st.composite
 def _events(draw: st.DrawFn, kinds: Sequence[str], pauses: Sequence[float]) -> dict[str, Any]:
     kind = draw(st.sampled_from(kinds))

@@ -20,7 +20,7 @@ from pipelines.lake.lake import Lake
 from pipelines.replay.registry import find_gate
 from pipelines.stats.answer import Answer
 
-_CODE = ("source_sha256", "measures", "folds_sha256", "differ_version")
+_CODE = ("source_sha256", "measures", "folds_sha256", "code_sha256")
 """Parts of a definition that stand for code: hashes and numbers of which only the change can be told."""
 _EXAMPLES = 5
 

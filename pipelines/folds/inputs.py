@@ -8,73 +8,13 @@ back into it.
 from __future__ import annotations
 
 import hashlib
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipelines.canonical import calls, jcs, rules
-from pipelines.folds import (
-    batch,
-    batches,
-    before,
-    columns,
-    context,
-    customers,
-    hashes,
-    held,
-    pairing,
-    parts,
-    pieces,
-    places,
-    plan,
-    readable,
-    reading,
-    redaction,
-    relations,
-    resume,
-    snapshots,
-    states,
-    steps,
-    sums,
-    tool_calls,
-    verification,
-    within,
-)
+from pipelines.folds import plan, steps
+from pipelines.lake.fold_code import fold_hash
 from pipelines.lake.ladder import Ladder
-
-_MODULES = (
-    batch,
-    batches,
-    before,
-    calls,
-    columns,
-    context,
-    customers,
-    hashes,
-    held,
-    jcs,
-    pairing,
-    parts,
-    pieces,
-    places,
-    plan,
-    readable,
-    reading,
-    redaction,
-    relations,
-    resume,
-    rules,
-    snapshots,
-    states,
-    steps,
-    sums,
-    tool_calls,
-    verification,
-    within,
-)
-"""Modules whose text decides what is computed; a change of any of them folds again."""
 
 # Rows are hashed one by one and the hashes combined by XOR, which needs no order; no two rows are equal.
 _HEADS = """
@@ -128,9 +68,9 @@ class Inputs:
         return _hash_of(name, month, self.code(name), self.log(name, month))
 
     def code(self, name: str) -> str:
-        """Hash of everything that computes a fold: its SQL, the Python, known types and upcasters."""
+        """Hash of everything that computes a fold: its SQL and Python, known types and upcasters, and of snapshots how many."""
         interval = [str(self._snapshot_events)] if "snapshots" in steps.steps_of(name) else []
-        return _hash_of(self._ladder, _code_hash(), *steps.fold_sources([name]), *interval)
+        return _hash_of(self._ladder, fold_hash(), *interval)
 
     def log(self, name: str, month: str) -> str:
         """What of the log a month of a fold is a function of: the streams that it touches; of customers, all streams."""
@@ -147,13 +87,4 @@ def _hash_of(*parts: str) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(hashlib.sha256(part.encode()).digest())
-    return digest.hexdigest()
-
-
-@cache
-def _code_hash() -> str:
-    digest = hashlib.sha256()
-    for module in _MODULES:
-        assert module.__file__ is not None
-        digest.update(hashlib.sha256(Path(module.__file__).read_bytes()).digest())
     return digest.hexdigest()

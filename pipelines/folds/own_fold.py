@@ -22,6 +22,7 @@ from pipelines.folds.own_relations import RELATIONS, month_relations
 from pipelines.folds.own_sql import SelectError, run_select
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import EVENTS
+from pipelines.lake.fold_code import fold_hash
 from pipelines.lake.ladder import load_own_ladder
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.own import find_own
@@ -251,8 +252,8 @@ def _inputs(lake: Lake, connection: duckdb.DuckDBPyConnection, projection: Proje
 
 
 def _log_hash(lake: Lake, connection: duckdb.DuckDBPyConnection, month: str) -> str:
-    """What a month's events are a function of but for redactions: the heads of its chains, and the upcasters."""
-    digest = hashlib.sha256(load_own_ladder(lake.home).fingerprint().encode())
+    """What a month's events are a function of but for redactions: the heads of its chains, the upcasters and what reads them."""
+    digest = hashlib.sha256(f"{fold_hash()} {load_own_ladder(lake.home).fingerprint()}".encode())
     for batch in connection.sql(_HEADS, params={"month": month}).to_arrow_reader(_BATCH):
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update(f"{row}\n".encode())

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
 
-from pipelines.folds import redaction
 from pipelines.folds.redaction import Redaction, redact_text
 from pipelines.folds.run import FoldResult
 from pipelines.lake.datasets import REDACTED_EVENTS
+from pipelines.lake.fold_code import fold_hash
 from pipelines.lake.lake import Lake
 
 _IN_FORCE = """
@@ -98,7 +96,7 @@ def compute_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> tuple
 def _read(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[list[_Named], str]:
     """The month's events that redactions name (few are), and a hash of all that decides what is left of them."""
     rows = [_Named(*row) for row in connection.sql(_IN_FORCE, params={"month": month}).fetchall()]
-    digest = hashlib.sha256(_code_hash().encode())
+    digest = hashlib.sha256(fold_hash().encode())
     for row in rows:
         digest.update(f"{row.aggregate_id} {row.stream_version} {row.hashes}\n".encode())
     return rows, digest.hexdigest()
@@ -113,9 +111,3 @@ def _redact(rows: list[_Named]) -> tuple[pa.Table, int]:
         "redaction_versions": [row.versions for row in rows],
     }
     return pa.table(columns, schema=_SCHEMA), sum(inexact for _, inexact in shown)
-
-
-@cache
-def _code_hash() -> str:
-    assert redaction.__file__ is not None
-    return hashlib.sha256(Path(redaction.__file__).read_bytes()).hexdigest()

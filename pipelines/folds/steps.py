@@ -23,7 +23,7 @@ from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.parts import LongStream
 from pipelines.folds.pieces import cut, whole
 from pipelines.folds.plan import EVENT_HEADS, plan_month, spans
-from pipelines.folds.readable import REDACTIONS_IN_FORCE, create_readable, create_readable_events
+from pipelines.folds.readable import create_readable, create_readable_events
 from pipelines.folds.reading import Reader
 from pipelines.folds.relations import RELATIONS, Folded, build
 from pipelines.folds.resume import plan_resume, plan_within
@@ -34,7 +34,7 @@ from pipelines.folds.within import NO_LINKS, add_lists, shown
 from pipelines.lake.fold_code import code_hash
 from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.settings import SNAPSHOT_EVENTS
-from pipelines.sqlfiles import list_sql, read_sql
+from pipelines.sqlfiles import read_sql
 
 __all__ = [
     "FOLDS",
@@ -42,7 +42,6 @@ __all__ = [
     "Prepared",
     "create_readable_events",
     "fold_batches",
-    "fold_sources",
     "is_by_stream",
     "prepare_month",
     "projection_query",
@@ -282,12 +281,6 @@ def projection_query(name: str) -> str:
 def is_by_stream(name: str) -> bool:
     """Whether the projection can run on each batch of streams by itself."""
     return re.search(r"^-- batch: streams$", _projection(name), re.MULTILINE) is not None
-
-
-def fold_sources(names: Sequence[str] = PROJECTIONS) -> list[str]:
-    """The text of everything in SQL that the projections `names` are computed by, in a fixed order."""
-    steps = [path.read_text(encoding="utf-8") for path in list_sql("folds/steps")]
-    return [REDACTIONS_IN_FORCE, *steps, *(_projection(name) for name in sorted(names))]
 
 
 def _projection(name: str) -> str:

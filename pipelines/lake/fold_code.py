@@ -1,29 +1,75 @@
-"""One hash of everything that decides what a snapshot says, so that a snapshot can be vouched for without folding.
+"""One hash of everything that decides a folded cell: months and snapshots are stale by it, and versions named by it.
 
-Cheap: files are read, nothing is imported or parsed. It names more than it must (every module of the folds, for one); a
-snapshot that is refused for nothing costs time and no more.
+Cheap: files are read, nothing is imported or parsed. It names more than it must (every module of the folds, for one): what is
+folded again for nothing costs time and no more, and a rule that was forgotten would keep what is wrong.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 from pipelines.sqlfiles import sql_root
 
+_FOLDS = (
+    "canonical/*.py",
+    "folds/*.py",
+    "lake/datasets/columns.py",
+    "lake/datasets/folds.py",
+    "lake/fold_code.py",
+    "lake/ladder.py",
+    "lake/readable.py",
+)
+_FOLDS_SQL = ("folds/**/*.sql", "upcasters/*.sql")
+_VERSIONS = ("diff/*.py", "replay/*.py", "stats/*.py")
+_VERSIONS_SQL = ("diffs/*.sql",)
+
+
+@cache
+def fold_hash() -> str:
+    """SHA-256 (hex) of what folds: the canonical forms, ladder, redaction and folds in Python and SQL, upcasters, known types."""
+    return hash_folds(_package(), sql_root())
+
+
+@cache
+def version_hash() -> str:
+    """SHA-256 (hex) of what replays, compares and estimates: with the folds, all code that decides a cell of a version."""
+    return _hash(_package(), _VERSIONS, sql_root(), _VERSIONS_SQL)
+
 
 @cache
 def code_hash(snapshot_events: int) -> str:
-    """SHA-256 (hex) of the folds' Python and SQL, the upcasters, the known types, and how often snapshots are made."""
-    package, sql = Path(__file__).parents[1], sql_root()
-    files = [*(package / "folds").glob("*.py"), *(package / "canonical").glob("*.py")]
-    files += [package / "lake" / "ladder.py", Path(__file__)]
-    files += [*(sql / "folds").rglob("*.sql"), *(sql / "upcasters").glob("*.sql")]
-    digest = hashlib.sha256(str(snapshot_events).encode())
-    for path in sorted(files, key=lambda path: (path.parent.name, path.name)):
-        digest.update(hashlib.sha256(f"{path.parent.name}/{path.name}".encode()).digest())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    for name in sorted(path.name for path in (sql / "events").iterdir()):
-        digest.update(f"{name}\n".encode())
+    """SHA-256 (hex) of what decides a snapshot: what folds, and how often snapshots are made."""
+    return hashlib.sha256(f"{fold_hash()} {snapshot_events}".encode()).hexdigest()
+
+
+def fold_files(package: Path, sql: Path) -> list[Path]:
+    """The files that `fold_hash` is over."""
+    return [*_files(package, _FOLDS), *_files(sql, _FOLDS_SQL)]
+
+
+def hash_folds(package: Path, sql: Path) -> str:
+    """`fold_hash` of a package and its SQL somewhere."""
+    types = sorted(path.name for path in (sql / "events").iterdir())
+    return _hash(package, _FOLDS, sql, _FOLDS_SQL, types)
+
+
+def _hash(package: Path, modules: Iterable[str], sql: Path, queries: Iterable[str], more: Sequence[str] = ()) -> str:
+    digest = hashlib.sha256()
+    for root, patterns in ((package, modules), (sql, queries)):
+        for path in _files(root, patterns):
+            digest.update(hashlib.sha256(path.relative_to(root).as_posix().encode()).digest())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for each in more:
+        digest.update(hashlib.sha256(each.encode()).digest())
     return digest.hexdigest()
+
+
+def _files(root: Path, patterns: Iterable[str]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in root.glob(pattern)})
+
+
+def _package() -> Path:
+    return Path(__file__).resolve().parents[1]

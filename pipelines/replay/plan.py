@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
+from pipelines.lake.fold_code import fold_hash, version_hash
 from pipelines.lake.lake import Lake
 from pipelines.lake.locked import locked_connection, run_user_sql
 from pipelines.replay.candidate import PythonCandidate, PythonMetric, load_metric, load_python
@@ -28,13 +29,7 @@ from pipelines.replay.prompt import Prompt, load_prompt
 from pipelines.replay.registered import selected_tools
 from pipelines.replay.request import Side
 from pipelines.replay.runs import list_runs
-from pipelines.sqlfiles import list_sql, read_sql
-
-DIFFER_VERSION = 5
-"""Raised with every change that alters a cell for the same inputs: alignment, classes, text measures, estimators."""
-
-WALK_VERSION = 3
-"""Likewise, with every change of what a candidate is asked in a walk alone."""
+from pipelines.sqlfiles import read_sql
 
 _VERSION_LENGTH = 16
 """Hex digits of a version_id: 64 bits tell versions of one experiment apart."""
@@ -323,21 +318,17 @@ def _definition(
     """Every setting that changes a cell."""
     settings = experiment.model_dump(mode="json", by_alias=True, exclude=_NO_INPUTS)
     if is_walked(experiment):
-        settings |= {"tools": tools.sha256, "max_steps": experiment.tools.max_steps, "walk": WALK_VERSION}
+        settings |= {"tools": tools.sha256, "max_steps": experiment.tools.max_steps}
         settings["divergence"] = experiment.divergence.model_dump(mode="json")
     elif tools.schemas is not None or tools.manifest.tools:  # they say which calls are the same
         settings["tools"] = tools.sha256
     if tools.registered:
         settings["registered_tools"] = tools.registered_sha256
-    folds = hashlib.sha256()
-    for folder in ("folds/steps", "folds", "upcasters"):
-        for path in list_sql(folder):
-            folds.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return {
         **settings,
         "window": [bound.isoformat() if bound else None for bound in window],
         "source_sha256": {side: each.source_sha256 for side, each in callables.items()},
         "prompts": {side: prompt.text for side, prompt in prompts.items() if prompt is not None},
-        "folds_sha256": folds.hexdigest(),
-        "differ_version": DIFFER_VERSION,
+        "folds_sha256": fold_hash(),
+        "code_sha256": version_hash(),
     }
