@@ -146,6 +146,9 @@ class _Reader:
             self._step.is_refusal = event.payload.get("is_refusal") is True
         elif kind == "tool.result":
             self._answered(new, before)
+        elif kind == "conversation.started":  # it ends no message of the agent's
+            for message in new:
+                self._open(before).inputs.append(message)
         elif kind not in ("agent.utterance", "model.decision"):
             for message in new:
                 self._input(message, before)
@@ -178,7 +181,8 @@ class _Reader:
             self._input(UserCall(name, arguments), before)
         elif self._step is not None:
             call = RecordedCall(event.version, self._context.turn, name, arguments)
-            rendered = self._context.messages[-1]["tool_calls"][-1]["id"]
+            mine = next(each for each in reversed(self._context.messages) if each["role"] == "assistant")
+            rendered = mine["tool_calls"][-1]["id"]
             self._calls[rendered] = (self._step.calls, len(self._step.calls))
             self._step.calls.append(call)
 

@@ -14,6 +14,7 @@ from pipelines.folds.context import request_sha256, tools_sha256
 from pipelines.replay.cassette import UserCall
 from pipelines.replay.decision import Decision, Reply, ToolCall
 from pipelines.replay.ledger import is_other_model
+from pipelines.replay.recording import Event, read_recording
 from pipelines.replay.request import Answer, Failure, Head, Request
 from pipelines.replay.rollout import STUB
 from pipelines.replay.wire import wire_message
@@ -268,6 +269,31 @@ def test_of_an_opening_loop_the_first_message_alone_is_taken_over():
     }
     assert (outcome.row["step_count"], outcome.row["call_count"], outcome.row["coverage"]) == (3, 1, 1.0)
     assert (outcome.row["prefix_fraction"], outcome.row["covered_to"]) == (1.0, 4)
+
+
+def test_what_the_agent_is_told_of_its_start_ends_none_of_its_messages():
+    """Events of one message stay one message, whatever is recorded of the conversation's start between them."""
+    said = [
+        ("user.utterance", {"text": "hi"}, "user", "m1"),
+        ("agent.utterance", {"text": "wait"}, "agent", "m2"),
+        ("conversation.started", {"messages": [{"role": "system", "content": "Be brief."}]}, "service", "m0"),
+        ("agent.utterance", {"text": "Sure."}, "agent", "m2"),
+        ("tool.call", {"call_id": "a", "name": "get", "arguments": {}}, "agent", "m2"),
+        ("tool.result", {"call_id": "a", "output": "20 USD", "error": None}, "service", None),
+    ]
+    made = [
+        Event(
+            version,
+            kind,
+            payload,
+            {"message_id": message, "actor": actor},
+            "{}" if kind == "tool.call" else None,
+            1 if version == 2 else None,
+        )
+        for version, (kind, payload, actor, message) in enumerate(said, start=1)
+    ]
+    (step,) = read_recording(made).steps
+    assert (step.text, [(call.name, call.content) for call in step.calls]) == ("Sure.", [("get", "20 USD")])
 
 
 def test_where_nothing_can_be_asked_there_is_no_walk():
