@@ -15,6 +15,8 @@ from deltalake.exceptions import DeltaError
 
 from pipelines.audit.findings import Finding
 from pipelines.lake.datasets import COMMITS, EVENTS, MANIFESTS, STREAM_MONTHS
+from pipelines.lake.delta import LOG
+from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake
 from pipelines.proof.manifest import ManifestFile
 
@@ -57,7 +59,7 @@ class TableLog:
 
 def read_log(lake: Lake, name: str) -> TableLog:
     """Look at a table's log; a table that was never written has no versions and no error."""
-    folder = lake.table(name).path / "_delta_log"
+    folder = lake.table(name).path / LOG
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     versions = sorted(int(n[:_NAME_DIGITS]) for n in names if n[:_NAME_DIGITS].isdigit() and n.endswith(".json"))
     checkpoints = {int(n[:_NAME_DIGITS]) for n in names if n[:_NAME_DIGITS].isdigit() and ".checkpoint." in n}
@@ -105,7 +107,7 @@ def log_findings(name: str, log: TableLog, recorded: Sequence[Recorded]) -> list
             months.get(version),
             "lake",
             f"commit {version} of {name} is not in the Delta log",
-            file=f"{name}/_delta_log/{version:0{_NAME_DIGITS}d}.json",
+            file=f"{name}/{LOG}/{version:0{_NAME_DIGITS}d}.json",
         )
         for version in missing
     ]
@@ -117,7 +119,7 @@ def log_findings(name: str, log: TableLog, recorded: Sequence[Recorded]) -> list
 def _reading_error(lake: Lake, name: str) -> str | None:
     try:
         lake.files(name)
-    except (DeltaError, OSError, ValueError) as error:
+    except (DeltaError, TableDamagedError, OSError, ValueError) as error:
         return str(error).strip().splitlines()[0]
     return None
 

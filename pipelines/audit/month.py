@@ -33,6 +33,7 @@ from pipelines.audit.manifests import Kept, ManifestAuditor, compare_totals
 from pipelines.audit.reading import exported_condition, month_condition, scratch
 from pipelines.export.seal import month_bounds_us
 from pipelines.lake.datasets import COMMITS, EVENTS, STREAM_MONTHS
+from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake
 from pipelines.lake.table import quote_literal
 from pipelines.proof.batch import FlawKind
@@ -86,7 +87,7 @@ class LakeState:
                 break
             # An export may be between its commit and what it remembers of it, or one commit further.
             time.sleep(_LOOK_SECONDS)
-            with suppress(DeltaError, duckdb.Error, OSError):
+            with suppress(DeltaError, TableDamagedError, duckdb.Error, OSError):
                 self.commits = read_commits(self.lake)
             commit, files, number = (
                 self.last(name, month),

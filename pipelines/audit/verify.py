@@ -21,6 +21,7 @@ from pipelines.audit.month import LakeState, MonthAuditor
 from pipelines.errors import BadInputError
 from pipelines.export.manifests import stored_manifest
 from pipelines.lake.datasets import COMMITS, MANIFESTS
+from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake
 from pipelines.proof.signing import PublicKeys
 from pipelines.store import Store
@@ -92,7 +93,7 @@ def _look_at_lake(lake: Lake, findings: list[Finding]) -> LakeState:
                 commits = read_commits(lake)
             else:
                 manifests = lake_manifests(lake)
-        except (DeltaError, duckdb.Error, OSError) as error:
+        except (DeltaError, TableDamagedError, duckdb.Error, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             findings.append(Finding("file_unreadable", None, "lake", f"the table cannot be read: {reason}", file=name))
     for name, log in logs.items():

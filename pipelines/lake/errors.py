@@ -57,6 +57,17 @@ def told_when_full(folder: Path) -> Iterator[None]:
         raise DiskFullError(Path(quoted[1]) if quoted else folder) from error
 
 
+class TableDamagedError(RefoldError):
+    """A table is there and its log cannot be read: the lake is damaged. Nothing was changed."""
+
+    def __init__(self, folder: Path, why: str) -> None:
+        self.folder = folder
+        super().__init__(
+            f"the log of the table {folder} cannot be read ({why}); nothing was changed. Put the table back from a copy, or, if it "
+            "is not events, stream_months, commits or manifests, move it away and make it again; `refold verify` says what else is damaged"
+        )
+
+
 class MissingFileError(RefoldError):
     """A table's log names a file that is not there: the lake is damaged. Nothing was removed from it."""
 

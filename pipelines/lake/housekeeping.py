@@ -32,6 +32,7 @@ from typing import Any, Literal
 
 from pipelines.lake.catalog import leftover_catalogs, publish_catalog
 from pipelines.lake.datasets import COMMITS
+from pipelines.lake.delta import LOG, POINTER
 from pipelines.lake.errors import MissingFileError, NotRemovableError
 from pipelines.lake.lake import Lake
 from pipelines.lake.writers import oldest_writer
@@ -44,7 +45,6 @@ CHECKPOINT_COMMITS = 20
 """Commits after a checkpoint that are worth another: opening a table reads each of them."""
 
 _DAY_SECONDS = 86_400
-_LOG = "_delta_log"
 _HALF_WRITTEN = re.compile(r"_commit_.*|.*\.tmp|.*#\d+")
 """Names in a log under which Delta's writer prepares an entry before it moves it into place."""
 _SPILLED = re.compile(r"duckdb_temp_(\d+)_.*")
@@ -149,7 +149,7 @@ class _Knowledge:
             return self._judge_committed(name, origin)
         if file.written_at >= self.bar:
             return "needed"
-        return "temporary" if name.startswith(_LOG) else "orphan"
+        return "temporary" if name.startswith(LOG) else "orphan"
 
     def _judge_committed(self, name: str, origin: _Origin | None) -> Literal["superseded", "needed", "kept"]:
         """The same of a file that a commit once named and the newest does not."""
@@ -268,7 +268,7 @@ def _know(lake: Lake, name: str, origins: Mapping[str, _Origin], grace_days: flo
 def _walk(folder: Path) -> Iterator[_File]:
     """A table's data files, and the half-written entries of its log."""
     for parent, folders, names in os.walk(folder):
-        is_log = parent == str(folder / _LOG)
+        is_log = parent == str(folder / LOG)
         if is_log:
             folders.clear()
         for name in names:
@@ -348,16 +348,16 @@ def _shorten_log(lake: Lake, name: str) -> list[int]:
     delta = table.load()
     if delta is None:
         return []
-    entries = {path: path.stat().st_size for path in (table.path / _LOG).glob("*.json")}
-    if sum(int(path.stem) > _checkpointed(table.path / _LOG) for path in entries) >= CHECKPOINT_COMMITS:
+    entries = {path: path.stat().st_size for path in (table.path / LOG).glob("*.json")}
+    if sum(int(path.stem) > _checkpointed(table.path / LOG) for path in entries) >= CHECKPOINT_COMMITS:
         delta.create_checkpoint()
     delta.cleanup_metadata()
     return [size for path, size in entries.items() if not path.exists()]
 
 
 def _checkpointed(log: Path) -> int:
-    """Version of the newest checkpoint; -1 without one."""
+    """Version of the newest checkpoint; -1 without one, or without a pointer that says so."""
     try:
-        return int(json.loads((log / "_last_checkpoint").read_text(encoding="utf-8"))["version"])
-    except FileNotFoundError:
+        return int(json.loads((log / POINTER).read_text(encoding="utf-8"))["version"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return -1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -19,7 +19,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from deltalake.exceptions import CommitFailedError
 
 from pipelines.lake import readable
 from pipelines.lake.as_of import list_macros
@@ -299,7 +298,7 @@ class Lake:
         Args:
             dataset: The table.
             partition: Value of every partition column.
-            files: Written and described; removed when the commit is lost.
+            files: Written and described; `vacuum` removes them when the commit is lost.
             number: One above the partition's last when the caller looked at what it builds on.
             input_hash: Hash of what the rows are a function of.
             provenance: What to remember beside the commit; JSON values.
@@ -334,8 +333,7 @@ class Lake:
         with told_when_full(table.path), writing(self.root):
             table.add(_arrow_rows(dataset, rows))
             if len(table.files()) > _COMMIT_FILES:
-                with suppress(CommitFailedError):  # another writer has merged them meanwhile
-                    table.create().optimize.compact()
+                table.merge_files()
 
     def _remember(self, commit: Commit) -> None:
         row = {name: getattr(commit, name) for name in Commit.__slots__}

@@ -7,17 +7,19 @@ together with the data in one commit. Tables in the lake's folder that carry no 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable, Schema, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import CommitProperties, Schema, write_deltalake
 
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import DATASETS
 from pipelines.lake.datasets.columns import MONTH
+from pipelines.lake.delta import Attempt, making, open_table
+from pipelines.lake.errors import CommitLostError
 
 _COMMENT = "comment"  # the name that other readers of Delta tables show as well
 _GRAIN, _KEY = "refold.grain", "refold.key"
@@ -48,7 +50,7 @@ def find_own(root: Path) -> dict[str, Dataset]:
     found = {}
     if root.is_dir():
         for path in sorted(root.iterdir()):
-            if path.name not in DATASETS and (path / "_delta_log").is_dir():
+            if path.name not in DATASETS:
                 dataset = read_own(path)
                 if dataset is not None:
                     found[path.name] = dataset
@@ -57,9 +59,10 @@ def find_own(root: Path) -> dict[str, Dataset]:
 
 def read_own(path: Path) -> Dataset | None:
     """The specification that the Delta table at `path` carries; None when it carries none."""
-    if not (path / "_delta_log").is_dir():
+    delta = open_table(path)
+    if delta is None:
         return None
-    table = empty_table(DeltaTable(str(path)).schema())
+    table = empty_table(delta.schema())
     schema = table.schema
     first = _metadata(schema.field(0))
     if schema.field(0).name != MONTH.name or _GRAIN not in first:
@@ -90,26 +93,27 @@ def begin_own(root: Path, dataset: Dataset) -> bool:
         Whether the table is new or was begun anew.
     """
     path = root / dataset.name
-    for attempt in range(_ATTEMPTS):
-        if read_own(path) == dataset:
-            return False
-        try:
-            if not (path / "_delta_log").is_dir():
-                path.mkdir(parents=True, exist_ok=True)
-            write_deltalake(
-                str(path),
-                pa.Table.from_pylist([], schema=_schema(dataset)),
-                mode="overwrite",
-                schema_mode="overwrite",
-                partition_by=list(dataset.partition_by),
-                name=dataset.name,
-            )
-        except (CommitFailedError, DeltaError):
-            if attempt == _ATTEMPTS - 1:
-                raise
-            continue  # somebody else was first; what they made is looked at again
-        return True
-    return False
+    for _ in range(_ATTEMPTS):
+        with making(path):
+            delta = open_table(path)
+            if delta is not None and read_own(path) == dataset:
+                return False
+            begun = Attempt(path, -1 if delta is None else delta.version())
+            if begun.run(partial(_begin, path, dataset, begun.properties())):
+                return True
+    raise CommitLostError(dataset.name, "", 1)
+
+
+def _begin(path: Path, dataset: Dataset, properties: CommitProperties) -> None:
+    write_deltalake(
+        str(path),
+        pa.Table.from_pylist([], schema=_schema(dataset)),
+        mode="overwrite",
+        schema_mode="overwrite",
+        partition_by=list(dataset.partition_by),
+        name=dataset.name,
+        commit_properties=properties,
+    )
 
 
 def _schema(dataset: Dataset) -> pa.Schema:

@@ -3,7 +3,8 @@
 The commit protocol. Every commit of a partition carries the Delta app transaction `refold.<dataset>.<partition>` with a
 number one above the last. Two writers of the same partition therefore cannot both commit; Delta's own conflict check
 finds the overlap, and the loser's number is taken. A resend of an older number would not be refused by Delta itself, so
-the number is compared with the table's before every attempt.
+the number is compared with the table's before every attempt. What landed although an error came back is found by its
+token (see `pipelines.lake.delta`); files that were offered to a commit are removed by `vacuum` alone.
 """
 
 from __future__ import annotations
@@ -13,19 +14,23 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.lake.dataset import Dataset
+from pipelines.lake.delta import Attempt, making, open_table
 from pipelines.lake.errors import CommitLostError
+from pipelines.lake.scratch import scratch
 
 _WIDENED = "refold.widened"
 """Property of a table whose older files lack columns that were added later."""
@@ -58,32 +63,47 @@ class Table:
     def load(self) -> DeltaTable | None:
         """The table at its newest version, or None while it does not exist."""
         if self._delta is None:
-            if not (self.path / "_delta_log").is_dir():
-                return None
-            self._delta = DeltaTable(str(self.path))
+            self._delta = open_table(self.path)
         else:
             self._delta.update_incremental()
         return self._delta
 
     def create(self) -> DeltaTable:
-        """The table, made if it does not exist; two makers at once get the same one."""
-        if self.load() is None:
-            self.path.mkdir(parents=True, exist_ok=True)
-            DeltaTable.create(
-                str(self.path),
-                self.dataset.arrow_schema(),
-                mode="ignore",
-                partition_by=list(self.dataset.partition_by) or None,
-                name=self.dataset.name,
-                description=self.dataset.grain,
-            )
+        """The table, made if it does not exist; two makers at once get the same one.
+
+        Raises:
+            CommitLostError: Something else made entries in its log again and again.
+        """
         delta = self.load()
-        assert delta is not None
+        for _ in range(_ATTEMPTS if delta is None else 0):
+            self._make()
+            delta = self.load()
+            if delta is not None:
+                break
+        if delta is None:
+            raise CommitLostError(self.dataset.name, "", 0)
         if not self.has_all_columns:
             self._widen(delta)
             delta = self.load()
             assert delta is not None
         return delta
+
+    def _make(self) -> None:
+        """Try to make the table once."""
+        with making(self.path) as is_new:
+            made = Attempt(self.path, -1)
+            if is_new:
+                made.run(
+                    lambda: DeltaTable.create(
+                        str(self.path),
+                        self.dataset.arrow_schema(),
+                        mode="ignore",
+                        partition_by=list(self.dataset.partition_by) or None,
+                        name=self.dataset.name,
+                        description=self.dataset.grain,
+                        commit_properties=made.properties(),
+                    )
+                )
 
     @property
     def has_all_columns(self) -> bool:
@@ -95,17 +115,25 @@ class Table:
         return not is_widened and {field.name for field in delta.schema().fields} >= set(self.dataset.column_names)
 
     def _widen(self, delta: DeltaTable) -> None:
-        """Add the columns that the dataset has and the table has not; they are null in the files that are there."""
-        known = {field.name for field in delta.schema().fields}
-        missing = pa.schema([field for field in self.dataset.arrow_schema() if field.name not in known])
-        if not missing.names:
-            return
-        try:
-            if _WIDENED not in delta.metadata().configuration:
-                delta.alter.set_table_properties({_WIDENED: "true"}, raise_if_not_exists=False)
-            delta.alter.add_columns(list(DeltaSchema.from_arrow(missing).fields))
-        except DeltaError:  # another writer did it meanwhile, or the commit that follows will say what is wrong
-            pass
+        """Add the columns that the dataset has and the table has not; they are null in the files that are there.
+
+        Should it not be possible, the commit that follows says what is wrong.
+        """
+        for _ in range(_ATTEMPTS):
+            known = {field.name for field in delta.schema().fields}
+            missing = pa.schema([field for field in self.dataset.arrow_schema() if field.name not in known])
+            if not missing.names:
+                break
+            with suppress(DeltaError):
+                if _WIDENED in delta.metadata().configuration:
+                    fields = list(DeltaSchema.from_arrow(missing).fields)
+                    change = partial(delta.alter.add_columns, fields)
+                else:
+                    mark = {_WIDENED: "true"}
+                    change = partial(delta.alter.set_table_properties, mark, raise_if_not_exists=False)
+                made = Attempt(self.path, delta.version())
+                made.run(partial(change, commit_properties=made.properties()))
+            delta.update_incremental()  # another writer may have done it meanwhile
         self._delta = None
 
     def partitions(self) -> list[dict[str, str]]:
@@ -122,9 +150,9 @@ class Table:
         if delta is None:
             return []
         prefix = f"{self.dataset.partition_path(partition)}/" if partition else ""
-        root = f"{self.path}/"
-        uris = (uri.removeprefix("file://") for uri in delta.file_uris())
-        return sorted(uri for uri in uris if uri.removeprefix(root).startswith(prefix))
+        root = delta.table_uri.removeprefix("file://")  # as Delta writes it: percent-encoded, links followed
+        names = (uri.removeprefix("file://").removeprefix(root) for uri in delta.file_uris())
+        return sorted(f"{self.path}/{name}" for name in names if name.startswith(prefix))
 
     def number(self, partition: Mapping[str, str]) -> int:
         """Number of the partition's last commit; 0 when it was never committed."""
@@ -213,36 +241,12 @@ class Table:
             The Delta version of the commit.
 
         Raises:
-            CommitLostError: Another writer committed this partition; the files of this attempt are removed.
+            CommitLostError: Another writer committed this partition; `vacuum` removes the files of this attempt.
         """
-        actions: list[AddAction | RemoveAction] = [self._add_action(file, partition) for file in files]
-        filters = [(column, "=", partition[column]) for column in self.dataset.partition_by]
-        properties = CommitProperties(
-            app_transactions=[Transaction(self._app_id(self.dataset.partition_path(partition)), number)]
-        )
-        for attempt in range(_ATTEMPTS):
-            delta = self.create()
-            if self.number(partition) >= number:
-                break
-            try:
-                delta.create_write_transaction(
-                    actions,
-                    "append" if keeps_others else "overwrite",
-                    delta.schema(),
-                    list(self.dataset.partition_by) or None,
-                    None if keeps_others else filters or None,
-                    commit_properties=properties,
-                )
-            except CommitFailedError:
-                self._delta = None
-                time.sleep(0.01 * attempt)
-                continue
-            self._delta = None
-            committed = self.load()
-            assert committed is not None
-            return int(committed.version())
-        self.discard(files)
-        raise CommitLostError(self.dataset.name, self.dataset.partition_path(partition), number)
+        version = self._commit(files, partition, number, keeps_others=keeps_others)
+        if version is None:
+            raise CommitLostError(self.dataset.name, self.dataset.partition_path(partition), number)
+        return version
 
     def add(self, rows: pa.Table) -> None:
         """Add rows to an unpartitioned table; who commits at the same time, or makes the table, only makes it wait.
@@ -250,18 +254,55 @@ class Table:
         Raises:
             CommitLostError: Others committed again and again; nothing was added.
         """
+        with scratch() as connection:
+            connection.register("given", rows)
+            files = self.write_file(connection, "SELECT * FROM given", {}, {})
         for attempt in range(_ATTEMPTS):
-            try:
-                write_deltalake(self.create(), rows, mode="append")
-            except CommitFailedError:
-                self._delta = None
-                time.sleep(0.01 * attempt)
-            else:
+            if self._commit(files, {}, self.number({}) + 1, keeps_others=True) is not None:
                 return
+            time.sleep(0.01 * attempt)
         raise CommitLostError(self.dataset.name, "", self.number({}) + 1)
 
+    def merge_files(self) -> None:
+        """Merge the files of an unpartitioned table into one; not, when another commit comes between."""
+        delta = self.create()
+        merged = Attempt(self.path, delta.version())
+        merged.run(lambda: delta.optimize.compact(commit_properties=merged.properties()))
+        self._delta = None
+
+    def _commit(
+        self, files: Sequence[DataFile], partition: Mapping[str, str], number: int, *, keeps_others: bool
+    ) -> int | None:
+        """`commit`; None when the number is another's."""
+        actions: list[AddAction | RemoveAction] = [self._add_action(file, partition) for file in files]
+        filters = [(column, "=", partition[column]) for column in self.dataset.partition_by]
+        transaction = Transaction(self._app_id(self.dataset.partition_path(partition)), number)
+        delta = self.create()
+        made = Attempt(self.path, delta.version())
+
+        def commit(at: DeltaTable, properties: CommitProperties) -> None:
+            at.create_write_transaction(
+                actions,
+                "append" if keeps_others else "overwrite",
+                at.schema(),
+                list(self.dataset.partition_by) or None,
+                None if keeps_others else filters or None,
+                commit_properties=properties,
+            )
+
+        for attempt in range(_ATTEMPTS):
+            if self.number(partition) >= number:
+                break
+            is_made = made.run(partial(commit, delta, made.properties(transaction)))
+            self._delta = None
+            if is_made:
+                return made.landed(self.load())
+            time.sleep(0.01 * attempt)
+            delta = self.create()
+        return made.landed()  # an answer that was late: what took the number may be this very attempt
+
     def discard(self, files: Sequence[DataFile]) -> None:
-        """Remove files that were written and not committed."""
+        """Remove files that were written and never offered to a commit."""
         for file in files:
             (self.path / file.path).unlink(missing_ok=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
 
 import duckdb
@@ -11,6 +13,7 @@ from deltalake import DeltaTable
 from pipelines.lake.catalog import describe, publish_catalog
 from pipelines.lake.datasets import DATASETS, STREAM_MONTHS
 from pipelines.lake.errors import CommitLostError
+from pipelines.lake.housekeeping import CLOCK_SECONDS, vacuum
 from pipelines.lake.lake import Lake
 from pipelines.lake.views import list_views
 
@@ -85,8 +88,8 @@ def test_data_without_provenance_reads_as_unknown(tmp_path):
     assert write(lake, "2026-01", 4).number == 3
 
 
-def test_the_loser_of_a_race_leaves_nothing(tmp_path):
-    """Of two writers of one partition with stale handles, one commits; the other raises and its files are gone."""
+def test_the_loser_of_a_race_leaves_only_what_vacuum_removes(tmp_path):
+    """Of two writers of one partition with stale handles, one commits; the other raises, and no commit names its files."""
     first, second = Lake(tmp_path), Lake(tmp_path)
     write(first, "2026-01", 1)
     table = second.table("stream_months")
@@ -98,7 +101,11 @@ def test_the_loser_of_a_race_leaves_nothing(tmp_path):
     with pytest.raises(CommitLostError, match="another writer made commit 2"):
         table.commit(files, partition, number)
     assert count(Lake(tmp_path)) == {"2026-01": 4}
-    assert not (table.path / files[0].path).exists()
+    lost = table.path / files[0].path
+    assert str(lost) not in Lake(tmp_path).files("stream_months")
+    os.utime(lost, (time.time() - 2 * CLOCK_SECONDS,) * 2)
+    vacuum(Lake(tmp_path), tmp_path.parent / "lake.duckdb", grace_days=7)
+    assert not lost.exists()
 
 
 def test_a_stale_handle_may_commit_another_month(tmp_path):
