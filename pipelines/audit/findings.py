@@ -76,6 +76,23 @@ class Finding:
         return self.code in _INTEGRITY
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What was not read of one table: a change of it is not found.
+
+    Attributes:
+        place: `lake` or `store`.
+        table: Its name.
+        columns: Columns that were not read; empty when nothing of it was.
+        why: What that means, and what reads it.
+    """
+
+    place: Literal["lake", "store"]
+    table: str
+    columns: tuple[str, ...]
+    why: str
+
+
 @dataclass(slots=True)
 class MonthAudit:
     """One month.
@@ -142,6 +159,7 @@ class Audit:
         findings: Those that are not of one month.
         guard_problems: What weakens "append-only" in the store; empty when it is guarded. No findings: nothing is wrong yet.
         not_checked: What could not be looked at.
+        unread: Tables and columns that were not read, of the lake and of the store.
         seconds: Time taken.
     """
 
@@ -149,6 +167,7 @@ class Audit:
     findings: list[Finding]
     guard_problems: list[str]
     not_checked: list[str]
+    unread: list[Unread]
     seconds: float
 
     @property

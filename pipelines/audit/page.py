@@ -1,8 +1,8 @@
-"""An audit as a page for people: the two verdicts, the months, what is wrong and what was not looked at."""
+"""An audit as a page for people: the two verdicts, the months, what is wrong, what could not be checked and what was not read."""
 
 from __future__ import annotations
 
-from pipelines.audit.findings import Audit, Finding
+from pipelines.audit.findings import Audit, Finding, Unread
 from pipelines.console import render_table
 
 _COLUMNS = ["month", "state", "generation", "events", "streams", "integrity", "completeness"]
@@ -30,6 +30,8 @@ def render_audit(audit: Audit) -> str:
     notes += [f"  {note}" for note in audit.not_checked]
     if notes:
         lines += ["", "not checked", *notes]
+    if audit.unread:
+        lines += ["", "not read, so a change there is not found", *(_unread(each) for each in audit.unread)]
     if audit.guard_problems:
         lines += ["", "DDL not guarded", *(f"  {problem}" for problem in audit.guard_problems)]
     return "\n".join(lines)
@@ -44,3 +46,8 @@ def _line(finding: Finding) -> str:
     if finding.file is not None:
         where.append(finding.file)
     return f"  {'  '.join(part for part in where if part)}: {finding.detail}"
+
+
+def _unread(unread: Unread) -> str:
+    what = f"{unread.table} ({', '.join(unread.columns)})" if unread.columns else unread.table
+    return f"  {unread.place}  {what}: {unread.why}"

@@ -18,9 +18,12 @@ from pipelines.audit.delta_log import AUDITED, Recorded, log_findings, read_comm
 from pipelines.audit.findings import Audit, Finding
 from pipelines.audit.manifests import Kept, ManifestAuditor, lake_manifests
 from pipelines.audit.month import LakeState, MonthAuditor
+from pipelines.audit.unread import list_unread
 from pipelines.errors import BadInputError
 from pipelines.export.manifests import stored_manifest
-from pipelines.lake.datasets import COMMITS, MANIFESTS
+from pipelines.lake.dataset import Dataset
+from pipelines.lake.datasets import COMMITS, DATASETS, MANIFESTS
+from pipelines.lake.delta import is_table
 from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake
 from pipelines.proof.signing import PublicKeys
@@ -78,8 +81,20 @@ def verify(
         findings=[finding for finding in findings if finding.month is None],
         guard_problems=store.guard_problems() if store else [],
         not_checked=notes,
+        unread=list_unread(
+            _present(lake), audits, deep=deep, has_store=store is not None, must_be_signed=must_be_signed
+        ),
         seconds=time.monotonic() - started,
     )
+
+
+def _present(lake: Lake) -> list[Dataset]:
+    """The tables that the lake has; one whose log cannot be read is there, too."""
+    try:
+        datasets = lake.datasets()
+    except TableDamagedError:  # of a table that is not shipped; which columns it has is in its log
+        datasets = dict(DATASETS)
+    return [dataset for dataset in datasets.values() if is_table(lake.root / dataset.name)]
 
 
 def _look_at_lake(lake: Lake, findings: list[Finding]) -> LakeState:

@@ -23,7 +23,8 @@ from pipelines.audit.verify import verify
 from pipelines.errors import BadInputError
 from pipelines.export.month import export_month
 from pipelines.export.seal import seal_month
-from pipelines.lake.datasets import EVENTS, MANIFESTS, STREAM_MONTHS
+from pipelines.folds.run import fold_month
+from pipelines.lake.datasets import EVENTS, EXPERIMENTS, MANIFESTS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
 from pipelines.proof.manifest import SignedManifest
 from pipelines.proof.signing import read_private_key, read_public_keys
@@ -629,3 +630,90 @@ def test_a_wrong_order_across_months_and_in_the_head(case: Case) -> None:
     )
     found = {(f.month, f.version) for f in case.verify().all_findings if f.code == "order_xid_differs"}
     assert found == {(JANUARY, first - 1), (FEBRUARY, first)}
+
+
+def listed(audit: Audit, place: str) -> dict[str, tuple[str, ...]]:
+    """Table → columns that an audit says it did not read; no columns for none at all."""
+    return {each.table: each.columns for each in audit.unread if each.place == place}
+
+
+def altered(name: str, kind: str) -> str:
+    """Another value of a column's type."""
+    if kind == "BLOB":
+        return f"unhex(repeat('01', octet_length({name})))"
+    if kind.startswith("TIMESTAMP"):
+        return f"{name} + INTERVAL 1 MICROSECOND"
+    return f"{name} || ' '" if kind == "VARCHAR" else f"{name} + 1"
+
+
+def test_what_is_not_listed_as_unread_is_found(case: Case) -> None:
+    """Every column of an open month is changed as an exporter would, one by one: a change is found, or the column is listed."""
+    unread = listed(case.verify(), "lake")
+    kept = Path(shutil.copytree(case.lake.root, case.lake.root.parent / "kept"))
+    for dataset in (EVENTS, STREAM_MONTHS):
+        for column in dataset.data_columns:
+            shutil.rmtree(case.lake.root)
+            shutil.copytree(kept, case.lake.root)
+            lake = Lake(case.lake.root)
+            last = lake.last_commit(dataset.name, {"month": MARCH})
+            with lake.connect() as connection:
+                rows = f"SELECT * REPLACE ({altered(column.name, column.type)} AS {column.name}) FROM {dataset.name} WHERE month = '{MARCH}'"
+                connection.execute(f"CREATE TEMP TABLE forged AS {rows}")
+                partition, again = {"month": MARCH}, {"input_hash": last.input_hash, "provenance": last.provenance}
+                lake.write_partition(dataset, partition, connection, "SELECT * FROM forged", **again)
+            found = bool(case.verify(MARCH).all_findings)
+            assert found == (column.name not in unread.get(dataset.name, ())), (dataset.name, column.name)
+
+
+def test_what_is_not_read_is_listed(case: Case) -> None:
+    """Tables that no audit reads, columns outside the chain and rows of the store are on the page and in the JSON, always."""
+    lake = Lake(case.lake.root)
+    fold_month(lake, MARCH, ["utterances"])
+    lake.append(
+        EXPERIMENTS,
+        [
+            {
+                "experiment": "e",
+                "spec": "{}",
+                "spec_sha256": "0",
+                "folder": "/",
+                "mode": "decision",
+                "is_active": False,
+                "registered_at": datetime(2026, 1, 1, tzinfo=UTC),
+            }
+        ],
+    )
+    audit = case.verify()
+    there = {path.name for path in case.lake.root.iterdir() if (path / "_delta_log").is_dir()}
+    assert {"utterances", "experiments", "redacted_events"} <= there
+    unread = listed(audit, "lake")
+    assert {name for name in there if unread.get(name) == ()} == there - {
+        "events",
+        "stream_months",
+        "commits",
+        "manifests",
+    }
+    assert unread["events"] == ("epoch", "xid", "position")
+    assert unread["stream_months"] == ("aggregate_type",)
+    assert {"input_hash", "committed_at"} <= set(unread["commits"])
+    assert "events" not in listed(case.verify(deep=True), "lake")
+    assert "events" not in listed(
+        case.verify(JANUARY, FEBRUARY), "lake"
+    )  # sealed: their Merkle roots hold these columns
+    assert {"payload", "metadata", "created_at"} <= set(listed(audit, "store")["events"])
+    assert listed(case.verify(lake_only=True), "store") == {"all of it": ()}
+    assert "  lake  utterances: made from events; `refold fold` makes it again" in render_audit(audit).splitlines()
+    assert "signature" in listed(case.verify(must_be_signed=False), "lake")["manifests"]
+
+
+def test_a_payload_at_the_tail_of_the_store_takes_deep(case: Case) -> None:
+    """The last event of a stream is changed in the store's table alone: listed as unread, and found by `deep`."""
+    case.unguarded(
+        'UPDATE refold.events SET payload = \'{"text": "other"}\' '
+        f"WHERE aggregate_id = '{VICTIM}' AND created_at >= '2026-03-01' AND stream_version = "
+        f"(SELECT max(stream_version) FROM refold.events WHERE aggregate_id = '{VICTIM}')"
+    )
+    shallow = case.verify(MARCH)
+    assert shallow.all_findings == []
+    assert "payload" in listed(shallow, "store")["events"]
+    assert {f.code for f in case.verify(MARCH, deep=True).all_findings} == {"event_differs"}
