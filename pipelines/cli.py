@@ -22,8 +22,9 @@ from pipelines.cli_diffs import diffs
 from pipelines.cli_events import events, import_postgres
 from pipelines.cli_replay import replan, report, tools
 from pipelines.cli_storage import storage
-from pipelines.console import Ticker, print_result, render_table, safe_streams, size, tell, to_plain
-from pipelines.errors import CheckFailedError, RefoldError
+from pipelines.console import Ticker, end, print_result, render_table, safe_streams, size, tell, to_plain
+from pipelines.errors import CheckFailedError
+from pipelines.privacy import private_files, withdraw_access
 from pipelines.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -55,12 +56,16 @@ class Format(StrEnum):
 
 
 @app.callback()
-def refold() -> None:
+def refold(context: typer.Context) -> None:
     """Event sourcing for AI agents: replay a conversation, re-plan a decision, audit a refund.
 
     REFOLD_HOME (default ./.refold) holds everything; REFOLD_DSN names a PostgreSQL of your own, REFOLD_LAKE another
     folder for the lake, REFOLD_MEMORY (default 1GB) bounds memory, REFOLD_GRACE (default 7 days) keeps replaced files.
+    Only this account may read what is written; REFOLD_SHARED=group lets the folder's group read it. --debug, or
+    REFOLD_DEBUG=1, shows the trace of an error.
     """
+    if context.invoked_subcommand is not None and "--help" not in sys.argv:
+        withdraw_access(Settings.from_env(), os.environ)
 
 
 @app.command()
@@ -344,7 +349,7 @@ def _print_months(runs: list[Any], tables: list[str], none: str, *, as_json: boo
 
 
 def main() -> None:
-    """Entry point: run a verb; turn the library's errors into one line and an exit code."""
+    """Entry point: run a verb; turn whatever ends it into one sentence and an exit code."""
     # A stop by the system ends like any other: what is open is closed, the embedded server included.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with safe_streams():
@@ -352,21 +357,15 @@ def main() -> None:
 
 
 def _run() -> None:
+    is_debug = bool(os.environ.get("REFOLD_DEBUG"))
+    if "--debug" in sys.argv:
+        sys.argv.remove("--debug")
+        is_debug = True
     try:
-        app()
-    except RefoldError as error:
-        tell(f"refold: {error}")
-        if "--json" in sys.argv:
-            print_result({"error": type(error).__name__, "message": str(error)}, "", as_json=True)
-        raise SystemExit(error.exit_code) from None
-    except Exception as error:
-        if type(error).__name__ != "OutOfMemoryException":  # DuckDB's; importing it for its name would slow --help
-            raise
-        tell("refold: more memory is needed than REFOLD_MEMORY (default 1GB) allows; set a larger one, for example 2GB")
-        raise SystemExit(RefoldError.exit_code) from None
-    except KeyboardInterrupt:
-        tell("refold: stopped")
-        raise SystemExit(130) from None
+        with private_files(os.environ):
+            app()
+    except BaseException as error:  # noqa: BLE001 - Rust's panics are no Exceptions
+        raise SystemExit(end(error, is_debug=is_debug)) from None
 
 
 if __name__ == "__main__":

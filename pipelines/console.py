@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -23,6 +24,9 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from pipelines.errors import RefoldError
+from pipelines.foreign import describe, find_cause
 
 _SECONDS_BETWEEN = 0.5
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -144,6 +148,32 @@ def tell(line: str) -> None:
     """One line of progress or of a message, on stderr."""
     sys.stderr.write(f"{printable(line)}\n")
     sys.stderr.flush()
+
+
+def end(error: BaseException, *, is_debug: bool = False) -> int:
+    """Say in one sentence what ended a verb, with `--json` as one object too; answer the exit code.
+
+    Args:
+        error: What the verb raised.
+        is_debug: Whether its trace is shown as well.
+    """
+    if isinstance(error, SystemExit) and error.code != 130:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if is_debug:
+        traceback.print_exception(error)
+    if isinstance(error, BrokenPipeError):  # who reads the output has seen enough
+        end_unread()
+    cause = find_cause(error)
+    if isinstance(cause, SystemExit | KeyboardInterrupt):
+        name, message, code = KeyboardInterrupt.__name__, "stopped", 130
+    else:
+        name, code = type(cause).__name__, RefoldError.exit_code
+        code = cause.exit_code if isinstance(cause, RefoldError) else code
+        message = str(cause) if isinstance(cause, RefoldError) else describe(cause)
+    tell(f"refold: {message}")
+    if "--json" in sys.argv:
+        print_result({"error": name, "message": message}, "", as_json=True)
+    return code
 
 
 class Ticker:

@@ -19,6 +19,11 @@ from pipelines.errors import BadInputError
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _SEPARATORS = re.compile(r"[\s,]+")
+_ODD = re.compile(r"[\x00-\x1f\x7f-\x9f*?\[\]|^\\=#\u2028\u2029\ud800-\udfff]|%[0-9A-Fa-f]{2}")
+"""What a folder of the home or the lake must not have in its path: DuckDB reads `*?[]` as a pattern and `name=` as a
+column, Delta decodes `%20`, loses entries behind `#` and takes no `[]|^`, and a name with a new line or bytes that are no text cannot be said."""
+_MAX_NAME, _MAX_PATH = 255, 3_000
+"""Bytes of a name and of a path: what file systems take, less what Refold puts below the folder."""
 SNAPSHOT_EVENTS = 500
 """Events of a stream between two snapshots: about what is folded in the time that reading a snapshot takes."""
 MIN_MEMORY_BYTES = 256 * 10**6
@@ -79,8 +84,8 @@ class Settings:
             BadInputError: A variable's value cannot be read; the message names the variable and the value.
         """
         env = os.environ if env is None else env
-        home = Path(env.get("REFOLD_HOME") or ".refold").expanduser().absolute()
-        lake = Path(env["REFOLD_LAKE"]).expanduser().absolute() if env.get("REFOLD_LAKE") else home / "lake"
+        home = _parse_folder("REFOLD_HOME", env.get("REFOLD_HOME") or ".refold")
+        lake = _parse_folder("REFOLD_LAKE", env["REFOLD_LAKE"]) if env.get("REFOLD_LAKE") else home / "lake"
         memory = parse_size("REFOLD_MEMORY", env.get("REFOLD_MEMORY") or "1GB")
         if memory < MIN_MEMORY_BYTES:
             raise BadInputError(f"REFOLD_MEMORY is {memory:,} bytes; at least {MIN_MEMORY_BYTES:,} are needed")
@@ -104,6 +109,28 @@ class Settings:
                 "REFOLD_SNAPSHOT_EVENTS", env.get("REFOLD_SNAPSHOT_EVENTS") or str(SNAPSHOT_EVENTS)
             ),
         )
+
+
+def _parse_folder(name: str, text: str) -> Path:
+    """A folder's whole path; it need not be there."""
+    try:
+        path = Path(text).expanduser().absolute()
+        resolved = path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, no such user, a zero in it, too long
+        raise BadInputError(f"{name} is {text[:200]!r}, which names no folder ({error}); choose another") from None
+    for each in (path, resolved):
+        odd = _ODD.search(str(each))
+        if odd is not None:
+            raise BadInputError(
+                f"{name} is {str(each)[:200]!r}; {odd[0]!r} in a path is not understood alike by all that read the lake: choose a "
+                "folder without * ? [ ] | ^ = # \\, without % before two digits, and without control characters"
+            )
+        encoded = os.fsencode(each)
+        if len(encoded) > _MAX_PATH or any(len(part) > _MAX_NAME for part in encoded.split(b"/")):
+            raise BadInputError(f"{name} is {str(each)[:200]!r}…, {len(encoded):,} bytes long; choose a shorter one")
+    if resolved.exists() and not resolved.is_dir():
+        raise BadInputError(f"{name} is {str(path)!r}, which is a file; name a folder")
+    return path
 
 
 def parse_size(name: str, text: str) -> int:

@@ -116,10 +116,17 @@ class Attempt:
             TableDamagedError: The log cannot be read.
         """
         table = open_table(self._folder) if table is None else table
-        if table is None or table.version() <= self._since:
-            return None
-        newer = table.history(table.version() - self._since)
-        return next((int(info["version"]) for info in newer if info.get(TOKEN) == self._token), None)
+        newest = -1 if table is None else table.version()
+        versions = range(self._since + 1, newest + 1)
+        return next((version for version in versions if self._is_at(version)), None)
+
+    def _is_at(self, version: int) -> bool:
+        """Whether an entry carries the token. Read as text: `history` finds no entry where a path has a `#`."""
+        with suppress(FileNotFoundError):  # entries go a month after a checkpoint stands for them
+            for line in (self._folder / LOG / f"{version:020d}.json").read_text(encoding="utf-8").splitlines():
+                if f'"{self._token}"' in line and json.loads(line).get("commitInfo", {}).get(TOKEN) == self._token:
+                    return True
+        return False
 
     def run(self, commit: Callable[[], object]) -> bool:
         """Try once.

@@ -104,8 +104,12 @@ class Postmaster:
 
     @property
     def socket_dir(self) -> Path:
-        """Where the socket is: the data directory, or a short private folder when that path is too long."""
-        if len(os.fsencode(self.data / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH:
+        """Where the socket is: the data directory, or a short private folder when that path is too long or odd.
+
+        In a setting and a connection string a list of folders is divided by commas, and quotes mean something.
+        """
+        is_plain = re.fullmatch(r"[\w./ +@~-]+", str(self.data), re.ASCII) is not None
+        if is_plain and len(os.fsencode(self.data / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH:
             return self.data
         digest = hashlib.sha256(os.fsencode(self.data.resolve())).hexdigest()[:16]
         return SHORT_FOLDER / f"refold-{self.account.uid}-{digest}"

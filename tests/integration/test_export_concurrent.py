@@ -54,7 +54,7 @@ def together(monkeypatch):
 
 
 def test_two_exporters_of_one_month_that_saw_the_same_version(store, settings, together):
-    """Both have loaded version n and staged: one commits, the other is told so and leaves nothing; the next has it all."""
+    """Both have loaded version n and staged: one commits, the other is told so and no commit names its files; the next has it all."""
     for _ in range(3):
         say(store, JANUARY, 20)
     with ThreadPoolExecutor(2) as pool:
@@ -66,7 +66,7 @@ def test_two_exporters_of_one_month_that_saw_the_same_version(store, settings, t
     lake = Lake(settings.lake)
     assert lake.table(EVENTS.name).number({"month": "2026-01"}) == 1
     on_disk = {str(path) for path in (settings.lake / "events").rglob("part-*.parquet")}
-    assert on_disk == set(lake.files(EVENTS.name))
+    assert on_disk > set(lake.files(EVENTS.name))  # `vacuum` removes the loser's: it is not its own to remove
     export_month(store.dsn, lake, "2026-01")
     assert require_equal(store.dsn, lake, "2026-01") == 60
 
