@@ -108,7 +108,7 @@ def _measure(function: Callable[[UnitSide], Any], given: UnitSide) -> tuple[floa
         if not isinstance(found, numbers.Real | np.bool_):
             return None, "not_a_number"
         value = float(found)
-    except Exception as error:  # noqa: BLE001 -- the user's code; its message may hold anything, its type does not
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- the user's code; its message may hold anything, its type does not
         return None, type(error).__name__
     return (value, None) if math.isfinite(value) else (None, "not_finite")
 

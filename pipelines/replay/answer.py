@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.replay.candidate import PythonCandidate
+from pipelines.replay.candidate import CandidateEndedError, PythonCandidate
 from pipelines.replay.decision import Decision, Reply
 from pipelines.replay.ledger import Outcome
 from pipelines.replay.plan import Plan
@@ -34,7 +34,9 @@ def python_ask(candidate: PythonCandidate) -> Ask:
             return _call(function, request)
         try:
             return _read(await function(request.decision))
-        except Exception as error:  # noqa: BLE001 -- whatever the user's code raises is that request's failure
+        except CandidateEndedError:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever the user's code raises is that request's failure
             return Failure("candidate_error", f"{type(error).__name__}: {error}")
 
     return ask
@@ -44,7 +46,9 @@ def _call(function: Callable[[Decision], Any], request: Request) -> Answer:
     """Ask a callable that answers at once."""
     try:
         return _read(function(request.decision))
-    except Exception as error:  # noqa: BLE001 -- likewise
+    except CandidateEndedError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- likewise
         return Failure("candidate_error", f"{type(error).__name__}: {error}")
 
 

@@ -9,15 +9,44 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import multiprocessing
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from pipelines.errors import BadInputError
+from pipelines.errors import BadInputError, RefoldError
 from pipelines.replay.decision import Decision, Reply
 from pipelines.replay.source import find_module, source_sha256
+
+
+class CandidateEndedError(RefoldError):
+    """Code that an experiment names tried to end the process that runs it. Nothing was written."""
+
+
+_end_process = os._exit
+
+
+def _refuse_to_end(status: int) -> NoReturn:
+    """`os._exit` once code of a person's own is loaded: it would end a verb without a word, with any exit code."""
+    if os.getpid() != _loader:  # a process that the code forked may end as it likes
+        _end_process(status)
+    raise CandidateEndedError(
+        f"the candidate or a metric called os._exit({status}), which would end Refold itself; nothing was written. Raise an "
+        "exception there, or return a Reply"
+    )
+
+
+_loader = 0
+
+
+def _hold_process() -> None:
+    """From here on this process ends by itself alone. A worker process may be ended: that is seen by the one that started it."""
+    global _loader
+    if multiprocessing.parent_process() is None:
+        _loader, os._exit = os.getpid(), _refuse_to_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +117,10 @@ def _load(spec: str, folder: Path, what: str) -> tuple[str, Callable[..., Any]]:
     module_name, function_name = spec.split(":")
     roots = [folder, *(Path(entry) if entry else Path.cwd() for entry in sys.path)]
     path, root = find_module(module_name, roots)
+    _hold_process()
     try:
         module = _import(module_name, path, root)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInputError(f"{what}: importing {path} failed: {type(error).__name__}: {error}") from error
     answer = getattr(module, function_name, None)
     if not callable(answer):

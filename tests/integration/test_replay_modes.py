@@ -17,6 +17,7 @@ from pipelines.errors import BadInputError
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
 from pipelines.replay import streams
+from pipelines.replay.candidate import CandidateEndedError
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.manifest import read_manifest
 from pipelines.replay.plan import Plan, make_plan
@@ -31,6 +32,7 @@ AGENT = '''
 import asyncio
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -71,6 +73,10 @@ def raises_now_and_then(decision):
 
 def dies(decision):
     os._exit(3)
+
+
+def leaves(decision):
+    sys.exit(0)
 
 
 def sleeps(decision):
@@ -264,6 +270,16 @@ def test_a_worker_that_dies_is_an_error_and_leaves_nothing(lake, folder):
         run_replay(lake, plan)
     assert lake.last_commit("replays", plan.partition) is None
     assert set((lake.root / ".spill").glob("workers-*")) == before
+
+
+def test_a_candidate_that_ends_the_process(lake, folder):
+    """In this process `os._exit` is one clear error and nothing is written; `sys.exit` is that unit's failure, whatever its code."""
+    plan = plan_of(lake, folder, "decision", 'python: "modes_agent:dies"')
+    with pytest.raises(CandidateEndedError, match=r"called os\._exit\(3\).*nothing was written"):
+        run_replay(lake, plan)
+    assert lake.last_commit("replays", plan.partition) is None
+    left = run_replay(lake, plan_of(lake, folder, "decision", 'python: "modes_agent:leaves"'))
+    assert {status for (status,) in rows(lake, "replays", "status", left)} == {"failed"}
 
 
 def test_an_async_candidate_is_awaited(lake, folder):

@@ -685,7 +685,7 @@ def test_what_is_not_read_is_listed(case: Case) -> None:
     )
     audit = case.verify()
     there = {path.name for path in case.lake.root.iterdir() if (path / "_delta_log").is_dir()}
-    assert {"utterances", "experiments", "redacted_events"} <= there
+    assert {"utterances", "experiments"} <= there
     unread = listed(audit, "lake")
     assert {name for name in there if unread.get(name) == ()} == there - {
         "events",
