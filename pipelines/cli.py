@@ -25,7 +25,7 @@ from pipelines.cli_storage import storage
 from pipelines.console import Ticker, end, print_result, render_table, safe_streams, size, tell, to_plain
 from pipelines.errors import CheckFailedError
 from pipelines.privacy import private_files, withdraw_access
-from pipelines.settings import Settings
+from pipelines.settings import Settings, is_debugging, read_shared
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Months = Annotated[list[str] | None, typer.Option("--month", help="UTC month, YYYY-MM; may be given more than once.")]
@@ -65,7 +65,7 @@ def refold(context: typer.Context) -> None:
     REFOLD_DEBUG=1, shows the trace of an error.
     """
     if context.invoked_subcommand is not None and "--help" not in sys.argv:
-        withdraw_access(Settings.from_env(), os.environ)
+        withdraw_access(Settings.from_env())
 
 
 @app.command()
@@ -357,12 +357,12 @@ def main() -> None:
 
 
 def _run() -> None:
-    is_debug = bool(os.environ.get("REFOLD_DEBUG"))
+    is_debug = is_debugging()
     if "--debug" in sys.argv:
         sys.argv.remove("--debug")
         is_debug = True
     try:
-        with private_files(os.environ):
+        with private_files(is_shared=read_shared()):
             app()
     except BaseException as error:  # noqa: BLE001 - Rust's panics are no Exceptions
         raise SystemExit(end(error, is_debug=is_debug)) from None

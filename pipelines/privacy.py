@@ -10,62 +10,45 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipelines.errors import BadInputError
 from pipelines.settings import Settings
 
-SHARED = "REFOLD_SHARED"
-_MASKS = {"": 0o077, "group": 0o027}
+_PRIVATE, _SHARED = 0o077, 0o027
+"""Masks: what is taken away from everybody, and what from those who share."""
 
 
 @contextmanager
-def private_files(env: Mapping[str, str]) -> Iterator[None]:
-    """Let every file that is made inside be private, or readable by its group.
-
-    Raises:
-        BadInputError: `REFOLD_SHARED` is something else.
-    """
-    before = os.umask(mask_of(env))
+def private_files(*, is_shared: bool) -> Iterator[None]:
+    """Let every file that is made inside be private, or readable by its group."""
+    before = os.umask(_SHARED if is_shared else _PRIVATE)
     try:
         yield
     finally:
         os.umask(before)
 
 
-def mask_of(env: Mapping[str, str]) -> int:
-    """The mask that the environment asks for.
-
-    Raises:
-        BadInputError: `REFOLD_SHARED` is something else than `group`.
-    """
-    shared = env.get(SHARED) or ""
-    if shared not in _MASKS:
-        raise BadInputError(f"{SHARED} is {shared!r}; write group, or leave it out and nobody else may read the home")
-    return _MASKS[shared]
-
-
-def withdraw_access(settings: Settings, env: Mapping[str, str]) -> list[Path]:
-    """Take away what others may do in a home and a lake that are there; with a group, let it read the lake.
+def withdraw_access(settings: Settings) -> list[Path]:
+    """Take away what others may do in a home and a lake that are there; if they are shared, let the group read them.
 
     A folder of somebody else's stays as it is.
 
     Returns:
         What was changed.
     """
-    mask = mask_of(env)
     changed = []
-    if mask == _MASKS["group"]:
+    if settings.is_shared:
         changed += [path for path in (settings.home, settings.lake) if _open_to_group(path)]
+    mask = _SHARED if settings.is_shared else _PRIVATE
     data = settings.home / "postgres"
     for path in [settings.home, settings.lake, *_inside(settings.home)]:
         if path == data or path.name.startswith(f"{data.name}."):
             continue  # the server's own, which it keeps private itself
         # as root the server runs under an account of its own, which passes the home and reads nothing of it
         passes = stat.S_IXOTH if path == settings.home and _is_others(data) else 0
-        changed += [path] if _chmod(path, lambda mode, keep=passes: mode & ~(mask & ~keep)) else []
+        changed += [path] if _chmod(path, taken=mask & ~passes) else []
     return changed
 
 
@@ -87,17 +70,17 @@ def _open_to_group(folder: Path) -> bool:
         if "postgres" in folders and Path(parent) == folder:
             folders.remove("postgres")
         for name in (*folders, *names):
-            _chmod(Path(parent) / name, lambda mode: mode | (mode & 0o500) >> 3)
-    return _chmod(folder, lambda mode: mode | 0o050)
+            _chmod(Path(parent) / name, given_as_owner=True)
+    return _chmod(folder, given_as_owner=True)
 
 
-def _chmod(path: Path, change: object) -> bool:
-    assert callable(change)
+def _chmod(path: Path, *, taken: int = 0, given_as_owner: bool = False) -> bool:
+    """Take bits from one's own file, or let its group read and pass as its owner may; whether that changed anything."""
     with suppress(OSError):
         status = path.lstat()
         if not stat.S_ISLNK(status.st_mode) and status.st_uid == os.geteuid():
             old = stat.S_IMODE(status.st_mode)
-            new = change(old)
+            new = (old | (old & 0o500) >> 3 if given_as_owner else old) & ~taken
             if new != old:
                 path.chmod(new)
                 return True

@@ -46,6 +46,7 @@ class Settings:
             commas), or None for this machine's alone.
         prices: A price table that goes before the one of the package (`REFOLD_PRICES`), or None.
         snapshot_events: Events of a stream after which a fold keeps another snapshot (`REFOLD_SNAPSHOT_EVENTS`, default 500).
+        is_shared: Whether the group of home and lake may read them (`REFOLD_SHARED=group`).
         daily_usd: US dollars that models may cost on one UTC day (`REFOLD_DAILY_USD`), or None for no such bound.
     """
 
@@ -60,6 +61,7 @@ class Settings:
     prices: Path | None = None
     daily_usd: float | None = None
     snapshot_events: int = SNAPSHOT_EVENTS
+    is_shared: bool = False
 
     @property
     def replays(self) -> Path:
@@ -105,10 +107,30 @@ class Settings:
             endpoints=_parse_endpoints(env.get("REFOLD_ENDPOINTS") or ""),
             prices=Path(env["REFOLD_PRICES"]).expanduser().absolute() if env.get("REFOLD_PRICES") else None,
             daily_usd=_parse_usd("REFOLD_DAILY_USD", env["REFOLD_DAILY_USD"]) if env.get("REFOLD_DAILY_USD") else None,
+            is_shared=read_shared(env),
             snapshot_events=_parse_count(
                 "REFOLD_SNAPSHOT_EVENTS", env.get("REFOLD_SNAPSHOT_EVENTS") or str(SNAPSHOT_EVENTS)
             ),
         )
+
+
+def read_shared(env: Mapping[str, str] | None = None) -> bool:
+    """Whether a group may read what is written; asked before anything else of the settings.
+
+    Raises:
+        BadInputError: `REFOLD_SHARED` is something else than `group`.
+    """
+    shared = (os.environ if env is None else env).get("REFOLD_SHARED") or ""
+    if shared not in ("", "group"):
+        raise BadInputError(
+            f"REFOLD_SHARED is {shared!r}; write group, or leave it out and nobody else may read the home"
+        )
+    return bool(shared)
+
+
+def is_debugging(env: Mapping[str, str] | None = None) -> bool:
+    """Whether errors show their trace (`REFOLD_DEBUG`)."""
+    return bool((os.environ if env is None else env).get("REFOLD_DEBUG"))
 
 
 def _parse_folder(name: str, text: str) -> Path:

@@ -22,6 +22,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 import assets.ui
 from pipelines import cli, foreign
+from pipelines.console import printable
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.store import EmbeddedServer, Store
@@ -165,7 +166,7 @@ def test_what_each_exception_means(error, says, run):
     assert says in line
     assert line.isprintable()
     assert "secret" not in line
-    assert json.loads(out)["message"] == line.removeprefix("refold: ")
+    assert printable(json.loads(out)["message"]) == line.removeprefix("refold: ")
 
 
 def test_dagster_is_unwrapped(run):
