@@ -121,7 +121,7 @@ def run(settings, monkeypatch, capsys, tmp_path):
             patch.setattr(assets.ui, "serve", fail)
             patch.setattr("pipelines.replay.experiment.read_experiment", fail)
             patch.setattr("pipelines.replay.replan.replan", fail)
-            patch.setattr(subprocess, "run", fail)
+            patch.setattr("pipelines.notebooks.serve_review", fail)
             patch.setattr(sys, "argv", ["refold", *(str(file) if each == FILE else each for each in arguments)])
             with pytest.raises(SystemExit) as ended:
                 cli.main()
