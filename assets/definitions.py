@@ -17,7 +17,7 @@ from assets.housekeeping import vacuum
 from assets.jobs import build_jobs, build_replay_job
 from assets.log import build_log_assets
 from assets.own_folds import build_own_assets
-from assets.partitions import DEFAULT_FIRST_MONTH, build_months, find_first_month
+from assets.partitions import DEFAULT_FIRST_MONTH, Months, build_months, find_first_month
 from assets.resources import home_from_environment
 from assets.schedules import build_replay_schedule, build_schedules, build_sensors, build_vacuum_schedule
 from assets.seals import build_seal_assets, unseal_month
@@ -27,7 +27,7 @@ from pipelines.settings import Settings
 
 def build_defs(
     overrides: Mapping[str, object] | None = None,
-    months: dg.MonthlyPartitionsDefinition | None = None,
+    months: Months | None = None,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
     projections: Sequence[Projection | BrokenProjection] = (),
 ) -> dg.Definitions:

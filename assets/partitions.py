@@ -3,6 +3,9 @@
 Dagster fixes a month range when the definitions load, while imports bring history from any year. So the first month is
 remembered in a file of the home: it starts at the first month that is materialised and only ever moves back, and the
 UI lists the months that there are instead of decades of missing ones. `REFOLD_FIRST_MONTH` wins over the file.
+
+A month that is far from any that agents talked in, a year with two digits mostly, would make the UI list every month between;
+Dagster cannot even name those before the year 1000. It is remote: run like any other, as a partition by itself, and remembered nowhere.
 """
 
 from __future__ import annotations
@@ -20,6 +23,11 @@ from pipelines.settings import Settings
 MONTH_FORMAT = "%Y-%m"
 DEFAULT_FIRST_MONTH = "2025-01"
 """Where the months of a home begin that has never materialised one."""
+_EARLIEST = "1900-01"
+_YEARS_AHEAD = 100
+"""Months before the one, or further ahead than the other, are remote."""
+Months = dg.MonthlyPartitionsDefinition | dg.StaticPartitionsDefinition
+"""The months of the log: all that there are, or a remote one."""
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 EXPERIMENTS = dg.DynamicPartitionsDefinition(name="experiments")
@@ -33,8 +41,25 @@ def build_months(first_month: str, last_month: str | None = None) -> dg.MonthlyP
     return dg.MonthlyPartitionsDefinition(start_date=first_month, fmt=MONTH_FORMAT, end_offset=1 + max(0, ahead))
 
 
-def closed_months(months: dg.MonthlyPartitionsDefinition) -> dg.MonthlyPartitionsDefinition:
+def months_with(settings: Settings, month: str | None) -> Months:
+    """The months of the home, reaching to `month` if there is one: history goes back, a clock may run ahead."""
+    if month is None:
+        return build_months(find_first_month(settings))
+    if is_remote(month):
+        return dg.StaticPartitionsDefinition([month])
+    remember_month(settings, month)
+    return build_months(min(month, find_first_month(settings)), last_month=month)
+
+
+def is_remote(month: str) -> bool:
+    """Whether a month is too far from the others to be listed with them."""
+    return not _EARLIEST <= month <= f"{datetime.now(UTC).year + _YEARS_AHEAD:04d}-12"
+
+
+def closed_months(months: Months) -> Months:
     """The months of `months` without the last one, which is still running."""
+    if isinstance(months, dg.StaticPartitionsDefinition):
+        return months
     return dg.MonthlyPartitionsDefinition(start_date=months.start, fmt=months.fmt, end_offset=months.end_offset - 1)
 
 
@@ -44,8 +69,8 @@ def is_month(text: str) -> bool:
 
 
 def find_first_month(settings: Settings) -> str:
-    """The first month of a home, YYYY-MM: as set, else as remembered, else `DEFAULT_FIRST_MONTH`."""
-    return settings.first_month or _remembered(settings) or DEFAULT_FIRST_MONTH
+    """The first month of a home, YYYY-MM: as set, else as remembered, else `DEFAULT_FIRST_MONTH`; never a remote one."""
+    return max(settings.first_month or _remembered(settings) or DEFAULT_FIRST_MONTH, _EARLIEST)
 
 
 def remember_month(settings: Settings, month: str) -> None:

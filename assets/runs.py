@@ -30,7 +30,7 @@ from dagster._core.utils import make_new_run_id
 
 from assets.definitions import build_defs
 from assets.instance import fail_dead_runs, hold_run, open_instance, run_tags
-from assets.partitions import EXPERIMENTS, build_months, find_first_month, is_month, remember_month
+from assets.partitions import EXPERIMENTS, Months, is_month, months_with
 from assets.resources import Home
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.folds.own import find_projections
@@ -146,7 +146,7 @@ class Runs:
         self._tell = on_event or (lambda _line: None)
         self._on_progress = on_progress
         self._stack = ExitStack()
-        self._repository: tuple[dg.MonthlyPartitionsDefinition, dg.RepositoryDefinition] | None = None
+        self._repository: tuple[Months, dg.RepositoryDefinition] | None = None
 
     def __enter__(self) -> Self:
         self._instance = self._stack.enter_context(open_instance(self._settings))
@@ -181,7 +181,9 @@ class Runs:
             KeyboardInterrupt: The user stopped it; the run is recorded as failed.
         """
         instance = self._instance
-        repository = self._definitions(_months_with(self._settings, partition))
+        repository = self._definitions(
+            months_with(self._settings, partition if partition and is_month(partition) else None)
+        )
         selected = _select(repository.asset_graph, asset_names)
         _require_partition(repository.asset_graph, selected, partition, instance)
         job = repository.get_implicit_global_asset_job_def().get_subset(asset_selection=selected)
@@ -203,7 +205,7 @@ class Runs:
             error = _execute(job, run, instance)
         return RunResult(run_id, error is None, record.metadata, record.checks, error)
 
-    def _definitions(self, months: dg.MonthlyPartitionsDefinition) -> dg.RepositoryDefinition:
+    def _definitions(self, months: Months) -> dg.RepositoryDefinition:
         """The definitions for these months, made anew only when the months change."""
         if self._repository is None or self._repository[0] != months:
             projections = find_projections(self._settings.home)
@@ -229,14 +231,6 @@ def add_experiment(settings: Settings, name: str) -> None:
     """Make `name` a partition of the experiment assets; nothing happens when it is one already."""
     with open_instance(settings) as instance:
         instance.add_dynamic_partitions(str(EXPERIMENTS.name), [name])
-
-
-def _months_with(settings: Settings, partition: str | None) -> dg.MonthlyPartitionsDefinition:
-    """The months of the home, reaching to `partition` if it is a month: history goes back, a clock may run ahead."""
-    if partition is None or not is_month(partition):
-        return build_months(find_first_month(settings))
-    remember_month(settings, partition)
-    return build_months(min(partition, find_first_month(settings)), last_month=partition)
 
 
 def _select(graph: BaseAssetGraph[Any], names: Sequence[str]) -> frozenset[dg.AssetKey]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import closed_months
+from assets.partitions import Months, closed_months
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
 from pipelines.export.seal import SealResult, seal_month
@@ -13,7 +13,7 @@ from pipelines.export.seal import SealResult, seal_month
 REPORTED = ("generation", "rows", "streams", "merkle_root", "manifest_sha256", "is_written", "seconds")
 
 
-def build_seal_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def build_seal_assets(months: Months) -> list[dg.AssetsDefinition]:
     """`refold/manifests`: closes a month to writes, exports it whole and keeps what proves it."""
 
     @dg.multi_asset(

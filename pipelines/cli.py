@@ -98,6 +98,9 @@ def import_chat(
     at: Annotated[
         datetime | None, typer.Option(help="Time of conversations that have none, UTC (default: now).")
     ] = None,
+    times_from: Annotated[
+        datetime | None, typer.Option(help="Take recorded times from here on, UTC (default: 2000-01-01).")
+    ] = None,
     skip_bad: Annotated[
         Path | None, typer.Option(help="Write bad lines with reasons to this file, import the rest.")
     ] = None,
@@ -105,6 +108,7 @@ def import_chat(
 ) -> None:
     """Import chat-completions conversations, exactly and repeatably."""
     from pipelines.ingest.chat import ImportProgress, import_chat
+    from pipelines.ingest.clock import TIMES_FROM
     from pipelines.ingest.pipes import refuse_unreadable
     from pipelines.store import Store
 
@@ -117,7 +121,14 @@ def import_chat(
     refuse_unreadable(files)
     with Store.open(settings) as store:
         result = import_chat(
-            store, files, at=at, source=source, skip_bad=skip_bad, spool=settings.home, progress=progress
+            store,
+            files,
+            at=at,
+            source=source,
+            times_from=times_from or TIMES_FROM,
+            skip_bad=skip_bad,
+            spool=settings.home,
+            progress=progress,
         )
     lines = [
         f"{result.conversations:,} conversations, {result.events:,} events appended"

@@ -9,8 +9,8 @@ import duckdb
 
 from pipelines.audit.findings import MonthAudit, Place
 from pipelines.audit.heads import NAMED, compare_heads
-from pipelines.audit.reading import month_condition, read_store
-from pipelines.export.month import month_bounds
+from pipelines.audit.reading import read_store
+from pipelines.export.snapshot import month_bounds, month_condition
 from pipelines.proof.chain import EVENT_TEXT
 from pipelines.proof.parts import COLUMNS
 from pipelines.store import Store
@@ -140,15 +140,14 @@ def audit_heads(audit: MonthAudit, connection: duckdb.DuckDBPyConnection) -> Non
 def read_ends(store: Store, month: str) -> list[Ended]:
     """Streams that ended in the month and whose head is not the last of the store's own events; the first of them."""
     condition = month_condition(month)
-    query = _ENDS.format(condition=condition, streams=condition.replace("created_at", "s.created_at"), limit=NAMED)
+    query = _ENDS.format(condition=condition, streams=month_condition(month, "s.created_at"), limit=NAMED)
     return [Ended(*row) for row in store.conn.execute(query.encode()).fetchall()]
 
 
 def read_orders(store: Store, month: str) -> list[Misplaced]:
     """Events of the month whose `order_xid` is not the running maximum of `xid` along their stream; the first of them."""
-    condition = month_condition(month)
     start = f"'{month_bounds(month)[0].isoformat()}'"
-    query = _ORDERS.format(condition=condition.replace("created_at", "e.created_at"), start=start, limit=NAMED)
+    query = _ORDERS.format(condition=month_condition(month, "e.created_at"), start=start, limit=NAMED)
     return [Misplaced(*row) for row in store.conn.execute(query.encode()).fetchall()]
 
 

@@ -30,8 +30,9 @@ from pipelines.audit.files import audit_files, current_files
 from pipelines.audit.findings import Code, MonthAudit
 from pipelines.audit.heads import compare_heads, compare_months, files_of
 from pipelines.audit.manifests import Kept, ManifestAuditor, compare_totals
-from pipelines.audit.reading import exported_condition, month_condition, scratch
+from pipelines.audit.reading import exported_condition, scratch
 from pipelines.export.seal import month_bounds_us
+from pipelines.export.snapshot import month_condition
 from pipelines.lake.datasets import COMMITS, EVENTS, STREAM_MONTHS
 from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake

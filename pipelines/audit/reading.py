@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.export.month import month_bounds
+from pipelines.export.snapshot import month_condition
 from pipelines.lake.table import quote_literal
 from pipelines.store.session import session_query
 
@@ -44,12 +44,6 @@ def read_store(dsn: str, query: str) -> Iterator[pa.RecordBatchReader]:
         cursor.fetchall()
         cursor.execute(query)
         yield cursor.fetch_record_batch()
-
-
-def month_condition(month: str) -> str:
-    """All of a month's events in the store, as a condition."""
-    start, stop = month_bounds(month)
-    return f"created_at >= '{start.isoformat()}' AND created_at < '{stop.isoformat()}'"
 
 
 def exported_condition(month: str, provenance: Mapping[str, Any], last: tuple[int, int, int] | None) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from pipelines.export.month import month_bounds
+from pipelines.export.snapshot import month_condition
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Commit, Lake
 from pipelines.store.sqlstate import typed_errors
@@ -30,7 +30,7 @@ FROM (
             + (get_byte(e.hash, 2) << 8) + get_byte(e.hash, 3)
         ) AS checksum
     FROM refold.events AS e
-    WHERE e.created_at >= %(start)s AND e.created_at < %(stop)s AND {seen}
+    WHERE {month} AND {seen}
     GROUP BY e.aggregate_id
 ) AS s
 """
@@ -48,7 +48,7 @@ FROM (
 _WAITING = """
 SELECT count(*), min(e.created_at)
 FROM refold.events AS e
-WHERE e.created_at >= %(start)s AND e.created_at < %(stop)s AND {unseen}
+WHERE {month} AND {unseen}
 """
 _MONTHS = """
 SELECT m.month FROM refold.months AS m
@@ -123,9 +123,9 @@ def compare_month(conn: psycopg.Connection, lake: Lake, month: str) -> Parity:
     with lake.connect() as connection:
         in_lake = connection.sql(_LAKE_TALLY, params={"month": month}).fetchall()[0]
     known = _known(lake.last_commit(EVENTS.name, {"month": month}))
-    query = _STORE_TALLY.format(seen=_SEEN if known else "true")
+    query = _STORE_TALLY.format(month=month_condition(month, "e.created_at"), seen=_SEEN if known else "true")
     with typed_errors():
-        in_store = conn.execute(query, {**_bounds(month), **known}).fetchone()
+        in_store = conn.execute(query.encode(), known).fetchone()
     assert in_store is not None
     return Parity(month, Tally(*map(int, in_store)), Tally(*map(int, in_lake)))
 
@@ -155,7 +155,9 @@ def _lag_of(conn: psycopg.Connection, lake: Lake, month: str) -> Lag | None:
     known = _known(commit)
     # the first condition is for the index, which knows the order of transactions
     unseen = f"(e.epoch, e.xid) >= (%(epoch)s, %(xmin)s::text::xid8) AND NOT {_SEEN}" if known else "true"
-    row = conn.execute(_WAITING.format(unseen=unseen), {**_bounds(month), **known}).fetchone()
+    row = conn.execute(
+        _WAITING.format(month=month_condition(month, "e.created_at"), unseen=unseen).encode(), known
+    ).fetchone()
     assert row is not None
     events = row[0] - (commit.row_count if commit is not None and not known else 0)
     if events <= 0:
@@ -169,10 +171,6 @@ def _known(commit: Commit | None) -> dict[str, Any]:
         return {}
     seen = str(commit.provenance["seen"])
     return {"epoch": commit.provenance["epoch"], "seen": seen, "xmin": seen.split(":", maxsplit=1)[0]}
-
-
-def _bounds(month: str) -> dict[str, datetime]:
-    return dict(zip(("start", "stop"), month_bounds(month), strict=True))
 
 
 def seconds_since(at: datetime) -> float:

@@ -28,11 +28,7 @@ written about five times at most, and readers skip over few small row groups."""
 _MAX_INCREMENTS = 16
 """Likewise when it would consist of more increments than this; every file costs every reader an open."""
 
-_CONTENT = """
-SELECT count(*), max(position), max(created_at)
-FROM refold.events
-WHERE created_at >= %(start)s AND created_at < %(stop)s
-"""
+_CONTENT = "SELECT count(*), max(position), max(created_at) FROM refold.events WHERE "
 # Ids of a cluster that has not reached the store's last transaction tell nothing: the store was moved (see new_epoch).
 _MOMENT = """
 SELECT
@@ -105,7 +101,7 @@ class Snapshot:
     @property
     def where(self) -> str:
         """The month's events as a condition; from the parent table, so that strays in DEFAULT are in."""
-        return f"created_at >= '{self.start.isoformat()}' AND created_at < '{self.stop.isoformat()}'"
+        return month_condition(self.month)
 
     def provenance(self, *, sorted_rows: int, increments: int) -> dict[str, Any]:
         """What the commits of an export of it remember."""
@@ -145,13 +141,20 @@ def month_bounds(month: str) -> tuple[datetime, datetime]:
     return start, datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
 
 
+def month_condition(month: str, column: str = "created_at") -> str:
+    """The times of a UTC month as a condition of the store, which knows the moment after the year 9999."""
+    start, stop = month_bounds(month)
+    end = "10000-01-01T00:00:00+00:00" if month == "9999-12" else stop.isoformat()
+    return f"{column} >= '{start.isoformat()}' AND {column} < '{end}'"
+
+
 def take_snapshot(conn: psycopg.Connection, month: str) -> Snapshot:
     """Look at a month; the connection's transaction, begun here, must last as long as its token is used."""
     start, stop = month_bounds(month)
     conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     # Before the snapshot is taken: strays that move to their month while this waits must not be missed in both places.
     conn.execute("LOCK TABLE ONLY refold.events IN ACCESS SHARE MODE")
-    content = conn.execute(_CONTENT, {"start": start, "stop": stop}).fetchone()
+    content = conn.execute((_CONTENT + month_condition(month)).encode()).fetchone()
     moment = conn.execute(_MOMENT, {"month": month}).fetchone()
     assert content is not None
     assert moment is not None

@@ -20,6 +20,7 @@ from uuid import UUID
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.bad_lines import BadLines
+from pipelines.ingest.clock import TIMES_FROM, utc_text
 from pipelines.ingest.convert import Conversation, Place, convert
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.known import conflict, conflict_with_store, known_streams
@@ -113,6 +114,7 @@ def import_chat(
     *,
     at: datetime | None = None,
     source: str | None = None,
+    times_from: datetime = TIMES_FROM,
     skip_bad: Path | None = None,
     spool: Path | None = None,
     progress: Callable[[ImportProgress], None] | None = None,
@@ -126,6 +128,7 @@ def import_chat(
         paths: The files, in order; what can be read once, as pipes can, is; `-` is standard input.
         at: Time of events that have none recorded (naive is UTC); None is now.
         source: Source of lines that name none.
+        times_from: Recorded times before it are bad lines (naive is UTC).
         skip_bad: Write bad lines to this file and import the rest; None stops at the first one.
         spool: Folder for what pipes give, a private file each that nothing stays of; None is the system's for such.
         progress: Called now and then while a file is read.
@@ -137,6 +140,11 @@ def import_chat(
     """
     begin = time.monotonic()
     at = datetime.now(UTC) if at is None else at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+    times_from = times_from.replace(tzinfo=times_from.tzinfo or UTC)
+    if at < times_from:
+        raise BadInputError(
+            f"--at {utc_text(at)} is before {times_from.date().isoformat()}; if it is right, give --times-from, too"
+        )
     paths = list(paths)
     refuse_unreadable(paths)  # all must be readable before the first is imported
     for path in paths:
@@ -148,7 +156,7 @@ def import_chat(
         for path in paths:
             folder = spool or Path(tempfile.gettempdir())
             with spooled(path, folder, partial(_tell_read, progress, path)) as kept:
-                total.add(_FileImport(store, path, kept, at, source, bad_lines, progress).run())
+                total.add(_FileImport(store, path, kept, at, source, times_from, bad_lines, progress).run())
     return ImportResult(
         conversations=total.conversations,
         events=total.events,
@@ -174,6 +182,7 @@ class _FileImport:
     kept: IO[bytes] | None
     at: datetime
     source: str | None
+    times_from: datetime
     bad_lines: BadLines | None
     progress: Callable[[ImportProgress], None] | None
     tally: _Tally = field(default_factory=_Tally)
@@ -208,7 +217,7 @@ class _FileImport:
                 continue
             lines += 1
             try:
-                conversation = _conversation(raw, self.path, self.at, self.source)
+                conversation = _conversation(raw, self.path, self.at, self.source, self.times_from)
             except BadLineError as fault:
                 if step == "append" or self.bad_lines is None:
                     self._bad(raw, fault)
@@ -275,7 +284,7 @@ class _FileImport:
         return list(new.values())
 
 
-def _conversation(raw: RawLine, path: Path, at: datetime, source: str | None) -> Conversation:
+def _conversation(raw: RawLine, path: Path, at: datetime, source: str | None, times_from: datetime) -> Conversation:
     """The events of one line of bytes."""
     if raw.fault is not None:
         raise BadLineError("$", raw.fault)
@@ -289,7 +298,12 @@ def _conversation(raw: RawLine, path: Path, at: datetime, source: str | None) ->
         ) from None
     parsed = parse(text)
     return convert(
-        parsed.value, place=Place(path.name, raw.number), at=at, default_source=source, inexact=parsed.inexact
+        parsed.value,
+        place=Place(path.name, raw.number),
+        at=at,
+        default_source=source,
+        times_from=times_from,
+        inexact=parsed.inexact,
     )
 
 

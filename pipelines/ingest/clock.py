@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pipelines.ingest.faults import BadLineError, shown
 
+TIMES_FROM = datetime(2000, 1, 1, tzinfo=UTC)
+"""Where times begin that an import takes without being told: what is earlier is a year of two digits, or a day as a number."""
 TimeSource = Literal["message", "conversation", "import"]
 """Whose time it is: the message's own, the conversation's, or that of the import."""
 
@@ -57,14 +59,30 @@ class Clock:
         return Moment(created, source, None if created == given else given)
 
 
-def parse_time(value: Any, path: str) -> datetime | None:
+def parse_time(value: Any, path: str, times_from: datetime | None = None) -> datetime | None:
     """The UTC time of a recorded timestamp: ISO 8601 text (without a zone: UTC) or Unix seconds; None for null.
 
+    Args:
+        value: What is recorded.
+        path: Where.
+        times_from: Times before it are refused; None takes all.
+
     Raises:
-        BadLineError: At `path` stands something else, or a time outside the years 1 to 9999.
+        BadLineError: At `path` stands something else, or a time outside the years 1 to 9999 or before `times_from`.
     """
     if value is None:
         return None
+    time = _read(value, path)
+    if times_from is not None and time < times_from:
+        raise BadLineError(
+            path,
+            f"{shown(value)} is {utc_text(time)}, before {times_from.date().isoformat()}; write the year with four digits and a number "
+            f"as Unix seconds, or, if that is when it happened, give --times-from {time.date().isoformat()}",
+        )
+    return time
+
+
+def _read(value: Any, path: str) -> datetime:
     try:
         if isinstance(value, str):
             time = datetime.fromisoformat(value.strip())

@@ -78,6 +78,7 @@ def convert(
     place: Place,
     at: datetime,
     default_source: str | None = None,
+    times_from: datetime | None = None,
     inexact: Sequence[tuple[str, str]] = (),
 ) -> Conversation:
     """The events of one parsed line.
@@ -90,6 +91,7 @@ def convert(
         place: Where it was read.
         at: UTC time for what has no recorded time.
         default_source: Source of lines that name none.
+        times_from: Recorded times before it are refused; None takes all.
         inexact: `(json_path, literal)` of decimals that a double does not hold, as `strict_json.parse` reports them.
 
     Raises:
@@ -103,10 +105,10 @@ def convert(
     ]
     roles = [shape.role_of(message, ("messages", index)) for index, message in enumerate(messages)]
     times = [
-        parse_time(message.get("timestamp"), json_path(("messages", index, "timestamp")))
+        parse_time(message.get("timestamp"), json_path(("messages", index, "timestamp")), times_from)
         for index, message in enumerate(messages)
     ]
-    started_at = parse_time(record.get("started_at"), "$.started_at")
+    started_at = parse_time(record.get("started_at"), "$.started_at", times_from)
     first_time = next((time for time in times if time is not None), None)
     clock = Clock(started_at or first_time, at)
     leading = next((index for index, role in enumerate(roles) if role not in shape.SYSTEM_ROLES), len(roles))

@@ -12,12 +12,16 @@ import pytest
 import assets.log
 from assets.folds import FOLDS
 from assets.instance import open_instance
+from assets.partitions import find_first_month, is_remote
 from assets.runs import materialize
+from assets.verbs import export_months, fold_months
+from pipelines.audit.verify import verify
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.export.errors import ExportLossError
 from pipelines.export.month import export_month
 from pipelines.lake.datasets import DATASETS, EVENTS
 from pipelines.lake.lake import Lake
+from pipelines.store import NewEvent, Store
 
 LOG = ("events", "stream_months")
 CHECKS = ("row_parity", "freshness", "strays", "stalls", "gapless_versions")
@@ -178,3 +182,25 @@ def test_run_records_hold_no_personal_text(store_settings, conversations, secret
     for path in files:
         content = path.read_bytes()
         assert not [word for word in words if word in content], path
+
+
+@pytest.mark.parametrize("month", ["0001-01", "9999-12"])
+def test_a_month_of_any_year_is_exported_and_folded(store_settings, month):
+    """What SQL appends in the years 1 to 9999 is exported whole, to the last microsecond, and blocks no other month."""
+    year, number = int(month[:4]), int(month[5:])
+    first = datetime(year, number, 1, tzinfo=UTC)
+    last = first.replace(day=31, hour=23, minute=59, second=59, microsecond=999_999)
+    with Store.open(store_settings) as store:
+        for stream, at in ((uuid4(), first), (uuid4(), last), (uuid4(), datetime(2026, 1, 7, tzinfo=UTC))):
+            store.append(stream, "conversation", [NewEvent("user.utterance.v1", {"text": "hi"}, {}, at)], "no_stream")
+    exported = export_months(store_settings, None, lambda _: None)
+    assert {run.month: run.tables["events"]["row_count"] for run in exported} == {month: 2, "2026-01": 1}
+    assert [run.failed for run in exported] == [[], []]
+    folded = fold_months(store_settings, None, None, lambda _: None)
+    assert {run.month: run.tables["utterances"]["row_count"] for run in folded} == {month: 2, "2026-01": 1}
+    assert counts(store_settings, "events") == {"events": 3}
+    with Store.open(store_settings) as store:
+        audit = verify(Lake.from_settings(store_settings), store, deep=True)
+    assert (audit.all_findings, audit.completeness) == ([], "holds")
+    assert find_first_month(store_settings) <= "2026-01"
+    assert not is_remote(find_first_month(store_settings)), "the web page does not list two thousand years"

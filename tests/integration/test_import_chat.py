@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import count
@@ -306,4 +307,49 @@ def test_files_are_named_before_anything_is_imported(store: Store, write: Write,
         import_chat(store, [file, tmp_path / "missing"])
     with pytest.raises(BadInputError, match="one of the files"):
         import_chat(store, [file], skip_bad=file)
+    assert stored_count(store) == 0
+
+
+ODD_TIMES = [
+    ("0026-05-04T09:00:00Z", "0026-05-04"),
+    ("0001-01-01", "0001-01-01"),
+    ("1999-12-31T23:59:59.999999Z", "1999-12-31"),
+    ("2000-01-01T00:30:00+01:00", "1999-12-31"),
+    (20260501, "1970-08-23"),
+    (26.5, "1970-01-01"),
+    (0, "1970-01-01"),
+    (-1, "1969-12-31"),
+    (-62_135_596_800, "0001-01-01"),
+]
+
+
+@pytest.mark.parametrize("place", ["$.messages[0].timestamp", "$.started_at"])
+def test_times_before_there_were_such_logs_are_refused(store: Store, write: Write, tmp_path: Path, place: str) -> None:
+    """A year of two digits or a day as a number is no time of a chat, unless somebody says so: each is named, none stored."""
+    for number, (time, day) in enumerate(ODD_TIMES):
+        line = said(number)
+        if place == "$.started_at":
+            line["started_at"] = time
+        else:
+            line["messages"][0]["timestamp"] = time
+        file = write(said(100), line)
+        told = rf"f\.jsonl:2: {re.escape(place)}: .* is {day}T.*, before 2000-01-01.*--times-from {day}"
+        with pytest.raises(BadInputError, match=told):
+            import_chat(store, [file], at=AT)
+        assert import_chat(store, [file], at=AT, skip_bad=tmp_path / "bad").skipped == 1
+        result = import_chat(store, [file], at=AT, times_from=datetime.fromisoformat(day))
+        assert (result.conversations, result.months[0]) == (1, day[:7])
+    with pytest.raises(BadInputError, match=r"--at 0026-05-01.*--times-from"):
+        import_chat(store, [file], at=datetime(26, 5, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    "time", ["26-05-01", 1767225600000, 1767225600000000, "20260501120000", "1767225600", 1e300, True]
+)
+def test_what_is_no_time_is_refused(store: Store, write: Write, time: object) -> None:
+    """Milliseconds, microseconds, digits as text, a year of two digits without zeros."""
+    line = said(1)
+    line["messages"][0]["timestamp"] = time
+    with pytest.raises(BadInputError, match=r"f\.jsonl:1: \$\.messages\[0\]\.timestamp: .* is not a time"):
+        import_chat(store, [write(line)], at=AT)
     assert stored_count(store) == 0
