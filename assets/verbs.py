@@ -25,6 +25,7 @@ from pipelines.folds.own import BrokenProjection, find_projections
 from pipelines.folds.own_fold import left_over
 from pipelines.folds.own_relations import RELATIONS
 from pipelines.folds.steps import FOLDS
+from pipelines.home import note_waiting
 from pipelines.lake.lake import Lake
 from pipelines.replay.estimate import Estimate, estimate_replay
 from pipelines.replay.experiment import Experiment, read_experiment
@@ -89,7 +90,9 @@ def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) 
     """
     with Store.open(settings) as store:
         known = months_to_export(store, Lake.from_settings(settings))
-        return _run_months(settings, "export", _chosen(months, known, "no events in the store"), LOG, tell)
+        runs = _run_months(settings, "export", _chosen(months, known, "no events in the store"), LOG, tell)
+        note_waiting(settings, store)
+        return runs
 
 
 def seal_month(settings: Settings, month: str, tell: Tell) -> MonthRun:
@@ -173,6 +176,7 @@ def demo(settings: Settings, events: int, tell: Tell) -> DemoResult:
         loaded = load_demo(store, events)
         # All months are exported before the first is folded: a late redaction reaches back into earlier months.
         exported = _run_months(settings, "export", loaded.months, LOG, tell)
+        note_waiting(settings, store)
         folded = _run_months(settings, "fold", loaded.months, _with_what_they_read(settings, None), tell)
         (diff,) = _compare(settings, read_experiment(DEMO_EXPERIMENT), DEMO_EXPERIMENT.parent, tell)
     return DemoResult(loaded, exported, folded, diff, time.monotonic() - started)

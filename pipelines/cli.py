@@ -20,6 +20,7 @@ from pipelines.cli_audit import seal, unseal, verify
 from pipelines.cli_db import db
 from pipelines.cli_diffs import diffs
 from pipelines.cli_events import events, import_postgres
+from pipelines.cli_help import GroupedVerbs, print_version
 from pipelines.cli_replay import replan, report, tools
 from pipelines.cli_storage import storage
 from pipelines.console import Ticker, end, print_result, render_table, safe_streams, size, tell, to_plain
@@ -30,7 +31,9 @@ from pipelines.settings import Settings, is_debugging, read_shared
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Months = Annotated[list[str] | None, typer.Option("--month", help="UTC month, YYYY-MM; may be given more than once.")]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=GroupedVerbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
 importer = typer.Typer(no_args_is_help=True, help="Bring recorded history into the store.")
 app.add_typer(db, name="db")
 app.add_typer(diffs, name="diffs")
@@ -56,7 +59,18 @@ class Format(StrEnum):
 
 
 @app.callback()
-def refold(context: typer.Context) -> None:
+def refold(
+    context: typer.Context,
+    is_version_wanted: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and end.",
+            is_eager=True,
+            callback=lambda is_wanted: print_version(is_wanted=is_wanted),
+        ),
+    ] = False,
+) -> None:
     """Event sourcing for AI agents: replay a conversation, re-plan a decision, audit a refund.
 
     REFOLD_HOME (default ./.refold) holds everything; REFOLD_DSN names a PostgreSQL of your own, REFOLD_LAKE another
@@ -107,6 +121,7 @@ def import_chat(
     as_json: Json = False,
 ) -> None:
     """Import chat-completions conversations, exactly and repeatably."""
+    from pipelines.home import note_waiting
     from pipelines.ingest.chat import ImportProgress, import_chat
     from pipelines.ingest.clock import TIMES_FROM
     from pipelines.ingest.pipes import refuse_unreadable
@@ -130,6 +145,7 @@ def import_chat(
             spool=settings.home,
             progress=progress,
         )
+        note_waiting(settings, store)
     lines = [
         f"{result.conversations:,} conversations, {result.events:,} events appended"
         + (f" in months {result.months[0]} to {result.months[-1]}" if result.months else ""),
@@ -146,8 +162,12 @@ def import_chat(
 def export(months: Months = None, as_json: Json = False) -> None:
     """Bring months of the store into the lake."""
     from assets import verbs
+    from pipelines.home import tell_empty
 
-    runs = verbs.export_months(Settings.from_env(), months, tell)
+    settings = Settings.from_env()
+    runs = verbs.export_months(settings, months, tell)
+    if not runs:
+        tell_empty(settings, tell)
     _print_months(runs, ["events"], "no months: the store holds no events yet", as_json=as_json)
 
 
@@ -165,7 +185,10 @@ def fold(
 
     A projection of your own is a file REFOLD_HOME/folds/NAME.sql.
     """
+    from pipelines.home import tell_empty
+
     settings = Settings.from_env()
+    tell_empty(settings, tell)
     if check is not None:
         from pipelines.cli_folds import check_file
 
@@ -202,6 +225,7 @@ def ab(
     """Compare two sides: replay, diff, summarise."""
     from assets import verbs
     from pipelines.diff.gating import decide_version
+    from pipelines.home import tell_behind
     from pipelines.lake.lake import Lake
     from pipelines.replay.experiment import read_experiment
     from pipelines.review.answer import render_decision, render_windows
@@ -209,6 +233,7 @@ def ab(
     from pipelines.review.report import report_path
 
     settings = Settings.from_env()
+    tell_behind(settings, tell)
     if dry_run:
         found = verbs.estimate_experiment(settings, file, tell)
         estimates = [{**to_plain(estimate), "window": to_plain(plan.window)} for plan, estimate in found]
@@ -251,9 +276,12 @@ def state(
 ) -> None:
     """Show one stream's state, now or as it was."""
     from pipelines.folds.state import state as fold_state
+    from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
 
-    found = fold_state(Lake.from_settings(Settings.from_env()), stream, version=version, position=position, at=at)
+    settings = Settings.from_env()
+    tell_empty(settings, tell)
+    found = fold_state(Lake.from_settings(settings), stream, version=version, position=position, at=at)
     text = json.dumps(to_plain(found), ensure_ascii=False, indent=2)
     print_result(found, text, as_json=as_json)
 
@@ -272,6 +300,7 @@ def sql(
     as_json: Json = False,
 ) -> None:
     """Query the lake's views with DuckDB."""
+    from pipelines.home import tell_behind
     from pipelines.lake.as_of import list_macros
     from pipelines.lake.catalog import describe
     from pipelines.lake.lake import Lake
@@ -299,7 +328,9 @@ def sql(
         return
     text_query = query if query is not None else sys.stdin.read()
     chosen = "json" if as_json else output_format.value
-    run_query(Lake.from_settings(Settings.from_env()), text_query, chosen, output, is_csv_safe=csv_safe)
+    settings = Settings.from_env()
+    tell_behind(settings, tell)
+    run_query(Lake.from_settings(settings), text_query, chosen, output, is_csv_safe=csv_safe)
 
 
 @app.command()
@@ -309,9 +340,12 @@ def review(
     headless: Annotated[bool, typer.Option("--headless", help="Serve the page, open no browser.")] = False,
 ) -> None:
     """Open the review notebook in the browser."""
+    from pipelines.home import tell_empty
     from pipelines.notebooks import serve_review
 
-    serve_review(Settings.from_env(), experiment, port, tell, is_headless=headless)
+    settings = Settings.from_env()
+    tell_empty(settings, tell)
+    serve_review(settings, experiment, port, tell, is_headless=headless)
 
 
 @app.command()
@@ -320,10 +354,12 @@ def vacuum(
     as_json: Json = False,
 ) -> None:
     """Remove files of the lake that nobody needs any more."""
+    from pipelines.home import tell_empty
     from pipelines.lake.housekeeping import vacuum as remove_leftovers
     from pipelines.lake.lake import Lake
 
     settings = Settings.from_env()
+    tell_empty(settings, tell)
     lake = Lake.from_settings(settings)
     result = remove_leftovers(lake, settings.catalog, grace_days=settings.grace_days, is_dry_run=dry_run)
     rows = [[swept.dataset or "(home)", swept.reason, swept.files, size(swept.size_bytes)] for swept in result.swept]

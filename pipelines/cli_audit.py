@@ -22,8 +22,11 @@ Month = Annotated[str, typer.Argument(help="UTC month, YYYY-MM.")]
 def seal(month: Month, as_json: Json = False) -> None:
     """Close a month to writes, export it, keep its manifest."""
     from assets import verbs
+    from pipelines.home import tell_empty
 
-    run = verbs.seal_month(Settings.from_env(), month, tell)
+    settings = Settings.from_env()
+    tell_empty(settings, tell)
+    run = verbs.seal_month(settings, month, tell)
     made = run.tables["manifests"]
     signer = made.get("public_key_id")
     lines = [
@@ -63,11 +66,13 @@ def verify(
 
     from pipelines.audit.page import render_audit
     from pipelines.audit.verify import verify as audit_months
+    from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
     from pipelines.proof.signing import key_id, read_private_key, read_public_keys
     from pipelines.store import EmbeddedServer, Store
 
     settings = Settings.from_env()
+    tell_empty(settings, tell)
     keys = read_public_keys(public_keys or [])
     if not keys and settings.signing_key is not None:
         own = read_private_key(settings.signing_key).public_key()

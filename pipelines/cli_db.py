@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.console import print_result, render_table, to_plain
+from pipelines.console import print_result, render_table, tell, to_plain
 from pipelines.errors import BadInputError
 from pipelines.settings import Settings
 
@@ -41,14 +41,19 @@ def db_stop(
 
 @db.command("status")
 def db_status(as_json: Json = False) -> None:
-    """Show server, schema, guard and what holds followers back; start nothing."""
+    """Show server, schema, guard, what holds followers back and what the lake lacks; start nothing."""
+    from pipelines.home import find_behind
+    from pipelines.lake.lake import Lake
     from pipelines.store import EmbeddedServer
 
     settings = Settings.from_env()
+    behind = find_behind(settings, Lake.from_settings(settings))
+    told = behind.describe(settings) or ["the lake has what is known of the store, folded"]
     if settings.dsn is None:
         server = EmbeddedServer(settings.home).status()
         if not server.is_running:
-            print_result({"server": server}, "the embedded server is not running", as_json=as_json)
+            text = "\n".join(["the embedded server is not running", *told])
+            print_result({"server": server, "lake": behind}, text, as_json=as_json)
             return
         lines = [f"embedded server, pid {server.pid}{', kept up' if server.is_kept else ''}; {server.dsn}"]
         found: dict[str, Any] = {"server": server}
@@ -61,7 +66,7 @@ def db_status(as_json: Json = False) -> None:
         lines.append("schema: up to date")
         lines += [f"DDL not guarded: {problem}" for problem in found["guard_problems"]] or ["append-only: guarded"]
         lines += [f"followers wait for {to_plain(stall)}" for stall in found["stalls"]]
-    print_result(found, "\n".join(lines), as_json=as_json)
+    print_result({**found, "lake": behind}, "\n".join([*lines, *told]), as_json=as_json)
 
 
 def _look(dsn: str) -> dict[str, Any]:
@@ -99,10 +104,12 @@ def db_months(
     as_json: Json = False,
 ) -> None:
     """List the store's months: state, events, span, and how many of the events the lake holds."""
+    from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
     from pipelines.store import Store
 
     settings = Settings.from_env()
+    tell_empty(settings, tell)
     lake = Lake.from_settings(settings)
     with Store.open(settings) as store:
         for month in make or []:

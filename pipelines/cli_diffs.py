@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines.console import print_result, render_table, size
+from pipelines.console import print_result, render_table, size, tell
 from pipelines.errors import BadInputError
 from pipelines.settings import Settings
 
@@ -44,9 +44,12 @@ def show(
 
     `show` may be left out: refold diffs, refold diffs EXPERIMENT, refold diffs A B. Ids may be shortened.
     """
+    from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
 
-    lake = Lake.from_settings(Settings.from_env())
+    settings = Settings.from_env()
+    tell_empty(settings, tell)
+    lake = Lake.from_settings(settings)
     given = names or []
     if len(given) > 2:
         raise BadInputError(f"give an experiment, or two versions; given: {', '.join(given)}")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Ticker, print_result, render_table, to_plain
+from pipelines.console import Ticker, print_result, render_table, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.settings import Settings
 
@@ -32,11 +32,14 @@ def import_postgres(
     as_json: Json = False,
 ) -> None:
     """Import an events table (id, aggregate_id, aggregate_type, event_type, event_version, payload, created_at)."""
+    from pipelines.home import note_waiting
     from pipelines.ingest.postgres import import_postgres
     from pipelines.store import Store
 
-    with Store.open(Settings.from_env()) as store:
+    settings = Settings.from_env()
+    with Store.open(settings) as store:
         result = import_postgres(store, dsn, table, source=source, register=register, progress=Ticker("rows"))
+        note_waiting(settings, store)
     lines = [
         f"{result.events:,} of {result.rows:,} rows appended, to {result.streams:,} streams"
         if result.events
@@ -112,6 +115,7 @@ def check_upcasters(
     the column payload. Ends with 3 when a payload fails.
     """
     from pipelines.folds.upcast_check import check_upcasters, types_to_lift
+    from pipelines.home import tell_empty
     from pipelines.ingest.event_types import registry_of
     from pipelines.lake.lake import Lake
     from pipelines.store import Store
@@ -119,6 +123,7 @@ def check_upcasters(
     if not check:
         raise BadInputError("events are never rewritten; `refold events upcast --check` tries the upcasters")
     settings = Settings.from_env()
+    tell_empty(settings, tell)
     lake = Lake.from_settings(settings)
     ladder, names = types_to_lift(lake, event_type)
     with Store.open(settings) as store:

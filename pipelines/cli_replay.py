@@ -28,6 +28,7 @@ def replan(
     as_json: Json = False,
 ) -> None:
     """Put one recorded decision before a candidate, and show both actions side by side."""
+    from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
     from pipelines.replay.replan import read_candidate
     from pipelines.replay.replan import replan as replan_decision
@@ -36,6 +37,7 @@ def replan(
     experiment = read_candidate(candidate)
     folder = candidate.resolve().parent
     settings = Settings.from_env()
+    tell_empty(settings, tell)
     lake = Lake.from_settings(settings)
     found = replan_decision(lake, stream, decision, experiment, folder, draws, settings=settings, tell=tell)
     print_result(describe_replan(found), render_replan(found), as_json=as_json)
@@ -48,12 +50,14 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write a version's report: one HTML file with everything in it."""
+    from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
     from pipelines.review.headline import find_version
     from pipelines.review.report import load_report, report_path, write_report
     from pipelines.review.report_html import draw_headline, render_report
 
     settings = Settings.from_env()
+    tell_empty(settings, tell)
     lake = Lake.from_settings(settings)
     found = find_version(lake, experiment, version)
     loaded = load_report(lake, found)
@@ -70,10 +74,13 @@ def suggest(
 ) -> None:
     """Draft a tool manifest from the recorded calls: which tools read, which write, and why that is thought."""
     from pipelines.errors import BadInputError
+    from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
     from pipelines.replay.suggest import render_manifest, suggest_tools
 
-    found = suggest_tools(Lake.from_settings(Settings.from_env()))
+    settings = Settings.from_env()
+    tell_empty(settings, tell)
+    found = suggest_tools(Lake.from_settings(settings))
     text = render_manifest(found)
     if output is not None:
         try:

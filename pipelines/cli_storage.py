@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import print_result, render_table
+from pipelines.console import print_result, render_table, tell
 from pipelines.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -21,10 +21,12 @@ def storage(as_json: Json = False) -> None:
     The row store is built in temporary tables of the store's own PostgreSQL from what is folded, measured, and rolled back.
     """
     from pipelines.export.storage import measure_storage
+    from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
     from pipelines.store import Store
 
     settings = Settings.from_env()
+    tell_empty(settings, tell)
     with Store.open(settings) as store:
         found = measure_storage(store.conn, Lake.from_settings(settings))
     columns = ["month", "log", "its indexes", "lake events", "folds", "snapshots", "diffs", "replaced"]

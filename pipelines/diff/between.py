@@ -55,6 +55,16 @@ SELECT standing, count(*), list(aggregate_id ORDER BY aggregate_id)[:$examples]
 FROM joined
 GROUP BY standing
 """
+_FLIPS = """
+SELECT first.unit_id, first.unit_class, second.unit_class
+FROM ab_units_history AS first
+INNER JOIN ab_units_history AS second
+    ON first.unit_id = second.unit_id
+    AND first.experiment = $first_experiment AND first.version_id = $first_version
+    AND second.experiment = $second_experiment AND second.version_id = $second_version
+WHERE first.unit_class IS DISTINCT FROM second.unit_class
+ORDER BY first.unit_class, second.unit_class, first.unit_id
+"""
 _LINES = """
 SELECT metric, segment, segment_value, estimate, low, high, verdict, reason
 FROM ab_summary_history
@@ -94,6 +104,23 @@ class Streams:
     only_first: int
     only_second: int
     examples: dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One way in which pairs of both versions changed their class.
+
+    Attributes:
+        first: The class in the first version, as a code; None when nobody could be asked.
+        second: The class in the second, likewise.
+        units: How many pairs.
+        examples: Some of them.
+    """
+
+    first: str | None
+    second: str | None
+    units: int
+    examples: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +166,7 @@ class VersionDiff:
         code: Code that differs: which, and both hashes.
         prompts: By side, the lines of a unified diff of the two prompts; sides whose prompt is the same are not in it.
         streams: How the conversations differ.
+        flips: Pairs of both whose class is another, by both classes, the most first.
         conclusions: Every metric over everything, and those of segments that moved; moved ones first.
         answers: Ship, do not ship or not enough data: of the first and of the second, each by its experiment's gate of now.
     """
@@ -149,6 +177,7 @@ class VersionDiff:
     code: list[Setting]
     prompts: dict[str, list[str]]
     streams: Streams
+    flips: list[Flip]
     conclusions: list[Moved]
     answers: tuple[Answer, Answer]
 
@@ -167,6 +196,7 @@ def compare_versions(lake: Lake, first: Version, second: Version) -> VersionDiff
     differing = list(_differing(*definitions))
     with lake.connect() as connection:
         streams = _streams(connection, first, second)
+        flips = _flips(connection, first, second)
         lines = [_lines(connection, version) for version in (first, second)]
     answers = [
         decide_version(lake, each.experiment, each.version_id, find_gate(lake, each.experiment)).answer
@@ -179,6 +209,7 @@ def compare_versions(lake: Lake, first: Version, second: Version) -> VersionDiff
         code=[each for each in differing if each.path.split(".")[0] in _CODE],
         prompts=_prompts(definitions, first, second),
         streams=streams,
+        flips=flips,
         conclusions=_conclusions(*lines),
         answers=(answers[0], answers[1]),
     )
@@ -218,14 +249,26 @@ def _prompts(definitions: list[Mapping[str, Any]], first: Version, second: Versi
     return found
 
 
-def _streams(connection: duckdb.DuckDBPyConnection, first: Version, second: Version) -> Streams:
-    params = {
+def _both(first: Version, second: Version) -> dict[str, Any]:
+    return {
         "first_experiment": first.experiment,
         "first_version": first.version_id,
         "second_experiment": second.experiment,
         "second_version": second.version_id,
-        "examples": _EXAMPLES,
     }
+
+
+def _flips(connection: duckdb.DuckDBPyConnection, first: Version, second: Version) -> list[Flip]:
+    rows = connection.sql(_FLIPS, params=_both(first, second)).fetchall()
+    units: dict[tuple[str | None, str | None], list[str]] = {}
+    for unit, old, new in rows:
+        units.setdefault((old, new), []).append(unit)
+    found = [Flip(*classes, len(some), some[:_EXAMPLES]) for classes, some in units.items()]
+    return sorted(found, key=lambda flip: (-flip.units, flip.first or "", flip.second or ""))
+
+
+def _streams(connection: duckdb.DuckDBPyConnection, first: Version, second: Version) -> Streams:
+    params = {**_both(first, second), "examples": _EXAMPLES}
     rows = {standing: (count, some) for standing, count, some in connection.sql(_STREAMS, params=params).fetchall()}
     counts = {standing: rows.get(standing, (0, []))[0] for standing in ("same", "changed", "only_first", "only_second")}
     return Streams(**counts, examples={name: some for name, (_, some) in sorted(rows.items()) if name != "same"})

@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.diff.between import Conclusion, Setting, VersionDiff
 from pipelines.review.answer import WORDS
 from pipelines.review.numbers import interval, number
-from pipelines.review.words import REASONS, in_words
+from pipelines.review.words import REASONS, UNIT_CLASSES, in_words
 
 _WIDEST = 60
 """Characters of a setting's value that are shown."""
@@ -29,11 +29,13 @@ def render_versions(found: VersionDiff) -> str:
     for side, diff in found.prompts.items():
         lines += _section(f"prompt of the {side}", diff)
     lines += _section("conversations", list(_streams(found)))
+    lines += _section("pairs whose class flipped, A → B", list(_flips(found)))
     lines += _section("conclusions", list(_conclusions(found)))
     words = [WORDS[answer.word] for answer in found.answers]
-    return "\n".join(
-        [*lines, "", f"answer: {words[0]}" if words[0] == words[1] else f"answer: {words[0]} → {words[1]}"]
-    )
+    is_same = words[0] == words[1]
+    whose = [f"{name}'s ({each.experiment} {each.version_id})" for name, each in (("A", first), ("B", second))]
+    lines += ["", f"{' and '.join(whose) if is_same else ' → '.join(whose)}, each by its experiment's gate of now"]
+    return "\n".join([*lines, f"answer: {words[0]}" if is_same else f"answer: {words[0]} → {words[1]}"])
 
 
 def _section(title: str, lines: list[str]) -> list[str]:
@@ -65,6 +67,13 @@ def _streams(found: VersionDiff) -> Iterator[str]:
     words = {"changed": "with other events", "only_first": "only in A", "only_second": "only in B"}
     for name, some in streams.examples.items():
         yield f"{words[name]}, for example {', '.join(some)}"
+
+
+def _flips(found: VersionDiff) -> Iterator[str]:
+    for flip in found.flips:
+        yield f"{flip.units:,} from {in_words(UNIT_CLASSES, flip.first)} to {in_words(UNIT_CLASSES, flip.second)}"
+        more = f" and {flip.units - len(flip.examples):,} more" if flip.units > len(flip.examples) else ""
+        yield f"  {', '.join(flip.examples)}{more}"
 
 
 def _conclusions(found: VersionDiff) -> Iterator[str]:

@@ -21,8 +21,8 @@ PAGE = 500
 """Most rows of a page."""
 EXCERPT = 200
 """Characters of a text that a row holds."""
-CALLS = 4
-"""Changed tool calls that a row holds."""
+CALLS = 20
+"""Changed tool calls that a row holds; those that are alike are shown once."""
 
 Order = Literal["calls", "text", "conversation"]
 """By changed tool calls, by changed words, or as they happened. A metric's name orders by its difference."""

@@ -15,6 +15,12 @@ from pipelines.lake.lake import Lake
 from pipelines.review.noise import noise_in_order, tell_noise
 from pipelines.review.words import NOISE, REASONS, SHARES, UNIT_CLASSES, answers_in_words, in_words
 
+_CALLS = """
+SELECT count(DISTINCT aggregate_id)
+FROM ab_units_history
+WHERE experiment = $experiment AND version_id = $version AND aggregate_id IN (SELECT calls.aggregate_id FROM calls)
+"""
+
 
 def render_page(lake: Lake, result: DiffResult) -> str:
     """The page of a version, as lines of at most about 100 characters."""
@@ -30,6 +36,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
             params=partition,
         )
         lines = [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]
+        ((calls,),) = connection.sql(_CALLS, params=partition).fetchall()
     start, stop = result.window
     shares = {line["metric"]: line for line in lines if line["kind"] == "change"}
     differences = [line for line in lines if line["kind"] == "metric" and not _is_idle(line)]
@@ -37,8 +44,12 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         f"{result.experiment}  version {result.version_id}",
         f"A  {result.side_a}",
         f"B  {result.side_b}",
-        *([f"conversations that began from {_day(start)} to before {_day(stop)}, UTC"] if start or stop else []),
-        f"{result.pairs:,} {result.unit} pairs in {result.conversations:,} conversations"
+        *(
+            [f"{_streams(None, calls)} that began from {_day(start)} to before {_day(stop)}, UTC"]
+            if start or stop
+            else []
+        ),
+        f"{result.pairs:,} {result.unit} pairs in {_streams(result.conversations, calls)}"
         + (f", {result.failed:,} not answered" if result.failed else ""),
         *(
             [f"left out of both sides: {result.not_asked:,} {result.unit}s before which nothing was said"]
@@ -48,7 +59,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         *_left_out(result),
         *_answers(lake, result),
         *_shared_responses(lake, result),
-        f"tool calls differ in {result.pairs - result.same_calls:,} pairs, in {result.changed_conversations:,} conversations",
+        f"tool calls differ in {result.pairs - result.same_calls:,} pairs, in {result.changed_conversations:,} of the {_streams(None, calls)}",
         "",
         f"{'what stayed the same':<34}{'pairs':>9}{'share':>9}   95 % interval",
     ]
@@ -79,6 +90,16 @@ def render_page(lake: Lake, result: DiffResult) -> str:
             "Each decision was put before B with the recorded context; no tool ran and no outcome was observed.",
         ]
     return "\n".join(out)
+
+
+def _streams(count: int | None, calls: int) -> str:
+    """What the pairs are from: a call is a voice call. `count` is of both; None leaves the numbers out."""
+    if count is None:
+        return "conversations and calls" if calls else "conversations"
+    told = [(count - calls, "conversations"), (calls, "calls")]
+    return " and ".join(
+        f"{number:,} {name}" for number, name in told if number or (name == "conversations" and not calls)
+    )
 
 
 def _left_out(result: DiffResult) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,12 @@ WHERE experiment = $experiment AND version_id = $version_id AND unit_id = $unit_
 ORDER BY pair
 LIMIT $limit
 """
-_PLACE = "SELECT first_version FROM decisions WHERE aggregate_id = $stream AND decision = $decision"
+_PLACE = """
+SELECT min(first_version)
+FROM decisions
+WHERE aggregate_id = $stream AND ($decision IS NULL OR decision = $decision) AND ($turn IS NULL OR turn = $turn)
+"""
+_TURN = re.compile(r".*/t(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,8 @@ class Pair:
         unit: What is paired: decision, turn or conversation.
         aggregate_id: A's stream.
         recorded_aggregate_id: B's stream when B is a recorded run.
-        decision: The decision; None for a conversation.
+        decision: The decision; None for a turn or a conversation.
+        turn: The turn; None for a decision or a conversation.
         status: ok, failed when B gave no answer, or not_asked when nothing was said before it that could be asked about.
         reason: Code of the failure; None when ok.
         unit_class: What changed in the tool calls, as a code; None when nobody could be asked.
@@ -114,8 +121,8 @@ class Pair:
         b: What was tried.
         calls: Aligned tool calls, at most `MAX_CALLS`.
         has_more_calls: Whether there are more.
-        context: What was said before the decision; None for a conversation, or when the fold no longer has it.
-        transcript_a: All of A's conversation; None for a decision.
+        context: What was said before the decision or turn; None for a conversation, or when the fold no longer has it.
+        transcript_a: All of A's conversation; None for a decision or a turn.
         transcript_b: All of B's conversation; None unless B is a recorded run.
     """
 
@@ -124,6 +131,7 @@ class Pair:
     aggregate_id: str
     recorded_aggregate_id: str | None
     decision: int | None
+    turn: int | None
     status: str
     reason: str | None
     unit_class: str | None
@@ -152,8 +160,10 @@ def load_pair(lake: Lake, version: Version, unit_id: str) -> Pair:
             raise BadInputError(f"version {version.version_id} of {version.experiment} has no pair {unit_id!r}")
         unit = units[0]
         calls = _rows(connection, _CALLS, {**params, "limit": MAX_CALLS + 1})
-        is_conversation = unit["decision"] is None
-        context = None if is_conversation else _context(connection, unit["aggregate_id"], unit["decision"])
+        is_conversation = unit["unit"] == "conversation"
+        place = _TURN.fullmatch(unit["unit_id"]) if unit["unit"] == "turn" else None
+        unit["turn"] = int(place[1]) if place else None
+        context = None if is_conversation else _context(connection, unit)
         other = unit["recorded_aggregate_id"]
         transcript_a = load_conversation(connection, unit["aggregate_id"]) if is_conversation else None
         transcript_b = load_conversation(connection, other) if is_conversation and other else None
@@ -177,9 +187,13 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str, params: dict[str, A
     return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
 
-def _context(connection: duckdb.DuckDBPyConnection, stream: str, decision: int) -> Conversation | None:
-    places = _rows(connection, _PLACE, {"stream": stream, "decision": decision})
-    return load_conversation(connection, stream, places[0]["first_version"]) if places else None
+def _context(connection: duckdb.DuckDBPyConnection, unit: dict[str, Any]) -> Conversation | None:
+    stream = unit["aggregate_id"]
+    if unit["decision"] is None and unit["turn"] is None:
+        return None
+    params = {"stream": stream, "decision": unit["decision"], "turn": unit["turn"]}
+    ((first_version,),) = connection.sql(_PLACE, params=params).fetchall()
+    return None if first_version is None else load_conversation(connection, stream, first_version)
 
 
 def _side(values: dict[str, Any]) -> Side:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from pipelines.diff.patch import arguments_patch
@@ -47,7 +48,8 @@ def render_pair(pair: Pair) -> Markup:
 
 
 def _title(pair: Pair) -> Markup:
-    place = f"Decision {pair.decision}" if pair.decision is not None else "Conversation"
+    number_of = pair.decision if pair.unit == "decision" else pair.turn
+    place = pair.unit.capitalize() + (f" {number_of}" if number_of is not None else "")
     words = [in_words(UNIT_CLASSES, pair.unit_class)]
     if pair.text_class is not None:
         words.append(in_words(TEXT_CLASSES, pair.text_class))
@@ -62,10 +64,10 @@ def _title(pair: Pair) -> Markup:
 
 
 def _before(pair: Pair) -> Markup | None:
-    if pair.decision is None:
+    if pair.unit == "conversation":
         return None
     if pair.context is None:
-        return tag("p", "What was said before this decision is not in the lake any more.", css="rf-note")
+        return tag("p", f"What was said before this {pair.unit} is not in the lake any more.", css="rf-note")
     messages = [*pair.context.first, *pair.context.last]
     shown = messages[-_OPEN:]
     earlier = pair.context.count - len(shown)
@@ -204,13 +206,13 @@ def _call_box(
 
 
 def _argument_lines(arguments: str | None) -> list[tuple[str | None, str]]:
-    """(top-level name, line) of arguments; what is not an object is one line as it is."""
+    """(top-level name, line) of arguments, also where they were recorded as text; what is no object is one line as it is."""
     if arguments is None:
         return []
-    try:
-        value: Any = json.loads(arguments)
-    except (ValueError, RecursionError):
-        value = None
+    value: Any = arguments
+    with suppress(ValueError, RecursionError):
+        while isinstance(value, str):
+            value = json.loads(value)
     if not isinstance(value, dict):
         return [(None, _short(arguments))]
     return [(name, f"{name}: {_short(_shown(item))}") for name, item in value.items()]

@@ -17,15 +17,16 @@ from pipelines.review.flows import render_flows
 from pipelines.review.forest import Axis, Row, axis_around, draw_forest, render_forest
 from pipelines.review.headline import Headline, SummaryLine
 from pipelines.review.headline_html import render_classes, render_differences, render_headline, render_noise
-from pipelines.review.markup import Content, Markup, details, join, tag, text
+from pipelines.review.markup import Content, Markup, cut, details, join, tag, text
 from pipelines.review.numbers import interval, metric_name, number, percent
 from pipelines.review.pair import Pair
 from pipelines.review.pair_html import render_pair
 from pipelines.review.report import Answer, LeftOut, Report, load_report, report_path, write_report
 from pipelines.review.style import report_style, style_sheet
-from pipelines.review.words import FAILURES, FIDELITY, REASONS, SHARES, UNIT_CLASSES, VERDICTS, in_words
+from pipelines.review.words import FAILURES, FIDELITY, REASONS, SHARES, UNIT_CLASSES, VERDICTS, in_words, repeated
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_TITLE_TOOLS, _TITLE_NAME = 4, 40
 _REACH = 200.0
 """Per cent of A's mean up to which a difference is drawn."""
 _SEGMENTS = 20
@@ -221,11 +222,17 @@ def _change(place: int, pair: Pair, report: Report) -> Markup:
     a, b = pair.a.metrics.get(report.order), pair.b.metrics.get(report.order)
     moved = f"{metric_name(report.order)} {number(a)} → {number(b)}; " if a is not None and b is not None else ""
     called = [
-        " + ".join(name for name in names if name is not None) or "no tool"
+        _short_list(repeated(name for name in names if name is not None))
         for names in ([call.name_a for call in pair.calls], [call.name_b for call in pair.calls])
     ]
     done = called[0] if called[0] == called[1] else f"{called[0]} → {called[1]}"
     return join([tag("b", f"{place}. "), f"{moved}{in_words(UNIT_CLASSES, pair.unit_class)}: {done}"])
+
+
+def _short_list(names: list[str]) -> str:
+    """Tools of one side in a title: the first few."""
+    more = f" + {len(names) - _TITLE_TOOLS} more" if len(names) > _TITLE_TOOLS else ""
+    return (" + ".join(cut(name, _TITLE_NAME)[0] for name in names[:_TITLE_TOOLS]) + more) or "no tool"
 
 
 def _left_out(report: Report) -> Markup:

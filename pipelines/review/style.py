@@ -58,7 +58,8 @@ _CSS = """
 .rf-class { display: inline-block; font-size: .8rem; font-weight: 600; padding: .05rem .5rem; margin-bottom: .3rem;
   border: 1px solid var(--line); border-radius: 1rem }
 .rf-class-changed { border-width: 2px; border-color: currentColor }
-.rf-changes { margin-top: .4rem }
+.rf table.rf-changes { margin-top: .4rem; table-layout: fixed; overflow-wrap: anywhere }
+.rf-changes th:nth-child(1) { width: 20% } .rf-changes th:nth-child(2) { width: 7rem }
 .rf summary { cursor: pointer; padding: .3rem 0; font-weight: 600 }
 @media (max-width: 44rem) {
   .rf-sides, .rf-message, .rf-facts { grid-template-columns: minmax(0, 1fr) }

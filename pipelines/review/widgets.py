@@ -14,7 +14,7 @@ from pipelines.review.changes import Change, ChangedCall, ChangePage
 from pipelines.review.headline import Headline
 from pipelines.review.markup import table_cell
 from pipelines.review.numbers import metric_name
-from pipelines.review.words import FAILURES, TEXT_CLASSES, UNIT_CLASSES, in_words, pointer_steps
+from pipelines.review.words import FAILURES, TEXT_CLASSES, UNIT_CLASSES, in_words, pointer_steps, repeated
 
 NUMBER = "No."
 """Column that holds a row's place on all pages, from 1."""
@@ -107,8 +107,8 @@ def _calls(change: Change) -> str:
     """The tool calls that are not the same: another tool, a call of one side alone, or the arguments that differ."""
     if change.status != "ok":
         return in_words(FAILURES, change.reason)
-    shown = [_call(call) for call in change.calls]
-    more = (change.changed_calls or 0) - len(shown)
+    shown = repeated(map(_call, change.calls))
+    more = (change.changed_calls or 0) - len(change.calls)
     return table_cell("; ".join([*shown, f"and {more:,} more"] if more > 0 else shown), _CALLS)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipelines.stats.estimate import MIN_CHANGED, MIN_CLUSTERS
@@ -138,6 +139,11 @@ def answers_in_words(answers: Mapping[str, Any] | None) -> list[str]:
             f"{answers['cut']:,} of {answers['answers']:,} answers were cut: the model reached its bound of tokens"
         )
     return told
+
+
+def repeated(words: Iterable[str]) -> list[str]:
+    """Words without those that come again, each with how often it came: `search ×3`; in the order in which they came first."""
+    return [f"{word} ×{count}" if count > 1 else word for word, count in Counter(words).items()]
 
 
 def pointer_steps(pointer: str) -> list[str]:

@@ -1,0 +1,41 @@
+"""`refold --help`: the verbs in the order in which they are used, in groups; and `--version`."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+GROUPS = {
+    "Begin": ("demo", "import", "export", "fold"),
+    "Ask": ("sql", "state"),
+    "Compare": ("ab", "review", "report", "diffs", "replan", "tools"),
+    "Prove": ("seal", "unseal", "verify"),
+    "Look after": ("ui", "db", "events", "storage", "vacuum"),
+}
+
+
+class GroupedVerbs(TyperGroup):
+    """Lists its verbs by `GROUPS`; one that is in none of them comes last."""
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        """Write the verbs, each with what it does, under the names of their groups."""
+        named = [name for names in GROUPS.values() for name in names]
+        others = tuple(name for name in self.commands if name not in named)
+        for title, names in {**GROUPS, "Other": others}.items():
+            rows = [(name, self.commands[name].get_short_help_str(200)) for name in names if name in self.commands]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def print_version(*, is_wanted: bool) -> None:
+    """Print the version and end, for the option `--version`."""
+    if is_wanted:
+        try:
+            typer.echo(f"refold {version('refold')}")
+        except PackageNotFoundError:
+            typer.echo("refold, not installed")
+        raise typer.Exit

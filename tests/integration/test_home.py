@@ -1,0 +1,152 @@
+"""What a home lacks is said, with what to do, by every verb that reads it; and how far the lake is behind its store."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import cli
+
+EXPERIMENT = "experiment: x\nbaseline: {recorded: {}}\ncandidate: {echo: true}\nmode: decision\n"
+FILLING = "`refold demo` fills it"
+
+
+@pytest.fixture
+def refold(store_settings, monkeypatch, capsys, tmp_path):
+    """Run a verb in this process, in a folder of its own; (exit code, stdout, stderr)."""
+    monkeypatch.setenv("REFOLD_HOME", str(store_settings.home))
+    monkeypatch.setenv("REFOLD_DSN", store_settings.dsn)
+    monkeypatch.delenv("REFOLD_LAKE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str):
+        monkeypatch.setattr(sys, "argv", ["refold", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+def line(number: int, month: int) -> str:
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": f"hello {number}"}]
+    talk = {"source": "s", "conversation_id": f"{month}-{number}", "started_at": f"2026-{month:02}-03T10:00:00Z"}
+    return json.dumps({**talk, "messages": messages}) + "\n"
+
+
+VERBS = [
+    ("sql", "SELECT count(*) FROM conversations"),
+    ("state", "s/1"),
+    ("diffs",),
+    ("diffs", "x"),
+    ("diffs", "a", "b"),
+    ("report", "x"),
+    ("replan", "s/1", "--decision", "1", "--candidate", "x.yaml"),
+    ("tools", "suggest"),
+    ("ab", "x.yaml"),
+    ("ab", "x.yaml", "--dry-run"),
+    ("export",),
+    ("fold",),
+    ("vacuum",),
+    ("verify",),
+    ("verify", "--lake-only"),
+    ("storage",),
+    ("seal", "2026-05"),
+    ("db", "months"),
+    ("events", "upcast", "--check"),
+]
+
+
+def test_every_verb_in_an_empty_home_says_what_to_do(refold, tmp_path):
+    """Nothing to read is no bare zero and no bare error: stderr says what fills the home, once; stdout is the verb's own."""
+    (tmp_path / "x.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    for verb in VERBS:
+        code, out, err = refold(*verb)
+        assert code in (0, 2), verb
+        assert err.count(FILLING) == 1, (verb, err)
+        assert FILLING not in out
+        assert "Traceback" not in err
+    assert FILLING in refold("db", "status")[1]
+
+
+def test_the_lake_behind_its_store_is_told(refold, tmp_path):
+    """Events not exported and months not folded, by `sql`, `ab` and `db status`; when all is done nothing is said."""
+    experiment, talks = tmp_path / "x.yaml", tmp_path / "talks.jsonl"
+    experiment.write_text(EXPERIMENT, encoding="utf-8")
+
+    def told() -> list[str]:
+        ways = [refold("sql", "SELECT 1")[2], refold("ab", "x.yaml", "--dry-run")[2], refold("db", "status")[1]]
+        found = [re.findall(r"(\d+) events of the store|not folded since: ([\d, -]+);", text) for text in ways]
+        assert found[0] == found[1] == found[2], ways
+        return [waiting or months for waiting, months in found[0]]
+
+    talks.write_text(line(1, 4) + line(1, 5), encoding="utf-8")
+    refold("import", "chat", str(talks))
+    assert told() == ["6"]
+    refold("export", "--month", "2026-04")
+    assert told() == ["3", "2026-04"]
+    refold("export")
+    assert told() == ["2026-04, 2026-05"]
+    refold("fold")
+    assert told() == []
+    talks.write_text(line(2, 4), encoding="utf-8")
+    refold("import", "chat", str(talks))
+    assert told() == ["3"]
+    refold("export")
+    assert told() == ["2026-04"]
+    refold("fold")
+    assert told() == []
+    behind = json.loads(refold("db", "status", "--json")[1])["lake"]
+    assert behind == {"is_empty": False, "waiting": {}, "unfolded": []}
+
+
+@pytest.fixture
+def own_home() -> Iterator[Path]:
+    """A home that the server's account can reach, whichever test session starts meanwhile."""
+    folder = Path(tempfile.mkdtemp(prefix="refold-tests-"))
+    yield folder / "home"
+    shutil.rmtree(folder)
+
+
+def test_an_embedded_server_that_is_down_is_not_forgotten(refold, own_home, monkeypatch, tmp_path):
+    """What the last verb saw waiting is told from its note; no server is started for it."""
+    monkeypatch.setenv("REFOLD_HOME", str(own_home))
+    monkeypatch.delenv("REFOLD_DSN")
+    talks = tmp_path / "talks.jsonl"
+    talks.write_text(line(1, 5), encoding="utf-8")
+    code, _, err = refold("import", "chat", str(talks))
+    assert code == 0, err
+    assert "3 events of the store are not in the lake yet (2026-05)" in refold("sql", "SELECT 1")[2]
+    code, out, _ = refold("db", "status")
+    assert (code, out.splitlines()[0]) == (0, "the embedded server is not running")
+    assert "3 events of the store" in out
+    refold("export")
+    assert "not folded since: 2026-05" in refold("sql", "SELECT 1")[2]
+
+
+def test_help_lists_every_verb_in_its_group(refold):
+    """Each verb once, in the order in which they are used; none is left for the rest."""
+    code, out, _ = refold("--help")
+    assert code == 0
+    assert "Other:" not in out
+    listed = re.findall(r"^  ([a-z]+)  ", out, re.MULTILINE)
+    assert listed == sorted(set(listed), key=listed.index)
+    assert listed[:4] == ["demo", "import", "export", "fold"]
+    assert set(listed) == {command.name or command.callback.__name__ for command in cli.app.registered_commands} | {
+        group.name for group in cli.app.registered_groups
+    }
+
+
+def test_the_version_is_told(refold):
+    """One line with the version of the package."""
+    code, out, _ = refold("--version")
+    assert code == 0
+    assert re.fullmatch(r"refold \d+\.\d+\.\d+\S*\n", out)
