@@ -61,7 +61,7 @@ class Format(StrEnum):
 @app.callback()
 def refold(
     context: typer.Context,
-    is_version_wanted: Annotated[
+    _is_version_wanted: Annotated[
         bool,
         typer.Option(
             "--version",
