@@ -1,6 +1,6 @@
 """Assets of the folds: a month of the exported log, folded into tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,6 +12,10 @@ from pipelines.folds.run import FoldResult, fold_month
 from pipelines.folds.steps import FOLDS
 
 REDACTED = "redacted_events"
+
+FITS = "every_stream_fits"
+_SHOWN = 10
+"""Streams that are named."""
 
 REPORTED = ("size_bytes", "skipped_events", "redactions", "inexact_redactions", "input_hash", "is_written", "seconds")
 
@@ -29,6 +33,10 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             describe_asset(name, deps=["events", "stream_months"], automation_condition=REFOLD, skippable=True)
             for name in FOLDS
         ],
+        check_specs=[
+            dg.AssetCheckSpec(FITS, asset=key_of(name), description="No stream was too large for the memory bound.")
+            for name in FOLDS
+        ],
         partitions_def=months,
         can_subset=True,
         description="Fold one month of events, and the states before it, into tables.",
@@ -39,7 +47,7 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         home.publish_catalog()
         home.remove_redacted([result.dataset for result in results if result.is_written and result.redactions])
         for result in results:
-            yield _report(result)
+            yield _report(result, [_fits(result)])
 
     @dg.multi_asset(
         name="redact",
@@ -56,9 +64,28 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     return [redact, fold]
 
 
-def _report(result: FoldResult) -> dg.MaterializeResult[Any]:
+def _fits(result: FoldResult) -> dg.AssetCheckResult:
+    """Which streams of the month were set aside; the others are folded."""
+    count, named = len(result.set_aside), ", ".join(result.set_aside[:_SHOWN])
+    what = "1 stream is" if count == 1 else f"{count:,} streams are"
+    told = (
+        f"{result.month}: {what} too large to fold within REFOLD_MEMORY and left out ({named}); the others are folded. Set a larger "
+        "REFOLD_MEMORY and fold again"
+    )
+    return dg.AssetCheckResult(
+        check_name=FITS,
+        asset_key=key_of(result.dataset),
+        passed=not count,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=told if count else "every stream is folded",
+        metadata={"set_aside": count},
+    )
+
+
+def _report(result: FoldResult, checks: Sequence[dg.AssetCheckResult] = ()) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         key_of(result.dataset),
+        check_results=list(checks),
         metadata={"row_count": result.rows, **{name: getattr(result, name) for name in REPORTED}},
         data_version=dg.DataVersion(result.input_hash),
     )

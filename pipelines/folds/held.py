@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from pipelines.errors import BadInputError
+from pipelines.folds.aside import StreamTooLargeError
 from pipelines.folds.before import lists_schema
 from pipelines.folds.columns import Bools, Column, Ints, ints, one_array, take
 from pipelines.folds.relations import Folded
@@ -85,7 +85,7 @@ class LongLists:
         """The lists, in one row; nothing is kept.
 
         Raises:
-            BadInputError: A column has more text than a list can hold.
+            StreamTooLargeError: A column has more text than a list can hold.
         """
         built = {}
         for name in STATE_LISTS:
@@ -101,9 +101,10 @@ class LongLists:
                 if order is not None:
                     chunks += answered[field.name].chunks
                 if sum(chunk.nbytes for chunk in chunks) > _MOST_BYTES:
-                    raise BadInputError(
-                        f"stream {self._stream}: {field.name!r} of its {name} is more than 2 GB of text, which no state "
-                        "can hold; end such a stream and begin another"
+                    raise StreamTooLargeError(
+                        self._stream,
+                        f"{field.name!r} of its {name} is more than 2 GB of text, which no state can hold; end such a stream and "
+                        "begin another",
                     )
                 values = pa.concat_arrays([chunk.cast(field.type) for chunk in chunks])
                 fields.append(values if order is None else take(values, order))

@@ -153,6 +153,21 @@ def leave_out_unchanged(connection: duckdb.DuckDBPyConnection, month: str) -> tu
     return int(counts[0]), int(counts[1])
 
 
+def leave_out(connection: duckdb.DuckDBPyConnection, month: str, streams: Sequence[str]) -> None:
+    """Take streams out of the plan; their events in the month are left out by whoever reads it.
+
+    Args:
+        connection: `plan_month` has run on it.
+        month: YYYY-MM.
+        streams: Ids.
+    """
+    if streams:
+        connection.execute(
+            "DELETE FROM fold_touched WHERE list_contains($streams, aggregate_id)", {"streams": list(streams)}
+        )
+        connection.execute(_BEHIND, {"month": month})
+
+
 def spans(connection: duckdb.DuckDBPyConnection, batch_events: int, cuts: Sequence[str] = ()) -> list[Span]:
     """What is read of the planned month, in the order of ids. A month without streams has one range, too.
 

@@ -7,7 +7,7 @@ than folding, and a range is mostly one row group, which one thread reads. What 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
@@ -19,6 +19,7 @@ from pipelines.folds.plan import Span
 from pipelines.folds.readable import in_order
 from pipelines.folds.resume import WANTED
 from pipelines.lake.ladder import Ladder
+from pipelines.lake.table import quote_literal
 from pipelines.sqlfiles import read_sql
 
 _AHEAD = 2
@@ -87,6 +88,7 @@ class Reader:
         is_partial: Whether only the streams of `fold_touched` are read, and of those only what `fold_within` does not hold.
         with_states: Whether to read what states are made of.
         with_models: Whether to read the payloads of model decisions.
+        left_out: Streams that are not read.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Reader:
         is_partial: bool,
         with_states: bool,
         with_models: bool,
+        left_out: Sequence[str] = (),
     ) -> None:
         self._connection = connection
         self._month = month
@@ -114,6 +117,8 @@ class Reader:
             )
             self._touched = connection.sql(WANTED).to_arrow_table()
         self._stored += f" WHERE stored.month = '{month}'"
+        if left_out:
+            self._stored += f" AND stored.aggregate_id NOT IN ({', '.join(map(quote_literal, left_out))})"
         hidden = connection.sql(f"SELECT count(*) FROM fold_hidden WHERE month = '{month}'")
         self._is_hidden = bool(hidden.fetchall()[0][0])
 

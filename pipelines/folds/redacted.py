@@ -83,6 +83,7 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
         skipped_events=0,
         redactions=int(commit.provenance["redactions"]),
         inexact_redactions=int(commit.provenance["inexact_redactions"]),
+        set_aside=[],
         input_hash=commit.input_hash,
         seconds=time.monotonic() - started,
     )

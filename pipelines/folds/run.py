@@ -18,9 +18,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.folds.aside import OUT_OF_MEMORY, Reached, find_culprit
 from pipelines.folds.customers import GOES_ON_FROM
 from pipelines.folds.inputs import Inputs
-from pipelines.folds.plan import leave_out_unchanged, plan_month
+from pipelines.folds.plan import leave_out, leave_out_unchanged, plan_month
 from pipelines.folds.reading import sharing_threads
 from pipelines.folds.resume import WANTED
 from pipelines.folds.state import state
@@ -37,6 +38,7 @@ from pipelines.folds.writing import MonthWriter, one_behind
 from pipelines.lake.datasets import find_dataset
 from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.lake.lake import Commit, Lake
+from pipelines.lake.memory import give_back
 from pipelines.lake.writers import writing
 
 __all__ = ["FoldResult", "fold_month", "state"]
@@ -48,6 +50,9 @@ _BATCH_SHARE, _FLAT_BATCH_SHARE = 0.05, 0.035
 """A batch's events, as columns in the file, by the memory; less when flat tables are made of them, which hold them again."""
 _LEAST_EVENTS, _MOST_EVENTS = 10_000, 400_000
 """Fewer cost more in statements than in events; more gain nothing."""
+
+_MOST_ASIDE = 100
+"""Streams of a month that are set aside before more memory is asked for; the month is begun again after each."""
 
 _MERGED_AT_A_TIME = 2
 """Tables whose row groups are copied at a time; each holds one group, and what waits to be written."""
@@ -66,6 +71,7 @@ class FoldResult:
         skipped_events: Events of the month whose type or version is not known.
         redactions: Redactions, of whatever month, in force on events up to the month's end.
         inexact_redactions: Those of them that had to hide more than they named.
+        set_aside: Streams with events in the month that cannot be folded within the memory bound; nothing of the month is theirs.
         input_hash: What the month was computed from.
         seconds: Time taken; that of the shared steps is in the first written projection's.
     """
@@ -78,6 +84,7 @@ class FoldResult:
     skipped_events: int
     redactions: int
     inexact_redactions: int
+    set_aside: list[str]
     input_hash: str
     seconds: float
 
@@ -116,13 +123,43 @@ def fold_month(
         stale = []
         for name in names:
             commit = lake.last_commit(name, {"month": month})
-            if commit is not None and commit.input_hash == wanted[name]:
+            if commit is not None and commit.input_hash == wanted[name] and not _can_more(commit, lake):
                 results[name] = _result(commit, month, is_written=False, seconds=0.0)
             else:
                 stale.append(name)
         if stale:
-            results |= _fold(lake, connection, month, stale, wanted, inputs, ladder, on_progress)
+            results |= _fold_what_fits(lake, connection, month, stale, wanted, inputs, ladder, on_progress)
     return [results[name] for name in names]
+
+
+def _can_more(commit: Commit, lake: Lake) -> bool:
+    """Whether streams of a month were set aside for want of memory, and there is more now."""
+    return bool(commit.provenance.get("set_aside")) and lake.memory_bytes > commit.provenance["memory_bytes"]
+
+
+def _fold_what_fits(
+    lake: Lake,
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    names: list[str],
+    wanted: Mapping[str, str],
+    inputs: Inputs,
+    ladder: Ladder,
+    on_progress: Callable[[str], Any] | None,
+) -> dict[str, FoldResult]:
+    """Fold the projections `names`; streams that are too large for the memory bound are set aside, the largest first."""
+    aside: list[str] = []
+    while True:
+        reached = Reached()
+        try:
+            return _fold(lake, connection, month, names, wanted, inputs, ladder, on_progress, aside, reached)
+        except OUT_OF_MEMORY as error:
+            failure = error.with_traceback(None)  # it would hold all that was in memory
+        give_back()
+        culprit = find_culprit(connection, month, reached, failure, lake.memory_bytes)
+        if culprit is None or culprit in aside or len(aside) == _MOST_ASIDE:
+            raise failure
+        aside.append(culprit)
 
 
 def _fold(
@@ -134,6 +171,8 @@ def _fold(
     inputs: Inputs,
     ladder: Ladder,
     on_progress: Callable[[str], Any] | None,
+    aside: list[str],
+    reached: Reached,
 ) -> dict[str, FoldResult]:
     """Fold the projections `names`: those by stream together, batch after batch, the others one after the other."""
     started = time.monotonic()
@@ -150,11 +189,12 @@ def _fold(
             size, cuts = _plan_batches(lake, month, by_stream)
             if _goes_on(lake, inputs, month, by_stream):
                 folded, events = leave_out_unchanged(connection, month)
-                is_partial = events <= min(size, prepared.events // 2)
+                is_partial = not aside and events <= min(size, prepared.events // 2)
                 if not is_partial:
                     folded = plan_month(connection, month, HEADS)[0]
             else:
                 is_partial = False
+            leave_out(connection, month, aside)
             known = _resumable(lake, connection, inputs)
             batches = fold_batches(
                 connection,
@@ -166,6 +206,8 @@ def _fold(
                 resumable=known,
                 is_partial=is_partial,
                 snapshot_events=lake.snapshot_events,
+                left_out=aside,
+                reached=reached,
             )
             with sharing_threads(connection):
                 if is_partial:
@@ -177,6 +219,8 @@ def _fold(
                 "folded_streams": folded,
                 "code": inputs.code(name),
                 "log": inputs.log(name, month),
+                "set_aside": sorted(aside) if name in writers else [],
+                "memory_bytes": lake.memory_bytes,
             }
             if name in writers:
                 commit = writers[name].commit(input_hash=wanted[name], provenance=provenance)
@@ -310,6 +354,7 @@ def _result(commit: Commit, month: str, *, is_written: bool, seconds: float) -> 
         skipped_events=int(commit.provenance.get("skipped_events", 0)),
         redactions=int(commit.provenance.get("redactions", 0)),
         inexact_redactions=int(commit.provenance.get("inexact_redactions", 0)),
+        set_aside=list(commit.provenance.get("set_aside", [])),
         input_hash=commit.input_hash,
         seconds=seconds,
     )

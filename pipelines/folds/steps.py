@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
+from pipelines.folds.aside import Reached
 from pipelines.folds.batches import Batches
 from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
@@ -174,6 +175,8 @@ def fold_batches(
     resumable: Iterable[str] = (),
     is_partial: bool = False,
     snapshot_events: int = SNAPSHOT_EVENTS,
+    left_out: Sequence[str] = (),
+    reached: Reached | None = None,
 ) -> Iterator[Mapping[str, pa.Table]]:
     """Make the relations of one batch of streams after the other; those of the batch before are replaced.
 
@@ -187,6 +190,8 @@ def fold_batches(
         resumable: Earlier months whose snapshots and states streams may go on from.
         is_partial: Whether only some of the month's streams are planned.
         snapshot_events: Events between two snapshots of a stream.
+        left_out: Streams that were taken out of the plan.
+        reached: Told which range is folded.
 
     Yields:
         The rows of the projections that are whole without a query, by name; the others' relations are there.
@@ -205,10 +210,11 @@ def fold_batches(
         is_partial=is_partial,
         with_states=with_lists or any(span.stream for span in planned),
         with_models=not needed.isdisjoint(("messages", "verification")),
+        left_out=left_out,
     )
     batches = Batches(connection, reader, month, size=batch_events, resumes=resumes, with_lists=with_lists)
     verifier = Verifier(connection, month)
-    for span, batch, long in batches.read(planned):
+    for span, batch, long in batches.read(planned if reached is None else reached.through(planned)):
         states = _register(connection, month, build(batch), long, needed, snapshot_events)
         if "call_hashes" in needed:
             create_call_hashes(connection)
