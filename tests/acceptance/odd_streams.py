@@ -76,7 +76,7 @@ FROM events WHERE month = '{month}' GROUP BY aggregate_id
 
 def write_odd(root: Path, kind: str, size: int) -> None:
     """A lake of one odd stream and ordinary ones; of `late` two months."""
-    lake = Lake(root, memory_bytes=4 * 10**9)
+    lake = Lake(root, memory_bytes=16 * 10**9)
     parts = [(MONTHS[0], 1, _ODD[kind])] + ([(MONTHS[1], size + 1, _RESULTS)] if kind == "late" else [])
     for month, first, (count, event, payload, message) in parts:
         query = _EVENTS.format(
