@@ -294,6 +294,10 @@ def _conclusions(first: Mapping[_Key, Conclusion], second: Mapping[_Key, Conclus
 def _is_moved(first: Conclusion | None, second: Conclusion | None) -> bool:
     if first is None or second is None or first.verdict != second.verdict:
         return True
-    if first.low is None or first.high is None or second.low is None or second.high is None:
-        return (first.estimate is None) != (second.estimate is None)
-    return first.high < second.low or second.high < first.low
+    if (first.estimate is None) != (second.estimate is None):
+        return True
+    return _is_below(first.high, second.low) or _is_below(second.high, first.low)
+
+
+def _is_below(high: float | None, low: float | None) -> bool:
+    return high is not None and low is not None and high < low

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipelines.replay.measured import Metric
 from pipelines.stats.binary import PairedBinary, compare_paired_binary
 from pipelines.stats.cluster import estimate_paired_segments, estimate_segments
+from pipelines.stats.equality import bound_equality, recorded_range
 from pipelines.stats.estimate import Estimate, Goal
 from pipelines.stats.multiplicity import adjust_family
 from pipelines.stats.reproducible import grouped_sum
@@ -104,7 +105,7 @@ class Line:
             "margin": numbers.margin,
             "verdict": numbers.verdict,
             "is_equivalent": numbers.is_equivalent,
-            "p_equivalence": _equivalence_p(numbers),
+            "p_equivalence": equivalence_p(numbers),
             "is_non_inferior": numbers.is_non_inferior,
             "mde": numbers.mde,
             "g_needed": numbers.g_needed,
@@ -114,13 +115,6 @@ class Line:
             "p_mcnemar_clustered": None if self.binary is None else self.binary.p_clustered,
             "reason": numbers.reason,
         }
-
-
-def _equivalence_p(numbers: Estimate) -> float | None:
-    """The p of two one-sided tests, where there is a margin and the interval is one to trust."""
-    if numbers.is_equivalent is None or numbers.theta is None or not numbers.se or not numbers.df or not numbers.margin:
-        return None
-    return equivalence_p(numbers.theta, numbers.se, numbers.df, numbers.margin)
 
 
 _Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -177,6 +171,7 @@ class ConversationSums:
 
     def __init__(self) -> None:
         self._parts: list[dict[tuple[str, str], _Floats]] = []
+        self._ranges: dict[str, tuple[float, float]] = {}
         self._last = -1
 
     def add(self, units: Units) -> None:
@@ -212,7 +207,19 @@ class ConversationSums:
             x, y = (a, b) if is_whole else (np.where(unknown, 0.0, a), np.where(unknown, 0.0, b))
             for key, values in (("a", x), ("b", y), ("aa", x * x), ("bb", y * y), ("ab", x * y)):
                 part[name, key] = total(values)
+            self._widen(name, *((a, b) if is_whole else (a[~unknown], b[~unknown])))
         self._parts.append(part)
+
+    def _widen(self, name: str, *sides: _Floats) -> None:
+        lowest, highest = self._ranges.get(name, (np.inf, -np.inf))
+        for side in sides:
+            if side.size:
+                lowest, highest = min(lowest, float(side.min())), max(highest, float(side.max()))
+        self._ranges[name] = lowest, highest
+
+    def range_of(self, name: str) -> tuple[float, float]:
+        """The lowest and the highest value of a metric over the units with one on both sides; infinite, the wrong way, without any."""
+        return self._ranges[name]
 
     @property
     def names(self) -> list[str]:
@@ -274,8 +281,11 @@ def summarise(
         metric = metrics.get(name)
         goal = metric.goal if metric is not None else _GOALS.get(name)
         margin = metric.margin if metric is not None else None
-        found = _differences(name, sums, dimension)
-        return [replace(line, estimate=judge(line.estimate, goal=goal, margin=margin)) for line in found]
+        span = recorded_range(*sums.range_of(name))
+        return [
+            replace(line, estimate=judge(bound_equality(line.estimate, span), goal=goal, margin=margin))
+            for line in _differences(name, sums, dimension)
+        ]
 
     def counted_lines(dimension: _Dimension, name: str) -> list[Line]:
         unasked = dimension.count(sums.column("", "not_asked"))

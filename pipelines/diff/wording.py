@@ -15,13 +15,29 @@ from rapidfuzz.distance import Indel
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _HYPHENS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d", "-"))
 _INVISIBLE = str.maketrans(dict.fromkeys("\u00ad\u200b\u2060\ufeff", None))
-# What is left of a text without its form: a minus sign before a number, numbers whole (3.5 is not 35, 1/11 not 11/1),
-# words, and signs that mean something (currency, percent, operators, pictures).
-_CONTENT = re.compile(r"(?<![\w)])-(?=[0-9])|[0-9]+(?:[.,:/][0-9]+)*|[^\W_]+|[^\w\s-]")
-_QUOTE_MARK = re.compile(r"^[ \t]*>+", re.MULTILINE)
+_CURRENCY = "$\u00a2\u00a3\u00a5\u20a0-\u20cf"
+_CODE = "usd|eur|gbp|chf|jpy|cny|inr|cad|aud|sek|nok|dkk|pln|brl|mxn"
+# What is left of a text without its form: a minus sign before a number or an amount of money, an amount in brackets (which is
+# a negative one in accounts), operators that begin with a mark, names with a mark (C#, .NET), numbers whole (3.5 is not 35,
+# 1/11 not 11/1), words, and signs that mean something (currency, percent, operators, pictures).
+_CONTENT = re.compile(
+    rf"(?:(?<![\w)])|(?<=(?:{_CODE})))-(?=(?:(?:[a-z]{{0,3}}[{_CURRENCY}]|(?:{_CODE}))[ ]?)?\.?[0-9])"
+    rf"|(?<!\w)\((?:[a-z]{{0,3}}[{_CURRENCY}])?[ ]?[0-9][0-9.,]*\)(?![ ]?[0-9])"
+    r"|[-!*/:~+&|^]=|->|<-|(?<=[0-9)][ ])/(?=[ ][0-9(])|(?<!~)~(?=[0-9])|(?<![\w!?.])!(?=\w)"
+    r"|(?<=[^\W\d_])\#(?![\w#])|(?<![\w.])\.(?=[^\W\d_])"
+    r"|[0-9]+(?:[.,:/][0-9]+)*|[^\W_]+|(?P<sign>[^\w\s-])"
+)
+_BRACKETED_ITEM = re.compile(r"^([ \t]*)\(([0-9]{1,3})\)(?=[ \t]+\S)", re.MULTILINE)
+# Stars in pairs around words are emphasis, at the start of a line a bullet, alone on it a rule; all others mean something.
+_EMPHASIS = re.compile(r"(?<!\w)\*(?=[^\s*])([^\n*]+)(?<=\S)\*(?![\w*])|(\*{2,3})(?=[^\s*])([^\n*]+)(?<=\S)\2")
+_BULLET = re.compile(r"^[ \t]*(?:\*[ \t]*){3,}$|^[ \t]*\*(?:[ \t]+|$)", re.MULTILINE)
+_QUOTE_MARK = re.compile(r"^[ \t]*>+(?!=)", re.MULTILINE)
+_NESTED = 2
 _NO_CONTENT = re.compile(r"[\W_]+")
 _NO_CONTENT_ASCII = bytes(byte for byte in range(128) if not chr(byte).isalnum())
 _MARKUP_SYMBOLS = frozenset("`|~")
+_MEANT = frozenset("%*&@\u00a7\u2030")
+"""Signs that Unicode counts as punctuation and that are content; stars that are markup are gone by then."""
 _HELD_AT_ONCE = 1_000_000  # characters; counting a list is faster, for as long as it is short
 _SHOWN_TOKENS = 20_000  # opcodes need a bit per pair of tokens; this is 50 MB
 
@@ -66,7 +82,7 @@ def is_format_only(a: str, b: str) -> bool:
     """Return whether two texts differ only in form: case, white space, hyphens, punctuation and markdown.
 
     Numbers are compared whole and with their sign, and words with their limits: `3.5` is not `35`, `-5` not `5`,
-    `1/11` not `11/1`, `$5` not `5`.
+    `1/11` not `11/1`, `$5` not `5` and not `-$5`. Operators and the marks of names are content: `!=` is not `=`, `C#` not `C`.
     """
     a, b = unicodedata.normalize("NFC", a), unicodedata.normalize("NFC", b)
     return _skeleton(a) == _skeleton(b) and _content(a) == _content(b)
@@ -117,13 +133,19 @@ def _skeleton(text: str) -> bytes:
 
 
 def _content(text: str) -> list[str]:
-    plain = text.translate(_HYPHENS).translate(_INVISIBLE)
-    found = _CONTENT.findall(_QUOTE_MARK.sub("", plain.casefold()))
-    return [word for word in found if len(word) > 1 or _means_something(word)]
+    plain = _QUOTE_MARK.sub("", text.translate(_HYPHENS).translate(_INVISIBLE).casefold())
+    plain = _BRACKETED_ITEM.sub(r"\1\2", plain)
+    if "*" in plain:
+        plain = _BULLET.sub("", plain)
+        for _ in range(_NESTED):
+            plain = _EMPHASIS.sub(lambda match: match[1] or match[3], plain)
+    return [
+        match[0] for match in _CONTENT.finditer(plain) if match.lastgroup != "sign" or _means_something(match["sign"])
+    ]
 
 
 def _means_something(sign: str) -> bool:
-    """Whether one character is content: letters, digits, a minus sign, symbols, percent; not punctuation or markup."""
-    if sign.isalnum() or sign in "-%":
+    """Whether a sign that is no part of a number, a name or an operator is content; not punctuation or markup."""
+    if sign in _MEANT:
         return True
     return not unicodedata.category(sign).startswith("P") and sign not in _MARKUP_SYMBOLS

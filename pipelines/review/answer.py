@@ -95,6 +95,7 @@ def _numbers(estimate: Estimate) -> str:
         beside = f" (A: {percent(estimate.theta_a)})" if estimate.theta_a is not None else ""
         return f"{percent(estimate.theta)} of {estimate.n:,} pairs{beside}"
     margin = f", margin {number(estimate.margin)}" if estimate.margin is not None else ""
-    if estimate.low is None:
+    if estimate.low is None and estimate.high is None:
         return f"{in_words(REASONS, estimate.reason)}{margin}"
-    return f"{number(estimate.theta, is_signed=True)} [{interval(estimate.low, estimate.high)}]{margin}"
+    reason = f" ({in_words(REASONS, estimate.reason)})" if estimate.reason in ("skewed", "no_change") else ""
+    return f"{number(estimate.theta, is_signed=True)} [{interval(estimate.low, estimate.high)}]{margin}{reason}"

@@ -88,5 +88,5 @@ def _conclusion(said: Conclusion | None) -> str:
         return "not measured"
     if said.estimate is None:
         return in_words(REASONS, said.reason)
-    bounds = f" [{interval(said.low, said.high)}]" if said.low is not None else ""
+    bounds = f" [{interval(said.low, said.high)}]" if said.low is not None or said.high is not None else ""
     return f"{number(said.estimate)}{bounds}" + (f" {said.verdict}" if said.verdict else "")

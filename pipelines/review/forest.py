@@ -41,6 +41,11 @@ class Row:
     note: str = ""
     is_whole: bool = False
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends of the line that is drawn: a bound that is not given lies beyond every axis."""
+        return -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -106,12 +111,16 @@ def _line(row: Row, axis: Axis) -> Markup:
         if axis.is_inside(margin)
     ]
     bounds: dict[str, str | None] = {}
-    if row.low is not None and row.high is not None:
-        start, stop = axis.place(row.low), axis.place(row.high)
-        beyond = ("", " rf-beyond-low")[row.low < axis.low] + ("", " rf-beyond-high")[row.high > axis.high]
+    if row.low is not None or row.high is not None:
+        low, high = row.ends
+        start, stop = axis.place(low), axis.place(high)
+        beyond = ("", " rf-beyond-low")[low < axis.low] + ("", " rf-beyond-high")[high > axis.high]
         style = f"left:{_percent(start)};width:{_percent(stop - start)}"
         marks.append(tag("i", css=f"rf-interval{beyond}", style=style))
-        bounds = {"data_low": f"{row.low:.6g}", "data_high": f"{row.high:.6g}"}
+        bounds = {
+            name: None if value is None else f"{value:.6g}"
+            for name, value in (("data_low", row.low), ("data_high", row.high))
+        }
     if row.point is not None and axis.is_inside(row.point):
         kind = "rf-diamond" if row.is_whole else "rf-dot"
         marks.append(tag("i", css=kind, style=f"left:{_percent(axis.place(row.point))}"))
@@ -128,11 +137,12 @@ def draw_forest(rows: Sequence[Row], axis: Axis) -> list[str]:
         cells = [" "] * _WIDTH
         if axis.zero is not None:
             cells[_cell(axis, axis.zero)] = "│"
-        if row.low is not None and row.high is not None:
-            start, stop = _cell(axis, row.low), _cell(axis, row.high)
+        if row.low is not None or row.high is not None:
+            low, high = row.ends
+            start, stop = _cell(axis, low), _cell(axis, high)
             cells[start : stop + 1] = "─" * (stop - start + 1)
-            cells[start] = "◂" if row.low < axis.low else "├"
-            cells[stop] = "▸" if row.high > axis.high else "┤"
+            cells[start] = "◂" if low < axis.low else "├"
+            cells[stop] = "▸" if high > axis.high else "┤"
         if row.point is not None and axis.is_inside(row.point):
             cells[_cell(axis, row.point)] = "●"
         told = row.told if isinstance(row.told, str) else ""

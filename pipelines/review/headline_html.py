@@ -176,10 +176,10 @@ def _verdict(line: SummaryLine) -> Markup:
 
 
 def _remark(line: SummaryLine) -> Markup:
-    remarks = [in_words(REASONS, line.reason)] if line.reason else []
+    remarks = [in_words(REASONS, line.reason)] if line.reason and line.reason != "no_goal" else []
     if line.excluded:
         remarks.append(f"{line.excluded:,} pairs without a value on both sides left out")
-    if line.verdict == "inconclusive" and line.g_needed:
+    if line.verdict in (None, "inconclusive") and line.goal and line.g_needed and line.g_needed > line.g:
         remarks.append(f"about {line.g_needed:,} conversations needed, {line.g:,} seen")
     return join(tag("small", remark) for remark in remarks)
 
@@ -239,9 +239,10 @@ def _share_line(line: SummaryLine) -> Markup | None:
 
 def _difference_line(line: SummaryLine) -> Markup | None:
     """The interval on a line whose middle is 0; dashes are the margin."""
-    if line.estimate is None or line.low is None or line.high is None:
+    bounds = [value for value in (line.low, line.high) if value is not None]
+    if line.estimate is None or not bounds:
         return None
-    reach = 1.1 * max(abs(line.low), abs(line.high), line.margin or 0) or 1
+    reach = 1.1 * max(*map(abs, [*bounds, line.estimate]), line.margin or 0) or 1
 
     def place(value: float) -> float:
         return (value / reach + 1) / 2
@@ -252,7 +253,8 @@ def _difference_line(line: SummaryLine) -> Markup | None:
         for sign in (-1, 1)
         if line.margin is not None
     ]
-    return _marked_line(place(line.low), place(line.high), place(line.estimate), zero, *margins)
+    low, high = 0.0 if line.low is None else place(line.low), 1.0 if line.high is None else place(line.high)
+    return _marked_line(low, high, place(line.estimate), zero, *margins)
 
 
 def _marked_line(low: float, high: float, point: float, *more: Markup) -> Markup:

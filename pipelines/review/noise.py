@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.review.words import NOISE
+from pipelines.stats.estimate import WITHOUT_BOUNDS
 
 
 def noise_in_order(lines: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -33,5 +34,5 @@ def tell_noise(lines: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _is_sound(line: Mapping[str, Any]) -> bool:
-    """Whether an interval can carry a statement: too few clusters, or too few that differ, cannot."""
-    return line["low"] is not None and line["reason"] in (None, "no_variation")
+    """Whether a lower bound can carry a statement: one of too few clusters, or of too few that differ, cannot."""
+    return line["low"] is not None and line["reason"] not in WITHOUT_BOUNDS

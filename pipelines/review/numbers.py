@@ -29,14 +29,16 @@ def percent(share: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None, *, is_share: bool = False) -> str:
-    """Two bounds in words; unknown when either is."""
-    if low is None or high is None:
-        return UNKNOWN
-    return (
-        f"{percent(low)} to {percent(high)}"
-        if is_share
-        else f"{number(low, is_signed=True)} to {number(high, is_signed=True)}"
-    )
+    """Two bounds in words; one alone when only that is known."""
+
+    def bound(value: float) -> str:
+        return percent(value) if is_share else number(value, is_signed=True)
+
+    if low is not None and high is not None:
+        return f"{bound(low)} to {bound(high)}"
+    if low is not None:
+        return f"at least {bound(low)}"
+    return UNKNOWN if high is None else f"at most {bound(high)}"
 
 
 def metric_name(metric: str) -> str:

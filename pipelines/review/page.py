@@ -166,9 +166,10 @@ def _noise_lines(lines: list[dict[str, Any]]) -> list[str]:
 
 
 def _interval(line: Mapping[str, Any], form: str) -> str:
-    if line["low"] is None or line["high"] is None:
-        return "–"
-    return f"{form.format(line['low'])} to {form.format(line['high'])}"
+    low, high = (None if line[name] is None else form.format(line[name]) for name in ("low", "high"))
+    if low is None or high is None:
+        return f"at least {low}" if low is not None else f"at most {high}" if high is not None else "–"
+    return f"{low} to {high}"
 
 
 def _day(bound: str | None) -> str:

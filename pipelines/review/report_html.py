@@ -180,7 +180,9 @@ def _segments(headline: Headline) -> Markup | None:
     if whole is None:
         return None
     lines = [line for line in headline.segments if line.metric == whole.metric]
-    drawn = sorted((line for line in lines if line.low is not None), key=lambda line: -line.n)[:_SEGMENTS]
+    drawn = sorted((line for line in lines if line.low is not None or line.high is not None), key=lambda line: -line.n)[
+        :_SEGMENTS
+    ]
     if not drawn:
         return None
     is_share = whole.kind == "change"
@@ -201,7 +203,7 @@ def _segment_row(line: SummaryLine, label: str, *, is_whole: bool = False) -> Ro
 
 
 def _size(line: SummaryLine) -> str:
-    reason = f"; {in_words(REASONS, line.reason)}" if line.reason else ""
+    reason = f"; {in_words(REASONS, line.reason)}" if line.reason and line.reason != "no_goal" else ""
     return f"{line.n:,} pairs, {line.g:,} clusters{reason}"
 
 

@@ -58,8 +58,11 @@ SHARES: Mapping[str, str] = {
 REASONS: Mapping[str, str] = {
     "no_units": "no values to compare",
     "one_cluster": "all in one conversation",
-    "small_sample": f"fewer than {MIN_CLUSTERS} conversations",
+    "small_sample": f"fewer than {MIN_CLUSTERS} conversations, or a few with nearly all pairs",
     "few_changes": f"differs in fewer than {MIN_CHANGED} conversations",
+    "no_change": "differs in no conversation",
+    "skewed": "a few conversations make most of the difference: no telling how far the rest of that kind would go",
+    "no_goal": "nothing says which direction is good",
     "no_variation": "every conversation agrees",
     "no_control": "no control was replayed",
     "few_draws": "fewer than two draws of a side",

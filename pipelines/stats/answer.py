@@ -210,4 +210,4 @@ def _limits(evidence: Evidence) -> list[Finding]:
 
 def _is_above(estimate: Estimate) -> bool:
     """Whether an estimate is above 0, by an interval that its number of clusters can carry."""
-    return estimate.low is not None and estimate.low > 0 and estimate.reason in (None, "no_variation")
+    return estimate.has_bounds and estimate.low is not None and estimate.low > 0

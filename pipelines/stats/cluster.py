@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr, stdtrit
 
 from pipelines.errors import BadInputError
-from pipelines.stats.estimate import MIN_CHANGED, MIN_CLUSTERS, Estimand, Estimate, Reason
+from pipelines.stats.estimate import MIN_CHANGED, MIN_CLUSTERS, MIN_EFFECTIVE, Estimand, Estimate, Reason
 from pipelines.stats.reproducible import grouped_sum
 from pipelines.stats.sign_flip import cluster_sign_flip
+from pipelines.stats.skew import Side, bound, is_even, is_rare, measure_shape, quantile_reached, skewness_towards
 from pipelines.stats.sums import ClusterSums, FloatArray, PairedSums
 from pipelines.stats.wilson import wilson_interval
 
@@ -56,8 +57,10 @@ def estimate_segments(
       freedom (effective number of clusters: Carter, Schnepel & Steigerwald 2017, with full correlation in clusters).
     - `se_cr1^2 = g/(g-1) sum_c e_c^2 / N^2` (clustered error of Miller 2024, arXiv:2411.00640, as statsmodels and R's
       sandwich correct it). Both are equal when all clusters have one size.
+    - Bounds are `theta ± reach se`, further than t on the side of a long tail and None there when a few clusters make up the
+      spread (reason `skewed`): `skew` says how. `p` is that of the bound between `theta` and 0.
     - A rate gets a Wilson interval on `n_eff = theta (1 - theta) / se^2` independent units (g of them at 0 and 1), at
-      most N, times `(1.96/t)^2` for the few clusters.
+      most N, and at most g_star when a few clusters make up the spread; times `(1.96/t)^2` for the few clusters.
 
     Args:
         sums: One row per segment and cluster.
@@ -137,7 +140,9 @@ class _Table:
     se: FloatArray
     df: FloatArray
     t: FloatArray
-    p: FloatArray
+    skewness: FloatArray
+    spread: FloatArray
+    lean: FloatArray
     se_cr1: FloatArray
     se_naive: FloatArray
     design_effect: FloatArray
@@ -164,6 +169,12 @@ def _compute(s: FloatArray, n: FloatArray, squares: FloatArray | None, code: Cod
         df = np.where(g > 1, g_star - 1, np.nan)
         ee = cells.add_up(errors, segments)
         se_cr1 = np.where(g > 1, np.sqrt(g / (g - 1) * ee) / size, np.nan)
+        scale = np.sqrt(ee)
+        scaled = error / (scale[code] if segments > 1 else scale)
+        cubes, fourths = (grouped_sum(np.nan_to_num(scaled**power), cells.of_row, cells.n.size) for power in (3, 4))
+        shape = measure_shape(
+            cells.n, errors / ee[cells.segment], cubes, fourths, lambda values: cells.add_up(values, segments)
+        )
         se_naive = icc = np.full(segments, np.nan)
         if squares is not None:
             qq = total(squares)
@@ -179,7 +190,9 @@ def _compute(s: FloatArray, n: FloatArray, squares: FloatArray | None, code: Cod
             se=se,
             df=df,
             t=np.asarray(stdtrit(df, 0.975), dtype=np.float64),
-            p=2 * stdtr(df, -np.abs(theta / se)),
+            skewness=shape.skewness,
+            spread=shape.spread,
+            lean=shape.lean,
             se_cr1=se_cr1,
             se_naive=se_naive,
             design_effect=np.where(se_naive > 0, se_cr1**2 / se_naive**2, np.nan),
@@ -248,29 +261,49 @@ def _read(table: _Table, row: int, sums: ClusterSums, estimand: Estimand) -> Est
         se_cr1=number["se_cr1"],
         design_effect=number["design_effect"],
         icc=number["icc"],
-        reason=_reason(estimand, g, g_changed, theta, se),
+        skewness=number["skewness"],
+        spread=number["spread"],
+        lean=number["lean"],
     )
+    base = replace(base, reason=_reason(base))
     if estimand == "rate":
         n_eff = min(n, theta * (1 - theta) / se**2 if se > 0 else n) if 0 < theta < 1 else g
+        if base.g_star is not None and is_rare(base):
+            n_eff = min(
+                n_eff, base.g_star
+            )  # a few clusters do not show how alike units of a cluster are: at worst all are
         n_eff *= (_Z / t) ** 2
         low, high = wilson_interval(theta, n_eff)
         return replace(base, n_eff=n_eff, low=low, high=high)
-    if estimand == "mean":
-        return replace(base, low=theta - t * se, high=theta + t * se)
-    if g_changed == 0:  # nothing differs anywhere: the interval would be [0, 0], which few clusters cannot promise
-        return base
-    p = 0.0 if se == 0 else number["p"]
-    return replace(base, low=theta - t * se, high=theta + t * se, p=p)
+    if estimand != "mean" and g_changed == 0:
+        return base  # nothing differs anywhere: the interval would be [0, 0], which few clusters cannot promise
+    return replace(base, low=bound(base, "low", t), high=bound(base, "high", t), p=_p(base))
 
 
-def _reason(estimand: Estimand, g: int, g_changed: int, theta: float, se: float) -> Reason | None:
-    if g < MIN_CLUSTERS:
+def _p(found: Estimate) -> float | None:
+    """Two-sided p of "it is 0"; None for a mean, and where the bound towards 0 is not given."""
+    if found.estimand == "mean" or found.theta is None or found.se is None or found.df is None:
+        return None
+    side: Side = "low" if found.theta > 0 else "high"
+    if found.reason == "skewed" and not is_even(found, side):
+        return None
+    if found.se == 0:
+        return 0.0
+    quantile = quantile_reached(abs(found.theta) / found.se, skewness_towards(found, side))
+    return float(2 * stdtr(found.df, -max(0.0, quantile)))
+
+
+def _reason(found: Estimate) -> Reason | None:
+    if found.g < MIN_CLUSTERS or (found.g_star or 0) < MIN_EFFECTIVE:
         return "small_sample"
-    if estimand not in {"mean", "rate"} and g_changed < MIN_CHANGED:
+    if found.estimand == "rate":
+        return None
+    if found.estimand != "mean" and found.g_changed < MIN_CHANGED:
         return "few_changes"
-    if estimand != "rate" and se <= _ROUNDING * abs(theta):
+    if found.se is None or found.theta is None or found.se <= _ROUNDING * abs(found.theta):
         return "no_variation"
-    return None
+    is_bounded = found.estimand in {"excess_divergence", "drift"}  # by 2 at every point: what was not seen is limited
+    return None if is_bounded or (is_even(found, "low") and is_even(found, "high")) else "skewed"
 
 
 def _correlation(n: int, sums: tuple[float, float], squares: tuple[float, float], products: float) -> float | None:

@@ -18,9 +18,12 @@ Weighting = Literal["unit", "cluster"]
 Reason = Literal[
     "no_units",  # nothing was observed: all numbers are None
     "one_cluster",  # one cluster holds all units, or about 95 % of them: theta only
-    "small_sample",  # fewer than MIN_CLUSTERS clusters: numbers are given, the verdict is inconclusive
+    "small_sample",  # fewer than MIN_CLUSTERS clusters, or MIN_EFFECTIVE by their sizes: the verdict is inconclusive
     "few_changes",  # fewer than MIN_CHANGED clusters differ: the interval may be far too narrow, there is no verdict
+    "no_change",  # no cluster differs: the bounds are what the share that could differ comes to; the verdict stands
+    "skewed",  # a few clusters make up the spread: a bound on their side is None, and so is a verdict that needs it
     "no_variation",  # all clusters agree exactly: the interval is a point; the verdict stands
+    "no_goal",  # nothing says which direction is good: the numbers are given, there is no verdict
     "no_control",  # no control was replayed, so there is no noise floor
     "few_draws",  # a side has fewer than two draws, so its own spread is unknown
     "recorded_is_control",  # the recording is itself one of the control's draws: it cannot have drifted from them
@@ -31,8 +34,12 @@ Verdict = Literal["equivalent", "improved", "regressed", "inconclusive"]
 
 MIN_CLUSTERS = 20
 """Below this many clusters no verdict but inconclusive is given."""
+MIN_EFFECTIVE = 7
+"""Nor below this many in effect (`g_star`), however many small ones stand beside a few that hold nearly all units."""
 MIN_CHANGED = 5
 """With fewer clusters whose sum is not 0, 95 % intervals covered 88-98 % in simulation (2 % changed, 20 clusters)."""
+WITHOUT_BOUNDS: frozenset[Reason | None] = frozenset({"small_sample", "few_changes"})
+"""Reasons with which bounds are shown but decide nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,10 @@ class Estimate:
         theta: The estimate.
         se: Headline standard error: cluster jackknife.
         df: Degrees of freedom of `low`, `high` and `p`: `g_star - 1`.
-        low: Lower 95 % bound (t; Wilson for a rate).
+        skewness: Skewness of the mean, by which bounds reach further; see `skew`.
+        spread: Effective number of clusters that make up the variance.
+        lean: Which way: -1 when all of the variance comes from below the mean, 1 when all comes from above.
+        low: Lower 95 % bound (t, further on the side of a long tail; Wilson for a rate); None where it cannot be given.
         high: Upper 95 % bound.
         p: Two-sided p-value of `theta = 0`; None for `mean` and `rate`, where 0 is nothing special.
         p_sign_flip: Two-sided cluster sign-flip p-value, given below 40 clusters; shown, never decisive.
@@ -76,7 +86,8 @@ class Estimate:
         is_non_inferior: 95 % bound on the bad side within the margin.
         verdict: One word; see `verdict.judge`.
         mde: Difference found with 80 % power at two-sided 5 % with as many clusters again.
-        g_needed: Clusters with which `mde` would be the margin.
+        g_needed: Clusters with which `mde` would be the margin, and both bounds would be given.
+        span: By how much a cluster could differ, where none does.
     """
 
     estimand: Estimand
@@ -88,6 +99,9 @@ class Estimate:
     theta: float | None = None
     se: float | None = None
     df: float | None = None
+    skewness: float | None = None
+    spread: float | None = None
+    lean: float | None = None
     low: float | None = None
     high: float | None = None
     p: float | None = None
@@ -114,3 +128,9 @@ class Estimate:
     verdict: Verdict | None = None
     mde: float | None = None
     g_needed: int | None = None
+    span: float | None = None
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether its bounds can carry a decision; with too few clusters, or too few that differ, they are only shown."""
+        return self.reason not in WITHOUT_BOUNDS

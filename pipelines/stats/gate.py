@@ -6,8 +6,9 @@
             | check                              a named yes/no fact, for example a rule of `expect`
     subject = metric [".low" | ".high"] ["@" segment "=" value]
 
-A metric alone is its estimate; `.low` and `.high` are its 95 % bounds. What is undefined fails its clause, whichever
-way the clause points: missing evidence never passes a gate. `not regressed` is refused, because a run too small to see
+A metric alone is its estimate; `.low` and `.high` are its 95 % bounds. Bounds and words are undefined where the estimate has a
+reason that forbids a verdict (too few clusters, too few that differ, a bound that the skewness takes away). What is undefined
+fails its clause, whichever way the clause points: missing evidence never passes a gate. `not regressed` is refused, because a run too small to see
 anything would pass it; `non_inferior` is the word for that wish. Nothing here computes a statistic.
 """
 
@@ -238,11 +239,11 @@ def _evaluate(clause: Clause, summary: Summary) -> ClauseResult:
         estimate, names = found, None
     seen: float | bool | str | None
     if isinstance(clause, Comparison):
-        number: float | None = getattr(estimate, clause.part)
+        number = _part(estimate, clause.part)
         seen, passed = number, number is not None and _OPERATORS[clause.op](number, clause.number)
         is_refuted, needed = _is_out_of_reach(clause, estimate), _until(estimate, clause.number)
     else:
-        seen = estimate.is_non_inferior if clause.word == "non_inferior" else estimate.verdict
+        seen = _word(estimate, clause.word)
         holds = seen is True if clause.word == "non_inferior" else seen == clause.word
         passed = seen is not None and holds != clause.negated
         is_refuted, needed = _is_contradicted(clause, estimate), clusters_to_judge(estimate)
@@ -252,11 +253,25 @@ def _evaluate(clause: Clause, summary: Summary) -> ClauseResult:
     return ClauseResult(clause.text, passed, seen, reason, names, is_refuted, None if is_refuted else needed)
 
 
+def _part(estimate: Estimate, part: Part) -> float | None:
+    """The number that a clause speaks of; None for a bound that decides nothing."""
+    number: float | None = getattr(estimate, part)
+    return number if part == "theta" or estimate.has_bounds else None
+
+
+def _word(estimate: Estimate, word: Word) -> bool | str | None:
+    """The fact or verdict that a clause speaks of; None where it is withheld."""
+    if not estimate.has_bounds:
+        return None
+    return estimate.is_non_inferior if word == "non_inferior" else estimate.verdict
+
+
 def _is_out_of_reach(clause: Comparison, estimate: Estimate) -> bool:
-    """Whether the number asked for lies outside the interval, on the failing side."""
-    low, high = estimate.low, estimate.high
-    if low is None or high is None:
+    """Whether the number asked for lies outside the interval, on the failing side; a bound that is missing is no limit."""
+    if not estimate.has_bounds:
         return False
+    low = -math.inf if estimate.low is None else estimate.low
+    high = math.inf if estimate.high is None else estimate.high
     return {
         ">=": high < clause.number,
         ">": high <= clause.number,
@@ -269,13 +284,15 @@ def _is_out_of_reach(clause: Comparison, estimate: Estimate) -> bool:
 
 def _is_contradicted(clause: VerdictIs, estimate: Estimate) -> bool:
     """Whether a verdict stands that excludes the one asked for."""
+    if not estimate.has_bounds:
+        return False
     if clause.negated:  # it fails because the word holds, and only `inconclusive` passes with more data
         return clause.word != "inconclusive" and estimate.verdict == clause.word
     low, high, margin = estimate.low, estimate.high, estimate.margin
     if clause.word == "non_inferior" or (clause.word == "equivalent" and margin is not None):
-        if low is None or high is None or margin is None:
+        if margin is None:
             return False
-        is_below, is_above = high < -margin, low > margin
+        is_below, is_above = high is not None and high < -margin, low is not None and low > margin
         if clause.word == "equivalent":
             return is_below or is_above
         return is_below if estimate.goal == "higher" else is_above

@@ -35,5 +35,5 @@ def adjust_family(family: Sequence[Estimate]) -> list[Estimate]:
     Estimates from too few clusters or changes are shown as counts and are no member: their p-values are not to be
     relied on, and would only make the others' corrections stronger.
     """
-    trusted = [item.p if item.reason in {None, "no_variation"} else None for item in family]
+    trusted = [item.p if item.has_bounds else None for item in family]
     return [replace(item, q=q) for item, q in zip(family, benjamini_hochberg(trusted), strict=True)]

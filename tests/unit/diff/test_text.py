@@ -122,6 +122,13 @@ def test_empty_is_not_missing(a: str | None, b: str | None, similarity: float | 
         ("soft\u00adware\u200b", "software"),
         ("a\r\nb", "a\nb"),
         ("(see order #W123)", "See order W123."),
+        ("*hello* there, ***very*** good", "hello there, very good"),
+        ("* one\n* two\n* * *\nend", "- one\n- two\n---\nend"),
+        ("(1) Look up\n(2) Refund", "1. Look up\n2. Refund"),
+        ("(555) 123-4567", "555-123-4567"),
+        ("GPT-5, pre-order 5", "GPT 5, pre order 5"),
+        ("**Total:** -$5", "Total: \u2212$5"),
+        ("node.js... Done.", "node js. Done"),
         ("it’s", "it's"),
     ],
 )
@@ -129,6 +136,36 @@ def test_form_alone(a: str, b: str) -> None:
     """Case, white space, hyphens, quotes, punctuation and markdown are form."""
     assert row(a, b)["text_class"] == "format_only"
     assert row(b, a)["text_class"] == "format_only"
+
+
+# A sign that is lost, before the currency, behind it, or as brackets around the amount.
+AMOUNTS = [
+    *(
+        (f"{before}-{amount}{after}", f"{before}{amount}{after}")
+        for before in ("", "You get ")
+        for amount in ("$5", "€20", "£5.50", "US$5", "¥500", ".5", "USD 5", "5 USD")
+        for after in ("", " back.")
+    ),
+    *((f"{sign}-20", f"{sign}20") for sign in ("$", "€", "€ ", "US$", "USD ", "USD")),
+    ("\u221220 €", "20 €"),
+    ("\u2212€20", "€20"),
+    ("(5)", "5"),
+    ("a balance of ($5.00)", "a balance of $5.00"),
+]
+OPERATORS = [
+    ("a != b", "a = b"),
+    ("a == b", "a = b"),
+    ("x <= 3", "x < 3"),
+    (">= 5", "= 5"),
+    ("x := 1", "x = 1"),
+    ("x += 1", "x = 1"),
+    ("2*3", "2 3"),
+    ("price * qty", "price qty"),
+    ("2**3", "2 3"),
+    ("6 / 2", "6 2"),
+    ("a -> b", "a > b"),
+    ("!ok", "ok"),
+]
 
 
 @pytest.mark.parametrize(
@@ -149,6 +186,10 @@ def test_form_alone(a: str, b: str) -> None:
         ("yes \U0001f44d", "yes"),
         ("5 > 3", "5 < 3"),
         ("do", "do not"),
+        *AMOUNTS,
+        *OPERATORS,
+        *((name, name.strip("#+.*&@")) for name in ("C#", "F#", "C++", ".NET", "@bob", "+1", "~5")),
+        ("R&D", "R D"),
     ],
 )
 def test_meaning_is_not_form(a: str, b: str) -> None:

@@ -22,14 +22,32 @@ SUMMARY = Summary(
         "same_calls": one(theta=0.93, low=0.90, high=0.95),
         "latency": one(theta=0.1, low=-1.0, high=1.2, verdict="inconclusive", is_non_inferior=False),
         "rare": one(theta=0.0, reason="few_changes"),
+        "few": one(theta=0.0, low=-0.1, high=0.1, reason="few_changes"),
+        "small": one(theta=-0.5, low=-0.8, high=-0.2, verdict="inconclusive", reason="small_sample"),
+        "tail": one(theta=-0.5, low=-0.8, reason="skewed", margin=0.1, goal="lower"),
+        "harm": one(theta=0.5, low=0.2, reason="skewed", verdict="regressed", margin=0.1, goal="lower"),
+        "same": one(theta=0.0, low=-0.01, high=0.01, reason="no_change", verdict="equivalent", is_non_inferior=True),
     },
     segments={
+        ("few", "vertical", "retail"): one(theta=0.0, low=-0.1, high=0.1, reason="few_changes"),
+        ("small", "vertical", "retail"): one(theta=0.99, low=0.98, high=1.0, reason="small_sample"),
         ("refund_usd", "vertical", "health care"): one(theta=0.3, low=0.1, high=0.5, verdict="regressed"),
         ("refund_usd", "vertical", "retail"): one(theta=0.0, low=-0.1, high=0.1, verdict="equivalent"),
     },
     checks={"lookup_before_refund": True, "within_budget": False, "no_drift": None},
     segment_names=frozenset({"agent"}),
 )
+
+BOUNDS = [(op, number) for op in ("<=", "<", ">=", ">", "==", "!=") for number in ("-5", "0", "5")]
+VERDICTS = [
+    "equivalent",
+    "improved",
+    "is inconclusive",
+    "not improved",
+    "not equivalent",
+    "non_inferior",
+    "not non_inferior",
+]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +74,10 @@ SUMMARY = Summary(
         ("refund_usd.high@vertical=retail <= 0.1", True),
         ("lookup_before_refund", True),
         ("within_budget", False),
+        ("few <= 0.01", True),  # a bare metric is its estimate, whatever stands behind it
+        ("tail.low >= -1", True),  # the bound that is there
+        ("harm regressed", True),
+        ("same.high <= 0.01; same.low >= -0.01; same equivalent; same non_inferior", True),
     ],
 )
 def test_clauses(text, passed):
@@ -75,12 +97,40 @@ def test_clauses(text, passed):
         ("refund_usd@vertical=pharmacy >= -100", "no_units"),
         ("refund_usd@agent=a >= -100", "no_units"),
         ("no_drift", "undefined"),
+        *((f"few.{part} {op} {number}", "few_changes") for part in ("low", "high") for op, number in BOUNDS),
+        *(
+            (f"small.{part}@vertical=retail {op} {number}", "small_sample")
+            for part in ("low", "high")
+            for op, number in BOUNDS
+        ),
+        *(
+            (f"{name} {word}", reason)
+            for name, reason in (("few", "few_changes"), ("small", "small_sample"))
+            for word in VERDICTS
+        ),
+        ("few.high@vertical=retail <= 0.5", "few_changes"),
+        ("small.low@vertical=retail >= 0.9", "small_sample"),
+        ("small@vertical=retail not improved", "small_sample"),
+        *((f"tail.high {op} {number}", "skewed") for op, number in BOUNDS if number == "5"),
+        *((f"tail {word}", "skewed") for word in VERDICTS),
     ],
 )
 def test_undefined_fails(text, reason):
-    """Missing evidence fails its clause whichever way the clause points, and tells why."""
+    """Missing evidence fails its clause whichever way the clause points, tells why, and refutes nothing."""
     (clause,) = evaluate(parse_gate(text), SUMMARY).clauses
-    assert (clause.passed, clause.seen, clause.reason) == (False, None, reason)
+    assert (clause.passed, clause.seen, clause.reason, clause.is_refuted) == (False, None, reason, False)
+
+
+def test_a_bound_that_is_missing_refutes_nothing_and_the_other_one_can():
+    """Of a skewed metric the bound that is given stands: it can refute, and what lies beyond the other cannot."""
+    result = evaluate(parse_gate("harm non_inferior; harm.high <= 0.1; harm <= 0.1; tail >= 0; small >= 0"), SUMMARY)
+    assert [(clause.passed, clause.is_refuted) for clause in result.clauses] == [
+        (False, True),
+        (False, True),
+        (False, True),
+        (False, False),
+        (False, False),
+    ]
 
 
 def test_results_tell_what_was_seen():
@@ -96,7 +146,10 @@ def test_results_tell_what_was_seen():
 @pytest.mark.parametrize(
     ("text", "allowed"),
     [
-        ("refund >= 1", "unknown metric 'refund'; allowed: latency, rare, refund_usd, same_calls"),
+        (
+            "refund >= 1",
+            "unknown metric 'refund'; allowed: few, harm, latency, rare, refund_usd, same, same_calls, small, tail",
+        ),
         ("typo improved", "unknown metric 'typo'"),
         ("refund_usd@region=eu improved", "unknown segment 'region'; allowed: agent, vertical"),
         ("loookup", "unknown check 'loookup'; allowed: lookup_before_refund, no_drift, within_budget"),
