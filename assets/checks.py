@@ -18,12 +18,20 @@ from assets.specs import key_of
 from pipelines.console import duration
 from pipelines.diff.inputs import stale_inputs
 from pipelines.export.health import compare_month, count_strays, find_lag, seconds_since
+from pipelines.folds.redacted import find_faults
 from pipelines.store.read import Stall
 
 FRESH_SECONDS = 26 * 3600.0
 """The open month is exported every night: what waits longer than a day and some was passed over."""
 STALL_SECONDS = 900.0
 """Appends take milliseconds and imports minutes: a transaction that has been open for longer was forgotten."""
+
+_FAULTS = {
+    "no_target": "of an event that is not there: hides nothing",
+    "no_path": "with a path that leads nowhere: hides what is above it",
+    "no_span": "with a span outside its text: hides all of it",
+}
+"""What is wrong with redactions, in words."""
 
 _BREAKS = """
 WITH linked AS (
@@ -49,7 +57,7 @@ WHERE list_contains($months, month)
 
 def build_checks() -> list[dg.AssetChecksDefinition]:
     """All checks."""
-    return [_build_store_checks(), _build_gapless_versions(), _build_ab_inputs_current()]
+    return [_build_store_checks(), _build_gapless_versions(), _build_ab_inputs_current(), _build_redactions_hold()]
 
 
 def _build_store_checks() -> dg.AssetChecksDefinition:
@@ -199,6 +207,24 @@ def _build_ab_inputs_current() -> dg.AssetChecksDefinition:
         )
 
     return ab_inputs_current
+
+
+def _build_redactions_hold() -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=key_of("redacted_events"))
+    def redactions_hold(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> dg.AssetCheckResult:
+        """Every redaction names an event that is there, and a place in it that is there."""
+        faults = find_faults(home.lake, _months(context, home))
+        counts = {why: sum(each.fault == why for each in faults) for why in _FAULTS}
+        parts = [f"{_counted(n, 'redaction')} {_FAULTS[why]}" for why, n in counts.items() if n]
+        parts += [f"first: {faults[0].aggregate_id} version {faults[0].stream_version}"] if faults else []
+        return dg.AssetCheckResult(
+            passed=not faults,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(parts) or "every redaction hides what it names",
+            metadata=counts,
+        )
+
+    return redactions_hold
 
 
 def _counted(number: int, noun: str) -> str:

@@ -26,6 +26,11 @@ def read_sql(relative: str) -> str:
     return (sql_root() / relative).read_text(encoding="utf-8")
 
 
+def read_expression(name: str) -> str:
+    """The expression of a file that selects one, for other queries to hold."""
+    return "(" + read_sql(name).partition("SELECT")[2].strip() + ")"
+
+
 def list_sql(folder: str, suffix: str = ".sql") -> list[Path]:
     """The files of `sql/<folder>` that end in `suffix`, in name order."""
     return sorted(path for path in (sql_root() / folder).iterdir() if path.name.endswith(suffix))

@@ -61,6 +61,14 @@ _model = {
     "cost_usd": st.sampled_from([None, 0, 0.1, 0.2, 0.0000306]),
     "finish_reason": st.sampled_from([None, "stop"]),
 }
+_arguments = st.one_of(
+    json_values,
+    json_values.map(json.dumps),
+    json_values.map(lambda value: json.dumps(json.dumps(value, indent=1))),
+    st.sampled_from(
+        ["", " ", "{", "{}x", "[1,]", '{"x": 1,}', "NaN", '{"x": nan}', '{"a": "nan,]"}', '{"x": "\\ud800"}', "01"]
+    ),
+)
 _rows = st.none() | st.fixed_dictionaries(
     {"status": st.sampled_from(["asked", "paid"]), "amount_usd": st.sampled_from([None, 0, 12.5, 0.1])}
 )
@@ -76,7 +84,7 @@ PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "user.utterance.v1": _payload({"text": texts}, {"content": contents}),
     "agent.utterance.v1": _payload({"text": st.none() | texts}, {"content": contents}),
     "tool.call.v1": _payload(
-        {"call_id": call_ids, "name": st.sampled_from(["refund", "find"]), "arguments": json_values}
+        {"call_id": call_ids, "name": st.sampled_from(["refund", "find"]), "arguments": _arguments}
     ),
     "tool.result.v1": _payload(
         {"call_id": call_ids, "output": json_values, "error": st.sampled_from([None, False, "", "no", {}])}

@@ -7,8 +7,8 @@
 | L2 | the same after `rules.normalise`; the default meaning of "same" |
 | L3 | the same after `rules.lenient`; only for tools that opt in |
 
-Equality at one level implies it at every later one. Arguments that are not JSON are equal only as text, at every level;
-`null` is not `{}`. A call's hash is SHA-256 over `{"args":<canonical bytes>,"name":…}`, or `{"name":…,"raw":…}` for
+Equality at one level implies it at every later one. Arguments that are not JSON are equal only as text, at every level.
+No arguments, `""` and `{}` are one value; `null` is another. A call's hash is SHA-256 over `{"args":<canonical bytes>,"name":…}`, or `{"name":…,"raw":…}` for
 text (L0, and arguments that do not parse), so that anybody can recompute it. How calls of two sides are paired lives in
 `pipelines.diff.align`.
 """
@@ -16,7 +16,6 @@ text (L0, and arguments that do not parse), so that anybody can recompute it. Ho
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from pipelines.canonical.jcs import Flag, NotJsonError, canonical_bytes, parse, plain_bytes, string_bytes
+from pipelines.canonical.arguments import sent_text
+from pipelines.canonical.jcs import Flag, NotJsonError, Parsed, canonical_bytes, parse, plain_bytes, string_bytes
 from pipelines.canonical.rules import PLAIN_RULES, ToolRules, lenient, normaliser
 
 Level = Literal["L0", "L1", "L2", "L3"]
@@ -86,10 +86,8 @@ class CanonicalCall(NamedTuple):
     def hashes(self) -> CallHashes:
         """Return the hashes of this call."""
         name = _name_bytes(self.name)
-        if self.raw is None:
-            digest = hashlib.sha256(b'{"name":' + name + b"}").hexdigest()
-            return CallHashes(digest, digest, digest, digest)
-        l0 = hashlib.sha256(b'{"name":' + name + b',"raw":' + string_bytes(self.raw) + b"}").hexdigest()
+        raw = b"" if self.raw is None else b',"raw":' + string_bytes(self.raw)
+        l0 = hashlib.sha256(b'{"name":' + name + raw + b"}").hexdigest()
         if not self.is_json:
             return CallHashes(l0, l0, l0, l0)
         tail = b',"name":' + name + b"}"
@@ -197,11 +195,9 @@ class Canonicaliser:
         )
 
     def _read(self, name: str, arguments: str | None) -> CanonicalCall:
-        if arguments is None:
-            return CanonicalCall(name, None, False, None, b"", b"", b"", ("args_missing",))
-        raw = _as_recorded(arguments)
+        raw = None if arguments is None else sent_text(arguments)
         try:
-            parsed = parse(raw)
+            parsed = parse(raw) if raw else Parsed({}, ("args_missing",), is_plain=True)
         except NotJsonError as error:
             text = string_bytes(raw)
             return CanonicalCall(name, raw, False, None, text, text, text, (error.flag,))
@@ -221,16 +217,6 @@ class Canonicaliser:
             return CanonicalCall(name, raw, True, normalised, l1, l2, l2, flags)
         loose = lenient(normalised)
         return CanonicalCall(name, raw, True, loose, l1, l2, canonical_bytes(loose), flags)
-
-
-def _as_recorded(arguments: str) -> str:
-    if arguments[:1] != '"':
-        return arguments
-    try:
-        raw = json.loads(arguments)
-    except ValueError:
-        return arguments
-    return raw if isinstance(raw, str) else arguments
 
 
 def _first_item(call: tuple[int, str, str | None]) -> int:

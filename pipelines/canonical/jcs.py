@@ -141,7 +141,7 @@ def parse(text: str) -> Parsed:
         NotJsonError: The text is not JSON (a byte-order mark counts as that), or is nested deeper than `MAX_DEPTH`.
     """
     try:
-        if _is_plain(text):
+        if is_plain(text):
             try:
                 parsed = Parsed(_decode_fast(text), (), is_plain=True)
             except _DuplicateKeysError:
@@ -158,7 +158,7 @@ def parse(text: str) -> Parsed:
     return parsed
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Whether the fast encoder certainly writes the value of `text` as RFC 8785 does, without any mapping."""
     return not (
         "$" in text  # perhaps a reserved key

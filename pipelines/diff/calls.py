@@ -58,7 +58,7 @@ def diff_calls(units: pa.Table, aligner: Aligner) -> tuple[pa.Table, pa.Table]:
     """Align both sides' tool calls, unit by unit.
 
     Args:
-        units: `unit_row, tool_calls_a, tool_calls_b`; calls as in the dataset `replays`.
+        units: `unit_row, tool_calls_a, tool_calls_b`; calls are `block, name, arguments`, JSON text as recorded or given.
         aligner: Knows the tools' rules, and remembers what it read.
 
     Returns:

@@ -31,11 +31,13 @@ class MadeCall:
         block: Calls of one message share a block; blocks ascend.
         name: The tool's name.
         arguments: The JSON value; the raw string where the model sent something that is not JSON.
+        is_invalid_json: Whether it is that.
     """
 
     block: int
     name: str
     arguments: Any
+    is_invalid_json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,10 @@ def _measure(function: Callable[[UnitSide], Any], given: UnitSide) -> tuple[floa
 
 
 def _side(row: Mapping[str, Any], side: Literal["a", "b"]) -> UnitSide:
-    calls = tuple(MadeCall(call["block"], call["name"], _arguments(call["arguments"])) for call in row["tool_calls"])
+    calls = tuple(
+        MadeCall(call["block"], call["name"], _value(call["arguments"]), bool(call["is_invalid_json"]))
+        for call in row["tool_calls"]
+    )
     return UnitSide(
         unit_id=row["unit_id"],
         aggregate_id=row["aggregate_id"],
@@ -127,14 +132,8 @@ def _side(row: Mapping[str, Any], side: Literal["a", "b"]) -> UnitSide:
     )
 
 
-def _arguments(recorded: str | None) -> Any:
-    """The JSON value; a string that holds JSON is what some endpoints send for it."""
-    value: Any = recorded
-    for _ in range(2):
-        if not isinstance(value, str):
-            break
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            break
-    return value
+def _value(arguments: str) -> Any:
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError):  # digits or levels beyond what Python reads
+        return arguments

@@ -19,12 +19,15 @@ from pipelines.replay.experiment import Experiment
 from pipelines.stats.sums import FloatArray
 
 UNIT_COLUMNS = ("text", "tool_calls", "call_count", "output_tokens", "latency_ms", "cost_usd")
-"""What a metric's expression can speak of; `tool_calls[i].arguments` is JSON."""
+"""What a metric's expression can speak of; `tool_calls[i].arguments` is JSON, as `canonical.arguments` reads it."""
 
 _VIEW = """
 CREATE TEMP VIEW unit AS
 SELECT * REPLACE (list_transform(
-    tool_calls, LAMBDA call: {'block': call.block, 'name': call.name, 'arguments': call.arguments::JSON}
+    tool_calls,
+    LAMBDA call: {
+        'block': call.block, 'name': call.name, 'arguments': call.arguments::JSON, 'is_invalid_json': call.is_invalid_json
+    }
 ) AS tool_calls)
 FROM given_units
 """

@@ -136,7 +136,9 @@ def _apply_rules(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     canonicaliser = Canonicaliser(rules)
     rows = connection.sql("SELECT rowid AS draw_row, tool_calls FROM noise_draws").to_arrow_table()
     hashes = [
-        canonicaliser.hash_list([(call["block"], call["name"], call["arguments"]) for call in calls]).l3
+        canonicaliser.hash_list(
+            [(call["block"], call["name"], call["recorded"] or call["arguments"]) for call in calls]
+        ).l3
         for calls in rows.column("tool_calls").to_pylist()
     ]
     connection.register(

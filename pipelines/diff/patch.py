@@ -23,7 +23,7 @@ def arguments_patch(old: str | None, new: str | None) -> Patch | None:
     Both are taken as values in canonical form (`canonical.jcs`): how they are written makes no operation.
 
     Args:
-        old: JSON text of A's arguments, as recorded; None for none.
+        old: JSON text of A's arguments; None for none.
         new: JSON text of B's.
 
     Returns:

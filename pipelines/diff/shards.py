@@ -36,7 +36,14 @@ FROM unit_pairs
 WHERE text_a <> text_b
 """
 _CALLS = """
-SELECT unit_row, tool_calls_a, tool_calls_b
+SELECT
+    unit_row,
+    list_transform(
+        tool_calls_a, LAMBDA call: {'block': call.block, 'name': call.name, 'arguments': recorded_text(call)}
+    ) AS tool_calls_a,
+    list_transform(
+        tool_calls_b, LAMBDA call: {'block': call.block, 'name': call.name, 'arguments': recorded_text(call)}
+    ) AS tool_calls_b
 FROM unit_pairs
 WHERE settled IS NULL AND status = 'ok'
 """
@@ -58,7 +65,7 @@ class Shard:
 def create_relations(connection: duckdb.DuckDBPyConnection, plan: Plan) -> list[Shard]:
     """Make what all shards share, and cut the plan into shards."""
     create_plan_relations(connection, plan)
-    for macro in ("outcome_is_good", "as_recorded", "is_plain_object", "is_refusal", "money_in"):
+    for macro in ("outcome_is_good", "as_recorded", "recorded_text", "is_plain_object", "is_refusal", "money_in"):
         connection.execute(read_sql(f"diffs/{macro}.sql"))
     connection.execute(
         "CREATE TEMP TABLE all_plan_streams AS SELECT (row_number() OVER (ORDER BY aggregate_id) - 1)::INTEGER AS stream_row, * FROM plan_streams"

@@ -18,6 +18,9 @@ from typing import Any
 
 import msgspec
 
+from pipelines.canonical.content import is_input
+from pipelines.canonical.tools import tools_sha256 as tools_sha256  # noqa: PLC0414 -- hashes of a request are had from here
+
 _ALIKE = frozenset((str, int, bool, type(None)))
 """Types that `msgspec` writes as `json` does, in an eighth of the time."""
 _CONTAINERS = frozenset((dict, list))
@@ -118,12 +121,6 @@ def request_sha256(
     return hashlib.sha256(head + b"\n" + message_lines(messages)).hexdigest()
 
 
-def tools_sha256(tools: Sequence[Mapping[str, Any]]) -> str:
-    """SHA-256 (hex) of a list of tool schemas as sent: compact JSON with sorted keys."""
-    text = json.dumps(list(tools), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
 class Context:
     """The messages of one stream's next request, kept up to date event by event.
 
@@ -135,7 +132,7 @@ class Context:
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self.turn = 0
-        """Number of user messages with text so far."""
+        """Number of turns so far: user messages with text, a picture or the like."""
         self.is_plain = True
         """Whether the messages hold nothing but text: no list of parts, no other value."""
         self._block: str | None = None
@@ -157,10 +154,13 @@ class Context:
 
     def _started(self, payload: Mapping[str, Any], _message_id: str | None, _actor: str | None) -> None:
         for message in payload["messages"]:
-            self._say("system", message["content"])
+            self._say("system", message["content"], message.get("name"))
 
-    def _say(self, role: str, content: Any) -> None:
-        self.messages.append({"role": role, "content": content})
+    def _say(self, role: str, content: Any, name: Any = None) -> None:
+        said = {"role": role, "content": content}
+        if type(name) is str:
+            said["name"] = name
+        self.messages.append(said)
         if type(content) is not str or type(role) is not str:
             self.is_plain = False
 
@@ -172,8 +172,9 @@ class Context:
     def _user(self, payload: Mapping[str, Any], message_id: str | None, _actor: str | None) -> None:
         self._block_index = -1
         text = payload["text"]
-        self._say("user", payload.get("content", text))
-        if text and (message_id is None or message_id != self._user_turn_of):
+        content = payload.get("content", text)
+        self._say("user", content, payload.get("name"))
+        if is_input(text, content) and (message_id is None or message_id != self._user_turn_of):
             self.turn += 1
         self._user_turn_of = message_id
 
@@ -187,7 +188,10 @@ class Context:
 
     def _agent(self, payload: Mapping[str, Any], message_id: str | None, _actor: str | None) -> None:
         content = payload.get("content", payload["text"])
-        self._agent_message(message_id)["content"] = content
+        message = self._agent_message(message_id)
+        message["content"] = content
+        if type(payload.get("name")) is str:
+            message["name"] = payload["name"]
         if type(content) is not str and content is not None:
             self.is_plain = False
 
@@ -200,7 +204,7 @@ class Context:
         calls = message.setdefault("tool_calls", [])
         rendered = f"call_{self._block_index}_{len(calls)}"
         name = payload["name"]
-        function = {"name": name, "arguments": arguments_text(payload["arguments"])}
+        function = {"name": name, "arguments": arguments_text(payload.get("arguments", {}))}
         calls.append({"id": rendered, "type": "function", "function": function})
         if type(name) is not str:
             self.is_plain = False

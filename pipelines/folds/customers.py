@@ -10,7 +10,7 @@ import duckdb
 
 from pipelines.lake.datasets.folds import CUSTOMER_MONTHS, CUSTOMER_SNAPSHOTS, SNAPSHOTS
 from pipelines.lake.table import quote_literal
-from pipelines.sqlfiles import read_sql
+from pipelines.sqlfiles import read_expression, read_sql
 
 GOES_ON_FROM = (CUSTOMER_MONTHS.name, CUSTOMER_SNAPSHOTS.name, SNAPSHOTS.name)
 """The datasets whose earlier months a fold of customers can go on from."""
@@ -45,4 +45,5 @@ def create_customers(connection: duckdb.DuckDBPyConnection, month: str, *, goes_
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {relation} AS {query}", {"month": month})
         else:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {relation} AS {without}")
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE fold_customers AS {read_sql('folds/steps/customers.sql')}")
+    query = read_sql("folds/steps/customers.sql").replace("$opens_turn", read_expression("folds/opens_turn.sql"))
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE fold_customers AS {query}")

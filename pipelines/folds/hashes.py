@@ -18,7 +18,7 @@ _BATCH = 10_000  # calls; bounds what is in Python at once
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("name", "arguments", "l0", "l1", "l2")])
 _ASKED = """
 CREATE OR REPLACE TEMP VIEW fold_asked AS
-SELECT stream_no, decision, call.stream_version, call.name, call.arguments
+SELECT stream_no, decision, call.stream_version, call.name, coalesce(call.recorded, call.arguments) AS arguments
 FROM (SELECT stream_no, decision, unnest(tool_calls) AS call FROM fold_actions) AS acted
 """
 _ODD = "SELECT DISTINCT name, arguments FROM fold_plain_hashes WHERE l1 IS NULL"

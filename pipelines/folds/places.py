@@ -93,7 +93,7 @@ class Places:
 
 
 def find_places(
-    streams: Ints, kinds: Ints, messages: Ints, is_by_user: Bools, has_text: Bools, rendered: Ints, before: Standing
+    streams: Ints, kinds: Ints, messages: Ints, is_by_user: Bools, opens_turn: Bools, rendered: Ints, before: Standing
 ) -> Places:
     """Place the events of whole streams, or of streams that went on from `before`.
 
@@ -102,7 +102,7 @@ def find_places(
         kinds: Number of the kind, see `KINDS`.
         messages: Message number, 0 where none was given.
         is_by_user: Whether the user did it.
-        has_text: Whether it has text, blank or not.
+        opens_turn: Whether it is an utterance that opens a turn, unless it goes on with a message.
         rendered: How many messages it renders to, the agent's left out.
         before: Where each stream stood.
     """
@@ -118,7 +118,7 @@ def find_places(
     user_message = previous(message, role == USER, first, before.user_message[s])
     last_role = previous(role, (role != START) & (role != MODEL_CALL), first, before.last_role[s])
     is_group_start = is_agent & (open_message != message)
-    is_turn_start = is_said & has_text[rows] & ((message == 0) | (said_in != message))
+    is_turn_start = is_said & opens_turn[rows] & ((message == 0) | (said_in != message))
     goes_on = (user_message == message) & ((message != 0) | ((kind == CALL) & (last_role == USER)))
     shown = rendered[rows]
     return Places(

@@ -14,13 +14,16 @@ from contextlib import ExitStack, contextmanager
 import duckdb
 import pyarrow as pa
 
+from pipelines.canonical.arguments import NONE_GIVEN, read_arguments
 from pipelines.folds.batch import overlay
+from pipelines.folds.columns import Column, take
+from pipelines.folds.columns import compute as pc
 from pipelines.folds.plan import Span
 from pipelines.folds.readable import in_order
 from pipelines.folds.resume import WANTED
 from pipelines.lake.ladder import Ladder
 from pipelines.lake.table import quote_literal
-from pipelines.sqlfiles import read_sql
+from pipelines.sqlfiles import read_expression, read_sql
 
 _AHEAD = 2
 """Ranges that are read at a time."""
@@ -43,6 +46,8 @@ _SPOKEN = (
     "source_ordinal",
     "subject_id",
     "text",
+    "opens_turn",
+    "is_refusal",
     "call_id",
     "name",
     "arguments",
@@ -105,7 +110,12 @@ class Reader:
         self._connection = connection
         self._month = month
         columns = _SPOKEN + (_STATED if with_states else ()) + (("model",) if with_models else ())
-        events = read_sql("folds/steps/events.sql").strip().rstrip(";")
+        events = (
+            read_sql("folds/steps/events.sql")
+            .replace("$opens_turn", read_expression("folds/opens_turn.sql"))
+            .strip()
+            .rstrip(";")
+        )
         self._query = f"SELECT {', '.join(columns)} FROM ({events}) AS read"
         self._stored = f"SELECT stored.* FROM ({in_order(ladder, 'events')}) AS stored"
         self._touched = None
@@ -172,5 +182,31 @@ class Reader:
             query += f" WHERE read.stream_version > {span.after} AND read.stream_version <= {span.until}"
         # Read as they come: as a result, DuckDB would hold them all once more.
         reader = connection.sql(query, params=params).to_arrow_reader(max(span.events, _LEAST))
-        events: pa.Table = reader.read_all()
-        return events
+        return with_values(reader.read_all())
+
+
+def with_values(events: pa.Table) -> pa.Table:
+    """The events with the arguments of tool calls as JSON values, `recorded` where the recorded text is another, and `is_invalid_json`."""
+    place = events.column_names.index("arguments")
+    columns = [_values(*chunks) for chunks in zip(events["arguments"].chunks, events["event_name"].chunks, strict=True)]
+    made: list[Column] = [pa.chunked_array(list(each)) for each in zip(*columns, strict=True)]
+    if not columns:
+        made = [pa.chunked_array([], kind) for kind in (pa.string(), pa.string(), pa.bool_())]
+    values, recorded, is_invalid = made
+    events = events.set_column(place, "arguments", values)
+    return events.append_column("recorded", recorded).append_column("is_invalid_json", is_invalid)
+
+
+def _values(arguments: Column, event_names: Column) -> tuple[Column, Column, Column]:
+    """What is said of the arguments in one piece; null for what is no tool call. Equal texts are read once."""
+    encoded = arguments.dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    read = [read_arguments(text) for text in texts]
+    others = [None if found.text == text else text for found, text in zip(read, texts, strict=True)]
+    values = take(pa.array([found.text for found in read], pa.string()), encoded.indices)
+    is_invalid = take(pa.array([found.is_invalid_json for found in read], pa.bool_()), encoded.indices)
+    if arguments.null_count:
+        is_bare = pc.and_(pc.is_null(arguments), pc.fill_null(pc.equal(event_names, "tool.call"), fill_value=False))
+        values = pc.if_else(is_bare, NONE_GIVEN, values)
+        is_invalid = pc.if_else(is_bare, pa.scalar(value=False), is_invalid)
+    return values, take(pa.array(others, pa.string()), encoded.indices), is_invalid

@@ -7,13 +7,15 @@ a function of the redactions that hide parts of its events, of whatever month th
 from __future__ import annotations
 
 import hashlib
+import json
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
 
-from pipelines.folds.redaction import Redaction, redact_text
+from pipelines.folds.redaction import Fault, Redaction, find_fault, redact_text
 from pipelines.folds.run import FoldResult
 from pipelines.lake.datasets import REDACTED_EVENTS
 from pipelines.lake.fold_code import fold_hash
@@ -35,6 +37,18 @@ ORDER BY target.aggregate_id, target.stream_version
 """
 
 
+_APPLIED = """
+SELECT applied.aggregate_id, applied.stream_version, applied.payload, target.payload AS target
+FROM events AS applied
+LEFT JOIN events AS target
+    ON applied.aggregate_id = target.aggregate_id
+    AND target.stream_version = TRY_CAST(json_extract_string(applied.payload, '$.target.stream_version') AS INTEGER)
+WHERE
+    applied.event_type = 'redaction.applied.v1'
+    AND ($months IS NULL OR list_contains($months::VARCHAR[], applied.month))
+ORDER BY applied.aggregate_id, applied.stream_version
+"""
+
 _SCHEMA = pa.schema([field for field in REDACTED_EVENTS.arrow_schema() if field.name != "month"])
 
 
@@ -47,6 +61,20 @@ class _Named(NamedTuple):
     versions: list[int]
     redactions: list[str]
     hashes: str
+
+
+class RedactionFault(NamedTuple):
+    """A redaction that hides nothing, or more than it names.
+
+    Attributes:
+        aggregate_id: Its stream.
+        stream_version: Its own place in it.
+        fault: What is wrong with it.
+    """
+
+    aggregate_id: str
+    stream_version: int
+    fault: Fault
 
 
 def fold_redacted(lake: Lake, month: str) -> FoldResult:
@@ -112,3 +140,26 @@ def _redact(rows: list[_Named]) -> tuple[pa.Table, int]:
         "redaction_versions": [row.versions for row in rows],
     }
     return pa.table(columns, schema=_SCHEMA), sum(inexact for _, inexact in shown)
+
+
+def find_faults(lake: Lake, months: Sequence[str] | None = None) -> list[RedactionFault]:
+    """Redactions that hide nothing, or more than they name, whoever appended them.
+
+    Args:
+        lake: The lake.
+        months: Months of the redactions; all by default.
+
+    Returns:
+        By stream and version.
+    """
+    with lake.connect() as connection:
+        rows = connection.sql(_APPLIED, params={"months": None if months is None else list(months)}).fetchall()
+    faults = []
+    for aggregate_id, stream_version, applied, target in rows:
+        payload = json.loads(applied)
+        fault: Fault | None = "no_target"
+        if target is not None:
+            fault = find_fault(json.loads(target), Redaction.from_payload(payload))
+        if fault is not None:
+            faults.append(RedactionFault(aggregate_id, stream_version, fault))
+    return faults

@@ -17,7 +17,7 @@ import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 Steps = tuple[str, ...]
 
@@ -57,6 +57,11 @@ class Redaction:
             return cls(path if isinstance(path, str) else "")
         path = payload.get("path")
         return cls(path if isinstance(path, str) else "")
+
+
+Fault = Literal["no_target", "no_path", "no_span"]
+"""What is wrong with a redaction: the event that it names is not there; its path leads nowhere, so that what is above it is
+hidden; or its span names no code point of a string, so that the whole value is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,18 @@ def redact(payload: Mapping[str, Any], redactions: Iterable[Redaction]) -> Redac
             if twin is not None:
                 shown[twin] = _hide(payload[twin], (twin,))
     return Redacted(shown, inexact)
+
+
+def find_fault(payload: Mapping[str, Any], redaction: Redaction) -> Fault | None:
+    """Why a redaction hides more than it names, or nothing; None if it hides what it names."""
+    wanted = _steps(redaction.path)
+    found, value = _nearest(payload, wanted or ())
+    if found != wanted:
+        return "no_path"
+    if redaction.start is None or redaction.end is None:
+        return None
+    is_span = isinstance(value, str) and max(redaction.start, 0) < min(redaction.end, len(value))
+    return None if is_span else "no_span"
 
 
 def redact_text(payload: str, redactions: Sequence[Redaction]) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from pipelines.canonical.calls import Canonicaliser
 from pipelines.folds.context import Context, request_sha256
 from pipelines.folds.redaction import Redaction, redact
 from pipelines.folds.reference_folds import Event, StreamFold, SubjectFold
-from pipelines.folds.reference_values import Row, call_state, recorded_number, token_count
+from pipelines.folds.reference_values import Row, arguments_of, call_state, json_text, recorded_number, token_count
 
 _KNOWN = {
     "agent.utterance": 1,
@@ -136,8 +136,8 @@ def decision_rows(fold: StreamFold, events: Iterable[tuple[Event, Row | None]]) 
     rows = []
     for number, message in enumerate(fold.messages, start=1):
         before = context_messages[message["first"]]
-        calls = [call_state(call) for call in message["calls"]]
-        hashes = canonical.hash_list([(0, call["name"], call["arguments"]) for call in calls])
+        calls = [_decided(call) for call in message["calls"]]
+        hashes = canonical.hash_list([(0, call["name"], call["recorded"]) for call in calls])
         model = message["model"] or {}
         sent = models.get(message["model_version"])
         rows.append(
@@ -153,9 +153,8 @@ def decision_rows(fold: StreamFold, events: Iterable[tuple[Event, Row | None]]) 
                 "turn": message["turn"],
                 "context_messages": before,
                 "text": message["text"],
-                "tool_calls": [
-                    {name: call[name] for name in ("stream_version", "call_id", "name", "arguments")} for call in calls
-                ],
+                "is_refusal": message["is_refusal"],
+                "tool_calls": calls,
                 "call_count": len(calls),
                 "l0_hash": hashes.l0,
                 "l1_hash": hashes.l1,
@@ -171,6 +170,15 @@ def decision_rows(fold: StreamFold, events: Iterable[tuple[Event, Row | None]]) 
             }
         )
     return rows
+
+
+def _decided(call: Row) -> Row:
+    """A tool call as decisions show it."""
+    shown, payload = call_state(call), call["payload"]
+    return {name: shown[name] for name in ("stream_version", "call_id", "name", "arguments")} | {
+        "recorded": json_text(payload.get("arguments", {})),
+        "is_invalid_json": arguments_of(payload)[1],
+    }
 
 
 def _verify(model: Mapping[str, Any], messages: list[dict[str, Any]]) -> bool | None:

@@ -10,7 +10,17 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.folds.reference_values import Row, call_state, dollars, is_said, json_text, spent, text_or_none
+from pipelines.canonical.content import is_input
+from pipelines.folds.reference_values import (
+    Row,
+    arguments_of,
+    call_state,
+    dollars,
+    is_said,
+    json_text,
+    spent,
+    text_or_none,
+)
 
 Event = Mapping[str, Any]
 NEVER = object()
@@ -87,7 +97,9 @@ class StreamFold:
     def _user_utterance(self, event: Event, payload: Mapping[str, Any]) -> None:
         self._user(event, is_call=False)
         message_id = event["metadata"].get("message_id")
-        if payload.get("text") and (message_id is None or message_id != self._last_utterance):
+        if is_input(payload.get("text"), payload.get("content")) and (
+            message_id is None or message_id != self._last_utterance
+        ):
             self.turns += 1
         self._last_utterance = message_id
         self._utterance(event, payload, "user")
@@ -102,6 +114,7 @@ class StreamFold:
         if self._open is None or self._open["message_id"] != message_id:
             first = event["stream_version"]
             self._open = {"message_id": message_id, "first": first, "is_said": False, "text": None, "calls": []}
+            self._open["is_refusal"] = False
             self._open |= {"turn": self.turns, "model": None, "model_version": None}
         self._open |= {"last": event["stream_version"], "at": event["created_at"], "month": event["month"]}
         return self._open
@@ -115,7 +128,7 @@ class StreamFold:
         return message
 
     def _agent_utterance(self, event: Event, payload: Mapping[str, Any]) -> None:
-        self._say(event)["text"] = payload.get("text")
+        self._say(event).update(text=payload.get("text"), is_refusal=payload.get("is_refusal") is True)
         self._utterance(event, payload, "agent")
 
     def _model(self, event: Event, payload: Mapping[str, Any]) -> None:
@@ -177,6 +190,7 @@ class StreamFold:
             | {"message_id": call["event"]["metadata"].get("message_id"), "turn": call["turn"]}
             | call_state(call)
             | {
+                "is_invalid_json": arguments_of(call["payload"])[1],
                 "created_at": call["event"]["created_at"],
                 "answered_at": call["result"]["created_at"] if call["result"] else None,
             }

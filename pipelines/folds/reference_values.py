@@ -15,16 +15,34 @@ _PICO = Decimal("0.000000000001")
 def call_state(call: Row) -> Row:
     """One tool call with its result, as states and tables show it."""
     payload, result, answer = call["payload"], call["result"], call.get("answer", {})
+    arguments, _ = arguments_of(payload)
     return {
         "stream_version": call["event"]["stream_version"],
         "actor": call["actor"],
         "call_id": payload.get("call_id"),
         "name": payload.get("name"),
-        "arguments": json_text(payload.get("arguments")),
+        "arguments": json_text(arguments),
         "result_version": result["stream_version"] if result else None,
         "output": json_text(answer.get("output")) if result else None,
         "error": text_or_none(answer.get("error")) if result else None,
     }
+
+
+def arguments_of(payload: Mapping[str, Any]) -> tuple[Any, bool]:
+    """The value of a tool call's arguments, and whether they are a string that holds no JSON."""
+    given = payload.get("arguments", {})
+    if not isinstance(given, str):
+        return given, False
+    try:
+        value = json.loads(given, parse_constant=_refuse) if given else {}
+        json_text(value).encode()
+    except (ValueError, RecursionError):
+        return given, True
+    return value, False
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def spent(model_calls: list[Mapping[str, Any]]) -> Row:

@@ -32,7 +32,7 @@ from pipelines.folds.columns import compute as pc
 from pipelines.folds.pairing import NOBODY
 from pipelines.folds.places import AGENT, AGENT_SAID, ROLES, Places, find_places
 from pipelines.folds.places import MODEL_CALL as MODEL_ROLE
-from pipelines.folds.tool_calls import Calls, find_calls
+from pipelines.folds.tool_calls import ARGUMENTS, Calls, find_calls
 
 _ROLES = pa.array(ROLES, pa.string())
 
@@ -82,10 +82,10 @@ class Folded:
 def build(batch: Batch) -> Folded:
     """Place the events, pair the calls, and find the agent's messages."""
     standing, messages, asked_messages = batch.before.standing(batch.column("message_id"))
-    has_text = np.asarray(pc.fill_null(pc.not_equal(batch.column("text"), ""), fill_value=False), bool)
+    opens_turn = bools(batch.column("opens_turn"))
     is_by_user = bools(batch.column("is_by_user"))
     rendered = ints(batch.column("rendered"))
-    places = find_places(batch.owners, batch.kinds, messages, is_by_user, has_text, rendered, standing)
+    places = find_places(batch.owners, batch.kinds, messages, is_by_user, opens_turn, rendered, standing)
     calls = find_calls(batch, places, asked_messages)
     return Folded(batch, places, calls, _find_messages(batch, places), _sources(batch))
 
@@ -171,7 +171,16 @@ def _of_streams(folded: Folded, owners: Ints) -> dict[str, Column]:
 def _tool_calls(folded: Folded) -> pa.Table:
     """The relation `fold_calls`."""
     batch, calls = folded.batch, folded.calls
-    asked = ("stream_version", "position", "message_id", "call_id", "name", "arguments", "created_at")
+    asked = (
+        "stream_version",
+        "position",
+        "message_id",
+        "call_id",
+        "name",
+        "arguments",
+        "is_invalid_json",
+        "created_at",
+    )
     place = pa.array(calls.owners, pa.int32())
     columns = {
         **_of_streams(folded, calls.owners),
@@ -207,6 +216,7 @@ def _written(folded: Folded) -> pa.Table:
         "turn": pa.array(places.turns[messages.finals], pa.int32()),
         "inputs_before": pa.array(places.inputs_before[messages.firsts] - hidden[rows], pa.int32()),
         "has_text": pa.array(messages.has_text),
+        "is_refusal": pc.fill_null(take(batch.column("is_refusal"), messages.said), fill_value=False),
         "is_in_month": pa.array(_in_month(folded)),
         "decision": pa.array(messages.decisions, pa.int32()),
         "message_id": take(batch.column("message_id"), finals),
@@ -243,7 +253,7 @@ def _actions(folded: Folded) -> pa.Table:
     chosen, owners = np.flatnonzero(is_found), found[is_found]
     acting = np.unique(owners)
     owners = np.searchsorted(acting, owners)
-    fields = {name: calls.asked(name, chosen) for name in ("stream_version", "call_id", "name", "arguments")}
+    fields = {name: calls.asked(name, chosen) for name in ("stream_version", "call_id", "name", *ARGUMENTS)}
     return pa.table(
         {
             "stream_no": folded.batch.numbers(messages.owners[acting]),

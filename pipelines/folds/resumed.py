@@ -100,7 +100,11 @@ def _message_id(key: str | None) -> object:
 
 
 def _waiting_call(call: Mapping[str, Any]) -> Row:
-    payload = {"call_id": call["call_id"], "name": call["name"], "arguments": _parsed(call["arguments"])}
+    payload = {
+        "call_id": call["call_id"],
+        "name": call["name"],
+        "arguments": _parsed(call["recorded"] or call["arguments"]),
+    }
     place = {"stream_version": call["stream_version"]}
     return {**call, "event": place, "payload": payload, "result": None}
 

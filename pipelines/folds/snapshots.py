@@ -12,7 +12,7 @@ from pipelines.folds.pairing import NOBODY
 from pipelines.folds.pieces import Pieces
 from pipelines.folds.places import AGENT, MODEL_CALL, ROLES, START, USER, USER_SAID
 from pipelines.folds.relations import Folded
-from pipelines.folds.tool_calls import Calls
+from pipelines.folds.tool_calls import ARGUMENTS, Calls
 
 
 def build_snapshots(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Table:
@@ -61,7 +61,7 @@ def build_snapshots(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Tab
 def _waiting(calls: Calls, pieces: Pieces) -> Column:
     """The calls that a result can still answer after each piece."""
     which, owners, _ = calls_in(calls, pieces, is_over_in=False)
-    asked = ("stream_version", "position", "message_id", "group_no", "turn", "actor", "call_id", "name", "arguments")
+    asked = ("stream_version", "position", "message_id", "group_no", "turn", "actor", "call_id", "name", *ARGUMENTS)
     numbers = {"group_no": calls.groups, "turn": calls.turns}
 
     def column(name: str) -> Column:

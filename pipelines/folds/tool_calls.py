@@ -15,6 +15,9 @@ from pipelines.folds.places import CALL, RESULT, USER, Places
 
 _NULL = "null"
 """JSON text of what was not said."""
+ARGUMENTS = ("arguments", "recorded", "is_invalid_json")
+"""What is said of a call's arguments: the value, the recorded text where it is another, and whether it holds no JSON."""
+
 _ACTORS = pa.array(["agent", "user"])
 
 
@@ -49,8 +52,7 @@ class Calls:
         values, waiting = self.batch.column(name), self.batch.before.waiting()
         if len(waiting):
             values = pa.concat_arrays([waiting.field(name).cast(values.type), values])
-        found = take(values, self.rows if which is None else self.rows[which])
-        return pc.fill_null(found, _NULL) if name == "arguments" else found
+        return take(values, self.rows if which is None else self.rows[which])
 
     def answered(self, name: str, answers: Ints | None = None) -> Column:
         """A column of their results' events, or of those in the event rows `answers`; null without a result."""

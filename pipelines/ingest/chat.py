@@ -21,7 +21,7 @@ from uuid import UUID
 from pipelines.errors import BadInputError
 from pipelines.ingest.bad_lines import BadLines
 from pipelines.ingest.clock import TIMES_FROM, utc_text
-from pipelines.ingest.convert import Conversation, Place, convert
+from pipelines.ingest.convert import TOOLS_TYPE, Conversation, Place, convert
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.known import conflict, conflict_with_store, known_streams
 from pipelines.ingest.lines import LineReader, RawLine
@@ -244,6 +244,7 @@ class _FileImport:
         new = self._new_ones(batch)
         if not new:
             return
+        self._register_tools(new)
         try:
             self.store.append_many((_stream_batch(read) for read in new), validate=True)
         except BadInputError:
@@ -259,6 +260,16 @@ class _FileImport:
         else:
             for read in new:
                 self._count(read.conversation)
+
+    def _register_tools(self, new: list[_Read]) -> None:
+        """Append the lists of tools that conversations name and the store does not have; each is a stream of its own."""
+        lists = {stream: event for read in new for stream, event in read.conversation.tools}
+        for stream in known_streams(self.store, list(lists)) if lists else ():
+            del lists[stream]
+        batches = [StreamBatch(stream, TOOLS_TYPE, [event]) for stream, event in lists.items()]
+        if batches:
+            self.store.append_many(batches, validate=True)
+        self.tally.events += len(batches)
 
     def _count(self, conversation: Conversation) -> None:
         self.tally.conversations += 1

@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from pipelines.canonical.tools import tools_sha256
 from pipelines.ingest import shape
 from pipelines.ingest.canonical import digest
 from pipelines.ingest.clock import Clock, Moment, parse_time, utc_text
@@ -28,6 +29,8 @@ from pipelines.ingest.messages import ACTORS, Draft, drafts_of, system_leftovers
 from pipelines.store.events import NewEvent, stream_id
 
 AGGREGATE_TYPE = "conversation"
+TOOLS_TYPE = "tools"
+"""Type of the streams that register tools, and part of their names."""
 
 _PLACED = frozenset(
     {"source", "conversation_id", "task_id", "variant", "agent", "channel", "vertical", "outcome", "messages"}
@@ -62,6 +65,7 @@ class Conversation:
         digest: SHA-256 (hex) of the whole line's canonical JSON.
         source: Where it was recorded.
         conversation_id: Its id there, as text.
+        tools: What registers the lists of tools that its decisions name: (stream, event) each, known by the list's hash.
     """
 
     stream_id: UUID
@@ -70,6 +74,22 @@ class Conversation:
     digest: str
     source: str
     conversation_id: str
+    tools: tuple[tuple[UUID, NewEvent], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolList:
+    """Tool schemas that an agent was offered, in chat-completions shape, and their hash."""
+
+    tools: list[dict[str, Any]]
+    sha256: str
+
+    def event(self, source: str, at: Moment) -> tuple[UUID, NewEvent]:
+        """The stream that registers the list, and its event."""
+        metadata = {"actor": "system", "source": source, "source_id": self.sha256, "time_source": at.time_source}
+        payload = {"sha256": self.sha256, "tools": self.tools}
+        stream = stream_id(f"{source}/{TOOLS_TYPE}", self.sha256)
+        return stream, NewEvent("tools.registered.v1", payload, metadata, at.created_at)
 
 
 def convert(
@@ -123,6 +143,8 @@ def convert(
         "source_place": str(place),
         **_notes(record, messages[:leading], inexact),
     }
+    tools = _tools_of(record)
+    lists: dict[str, ToolList] = {}
     stream.add(_started(record, messages[:leading]), began, "system", place.line, notes)
     for index in range(leading, len(messages)):
         message, role = messages[index], roles[index]
@@ -130,15 +152,24 @@ def convert(
         notes = {"message_id": f"m{index}"}
         if message.get("timestamp") is not None:
             notes["source_time"] = message["timestamp"]
+        if role == "assistant" and (offered := _tools_of(message) or tools) is not None:
+            stream.add(_decision(offered), moment, ACTORS[role], index, {"message_id": f"m{index}"})
+            lists[offered.sha256] = offered
         for draft in drafts_of(message, role, ("messages", index)):
-            stream.add(draft, moment, ACTORS[role], index, notes)
+            stream.add(draft, moment, draft.actor or ACTORS[role], index, notes)
     if record.get("outcome") is not None:
         # Nothing says when the outcome was known: it has the time of what came last, and tells whose time that is.
         last = began if leading == len(messages) else moment
         last = Moment(last.created_at, last.time_source, None)
         stream.add(Draft("conversation.ended.v1", {"outcome": record["outcome"]}), last, "system", len(messages), {})
     return Conversation(
-        stream_id(source, conversation_id), AGGREGATE_TYPE, stream.events, sha256, source, conversation_id
+        stream_id(source, conversation_id),
+        AGGREGATE_TYPE,
+        stream.events,
+        sha256,
+        source,
+        conversation_id,
+        tuple(offered.event(source, began) for offered in lists.values()),
     )
 
 
@@ -163,6 +194,21 @@ class _Stream:
         if moment.occurred_at is not None:
             metadata["occurred_at"] = utc_text(moment.occurred_at)
         self.events.append(NewEvent(draft.event_type, draft.payload, metadata, moment.created_at))
+
+
+def _tools_of(holder: Mapping[str, Any]) -> ToolList | None:
+    """The tool schemas of a line or a message; None when it has none, or names tools without describing them."""
+    tools, functions = holder.get("tools"), holder.get("functions")
+    if not tools and isinstance(functions, list):
+        tools = [{"type": "function", "function": function} for function in functions if isinstance(function, dict)]
+    if not isinstance(tools, list) or not tools or not all(isinstance(tool, dict) for tool in tools):
+        return None
+    return ToolList(tools, tools_sha256(tools))
+
+
+def _decision(offered: ToolList) -> Draft:
+    """What is known of the model call that led to a message of the agent: the tools that it was offered."""
+    return Draft("model.decision.v2", {"model": None, "tools_sha256": offered.sha256})
 
 
 def _identity(record: Mapping[str, Any], default_source: str | None) -> tuple[str, str]:

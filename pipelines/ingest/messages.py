@@ -1,9 +1,9 @@
 """One recorded message becomes drafts of its events: types, payloads, and notes of what the payloads do not say.
 
 Knows the wire shape of messages and the payloads of their event types, and neither times nor streams. A message gives
-at least one draft. The notes are what `restore` needs besides the payload: `source_fields` (fields kept verbatim) and
-`source_absent` (fields that were not there where the payload has to show null), each by level: `message`, `tool_call`
-or `function`.
+at least one draft. The notes are what `restore` needs besides the payload: `source_fields` (fields kept verbatim),
+`source_absent` (fields that were not there where the payload has to show something), each by level: `message`, `tool_call`,
+`function` or `part`; and `source_form`: in which field or part of the message it was said, where that is not the usual one.
 """
 
 from __future__ import annotations
@@ -12,15 +12,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.ingest import shape
+from pipelines.canonical.content import refusal_in, text_of
+from pipelines.ingest import dialects, shape
 
-ACTORS = {"system": "system", "developer": "system", "user": "user", "assistant": "agent", "tool": "service"}
+ACTORS = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "agent",
+    "tool": "service",
+    "function": "service",
+}
 """Who acts in the envelope, by the message's role."""
+RESULT_ROLES = ("tool", "function")
+
+_UTTERANCES = ("user.utterance.v1", "agent.utterance.v1")
 
 _SPOKEN_KEYS = frozenset({"role", "content", "timestamp", "tool_calls"})
 _SYSTEM_KEYS = frozenset({"role", "content", "timestamp"})
 _RESULT_KEYS = frozenset({"role", "content", "timestamp", "tool_call_id", "name", "error", "requestor"})
-_CALL_KEYS = frozenset({"id", "function"})
+_CALL_PART_KEYS = frozenset({"type", "id", "name", "input"})
+_RESULT_PART_KEYS = frozenset({"type", "tool_use_id", "content", "is_error"})
 _FUNCTION_KEYS = frozenset({"name", "arguments"})
 
 
@@ -44,12 +56,14 @@ class Draft:
     Attributes:
         event_type: `noun.verb.vN`.
         payload: The event's JSON object.
-        notes: `source_fields` and `source_absent`, where there are any.
+        notes: `source_fields`, `source_absent` and `source_form`, where there are any.
+        actor: Who acted, where that is not the message's actor.
     """
 
     event_type: str
     payload: dict[str, Any]
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    actor: str | None = None
 
     def note(self, level: str, left: Leftovers) -> None:
         """Keep what the payload does not say of the object at `level`."""
@@ -57,6 +71,10 @@ class Draft:
             self.notes.setdefault("source_fields", {})[level] = left.fields
         if left.absent:
             self.notes.setdefault("source_absent", {})[level] = left.absent
+
+    def form(self, what: str, said: dict[str, Any]) -> None:
+        """Keep in which form the message says it."""
+        self.notes.setdefault("source_form", {})[what] = said
 
 
 def drafts_of(message: dict[str, Any], role: str, steps: shape.Steps) -> list[Draft]:
@@ -68,9 +86,10 @@ def drafts_of(message: dict[str, Any], role: str, steps: shape.Steps) -> list[Dr
         steps: Where it stands in the line, for errors.
 
     Raises:
-        BadLineError: A field holds what it may not.
+        BadLineError: A field holds what it may not, or says a tool call in a form that is not read.
     """
-    if role == "tool":
+    dialects.check_fields(message, steps)
+    if role in RESULT_ROLES:
         drafts = [Draft("tool.result.v1", _result(message, steps))]
         left = _leftovers(
             message,
@@ -79,6 +98,8 @@ def drafts_of(message: dict[str, Any], role: str, steps: shape.Steps) -> list[Dr
             ids=("tool_call_id",),
             traceless=("timestamp",),
         )
+        if role != "tool":
+            drafts[0].form("message", {"role": role})
     elif role in shape.SYSTEM_ROLES:
         content = shape.checked_content(message.get("content"), (*steps, "content"))
         drafts = [Draft("context.supplied.v1", {"kind": "system_message", "role": role, "content": content})]
@@ -86,6 +107,7 @@ def drafts_of(message: dict[str, Any], role: str, steps: shape.Steps) -> list[Dr
     else:
         drafts = list(_spoken(message, ACTORS[role], steps))
         left = _leftovers(message, _SPOKEN_KEYS, shown=("content",), traceless=("timestamp", "tool_calls"))
+        _place(message, drafts, left)
     drafts[0].note("message", left)
     return drafts
 
@@ -96,32 +118,138 @@ def system_leftovers(message: dict[str, Any]) -> Leftovers:
 
 
 def _spoken(message: dict[str, Any], actor: str, steps: shape.Steps) -> Iterator[Draft]:
-    """What a person or an agent said, then the tools they called."""
-    content = shape.checked_content(message.get("content"), (*steps, "content"))
-    listed = message.get("tool_calls")
-    calls = [] if listed is None else shape.a_list(listed, (*steps, "tool_calls"))
-    if content is not None or not calls:
-        payload: dict[str, Any] = {"text": shape.text_of(content)}
+    """What tools answered inside the message, what a person or an agent said, then the tools they called."""
+    given = shape.checked_content(message.get("content"), (*steps, "content"))
+    content, placed = _without_tools(given)
+    for index, part in placed:
+        if part["type"] == dialects.RESULT_PART:
+            yield _result_part(part, index, (*steps, "content", index))
+    calls = list(_calls(message, placed, steps))
+    if (
+        (content is not None and not (placed and content == []))
+        or dialects.spoken_field(message)
+        or not (calls or placed)
+    ):
+        payload: dict[str, Any] = {"text": text_of(content)}
         if content is None and actor == "agent":
             payload["text"] = None
         elif not isinstance(content, str):
             payload["content"] = content
         yield Draft(f"{actor}.utterance.v1", payload)
+    yield from calls
+
+
+def _without_tools(content: Any) -> tuple[Any, list[tuple[int, dict[str, Any]]]]:
+    """The content without the parts that are tool calls or results, and those with their places."""
+    if not isinstance(content, list):
+        return content, []
+    kinds = (dialects.CALL_PART, dialects.RESULT_PART)
+    placed = [(n, part) for n, part in enumerate(content) if isinstance(part, dict) and part.get("type") in kinds]
+    taken = {index for index, _ in placed}
+    return [part for index, part in enumerate(content) if index not in taken], placed
+
+
+def _place(message: dict[str, Any], drafts: list[Draft], left: Leftovers) -> None:
+    """Give what has a place in the utterance's payload: the speaker's name, a refusal, the words of spoken sound."""
+    said = next((draft for draft in drafts if draft.event_type in _UTTERANCES), None)
+    if said is None:
+        return
+    if isinstance(left.fields.get("name"), str):
+        said.payload["name"] = left.fields.pop("name")
+    if said.event_type == "user.utterance.v1":
+        return
+    path = dialects.spoken_field(message)
+    if path is not None:
+        said.payload.pop("content", None)
+        said.payload["text"] = _take(left.fields, path)
+        said.form("said", {"path": list(path), "content": message.get("content")})
+    if path == ("refusal",) or left.fields.get("refusal") or refusal_in(said.payload.get("content")):
+        said.payload["is_refusal"] = True
+
+
+def _take(fields: dict[str, Any], path: tuple[str, ...]) -> str:
+    """Take the text at `path` out of the fields; what surrounds it stays."""
+    *outer, name = path
+    inner = fields
+    for step in outer:
+        inner[step] = dict(inner[step])
+        inner = inner[step]
+    return str(inner.pop(name))
+
+
+def _calls(message: dict[str, Any], placed: list[tuple[int, dict[str, Any]]], steps: shape.Steps) -> Iterator[Draft]:
+    listed = message.get("tool_calls")
+    calls = [] if listed is None else shape.a_list(listed, (*steps, "tool_calls"))
     for number, value in enumerate(calls):
         yield _call(value, (*steps, "tool_calls", number))
+    if is_function_call(message):
+        yield _function_call(message["function_call"], (*steps, "function_call"))
+    for index, part in placed:
+        if part["type"] == dialects.CALL_PART:
+            yield _call_part(part, index, (*steps, "content", index))
+
+
+def is_function_call(message: dict[str, Any]) -> bool:
+    """Whether the field `function_call`, older than `tool_calls`, says a call that those do not say."""
+    function = message.get("function_call")
+    if not function:
+        return False
+    listed = message.get("tool_calls")
+    return not any(
+        isinstance(call, dict) and call.get("function") == function
+        for call in (listed if isinstance(listed, list) else ())
+    )
 
 
 def _call(value: Any, steps: shape.Steps) -> Draft:
     call = shape.an_object(value, steps)
-    function = shape.an_object(call.get("function"), (*steps, "function"))
+    is_custom = call.get("function") is None and call.get("custom") is not None
+    kind, given = ("custom", "input") if is_custom else ("function", "arguments")
+    function = shape.an_object(call.get(kind), (*steps, kind))
     payload = {
         "call_id": shape.id_text(call.get("id"), (*steps, "id")),
-        "name": shape.required_text(function.get("name"), (*steps, "function", "name")),
-        "arguments": function.get("arguments"),
+        "name": shape.required_text(function.get("name"), (*steps, kind, "name")),
+        "arguments": function.get(given, {}),
     }
     draft = Draft("tool.call.v1", payload)
-    draft.note("tool_call", _leftovers(call, _CALL_KEYS, shown=("id",), ids=("id",)))
+    draft.note("tool_call", _leftovers(call, frozenset({"id", kind}), shown=("id",), ids=("id",)))
+    draft.note("function", _leftovers(function, frozenset({"name", given}), shown=(given,)))
+    if is_custom:
+        draft.form("call", {"field": kind, "arguments": given})
+    return draft
+
+
+def _function_call(value: Any, steps: shape.Steps) -> Draft:
+    function = shape.an_object(value, steps)
+    name = shape.required_text(function.get("name"), (*steps, "name"))
+    draft = Draft("tool.call.v1", {"call_id": None, "name": name, "arguments": function.get("arguments", {})})
     draft.note("function", _leftovers(function, _FUNCTION_KEYS, shown=("arguments",)))
+    draft.form("call", {"at": "function_call"})
+    return draft
+
+
+def _call_part(part: dict[str, Any], index: int, steps: shape.Steps) -> Draft:
+    payload = {
+        "call_id": shape.id_text(part.get("id"), (*steps, "id")),
+        "name": shape.required_text(part.get("name"), (*steps, "name")),
+        "arguments": part.get("input", {}),
+    }
+    draft = Draft("tool.call.v1", payload)
+    draft.note("part", _leftovers(part, _CALL_PART_KEYS, shown=("id", "input"), ids=("id",)))
+    draft.form("call", {"part": index})
+    return draft
+
+
+def _result_part(part: dict[str, Any], index: int, steps: shape.Steps) -> Draft:
+    payload = {
+        "call_id": shape.id_text(part.get("tool_use_id"), (*steps, "tool_use_id")),
+        "output": part.get("content"),
+        "error": part.get("is_error"),
+    }
+    draft = Draft("tool.result.v1", payload, actor="service")
+    shown = ("tool_use_id", "content", "is_error")
+    draft.note("part", _leftovers(part, _RESULT_PART_KEYS, shown=shown, ids=("tool_use_id",)))
+    draft.form("call", {"part": index})
     return draft
 
 
@@ -154,6 +282,8 @@ def _leftovers(
         ids: Those that become text; an integer is kept too.
         traceless: Those that make no event and no note when they are null or an empty list.
     """
+    if is_function_call(value):
+        known |= {"function_call"}
     fields = {
         key: inner
         for key, inner in value.items()

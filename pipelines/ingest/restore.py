@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol
 
 from pipelines.errors import BadInputError
+from pipelines.ingest.dialects import CALL_PART, RESULT_PART
 
 
 class RecordedEvent(Protocol):
@@ -41,7 +43,11 @@ def restore(events: Iterable[RecordedEvent]) -> dict[str, Any]:
     Raises:
         BadInputError: The stream does not begin with an imported conversation.
     """
-    imported = [event for event in events if "source_ordinal" in event.metadata]
+    imported = [
+        event
+        for event in events
+        if "source_ordinal" in event.metadata and not event.event_type.startswith("model.decision.")
+    ]
     if not imported or "source_record" not in imported[0].metadata:
         raise BadInputError("the stream does not begin with an imported conversation, so there is no line to restore")
     started, rest = imported[0], imported[1:]
@@ -87,10 +93,11 @@ def _system_messages(started: RecordedEvent) -> list[dict[str, Any]]:
 def _message(events: Sequence[RecordedEvent]) -> dict[str, Any]:
     """One message, from the events that share its ordinal."""
     first = events[0]
-    if first.event_type == "tool.result.v1":
+    parts = [_part(event) for event in events if "part" in _form(event, "call")]
+    if first.event_type == "tool.result.v1" and not parts:
         payload = first.payload
         message = {
-            "role": "tool",
+            "role": _form(first, "message").get("role", "tool"),
             "content": payload["output"],
             "tool_call_id": payload["call_id"],
             "error": payload["error"],
@@ -99,24 +106,78 @@ def _message(events: Sequence[RecordedEvent]) -> dict[str, Any]:
     elif first.event_type == "context.supplied.v1":
         message = {"role": first.payload["role"], "content": first.payload["content"]}
     else:
-        message = {"role": _ROLE_OF_ACTOR[first.metadata["actor"]], "content": None}
-        calls = []
-        for event in events:
-            if event.event_type == "tool.call.v1":
-                calls.append(_call(event))
-            else:
-                message["content"] = event.payload.get("content", event.payload["text"])
-        if calls:
-            message["tool_calls"] = calls
+        message = _spoken(events)
+        if parts:
+            message["role"] = _ROLE_OF_ACTOR.get(first.metadata["actor"], "user")
+            message["content"] = content = list(message["content"] or [])
+            for index, part in sorted(parts, key=itemgetter(0)):
+                content.insert(index, part)
     if "source_time" in first.metadata:
         message["timestamp"] = first.metadata["source_time"]
-    return _noted(message, first, "message")
+    message = _noted(message, first, "message")
+    for event in events:
+        if _form(event, "said"):
+            _put_back(message, event)
+    return message
 
 
-def _call(event: RecordedEvent) -> dict[str, Any]:
+def _spoken(events: Sequence[RecordedEvent]) -> dict[str, Any]:
+    """What a person or an agent said and called; calls that are parts of the content are left out."""
+    message: dict[str, Any] = {"role": _ROLE_OF_ACTOR.get(events[0].metadata["actor"]), "content": None}
+    calls = []
+    for event in events:
+        form = _form(event, "call")
+        if "part" in form:
+            continue
+        if form.get("at") == "function_call":
+            message["function_call"] = _function(event, "arguments")
+        elif event.event_type == "tool.call.v1":
+            calls.append(_call(event, form.get("field", "function"), form.get("arguments", "arguments")))
+        else:
+            message["content"] = event.payload.get("content", event.payload["text"])
+            if "name" in event.payload:
+                message["name"] = event.payload["name"]
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _put_back(message: dict[str, Any], event: RecordedEvent) -> None:
+    """The agent's words where they stood beside an empty content."""
+    form = _form(event, "said")
+    if "content" in message:
+        message["content"] = form["content"]
+    *outer, name = form["path"]
+    inner = message
+    for step in outer:
+        inner[step] = dict(inner[step])
+        inner = inner[step]
+    inner[name] = event.payload["text"]
+
+
+def _call(event: RecordedEvent, kind: str, given: str) -> dict[str, Any]:
+    return _noted({"id": event.payload["call_id"], kind: _function(event, given)}, event, "tool_call")
+
+
+def _function(event: RecordedEvent, given: str) -> dict[str, Any]:
+    return _noted({"name": event.payload["name"], given: event.payload["arguments"]}, event, "function")
+
+
+def _part(event: RecordedEvent) -> tuple[int, dict[str, Any]]:
+    """A part of the content that is a tool call or a result, and its place."""
     payload = event.payload
-    function = _noted({"name": payload["name"], "arguments": payload["arguments"]}, event, "function")
-    return _noted({"id": payload["call_id"], "function": function}, event, "tool_call")
+    if event.event_type == "tool.call.v1":
+        said = {"id": payload["call_id"], "name": payload["name"], "input": payload["arguments"]}
+        part = {"type": CALL_PART, **said}
+    else:
+        said = {"tool_use_id": payload["call_id"], "content": payload["output"], "is_error": payload["error"]}
+        part = {"type": RESULT_PART, **said}
+    return _form(event, "call")["part"], _noted(part, event, "part")
+
+
+def _form(event: RecordedEvent, what: str) -> Mapping[str, Any]:
+    form: Mapping[str, Any] = event.metadata.get("source_form", {}).get(what, {})
+    return form
 
 
 def _noted(value: dict[str, Any], event: RecordedEvent, level: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.ingest.faults import BadLineError, json_path, shown
 
-ROLES = ("system", "developer", "user", "assistant", "tool")
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 SYSTEM_ROLES = ("system", "developer")
 
 Steps = tuple[str | int, ...]
@@ -66,25 +66,6 @@ def checked_content(content: Any, steps: Steps) -> str | list[Any] | None:
     if content is not None and not isinstance(content, (str, list)):
         raise _wrong(steps, content, "a string, an array of parts or null")
     return content
-
-
-def text_of(content: str | list[Any] | None) -> str:
-    """The text of a message's content: of parts, each one's `text` or `content`, joined with nothing between."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    return "".join(_part_text(part) for part in content)
-
-
-def _part_text(part: Any) -> str:
-    if isinstance(part, str):
-        return part
-    if isinstance(part, dict):
-        for key in ("text", "content"):
-            if isinstance(part.get(key), str):
-                return str(part[key])
-    return ""
 
 
 def _wrong(steps: Steps, value: Any, right: str) -> BadLineError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pipelines.lake.fold_code import code_hash
 from pipelines.lake.table import quote_literal
-from pipelines.sqlfiles import read_sql
+from pipelines.sqlfiles import read_expression, read_sql
 
 _TIME = 'CAST("time" AS TIMESTAMP WITH TIME ZONE)'
 _MONTH = f"strftime(make_timestamp(epoch_us({_TIME})), '%Y-%m')"  # UTC, whatever the zone of the reader's session
@@ -94,4 +94,5 @@ def _macro(plural: str, noun: str, steps: dict[str, str], states: str, key: str,
 
 
 def _bind(text: str) -> str:
+    text = text.replace("$opens_turn", read_expression("folds/opens_turn.sql"))
     return text.replace("$month", _MONTH).replace("$time", _TIME).strip().rstrip(";")

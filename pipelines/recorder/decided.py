@@ -52,6 +52,7 @@ def decision_payload(
     extra = {
         "response_model": None if answer.model == sent.model else answer.model,
         "response_id": answer.response_id,
+        "response_unread": answer.unread,
         "error": error,
     }
     return model | {key: value for key, value in extra.items() if value is not None}

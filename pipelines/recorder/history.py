@@ -38,7 +38,7 @@ def said(message: dict[str, Any], index: int = 0) -> Said:
     """
     role = role_of(message, ("messages", index))
     drafts = drafts_of(message, role, ("messages", index))
-    return Said(ACTORS[role], [Draft(draft.event_type, draft.payload, _notes(draft)) for draft in drafts])
+    return Said(ACTORS[role], [Draft(draft.event_type, draft.payload, _notes(draft), draft.actor) for draft in drafts])
 
 
 def render(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -52,7 +52,9 @@ def render(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         each = said(message, index)
         calls = 0
         for draft in each.drafts:
-            context.apply(draft.event_type, draft.payload, {"message_id": f"m{index}", "actor": each.actor})
+            context.apply(
+                draft.event_type, draft.payload, {"message_id": f"m{index}", "actor": draft.actor or each.actor}
+            )
             fields = draft.notes.get("source_fields", {})
             last = context.messages[-1]
             last.update(fields.get("message", {}))

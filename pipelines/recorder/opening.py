@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 from pipelines.folds.context import Context
@@ -26,6 +26,9 @@ class Outbox(Protocol):
 
     def report(self, error: Exception) -> None:
         """Take an error of a recording call: log it once, or raise it where the owner wants that."""
+
+    def count_described(self, values: int) -> None:
+        """Count values that are kept as a description, because no JSON can be made of them."""
 
     def tell_once(self, about: str, message: str, *values: object, level: int = ...) -> None:
         """Log a message the first time it is about this."""
@@ -54,17 +57,44 @@ class Opening:
     prompt_name: str
 
 
+class Length(str):
+    """A text of which only the length is known."""
+
+    __slots__ = ("_length",)
+
+    def __new__(cls, length: int) -> Self:
+        """A text of so many characters."""
+        made = super().__new__(cls)
+        made._length = length
+        return made
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def shape_of(value: Any) -> Any:
+    """A payload without its words, for telling whether a redaction names something in it."""
+    if isinstance(value, dict):
+        return {key: shape_of(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape_of(inner) for inner in value]
+    return Length(len(value)) if isinstance(value, str) else None
+
+
 @dataclass(slots=True)
 class Known:
     """What the log holds of a conversation.
 
     Attributes:
         version: Its last stream version.
+        shapes: The payloads by version, texts by their lengths alone: what a redaction can name. Those of events that are
+            not known are missing.
         context: What the agent has seen; None when it is not known (the store was away).
         has_started: Whether its first event is recorded.
     """
 
     version: int = 0
+    shapes: dict[int, Any] = field(default_factory=dict)
     context: Context | None = field(default_factory=Context)
     has_started: bool = False
 
@@ -76,3 +106,4 @@ class Part:
     actor: str
     drafts: list[Draft]
     notes: Mapping[str, Any] = field(default_factory=dict)
+    described: int = 0

@@ -22,10 +22,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.folds.context import Context
-from pipelines.recorder.opening import Known, Opening
+from pipelines.recorder.opening import Known, Opening, shape_of
 from pipelines.recorder.packet import Packet, write_line
 from pipelines.recorder.sender import Sender
 from pipelines.recorder.status import RecorderStatus, WhenFull
+from pipelines.recorder.storable import text_of_any
 from pipelines.recorder.talk import Talk
 from pipelines.store import NewEvent, Store, connect, stream_id
 
@@ -123,16 +124,20 @@ class Recorder:
         """
         envelope = {"source": self._source, "source_id": str(conversation_id), "time_source": "message"}
         envelope |= {k: v for k, v in (("subject_id", subject_id), ("trace_id", trace_id)) if v is not None}
-        started: dict[str, Any] = {"agent": agent, "variant": variant, "task": task, "channel": channel}
-        started |= {"vertical": vertical, **({"variables": dict(variables)} if variables is not None else {})}
+        labels = {"agent": agent, "variant": variant, "task": task, "channel": channel, "vertical": vertical}
+        started: dict[str, Any] = {
+            name: None if label is None else text_of_any(label) for name, label in labels.items()
+        }
+        if variables is not None:
+            started["variables"] = variables if isinstance(variables, Mapping) else {"value": variables}
         opening = Opening(
             stream=stream_id(self._source, str(conversation_id)),
             aggregate_type=aggregate_type,
             envelope=envelope,
             started=started,
-            system=None if system is None else [system] if isinstance(system, str) else list(system),
+            system=None if system is None else list(system) if isinstance(system, list | tuple) else [system],
             prompt=prompt,
-            prompt_name=prompt_name or agent or "system",
+            prompt_name=text_of_any(prompt_name or agent or "system"),
         )
         return Talk(self, opening, self._known(opening.stream) if resume else Known())
 
@@ -157,8 +162,16 @@ class Recorder:
         """Log an error of a recording call, once a kind; with `when_full="raise"`, raise it."""
         if self._raises:
             raise error
+        self._sender.count(failed=1)
         kind = f"{type(error).__name__} {str(error)[:80]}"
         self.tell_once(kind, "something was not recorded: %s: %s", type(error).__name__, error)
+
+    def count_described(self, values: int) -> None:
+        """Count values that are kept as a description; for `Talk`."""
+        self._sender.count(described=values)
+        self.tell_once(
+            "described", "something that no JSON can be made of is kept as a description; its event says where"
+        )
 
     def tell_once(self, about: str, message: str, *values: object, level: int = logging.ERROR) -> None:
         """Log a message the first time it is about this."""
@@ -176,10 +189,11 @@ class Recorder:
         """Send what waits for up to `timeout` seconds, keep the rest in the spill folder, and stop.
 
         Returns:
-            Whether the store has everything. Without a folder, what it does not have is lost, and the log says so.
+            Whether the store has everything that was to be recorded. Without a folder, what it does not have is lost, and
+            the log says so; `status` says how much, and what is kept as a description alone.
         """
         atexit.unregister(self.close)
-        return self._sender.close(timeout)
+        return self._sender.close(timeout) and not self.status().failed
 
     def __enter__(self) -> Self:
         return self
@@ -200,6 +214,7 @@ class Recorder:
                 for event in Store(conn, self._dsn).read_stream(stream):
                     context.apply(event.event_type, event.payload, event.metadata)
                     known.version, known.has_started = event.stream_version, True
+                    known.shapes[known.version] = shape_of(event.payload)
                 return known
         except RefoldError as error:
             self.tell_once("resume", "a conversation cannot be read from the store: %s", error)

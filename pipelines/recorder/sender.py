@@ -42,7 +42,7 @@ class Sender:
         self._file: SpillFile | None = None
         self._orphans_left = spill is not None and has_files(spill)
         self._is_closing = self._is_stopped = self._is_away = False
-        self._sent = self._refused = self._lost = 0
+        self._sent = self._refused = self._lost = self._failed = self._described = 0
         self._told: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="refold-recorder", daemon=True)
         self._thread.start()
@@ -82,8 +82,22 @@ class Sender:
         with self._changed:
             left = 0 if self._file is None else self._file.unread_bytes
             return RecorderStatus(
-                len(self._memory), self._memory_bytes, left, self._sent, self._refused, self._lost, self._is_away
+                buffered=len(self._memory),
+                buffered_bytes=self._memory_bytes,
+                spilled_bytes=left,
+                sent=self._sent,
+                refused=self._refused,
+                lost=self._lost,
+                failed=self._failed,
+                described=self._described,
+                is_away=self._is_away,
             )
+
+    def count(self, *, failed: int = 0, described: int = 0) -> None:
+        """Count recording calls of which nothing was kept, and values that are kept as a description."""
+        with self._changed:
+            self._failed += failed
+            self._described += described
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until the store has everything; false when `timeout` seconds were not enough."""

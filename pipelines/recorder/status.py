@@ -26,6 +26,8 @@ class RecorderStatus:
         sent: Packets that the store has taken since the start, those found to be there already included.
         refused: Packets that the store refuses for ever; they are in a `.refused.jsonl`, or in the log.
         lost: Packets that could be kept nowhere.
+        failed: Recording calls of which nothing could be kept.
+        described: Values kept as a short description, because no JSON can be made of them; their events say which.
         is_away: Whether the last attempt did not reach the store.
     """
 
@@ -35,4 +37,6 @@ class RecorderStatus:
     sent: int
     refused: int
     lost: int
+    failed: int
+    described: int
     is_away: bool

@@ -1,7 +1,8 @@
 r"""Any value as the JSON that the store gives back: a recorder hashes what a later reader will see.
 
 PostgreSQL's jsonb orders keys, writes numbers out and refuses `\u0000`, lone surrogates, NaN and infinity. Here the same
-is done beforehand, and what it would refuse is written in another way and named, so that nothing is dropped silently.
+is done beforehand, and what it would refuse, or what no JSON can be made of, is written in another way and named, so that
+nothing is dropped silently and nothing breaks the agent.
 """
 
 from __future__ import annotations
@@ -9,50 +10,111 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import date, time
 from decimal import Decimal
 from enum import Enum
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 MAX_DEPTH = 200
 """Deeper than any real message, and well inside the stacks of Python and PostgreSQL."""
+MAX_VALUES = 250_000
+"""More than any real message holds; a structure that shares its parts can hold more than there is memory for."""
 _MAX_INT_BITS = 14_000
 """A little less than the 4,300 digits that Python turns into text."""
 _REFUSED = re.compile("[\0\ud800-\udfff]")
+_ADDRESS = re.compile(r"( at 0x[0-9a-fA-F]+| id=.[0-9]+.)")
+_DESCRIBED = 500
+"""Characters of a description; what is cut off could not have been read back anyway."""
 _OMITTED = frozenset({"NotGiven", "Omit"})
 """Names of the openai SDK's markers for "not part of the request"."""
 
 
 @dataclass(slots=True)
 class Storable:
-    """Makes values storable and remembers what had to be written in another way.
+    """Makes values storable and remembers what had to be written in another way. It never raises.
 
     Attributes:
         changed: JSON Pointers of the values that are not what was given, in the order met.
+        described: How many of them are kept as a description alone, because they cannot be dumped.
     """
 
     changed: list[str] = field(default_factory=list)
+    described: int = 0
+    _open: set[int] = field(default_factory=set)
+    _left: int = MAX_VALUES
 
     def __call__(self, value: Any, at: str = "") -> Any:
         """`value` as jsonb returns it: plain dicts, lists, strings, numbers, booleans and None.
 
         Mappings, sequences and objects with `model_dump` become JSON as the openai SDK would send them. Characters and
-        numbers that jsonb refuses, other objects and what is nested too deeply become text.
+        numbers that jsonb refuses become text; a model's class becomes its JSON Schema; any other object, what is nested
+        too deeply or in itself, and what raises when it is looked at become a short description.
         """
+        self._left -= 1
+        try:
+            return self._made(value, at)
+        except Exception:  # noqa: BLE001 -- the value's own code, whatever it is
+            return self._described(value, at)
+
+    def _made(self, value: Any, at: str) -> Any:
         if isinstance(value, Enum):
             return self(value.value, at)
         if value is None or isinstance(value, bool | str | int | float):
             return self._scalar(value, at)
         if at.count("/") >= MAX_DEPTH:
-            return self._changed(f"nested more than {MAX_DEPTH} levels deep", at)
+            return self._told(f"nested more than {MAX_DEPTH} levels deep", at)
+        if id(value) in self._open:
+            return self._told("nested in itself", at)
+        if self._left < 0:
+            return self._told(f"beyond {MAX_VALUES:,} values", at)
+        self._open.add(id(value))
+        try:
+            return self._container(value, at)
+        finally:
+            self._open.discard(id(value))
+
+    def _container(self, value: Any, at: str) -> Any:
+        if isinstance(value, type):
+            return self._class(value, at)
         if isinstance(value, Mapping):
             return self._object(value, at)
         if isinstance(value, list | tuple):
             items = [item for item in value if not is_omitted(item)]
             return [self(item, f"{at}/{index}") for index, item in enumerate(items)]
+        return self._dumped(value, at)
+
+    def _dumped(self, value: Any, at: str) -> Any:
+        """An object, as what it says of itself."""
         dump = getattr(value, "model_dump", None)
         dumped = dump(mode="json", exclude_unset=True) if callable(dump) else None
-        return self._changed(self._text(str(value), at), at) if dumped is None else self(dumped, at)
+        if isinstance(dumped, Mapping | list | tuple | str | int | float):
+            return self(dumped, at)
+        self.changed.append(at)
+        if isinstance(value, set | frozenset):
+            return [self(item, f"{at}/{index}") for index, item in enumerate(sorted(value, key=_description))]
+        if isinstance(value, date | time | UUID | Decimal | PurePath):
+            return self._text(str(value), at)
+        if is_dataclass(value):
+            return self._object({each.name: getattr(value, each.name) for each in fields(value)}, at)
+        self.changed.pop()
+        return self._described(value, at)
+
+    def _class(self, value: type, at: str) -> Any:
+        """A class that describes an answer or a tool: its name, and its JSON Schema where it has one."""
+        schema = getattr(value, "model_json_schema", None)
+        self.changed.append(at)
+        named: dict[str, Any] = {"name": value.__name__}
+        return self({**named, "schema": schema()} if callable(schema) else named, at)
+
+    def _described(self, value: Any, at: str) -> str:
+        return self._told(_description(value), at)
+
+    def _told(self, description: str, at: str) -> str:
+        self.described += 1
+        return str(self._changed(_REFUSED.sub("?", description), at))
 
     def _scalar(self, value: bool | str | float | None, at: str) -> Any:
         if value is None or isinstance(value, bool):
@@ -71,6 +133,8 @@ class Storable:
             name = _key(given)
             place = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
             key = self._text(name, place)
+            if key in result:  # two keys of other types that JSON writes alike
+                key = str(self._changed(f"{key} ({len(result)})", place))
             result[key] = self(inner, _REFUSED.sub("?", place))
         return dict(sorted(result.items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode())))
 
@@ -84,6 +148,13 @@ class Storable:
         return value
 
 
+def text_of_any(value: Any) -> str:
+    """A text as it is; of anything else a short description."""
+    return (
+        value if isinstance(value, str) else _description(value) if not isinstance(value, int | float) else str(value)
+    )
+
+
 def is_omitted(value: Any) -> bool:
     """Whether a value stands for "leave this field out"."""
     return type(value).__name__ in _OMITTED
@@ -93,7 +164,18 @@ def _key(key: Any) -> str:
     """A key as JSON encoders write it."""
     if isinstance(key, bool):
         return "true" if key else "false"
-    return "null" if key is None else str(key)
+    if key is None:
+        return "null"
+    return str(key) if isinstance(key, str | int | float) else _description(key)
+
+
+def _description(value: Any) -> str:
+    """A short text about an object, the same in every process; what it says of itself, if it says anything."""
+    try:
+        text = _ADDRESS.sub("", repr(value))
+    except Exception:  # noqa: BLE001 -- the value's own code
+        text = f"<{type(value).__name__} that cannot be shown>"
+    return text if len(text) <= _DESCRIBED else text[:_DESCRIBED] + "…"
 
 
 def _number(value: float) -> int | float:

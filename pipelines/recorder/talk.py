@@ -16,19 +16,27 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 from uuid import UUID, uuid4
 
+from pipelines.canonical.content import text_of
 from pipelines.folds.context import Context
-from pipelines.ingest.messages import Draft
-from pipelines.ingest.shape import SYSTEM_ROLES, text_of
+from pipelines.folds.redaction import Fault, Redaction, find_fault
+from pipelines.ingest.faults import BadLineError
+from pipelines.ingest.messages import ACTORS, Draft
+from pipelines.ingest.shape import SYSTEM_ROLES
 from pipelines.recorder import wire
 from pipelines.recorder.decided import answered, decision_payload, leading_system, rendered_or_none
 from pipelines.recorder.history import first_difference, said
-from pipelines.recorder.opening import Known, Opening, Outbox, Part
-from pipelines.recorder.storable import Storable
+from pipelines.recorder.opening import Known, Opening, Outbox, Part, shape_of
+from pipelines.recorder.storable import Storable, text_of_any
 from pipelines.store.events import NewEvent
 
 P = ParamSpec("P")
 R = TypeVar("R")
 NOTHING = range(0)
+_FAULTS: Mapping[Fault, str] = {
+    "no_target": "hides nothing: there is no such event",
+    "no_path": "hides more than it names: its path leads nowhere, so what is above it is hidden",
+    "no_span": "hides more than it names: its span is outside the text, so all of it is hidden",
+}
 _STARTED = "conversation.started.v1"
 
 
@@ -69,12 +77,12 @@ class Talk:
 
     def tool_result(self, call_id: str | None, output: Any, error: Any = None) -> range:
         """A tool answered. Give the text that the agent will read as `output`, or as `error` when there is no output."""
-        payload = {"call_id": None if call_id is None else str(call_id), "output": output, "error": error}
+        payload = {"call_id": None if call_id is None else text_of_any(call_id), "output": output, "error": error}
         return self._guarded(lambda: [Part("service", [Draft("tool.result.v1", payload)])])
 
     def context(self, kind: str, content: Any, *, role: str = "system") -> range:
         """Something else was put before the agent: a document, a row, a late system message."""
-        payload = {"kind": str(kind), "content": content, "role": role}
+        payload = {"kind": text_of_any(kind), "content": content, "role": text_of_any(role)}
         return self._guarded(lambda: [Part("system", [Draft("context.supplied.v1", payload)])])
 
     def redact(
@@ -86,7 +94,7 @@ class Talk:
         reason: str,
         method: str = "mask",
     ) -> range:
-        """Part of an earlier event must not be shown.
+        """Part of an earlier event must not be shown. What names nothing is recorded, too, and told in the log as a warning.
 
         Args:
             version: Its stream version.
@@ -95,9 +103,11 @@ class Talk:
             reason: Why.
             method: How it is to be shown.
         """
-        target: dict[str, Any] = {"target": {"stream_version": version}, "method": method, "reason": reason}
-        target |= {"path": path} if span is None else {"span": {"path": path, "start": span[0], "end": span[1]}}
-        return self._guarded(lambda: [Part("service", [Draft("redaction.applied.v1", target)])])
+        place: dict[str, Any] = {"path": path}
+        if isinstance(span, list | tuple) and len(span) == 2:  # of anything else, all that is at the path is hidden
+            place = {"span": {"path": path, "start": span[0], "end": span[1]}}
+        target = {"target": {"stream_version": version}, "method": method, "reason": reason, **place}
+        return self._guarded(lambda: self._redacted(version, target))
 
     def end(self, outcome: Any, reason: str | None = None) -> range:
         """The conversation is over; `outcome` is whatever is known of how it went."""
@@ -174,13 +184,15 @@ class Talk:
             parts = [self._start(self._opening.system or []), *parts]
         now = datetime.now(UTC)
         events: list[NewEvent] = []
+        described = sum(part.described for part in parts)
         for number, part in enumerate(parts, start=self._messages + 1):
             for draft in part.drafts:
                 storable = Storable()
                 payload = storable(draft.payload)
+                described += storable.described
                 metadata = {
                     **self._opening.envelope,
-                    "actor": part.actor,
+                    "actor": draft.actor or part.actor,
                     "message_id": f"{self._token}-{number}",
                     **part.notes,
                     **draft.notes,
@@ -189,21 +201,47 @@ class Talk:
                 events.append(NewEvent(draft.event_type, payload, metadata, now))
         known = self._known
         self._outbox.send(self._opening.stream, self._opening.aggregate_type, known.version, events)
+        if described:
+            self._outbox.count_described(described)
         self._messages += len(parts)
         first = known.version + 1
         known.version += len(events)
         known.has_started = True
         if known.context is not None:
-            for event in events:
+            for version, event in enumerate(events, start=first):
                 known.context.apply(event.event_type, event.payload, event.metadata)
+                known.shapes[version] = shape_of(event.payload)
         return range(first, known.version + 1)
+
+    def _redacted(self, version: int, payload: dict[str, Any]) -> list[Part]:
+        """A redaction; said aloud if it hides nothing, or more than it names."""
+        known = self._known
+        shape = known.shapes.get(version) if isinstance(version, int) else None
+        fault = None if shape is None else find_fault(shape, Redaction.from_payload(payload))
+        if shape is None and known.context is not None:
+            fault = "no_target"
+        if fault is not None:
+            self._outbox.tell_once(
+                f"redaction {self._opening.stream} {version} {payload}",
+                "a redaction of version %s of stream %s %s",
+                *(version, self._opening.stream, _FAULTS[fault]),
+                level=logging.WARNING,
+            )
+        return [Part("service", [Draft("redaction.applied.v1", payload)])]
 
     def _message(self, role: str, content: Any) -> Part:
         storable = Storable()
         if not isinstance(content, str):
-            content = storable(content) if isinstance(content, list | tuple) else str(content)
-        each = said({"role": role, "content": content})
-        return Part(each.actor, each.drafts, {"content_escaped": storable.changed} if storable.changed else {})
+            content = storable(content)
+            if not isinstance(content, list):
+                content = [content] if isinstance(content, dict) else text_of_any(content)
+        notes = {"content_escaped": storable.changed} if storable.changed else {}
+        actor = ACTORS[role]
+        try:
+            drafts = said({"role": role, "content": content}).drafts
+        except BadLineError:
+            drafts = [Draft(f"{actor}.utterance.v1", {"text": text_of(content), "content": content})]
+        return Part(actor, drafts, notes, storable.described)
 
     def _start(self, system: list[Any]) -> Part:
         messages = [{"role": "system", "content": m["content"] if isinstance(m, Mapping) else m} for m in system]
@@ -229,7 +267,8 @@ class Talk:
         spoken = [] if answer.message is None else answered(answer.message)
         changed = {"request_escaped": list(sent.changed), "response_escaped": list(answer.changed)}
         notes = {key: paths for key, paths in changed.items() if paths}
-        return [*parts, Part("agent", [Draft("model.decision.v2", model), *spoken], notes)]
+        described = sent.described + answer.described
+        return [*parts, Part("agent", [Draft("model.decision.v2", model), *spoken], notes, described)]
 
     def _before(self, messages: list[dict[str, Any]], rendered: list[dict[str, Any]] | None) -> list[Part]:
         """What the request shows and the log does not have yet; the conversation's start, if this is its first event."""
@@ -252,7 +291,7 @@ class Talk:
             self._outbox.tell_once(
                 "shape", "a request has messages of an unknown shape; its context cannot be verified"
             )
-            return []
+            return [_as_can_be(message, n) for n, message in enumerate(messages) if n >= len(recorded)]
         different = first_difference(recorded, rendered)
         if different is not None:
             self._outbox.tell_once(
@@ -280,3 +319,14 @@ class Talk:
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         self._outbox.register("prompt", sha256, {"name": self._opening.prompt_name, "text": text, "sha256": sha256})
         return sha256
+
+
+def _as_can_be(message: dict[str, Any], index: int) -> Part:
+    """A message of a request that does not continue what was recorded: as its events, or whole if it has none."""
+    notes = {"recorded_from": "request"}
+    try:
+        each = said(message, index)
+    except BadLineError:
+        unread = {"kind": "unread_message", "content": message, "role": text_of_any(message.get("role", "unknown"))}
+        return Part("system", [Draft("context.supplied.v1", unread)], notes)
+    return Part(each.actor, each.drafts, notes)

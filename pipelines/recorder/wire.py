@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.folds.context import tools_sha256
+from pipelines.canonical.tools import tools_sha256
 from pipelines.recorder.storable import Storable, is_omitted
 
 _TRANSPORT = frozenset({"extra_headers", "extra_query", "extra_body", "timeout"})
@@ -28,6 +28,7 @@ class Request:
         tools: The tool schemas, None when the request has none.
         tools_sha256: Their hash (hex), None likewise.
         changed: JSON Pointers of values that the store cannot hold as sent.
+        described: How many of them are kept as a description alone.
     """
 
     messages: list[dict[str, Any]]
@@ -35,7 +36,8 @@ class Request:
     params: dict[str, Any]
     tools: list[dict[str, Any]] | None
     tools_sha256: str | None
-    changed: tuple[str, ...]
+    changed: tuple[str, ...] = ()
+    described: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Response:
         model: The model that answered.
         response_id: The provider's id of the response.
         changed: JSON Pointers into the message of values that the store cannot hold as sent.
+        described: How many of them are kept as a description alone.
+        unread: What can be said of a response that is none; None when it could be read.
     """
 
     message: dict[str, Any] | None
@@ -57,24 +61,26 @@ class Response:
     model: str | None
     response_id: str | None
     changed: tuple[str, ...] = ()
+    described: int = 0
+    unread: Any = None
 
 
 def read_request(request: Any) -> Request:
     """Read the body of a request, given as a mapping of what `create` was called with.
 
-    Raises:
-        TypeError: It is not a mapping, or its messages are no list of objects.
+    What is no mapping, and messages and tools that are no objects, are kept as what can be said of them.
     """
     storable = Storable()
-    given = {key: value for key, value in _fields(request).items() if not is_omitted(value)}
+    fields = _fields(request)
+    if fields is None:
+        return Request([], None, {"request": storable(request, "/request")}, None, None, *_notes(storable))
+    given = {key: value for key, value in fields.items() if not is_omitted(value)}
     extra = given.get("extra_body")
     body = {key: value for key, value in given.items() if key not in _TRANSPORT}
     body |= dict(extra) if isinstance(extra, Mapping) else {}
-    messages = storable(list(body.pop("messages", None) or []), "/messages")
-    if not all(isinstance(message, dict) for message in messages):
-        raise TypeError("messages of a request must be objects")
-    model = body.pop("model", None)
-    tools = storable(list(body.pop("tools", None) or []), "/tools") or None
+    messages = _objects(storable(_listed(body.pop("messages", None)), "/messages"), "content")
+    model = storable(body.pop("model", None), "/model")
+    tools = _objects(storable(_listed(body.pop("tools", None)), "/tools"), "tool") or None
     return Request(
         messages=messages,
         model=None if model is None else str(model),
@@ -82,24 +88,22 @@ def read_request(request: Any) -> Request:
         tools=tools,
         tools_sha256=None if tools is None else tools_sha256(tools),
         changed=tuple(storable.changed),
+        described=storable.described,
     )
 
 
 def read_response(response: Any) -> Response:
-    """Read a response; None, or one without a choice, has no message.
-
-    Raises:
-        TypeError: It is not an object, or its message is none.
-    """
+    """Read a response; None, or one without a choice, has no message. What cannot be read is kept as what can be said of it."""
     if response is None:
         return Response(None, None, None, None, None)
-    fields = _fields(response)
-    choices = fields.get("choices") or []
-    choice = _fields(choices[0]) if choices else {}
     storable = Storable()
-    message = None if choice.get("message") is None else storable(choice["message"])
-    if message is not None and not isinstance(message, dict):
-        raise TypeError("the message of a response must be an object")
+    fields = _fields(response)
+    choices = [] if fields is None else _listed(fields.get("choices"))
+    choice = _fields(choices[0]) if choices else {}
+    message = None if choice is None or choice.get("message") is None else storable(choice["message"])
+    if fields is None or choice is None or not isinstance(message, dict | None):
+        unread = storable(response)
+        return Response(None, None, None, None, None, *_notes(storable), unread)
     return Response(
         message=message,
         finish_reason=_text(choice.get("finish_reason")),
@@ -107,6 +111,7 @@ def read_response(response: Any) -> Response:
         model=_text(fields.get("model")),
         response_id=_text(fields.get("id")),
         changed=tuple(storable.changed),
+        described=storable.described,
     )
 
 
@@ -121,8 +126,10 @@ def _usage(usage: Any) -> dict[str, int | None] | None:
     if usage is None:
         return None
     fields = _fields(usage)
+    if fields is None:
+        return None
     details = fields.get("prompt_tokens_details") or fields.get("input_tokens_details")
-    cached = _fields(details).get("cached_tokens") if details is not None else fields.get("cached_input_tokens")
+    cached = (_fields(details) or {}).get("cached_tokens") if details is not None else fields.get("cached_input_tokens")
     counted = {
         "input_tokens": _count(fields.get("prompt_tokens", fields.get("input_tokens"))),
         "output_tokens": _count(fields.get("completion_tokens", fields.get("output_tokens"))),
@@ -138,13 +145,27 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _fields(value: Any) -> Mapping[str, Any]:
-    """The fields of a mapping or of an SDK object."""
+def _fields(value: Any) -> Mapping[str, Any] | None:
+    """The fields of a mapping or of an SDK object; None of anything else."""
     if isinstance(value, Mapping):
         return value
-    dump = getattr(value, "model_dump", None)
-    if callable(dump):
-        fields = dump(mode="json", exclude_unset=True)
-        if isinstance(fields, dict):
-            return fields
-    raise TypeError(f"a {type(value).__name__} is neither a mapping nor an object of the openai SDK")
+    try:
+        fields = value.model_dump(mode="json", exclude_unset=True)
+    except Exception:  # noqa: BLE001 -- the value's own code
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _listed(value: Any) -> list[Any]:
+    """The items of a list; anything else is one item, unless it is nothing."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [] if value is None or is_omitted(value) else [value]
+
+
+def _objects(values: list[Any], name: str) -> list[dict[str, Any]]:
+    return [value if isinstance(value, dict) else {name: value} for value in values]
+
+
+def _notes(storable: Storable) -> tuple[tuple[str, ...], int]:
+    return tuple(storable.changed), storable.described

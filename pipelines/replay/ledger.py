@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
+from pipelines.canonical.arguments import fields_of
 from pipelines.canonical.calls import CallHashes, Canonicaliser
 from pipelines.replay.cassette import SEVERITY, TAINTING, Lookup, ResultSource
 from pipelines.replay.decision import Reply, ToolCall
@@ -30,6 +31,7 @@ _HASHED_LISTS = 20_000
 _VERSION = re.compile(r"([-@:](\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4}|latest|free|default))+$")
 """What an endpoint adds to the name of a model to say which version or plan of it."""
 _NOTHING = Reply()
+_fields_of = lru_cache(maxsize=_HASHED_LISTS)(fields_of)
 _MEASURES = ("input_tokens", "output_tokens", "latency_ms", "cost_usd")
 
 
@@ -130,6 +132,11 @@ class ListHasher:
         return self._canonicaliser.hash_list([(0, name, arguments) for name, arguments in calls])
 
 
+def _listed(block: int, call: Call) -> Row:
+    """A call in the column `tool_calls`."""
+    return {"block": block, "name": call[0], **_fields_of(call[1])}
+
+
 def answered_decision(request: Request, unit: Row, reply: Reply, calls: Sequence[Call], hasher: ListHasher) -> Row:
     """The row of a decision that was answered; no tool call of it was looked up."""
     hashes = hasher(calls)
@@ -138,7 +145,7 @@ def answered_decision(request: Request, unit: Row, reply: Reply, calls: Sequence
         "status": "ok",
         "result_source": "not_applicable",
         "text": reply.text,
-        "tool_calls": [{"block": 0, "name": name, "arguments": arguments} for name, arguments in calls],
+        "tool_calls": [_listed(0, call) for call in calls],
         "call_count": len(calls),
         "l0_hash": hashes.l0,
         "l1_hash": hashes.l1,
@@ -229,11 +236,7 @@ def walked_unit(
 
 def _all_calls(steps: Sequence[StepRecord], hasher: ListHasher) -> Row:
     """Every tool call in order, one block per message, and the hash over the messages that call."""
-    listed = [
-        {"block": number, "name": name, "arguments": arguments}
-        for number, step in enumerate(steps, start=1)
-        for name, arguments in step.calls
-    ]
+    listed = [_listed(number, call) for number, step in enumerate(steps, start=1) for call in step.calls]
     hashes = [hasher(step.calls) for step in steps if step.calls]
     chained = {
         f"{level}_hash": hashlib.sha256("\n".join(getattr(each, level) for each in hashes).encode()).hexdigest()
@@ -300,7 +303,7 @@ def _looked_up(call: Call, lookup: Lookup) -> Mapping[str, Any]:
     """One call of a step with what answered it, or what came nearest to answering it."""
     return {
         "name": call[0],
-        "arguments": call[1],
+        "arguments": _fields_of(call[1])["arguments"],
         "result_source": lookup.source,
         "recorded_version": lookup.recorded.version if lookup.recorded is not None else None,
         "is_ended": lookup.is_ended,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.canonical.content import is_text_part
 from pipelines.errors import BadInputError
 from pipelines.replay.asked import Candidate, Control, Edit
 from pipelines.replay.wire import text_of_prompt
@@ -97,7 +98,7 @@ def _apply(messages: list[Message], edit: Edit, replacement: str) -> None:
     holder[key] = str(holder[key]).replace(edit.find, replacement)
 
 
-def _texts(message: Message) -> list[tuple[Message, str]]:
+def _texts(message: Message) -> list[tuple[Any, Any]]:
     """Where the texts of a message are: its content, or the texts of its parts, which are copied to be changed."""
     content = message.get("content")
     if isinstance(content, str):
@@ -105,4 +106,10 @@ def _texts(message: Message) -> list[tuple[Message, str]]:
     if not isinstance(content, list):
         return []
     message["content"] = parts = [dict(part) if isinstance(part, Mapping) else part for part in content]
-    return [(part, "text") for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    holders: list[tuple[Any, Any]] = []
+    for place, part in enumerate(parts):
+        if isinstance(part, str):
+            holders.append((parts, place))
+        elif isinstance(part, dict) and is_text_part(part):
+            holders += [(part, key) for key in ("text", "content") if isinstance(part.get(key), str)][:1]
+    return holders

@@ -252,7 +252,7 @@ def _patch(call: AlignedCall) -> Markup | None:
     if not patch:
         return None
     lines = (tag("div", json.dumps(op, ensure_ascii=False), css="rf-argument") for op in patch)
-    return details("As a JSON Patch (RFC 6902) of the arguments as recorded", *lines)
+    return details("As a JSON Patch (RFC 6902) of the arguments", *lines)
 
 
 def _transcripts(pair: Pair) -> Markup | None:

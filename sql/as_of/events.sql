@@ -1,5 +1,5 @@
 -- purpose: Events of these streams, redacted, upcast, and read into columns once.
--- parameters: $scope, which events: those of the month up to the time, or of before it, if a stream is folded from its first
+-- parameters: opens_turn, the expression of the file of that name; $scope, which events: those of the month up to the time, or of before it, if a stream is folded from its first
 -- grain: one event
 -- key: stream_no, stream_version
 -- columns: is_said is whether there is text that is not blank
@@ -27,9 +27,27 @@ SELECT
         ),
         FALSE
     ) AS is_said,
+    CASE
+        WHEN told.event_name IS DISTINCT FROM 'user.utterance' THEN FALSE
+        WHEN told.said.text <> '' THEN TRUE
+        ELSE coalesce($opens_turn, FALSE)
+    END AS opens_turn,
     told.said.call_id,
     told.said.name,
-    coalesce(told.said.arguments, 'null')::VARCHAR AS arguments,
+    -- the value of arguments, as `pipelines/canonical/arguments.py` says; what DuckDB reads and JSON is not: NaN, a last comma
+    CASE
+        WHEN told.event_name <> 'tool.call' THEN NULL
+        WHEN told.recorded IS NULL OR told.recorded = '""' THEN '{}'
+        WHEN told.recorded[1] <> '"' THEN told.recorded
+        WHEN
+            json_valid(told.recorded ->> '$')
+            AND NOT regexp_matches(
+                regexp_replace(told.recorded ->> '$', '"(?:[^"\\]|\\.)*"', '""', 'g'),
+                '(?i:nan|inf)|,[ \t\r\n]*[\]}]'
+            )
+            THEN json_extract(told.recorded ->> '$', '$')::VARCHAR
+        ELSE told.recorded
+    END AS arguments,
     coalesce(told.said.output, 'null')::VARCHAR AS output,
     nullif(told.said.error, 'null')::VARCHAR AS error,
     CASE WHEN told.said IS NULL THEN told.payload END AS payload
@@ -47,11 +65,14 @@ FROM (
             || '"source_ordinal": "BIGINT", "subject_id": "VARCHAR"}'
         ) AS envelope,
         CASE
+            WHEN history.event_name = 'tool.call' THEN json_extract(history.payload, '$.arguments')::VARCHAR
+        END AS recorded,
+        CASE
             WHEN history.event_name IN ('user.utterance', 'agent.utterance', 'tool.call', 'tool.result')
                 THEN json_transform(
                     history.payload,
                     '{"text": "VARCHAR", "call_id": "VARCHAR", "name": "VARCHAR", '
-                    || '"arguments": "JSON", "output": "JSON", "error": "JSON"}'
+                    || '"output": "JSON", "error": "JSON"}'
                 )
         END AS said
     FROM readable_events AS history

@@ -2,7 +2,7 @@
 --          and after how many rendered inputs. The rules are those of the context that an agent sees:
 --          a message of the agent is a maximal run of its outputs and model decisions that share a message id, not broken by
 --          an utterance of the user, a user's tool call, a tool's result or supplied context;
---          a turn begins with a user's utterance that has text, unless it continues the message of the utterance before it.
+--          a turn begins with a user's utterance that has text, a picture or the like, unless it continues the message of the utterance before it.
 -- grain: one event that speaks, calls, answers or informs
 -- key: stream_no, stream_version
 -- columns: role (start, input, result, user, agent, model); group_no (agent messages and model calls without output share the
@@ -14,7 +14,7 @@ WITH roles AS (
         events.stream_version,
         events.message_key,
         events.event_name,
-        coalesce(events.text, '') <> '' AS has_text,
+        events.opens_turn,
         CASE
             WHEN events.event_name = 'tool.call' AND events.is_by_user THEN 'user'
             WHEN events.event_name = 'tool.call' THEN 'agent'
@@ -84,7 +84,7 @@ starts AS (
         known.*,
         known.role IN ('agent', 'model')
         AND (known.previous_marker IS DISTINCT FROM known.message_key) AS is_group_start,
-        known.event_name = 'user.utterance' AND known.has_text AND (
+        known.event_name = 'user.utterance' AND known.opens_turn AND (
             known.message_key = '-'
             OR (known.previous_utterance_key IS DISTINCT FROM known.message_key)
         ) AS is_turn_start,

@@ -23,7 +23,13 @@ acted AS (
             list(
                 list_transform(
                     counted.tool_calls,
-                    LAMBDA call: {'block': counted.decision, 'name': call.name, 'arguments': call.arguments}
+                    LAMBDA call: {
+                        'block': counted.decision,
+                        'name': call.name,
+                        'arguments': call.arguments,
+                        'recorded': call.recorded,
+                        'is_invalid_json': call.is_invalid_json
+                    }
                 )
                 ORDER BY counted.decision
             )
@@ -41,6 +47,7 @@ said AS (
     SELECT
         counted.unit_id,
         arg_max(counted.text, counted.decision) FILTER (WHERE is_said(counted.text)) AS text,
+        arg_max(counted.is_refusal, counted.decision) FILTER (WHERE is_said(counted.text)) AS is_refusal,
         sum(counted.input_tokens)::BIGINT AS input_tokens,
         sum(counted.output_tokens)::BIGINT AS output_tokens,
         sum(counted.latency_ms ORDER BY counted.decision) AS latency_ms,
@@ -54,6 +61,7 @@ SELECT
     streams.aggregate_id,
     NULL::INTEGER AS decision,
     CASE WHEN $is_recorded THEN streams.final_text ELSE said.text END AS text,
+    said.is_refusal,
     coalesce(acted.tool_calls, []) AS tool_calls,
     coalesce(acted.call_count, 0) AS call_count,
     sha256(coalesce(acted.l0_hashes, '')) AS l0_hash,

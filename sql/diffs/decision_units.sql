@@ -6,9 +6,16 @@ SELECT
     decisions.aggregate_id,
     decisions.decision,
     decisions.text,
+    decisions.is_refusal,
     list_transform(
         decisions.tool_calls,
-        LAMBDA call: {'block': 0, 'name': call.name, 'arguments': call.arguments}
+        LAMBDA call: {
+            'block': 0,
+            'name': call.name,
+            'arguments': call.arguments,
+            'recorded': call.recorded,
+            'is_invalid_json': call.is_invalid_json
+        }
     ) AS tool_calls,
     decisions.call_count,
     decisions.l0_hash,

@@ -1,6 +1,6 @@
 -- Rows of ab_tool_calls: the pairs of units that SQL settled, and those that the aligner found.
 -- Relations: unit_pairs, call_pairs (unit_row, pair, class, equal_level, similarity, is_moved, position_a, position_b,
--- arg_ops), call_flags (name, arguments, flags); macro as_recorded.
+-- arg_ops), call_flags (name, arguments, flags); macros as_recorded, recorded_text.
 -- grain: one aligned tool-call pair of one unit pair
 WITH settled AS (
     SELECT
@@ -21,7 +21,7 @@ pairs AS (
         pair,
         'same' AS class,
         CASE
-            WHEN settled = 'L0' OR coalesce(as_recorded(call_a.arguments) = as_recorded(call_b.arguments), TRUE) THEN 'L0'
+            WHEN settled = 'L0' OR coalesce(as_recorded(recorded_text(call_a)) = as_recorded(recorded_text(call_b)), TRUE) THEN 'L0'
             ELSE 'L1'
         END AS equal_level,
         1.0::DOUBLE AS similarity,
@@ -60,6 +60,6 @@ SELECT
     CASE WHEN pairs.call_b IS NOT NULL THEN coalesce(odd_b.flags, []) END AS flags_b
 FROM pairs
 LEFT JOIN call_flags AS odd_a
-    ON pairs.call_a.name = odd_a.name AND pairs.call_a.arguments IS NOT DISTINCT FROM odd_a.arguments
+    ON pairs.call_a.name = odd_a.name AND recorded_text(pairs.call_a) IS NOT DISTINCT FROM odd_a.arguments
 LEFT JOIN call_flags AS odd_b
-    ON pairs.call_b.name = odd_b.name AND pairs.call_b.arguments IS NOT DISTINCT FROM odd_b.arguments
+    ON pairs.call_b.name = odd_b.name AND recorded_text(pairs.call_b) IS NOT DISTINCT FROM odd_b.arguments

@@ -1,4 +1,4 @@
--- Sum of the numbers that tool-call arguments (text as recorded) name as money: members such as amount, refund_amount,
+-- Sum of the numbers that tool-call arguments (JSON text) name as money: members such as amount, refund_amount,
 -- total_price, fee or paid_usd, at any depth. Null when none is named. Currencies are not told apart.
 -- grain: one scalar
 CREATE OR REPLACE TEMP MACRO money_in(recorded) AS list_sum( -- noqa: CP05

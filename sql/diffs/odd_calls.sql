@@ -1,6 +1,6 @@
 -- The different tool calls of some unit pairs about which there may be something to flag: those of tools with a schema, and
 -- those whose arguments are no plain object.
--- Parameter: $tools: names of tools with a schema. Relation: unit_pairs; macros as_recorded, is_plain_object.
+-- Parameter: $tools: names of tools with a schema. Relation: unit_pairs; macros as_recorded, recorded_text, is_plain_object.
 -- grain: one name and arguments
 WITH calls AS (
     SELECT unnest(tool_calls_a) AS call
@@ -13,7 +13,7 @@ WITH calls AS (
 different AS (
     SELECT DISTINCT
         call.name,
-        call.arguments
+        recorded_text(call) AS arguments
     FROM calls
 )
 

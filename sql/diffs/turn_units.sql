@@ -17,12 +17,19 @@ SELECT
     acts.aggregate_id,
     NULL::INTEGER AS decision,
     arg_max(acts.text, acts.decision) FILTER (WHERE is_said(acts.text)) AS text,
+    arg_max(acts.is_refusal, acts.decision) FILTER (WHERE is_said(acts.text)) AS is_refusal,
     coalesce(
         flatten(
             list(
                 list_transform(
                     acts.tool_calls,
-                    LAMBDA call: {'block': acts.decision, 'name': call.name, 'arguments': call.arguments}
+                    LAMBDA call: {
+                        'block': acts.decision,
+                        'name': call.name,
+                        'arguments': call.arguments,
+                        'recorded': call.recorded,
+                        'is_invalid_json': call.is_invalid_json
+                    }
                 )
                 ORDER BY acts.decision
             ) FILTER (WHERE acts.call_count > 0)

@@ -1,6 +1,6 @@
 -- What the diff found about units: settled in SQL, or by Python for the units that differ.
 -- Relations: unit_pairs, call_units (unit_row, unit_class, …), text_units (unit_row, text_class, sim_tok, …),
--- metrics_a, metrics_b (unit_row, metrics, errors), call_flags (name, arguments, flags). Macros as_recorded, is_refusal, money_in.
+-- metrics_a, metrics_b (unit_row, metrics, errors), call_flags (name, arguments, flags). Macros recorded_text, is_refusal, money_in.
 -- grain: one unit pair
 WITH invalid_calls AS (
     SELECT
@@ -24,7 +24,7 @@ invalid_a AS (
         FROM unit_pairs
     ) AS made
     INNER JOIN invalid_calls AS invalid
-        ON made.call.name = invalid.name AND made.call.arguments IS NOT DISTINCT FROM invalid.arguments
+        ON made.call.name = invalid.name AND recorded_text(made.call) IS NOT DISTINCT FROM invalid.arguments
     GROUP BY made.unit_row
 ),
 
@@ -39,7 +39,7 @@ invalid_b AS (
         FROM unit_pairs
     ) AS made
     INNER JOIN invalid_calls AS invalid
-        ON made.call.name = invalid.name AND made.call.arguments IS NOT DISTINCT FROM invalid.arguments
+        ON made.call.name = invalid.name AND recorded_text(made.call) IS NOT DISTINCT FROM invalid.arguments
     GROUP BY made.unit_row
 )
 
@@ -80,15 +80,17 @@ SELECT
     CASE WHEN units.text_a = units.text_b THEN FALSE ELSE texts.is_cut END AS is_text_cut,
     CASE WHEN units.status <> 'not_asked' THEN coalesce(invalid_a.calls, 0) END AS invalid_calls_a,
     CASE WHEN units.status = 'ok' THEN coalesce(invalid_b.calls, 0) END AS invalid_calls_b,
-    CASE WHEN units.status <> 'not_asked' THEN is_refusal(coalesce(units.text_a, '')) END AS is_refusal_a,
+    CASE
+        WHEN units.status <> 'not_asked' THEN units.is_marked_refusal_a OR is_refusal(coalesce(units.text_a, ''))
+    END AS is_refusal_a,
     CASE
         WHEN units.status = 'ok' THEN units.is_marked_refusal_b OR is_refusal(coalesce(units.text_b, ''))
         WHEN units.reason = 'refused' THEN TRUE
     END AS is_refusal_b,
-    list_sum(list_transform(units.tool_calls_a, LAMBDA call: money_in(as_recorded(call.arguments)))) AS money_a,
+    list_sum(list_transform(units.tool_calls_a, LAMBDA call: money_in(call.arguments))) AS money_a,
     CASE
         WHEN units.status = 'ok'
-            THEN list_sum(list_transform(units.tool_calls_b, LAMBDA call: money_in(as_recorded(call.arguments))))
+            THEN list_sum(list_transform(units.tool_calls_b, LAMBDA call: money_in(call.arguments)))
     END AS money_b,
     coalesce(own_a.metrics, map([], [])) AS metrics_a,
     coalesce(own_b.metrics, map([], [])) AS metrics_b,

@@ -1,7 +1,7 @@
 -- Both sides of every unit of some streams: the baseline's beside the replayed one, and whether their tool calls can be
 -- told to be the same without reading them.
 -- Parameters: $unit_kind, $experiment, $version_id, $first, $last (bounds of the streams). Relations: units_a (baseline),
--- plan_streams, streams, replays_history; macros outcome_is_good, as_recorded.
+-- plan_streams, streams, replays_history; macros outcome_is_good, as_recorded, recorded_text.
 -- A unit that side B never answered is failed, with reason not_replayed. One about which nobody could be asked is not_asked, and
 -- has no number on either side: of A its text alone is shown.
 -- settled: 'L0' when the same tools are called with the same arguments as recorded, one after the other; 'L1' when the
@@ -63,6 +63,7 @@ paired AS (
         plan_streams.last_version,
         plan_streams.last_hash,
         a.text AS text_a,
+        coalesce(a.is_refusal, FALSE) AS is_marked_refusal_a,
         CASE WHEN b.status = 'ok' THEN b.text END AS text_b,
         coalesce(b.is_refusal, FALSE) AS is_marked_refusal_b,
         coalesce(a.tool_calls, []) AS tool_calls_a,
@@ -90,12 +91,12 @@ SELECT
             <> list_transform(tool_calls_b, LAMBDA call: call.name)
             THEN NULL
         WHEN
-            list_transform(tool_calls_a, LAMBDA call: call.arguments)
-            = list_transform(tool_calls_b, LAMBDA call: call.arguments)
+            list_transform(tool_calls_a, LAMBDA call: recorded_text(call))
+            = list_transform(tool_calls_b, LAMBDA call: recorded_text(call))
             THEN 'L0'
         WHEN
-            list_transform(tool_calls_a, LAMBDA call: as_recorded(call.arguments))
-            = list_transform(tool_calls_b, LAMBDA call: as_recorded(call.arguments))
+            list_transform(tool_calls_a, LAMBDA call: as_recorded(recorded_text(call)))
+            = list_transform(tool_calls_b, LAMBDA call: as_recorded(recorded_text(call)))
             THEN 'L0'
         WHEN
             is_equal_hash
@@ -110,7 +111,7 @@ SELECT
             AND len(
                 list_filter(
                     list_concat(tool_calls_a, tool_calls_b),
-                    LAMBDA call: call.arguments[1] = '"' AND NOT json_valid(call.arguments)
+                    LAMBDA call: recorded_text(call)[1] = '"' AND NOT json_valid(recorded_text(call))
                 )
             ) = 0
             THEN 'L1'

@@ -29,6 +29,7 @@ SELECT
     messages.turn,
     (messages.decision - 1 + messages.inputs_before)::INTEGER AS context_messages,
     messages.text,
+    messages.is_refusal,
     coalesce(actions.tool_calls, []) AS tool_calls,
     coalesce(len(actions.tool_calls), 0)::INTEGER AS call_count,
     coalesce(digests.l0_hash, sha256('')) AS l0_hash,

@@ -17,6 +17,7 @@ SELECT
     calls.call_id,
     calls.name,
     calls.arguments,
+    calls.is_invalid_json,
     calls.result_version,
     calls.output,
     calls.error,

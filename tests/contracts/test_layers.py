@@ -15,7 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "proof": {"canonical"},
     "store": set(),
     "lake": set(),
-    "ingest": {"store"},
+    "ingest": {"store", "canonical"},
     "export": {"store", "lake", "proof"},
     "audit": {"store", "lake", "proof", "export", "canonical"},
     "folds": {"store", "lake", "canonical"},

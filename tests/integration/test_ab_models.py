@@ -10,9 +10,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from pipelines.canonical.arguments import fields_of
+from pipelines.canonical.tools import tools_sha256
 from pipelines.diff.dataset import build_diff
 from pipelines.errors import BadInputError
-from pipelines.folds.context import tools_sha256
 from pipelines.lake.lake import Lake
 from pipelines.replay.asking import EndpointError
 from pipelines.replay.estimate import estimate_replay
@@ -83,8 +84,8 @@ def test_a_model_is_asked_with_what_the_agent_saw(lake, settings, tmp_path):
     )
     assert len(rows) == TASKS * 3
     calls = [
-        {"block": 0, "name": "lookup_order", "arguments": '{"id": 1}'},
-        {"block": 0, "name": "refund", "arguments": '"{\\"id\\": 1, \\"amount_usd\\":"'},
+        {"block": 0, "name": "lookup_order", **fields_of('{"id": 1}')},
+        {"block": 0, "name": "refund", **fields_of('"{\\"id\\": 1, \\"amount_usd\\":"')},
     ]
     assert rows[:3] == [(1, None, calls, True, None), (2, "Bye 4", [], True, None), (3, "Bye 6", [], True, None)]
 

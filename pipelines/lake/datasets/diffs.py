@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.lake.dataset import Column, Dataset
-from pipelines.lake.datasets.columns import EXPERIMENT, STREAM, VERSION_ID
+from pipelines.lake.datasets.columns import ARGUMENTS, EXPERIMENT, STREAM, VERSION_ID
 
 REPLAYS = Dataset(
     name="replays",
@@ -84,8 +84,9 @@ REPLAYS = Dataset(
         Column("text", "VARCHAR", "What the candidate said; null for tool calls alone.", is_personal=True),
         Column(
             "tool_calls",
-            'STRUCT(block INTEGER, "name" VARCHAR, arguments VARCHAR)[]',
-            "The candidate's tool calls, in order; calls of one block are parallel.",
+            f'STRUCT(block INTEGER, "name" VARCHAR, {ARGUMENTS})[]',
+            "The candidate's tool calls, in order; calls of one block are parallel. `arguments` is JSON text of their value, "
+            "`recorded` the text as given where that is another, else null.",
             is_personal=True,
         ),
         Column("call_count", "INTEGER", "Length of tool_calls."),
@@ -270,7 +271,11 @@ AB_UNITS = Dataset(
             "Tool calls of A with arguments that are no JSON object or that the tool's schema refuses.",
         ),
         Column("invalid_calls_b", "INTEGER", "The same of B; null when it has no answer."),
-        Column("is_refusal_a", "BOOLEAN", "Whether A's text says, in English, that it cannot or will not."),
+        Column(
+            "is_refusal_a",
+            "BOOLEAN",
+            "Whether A's message is recorded as a refusal, or its text says, in English, that it cannot or will not.",
+        ),
         Column(
             "is_refusal_b", "BOOLEAN", "Whether B's does, or the endpoint says that it declined; null without answer."
         ),

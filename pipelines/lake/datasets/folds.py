@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.lake.dataset import Column, Dataset
-from pipelines.lake.datasets.columns import MONTH, SOURCE, STREAM, STREAM_TYPE, TOOL_CALL
+from pipelines.lake.datasets.columns import ARGUMENTS, MONTH, SOURCE, STREAM, STREAM_TYPE, TOOL_CALL
 
 UTTERANCES = Dataset(
     name="utterances",
@@ -20,7 +20,11 @@ UTTERANCES = Dataset(
         Column("position", "BIGINT", "Global id of the event."),
         SOURCE,
         Column("message_id", "VARCHAR", "Message that the utterance is part of; null when the writer gave none."),
-        Column("turn", "INTEGER", "Number of user messages with text up to and including this event."),
+        Column(
+            "turn",
+            "INTEGER",
+            "Number of turns (user messages with text, a picture or the like) up to and including this event.",
+        ),
         Column("role", "VARCHAR", "user or agent."),
         Column(
             "text",
@@ -48,15 +52,21 @@ TOOL_CALLS = Dataset(
         Column("position", "BIGINT", "Global id of the call's event."),
         SOURCE,
         Column("message_id", "VARCHAR", "Message that asked for the call; null when the writer gave none."),
-        Column("turn", "INTEGER", "Number of user messages with text before the call."),
+        Column("turn", "INTEGER", "Number of turns before the call."),
         Column("actor", "VARCHAR", "Who called: agent or user."),
         Column("call_id", "VARCHAR", "Id as recorded; not a key (real logs reuse ids or leave them null)."),
         Column("name", "VARCHAR", "The tool."),
         Column(
             "arguments",
             "VARCHAR",
-            "JSON text of the arguments as recorded (an object, a raw string or null).",
+            "JSON text of the arguments: one value, whether they were recorded as an object or as a string that holds it; "
+            "{} when none were given. As recorded they are in events.",
             is_personal=True,
+        ),
+        Column(
+            "is_invalid_json",
+            "BOOLEAN",
+            "Whether the recorded arguments are a string that holds no JSON; `arguments` is that string, then.",
         ),
         Column("result_version", "INTEGER", "Place of the result in the stream; null while unanswered."),
         Column("output", "VARCHAR", "JSON text of what the tool answered; null while unanswered.", is_personal=True),
@@ -89,12 +99,19 @@ DECISIONS = Dataset(
         Column("last_version", "INTEGER", "Last event of the decision."),
         SOURCE,
         Column("message_id", "VARCHAR", "The agent message; null when the writer gave none."),
-        Column("turn", "INTEGER", "Number of user messages with text in the context."),
+        Column("turn", "INTEGER", "Number of turns in the context."),
         Column("context_messages", "INTEGER", "Messages in the context; with 0 nobody can be asked (no_context)."),
         Column(
             "text", "VARCHAR", "What the agent said, redactions applied; null for tool calls alone.", is_personal=True
         ),
-        Column("tool_calls", f"{TOOL_CALL}[]", "The tool calls of the message, in order.", is_personal=True),
+        Column("is_refusal", "BOOLEAN", "Whether the recorded message says of itself that it is a refusal."),
+        Column(
+            "tool_calls",
+            f"{TOOL_CALL}[]",
+            "The tool calls of the message, in order: `arguments` as in tool_calls, `recorded` is their recorded text where that "
+            "is another, else null.",
+            is_personal=True,
+        ),
         Column("call_count", "INTEGER", "Length of tool_calls."),
         Column("l0_hash", "VARCHAR", "Hash of the list of calls, arguments as recorded."),
         Column("l1_hash", "VARCHAR", "Hash of the list of calls, arguments as canonical JSON (RFC 8785)."),
@@ -139,7 +156,7 @@ _STATE_COLUMNS = (
     Column("last_position", "BIGINT", "position of the newest event."),
     Column("event_count", "INTEGER", "Events so far."),
     Column("user_messages", "INTEGER", "User messages so far, those of tool calls alone included."),
-    Column("turns", "INTEGER", "User messages with text so far."),
+    Column("turns", "INTEGER", "User messages so far with text, a picture or the like."),
     Column("agent_messages", "INTEGER", "Agent messages so far; each is one decision."),
     Column("agent_text_messages", "INTEGER", "Agent messages with text that is not blank."),
     Column("tool_call_count", "INTEGER", "Tool calls so far, the user's included."),
@@ -213,7 +230,11 @@ CUSTOMER_MONTHS = Dataset(
         Column("event_count", "INTEGER", "Events about them so far."),
         Column("conversations", "INTEGER", "Conversations so far."),
         Column("calls", "INTEGER", "Voice calls so far."),
-        Column("user_messages", "INTEGER", "Messages of theirs with text so far: turns that they begin."),
+        Column(
+            "user_messages",
+            "INTEGER",
+            "Messages of theirs so far with text, a picture or the like: turns that they begin.",
+        ),
         Column("tool_call_count", "INTEGER", "Tool calls in their conversations so far."),
         Column("refunds_asked", "INTEGER", "Rows of the table refunds that came into being."),
         Column("refunds_paid", "INTEGER", "Rows of the table refunds whose newest status is paid."),
@@ -326,7 +347,7 @@ SNAPSHOTS = Dataset(
         Column(
             "waiting",
             'STRUCT(stream_version INTEGER, "position" BIGINT, message_id VARCHAR, group_no INTEGER, turn INTEGER, '
-            'actor VARCHAR, call_id VARCHAR, "name" VARCHAR, arguments VARCHAR, created_at TIMESTAMP WITH TIME ZONE)[]',
+            f'actor VARCHAR, call_id VARCHAR, "name" VARCHAR, {ARGUMENTS}, created_at TIMESTAMP WITH TIME ZONE)[]',
             "The tool calls that a result can still answer, in order.",
             is_personal=True,
         ),

@@ -3,6 +3,7 @@
 --          Money is summed as decimals (12 places), so that the sum does not depend on the order of addition.
 -- reads: fold_subject_events, the events, redacted and upcast; fold_subject_touched, the customers that are wanted;
 --        fold_subject_states, what they bring along; fold_subject_streams, what the events' streams bring along
+-- parameters: opens_turn, the expression of the file of that name
 -- grain: one touched customer about whom there was an event
 -- key: subject_id
 WITH about AS (
@@ -33,20 +34,20 @@ WITH about AS (
 -- whether a turn begins with an utterance is for its stream to say, whomever the utterances before it were about
 spoken AS (
     SELECT
-        history.aggregate_id,
-        history.stream_version,
-        json_extract_string(history.metadata, '$.subject_id') AS subject_id,
-        coalesce('=' || json_extract_string(history.metadata, '$.message_id'), '-') AS message_key,
-        coalesce(json_extract_string(history.payload, '$.text'), '') <> '' AS has_text
-    FROM fold_subject_events AS history
-    WHERE history.event_name = 'user.utterance'
+        told.aggregate_id,
+        told.stream_version,
+        json_extract_string(told.metadata, '$.subject_id') AS subject_id,
+        coalesce('=' || json_extract_string(told.metadata, '$.message_id'), '-') AS message_key,
+        coalesce($opens_turn, FALSE) AS opens_turn
+    FROM fold_subject_events AS told
+    WHERE told.event_name = 'user.utterance'
 ),
 
 turns AS (
     SELECT
         placed.subject_id,
         (count(*) FILTER (
-            WHERE placed.has_text AND (placed.message_key = '-' OR placed.said_in IS DISTINCT FROM placed.message_key)
+            WHERE placed.opens_turn AND (placed.message_key = '-' OR placed.said_in IS DISTINCT FROM placed.message_key)
         ))::INTEGER AS user_messages
     FROM (
         SELECT

@@ -1,9 +1,10 @@
 -- purpose: The events of some streams, redacted, upcast, and read into columns once.
--- parameters: $month, YYYY-MM; $low and $high, bounds of the streams' ids (high is left out)
+-- parameters: opens_turn, the expression of the file of that name; $month, YYYY-MM; $low and $high, bounds of the streams' ids (high is left out)
 -- grain: one event
 -- key: aggregate_id, stream_version
 -- columns: rendered counts the messages that it renders to, the agent's left out; model is the payload of a model decision
--- notes: whoever reads it selects the columns that it needs: JSON that no column needs is not read.
+-- notes: `arguments` are as recorded, and null when none were; what reads them makes one value of them.
+--        Whoever reads it selects the columns that it needs: JSON that no column needs is not read.
 SELECT
     told.aggregate_id,
     told.stream_version,
@@ -19,9 +20,19 @@ SELECT
     told.envelope.source_ordinal,
     told.envelope.subject_id,
     told.said.text,
+    CASE
+        WHEN told.event_name IS DISTINCT FROM 'user.utterance' THEN FALSE
+        WHEN told.said.text <> '' THEN TRUE
+        ELSE coalesce($opens_turn, FALSE)
+    END AS opens_turn,
+    coalesce(told.said.is_refusal, FALSE) AS is_refusal,
     told.said.call_id,
     told.said.name,
-    told.said.arguments::VARCHAR AS arguments,
+    CASE
+        WHEN told.event_name <> 'tool.call' THEN NULL
+        WHEN told.said.arguments IS NOT NULL THEN told.said.arguments::VARCHAR
+        ELSE json_extract(told.payload, '$.arguments')::VARCHAR
+    END AS arguments,
     told.said.output::VARCHAR AS output,
     nullif(told.said.error, 'null')::VARCHAR AS error,
     told.spent.usage.input_tokens,
@@ -64,7 +75,7 @@ FROM (
             WHEN history.event_name IN ('user.utterance', 'agent.utterance', 'tool.call', 'tool.result')
                 THEN json_transform(
                     history.payload,
-                    '{"text": "VARCHAR", "call_id": "VARCHAR", "name": "VARCHAR", '
+                    '{"text": "VARCHAR", "call_id": "VARCHAR", "name": "VARCHAR", "is_refusal": "BOOLEAN", '
                     || '"arguments": "JSON", "output": "JSON", "error": "JSON"}'
                 )
         END AS said,

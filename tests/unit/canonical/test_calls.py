@@ -79,12 +79,18 @@ def test_equality_at_a_level_implies_the_next(a: dict[str, object], b: dict[str,
             assert level == next((f"L{i}" for i, is_equal in enumerate(equal) if is_equal), None)
 
 
-def test_null_missing_and_empty_are_three_things() -> None:
-    """`null`, `{}`, an empty string and no arguments at all never equal each other, at any level."""
-    found = [hashes(text) for text in ("null", "{}", '""', None, '"null "')]
-    assert len({one.l0 for one in found}) == 5
-    assert len({one.l3 for one in found}) == 4
-    assert found[0].l1 == found[4].l1
+def test_no_arguments_are_one_thing_and_null_is_another() -> None:
+    """`{}`, an empty string and no arguments at all are one value, though not one text; `null` is another, at every level."""
+    found = [hashes(text) for text in ("null", "{}", '""', None, '"null "', '"{ }"')]
+    assert len({one.l0 for one in found}) == 6
+    assert found[1].l1 == found[2].l1 == found[3].l1 == found[5].l1 == found[1].l3
+    assert (found[0].l1 == found[4].l1, found[0].l1 == found[1].l1) == (True, False)
+    reader = Canonicaliser()
+    levels = [
+        equal_level(reader.read("f", a), reader.read("f", b)) for a, b in ((None, '""'), ('""', "{}"), (None, None))
+    ]
+    assert levels == ["L1", "L1", "L0"]
+    assert equal_level(reader.read("f", None), reader.read("f", "null")) is None
     assert Canonicaliser().read("f", None).flags == ("args_missing",)
 
 

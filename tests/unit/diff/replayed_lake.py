@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.canonical.arguments import fields_of
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.folds.run import fold_month
 from pipelines.lake.dataset import Dataset
@@ -59,13 +60,13 @@ def replayed_lake(
                     "l2_hash": hashes.l2,
                 }
             )
-        recorded = [{"name": name, "arguments": arguments} for name, arguments in unit["calls_a"]]
+        recorded = [{"name": name, **fields_of(arguments)} for name, arguments in unit["calls_a"]]
         decisions.append(
             sides[0]
             | {"aggregate_type": "conversation", "turn": number, "tool_calls": recorded}
             | dict(unit.get("recorded", {}))
         )
-        answered = [{"block": 0, "name": name, "arguments": arguments} for name, arguments in unit["calls_b"]]
+        answered = [{"block": 0, "name": name, **fields_of(arguments)} for name, arguments in unit["calls_b"]]
         replay = {"unit_id": f"{aggregate}/{number}", "unit": "decision", "side": "candidate", "draw": 0, "attempt": 1}
         replays.append(sides[1] | replay | {"status": "ok", "tool_calls": answered} | dict(unit.get("replayed", {})))
     streams = sorted(counts, key=stream_id)

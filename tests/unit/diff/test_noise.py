@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.canonical.arguments import fields_of
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.diff.dataset import build_diff
 from pipelines.lake.datasets import REPLAYS
@@ -61,7 +62,7 @@ def noisy_lake(folder: Path, size: int, extra: str = "", **broken: Any) -> tuple
                         "status": "ok",
                         "is_tainted": False,
                         "is_off_policy": False,
-                        "tool_calls": [{"block": 0, "name": name, "arguments": text} for name, text in calls],
+                        "tool_calls": [{"block": 0, "name": name, **fields_of(text)} for name, text in calls],
                         "call_count": len(calls),
                         "l2_hash": reader.hash_list([(0, *call) for call in calls]).l2,
                     }

@@ -17,7 +17,7 @@ from pipelines.lake.datasets import EVENTS
 from pipelines.store.events import NewEvent
 
 # JSON text has many spellings; two texts of one value are equal
-_JSON = {"arguments", "output", "error", "outcome", "key", "row"}
+_JSON = {"arguments", "recorded", "output", "error", "outcome", "key", "row"}
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -59,15 +59,15 @@ def rows_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str,
 
 
 def comparable(value: Any, name: str = "") -> Any:
-    """A value with JSON texts parsed.
+    """A value with JSON texts parsed, and recorded texts where they are.
 
     `l0_hash` depends on how numbers are spelled (3e-05 is 0.00003 in DuckDB and in PostgreSQL), so it is compared with
     the hash of the row's own texts.
     """
     if isinstance(value, Mapping) and "l0_hash" in value:
-        calls = [(0, call["name"], call["arguments"]) for call in value["tool_calls"]]
-        own = Canonicaliser().hash_list(calls).l0
-        value = {**value, "l0_hash": "own" if value["l0_hash"] == own else value["l0_hash"]}
+        listed = [{**call, "recorded": call["recorded"] or call["arguments"]} for call in value["tool_calls"]]
+        own = Canonicaliser().hash_list([(0, call["name"], call["recorded"]) for call in listed]).l0
+        value = {**value, "tool_calls": listed, "l0_hash": "own" if value["l0_hash"] == own else value["l0_hash"]}
     if isinstance(value, Mapping):
         return {key: comparable(inner, key) for key, inner in value.items()}
     if isinstance(value, list):

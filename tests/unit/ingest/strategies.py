@@ -30,6 +30,19 @@ parts = st.lists(
     max_size=3,
 )
 contents = st.one_of(st.none(), text, parts)
+_tool_parts = st.one_of(
+    st.fixed_dictionaries(
+        {"type": st.just("tool_use"), "name": text.filter(bool)}, optional={"id": ids, "input": json_values, "x": text}
+    ),
+    st.fixed_dictionaries({"type": st.sampled_from(["text", "thinking"]), "text": text}),
+)
+_result_parts = st.one_of(
+    st.fixed_dictionaries(
+        {"type": st.just("tool_result")},
+        optional={"tool_use_id": ids, "content": json_values, "is_error": json_values, "x": text},
+    ),
+    st.fixed_dictionaries({"type": st.sampled_from(["text", "image_url"]), "text": text}),
+)
 
 
 def _object(required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -42,15 +55,31 @@ def _object(required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStra
 _function = _object(
     {"name": text.filter(bool)}, {"arguments": st.one_of(st.dictionaries(text, json_values), json_values)}
 )
-_calls = st.one_of(st.none(), st.lists(_object({"function": _function}, {"id": ids}), max_size=3))
+_custom = _object({"name": text.filter(bool)}, {"input": json_values})
+_call = st.one_of(_object({"function": _function}, {"id": ids}), _object({"custom": _custom}, {"id": ids}))
+_calls = st.one_of(st.none(), st.lists(_call, max_size=3))
+_beside = {
+    "content": st.sampled_from([None, "", [], "x"]),
+    "refusal": st.none() | text,
+    "audio": st.fixed_dictionaries({"id": text}, optional={"transcript": text}),
+    "function_call": st.one_of(st.none(), _function),
+    "tool_calls": _calls,
+    "name": st.none() | text,
+}
 messages = st.one_of(
     _object({"role": st.sampled_from(["system", "developer"])}, {"content": contents, "timestamp": times}),
     _object(
         {"role": st.sampled_from(["user", "assistant"])},
         {"content": contents, "timestamp": times, "tool_calls": _calls},
     ),
+    _object({"role": st.just("assistant")}, _beside),
     _object(
-        {"role": st.just("tool")},
+        {"role": st.just("assistant"), "content": st.lists(_tool_parts, max_size=4)},
+        {"name": text, "tool_calls": _calls},
+    ),
+    _object({"role": st.just("user"), "content": st.lists(_result_parts, max_size=4)}, {"name": text}),
+    _object(
+        {"role": st.sampled_from(["tool", "function"])},
         {
             "content": json_values,
             "timestamp": times,

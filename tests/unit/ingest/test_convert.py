@@ -92,7 +92,7 @@ def test_text_and_parallel_calls_share_one_message() -> None:
         ),
         (
             {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]},
-            [("tool.call.v1", {"call_id": None, "name": "f", "arguments": None})],
+            [("tool.call.v1", {"call_id": None, "name": "f", "arguments": {}})],
         ),
         (
             {"role": "tool", "content": "", "tool_call_id": None, "name": "f", "error": "boom"},
@@ -196,7 +196,7 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"source": "s", "conversation_id": "c", "messages": [], "started_at": 1e15}, "$.started_at", "Unix seconds"),
     ("hi", "$.messages[0]", "an object"),
     ({"content": "x"}, "$.messages[0].role", "one of"),
-    ({"role": "function"}, "$.messages[0].role", '"function"'),
+    ({"role": "model"}, "$.messages[0].role", '"model"'),
     ({"role": ["user"]}, "$.messages[0].role", "an array"),
     ({"role": "user", "content": {"text": "x"}}, "$.messages[0].content", "an object"),
     ({"role": "system", "content": 5}, "$.messages[0].content", "a number 5"),

@@ -26,6 +26,7 @@ class Kept:
     def __init__(self) -> None:
         self.events: list[NewEvent] = []
         self.told: list[str] = []
+        self.described = 0
 
     def send(self, _stream: UUID, _kind: str, expected: int, events: list[NewEvent]) -> None:
         assert expected == len(self.events)
@@ -36,6 +37,9 @@ class Kept:
 
     def report(self, error: Exception) -> None:
         raise error
+
+    def count_described(self, values: int) -> None:
+        self.described += values
 
     def tell_once(self, about: str, message: str, *values: object, level: int = 0) -> None:
         self.told.append(about)
