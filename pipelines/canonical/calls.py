@@ -199,7 +199,7 @@ class Canonicaliser:
         try:
             parsed = parse(raw) if raw else Parsed({}, ("args_missing",), is_plain=True)
         except NotJsonError as error:
-            text = string_bytes(raw)
+            text = string_bytes(raw or "")
             return CanonicalCall(name, raw, False, None, text, text, text, (error.flag,))
         flags = parsed.flags
         value = parsed.value

@@ -60,16 +60,17 @@ class Opening:
 class Length(str):
     """A text of which only the length is known."""
 
-    __slots__ = ("_length",)
-
-    def __new__(cls, length: int) -> Self:
-        """A text of so many characters."""
-        made = super().__new__(cls)
-        made._length = length
-        return made
+    _length = 0
 
     def __len__(self) -> int:
         return self._length
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The length of a text."""
+        made = cls()
+        made._length = len(text)
+        return made
 
 
 def shape_of(value: Any) -> Any:
@@ -78,7 +79,7 @@ def shape_of(value: Any) -> Any:
         return {key: shape_of(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [shape_of(inner) for inner in value]
-    return Length(len(value)) if isinstance(value, str) else None
+    return Length.of(value) if isinstance(value, str) else None
 
 
 @dataclass(slots=True)

@@ -126,7 +126,7 @@ class Storable:
         return _number(value) if math.isfinite(value) else self._changed(str(value), at)
 
     def _object(self, value: Mapping[Any, Any], at: str) -> dict[str, Any]:
-        result = {}
+        result: dict[str, Any] = {}
         for given, inner in value.items():
             if is_omitted(inner):
                 continue

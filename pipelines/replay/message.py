@@ -76,7 +76,7 @@ def _tool_calls(message: Mapping[str, Any]) -> Iterator[ToolCall]:
         if not isinstance(function, dict) or not isinstance(name, str):
             raise ValueError("a tool call has no name")  # noqa: TRY004 -- likewise
         call_id = call.get("id")
-        arguments = function.get("arguments", function.get("input"))
+        arguments = function.get("arguments", function.get("input", {}))
         extra = _extra_of_call(call, function) or None
         yield ToolCall(storable(name), read_arguments(arguments), call_id if isinstance(call_id, str) else None, extra)
 

@@ -82,6 +82,7 @@ REPLAYS = Dataset(
         Column("unverified_calls", "INTEGER", "Tool calls answered as exact_unverified; null likewise."),
         Column("missed_calls", "INTEGER", "Tool calls answered as norm or stub, or not at all; null likewise."),
         Column("text", "VARCHAR", "What the candidate said; null for tool calls alone.", is_personal=True),
+        Column("is_refusal", "BOOLEAN", "Whether that message is marked as a refusal; null without an answer."),
         Column(
             "tool_calls",
             f'STRUCT(block INTEGER, "name" VARCHAR, {ARGUMENTS})[]',
@@ -277,7 +278,9 @@ AB_UNITS = Dataset(
             "Whether A's message is recorded as a refusal, or its text says, in English, that it cannot or will not.",
         ),
         Column(
-            "is_refusal_b", "BOOLEAN", "Whether B's does, or the endpoint says that it declined; null without answer."
+            "is_refusal_b",
+            "BOOLEAN",
+            "Whether B's is marked as a refusal, or its text says so, or the endpoint declined; null without answer.",
         ),
         Column(
             "money_a",
