@@ -64,6 +64,7 @@ class DiffResult:
         classes: Pairs by unit class.
         fidelity: Answered pairs by how side B was fed; headline numbers use the `exact` ones.
         metric_errors: Metrics in Python that failed on a side of a pair: name, why, how often.
+        flat_metrics: Metrics with one value, or none (None), on a whole side that called tools: name, side (a, b), value.
         seconds: Time taken.
     """
 
@@ -87,6 +88,7 @@ class DiffResult:
     classes: dict[str, int]
     fidelity: dict[str, int]
     metric_errors: list[tuple[str, str, int]]
+    flat_metrics: list[tuple[str, str, float | None]]
     seconds: float
 
 
@@ -182,6 +184,7 @@ def _result(plan: Plan, headline: Mapping[str, Any], *, is_written: bool, second
         window=(_iso(plan.window[0]), _iso(plan.window[1])),
         outcomes=Outcomes(**headline["outcomes"]),
         metric_errors=[(name, why, count) for name, why, count in headline["metric_errors"]],
+        flat_metrics=[(name, side, value) for name, side, value in headline.get("flat_metrics", ())],
         seconds=seconds,
         **{name: headline[name] for name in names},
     )

@@ -6,7 +6,8 @@ Of all that a diff makes, this is what its summary needs at the end. What the su
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -54,6 +55,12 @@ _COLUMNS = {
     "money": "CASE WHEN status = 'ok' THEN coalesce(money_{side}, 0) END",  # who names none moves none
 }
 """Differences that are not the columns of their name."""
+_CALLS = """
+SELECT coalesce(sum(calls_a) FILTER (WHERE status <> 'not_asked'), 0), coalesce(sum(calls_b), 0)
+FROM diffed_units
+"""
+_FEW = 5
+"""Pairs below which one value on every one of them is nothing to speak of."""
 _METRIC_ERRORS = """
 SELECT error.key, error.value, count(*)
 FROM (SELECT unnest(map_entries(metric_errors_a) || map_entries(metric_errors_b)) AS error FROM diffed_units)
@@ -76,6 +83,8 @@ class Tally:
         self._fidelity: Counter[str] = Counter()
         self._metric_errors: Counter[tuple[str, str]] = Counter()
         self._digests = {"diffed_units": hashlib.sha256(), "diffed_calls": hashlib.sha256()}
+        self._calls: Counter[str] = Counter()
+        self._seen: defaultdict[tuple[str, str], set[float]] = defaultdict(set)
         self._sums = ConversationSums()
         self._sides = {name: _COLUMNS.get(name, f"{name}_{{side}}") for name in DIFFERENCES}
         self._sides |= {name: f"metrics_{{side}}['{name}']" for name in metric_names(plan.experiment)}
@@ -103,7 +112,9 @@ class Tally:
             self._metric_errors.update({(name, why): count for name, why, count in errors})
         self._hash(AB_UNITS, "diffed_units")
         self._hash(AB_TOOL_CALLS, "diffed_calls")
-        self._sums.add(self._units())
+        units = self._units()
+        self._sums.add(units)
+        self._look_at_metrics(units)
 
     def summary_input(self) -> tuple[Conversations, ConversationSums]:
         """The conversations of the plan and what their units add up to."""
@@ -129,10 +140,28 @@ class Tally:
             "classes": dict(sorted(self._classes.items())),
             "fidelity": dict(sorted(self._fidelity.items())),
             "metric_errors": [[name, why, n] for (name, why), n in sorted(self._metric_errors.items())],
+            "flat_metrics": [[name, side, value] for name, side, value in self._flat_metrics()],
             "unit": unit_kind(self._plan),
             "result_hash": digest.hexdigest(),
             "definition": self._plan.definition,
         }
+
+    def _look_at_metrics(self, units: Units) -> None:
+        """Keep of every metric of the experiment's own whether anything but one value, or none, was seen on a side."""
+        calls = self._connection.sql(_CALLS).fetchall()[0]
+        self._calls.update({"a": int(calls[0]), "b": int(calls[1])})
+        for name in self._plan.experiment.metrics:
+            for side, values in zip("ab", units.sides[name], strict=True):
+                seen = self._seen[name, side]
+                seen.update(np.unique(values[~np.isnan(values)])[:2].tolist())
+
+    def _flat_metrics(self) -> Iterator[tuple[str, str, float | None]]:
+        """Metrics with one value, or none, on a whole side that called tools: more often an expression that misses its mark."""
+        if self._counts["pairs"] < _FEW:
+            return
+        for (name, side), seen in sorted(self._seen.items()):
+            if len(seen) < 2 and self._calls[side]:
+                yield name, side, next(iter(seen), None)
 
     def _hash(self, dataset: Dataset, table: str) -> None:
         """Add the rows of a table, in order, each as the texts of its columns."""

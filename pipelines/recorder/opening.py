@@ -60,7 +60,8 @@ class Opening:
 class Length(str):
     """A text of which only the length is known."""
 
-    _length = 0
+    __slots__ = ("_length",)
+    _length: int
 
     def __len__(self) -> int:
         return self._length

@@ -145,7 +145,6 @@ def answered_decision(request: Request, unit: Row, reply: Reply, calls: Sequence
         "status": "ok",
         "result_source": "not_applicable",
         "text": reply.text,
-        "is_refusal": reply.is_refusal,
         "tool_calls": [_listed(0, call) for call in calls],
         "call_count": len(calls),
         "l0_hash": hashes.l0,

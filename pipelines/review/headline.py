@@ -93,6 +93,7 @@ class Headline:
         conversations: Conversations of side A that have a pair.
         failed: Pairs that side B did not answer.
         not_asked: Units about which nobody could be asked; they are in no other number.
+        flat_metrics: Metrics with one value, or none, on a whole side that called tools: name, side (a, b), value.
         classes: Pairs by unit class.
         outcomes: Pairs by recorded outcome: both good, only A, only B, neither; all 0 when none was recorded.
         shares: What stayed the same, over the whole.
@@ -112,6 +113,7 @@ class Headline:
     conversations: int
     failed: int
     not_asked: int
+    flat_metrics: tuple[tuple[str, str, float | None], ...]
     classes: Mapping[str, int]
     outcomes: Mapping[str, int]
     shares: tuple[SummaryLine, ...]
@@ -161,6 +163,7 @@ def load_headline(lake: Lake, version: Version) -> Headline:
         conversations=kept.get("conversations", 0),
         failed=kept.get("failed", 0),
         not_asked=kept.get("not_asked", 0),
+        flat_metrics=tuple((name, side, value) for name, side, value in kept.get("flat_metrics", ())),
         classes=kept.get("classes") or {},
         outcomes=kept.get("outcomes") or {},
         shares=tuple(line for line in whole if line.kind == "change"),

@@ -11,7 +11,7 @@ from pipelines.review.headline import Headline, SummaryLine
 from pipelines.review.markup import Markup, details, join, tag
 from pipelines.review.noise import noise_in_order, tell_noise
 from pipelines.review.numbers import interval, metric_name, number, percent
-from pipelines.review.words import NOISE, REASONS, SHARES, UNIT_CLASSES, VERDICTS, in_words
+from pipelines.review.words import NOISE, REASONS, SHARES, UNIT_CLASSES, VERDICTS, in_words, tell_flat
 
 _UNCHANGED = "same_calls"
 
@@ -50,6 +50,7 @@ def render_headline(headline: Headline) -> Markup:
         tag("div", *(tag("div", tag("b", value), tag("span", name)) for value, name in numbers), css="rf-numbers"),
         *(tag("p", note, css="rf-note") for note in headline.notes),
         _decided_without_tools(headline),
+        *(tag("p", f"{told}.", css="rf-note") for told in tell_flat(headline.flat_metrics)),
         css="rf",
     )
 

@@ -13,7 +13,7 @@ from pipelines.diff.dataset import DiffResult
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.review.noise import noise_in_order, tell_noise
-from pipelines.review.words import NOISE, REASONS, SHARES, UNIT_CLASSES, answers_in_words, in_words
+from pipelines.review.words import NOISE, REASONS, SHARES, UNIT_CLASSES, answers_in_words, in_words, tell_flat
 
 _CALLS = """
 SELECT count(DISTINCT aggregate_id)
@@ -73,6 +73,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         out += ["", f"{'mean per ' + result.unit:<22}{'A':>11}{'B':>11}{'B − A':>11}   95 % interval"]
         out += [_difference_line(line) for line in differences]
         out += [f"  {name} has no value on {count:,} sides: {why}" for name, why, count in result.metric_errors]
+        out += [f"  note: {told}" for told in tell_flat(result.flat_metrics)]
     rules = [line for line in lines if line["kind"] == "rule"]
     if rules:
         out += ["", f"{'rule holds':<34}{'A':>9}{'B':>9}   95 % interval of B"]

@@ -122,6 +122,15 @@ FAILURES: Mapping[str, str] = {
 }
 
 
+def tell_flat(metrics: Iterable[tuple[str, str, float | None]]) -> list[str]:
+    """Metrics that say the same of every unit of a side that called tools, in words."""
+    return [
+        f"{name} is never anything but {'null' if value is None else f'{value:g}'} on {side.upper()}, which called tools: "
+        "look whether it reads what it means to"
+        for name, side, value in metrics
+    ]
+
+
 def in_words(words: Mapping[str, str], code: str | None) -> str:
     """The words of a code; a code without words is shown as it is, and none as a dash."""
     return "–" if code is None else words.get(code, code)

@@ -64,7 +64,6 @@ paired AS (
         plan_streams.last_hash,
         a.text AS text_a,
         coalesce(a.is_refusal, FALSE) AS is_marked_refusal_a,
-        coalesce(b.is_refusal, FALSE) AS is_marked_refusal_b,
         CASE WHEN b.status = 'ok' THEN b.text END AS text_b,
         coalesce(b.is_refusal, FALSE) AS is_marked_refusal_b,
         coalesce(a.tool_calls, []) AS tool_calls_a,

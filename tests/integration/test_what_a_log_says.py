@@ -10,6 +10,9 @@ import pytest
 
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.lake import Lake
+from pipelines.review.headline import find_version, load_headline
+from pipelines.review.headline_html import render_headline
+from pipelines.review.page import render_page
 from pipelines.store import Store
 from tests.integration.test_ab import add, run
 
@@ -20,6 +23,7 @@ metrics:
   refund_usd:
     sql: "list_sum([(c.arguments ->> '$.amount_usd')::DOUBLE FOR c IN tool_calls IF c.name = 'refund'])"
     goal: lower
+  missed: {sql: "list_sum([(c.arguments ->> '$.usd')::DOUBLE FOR c IN tool_calls])", goal: lower}
   measured_usd: {python: "my_agent:refunded", goal: lower}
 expect:
   - {name: in_usd, sql: "len([1 FOR c IN tool_calls IF c.arguments ->> '$.currency' <> 'USD']) = 0"}
@@ -101,6 +105,10 @@ def test_the_same_calls_measure_the_same(lake, tmp_path):
     assert found["refund_usd"] == found["measured_usd"] == (wanted, wanted)
     assert found["in_usd"] == found["is_json"] == (2 * TASKS, 2 * TASKS)
     assert rows_of(lake, "SELECT sum(invalid_calls_a), sum(money_a) = sum(money_b) FROM ab_units") == [(0, True)]
+    assert result.flat_metrics == [("missed", "a", None), ("missed", "b", None)]
+    assert "missed is never anything but null on A" in render_page(lake, result)
+    shown = str(render_headline(load_headline(lake, find_version(lake, "spelled"))))
+    assert "missed is never anything but null on B" in shown
     levels = rows_of(
         lake,
         "SELECT name_a, equal_level, arguments_a = arguments_b, count(*) FROM ab_tool_calls GROUP BY ALL ORDER BY ALL",

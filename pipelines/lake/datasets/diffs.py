@@ -82,7 +82,6 @@ REPLAYS = Dataset(
         Column("unverified_calls", "INTEGER", "Tool calls answered as exact_unverified; null likewise."),
         Column("missed_calls", "INTEGER", "Tool calls answered as norm or stub, or not at all; null likewise."),
         Column("text", "VARCHAR", "What the candidate said; null for tool calls alone.", is_personal=True),
-        Column("is_refusal", "BOOLEAN", "Whether that message is marked as a refusal; null without an answer."),
         Column(
             "tool_calls",
             f'STRUCT(block INTEGER, "name" VARCHAR, {ARGUMENTS})[]',
