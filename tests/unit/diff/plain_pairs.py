@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.canonical.arguments import read_arguments
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.jcs import canonical_text
 from pipelines.canonical.rules import ToolRules
@@ -64,7 +65,10 @@ def diff_plainly(row: Mapping[str, Any], rules: Mapping[str, ToolRules]) -> tupl
 
 
 def _tool_calls(calls: Sequence[Mapping[str, Any]] | None) -> list[ToolCall]:
-    return [ToolCall(place, call["block"], call["name"], call["arguments"]) for place, call in enumerate(calls or ())]
+    return [
+        ToolCall(place, call["block"], call["name"], call.get("recorded") or call["arguments"])
+        for place, call in enumerate(calls or ())
+    ]
 
 
 def _pair(unit_id: str, number: int, pair: CallPair) -> Row:
@@ -88,8 +92,8 @@ def _pair(unit_id: str, number: int, pair: CallPair) -> Row:
         "position_b": pair.b.position if pair.b else None,
         "name_a": pair.a.name if pair.a else None,
         "name_b": pair.b.name if pair.b else None,
-        "arguments_a": pair.a.arguments if pair.a else None,
-        "arguments_b": pair.b.arguments if pair.b else None,
+        "arguments_a": read_arguments(pair.a.arguments).text if pair.a else None,
+        "arguments_b": read_arguments(pair.b.arguments).text if pair.b else None,
         "arg_ops": ops,
         "flags_a": list(pair.flags_a) if pair.a else None,
         "flags_b": list(pair.flags_b) if pair.b else None,

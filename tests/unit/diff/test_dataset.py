@@ -123,8 +123,12 @@ def test_every_row_is_what_the_plain_way_gives(tmp_path: Path):
             """
             SELECT
                 b.unit_id, b.status, a.text AS text_a, b.text AS text_b, b.tool_calls AS tool_calls_b,
-                list_transform(a.tool_calls, LAMBDA call: {'block': 0, 'name': call.name, 'arguments': call.arguments})
-                    AS tool_calls_a
+                list_transform(
+                    a.tool_calls,
+                    LAMBDA call: {
+                        'block': 0, 'name': call.name, 'arguments': call.arguments, 'recorded': call.recorded
+                    }
+                ) AS tool_calls_a
             FROM replays_history AS b
             JOIN decisions AS a ON b.unit_id = a.aggregate_id || '/' || a.decision
             """
