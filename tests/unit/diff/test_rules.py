@@ -60,7 +60,12 @@ def test_the_tools_rules_decide_what_is_the_same(tmp_path: Path):
             """
             SELECT
                 b.unit_id, b.status, a.text AS text_a, b.text AS text_b, b.tool_calls AS tool_calls_b,
-                list_transform(a.tool_calls, LAMBDA call: {'block': 0, 'name': call.name, 'arguments': call.arguments})
+                list_transform(
+                    a.tool_calls,
+                    LAMBDA call: {
+                        'block': 0, 'name': call.name, 'arguments': call.arguments, 'recorded': call.recorded
+                    }
+                )
                     AS tool_calls_a
             FROM replays_history AS b
             JOIN decisions AS a ON b.unit_id = a.aggregate_id || '/' || a.decision
