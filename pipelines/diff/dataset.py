@@ -55,7 +55,7 @@ class DiffResult:
         pairs: Unit pairs.
         not_asked: Units beside them about which nobody could be asked; they are in no other number.
         conversations: Conversations of side A that have a pair.
-        changed_conversations: Those of them in which some pair has other tool calls, or no answer.
+        changed_conversations: Those of them in which some pair that B answered has other tool calls.
         failed: Pairs that side B did not answer.
         same_names: Pairs with the same tool names in order.
         same_calls: Pairs with the same tool calls and arguments in order (L1).

@@ -27,7 +27,7 @@ SELECT
     count(*) FILTER (WHERE status <> 'not_asked') AS pairs,
     count(*) FILTER (WHERE status = 'not_asked') AS not_asked,
     count(DISTINCT aggregate_id) FILTER (WHERE status <> 'not_asked') AS conversations,
-    count(DISTINCT aggregate_id) FILTER (WHERE status <> 'not_asked' AND is_same_calls IS DISTINCT FROM true)
+    count(DISTINCT aggregate_id) FILTER (WHERE status = 'ok' AND is_same_calls IS DISTINCT FROM true)
         AS changed_conversations,
     count(*) FILTER (WHERE status = 'failed') AS failed,
     count(*) FILTER (WHERE is_same_names) AS same_names,

@@ -35,7 +35,7 @@ def render_headline(headline: Headline) -> Markup:
     numbers = [
         (f"{version.pairs:,}", f"{version.unit} pairs"),
         (f"{headline.conversations:,}", "conversations"),
-        (f"{version.pairs - version.same_calls:,}", "pairs with other tool calls"),
+        (f"{version.pairs - headline.failed - version.same_calls:,}", "pairs with other tool calls"),
         (f"{headline.failed:,}", "pairs without an answer of B"),
         *(
             [(f"{headline.not_asked:,}", f"{version.unit}s with nothing said before, left out")]

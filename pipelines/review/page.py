@@ -59,7 +59,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         *_left_out(result),
         *_answers(lake, result),
         *_shared_responses(lake, result),
-        f"tool calls differ in {result.pairs - result.same_calls:,} pairs, in {result.changed_conversations:,} of the {_streams(None, calls)}",
+        f"tool calls differ in {result.pairs - result.failed - result.same_calls:,} pairs, in {result.changed_conversations:,} of the {_streams(None, calls)}",
         "",
         f"{'what stayed the same':<34}{'pairs':>9}{'share':>9}   95 % interval",
     ]

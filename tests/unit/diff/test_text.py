@@ -188,7 +188,7 @@ OPERATORS = [
         ("do", "do not"),
         *AMOUNTS,
         *OPERATORS,
-        *((name, name.strip("#+.*&@")) for name in ("C#", "F#", "C++", ".NET", "@bob", "+1", "~5")),
+        *((name, name.strip("#+.*&@~")) for name in ("C#", "F#", "C++", ".NET", "@bob", "+1", "~5")),
         ("R&D", "R D"),
     ],
 )
