@@ -168,9 +168,9 @@ def _difference(line: SummaryLine, *, is_primary: bool = False) -> Markup:
 
 
 def _verdict(line: SummaryLine) -> Markup:
-    if line.goal is None:
+    if line.goal is None and line.verdict is None:
         return tag("span", "no direction declared" if line.estimate is not None else "")
-    goal = f"{line.goal} is better"
+    goal = "no direction declared" if line.goal is None else f"{line.goal} is better"
     margin = "" if line.margin is None else f", a difference of {number(line.margin)} does not matter"
     verdict = in_words(VERDICTS, line.verdict) if line.verdict else "no verdict"
     return join([tag("b", verdict), tag("small", goal + margin)])

@@ -145,7 +145,7 @@ def _rule_line(line: dict[str, Any]) -> str:
 def _difference_line(line: dict[str, Any]) -> str:
     numbers = (line["mean_a"], line["mean_b"], line["estimate"])
     cells = "".join(f"{'' if value is None else f'{value:.4g}':>11}" for value in numbers)
-    verdict = f"   {line['verdict'] if line['goal'] else 'no direction declared'}" if line["verdict"] else ""
+    verdict = f"   {line['verdict']}" if line["verdict"] else ""
     reason = f"   ({in_words(REASONS, line['reason'])})" if line["reason"] else ""
     return f"  {line['metric']:<20}{cells}   {_interval(line, '{:.3g}')}{verdict}{reason}"
 

@@ -62,7 +62,7 @@ REASONS: Mapping[str, str] = {
     "few_changes": f"differs in fewer than {MIN_CHANGED} conversations",
     "no_change": "differs in no conversation",
     "skewed": "a few conversations make most of the difference: no telling how far the rest of that kind would go",
-    "no_goal": "nothing says which direction is good",
+    "no_goal": "no direction declared",
     "no_variation": "every conversation agrees",
     "no_control": "no control was replayed",
     "few_draws": "fewer than two draws of a side",

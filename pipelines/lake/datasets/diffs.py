@@ -395,8 +395,12 @@ AB_SUMMARY = Dataset(
         Column("estimate", "DOUBLE", "The estimate; null with a reason."),
         Column("se", "DOUBLE", "Standard error (cluster jackknife); null with a reason."),
         Column("se_cr1", "DOUBLE", "CR1 standard error, as other tools report."),
-        Column("low", "DOUBLE", "Lower 95 % bound (t; Wilson for a rate)."),
-        Column("high", "DOUBLE", "Upper 95 % bound."),
+        Column(
+            "low",
+            "DOUBLE",
+            "Lower 95 % bound (t, further on the side of a long tail; Wilson for a rate); null with a reason.",
+        ),
+        Column("high", "DOUBLE", "Upper 95 % bound; null with a reason."),
         Column("p_value", "DOUBLE", "Two-sided p of no difference; null for a rate."),
         Column("p_sign_flip", "DOUBLE", "Cluster sign-flip p, given below 40 clusters; shown, never decisive."),
         Column(
@@ -406,7 +410,11 @@ AB_SUMMARY = Dataset(
         ),
         Column("goal", "VARCHAR", "higher or lower is good; null for a change."),
         Column("margin", "DOUBLE", "Largest difference that does not matter; null when none was declared."),
-        Column("verdict", "VARCHAR", "equivalent, improved, regressed or inconclusive; null for a change."),
+        Column(
+            "verdict",
+            "VARCHAR",
+            "equivalent, improved, regressed or inconclusive; null for a change, and with a reason.",
+        ),
         Column("is_equivalent", "BOOLEAN", "Whether the 90 % interval lies within the margin; null without one."),
         Column(
             "p_equivalence",
