@@ -50,8 +50,15 @@ def headline(decision: Decision) -> str:
 
 
 def tell(decision: Decision) -> list[str]:
-    """One sentence per finding: those that decide first."""
-    return [_sentence(finding, decision) for finding in decision.answer.findings]
+    """One sentence per finding, those that decide first; and, of what may ship, how rare a loss could not have been seen."""
+    told = [_sentence(finding, decision) for finding in decision.answer.findings]
+    unseen = decision.answer.unseen
+    if decision.answer.word == "ship" and unseen:
+        told.append(
+            f"what happens in fewer than about 1 of {max(1, round(1 / unseen)):,} {cluster_word(decision)} may not have been "
+            "among these: no number here speaks of it"
+        )
+    return told
 
 
 def cluster_word(decision: Decision) -> str:
@@ -77,7 +84,7 @@ def _sentence(finding: Finding, decision: Decision) -> str:
         "rule_holds": f"the rule {name} holds wherever it applies to B",
         "rule_never_applied": f"the rule {name} applied to nothing that B did",
         "regressed": f"{name} is worse: {numbers}",
-        "not_shown": f"{name} is not shown to be better or no worse: {numbers}{needed}",
+        "not_shown": f"{name} is not shown to be better or no worse: {numbers}{needed}{_without_margin(finding)}",
         "improved": f"{name} is better: {numbers}",
         "equivalent": f"{name} does not differ by more than its margin: {numbers}",
         "non_inferior": f"{name} is not worse by more than its margin: {numbers}",
@@ -88,6 +95,13 @@ def _sentence(finding: Finding, decision: Decision) -> str:
         "nothing_declared": "nothing says what is good: give a metric a goal, add a rule, or write a gate",
     }
     return sentences[finding.code]
+
+
+def _without_margin(finding: Finding) -> str:
+    """What helps where no number of clusters does."""
+    found = finding.estimate
+    is_same = found is not None and found.reason == "no_change" and found.margin is None
+    return "; give it a margin, the largest difference that does not matter" if is_same else ""
 
 
 def _numbers(estimate: Estimate) -> str:

@@ -35,6 +35,8 @@ Code = Literal[
 
 MAX_MISSING = 0.05
 """Share of pairs without a usable answer up to which the others may speak for all."""
+MISSED_CHANCE = 0.05
+"""Chance with which an event of the share `Answer.unseen` is in no cluster of the sample."""
 FALSE_DISCOVERY_RATE = 0.05
 """Adjusted p up to which a metric other than the primary counts as regressed."""
 
@@ -94,11 +96,13 @@ class Answer:
         findings: Everything that bears on it: against, open, for.
         g_more: Clusters that about would be needed on top, by the finding that needs most; None where more data alone would not
             settle it, or their number is not known.
+        unseen: Share of clusters up to which something may happen and still not be in these (5 %: about 3 in g); None without any.
     """
 
     word: Word
     findings: tuple[Finding, ...]
     g_more: int | None
+    unseen: float | None = None
 
 
 def decide(evidence: Evidence) -> Answer:
@@ -124,7 +128,12 @@ def decide(evidence: Evidence) -> Answer:
     needed = [found.g_needed - evidence.g for found in still_open if found.g_needed is not None]
     is_about_data = all(found.code not in ("missing_units", "drift", "nothing_declared") for found in still_open)
     more = max((each for each in needed if each > 0), default=None) if is_about_data else None
-    return Answer(word, against + still_open + speaking_for, more if word == "not_enough_data" else None)
+    return Answer(
+        word,
+        against + still_open + speaking_for,
+        more if word == "not_enough_data" else None,
+        unseen=1 - MISSED_CHANCE ** (1 / evidence.g) if evidence.g else None,
+    )
 
 
 def combine(answers: Mapping[str, Answer], widest: str) -> Word:

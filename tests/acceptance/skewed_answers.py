@@ -274,7 +274,7 @@ def main() -> None:
         cells = []
         for g in CLUSTERS:
             seen, unseen, by_t = (100 * share for share in wrong_ships(line, g, options.runs, options.seed))
-            cells.append(f"{seen:.1f} ({by_t:.1f})" + (f" + {unseen:.0f}" if unseen >= 0.05 else ""))
+            cells.append(f"{seen:.1f} ({by_t:.1f})" + (f" + {unseen:.1f}" if unseen >= 0.05 else ""))
         print(f"| {line.name} | {' | '.join(cells)} |", flush=True)
     print(f"\n| not worse: ships / do not ship | {heads} |\n|---|{'---|' * len(CLUSTERS)}")
     for line in HARMLESS:
