@@ -122,7 +122,8 @@ def test_numbers_for_readers(value, expected):
 def test_signs_intervals_and_names():
     """Differences carry their sign, unknown bounds make no interval, units stand in brackets."""
     assert (number(3.0, is_signed=True), number(-3.0, is_signed=True)) == ("+3", "−3")
-    assert (interval(None, 1.0), interval(0.1, 0.25, is_share=True), percent(None)) == ("–", "10.0% to 25.0%", "–")
+    assert (interval(None, None), interval(0.1, 0.25, is_share=True), percent(None)) == ("–", "10.0% to 25.0%", "–")
+    assert (interval(None, 1.0), interval(0.1, None, is_share=True)) == ("at most +1", "at least 10.0%")
     assert [metric_name(name) for name in ("calls", "refund_usd", "wait_ms", "good_end")] == [
         "Tool calls",
         "Refund (USD)",
