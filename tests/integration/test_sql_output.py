@@ -51,7 +51,9 @@ def shell(tmp_path):
         command = ["bash", "-o", "pipefail", "-c", line]
         done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
         # The lake is empty, and that is said.
-        done.stderr = "".join(told for told in done.stderr.splitlines(keepends=True) if "holds no events yet" not in told)
+        done.stderr = "".join(
+            told for told in done.stderr.splitlines(keepends=True) if "holds no events yet" not in told
+        )
         return done
 
     return run
