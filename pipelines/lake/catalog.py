@@ -17,7 +17,7 @@ from pipelines.lake import readable
 from pipelines.lake.as_of import list_macros
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import DATASETS
-from pipelines.lake.errors import told_when_full
+from pipelines.lake.errors import ForeignCatalogError, told_when_full
 from pipelines.lake.lake import Lake
 from pipelines.lake.table import quote_identifier, quote_literal
 from pipelines.lake.views import list_views
@@ -44,6 +44,7 @@ def publish_catalog(lake: Lake, path: Path) -> bool:
 
     Raises:
         DiskFullError: There is no space for it; the old one is as it was.
+        ForeignCatalogError: Something of somebody else's has its name; it stays.
     """
     with told_when_full(path), publishing(lake.root):
         written: list[bool] = []
@@ -98,12 +99,21 @@ def _comments(lake: Lake) -> list[str]:
 
 
 def _hash_of(path: Path) -> str | None:
-    """The hash of the catalog at `path`; None when there is none, or nothing that can be read as one."""
+    """The hash of the catalog at `path`; None when there is none, or nothing that can be read as one.
+
+    Raises:
+        ForeignCatalogError: It is somebody's database, or a folder.
+    """
     if not path.exists():
         return None
+    if path.is_dir():
+        raise ForeignCatalogError(path, "a folder")
     try:
         with duckdb.connect() as connection:
             connection.execute(f"ATTACH {quote_literal(str(path))} AS published (READ_ONLY)")
+            tables = connection.sql("SELECT count(*) FROM duckdb_tables() WHERE database_name = 'published'").fetchall()
+            if tables[0][0]:
+                raise ForeignCatalogError(path, f"a database with {tables[0][0]:,} tables of its own")
             found: str = connection.sql(f"SELECT published.main.{_MARK}()").fetchall()[0][0]
     except duckdb.Error:
         return None

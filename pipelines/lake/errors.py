@@ -68,6 +68,16 @@ class TableDamagedError(RefoldError):
         )
 
 
+class ForeignCatalogError(RefoldError):
+    """What stands where the catalog belongs holds data that is not Refold's. It is left as it is."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} is {what}, not the catalog of views that Refold keeps there; move it away and run the command again"
+        )
+
+
 class MissingFileError(RefoldError):
     """A table's log names a file that is not there: the lake is damaged. Nothing was removed from it."""
 

@@ -71,6 +71,8 @@ def run_query(lake: Lake, query: str, output_format: str, output: Path | None, *
         except duckdb.OutOfMemoryException:
             raise  # not the query's fault: the caller says what to set
         except duckdb.Error as error:
+            if f"{lake.root}/" in str(error):
+                raise  # nor is a file of the lake that is not there, or damaged
             raise BadInputError(f"query failed: {first_line(error)}") from error
 
 
