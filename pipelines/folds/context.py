@@ -26,6 +26,21 @@ _ALIKE = frozenset((str, int, bool, type(None)))
 _CONTAINERS = frozenset((dict, list))
 _ENCODER = msgspec.json.Encoder()
 _encode, _encode_lines = _ENCODER.encode, _ENCODER.encode_lines
+_GIVEN_BACK = frozenset(
+    (
+        "encrypted_content",
+        "extra_content",
+        "provider_specific_fields",
+        "reasoning",
+        "reasoning_content",
+        "reasoning_details",
+        "reasoning_opaque",
+        "thinking",
+        "thinking_blocks",
+        "thought_signature",
+    )
+)
+"""Members of a recorded message, and of a call, that the vendors of models want back with it."""
 _NOT_ENCODED = (UnicodeEncodeError, OverflowError, TypeError)
 """What `msgspec` says of half a surrogate pair, of 2 ** 64, and of keys that are no text."""
 
@@ -151,6 +166,25 @@ class Context:
         handler = _HANDLERS.get(event_type) or _HANDLERS.get(event_type.rsplit(".v", 1)[0])
         if handler is not None:
             handler(self, payload, message_id, actor)
+
+    def give_back(self, beside: Mapping[str, Any]) -> None:
+        """Add what vendors want back to the agent message that the last event belongs to, and to its last call.
+
+        Args:
+            beside: Recorded fields that the event's payload does not say, by level: `message`, `tool_call`, `function`.
+        """
+        if self._block_index < 0:
+            return
+        message = self.messages[self._block_index]
+        calls: Sequence[dict[str, Any]] = message.get("tool_calls") or ({},)
+        holders = {"message": message, "tool_call": calls[-1], "function": calls[-1].get("function", {})}
+        for level, fields in beside.items():
+            kept = {
+                key: value for key, value in fields.items() if key in _GIVEN_BACK and value not in (None, "", [], {})
+            }
+            if kept and level in holders:
+                holders[level].update(kept)
+                self.is_plain = False
 
     def _started(self, payload: Mapping[str, Any], _message_id: str | None, _actor: str | None) -> None:
         for message in payload["messages"]:

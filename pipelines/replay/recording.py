@@ -29,6 +29,7 @@ class Event:
         metadata: Envelope; `message_id` and `actor` are read.
         arguments: JSON text of a tool call's arguments, as recorded; None elsewhere.
         decision: The decision that begins here, as `lake/decisions` has it; None elsewhere.
+        beside: Fields of the agent's message that the payload does not say; None without.
     """
 
     version: int
@@ -37,6 +38,7 @@ class Event:
     metadata: Mapping[str, Any]
     arguments: str | None = None
     decision: int | None = None
+    beside: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -138,6 +140,8 @@ class _Reader:
         if event.decision is not None:
             self._begin_step(event.decision, before)
         context.apply(event.event_type, event.payload, event.metadata)
+        if event.beside is not None:
+            context.give_back(event.beside)
         new = context.messages[before:]
         if kind == "tool.call":
             self._called(event, before)

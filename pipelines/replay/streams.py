@@ -40,14 +40,20 @@ GROUP BY chunk
 ORDER BY chunk
 """
 _EVENTS = """
-SELECT aggregate_id, stream_version, event_name, payload, envelope[1] AS message_id, envelope[2] AS actor, arguments
+SELECT
+    aggregate_id, stream_version, event_name, payload, envelope[1] AS message_id, envelope[2] AS actor, arguments,
+    -- what a redaction hides may be told once more beside the payload: of such a conversation nothing of that goes out
+    CASE
+        WHEN event_name IN ('agent.utterance', 'tool.call') AND aggregate_id NOT IN (SELECT aggregate_id FROM fold_redacted)
+            THEN envelope[3]
+    END AS beside
 FROM (
     SELECT
         events.aggregate_id,
         events.stream_version,
         events.event_name,
         CASE WHEN events.event_name <> 'model.decision' THEN events.payload END AS payload,
-        json_extract_string(events.metadata, ['$.message_id', '$.actor']) AS envelope,
+        json_extract_string(events.metadata, ['$.message_id', '$.actor', '$.source_fields']) AS envelope,
         {arguments} AS arguments
     FROM upcast_events AS events
     SEMI JOIN plan_streams ON plan_streams.aggregate_id = events.aggregate_id
@@ -75,8 +81,9 @@ _DECIDED = "SELECT * FROM plan_decisions WHERE aggregate_id BETWEEN $first AND $
 _STREAMS = f"SELECT aggregate_id, {', '.join(SEGMENTS)} FROM plan_streams WHERE aggregate_id BETWEEN $first AND $last"
 
 
-EventRow: TypeAlias = tuple[int, str, str | None, str | None, str | None, str | None]
-"""One event that an agent's context is made of: `stream_version`, `event_name`, `payload`, `message_id`, `actor`, `arguments`.
+EventRow: TypeAlias = tuple[int, str, str | None, str | None, str | None, str | None, str | None]
+"""One event that an agent's context is made of: `stream_version`, `event_name`, `payload`, `message_id`, `actor`, `arguments`,
+and as JSON text the fields of the agent's message that its payload does not say.
 
 `payload` is None for a `model.decision`, of which a context needs the place alone; `arguments` is the JSON text of a tool
 call's arguments as recorded, where it was asked for. There are so many of them that names for the places would cost a
@@ -146,7 +153,7 @@ def read_streams(
     While one batch of events is used the next ones are read by a thread of its own; there they are columns.
 
     Args:
-        connection: Has `plan_streams` and `upcast_events`; nobody else uses it until the last stream was taken.
+        connection: Has `plan_streams`, `upcast_events` and `fold_redacted`; nobody else uses it until the last stream was taken.
         chunks: As `list_chunks` cuts them, in order.
         with_arguments: Whether the recorded text of arguments is read; a context alone does not need it.
     """
@@ -205,7 +212,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str, params: Mapping[str
 
 
 def _rows_of(events: pa.RecordBatch) -> list[EventRow]:
-    _, version, name, payload, message_id, actor, arguments = events.columns
+    _, version, name, payload, message_id, actor, arguments, beside = events.columns
     columns = (
         version.to_pylist(),
         _shared(name),
@@ -213,6 +220,7 @@ def _rows_of(events: pa.RecordBatch) -> list[EventRow]:
         message_id.to_pylist(),
         _shared(actor),
         arguments.to_pylist(),
+        beside.to_pylist(),
     )
     return list(zip(*columns, strict=True))
 

@@ -239,7 +239,7 @@ class _Workshop:
         context = Context()
         messages, add, decided_at = context.messages, context.add, stream.decided.get
         lines = Lines(self._head(None))
-        for version, name, payload, message_id, actor, _ in stream.rows:
+        for version, name, payload, message_id, actor, _, beside in stream.rows:
             decided = decided_at(version)
             if decided is not None and not (is_single and decided.turn < 1):
                 head = self._head(decided.tools_sha256)
@@ -250,6 +250,8 @@ class _Workshop:
                 if is_single:
                     return
             add(name, read_json(payload) if payload is not None else _NOTHING, message_id, actor)
+            if beside is not None:
+                context.give_back(read_json(beside))
 
     def _draws(self, stream: Stream, decided: Decided, lines: Lines, recorded: Mapping[int, Reply]) -> list[Unit]:
         """One decision, as often as it is drawn."""
@@ -368,8 +370,9 @@ def recording_of(stream: Stream) -> Recording:
             {"message_id": message_id, "actor": actor},
             arguments,
             decided.decision if (decided := decided_at(version)) is not None else None,
+            read_json(beside) if beside is not None else None,
         )
-        for version, name, payload, message_id, actor, arguments in stream.rows
+        for version, name, payload, message_id, actor, arguments, beside in stream.rows
     )
 
 
@@ -380,7 +383,7 @@ def _edited(stream: Stream, edit: EditPrompt) -> Stream:
     payload = json.loads(told) if told else {"messages": []}
     payload["messages"] = edit(payload["messages"], payload)
     version = stream.rows[place][0] if place is not None else 0
-    started = (version, "conversation.started", json.dumps(payload, ensure_ascii=False), None, None, None)
+    started = (version, "conversation.started", json.dumps(payload, ensure_ascii=False), None, None, None, None)
     others = [row for at, row in enumerate(stream.rows) if at != place]
     return replace(stream, rows=[*others[: place or 0], started, *others[place or 0 :]])
 

@@ -131,6 +131,56 @@ def test_rows_and_page_say_who_answered_and_why_it_stopped(lake, settings, tmp_p
     assert refusals == [(1, True), (2, False), (3, False)]
 
 
+@pytest.mark.parametrize("mode", ["decision", "turn"])
+def test_recorded_reasoning_goes_back_and_a_redacted_conversations_does_not(lake, settings, tmp_path, store, mode):
+    """What a vendor wants back with a recorded message is in the requests after it, of a call, too; log fields are not, and of a
+    conversation of which something was redacted nothing that stands beside the payloads goes out."""
+    asks = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    signed = {**asks, "extra_content": {"google": {"thought_signature": "sig"}}}
+    lines = [
+        {
+            "source": "thoughts",
+            "conversation_id": f"{each}",
+            "started_at": "2026-01-20T12:00:00Z",
+            "messages": [
+                {"role": "system", "content": [{"type": "text", "text": "You "}, {"type": "text", "text": "serve."}]},
+                {"role": "user", "name": "Ines", "content": f"Hello {each}"},
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [signed],
+                    "reasoning_content": "hm",
+                    "trace_id": "t",
+                },
+                {"role": "tool", "tool_call_id": "c", "content": "5"},
+                {"role": "assistant", "content": "Five.", "reasoning_details": [{"type": "x", "data": "y"}]},
+                {"role": "user", "content": "And now?"},
+                {"role": "assistant", "content": "Six."},
+            ],
+        }
+        for each in range(2)
+    ]
+    add(store, lake, tmp_path, lines)
+    ((stream,),) = rows_of(lake, "SELECT aggregate_id FROM events WHERE payload LIKE '%Hello 1%'")
+    mask = {"target": {"stream_version": 2}, "path": "/text", "method": "mask", "reason": "asked"}
+    store.append(UUID(stream), "conversation", [NewEvent("redaction.applied.v1", mask, {"actor": "system"})], "any")
+    refresh(store, lake)
+    with serving(answer=lambda _body: {"role": "assistant", "content": "Hi"}, keep_bodies=True) as server:
+        edit = ", prompt_edit: [{find: You serve, replace: We serve}]"
+        replay(lake, settings, text_of(server, edit, f"where: source = 'thoughts'\nmode: {mode}\n"), tmp_path)
+    longest = [body["messages"] for body in server.bodies if len(body["messages"]) == 6]
+    assert len(longest) == 2
+    whole = next(messages for messages in longest if messages[1]["content"] == "Hello 0")
+    assert whole[0] == {"role": "system", "content": "We serve."}
+    assert whole[2]["reasoning_content"] == "hm"
+    assert "trace_id" not in whole[2]
+    assert whole[2]["tool_calls"][0]["extra_content"] == signed["extra_content"]
+    assert whole[4]["reasoning_details"] == [{"type": "x", "data": "y"}]
+    (hidden,) = [messages for messages in longest if messages is not whole]
+    assert "reasoning_content" not in hidden[2]
+    assert "sig" not in json.dumps(hidden)
+
+
 def test_a_run_that_nobody_answered_is_an_error_and_writes_nothing(lake, settings, tmp_path):
     """With the endpoint's own words; nothing is booked, and no version is there."""
     refused = (400, {}, b'{"error": {"message": "this model takes no \\u001b[31mtemperature"}}')
