@@ -169,9 +169,10 @@ def _compute(s: FloatArray, n: FloatArray, squares: FloatArray | None, code: Cod
         df = np.where(g > 1, g_star - 1, np.nan)
         ee = cells.add_up(errors, segments)
         se_cr1 = np.where(g > 1, np.sqrt(g / (g - 1) * ee) / size, np.nan)
-        scale = np.sqrt(ee)
+        scale = np.sqrt(np.where(ee > 0, ee, 1.0))  # without errors there is no shape either: 0/0 below
         scaled = error / (scale[code] if segments > 1 else scale)
-        cubes, fourths = (grouped_sum(np.nan_to_num(scaled**power), cells.of_row, cells.n.size) for power in (3, 4))
+        squared = scaled * scaled
+        cubes, fourths = (grouped_sum(squared * factor, cells.of_row, cells.n.size) for factor in (scaled, squared))
         shape = measure_shape(
             cells.n, errors / ee[cells.segment], cubes, fourths, lambda values: cells.add_up(values, segments)
         )
