@@ -282,7 +282,8 @@ def write_small(home: Path) -> Small:
     events = [row for number in range(1, 9) for row in conversation(f"s{number}", f"refund {SCRIPT} {PICTURE}")]
     write_rows(lake, EVENTS, {"month": "2026-06"}, events)
     places = [
-        {"aggregate_id": f"s{number}", "decision": 1, "first_version": 3, "last_version": 4} for number in range(1, 9)
+        {"aggregate_id": f"s{number}", "decision": 1, "turn": 1, "first_version": 3, "last_version": 4}
+        for number in range(1, 9)
     ]
     write_rows(lake, DECISIONS, {"month": "2026-06"}, places)
     runs = {"unit": "conversation", "decision": None, "unit_id": "s1", "recorded_aggregate_id": "s2"}

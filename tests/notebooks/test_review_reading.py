@@ -8,19 +8,24 @@ import pytest
 
 from pipelines.diff.align import PairClass
 from pipelines.diff.arguments import OpKind
+from pipelines.diff.between import compare_versions
 from pipelines.diff.classify import UnitClass
 from pipelines.diff.summary import DIFFERENCES
 from pipelines.diff.summary import SHARES as MEASURED_SHARES
 from pipelines.diff.text import TextClass
+from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.review import words
+from pipelines.review.between import render_versions
 from pipelines.review.changes import PAGE, count_pages, list_metrics, load_changes
 from pipelines.review.conversation import FIRST, LAST, load_conversation
 from pipelines.review.headline import describe_side, find_version, load_headline
 from pipelines.review.pair import load_pair
+from pipelines.review.pair_html import render_pair
 from pipelines.review.widgets import NUMBER, change_rows, class_choices, find_opening, order_choices, selected_pair
+from pipelines.review.words import repeated
 from pipelines.stats.estimate import Reason, Verdict
 from tests.notebooks.small_lake import (
     CHANGED,
@@ -29,7 +34,10 @@ from tests.notebooks.small_lake import (
     PICTURE,
     SCRIPT,
     event,
+    unit,
     write_rows,
+    write_small,
+    write_version,
 )
 
 
@@ -251,3 +259,41 @@ def test_long_conversations_are_bounded(tmp_path):
     assert (len(found.first), found.left_out, len(found.last), found.count) == (FIRST, 7, LAST, count)
     assert [message.text.split()[0] for message in found.last[-2:]] == [str(count - 1), str(count)]
     assert {(len(message.text), message.left_out) for message in found.first} == {(4_000, 1_002)}
+
+
+def test_context_of_a_turn_is_what_was_said_before_its_first_decision(tmp_path):
+    """A turn has no decision of its own: its context is that of the first one in it, and its title says which turn."""
+    small = write_small(tmp_path)
+    turn = {**CHANGED[0], "unit": "turn", "decision": None, "unit_id": "s1/t1"}
+    write_version(small.lake, "t1", [turn], experiment="turns")
+    pair = load_pair(small.lake, find_version(small.lake, "turns"), "s1/t1")
+    assert (pair.turn, pair.decision, pair.transcript_a) == (1, None, None)
+    assert pair.context is not None
+    assert [message.role for message in pair.context.first] == ["system", "user"]
+    assert "Turn 1: " in render_pair(pair).html
+    assert "What was said before" in render_pair(pair).html
+
+
+def test_pairs_that_flipped_are_listed(tmp_path):
+    """Between two versions, the pairs whose class is another, from which to which, and whose the answers are."""
+    small = write_small(tmp_path)
+    write_version(small.lake, "f1", [unit(n) for n in range(1, 9)], experiment="flips")
+    flipped = [unit(n, **({"unit_class": "args_only"} if n < 8 else {})) for n in range(1, 9)]
+    write_version(small.lake, "f2", flipped, experiment="flips")
+    second, first = list_versions(small.lake, "flips")
+    found = compare_versions(small.lake, first, second)
+    assert [(flip.first, flip.second, flip.units) for flip in found.flips] == [("same_calls", "args_only", 7)]
+    assert found.flips[0].examples == [f"s{n}/1" for n in range(1, 6)]
+    page = render_versions(found)
+    assert (
+        "  7 from same tool calls to same tools, other arguments\n    s1/1, s2/1, s3/1, s4/1, s5/1 and 2 more" in page
+    )
+    assert "A's (flips f1)" in page
+    assert "B's (flips f2)" in page
+    assert compare_versions(small.lake, first, first).flips == []
+
+
+def test_what_comes_again_is_counted():
+    """Titles stay short: each word once, with how often it came, in the order in which it came first."""
+    assert repeated(["a", "b", "a", "a"]) == ["a ×3", "b"]
+    assert repeated([]) == []

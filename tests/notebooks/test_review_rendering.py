@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -33,6 +36,17 @@ def test_differences_are_marked_on_their_side(small):
     marked = Fragment(render_pair(pair).html).marked
     assert marked["del"].split() == ["Hello", "usd:", "8080"]
     assert marked["ins"].split() == ["Goodbye", "usd:", "50note:", '<b>half</b>50"<b>half</b>"']
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_arguments_recorded_as_text_are_shown_by_name(small, depth):
+    """Arguments that were recorded as a JSON string, once or twice over, are names and values like all others."""
+    pair = load_pair(small.lake, find_version(small.lake, EXPERIMENT), "s1/1")
+    arguments = json.dumps({"usd": 80, "note": "x"})
+    for _ in range(depth):
+        arguments = json.dumps(arguments)
+    shown = Fragment(render_pair(replace(pair, calls=(replace(pair.calls[0], arguments_a=arguments),))).html)
+    assert "usd: 80note: x" in shown.words
 
 
 def test_a_failed_pair_says_why(small):
