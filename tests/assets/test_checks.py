@@ -16,6 +16,7 @@ from assets.instance import open_instance
 from assets.resources import Home
 from pipelines.export.health import compare_month
 from pipelines.export.month import export_month
+from pipelines.folds.redacted import find_faults
 from pipelines.lake.datasets import COMMITS, EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.store import NewEvent, Store, connect
@@ -27,10 +28,10 @@ NOON = datetime(2026, 2, 3, 12, 30, tzinfo=UTC)
 def check(store_settings):
     """Run checks of `events` by themselves, over all months, as the UI's button does: name → (passed, what it says)."""
 
-    def run(*names):
+    def run(*names, asset="events"):
         with open_instance(store_settings) as instance, Home(store_settings) as home:
             job = build_defs({"home": home}).get_repository_def().get_implicit_global_asset_job_def()
-            chosen = {dg.AssetCheckKey(dg.AssetKey(["refold", "events"]), name) for name in names}
+            chosen = {dg.AssetCheckKey(dg.AssetKey(["refold", asset]), name) for name in names}
             job = job.get_subset(asset_selection=set(), asset_check_selection=chosen)
             found = job.execute_in_process(instance=instance, raise_on_error=False).get_asset_check_evaluations()
         assert {each.check_name for each in found} == set(names)
@@ -171,3 +172,34 @@ def test_a_run_records_how_the_export_went(store_settings, conversations):
     assert all(value > 0 for value in numbers.values())
     assert (metadata["watermark_epoch"], metadata["watermark_xid"] > 0, metadata["last_position"]) == (1, True, 24)
     assert json.dumps(metadata)
+
+
+def test_redactions_that_name_nothing_are_found(store, lake, check):
+    """Appended in SQL or by whomever: an event that is not there, a path that leads nowhere, a span outside its text."""
+    assert check("redactions_hold", asset="redacted_events") == {
+        "redactions_hold": (True, "every redaction hides what it names")
+    }
+    stream = uuid4()
+    places = (
+        (1, {"path": "/text"}),
+        (1, {"path": "/txt"}),
+        (1, {"span": {"path": "/text", "start": 7, "end": 9}}),
+        (99, {"path": ""}),
+    )
+    redactions = [
+        NewEvent(
+            "redaction.applied.v1",
+            {"target": {"stream_version": target}, "method": "mask", "reason": "r", **place},
+            {},
+            NOON,
+        )
+        for target, place in places
+    ]
+    store.append(stream, "conversation", [NewEvent("user.utterance.v1", {"text": "abcd"}, {}, NOON), *redactions], 0)
+    export_month(store.dsn, lake, "2026-02")
+    faults = [(fault.stream_version, fault.fault) for fault in find_faults(lake)]
+    assert faults == [(3, "no_path"), (4, "no_span"), (5, "no_target")]
+    (passed, told) = check("redactions_hold", asset="redacted_events")["redactions_hold"]
+    assert not passed
+    assert told.startswith("1 redaction of an event that is not there: hides nothing; 1 redaction with a path")
+    assert str(stream) in told
