@@ -17,6 +17,8 @@ from pipelines.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
+_SHOWN = 20
+"""Rows set aside that are printed; the report has more."""
 events = typer.Typer(no_args_is_help=True, help="The registry of event types.")
 
 
@@ -34,6 +36,7 @@ def import_postgres(
     """Import an events table (id, aggregate_id, aggregate_type, event_type, event_version, payload, created_at)."""
     from pipelines.home import note_waiting
     from pipelines.ingest.postgres import import_postgres
+    from pipelines.ingest.set_aside import write_report
     from pipelines.store import Store
 
     settings = Settings.from_env()
@@ -43,14 +46,23 @@ def import_postgres(
     lines = [
         f"{result.events:,} of {result.rows:,} rows appended, to {result.streams:,} streams"
         if result.events
-        else f"nothing to append: the store has all {result.rows:,} rows, unchanged",
+        else f"nothing to append: the store has {result.already_present:,} of {result.rows:,} rows, unchanged",
         f"{result.already_present:,} were there already and are unchanged"
         if result.events and result.already_present
         else "",
         f"{result.gone:,} events were imported from rows that are gone; they stay" if result.gone else "",
         f"registered {', '.join(result.registered)}" if result.registered else "",
     ]
-    print_result(result, "\n".join(line for line in lines if line), as_json=as_json)
+    report = write_report(settings.home, result)
+    if report is not None:
+        named = [[each.aggregate_id, each.row, each.reason, each.remedy] for each in result.set_aside[:_SHOWN]]
+        lines += [
+            f"{result.set_aside_count:,} rows were set aside, the others were not held back; they are in {report}",
+            render_table(["stream", "row", "why", "what to do"], named),
+        ]
+    print_result({**to_plain(result), "report": report}, "\n".join(line for line in lines if line), as_json=as_json)
+    if report is not None:
+        raise typer.Exit(CheckFailedError.exit_code)
 
 
 @events.command("list")

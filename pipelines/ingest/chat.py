@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +29,8 @@ from pipelines.ingest.pipes import refuse_unreadable, spooled
 from pipelines.ingest.restore import restore
 from pipelines.ingest.strict_json import parse, path_at
 from pipelines.store.connect import Store
-from pipelines.store.events import StreamBatch
+from pipelines.store.errors import VersionConflict
+from pipelines.store.events import AppendManyResult, StreamBatch
 from pipelines.store.months import month_of
 
 BATCH_CONVERSATIONS = 256
@@ -246,35 +247,38 @@ class _FileImport:
             return
         self._register_tools(new)
         try:
-            self.store.append_many((_stream_batch(read) for read in new), validate=True)
+            done = self.store.append_many((_stream_batch(read) for read in new), validate=True)
         except BadInputError:
             # Rare: something that only the store can refuse, such as an event that is too long as jsonb. The batch was
             # undone; one by one it shows which line it was.
             for read in new:
                 try:
-                    self.store.append_many([_stream_batch(read)], validate=True)
+                    done = self.store.append_many([_stream_batch(read)], validate=True)
                 except BadInputError as error:
                     self._bad(read.raw, BadLineError("$", str(error)))
                 else:
-                    self._count(read.conversation)
+                    self._count([read], done)
         else:
-            for read in new:
-                self._count(read.conversation)
+            self._count(new, done)
 
     def _register_tools(self, new: list[_Read]) -> None:
         """Append the lists of tools that conversations name and the store does not have; each is a stream of its own."""
         lists = {stream: event for read in new for stream, event in read.conversation.tools}
         for stream in known_streams(self.store, list(lists)) if lists else ():
             del lists[stream]
-        batches = [StreamBatch(stream, TOOLS_TYPE, [event]) for stream, event in lists.items()]
-        if batches:
-            self.store.append_many(batches, validate=True)
-        self.tally.events += len(batches)
+        for stream, event in lists.items():
+            with suppress(VersionConflict):  # another import was first with the same list
+                batch = StreamBatch(stream, TOOLS_TYPE, [event])
+                self.tally.events += self.store.append_many([batch], validate=True).events
 
-    def _count(self, conversation: Conversation) -> None:
-        self.tally.conversations += 1
-        self.tally.events += len(conversation.events)
-        self.tally.months.update(month_of(event.created_at) for event in conversation.events if event.created_at)
+    def _count(self, reads: list[_Read], done: AppendManyResult) -> None:
+        """Count what was appended: another import of the same lines may have been first since they were looked up."""
+        self.tally.conversations += done.streams - done.duplicate_streams
+        self.tally.already_present += done.duplicate_streams
+        self.tally.events += done.events
+        if done.events:
+            events = (event for read in reads for event in read.conversation.events)
+            self.tally.months.update(month_of(event.created_at) for event in events if event.created_at)
 
     def _new_ones(self, batch: list[_Read]) -> list[_Read]:
         """The conversations of a batch that are neither in the store nor earlier in the batch."""

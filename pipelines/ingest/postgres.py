@@ -4,7 +4,8 @@ The table has the shape of the article on agent event sourcing: id, aggregate_id
 event_version, payload, created_at. Rows are read stream by stream in the order of `id`, in one snapshot, and compared
 with what the store has of them: what is there is passed over, what differs is an error, what is new is appended, a
 bounded number of rows a transaction. So a killed import is continued by running it again. Payloads travel as text, so
-that no number loses a digit. What the source looks like is `postgres_source`'s, this module knows the store.
+that no number loses a digit. A row that came too late to be put into its stream is set aside and named, each time, and keeps
+nothing else back. What the source looks like is `postgres_source`'s, this module knows the store.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from pipelines.errors import BadInputError
 from pipelines.ingest.event_types import registry_of
 from pipelines.ingest.postgres_source import Row, Source, SourceType, connect_source
 from pipelines.ingest.postgres_types import known_types, type_name
-from pipelines.store import InvalidPayload, Registry, Store
+from pipelines.store import InvalidPayload, MonthSealed, Registry, Store
 from pipelines.store.sqlstate import typed_errors
 
+NAMED = 1_000
+"""Rows set aside that are named; the others are counted."""
 CHUNK_ROWS = 1_000
 CHUNK_BYTES = 4_000_000
 """Rows and bytes of payload of one transaction; a single longer row is one of its own."""
@@ -42,8 +45,26 @@ ORDER BY e.stream_version
 LIMIT %s
 """
 _APPEND = "SELECT refold.append_events(%s::uuid, %s, %s, %s::text[], %s::jsonb[], %s::jsonb[], %s::timestamptz[])"
+_UNSEAL = "open the month again with `refold unseal MONTH --reason …` and import again"
 _ACTORS = {"user": "user", "agent": "agent", "model": "agent", "tool": "agent"}
 """Who acts, by the first word of the event type; a tool's result is the service's."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A row that was not imported; every run names it until it can be or is gone.
+
+    Attributes:
+        aggregate_id: Its stream.
+        row: Its `id`.
+        reason: Why.
+        remedy: What to do.
+    """
+
+    aggregate_id: UUID
+    row: int
+    reason: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +72,26 @@ class PostgresImport:
     """What an import came to.
 
     Attributes:
+        source: Name of the source in the store.
         rows: Rows of the table.
         streams: Streams in which rows were appended now.
         events: Events appended now.
         already_present: Rows that the store had from an earlier run, unchanged.
+        set_aside: Rows that came too late for their streams; the first `NAMED` are listed.
+        set_aside_count: All of them.
         gone: Events of an earlier run whose row is gone, in streams of which the table still has rows; they stay.
         registered: Event types registered now.
         months: UTC months `YYYY-MM` of the table's rows, ascending.
         seconds: Wall time.
     """
 
+    source: str
     rows: int
     streams: int
     events: int
     already_present: int
+    set_aside: tuple[SetAside, ...]
+    set_aside_count: int
     gone: int
     registered: tuple[str, ...]
     months: tuple[str, ...]
@@ -115,10 +142,13 @@ def import_postgres(
                 progress(work.rows)
         work.end()
     return PostgresImport(
+        source=source,
         rows=work.rows,
         streams=work.streams,
         events=work.events,
-        already_present=work.rows - work.events,
+        already_present=work.rows - work.events - work.set_aside_count,
+        set_aside=tuple(work.set_aside),
+        set_aside_count=work.set_aside_count,
         gone=work.gone,
         registered=registered,
         months=tuple(months),
@@ -145,6 +175,7 @@ class _Stream:
     waiting: _Stored | None
     last_id: int | None = None
     has_grown: bool = False
+    sealed: str | None = None
 
 
 @dataclass(slots=True)
@@ -160,6 +191,8 @@ class _Import:
     streams: int = 0
     events: int = 0
     gone: int = 0
+    set_aside: list[SetAside] = field(default_factory=list)
+    set_aside_count: int = 0
     _stream: _Stream | None = field(default=None)
 
     def add(self, chunk: Sequence[Row]) -> None:
@@ -178,7 +211,9 @@ class _Import:
                 kind = same_stream[0].aggregate_type
                 stream = self._stream = _Stream(aggregate_id, kind, head, stored, next(stored, None))
             fresh = [row for row in same_stream if not self._is_there(stream, row)]
-            if fresh:
+            if fresh and stream.sealed is not None:
+                self._is_taken(stream, fresh)
+            elif fresh:
                 new.append((stream, fresh))
         self._append(new)
         self.rows += len(chunk)
@@ -203,10 +238,13 @@ class _Import:
         if stream.waiting is None:
             return False
         if stream.waiting.ordinal > row.id:
-            raise BadInputError(
-                f"row {row.id} of {self.table} appeared after row {stream.waiting.ordinal} of the same stream "
-                f"{row.aggregate_id} was imported; a stream keeps the order of its ids, so it cannot be put between"
+            self._set_aside(
+                row,
+                f"it appeared after row {stream.waiting.ordinal} of its stream was imported, and a stream keeps its order",
+                "give the row a new id, behind the last of its stream, or append what it says as an event of now with "
+                "metadata.occurred_at and delete the row",
             )
+            return True
         if stream.waiting.content != row.content:
             names = ("aggregate_type", "event_type and event_version", "payload", "created_at")
             changed = [n for n, a, b in zip(names, stream.waiting.content, row.content, strict=True) if a != b]
@@ -216,6 +254,11 @@ class _Import:
             )
         stream.waiting = next(stream.stored, None)
         return True
+
+    def _set_aside(self, row: Row, reason: str, remedy: str) -> None:
+        self.set_aside_count += 1
+        if len(self.set_aside) < NAMED:
+            self.set_aside.append(SetAside(row.aggregate_id, row.id, reason, remedy))
 
     def _stored(self, aggregate_id: UUID) -> Iterator[_Stored]:
         """What the store has of a stream from this source, by version; in pages."""
@@ -243,9 +286,9 @@ class _Import:
             for row in rows:
                 self._validate(row)
         try:
-            with typed_errors(), self.store.conn.transaction(), self.store.conn.pipeline():
-                for stream, rows in new:
-                    self.store.conn.execute(_APPEND, self._arguments(str(stream.head), rows), prepare=True)
+            self._send(new)
+        except MonthSealed:
+            new = [(stream, rows) for stream, rows in new if self._is_taken(stream, rows)]
         except BadInputError as error:
             raise self._name_row(new, error) from error
         for stream, rows in new:
@@ -253,6 +296,25 @@ class _Import:
             self.streams += not stream.has_grown
             stream.has_grown = True
             self.events += len(rows)
+
+    def _send(self, new: list[tuple[_Stream, list[Row]]]) -> None:
+        with typed_errors(), self.store.conn.transaction(), self.store.conn.pipeline():
+            for stream, rows in new:
+                self.store.conn.execute(_APPEND, self._arguments(str(stream.head), rows), prepare=True)
+
+    def _is_taken(self, stream: _Stream, rows: list[Row]) -> bool:
+        """Append the rows of one stream, or set them and the rest of it aside, since their month is sealed."""
+        try:
+            if stream.sealed is None:
+                self._send([(stream, rows)])
+                return True
+        except MonthSealed as error:
+            stream.sealed = str(error)
+        for row in rows:
+            self._set_aside(
+                row, f"it, or one before it of its stream, came after its month was closed: {stream.sealed}", _UNSEAL
+            )
+        return False
 
     def _validate(self, row: Row) -> None:
         """Hold the payload to its type's schema; a number that a double cannot hold is only ever compared here."""

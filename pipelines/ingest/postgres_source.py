@@ -27,9 +27,13 @@ _PROBLEMS = {
     "a null in one of the columns": " OR ".join(f"{column} IS NULL" for column in COLUMNS),
     "a payload that is not a JSON object": "jsonb_typeof(payload::jsonb) <> 'object'",
     "created_at outside the years 1 to 9999": (
-        "created_at < '0001-01-01 00:00:00+00' OR created_at >= '10000-01-01 00:00:00+00'"
+        "created_at::timestamptz < '0001-01-01 00:00:00+00' OR created_at::timestamptz >= '10000-01-01 00:00:00+00'"
     ),
 }
+_TIMES = frozenset(
+    psycopg.adapters.types[name].oid for name in ("timestamptz", "timestamp", "date", "text", "varchar", "bpchar")
+)
+"""Types that say a time; without a zone it is UTC, and text is read as PostgreSQL reads it, year first."""
 _PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 _CONNECT_SECONDS = 10
 
@@ -103,6 +107,12 @@ class Source:
         missing = sorted(set(COLUMNS) - {column.name for column in found})
         if missing:
             raise BadInputError(f"{table} has no column {', '.join(missing)}; an events table has {', '.join(COLUMNS)}")
+        (created_at,) = (column for column in found if column.name == "created_at")
+        if created_at.type_code not in _TIMES:
+            raise BadInputError(
+                f"created_at of {table} is {created_at.type_display}, which is no time; make it one in a view and import the view: "
+                "to_timestamp(created_at) of seconds, to_timestamp(created_at / 1000.0) of milliseconds"
+            )
 
     @property
     def full_name(self) -> str:

@@ -6,7 +6,9 @@ import gzip
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -22,6 +24,7 @@ from pipelines.ingest import chat
 from pipelines.ingest.canonical import digest, same_json
 from pipelines.ingest.chat import ImportProgress, ImportResult, import_chat
 from pipelines.ingest.restore import restore
+from pipelines.settings import Settings
 from pipelines.store import Store, encode
 from pipelines.store.events import NewEvent, StoredEvent, stream_id
 from tests.unit.ingest import strategies
@@ -353,3 +356,34 @@ def test_what_is_no_time_is_refused(store: Store, write: Write, time: object) ->
     with pytest.raises(BadInputError, match=r"f\.jsonl:1: \$\.messages\[0\]\.timestamp: .* is not a time"):
         import_chat(store, [write(line)], at=AT)
     assert stored_count(store) == 0
+
+
+def test_two_imports_of_one_file_at_once_count_what_each_appended(
+    store: Store, store_settings: Settings, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both look before either has appended: one says all, the other none, and the log has each event once."""
+    file = write(*[said(n) for n in range(300)])
+    looked = threading.Barrier(2)
+    look = chat.known_streams
+
+    def look_together(*given):
+        found = look(*given)
+        with suppress(threading.BrokenBarrierError):
+            looked.wait(5)
+        looked.abort()
+        return found
+
+    monkeypatch.setattr(chat, "known_streams", look_together)
+    results = []
+
+    def run() -> None:
+        with Store.open(store_settings) as own:
+            results.append(import_chat(own, [file], at=AT))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    found = sorted((r.conversations, r.events, r.already_present, len(r.months)) for r in results)
+    assert found == [(0, 0, 300, 0), (300, stored_count(store), 0, 1)]

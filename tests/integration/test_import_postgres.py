@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pipelines.errors import BadInputError
 from pipelines.ingest import postgres
 from pipelines.ingest.postgres import PostgresImport, import_postgres
 from pipelines.ingest.postgres_source import identifier
+from pipelines.ingest.set_aside import write_report
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store, UnknownEventType
 
@@ -166,8 +168,8 @@ def test_a_row_that_changed_is_named(store: Store, table: Table, change: str, wh
     assert imported(store) == before
 
 
-def test_a_row_between_imported_ones_is_refused(store: Store, table: Table) -> None:
-    """A row committed late with an older id cannot be put between; it is named, not appended out of order."""
+def test_a_row_between_imported_ones_is_set_aside(store: Store, table: Table) -> None:
+    """A row committed late with an older id cannot be put between: it is named, each time, and the others go on."""
     for _ in range(3):
         table.add(A, *SAID)
     table.run("UPDATE events SET id = 20 WHERE id = 2")
@@ -176,8 +178,16 @@ def test_a_row_between_imported_ones_is_refused(store: Store, table: Table) -> N
     table.run(
         "INSERT INTO events SELECT 25, aggregate_id, aggregate_type, event_type, event_version, payload, created_at FROM events WHERE id = 1"
     )
-    with pytest.raises(BadInputError, match=r"row 25 of public\.events appeared after row 30"):
-        run(store, table)
+    table.run("SELECT setval(pg_get_serial_sequence('events', 'id'), 100)")
+    table.add(A, *SAID)
+    table.add(B, *SAID)
+    result = run(store, table)
+    assert (result.events, result.already_present, result.set_aside_count) == (2, 3, 1)
+    assert [(each.aggregate_id, each.row) for each in result.set_aside] == [(A, 25)]
+    assert "after row 30" in result.set_aside[0].reason
+    again = run(store, table)
+    assert (again.events, again.already_present, again.set_aside) == (0, 5, result.set_aside)
+    assert imported(store) == [row for row in given_rows(table) if row[1] != 25]
 
 
 def test_rows_deleted_since_are_counted(store: Store, table: Table) -> None:
@@ -370,3 +380,73 @@ def test_memory_does_not_grow_with_the_table(store: Store, table: Table, tmp_pat
     events, kilobytes = map(int, done.stdout.split())
     assert events == 4000
     assert kilobytes < 80_000, "chunks of 4 MB, their copies as arguments and as a fetch"
+
+
+def test_a_late_row_of_a_closed_month_holds_nothing_back(store: Store, table: Table) -> None:
+    """A new stream whose month is sealed is set aside whole; the others are imported, and it is, once the month is open again."""
+    table.add(A, *SAID)
+    run(store, table)
+    store.close_month("2026-01")
+    for stream, at in ((B, SAID[3]), (B, "2026-03-01"), (C, "2026-02-01"), (A, "2026-03-01")):
+        table.add(stream, *SAID[:3], at)
+    result = run(store, table)
+    assert (result.events, result.set_aside_count) == (2, 2)
+    assert {(each.aggregate_id, each.row) for each in result.set_aside} == {(B, 2), (B, 3)}
+    assert "refold unseal" in result.set_aside[0].remedy
+    store.unseal_month("2026-01", "late rows")
+    assert (run(store, table).events, imported(store)) == (2, given_rows(table))
+
+
+def test_the_report_of_what_was_set_aside_stays(store: Store, table: Table, tmp_path: Path) -> None:
+    """One line a row in the home, as of the last run; it is gone when nothing is set aside any more."""
+    table.add(A, *SAID)
+    table.run("UPDATE events SET id = 30")
+    run(store, table)
+    table.add(A, *SAID)
+    for _ in range(2):
+        path = write_report(tmp_path, run(store, table))
+        assert path is not None
+        (row,) = map(json.loads, path.read_text().splitlines())
+        assert (row["source"], row["stream"], row["row"]) == ("postgres/public.events", str(A), 2)
+        assert path.stat().st_mode & 0o077 == 0
+    table.run("DELETE FROM events WHERE id = 2")
+    assert write_report(tmp_path, run(store, table)) is None
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "stored"),
+    [
+        ("text", "2026-01-05T10:00:00+02:00", "2026-01-05 08:00:00+00"),
+        ("text", "2026-01-05 10:00", "2026-01-05 10:00:00+00"),
+        ("varchar(40)", "2026-01-05", "2026-01-05 00:00:00+00"),
+        ("timestamp", "2026-01-05 10:00", "2026-01-05 10:00:00+00"),
+        ("date", "2026-01-05", "2026-01-05 00:00:00+00"),
+        ("text", "yesterday week", None),
+        ("text", "05/13/2026", None),
+        ("text", "infinity", None),
+        ("text", "0044-03-15 BC", None),
+        ("bigint", "1767600000", None),
+        ("integer", "20260105", None),
+        ("double precision", "1767600000.5", None),
+        ("numeric", "1767600000000", None),
+        ("jsonb", '"2026-01-05"', None),
+    ],
+)
+def test_created_at_is_read_as_its_type_says(
+    store: Store, table: Table, kind: str, value: str, stored: str | None
+) -> None:
+    """Text, times without a zone and dates are times, UTC; numbers are refused with what to write; nothing is guessed."""
+    table.run(f"ALTER DATABASE \"{table.conn.info.dbname}\" SET datestyle = 'SQL, DMY'")
+    table.run(
+        f"CREATE TABLE odd AS SELECT 1 AS id, '{A}'::uuid AS aggregate_id, 'call' AS aggregate_type, 'user.utterance' AS event_type, "
+        f"1 AS event_version, '{{\"text\": \"x\"}}'::jsonb AS payload, '{value}'::{kind} AS created_at"
+    )
+    if stored is None:
+        with pytest.raises(BadInputError, match=r"created_at|cannot be read"):
+            import_postgres(store, table.dsn, "public.odd")
+        assert imported(store) == []
+        return
+    assert import_postgres(store, table.dsn, "public.odd").events == 1
+    assert imported(store)[0][-1] == datetime.fromisoformat(stored)
+    assert import_postgres(store, table.dsn, "public.odd").already_present == 1
