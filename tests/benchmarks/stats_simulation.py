@@ -155,7 +155,8 @@ def main() -> None:
 
 
 def _holds(item: Estimate, truth: float) -> bool:
-    return item.low is not None and item.high is not None and item.low <= truth <= item.high
+    is_given = item.low is not None or item.high is not None  # a bound that is not given is no limit
+    return is_given and (item.low is None or item.low <= truth) and (item.high is None or truth <= item.high)
 
 
 def _cr1_holds(item: Estimate, truth: float) -> bool:
