@@ -196,7 +196,7 @@ def _build_ab_inputs_current() -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=key_of("ab_units"))
     def ab_inputs_current(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> dg.AssetCheckResult:
         """The conversations compared are still those that the experiment selects, with no event more."""
-        stale = [stale_inputs(home.lake, name) for name in _experiments(context)]
+        stale = [stale_inputs(home.lake, name, home.settings.allow_files) for name in _experiments(context)]
         counts = {what: sum(getattr(each, what) for each in stale) for what in ("changed", "new", "gone")}
         parts = [f"{_counted(n, 'conversation')} {what}" for what, n in counts.items() if n]
         return dg.AssetCheckResult(

@@ -53,7 +53,12 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, config: ReplayConfig, home: dg.ResourceParam[Home]
     ) -> Iterator[dg.MaterializeResult[Any]]:
         tell = home.tell or context.log.info
-        plans = make_plans(home.lake, *load_experiment(home.lake, context.partition_key), tell)
+        plans = make_plans(
+            home.lake,
+            *load_experiment(home.lake, context.partition_key),
+            tell,
+            allowed=home.settings.allow_files,
+        )
         results = [
             run_replay(
                 home.lake,
@@ -90,7 +95,9 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         description="Compare the replays of an experiment with its baseline; the summary completes the version.",
     )
     def diff(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
-        plans = make_plans(home.lake, *load_experiment(home.lake, context.partition_key))
+        plans = make_plans(
+            home.lake, *load_experiment(home.lake, context.partition_key), allowed=home.settings.allow_files
+        )
         results = [build_diff(home.lake, plan, on_progress=home.on_progress) for plan in plans]
         home.publish_catalog()
         summed = ("seconds", "pairs", "not_asked", "conversations", "failed", "same_names", "same_calls")

@@ -16,6 +16,7 @@ from assets.folds import REDACTED
 from assets.runs import CheckResult, Runs
 from pipelines.console import Ticker
 from pipelines.demo.load import LoadResult, load_demo
+from pipelines.diff.check import read_checked
 from pipelines.diff.dataset import DiffResult, build_diff
 from pipelines.diff.gating import require_known_names
 from pipelines.errors import BadInputError
@@ -130,7 +131,8 @@ def fold_months(
 def estimate_experiment(settings: Settings, path: Path, tell: Tell) -> list[tuple[Plan, Estimate]]:
     """Read an experiment file, plan it and say what it would come to, window by window, without writing or sending anything."""
     lake = Lake.from_settings(settings)
-    plans = make_plans(lake, read_experiment(path), path.resolve().parent, tell)
+    experiment = read_checked(path, lake, settings)
+    plans = make_plans(lake, experiment, path.resolve().parent, tell, allowed=settings.allow_files)
     return [(plan, estimate_replay(lake, plan, settings)) for plan in plans]
 
 
@@ -146,7 +148,8 @@ def compare(settings: Settings, path: Path, tell: Tell, *, retry_failed: bool = 
     Raises:
         BadInputError: The file is not an experiment, or it selects nothing; nothing was registered.
     """
-    return _compare(settings, read_experiment(path), path.resolve().parent, tell, retry_failed=retry_failed)
+    experiment = read_checked(path, Lake.from_settings(settings), settings)
+    return _compare(settings, experiment, path.resolve().parent, tell, retry_failed=retry_failed)
 
 
 def _compare(
@@ -154,7 +157,7 @@ def _compare(
 ) -> list[DiffResult]:
     lake = Lake.from_settings(settings)
     require_known_names(experiment)
-    plans = make_plans(lake, experiment, folder)
+    plans = make_plans(lake, experiment, folder, allowed=settings.allow_files)
     before = [lake.last_commit("ab_summary", plan.partition) for plan in plans]
     register_experiment(lake, experiment, folder)
     with Runs(settings, on_event=tell, on_progress=_progress("units", tell)) as runs:

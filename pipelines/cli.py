@@ -21,10 +21,11 @@ from pipelines.cli_db import db
 from pipelines.cli_diffs import diffs
 from pipelines.cli_events import events, import_postgres
 from pipelines.cli_help import GroupedVerbs, print_version
-from pipelines.cli_replay import replan, report, tools
+from pipelines.cli_replay import AllowFiles, allowing, replan, report, tools, write_starter
 from pipelines.cli_storage import storage
 from pipelines.console import Ticker, end, print_result, render_table, safe_streams, size, tell, to_plain
-from pipelines.errors import CheckFailedError
+from pipelines.errors import BadInputError, CheckFailedError
+from pipelines.interrupt import heard
 from pipelines.privacy import private_files, withdraw_access
 from pipelines.settings import Settings, is_debugging, read_shared
 
@@ -213,16 +214,26 @@ def fold(
 
 @app.command()
 def ab(
-    file: Annotated[Path, typer.Argument(help="The experiment, YAML.", exists=True, dir_okay=False)],
+    file: Annotated[Path | None, typer.Argument(help="The experiment, YAML.", dir_okay=False)] = None,
+    init: Annotated[
+        bool, typer.Option("--init", help="Write an experiment to begin with, to FILE or to stdout; run nothing.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be asked, sent and paid; do none of it.")
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Replay the units of a version that failed once more.")
     ] = False,
+    allow_files: AllowFiles = None,
     as_json: Json = False,
 ) -> None:
     """Compare two sides: replay, diff, summarise."""
+    if init:
+        write_starter(file)
+        return
+    if file is None:
+        raise BadInputError("name an experiment file, or write one to begin with: refold ab --init FILE")
+
     from assets import verbs
     from pipelines.diff.gating import decide_version
     from pipelines.home import tell_behind
@@ -232,7 +243,7 @@ def ab(
     from pipelines.review.page import render_page
     from pipelines.review.report import report_path
 
-    settings = Settings.from_env()
+    settings = allowing(Settings.from_env(), allow_files)
     tell_behind(settings, tell)
     if dry_run:
         found = verbs.estimate_experiment(settings, file, tell)
@@ -330,7 +341,8 @@ def sql(
     chosen = "json" if as_json else output_format.value
     settings = Settings.from_env()
     tell_behind(settings, tell)
-    run_query(Lake.from_settings(settings), text_query, chosen, output, is_csv_safe=csv_safe)
+    with heard():
+        run_query(Lake.from_settings(settings), text_query, chosen, output, is_csv_safe=csv_safe)
 
 
 @app.command()

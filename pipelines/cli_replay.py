@@ -5,6 +5,7 @@ Like those in `cli`: each calls one library function and prints what it returns.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,46 @@ from pipelines.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
+AllowFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--allow-files",
+        metavar="DIR",
+        file_okay=False,
+        help="A folder in which files that the experiment names may be, beside its own; may be given more than once.",
+    ),
+]
+
 tools = typer.Typer(no_args_is_help=True, help="What the recorded agents' tools do.")
+
+
+def allowing(settings: Settings, folders: list[Path] | None) -> Settings:
+    """The settings with further folders in which files of an experiment may be."""
+    return replace(settings, allow_files=(*settings.allow_files, *(each.resolve() for each in folders or ())))
+
+
+def write_starter(file: Path | None) -> None:
+    """Write an experiment to begin with; a file that is there stays as it is.
+
+    Raises:
+        BadInputError: The file is there, or cannot be written.
+    """
+    import re
+
+    from pipelines.errors import BadInputError
+    from pipelines.replay.reference import starter
+
+    name = re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._") if file is not None else ""
+    text = starter(name or "my-experiment")
+    if file is None:
+        print_result({"text": text}, text.rstrip("\n"), as_json=False)
+        return
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise BadInputError(f"{file}: cannot be written: {error.strerror}") from error
+    tell(f"{file} is written; try it with: refold ab {file} --dry-run")
 
 
 def replan(
@@ -25,6 +65,7 @@ def replan(
         Path, typer.Option(help="An experiment file, or a file with just its candidate.", exists=True, dir_okay=False)
     ],
     draws: Annotated[int, typer.Option(min=1, max=100, help="How often the candidate is asked.")] = 1,
+    allow_files: AllowFiles = None,
     as_json: Json = False,
 ) -> None:
     """Put one recorded decision before a candidate, and show both actions side by side."""
@@ -36,7 +77,7 @@ def replan(
 
     experiment = read_candidate(candidate)
     folder = candidate.resolve().parent
-    settings = Settings.from_env()
+    settings = allowing(Settings.from_env(), allow_files)
     tell_empty(settings, tell)
     lake = Lake.from_settings(settings)
     found = replan_decision(lake, stream, decision, experiment, folder, draws, settings=settings, tell=tell)

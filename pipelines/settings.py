@@ -26,6 +26,8 @@ _MAX_NAME, _MAX_PATH = 255, 3_000
 """Bytes of a name and of a path: what file systems take, less what Refold puts below the folder."""
 SNAPSHOT_EVENTS = 500
 """Events of a stream between two snapshots: about what is folded in the time that reading a snapshot takes."""
+SQL_SECONDS = 60.0
+"""A statement over a large lake takes seconds; what takes a minute seldom ends."""
 MIN_MEMORY_BYTES = 256 * 10**6
 """DuckDB, Arrow and Python themselves need about this much before the first event is read."""
 
@@ -48,6 +50,8 @@ class Settings:
         snapshot_events: Events of a stream after which a fold keeps another snapshot (`REFOLD_SNAPSHOT_EVENTS`, default 500).
         is_shared: Whether the group of home and lake may read them (`REFOLD_SHARED=group`).
         daily_usd: US dollars that models may cost on one UTC day (`REFOLD_DAILY_USD`), or None for no such bound.
+        sql_seconds: How long an expression or function of one's own may take (`REFOLD_SQL_SECONDS`, default 60).
+        allow_files: Folders in which files of experiments may be beside their own (`REFOLD_ALLOW_FILES`, separated as PATH is).
     """
 
     home: Path
@@ -62,6 +66,8 @@ class Settings:
     daily_usd: float | None = None
     snapshot_events: int = SNAPSHOT_EVENTS
     is_shared: bool = False
+    sql_seconds: float = SQL_SECONDS
+    allow_files: tuple[Path, ...] = ()
 
     @property
     def replays(self) -> Path:
@@ -108,6 +114,12 @@ class Settings:
             prices=Path(env["REFOLD_PRICES"]).expanduser().absolute() if env.get("REFOLD_PRICES") else None,
             daily_usd=_parse_usd("REFOLD_DAILY_USD", env["REFOLD_DAILY_USD"]) if env.get("REFOLD_DAILY_USD") else None,
             is_shared=read_shared(env),
+            sql_seconds=_parse_seconds("REFOLD_SQL_SECONDS", env.get("REFOLD_SQL_SECONDS") or f"{SQL_SECONDS:g}"),
+            allow_files=tuple(
+                Path(part).expanduser().absolute()
+                for part in (env.get("REFOLD_ALLOW_FILES") or "").split(os.pathsep)
+                if part
+            ),
             snapshot_events=_parse_count(
                 "REFOLD_SNAPSHOT_EVENTS", env.get("REFOLD_SNAPSHOT_EVENTS") or str(SNAPSHOT_EVENTS)
             ),
@@ -192,6 +204,13 @@ def _parse_count(name: str, text: str) -> int:
     if re.fullmatch(r"\s*[1-9]\d{0,8}\s*", text) is None:
         raise BadInputError(f"{name} is {text!r}; write a number such as {SNAPSHOT_EVENTS}")
     return int(text)
+
+
+def _parse_seconds(name: str, text: str) -> float:
+    match = re.fullmatch(r"\s*(\d{1,6}(?:\.\d+)?)\s*s?\s*", text)
+    if match is None or not float(match[1]):
+        raise BadInputError(f"{name} is {text!r}; write a number of seconds such as 60")
+    return float(match[1])
 
 
 def _parse_usd(name: str, text: str) -> float:

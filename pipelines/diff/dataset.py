@@ -65,6 +65,9 @@ class DiffResult:
         fidelity: Answered pairs by how side B was fed; headline numbers use the `exact` ones.
         metric_errors: Metrics in Python that failed on a side of a pair: name, why, how often.
         flat_metrics: Metrics with one value, or none (None), on a whole side that called tools: name, side (a, b), value.
+        first_metric_errors: Of each of them the first: name, why, unit and side, where in the metric's file.
+        first_failures: Of the replay's failures that are the candidate's, or of what it was given, the first of each kind:
+            reason, unit, what is told of it, without recorded values.
         seconds: Time taken.
     """
 
@@ -89,6 +92,8 @@ class DiffResult:
     fidelity: dict[str, int]
     metric_errors: list[tuple[str, str, int]]
     flat_metrics: list[tuple[str, str, float | None]]
+    first_metric_errors: list[tuple[str, str, str, str]]
+    first_failures: list[tuple[str, str, str]]
     seconds: float
 
 
@@ -111,7 +116,7 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
     input_hash = f"{plan.version_id}/{replayed.number}"
     last = lake.last_commit(AB_SUMMARY.name, plan.partition)
     if last is not None and last.input_hash == input_hash:
-        return _result(plan, last.provenance, is_written=False, seconds=time.monotonic() - started)
+        return _result(plan, last.provenance, replayed.provenance, is_written=False, seconds=time.monotonic() - started)
     with (
         lake.connect() as connection,
         Comparers(tool_rules(plan.tools), _processes()) as comparers,
@@ -121,7 +126,8 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
         tally = Tally(connection, plan)
         done = 0
         shards = create_relations(connection, plan)
-        for pairs in diff_shards(connection, plan, shards, comparers, memory_bytes=lake.memory_bytes // 4):
+        memory, seconds = lake.memory_bytes // 4, lake.sql_seconds
+        for pairs in diff_shards(connection, plan, shards, comparers, memory_bytes=memory, seconds=seconds):
             done += pairs
             tally.add()
             units.add(connection, "SELECT * FROM diffed_units")
@@ -143,7 +149,7 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
             input_hash=input_hash,
             provenance=headline,
         )
-    return _result(plan, headline, is_written=True, seconds=time.monotonic() - started)
+    return _result(plan, headline, replayed.provenance, is_written=True, seconds=time.monotonic() - started)
 
 
 def _processes() -> int:
@@ -160,7 +166,9 @@ def _keep_summary(connection: duckdb.DuckDBPyConnection, lines: Sequence[Line]) 
     connection.unregister("lines")
 
 
-def _result(plan: Plan, headline: Mapping[str, Any], *, is_written: bool, seconds: float) -> DiffResult:
+def _result(
+    plan: Plan, headline: Mapping[str, Any], replayed: Mapping[str, Any], *, is_written: bool, seconds: float
+) -> DiffResult:
     names = (
         "result_hash",
         "unit",
@@ -183,6 +191,8 @@ def _result(plan: Plan, headline: Mapping[str, Any], *, is_written: bool, second
         side_b=plan.experiment.candidate.describe(),
         window=(_iso(plan.window[0]), _iso(plan.window[1])),
         outcomes=Outcomes(**headline["outcomes"]),
+        first_metric_errors=[(n, why, unit, told) for n, why, unit, told in headline.get("first_metric_errors", ())],
+        first_failures=[(reason, unit, told) for reason, unit, told in replayed.get("first_failures", ())],
         metric_errors=[(name, why, count) for name, why, count in headline["metric_errors"]],
         flat_metrics=[(name, side, value) for name, side, value in headline.get("flat_metrics", ())],
         seconds=seconds,

@@ -28,11 +28,29 @@ def require_known_names(experiment: Experiment) -> None:
     Raises:
         BadInputError: The gate speaks of a metric or segment that the experiment does not have, or the primary is no metric.
     """
+    require_known_primary(experiment)
+    require_known_gate(experiment)
+
+
+def require_known_primary(experiment: Experiment) -> None:
+    """Check that the primary is a metric.
+
+    Raises:
+        BadInputError: It is none.
+    """
     differences = [*DIFFERENCES, *experiment.metrics]
     if experiment.primary is not None and experiment.primary not in differences:
         raise BadInputError(
             f"primary {experiment.primary!r} is no metric of this experiment; there are {', '.join(differences)}"
         )
+
+
+def require_known_gate(experiment: Experiment) -> None:
+    """Check the names in the gate.
+
+    Raises:
+        BadInputError: It speaks of a metric or segment that the experiment does not have.
+    """
     if experiment.gate is not None:
         rules = dict.fromkeys(rule.name for rule in experiment.expect)
         metrics = dict.fromkeys(known_metrics(experiment))

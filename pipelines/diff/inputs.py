@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
@@ -36,7 +38,7 @@ class StaleInputs:
         return self.version_id is not None and self.version_id == self.current_version_id
 
 
-def stale_inputs(lake: Lake, name: str) -> StaleInputs:
+def stale_inputs(lake: Lake, name: str, allowed: Sequence[Path] = ()) -> StaleInputs:
     """Compare the newest complete version of the experiment `name` with the lake as it is.
 
     Raises:
@@ -44,7 +46,7 @@ def stale_inputs(lake: Lake, name: str) -> StaleInputs:
     """
     experiment, folder = load_experiment(lake, name)
     try:
-        plans = make_plans(lake, experiment, folder)
+        plans = make_plans(lake, experiment, folder, allowed=allowed)
     except BadInputError:
         plans = []
     with lake.connect() as connection:

@@ -1,7 +1,8 @@
 """Metrics in Python: what a function of one's own is given, and what becomes of what it returns.
 
-It runs in this process, once for each side of each unit that has an answer. What it cannot measure it returns as None. An
-exception, or what is no finite number, is no value either: the unit's row says why, in one word, and the others go on.
+It runs in a process of its own, once for each side of each unit that has an answer. What it cannot measure it returns as
+None. An exception, or what is no finite number, is no value either: the unit's row says why, in one word, and the others go
+on. A call that does not end, or ends its process, ends the comparison.
 """
 
 from __future__ import annotations
@@ -9,18 +10,25 @@ from __future__ import annotations
 import json
 import math
 import numbers
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.replay.candidate import PythonMetric
+from pipelines.replay.candidate import CandidateEndedError, PythonMetric, load_measures, measuring
+from pipelines.replay.source import describe_exception
+from pipelines.settings import SQL_SECONDS
 from pipelines.stats.sums import FloatArray
 
 _BATCH = 2_000
 """Sides held as Python objects at once."""
+_MOMENT = 1.0
+"""Seconds between two words of the process: a bound on a call's time is seen so much later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,47 +80,93 @@ class Measured:
     Attributes:
         values: By metric, one value per unit; NaN where there is none.
         errors: Per unit, metrics that failed: name and why.
+        first: By name and why, the first unit and side where that was so, and where in the user's file.
     """
 
     values: dict[str, FloatArray]
     errors: list[list[tuple[str, str]]]
+    first: dict[tuple[str, str], tuple[str, str]]
 
 
-def measure_units(measures: Mapping[str, PythonMetric], units: pa.Table, side: Literal["a", "b"]) -> Measured:
-    """Call every function with every unit's side.
+def measure_units(
+    measures: Mapping[str, PythonMetric],
+    units: pa.Table,
+    side: Literal["a", "b"],
+    *,
+    memory_bytes: int,
+    seconds: float = SQL_SECONDS,
+) -> Measured:
+    """Call every function with every unit's side, in a process of their own.
 
     Args:
         measures: By name.
         units: `unit_id, aggregate_id, text, tool_calls, output_tokens, latency_ms, cost_usd`.
         side: Which side they are.
+        memory_bytes: What bounds the process, which may reserve several times as much.
+        seconds: Bound on the time of each call.
+
+    Raises:
+        StoppedError: A call took longer, or ended the process.
     """
     values = {name: np.full(units.num_rows, np.nan) for name in measures}
     errors: list[list[tuple[str, str]]] = [[] for _ in range(units.num_rows)]
-    for start in range(0, units.num_rows if measures else 0, _BATCH):
-        for place, row in enumerate(units.slice(start, _BATCH).to_pylist(), start):
-            for name, measure in measures.items():
-                value, why = _measure(
-                    measure.measure, _side(row, side)
-                )  # of its own: a function may change what it gets
-                if value is not None:
-                    values[name][place] = value
-                elif why is not None:
-                    errors[place].append((name, why))
-    return Measured(values, errors)
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    if measures and units.num_rows:
+        what = f"metric {', '.join(sorted(measures))}"
+        with measuring(measures, memory_bytes=memory_bytes, seconds=seconds) as session:
+            for start in range(0, units.num_rows, _BATCH):
+                given = units.slice(start, _BATCH)
+                for place, name, value, why, detail in chain.from_iterable(
+                    session.each(what, measure_each, dict(measures), given, side)
+                ):
+                    if why is None:
+                        values[name][start + place] = value
+                    else:
+                        errors[start + place].append((name, why))
+                        unit_id = given.column("unit_id")[place].as_py()
+                        first.setdefault((name, why), (f"{unit_id}, side {side.upper()}", detail))
+    return Measured(values, errors, first)
 
 
-def _measure(function: Callable[[UnitSide], Any], given: UnitSide) -> tuple[float | None, str | None]:
-    """The value, or why there is none; neither for None, which is the function's own word for it."""
+def measure_each(
+    connection: None, measures: Mapping[str, PythonMetric], units: pa.Table, side: Literal["a", "b"]
+) -> Iterator[list[tuple[int, str, float | None, str | None, str]]]:
+    """Call the functions; asked of the child. What is found comes every moment, so that a call that hangs is seen.
+
+    Yields:
+        (row, metric, value, why there is none, where in the user's file).
+    """
+    functions = load_measures(connection, measures)
+    found: list[tuple[int, str, float | None, str | None, str]] = []
+    told = time.monotonic()
+    for place, row in enumerate(units.to_pylist()):
+        for name, metric in measures.items():
+            # a side of its own: a function may change what it gets
+            value, why, detail = _measure(functions[name], _side(row, side), metric.folder)
+            if value is not None or why is not None:
+                found.append((place, name, value, why, detail))
+        if time.monotonic() - told > _MOMENT:
+            yield found
+            found, told = [], time.monotonic()
+    yield found
+
+
+def _measure(
+    function: Callable[[UnitSide], Any], given: UnitSide, folder: Path
+) -> tuple[float | None, str | None, str]:
+    """The value, or why there is none and where; neither for None, which is the function's own word for it."""
     try:
         found = function(given)
         if found is None:
-            return None, None
+            return None, None, ""
         if not isinstance(found, numbers.Real | np.bool_):
-            return None, "not_a_number"
+            return None, "not_a_number", f"it gives {type(found).__name__}"
         value = float(found)
+    except CandidateEndedError:
+        raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 -- the user's code; its message may hold anything, its type does not
-        return None, type(error).__name__
-    return (value, None) if math.isfinite(value) else (None, "not_finite")
+        return None, type(error).__name__, describe_exception(error, folder).kept
+    return (value, None, "") if math.isfinite(value) else (None, "not_finite", f"it gives {value}")
 
 
 def _side(row: Mapping[str, Any], side: Literal["a", "b"]) -> UnitSide:

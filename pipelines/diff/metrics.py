@@ -13,15 +13,18 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
-from pipelines.lake.locked import locked_connection, run_user_sql
-from pipelines.lake.table import quote_identifier
+from pipelines.lake.datasets import REPLAYS
+from pipelines.lake.locked import locked_session
+from pipelines.lake.quoting import quote_identifier
+from pipelines.lake.scratch import scratch
 from pipelines.replay.experiment import Experiment
+from pipelines.settings import SQL_SECONDS
 from pipelines.stats.sums import FloatArray
 
 UNIT_COLUMNS = ("text", "tool_calls", "call_count", "output_tokens", "latency_ms", "cost_usd")
 """What a metric's expression can speak of; `tool_calls[i].arguments` is JSON, as `canonical.arguments` reads it."""
 
-_VIEW = """
+VIEW = """
 CREATE TEMP VIEW unit AS
 SELECT * REPLACE (list_transform(
     tool_calls,
@@ -31,6 +34,15 @@ SELECT * REPLACE (list_transform(
 ) AS tool_calls)
 FROM given_units
 """
+
+
+def empty_units() -> pa.Table:
+    """Units without rows: what an expression is bound on before there are any."""
+    types = {column.name: column.type for column in REPLAYS.columns}
+    columns = ", ".join(f"CAST(NULL AS {types[name]}) AS {quote_identifier(name)}" for name in UNIT_COLUMNS)
+    with scratch() as connection:
+        units: pa.Table = connection.sql(f"SELECT 0::BIGINT AS unit_row, {columns} LIMIT 0").to_arrow_table()
+        return units
 
 
 def metric_names(experiment: Experiment) -> list[str]:
@@ -44,13 +56,16 @@ def expressions(experiment: Experiment) -> dict[str, str]:
     return {name: metric.sql for name, metric in experiment.metrics.items() if metric.sql is not None} | rules
 
 
-def evaluate_metrics(metrics: Mapping[str, str], units: pa.Table, *, memory_bytes: int) -> dict[str, FloatArray]:
+def evaluate_metrics(
+    metrics: Mapping[str, str], units: pa.Table, *, memory_bytes: int, seconds: float = SQL_SECONDS
+) -> dict[str, FloatArray]:
     """Every metric of every unit that is an expression.
 
     Args:
         metrics: Name → expression; a rule's is 1 where it holds and 0 where it is broken.
         units: `unit_row`, ascending, and `UNIT_COLUMNS`.
         memory_bytes: Bound on the memory that the expressions may use.
+        seconds: Bound on the time that each may take.
 
     Returns:
         By metric, one value per unit in their order; NaN where it is null.
@@ -61,12 +76,12 @@ def evaluate_metrics(metrics: Mapping[str, str], units: pa.Table, *, memory_byte
     names = sorted(metrics)
     values = np.full((units.num_rows, len(names)), np.nan)
     if names and units.num_rows:
-        with locked_connection({"given_units": units}, memory_bytes=memory_bytes) as connection:
-            connection.execute(_VIEW)
+        with locked_session({"given_units": units}, memory_bytes=memory_bytes, seconds=seconds) as locked:
+            locked.execute(VIEW)
             for place, name in enumerate(names):
                 expression = metrics[name]
                 query = f"SELECT unit_row, CAST((\n{expression}\n) AS DOUBLE) AS {quote_identifier(name)} FROM unit ORDER BY unit_row"
-                found = run_user_sql(connection, query, f"metric {name}", expression)
+                found = locked.select(query, f"metric {name}", expression, units.num_rows)
                 if found.column("unit_row").to_pylist() != units.column("unit_row").to_pylist():
                     raise BadInputError(
                         f"metric {name}: {expression!r} must give one number per unit, not an aggregate over units"

@@ -81,6 +81,9 @@ def create_relations(connection: duckdb.DuckDBPyConnection, plan: Plan) -> list[
         )
         """
     )
+    connection.execute(
+        "CREATE TEMP TABLE metric_failures (metric VARCHAR, reason VARCHAR, unit VARCHAR, detail VARCHAR)"
+    )
     connection.execute("DROP VIEW streams")
     connection.execute("ALTER TABLE all_streams RENAME TO streams")
     return list(_cut(connection))
@@ -116,6 +119,7 @@ def diff_shards(
     comparers: Comparers,
     *,
     memory_bytes: int,
+    seconds: float,
 ) -> Iterator[int]:
     """Make the temporary tables `diffed_units` and `diffed_calls` of one shard after the other.
 
@@ -126,7 +130,8 @@ def diff_shards(
         plan: The version.
         shards: Its streams, in order.
         comparers: Who compares what differs.
-        memory_bytes: Bound on the memory of the metrics' SQL.
+        memory_bytes: Bound on the memory of the metrics.
+        seconds: Bound on the time of each expression, and of each call of a metric in Python.
 
     Yields:
         Number of unit pairs of the shard that is in the tables now.
@@ -138,10 +143,10 @@ def diff_shards(
     for number, shard in enumerate(shards):
         following = _begin(connection, plan, shard, comparers, f"unit_pairs_{number % 2}")
         if begun is not None:
-            yield _finish(connection, plan, begun, memory_bytes)
+            yield _finish(connection, plan, begun, memory_bytes, seconds)
         begun = following
     if begun is not None:
-        yield _finish(connection, plan, begun, memory_bytes)
+        yield _finish(connection, plan, begun, memory_bytes, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +187,10 @@ def _begin(connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Shard, comp
     )
 
 
-def _finish(connection: duckdb.DuckDBPyConnection, plan: Plan, begun: _Begun, memory_bytes: int) -> int:
+def _finish(connection: duckdb.DuckDBPyConnection, plan: Plan, begun: _Begun, memory_bytes: int, seconds: float) -> int:
     """Make `diffed_units` and `diffed_calls` of a shard."""
     _look_at(connection, begun.table)
-    _keep_metrics(connection, plan, memory_bytes)
+    _keep_metrics(connection, plan, memory_bytes, seconds)
     _keep(connection, "text_units", [_TEXT_SCHEMA.empty_table(), *(done.result()[0] for done in begun.texts)])
     _keep(connection, "call_flags", [FLAG_SCHEMA.empty_table(), *(done.result()[0] for done in begun.flags)])
     found = [done.result() for done in begun.calls]
@@ -217,7 +222,7 @@ def _compare(
     ]
 
 
-def _keep_metrics(connection: duckdb.DuckDBPyConnection, plan: Plan, memory_bytes: int) -> None:
+def _keep_metrics(connection: duckdb.DuckDBPyConnection, plan: Plan, memory_bytes: int, seconds: float) -> None:
     """Make `metrics_a` and `metrics_b`: the own metrics of every unit that the side answered, and what failed in them."""
     metrics = expressions(plan.experiment)
     sides: tuple[Literal["a", "b"], ...] = ("a", "b")
@@ -229,14 +234,16 @@ def _keep_metrics(connection: duckdb.DuckDBPyConnection, plan: Plan, memory_byte
         answered = "status <> 'not_asked'" if side == "a" else "status = 'ok'"
         query = f"SELECT unit_row, unit_id, aggregate_id, {columns} FROM unit_pairs WHERE {answered} ORDER BY unit_row"
         units = connection.sql(query if metrics or plan.measures else f"{query} LIMIT 0").to_arrow_table()
-        found = evaluate_metrics(metrics, units, memory_bytes=memory_bytes)
-        measured = measure_units(plan.measures, units, side)
+        found = evaluate_metrics(metrics, units, memory_bytes=memory_bytes, seconds=seconds)
+        measured = measure_units(plan.measures, units, side, memory_bytes=memory_bytes, seconds=seconds)
         maps = {
             "unit_row": units.column("unit_row"),
             "metrics": as_maps(found | measured.values, units.num_rows),
             "errors": pa.array(measured.errors, pa.map_(pa.string(), pa.string())),
         }
         _keep(connection, f"metrics_{side}", [pa.table(maps)])
+        for (name, why), (unit, detail) in measured.first.items():
+            connection.execute("INSERT INTO metric_failures VALUES (?, ?, ?, ?)", [name, why, unit, detail])
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, name: str, tables: list[pa.Table]) -> None:

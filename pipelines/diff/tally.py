@@ -66,6 +66,9 @@ SELECT error.key, error.value, count(*)
 FROM (SELECT unnest(map_entries(metric_errors_a) || map_entries(metric_errors_b)) AS error FROM diffed_units)
 GROUP BY ALL
 """
+_FIRST_ERRORS = """
+SELECT metric, reason, arg_min(unit, rowid), arg_min(detail, rowid) FROM metric_failures GROUP BY ALL ORDER BY ALL
+"""
 
 
 class Tally:
@@ -139,6 +142,7 @@ class Tally:
             "outcomes": outcomes,
             "classes": dict(sorted(self._classes.items())),
             "fidelity": dict(sorted(self._fidelity.items())),
+            "first_metric_errors": [list(row) for row in self._connection.sql(_FIRST_ERRORS).fetchall()],
             "metric_errors": [[name, why, n] for (name, why), n in sorted(self._metric_errors.items())],
             "flat_metrics": [[name, side, value] for name, side, value in self._flat_metrics()],
             "unit": unit_kind(self._plan),

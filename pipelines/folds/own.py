@@ -18,10 +18,10 @@ from deltalake import Schema
 
 from pipelines.errors import BadInputError
 from pipelines.folds.own_relations import RELATIONS, empty_relations
-from pipelines.folds.own_sql import Select, SelectError, examine, read_relations, storable_type
+from pipelines.folds.own_sql import Select, SelectError, examine, read_relations
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import DATASETS
-from pipelines.lake.locked import locked_connection
+from pipelines.lake.locked import locked_session
 from pipelines.lake.own import empty_table, own_column, own_dataset
 from pipelines.lake.views import list_views
 from pipelines.sqlfiles import list_sql
@@ -114,11 +114,13 @@ def read_projection(path: Path) -> Projection:
             raise ProjectionError(path, 1, f"the header needs `-- {wanted}: …`; it needs {', '.join(_HEADERS)}")
     text = _read_text(path)
     try:
-        with locked_connection(empty_relations(), memory_bytes=_EXAMINED_BYTES, locates_errors=True) as connection:
-            select = examine(connection, text)
-            reads = read_relations(connection, text, select, tuple(RELATIONS))
+        with locked_session(empty_relations(), memory_bytes=_EXAMINED_BYTES, locates_errors=True) as locked:
+            select = locked.call("the query", examine, text)
+            reads = locked.call("the query", read_relations, text, select, tuple(RELATIONS))
     except SelectError as failure:
         raise ProjectionError(path, failure.line, failure.reason) from None
+    except BadInputError as failure:  # it took too long, or too much
+        raise ProjectionError(path, 1, str(failure)) from None
     columns = tuple(_columns(path, select, header))
     line, says = header["parameters"]
     if ("$month" in says) != select.takes_month:
@@ -143,7 +145,7 @@ def taken_names() -> set[str]:
 
 def _columns(path: Path, select: Select, header: dict[str, tuple[int, str]]) -> Iterator[Column]:
     seen = {"month": "the month is added by itself"}
-    for name, kind in select.columns:
+    for name, kind, stored in select.columns:
         if not _COLUMN.fullmatch(name):
             raise ProjectionError(
                 path, select.line, f"column {name!r}: give it a name of letters, digits and _ with AS"
@@ -151,7 +153,6 @@ def _columns(path: Path, select: Select, header: dict[str, tuple[int, str]]) -> 
         if name.lower() in seen:
             raise ProjectionError(path, select.line, f"column {name!r}: {seen[name.lower()]}; name it otherwise")
         seen[name.lower()] = "there is another of that name"
-        stored = storable_type(kind)
         if stored is None:
             raise ProjectionError(path, select.line, f"column {name!r} is {kind}, which no table holds; CAST it")
         yield own_column(name, _as_stored(stored), header.get(f"column {name}", (0, ""))[1])

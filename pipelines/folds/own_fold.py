@@ -25,6 +25,7 @@ from pipelines.lake.datasets import EVENTS
 from pipelines.lake.fold_code import fold_hash
 from pipelines.lake.ladder import load_own_ladder
 from pipelines.lake.lake import Commit, Lake
+from pipelines.lake.locked import Locked, StoppedError
 from pipelines.lake.own import find_own
 from pipelines.lake.table import quote_identifier
 
@@ -119,11 +120,16 @@ def fold_projection(lake: Lake, projection: Projection, month: str) -> OwnFold:
         is_written = commit is None
         if commit is None:
             with month_relations(
-                connection, month, projection.reads, memory_bytes=lake.memory_bytes, spill=lake.spill
+                connection,
+                month,
+                projection.reads,
+                memory_bytes=lake.memory_bytes,
+                spill=lake.spill,
+                seconds=lake.sql_seconds,
             ) as locked:
                 _make(locked, projection, month)
                 lake.begin(dataset)
-                connection.register(_MADE, locked.sql(f"SELECT * FROM {_MADE}").to_arrow_reader(_BATCH))
+                connection.register(_MADE, locked.read(f"SELECT * FROM {_MADE}"))
                 commit = lake.write_partition(
                     dataset,
                     partition,
@@ -187,6 +193,7 @@ def check_projection(lake: Lake, path: Path, month: str | None = None) -> OwnChe
                 projection.reads,
                 memory_bytes=lake.memory_bytes,
                 spill=lake.spill,
+                seconds=lake.sql_seconds,
                 conditions=_SAMPLED,
             ) as locked:
                 started = time.monotonic()
@@ -197,14 +204,16 @@ def check_projection(lake: Lake, path: Path, month: str | None = None) -> OwnChe
     return OwnCheck(dataset.name, dataset.grain, key, columns, projection.reads, chosen, taken, of_month, rows, seconds)
 
 
-def _make(locked: duckdb.DuckDBPyConnection, projection: Projection, month: str) -> int:
+def _make(locked: Locked, projection: Projection, month: str) -> int:
     """Run the SELECT into the table `refold_made` and hold it to the key; the number of rows."""
     dataset = projection.dataset
     types = {column.name: column.type for column in dataset.data_columns}
     try:
-        run_select(locked, projection.text, projection.select, types, month, _MADE)
+        locked.call("the query", run_select, projection.text, projection.select, types, month, _MADE)
     except SelectError as failure:
         raise ProjectionError(projection.path, failure.line, failure.reason) from None
+    except StoppedError as failure:
+        raise ProjectionError(projection.path, projection.select.line, str(failure)) from None
     key = ", ".join(map(quote_identifier, dataset.sort_by))
     missing = " OR ".join(f"{quote_identifier(name)} IS NULL" for name in dataset.sort_by)
     query = (
@@ -212,7 +221,7 @@ def _make(locked: duckdb.DuckDBPyConnection, projection: Projection, month: str)
         f"coalesce(sum(refold_n) FILTER ({missing}), 0)::BIGINT "
         f"FROM (SELECT {key}, count(*) AS refold_n FROM {_MADE} GROUP BY ALL)"
     )
-    rows, shared, without = locked.sql(query).fetchall()[0]
+    rows, shared, without = locked.fetch(query)[0]
     if shared or without:
         raise ProjectionKeyError(
             projection.path,

@@ -26,7 +26,7 @@ from pipelines.lake.datasets import (
     TOOL_CALLS,
     UTTERANCES,
 )
-from pipelines.lake.locked import locked_connection
+from pipelines.lake.locked import Locked, locked_session
 from pipelines.settings import MIN_MEMORY_BYTES
 
 _BATCH = 50_000  # rows; bounds what is in Python at once
@@ -115,9 +115,10 @@ def month_relations(
     *,
     memory_bytes: int,
     spill: Path,
+    seconds: float,
     conditions: Mapping[str, str] | None = None,
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A locked connection that sees the month's rows of the relations `names`, and the others empty.
+) -> Iterator[Locked]:
+    """A locked session that sees the month's rows of the relations `names`, and the others empty.
 
     Args:
         connection: Sees the lake.
@@ -125,6 +126,7 @@ def month_relations(
         names: Relations to fill.
         memory_bytes: The process's memory, of which a share is used.
         spill: Folder for what does not fit.
+        seconds: Bound on the time of a statement.
         conditions: SQL to add to the condition of a relation.
     """
 
@@ -137,5 +139,5 @@ def month_relations(
     tables: dict[str, pa.Table | Callable[[], pa.RecordBatchReader]] = dict(empty_relations())
     tables |= {name: partial(reader, name) for name in names}
     share = max(int(memory_bytes * _SHARE), MIN_MEMORY_BYTES // 4)
-    with locked_connection(tables, memory_bytes=share, spill=spill, locates_errors=True) as locked:
+    with locked_session(tables, memory_bytes=share, seconds=seconds, spill=spill, locates_errors=True) as locked:
         yield locked

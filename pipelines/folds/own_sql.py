@@ -15,7 +15,8 @@ from typing import Any
 import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
-from pipelines.lake.table import quote_identifier
+from pipelines.lake.quoting import quote_identifier
+from pipelines.lake.sql_errors import read_error, without_values
 
 _LEADING = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 _TABLE_FUNCTIONS = {"unnest", "range", "generate_series", "json_each", "json_tree"}
@@ -55,6 +56,10 @@ class SelectError(Exception):
         self.line = line
         self.reason = reason
 
+    def __reduce__(self) -> Any:
+        """It comes from another process."""
+        return SelectError, (self.line, self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Select:
@@ -63,13 +68,13 @@ class Select:
     Attributes:
         line: Where it begins.
         statement: Its text, without what stands before and after it.
-        columns: (name, type) in order.
+        columns: (name, type, type under which it is kept or None) in order.
         takes_month: Whether `$month` is bound.
     """
 
     line: int
     statement: str
-    columns: tuple[tuple[str, DuckDBPyType], ...]
+    columns: tuple[tuple[str, str, str | None], ...]
     takes_month: bool
 
 
@@ -91,7 +96,9 @@ def examine(connection: duckdb.DuckDBPyConnection, text: str) -> Select:
         bound = {"month": "2026-01"} if parameters else None
         connection.execute(text, bound)  # unlike sql(), it says where a name is wrong
         relation = connection.sql(text, params=bound)
-        columns = tuple(zip(relation.columns, relation.types, strict=True))
+        columns = tuple(
+            (name, str(kind), storable_type(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)
+        )
     except duckdb.Error as error:
         message, position = read_error(error)
         raise SelectError(line if position is None else _line_at(text, position), message) from None
@@ -149,11 +156,11 @@ def run_select(
     except duckdb.OutOfMemoryException:
         raise  # not the SELECT's fault: the caller says what to set
     except duckdb.Error as error:
-        message, position = read_error(error)
+        _, position = read_error(error)
         start = len(text[: text.find(select.statement)].encode())
         inside = None if position is None else position - len(before.encode())
         line = select.line if inside is None or inside < 0 else _line_at(text, start + inside)
-        raise SelectError(line, without_values(message)) from None
+        raise SelectError(line, without_values(error)) from None
 
 
 def storable_type(kind: DuckDBPyType) -> str | None:
@@ -182,23 +189,6 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(tree, list):
         for value in tree:
             yield from _nodes(value)
-
-
-def read_error(error: duckdb.Error) -> tuple[str, int | None]:
-    """(message on one line, byte position in the statement or None) of an error."""
-    kind, _, rest = str(error).partition(": ")
-    try:
-        told = json.loads(rest)
-        message, position = told["exception_message"], told.get("position")
-    except (ValueError, KeyError, TypeError):
-        message, position = rest or kind, None
-    text = ". ".join(part.rstrip(".") for part in message.strip().splitlines() if part.strip())
-    return f"{kind}: {text}", None if position is None else int(position)
-
-
-def without_values(message: str) -> str:
-    """What a message says before it quotes anything; errors that a value raises quote the value."""
-    return re.split(r"[\"'`]|[Ii]nput:", message, maxsplit=1)[0].strip().rstrip(":") + " …"
 
 
 def _line_at(text: str, position: int) -> int:

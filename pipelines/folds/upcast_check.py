@@ -15,9 +15,9 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import BadInputError
-from pipelines.folds.own_sql import read_error, without_values
 from pipelines.lake.ladder import Ladder, Step, load_own_ladder
 from pipelines.lake.lake import Lake
+from pipelines.lake.sql_errors import without_values
 from pipelines.store import InvalidPayload, Registry
 
 _BATCH = 10_000  # payloads; bounds what is in Python at once
@@ -204,7 +204,7 @@ def _explain(lake: Lake, place: _Place, steps: list[Step], failed_step: int | No
         try:
             connection.execute(query, {"stream": place.aggregate_id, "version": place.stream_version}).fetchall()
         except duckdb.Error as error:
-            return f"{told}: {without_values(read_error(error)[0])}"
+            return f"{told}: {without_values(error)}"
     return f"{told}: gives null"
 
 

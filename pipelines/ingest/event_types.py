@@ -6,7 +6,6 @@ never changes, so registering is idempotent and a changed schema is refused.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 
 import jsonschema_rs
 
+from pipelines.documents import parse_json, read_text
 from pipelines.errors import BadInputError
 from pipelines.ingest.canonical import digest
 from pipelines.store import EventType, EventTypeChanged, Registry, Store, UnknownEventType
@@ -98,12 +98,7 @@ def read_type(path: Path) -> EventType:
     Raises:
         BadInputError: It does not; the message says why.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise BadInputError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise BadInputError(f"{path} is not JSON: {error}") from error
+    document = parse_json(read_text(path, ""), str(path)).value
     if not isinstance(document, dict) or set(document) != _FIELDS:
         raise BadInputError(f"{path} must be one JSON object with {', '.join(sorted(_FIELDS))} and nothing else")
     name, description, schema = document["event_type"], document["description"], document["schema"]

@@ -32,7 +32,7 @@ from pipelines.lake.scratch import scratch
 from pipelines.lake.table import DataFile, Table, quote_identifier, quote_literal
 from pipelines.lake.views import list_views
 from pipelines.lake.writers import writing
-from pipelines.settings import SNAPSHOT_EVENTS, Settings
+from pipelines.settings import SNAPSHOT_EVENTS, SQL_SECONDS, Settings
 
 _DUCKDB_SHARE = 0.6
 """Share that DuckDB may use of the memory that the process has left when it connects; the rest is for results, for
@@ -85,6 +85,7 @@ class Lake:
         memory_bytes: Bound on the memory of a process that uses it.
         snapshot_events: Events of a stream after which a fold keeps another snapshot.
         home: Where upcasters of one's own are, in `upcasters/`; None for none.
+        sql_seconds: How long an expression of a user's may take.
     """
 
     def __init__(
@@ -94,11 +95,13 @@ class Lake:
         memory_bytes: int = 10**9,
         home: Path | None = None,
         snapshot_events: int = SNAPSHOT_EVENTS,
+        sql_seconds: float = SQL_SECONDS,
     ) -> None:
         self.root = root
         self.memory_bytes = memory_bytes
         self.home = home
         self.snapshot_events = snapshot_events
+        self.sql_seconds = sql_seconds
         self._tables: dict[str, Table] = {}
         self._commits: tuple[int, dict[tuple[str, str], Commit]] = (-1, {})
 
@@ -110,6 +113,7 @@ class Lake:
             memory_bytes=settings.memory_bytes,
             home=settings.home,
             snapshot_events=settings.snapshot_events,
+            sql_seconds=settings.sql_seconds,
         )
 
     @property

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pipelines.console import render_table, tell, to_json, to_plain
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
-from pipelines.lake.locked import first_line
+from pipelines.lake.sql_errors import read_error
 from pipelines.lake.table import quote_identifier, quote_literal
 from pipelines.output import named_pipe_to, open_output
 
@@ -73,7 +73,7 @@ def run_query(lake: Lake, query: str, output_format: str, output: Path | None, *
         except duckdb.Error as error:
             if f"{lake.root}/" in str(error):
                 raise  # nor is a file of the lake that is not there, or damaged
-            raise BadInputError(f"query failed: {first_line(error)}") from error
+            raise BadInputError(f"query failed: {read_error(error)[0]}") from error
 
 
 def _write(

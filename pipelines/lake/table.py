@@ -30,7 +30,10 @@ from deltalake.transaction import AddAction, RemoveAction
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.delta import Attempt, making, open_table
 from pipelines.lake.errors import CommitLostError
+from pipelines.lake.quoting import quote_identifier, quote_literal
 from pipelines.lake.scratch import scratch
+
+__all__ = ["DataFile", "Table", "quote_identifier", "quote_literal"]
 
 _WIDENED = "refold.widened"
 """Property of a table whose older files lack columns that were added later."""
@@ -312,16 +315,6 @@ class Table:
     def _add_action(self, file: DataFile, partition: Mapping[str, str]) -> AddAction:
         now_ms = int(time.time() * 1000)
         return AddAction(file.path, file.size_bytes, dict(partition), now_ms, data_change=True, stats=file.stats)
-
-
-def quote_literal(text: str) -> str:
-    """`text` as a SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def quote_identifier(name: str) -> str:
-    """`name` as a SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _bounds(column_stats: Mapping[str, Mapping[str, str]], dataset: Dataset) -> dict[str, tuple[int, int]]:

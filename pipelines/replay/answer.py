@@ -1,7 +1,7 @@
 """Answer requests without an endpoint: a Python callable, or the recording itself.
 
 Nothing is executed but the candidate's function. What it raises is that request's failure; what it says may hold anything,
-so it is told and kept nowhere.
+so its type and its place in the candidate's file are told.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pipelines.replay.ledger import Outcome
 from pipelines.replay.plan import Plan
 from pipelines.replay.request import Answer, Ask, Failure, Request, Side
 from pipelines.replay.sides import list_units
+from pipelines.replay.source import describe_exception
 from pipelines.replay.streams import Chunk
 from pipelines.replay.work import Unit
 
@@ -31,25 +32,26 @@ def python_ask(candidate: PythonCandidate) -> Ask:
 
     async def ask(request: Request) -> Answer:
         if not is_async:
-            return _call(function, request)
+            return _call(candidate, request)
         try:
             return _read(await function(request.decision))
         except CandidateEndedError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever the user's code raises is that request's failure
-            return Failure("candidate_error", f"{type(error).__name__}: {error}")
+            return Failure("candidate_error", describe_exception(error, candidate.folder))
 
     return ask
 
 
-def _call(function: Callable[[Decision], Any], request: Request) -> Answer:
+def _call(candidate: PythonCandidate, request: Request) -> Answer:
     """Ask a callable that answers at once."""
+    function: Callable[[Decision], Any] = candidate.answer
     try:
         return _read(function(request.decision))
     except CandidateEndedError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 -- likewise
-        return Failure("candidate_error", f"{type(error).__name__}: {error}")
+        return Failure("candidate_error", describe_exception(error, candidate.folder))
 
 
 def _read(reply: Any) -> Answer:
@@ -105,7 +107,7 @@ def _replay_here(work: Iterable[Unit], candidate: PythonCandidate) -> Iterator[O
     ask = python_ask(candidate)
     for unit in work:
         request = unit.request
-        yield unit.take(_call(candidate.answer, request)) if request is not None else _replay_now(unit, ask)
+        yield unit.take(_call(candidate, request)) if request is not None else _replay_now(unit, ask)
 
 
 def _replay_now(unit: Unit, ask: Ask) -> Outcome:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.address import read_address
+from pipelines.replay.prices import Price
 from pipelines.replay.strict import StrictModel
 
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -46,7 +47,12 @@ def _params(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class Recorded(StrictModel):
-    """Recorded conversations: all, or those of one source and variant."""
+    """Recorded conversations: all, or those of one source and variant.
+
+    Attributes:
+        source: Where they were recorded; null: anywhere.
+        variant: Which variant of the agent; null: any.
+    """
 
     source: str | None = None
     variant: str | None = None
@@ -57,7 +63,12 @@ class Recorded(StrictModel):
 
 
 class RecordedRuns(StrictModel):
-    """Recorded runs that stand for somebody who is asked: the first run of each task, one draw per variant named."""
+    """Recorded runs that stand for somebody who is asked: the first run of each task, one draw per variant named.
+
+    Attributes:
+        source: Where they were recorded; null: anywhere.
+        variant: A variant of the agent, or a list of them.
+    """
 
     source: str | None = None
     variant: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
@@ -84,24 +95,47 @@ def _variants(value: Any) -> Any:
     return {"variant": value} if isinstance(value, list) else value
 
 
-RunsOrVariants = Annotated[RecordedRuns, BeforeValidator(_variants)]
+RunsOrVariants = Annotated[RecordedRuns, BeforeValidator(_variants, json_schema_input_type=RecordedRuns | list[str])]
 
 
 class Baseline(StrictModel):
-    """Side A: what happened."""
+    """Side A: what happened.
+
+    Attributes:
+        recorded: Which recorded conversations.
+    """
 
     recorded: Recorded = Recorded()
 
 
 class Edit(StrictModel):
-    """One replacement in the recorded system message; `find` must be in it exactly once."""
+    """One replacement in the recorded system message.
+
+    Attributes:
+        find: Text that must be in it exactly once.
+        replace: What stands there instead; `{{name}}` is a recorded variable.
+    """
 
     find: str = Field(min_length=1)
     replace: str
 
 
 class Asked(StrictModel):
-    """Somebody who is asked anew: a model behind an endpoint, or a Python callable; `draws` times each."""
+    """Somebody who is asked anew: a model behind an endpoint, or a Python callable; `draws` times each.
+
+    Attributes:
+        model: Name of a model, as its endpoint knows it.
+        base_url: Address of the endpoint, such as `http://127.0.0.1:8000/v1`; those that texts may go to are in
+            `REFOLD_ENDPOINTS`.
+        api_key_env: Environment variable that holds the key; the key itself is kept nowhere.
+        prompt_file: File with a system message instead of the recorded one, beside the experiment; `{{name}}` is a recorded
+            variable.
+        prompt_edit: Or edits of the recorded system message, one after the other.
+        params: Settings of each request, such as `temperature`, sent as they stand.
+        price: What the model costs, where the price table does not know it.
+        python: Or a Python callable `module:function`, looked for beside the experiment.
+        draws: How often it is asked about each unit.
+    """
 
     model: str | None = Field(default=None, min_length=1)
     base_url: Annotated[str, AfterValidator(_base_url)] | None = None
@@ -109,6 +143,7 @@ class Asked(StrictModel):
     prompt_file: str | None = Field(default=None, min_length=1)
     prompt_edit: tuple[Edit, ...] = Field(default=(), strict=False)
     params: Annotated[dict[str, Any], AfterValidator(_params)] = Field(default_factory=dict)
+    price: Price | None = None
     python: Annotated[str, AfterValidator(callable_name)] | None = None
     draws: int = Field(default=1, ge=1, le=100)
 
@@ -116,7 +151,7 @@ class Asked(StrictModel):
     def _of_a_model(self) -> Self:
         if self.prompt_file is not None and self.prompt_edit:
             raise ValueError("give either prompt_file or prompt_edit")
-        names = ("base_url", "api_key_env", "prompt_file", "prompt_edit", "params")
+        names = ("base_url", "api_key_env", "prompt_file", "prompt_edit", "params", "price")
         given = [name for name in names if getattr(self, name)]
         if self.model is None and given:
             raise ValueError(f"{', '.join(given)} belong to a model; name it with model")
@@ -130,7 +165,12 @@ class Asked(StrictModel):
 
 
 class Candidate(Asked):
-    """Side B: exactly one of a model, a Python callable, a recorded variant, or the recording itself (`echo: true`)."""
+    """Side B: exactly one of a model, a Python callable, a recorded variant, or the recording itself (`echo: true`).
+
+    Attributes:
+        recorded: Or recorded runs of the same tasks, compared in mode `conversation`.
+        echo: Or `true` for the recording itself, which must give no change.
+    """
 
     recorded: RunsOrVariants | None = None
     echo: Literal[True] | None = None
@@ -167,6 +207,9 @@ class Control(Asked):
     """What stands for the baseline today, for the noise floor: a model, a Python callable, or further recorded runs.
 
     A control on the candidate's model endpoint need not repeat `base_url` and `api_key_env`.
+
+    Attributes:
+        recorded: Or further recorded runs of the same tasks.
     """
 
     recorded: RunsOrVariants | None = None

@@ -12,14 +12,21 @@ import inspect
 import multiprocessing
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pipelines.documents import require_inside
 from pipelines.errors import BadInputError, RefoldError
+from pipelines.lake.locked import Locked, python_session
 from pipelines.replay.decision import Decision, Reply
 from pipelines.replay.source import find_module, source_sha256
+from pipelines.settings import SQL_SECONDS
+
+_SHIPPED = Path(__file__).resolve().parents[1]
+"""The demo's agents may be named from anywhere."""
 
 
 class CandidateEndedError(RefoldError):
@@ -58,12 +65,14 @@ class PythonCandidate:
         source_sha256: Hash of the module and of those of its own that it imports.
         answer: The callable; it returns a `Reply`, or something awaitable that gives one.
         folder: Where it was looked for first, so that another process finds it too.
+        allowed: Further folders in which it may be, likewise.
     """
 
     spec: str
     source_sha256: str
     answer: Callable[[Decision], Reply | Awaitable[Reply]]
     folder: Path = Path()
+    allowed: tuple[Path, ...] = ()
 
     @property
     def is_async(self) -> bool:
@@ -74,49 +83,96 @@ class PythonCandidate:
 
 @dataclass(frozen=True, slots=True)
 class PythonMetric:
-    """A metric's callable `module:function` and the hash of its source.
+    """A metric's callable `module:function`; it is imported where it is called, never in this process.
 
     Attributes:
         spec: `module:function`.
         source_sha256: Hash of the module and of those of its own that it imports.
-        measure: The callable; what it is given and may return is said in `pipelines.diff.measure`.
+        folder: Where it is looked for first.
+        allowed: Further folders in which it may be.
     """
 
     spec: str
     source_sha256: str
-    measure: Callable[[Any], Any]
+    folder: Path
+    allowed: tuple[Path, ...] = ()
 
 
-def load_python(spec: str, folder: Path) -> PythonCandidate:
+def load_python(spec: str, folder: Path, allowed: Sequence[Path] = ()) -> PythonCandidate:
     """Import a candidate.
 
     Args:
         spec: `module:function`; the module is looked for in `folder` first, then where Python looks.
         folder: Folder of the experiment file.
+        allowed: Further folders in which the module may be.
 
     Raises:
-        BadInputError: The module or function is not there, or importing it fails; the message says which and why.
+        BadInputError: The module or function is not there or is elsewhere, or importing it fails; the message says why.
     """
-    return PythonCandidate(spec, *_load(spec, folder, f"candidate {spec}"), folder.resolve())
+    what = f"candidate {spec}"
+    source_sha256 = _identify(spec, folder, what, allowed)
+    return PythonCandidate(
+        spec, source_sha256, load_function(spec, folder, what, allowed), folder.resolve(), tuple(allowed)
+    )
 
 
-def load_metric(name: str, spec: str, folder: Path) -> PythonMetric:
-    """Import the function of a metric; as `load_python`.
+def find_metric(name: str, spec: str, folder: Path, allowed: Sequence[Path] = ()) -> PythonMetric:
+    """Find the module of a metric; as `load_python`, without importing it.
 
     Raises:
-        BadInputError: It is not there, importing it fails, or it is `async`: metrics are evaluated one by one.
+        BadInputError: It is not there, or is elsewhere.
     """
-    source_sha256, measure = _load(spec, folder, f"metric {name}: {spec}")
-    if inspect.iscoroutinefunction(measure):
-        raise BadInputError(f"metric {name}: {spec} is async; write a plain function that returns a number")
-    return PythonMetric(spec, source_sha256, measure)
+    source_sha256 = _identify(spec, folder, f"metric {name}: {spec}", allowed)
+    return PythonMetric(spec, source_sha256, folder.resolve(), tuple(allowed))
 
 
-def _load(spec: str, folder: Path, what: str) -> tuple[str, Callable[..., Any]]:
-    """Hash and callable of `module:function`."""
+def require_measures(measures: Mapping[str, PythonMetric], *, memory_bytes: int, seconds: float = SQL_SECONDS) -> None:
+    """Import every function where it will be called.
+
+    Raises:
+        BadInputError: One is not there, importing it fails, or it is `async`: metrics are evaluated one by one.
+    """
+    if measures:
+        with measuring(measures, memory_bytes=memory_bytes, seconds=seconds) as session:
+            session.call(f"importing metric {', '.join(sorted(measures))}", check_measures, dict(measures))
+
+
+def measuring(
+    measures: Mapping[str, PythonMetric], *, memory_bytes: int, seconds: float
+) -> AbstractContextManager[Locked]:
+    """The session in which these functions are called."""
+    return python_session(frozenset(measures.items()), memory_bytes=memory_bytes, seconds=seconds)
+
+
+def check_measures(connection: None, measures: Mapping[str, PythonMetric]) -> None:
+    """Import the functions; asked of the child."""
+    load_measures(connection, measures)
+
+
+_loaded: dict[PythonMetric, Callable[..., Any]] = {}
+
+
+def load_measures(_connection: None, measures: Mapping[str, PythonMetric]) -> dict[str, Callable[..., Any]]:
+    """The functions by name, imported; asked of the child."""
+    for name, metric in measures.items():
+        if metric not in _loaded:
+            function = load_function(metric.spec, metric.folder, f"metric {name}: {metric.spec}", metric.allowed)
+            if inspect.iscoroutinefunction(function):
+                raise BadInputError(
+                    f"metric {name}: {metric.spec} is async; write a plain function that returns a number"
+                )
+            _loaded[metric] = function
+    return {name: _loaded[metric] for name, metric in measures.items()}
+
+
+def load_function(spec: str, folder: Path, what: str, allowed: Sequence[Path] = ()) -> Callable[..., Any]:
+    """Import `module:function`.
+
+    Raises:
+        BadInputError: It is not there, or importing it fails; the message begins with `what`.
+    """
     module_name, function_name = spec.split(":")
-    roots = [folder, *(Path(entry) if entry else Path.cwd() for entry in sys.path)]
-    path, root = find_module(module_name, roots)
+    path, root = find_module(module_name, _roots(folder, allowed))
     _hold_process()
     try:
         module = _import(module_name, path, root)
@@ -125,7 +181,19 @@ def _load(spec: str, folder: Path, what: str) -> tuple[str, Callable[..., Any]]:
     answer = getattr(module, function_name, None)
     if not callable(answer):
         raise BadInputError(f"{what}: {path} has no function {function_name!r}")
-    return source_sha256(module_name, roots), answer
+    return answer  # type: ignore[no-any-return]
+
+
+def _identify(spec: str, folder: Path, what: str, allowed: Sequence[Path]) -> str:
+    """The hash of a module that may be used."""
+    module_name = spec.partition(":")[0]
+    path, _ = find_module(module_name, _roots(folder, allowed))
+    require_inside(path, folder, what, [*allowed, _SHIPPED])
+    return source_sha256(module_name, _roots(folder, allowed))
+
+
+def _roots(folder: Path, allowed: Sequence[Path]) -> list[Path]:
+    return [folder, *allowed, *(Path(entry) if entry else Path.cwd() for entry in sys.path)]
 
 
 def _import(name: str, path: Path, root: Path) -> object:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from pipelines.errors import BadInputError
+from pipelines.documents import Document, parse_yaml, read_document
 from pipelines.replay.asked import Baseline, Candidate, Control
 from pipelines.replay.budget import Budget
 from pipelines.replay.measured import Cluster, Metric, NoiseFloor, NoiseFloorOrSize, Rule
 from pipelines.replay.request import Side
-from pipelines.replay.strict import StrictModel
+from pipelines.replay.strict import StrictModel, read_model
 from pipelines.replay.window import Window, WindowOrName
 from pipelines.stats.gate import parse_gate
 
@@ -49,7 +47,12 @@ def _gate(value: str) -> str:
 
 
 class Sample(StrictModel):
-    """A random sample of conversations: the same for the same seed."""
+    """A random sample of conversations: the same for the same seed.
+
+    Attributes:
+        conversations: How many.
+        seed: Another number, another sample.
+    """
 
     conversations: int = Field(gt=0)
     seed: int = 0
@@ -87,7 +90,33 @@ class Divergence(StrictModel):
 
 
 class Experiment(StrictModel):
-    """One experiment file."""
+    """One experiment file.
+
+    Attributes:
+        experiment: Its name: lower-case letters, digits, `.`, `_` and `-`.
+        baseline: Side A: what was recorded.
+        candidate: Side B: exactly one of `model`, `python`, `recorded`, `echo`.
+        control: What stands for today's agent, to measure the noise of being asked anew.
+        mode: What is paired: `decision`, `turn`, `conversation`, or `single` (the first decision after the first user's text).
+        window: Which conversations, by when they started: `yesterday`, `7d` (whole UTC days before the day of the last export),
+            or `{from: 2026-01-01, to: 2026-02-01}`; left out: all.
+        windows: Several of them, each a version of its own.
+        where: SQL over the conversations, such as `source = 'shop' AND vertical = 'healthcare'`; columns: `refold sql --tables`,
+            `conversations`.
+        sample: A random part of the conversations.
+        tools: What the candidate may call, and how its calls are answered.
+        divergence: When a candidate that walks on its own no longer does what was recorded.
+        metrics: Numbers per side of a unit, by name.
+        expect: Rules on actions, checked on both sides.
+        primary: The metric that decides.
+        segments: Columns by which results are split.
+        cluster: What counts as one independent observation.
+        gate: Clauses that must hold, such as `refund_usd non_inferior; same_calls >= 0.9`; else exit code 3.
+        noise_floor: Conversations in which both are asked twice: a number, or `true` for 500.
+        budget: What may be spent, and how fast.
+        workers: Processes for a Python candidate that depends on nothing but the decision; 0: this one.
+        active: Whether the nightly schedule runs it.
+    """
 
     experiment: Annotated[str, AfterValidator(_name)]
     baseline: Baseline = Baseline()
@@ -229,7 +258,7 @@ def is_walked(experiment: Experiment) -> bool:
 
 
 def parse_experiment(text: str, origin: str) -> Experiment:
-    """Read an experiment from YAML (or JSON) text.
+    """Read an experiment from YAML text.
 
     Args:
         text: The file's content.
@@ -238,20 +267,24 @@ def parse_experiment(text: str, origin: str) -> Experiment:
     Raises:
         BadInputError: Not YAML, an unknown or unsupported key, or a value that does not fit; every fault is named.
     """
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInputError(f"{origin}: not valid YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise BadInputError(
-            f"{origin}: an experiment is a mapping with the key `experiment`; this is {type(document).__name__}"
+    return experiment_of(parse_yaml(text, origin))
+
+
+def experiment_of(document: Document) -> Experiment:
+    """The experiment that a document says.
+
+    Raises:
+        BadInputError: It says none; every fault is named, with its line.
+    """
+    if not isinstance(document.value, dict):
+        document.refuse(
+            [((), f"an experiment is a mapping with the key `experiment`; this is {type(document.value).__name__}")]
         )
-    try:
-        return Experiment.model_validate_json(json.dumps(document, default=_plain))
-    except ValidationError as error:
-        raise BadInputError(f"{origin}: " + "; ".join(_faults(error))) from None
-    except BadInputError as error:
-        raise BadInputError(f"{origin}: {error}") from error
+    # what is sent as it stands must not be taken for something else than its writer meant
+    doubts = [(place, told) for place, told in document.doubtful.items() if place[1:2] == ("params",)]
+    if doubts:
+        document.refuse(doubts)
+    return read_model(document, Experiment)
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -260,24 +293,4 @@ def read_experiment(path: Path) -> Experiment:
     Raises:
         BadInputError: It cannot be read, or is not an experiment.
     """
-    try:
-        return parse_experiment(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: cannot be read: {error}") from error
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"{value!r} is a {type(value).__name__}")
-
-
-def _faults(error: ValidationError) -> list[str]:
-    faults = []
-    for fault in error.errors():
-        place = ".".join(str(part) for part in fault["loc"]) or "experiment"
-        if fault["type"] == "extra_forbidden":
-            faults.append(f"{place} is not a key that this version knows")
-        else:
-            faults.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}")
-    return faults
+    return experiment_of(read_document(path, ""))

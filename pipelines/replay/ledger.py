@@ -56,6 +56,43 @@ class Outcome:
     detail: str | None = None
 
 
+class FirstFailures:
+    """What went wrong with the first unit of each kind of failure.
+
+    Attributes:
+        first_error: Of the first unit of all, for people; what an endpoint said may hold anything.
+    """
+
+    _TOLD = ("candidate_error", "missing_variable", "prompt_edit", "unknown_tools")
+    """Reasons whose detail holds nothing that was recorded, so that it may be kept."""
+    _MOST = 20
+
+    def __init__(self) -> None:
+        self.first_error: str | None = None
+        self._first: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        """Look at one unit."""
+        if outcome.detail is None:
+            return
+        unit, reason = str(outcome.row["unit_id"]), str(outcome.row.get("reason"))
+        if self.first_error is None:
+            self.first_error = f"{unit}: {outcome.detail}"
+        told = str(getattr(outcome.detail, "kept", outcome.detail))
+        kind = reason, re.split(r"[: ]", told)[0] if reason == "candidate_error" else ""
+        if reason in self._TOLD and kind not in self._first and len(self._first) < self._MOST:
+            self._first[kind] = unit, told
+
+    def update(self, later: FirstFailures) -> None:
+        """Take over what comes after."""
+        self.first_error = self.first_error or later.first_error
+        self._first = dict(list({**later._first, **self._first}.items())[: self._MOST])
+
+    def listed(self) -> list[list[str]]:
+        """(reason, unit, what is told of it), by reason."""
+        return sorted([reason, unit, detail] for (reason, _), (unit, detail) in self._first.items())
+
+
 @dataclass(slots=True)
 class StepRecord:
     """One message of a candidate in a walk.

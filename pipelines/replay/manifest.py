@@ -18,16 +18,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.jcs import canonical_bytes, string_bytes
 from pipelines.canonical.rules import PLAIN_RULES, ToolRules, rules_from_tools
-from pipelines.errors import BadInputError
+from pipelines.documents import find_file, read_document
 from pipelines.replay.experiment import Tools
+from pipelines.replay.strict import StrictModel, read_model
 
 Effect = Literal["read", "write", "pure", "unknown"]
 OnMiss = Literal["stop", "stub_error"]
@@ -37,7 +37,7 @@ _CACHED = 100_000
 """Keys that are remembered; real agents repeat their calls."""
 
 
-class ManifestTool(BaseModel):
+class ManifestTool(StrictModel):
     """One tool of a manifest.
 
     Attributes:
@@ -48,11 +48,9 @@ class ManifestTool(BaseModel):
         lenient: Whether case, blanks and punctuation make no difference either. Such a hit is called `norm` and taints.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     effect: Effect = "unknown"
-    key_args: tuple[str, ...] | None = None
-    ignore_args: tuple[str, ...] = ()
+    key_args: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    ignore_args: Annotated[tuple[str, ...], Field(strict=False)] = ()
     lenient: bool = False
 
     @model_validator(mode="after")
@@ -64,10 +62,8 @@ class ManifestTool(BaseModel):
         return self
 
 
-class Manifest(BaseModel):
+class Manifest(StrictModel):
     """A manifest: tools by name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     tools: dict[str, ManifestTool] = Field(default_factory=dict)
 
@@ -76,31 +72,22 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest file.
 
     Raises:
-        BadInputError: It cannot be read, is not YAML, or says something that a manifest does not.
+        BadInputError: It cannot be read, or says something that a manifest does not.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Manifest.model_validate({} if document is None else document)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInputError(f"tool manifest {path}: cannot be read: {error}") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise BadInputError(f"tool manifest {path}: {faults}") from None
+    document = read_document(path, "tool manifest")
+    return read_model(replace(document, value={}) if document.value is None else document, Manifest)
 
 
 def read_schemas(path: Path) -> tuple[Mapping[str, Any], ...]:
-    """Read a JSON file of tool schemas: a list, or an object with the list under `tools`.
+    """Read a file of tool schemas, JSON or YAML: a list, or an object with the list under `tools`.
 
     Raises:
         BadInputError: It cannot be read, or holds something else.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise BadInputError(f"tool schemas {path}: cannot be read: {error}") from error
-    listed = document.get("tools") if isinstance(document, dict) else document
+    document = read_document(path, "tool schemas")
+    listed = document.value.get("tools") if isinstance(document.value, dict) else document.value
     if not isinstance(listed, list) or not all(isinstance(tool, dict) for tool in listed):
-        raise BadInputError(f"tool schemas {path}: write a JSON list of tool schemas")
+        document.refuse([((), "write a JSON list of tool schemas")])
     rules_from_tools(listed)  # refuses tools without a name
     return tuple(listed)
 
@@ -139,19 +126,24 @@ class ToolPolicy:
         return _sha256(self.schemas)
 
 
-def read_tool_policy(tools: Tools, folder: Path) -> ToolPolicy:
+def read_tool_policy(tools: Tools, folder: Path, allowed: Sequence[Path] = ()) -> ToolPolicy:
     """The policy that an experiment's `tools` asks for.
 
     Args:
         tools: As written.
-        folder: Folder of the experiment file, where its files are looked for.
+        folder: Folder of the experiment file, where its files are.
+        allowed: Further folders in which they may be.
 
     Raises:
-        BadInputError: A file cannot be read.
+        BadInputError: A file cannot be read, or is elsewhere.
     """
+    manifest, schemas = (
+        None if name is None else find_file(name, folder, f"tools.{what}", allowed)
+        for what, name in (("manifest", tools.manifest), ("schemas", tools.schemas))
+    )
     return ToolPolicy(
-        manifest=read_manifest(folder / tools.manifest) if tools.manifest is not None else Manifest(),
-        schemas=read_schemas(folder / tools.schemas) if tools.schemas is not None else None,
+        manifest=Manifest() if manifest is None else read_manifest(manifest),
+        schemas=None if schemas is None else read_schemas(schemas),
         on_miss=tools.on_miss,
         unknown=tools.unknown,
     )

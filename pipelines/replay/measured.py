@@ -41,6 +41,10 @@ class Rule(StrictModel):
     """A rule on actions: a yes/no SQL expression over the columns of a metric; null where it does not apply.
 
     It is checked on both sides of every unit; `name` in a gate asks that it holds wherever it applies to side B.
+
+    Attributes:
+        name: Its name, for gate and results.
+        sql: The expression, over the same columns as a metric's.
     """
 
     name: str
@@ -69,4 +73,6 @@ def _noise_floor(value: Any) -> Any:
     return {"conversations": value} if isinstance(value, int) else value
 
 
-NoiseFloorOrSize = Annotated[NoiseFloor, BeforeValidator(_noise_floor)]
+NoiseFloorOrSize = Annotated[
+    NoiseFloor, BeforeValidator(_noise_floor, json_schema_input_type=NoiseFloor | Literal[True] | int)
+]

@@ -54,7 +54,8 @@ def list_models(experiment: Experiment, settings: Settings) -> list[Model]:
             continue
         base_url, api_key_env = experiment.endpoint_of(side)
         require_allowed(base_url, settings.endpoints)
-        model = Model(side, asked.model, base_url, api_key_env, prices.find(asked.model))
+        price = _own_price(experiment, asked.model) or prices.find(asked.model)
+        model = Model(side, asked.model, base_url, api_key_env, price)
         if experiment.budget.usd is not None or settings.daily_usd is not None:
             _require_bound(model, asked.params)
         models.append(model)
@@ -84,12 +85,17 @@ def asking(experiment: Experiment, version_id: str, settings: Settings, tell: Ca
         yield Asker(sides, store, experiment.budget, version, tell, daily_usd=settings.daily_usd)
 
 
+def _own_price(experiment: Experiment, name: str) -> Price | None:
+    """What the experiment itself says that a model costs, on whichever side."""
+    return next((asked.price for asked in experiment.sides.values() if asked.model == name and asked.price), None)
+
+
 def _require_bound(model: Model, params: Mapping[str, Any]) -> None:
     """A bound on US dollars holds only when the most that a call can cost is known."""
     if model.price is None:
         raise BadInputError(
-            f"budget.usd and REFOLD_DAILY_USD need prices, and none is known for {model.name}; add it to a price table "
-            "and name that in REFOLD_PRICES"
+            f"budget.usd and REFOLD_DAILY_USD need prices, and none is known for {model.name}; write it as "
+            "price: {input_usd: …, output_usd: …} beside the model (per million tokens), or in a table that REFOLD_PRICES names"
         )
     if model.price.output_usd and max_output_tokens(params, model.price) is None:
         raise BadInputError(

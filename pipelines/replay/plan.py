@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
+from pipelines.lake.datasets import EVENTS
 from pipelines.lake.fold_code import fold_hash, version_hash
 from pipelines.lake.lake import Lake
-from pipelines.lake.locked import locked_connection, run_user_sql
-from pipelines.replay.candidate import PythonCandidate, PythonMetric, load_metric, load_python
+from pipelines.lake.locked import locked_session
+from pipelines.replay.candidate import PythonCandidate, PythonMetric, find_metric, load_python, require_measures
 from pipelines.replay.experiment import Experiment, is_walked
 from pipelines.replay.manifest import ToolPolicy, read_tool_policy
 from pipelines.replay.prompt import Prompt, load_prompt
@@ -121,7 +122,12 @@ class NothingSelectedError(BadInputError):
 
 
 def make_plans(
-    lake: Lake, experiment: Experiment, folder: Path, tell: Callable[[str], None] = lambda _line: None
+    lake: Lake,
+    experiment: Experiment,
+    folder: Path,
+    tell: Callable[[str], None] = lambda _line: None,
+    *,
+    allowed: Sequence[Path] = (),
 ) -> list[Plan]:
     """One plan per window of the experiment, in the order given. A window without a conversation is told and left out.
 
@@ -132,7 +138,7 @@ def make_plans(
     empty: list[NothingSelectedError] = []
     for each in experiment.by_window():
         try:
-            plans.append(make_plan(lake, each, folder))
+            plans.append(make_plan(lake, each, folder, allowed=allowed))
         except NothingSelectedError as error:
             empty.append(error)
     if not plans:
@@ -142,24 +148,29 @@ def make_plans(
     return plans
 
 
-def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
+def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequence[Path] = ()) -> Plan:
     """Select the conversations and name the version.
 
     Args:
         lake: Where the folds are.
         experiment: What to compare.
-        folder: Folder of the experiment file, where a Python candidate is looked for.
+        folder: Folder of the experiment file, where its files are.
+        allowed: Further folders in which they may be.
 
     Raises:
         NothingSelectedError: Nothing is selected.
         BadInputError: `where` fails, the candidate or what is said of its
             tools cannot be loaded, or folds are behind the log.
     """
-    callables = {side: load_python(asked.python, folder) for side, asked in experiment.sides.items() if asked.python}
+    sides = experiment.sides.items()
+    callables = {side: load_python(asked.python, folder, allowed) for side, asked in sides if asked.python}
     measures = {
-        name: load_metric(name, each.python, folder) for name, each in experiment.metrics.items() if each.python
+        name: find_metric(name, each.python, folder, allowed)
+        for name, each in experiment.metrics.items()
+        if each.python
     }
-    prompts = {side: load_prompt(asked, folder) for side, asked in experiment.sides.items()}
+    require_measures(measures, memory_bytes=lake.memory_bytes // 4, seconds=lake.sql_seconds)
+    prompts = {side: load_prompt(asked, folder, allowed) for side, asked in sides}
     with lake.connect() as connection:
         connection.execute(f"CREATE TEMP TABLE streams AS {read_sql('diffs/selectable_streams.sql')}")
         connection.execute(
@@ -173,7 +184,7 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path) -> Plan:
         runs = list_runs(connection, experiment)
         _require_folded(connection)
         streams = connection.sql(_SAMPLED, params=_noise_params(experiment)).to_arrow_table()
-        tools = read_tool_policy(experiment.tools, folder)
+        tools = read_tool_policy(experiment.tools, folder, allowed)
         if tools.schemas is None:
             tools = replace(tools, registered=selected_tools(connection))
     definition = _definition(experiment, window, callables, prompts, tools)
@@ -204,9 +215,11 @@ def _select_baseline(
     connection.execute("CREATE TEMP TABLE wanted AS SELECT aggregate_id FROM streams")
     if experiment.where is not None:
         rows = connection.sql("SELECT * FROM streams").to_arrow_table()
-        with locked_connection({"conversations": rows}, memory_bytes=lake.memory_bytes // 2) as locked:
+        with locked_session(
+            {"conversations": rows}, memory_bytes=lake.memory_bytes // 2, seconds=lake.sql_seconds
+        ) as locked:
             query = f"SELECT aggregate_id FROM conversations WHERE (\n{experiment.where}\n)"
-            connection.register("matching", run_user_sql(locked, query, "where", experiment.where))
+            connection.register("matching", locked.select(query, "where", experiment.where, rows.num_rows))
         connection.execute("CREATE OR REPLACE TEMP TABLE wanted AS SELECT aggregate_id FROM matching")
     # Imported history ends when it was recorded, not today: a relative window looks at it only when it is named. What tells
     # it from live traffic, which names its source too, is its place at the source: importers number what they read.
@@ -224,8 +237,8 @@ def _select_baseline(
         """,
         {"source": recorded.source, "variant": recorded.variant, "no_imports": is_imported_out},
     )
-    matching, newest = connection.sql("SELECT count(*), max(last_at) FROM baseline_streams").fetchall()[0]
-    start, stop = experiment.window.resolve(newest)
+    matching, newest = connection.sql("SELECT count(*), max(started_at)::DATE FROM baseline_streams").fetchall()[0]
+    start, stop = experiment.window.resolve(_exported_at(connection))
     connection.execute(
         "DELETE FROM baseline_streams WHERE NOT (($start IS NULL OR started_at >= $start) AND ($stop IS NULL OR started_at < $stop))",
         {"start": start, "stop": stop},
@@ -241,8 +254,17 @@ def _select_baseline(
         raise NothingSelectedError(
             f"experiment {experiment.experiment}: no conversation is selected: {matching:,} match baseline and where{hint}, "
             f"none of them started in the window {bounds}"
+            + (f"; the newest started on {newest}: name days with window: {{from: …, to: …}}" if newest else "")
         )
     return start, stop
+
+
+def _exported_at(connection: duckdb.DuckDBPyConnection) -> datetime:
+    """When events were exported last, by the clock of the machine that did it; never later than now."""
+    query = "SELECT max(committed_at) FROM commits WHERE dataset = $dataset"
+    (exported,) = connection.sql(query, params={"dataset": EVENTS.name}).fetchall()[0]
+    now = datetime.now(UTC)
+    return now if exported is None else min(exported.astimezone(UTC), now)
 
 
 def _pick(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None:
@@ -302,8 +324,8 @@ _NO_INPUTS: Any = {
     **dict.fromkeys(
         ("experiment", "gate", "active", "window", "windows", "budget", "workers", "tools", "divergence"), True
     ),
-    "candidate": {"api_key_env", "prompt_file"},
-    "control": {"api_key_env", "prompt_file"},
+    "candidate": {"api_key_env", "prompt_file", "price"},
+    "control": {"api_key_env", "prompt_file", "price"},
 }
 """Settings that change no cell, or enter in another form."""
 

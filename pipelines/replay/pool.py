@@ -28,6 +28,7 @@ from pipelines.lake.table import quote_literal
 from pipelines.replay.answer import replay_plan
 from pipelines.replay.candidate import load_python
 from pipelines.replay.collecting import collecting_seldom
+from pipelines.replay.ledger import FirstFailures
 from pipelines.replay.plan import Plan
 from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
 from pipelines.replay.streams import Chunk, list_chunks
@@ -43,22 +44,23 @@ class _Job:
     plan: Plan
     spec: str
     folder: Path
+    allowed: tuple[Path, ...]
     target: Path
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """One range: its number, its units, and what went wrong with the first that failed."""
+    """One range: its number, its units, and what went wrong with the first that failed, of each kind."""
 
     number: int
     units: int
-    first_error: str | None
+    firsts: FirstFailures
 
 
 @contextmanager
 def replayed_by_workers(
     lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan, on_progress: Callable[[int], None] | None = None
-) -> Iterator[str | None]:
+) -> Iterator[FirstFailures]:
     """Replay the units of side B; inside the block the relations `UNITS` and `STEPS` hold their rows.
 
     Args:
@@ -68,7 +70,7 @@ def replayed_by_workers(
         on_progress: Told how many units are answered.
 
     Yields:
-        What went wrong with the first unit that failed, for people.
+        What went wrong with the first unit that failed, of each kind.
 
     Raises:
         RefoldError: A worker died, or none can be started from here.
@@ -79,14 +81,23 @@ def replayed_by_workers(
     workers = plan.experiment.workers
     share = lake.memory_bytes // (workers + 1)
     job = _Job(
-        lake.root, share, replace(plan, callables={}, measures={}), plan.candidate.spec, plan.candidate.folder, folder
+        lake.root,
+        share,
+        replace(plan, callables={}, measures={}),
+        plan.candidate.spec,
+        plan.candidate.folder,
+        plan.candidate.allowed,
+        folder,
     )
     try:
         done = _run(job, list_chunks(connection), workers, on_progress)
         for name in (UNITS, STEPS):
             files = ", ".join(quote_literal(str(folder / f"{name}-{each.number}.parquet")) for each in done)
             connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM read_parquet([{files}])")
-        yield next((each.first_error for each in done if each.first_error is not None), None)
+        firsts = FirstFailures()
+        for each in done:
+            firsts.update(each.firsts)
+        yield firsts
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -134,7 +145,7 @@ def _begin(job: _Job) -> None:
     _Worker.open_things.enter_context(collecting_seldom())
     _Worker.connection = _Worker.open_things.enter_context(lake.connect())
     _Worker.connection.execute("SET threads = 1")  # the workers are the parallelism
-    _Worker.plan = replace(job.plan, callables={"candidate": load_python(job.spec, job.folder)})
+    _Worker.plan = replace(job.plan, callables={"candidate": load_python(job.spec, job.folder, job.allowed)})
     _Worker.target = job.target
     create_plan_relations(_Worker.connection, _Worker.plan)
 
@@ -153,14 +164,13 @@ def _end() -> None:
 
 
 def _replay_chunk(number: int, chunk: Chunk) -> _Done:
-    first_error = None
+    firsts = FirstFailures()
     with OutcomeTables(_Worker.connection) as tables:
         for outcome in replay_plan(_Worker.connection, _Worker.plan, [chunk]):
             tables.add(outcome)
-            if first_error is None and outcome.detail is not None:
-                first_error = f"{outcome.row['unit_id']}: {outcome.detail}"
+            firsts.add(outcome)
         tables.flush()
     for name in (UNITS, STEPS):
         target = quote_literal(str(_Worker.target / f"{name}-{number}.parquet"))
         _Worker.connection.execute(f"COPY {name} TO {target} (FORMAT parquet, COMPRESSION lz4_raw)")
-    return _Done(number, tables.done, first_error)
+    return _Done(number, tables.done, firsts)

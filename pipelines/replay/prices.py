@@ -11,16 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from pipelines.documents import DocumentError, read_document
 from pipelines.errors import BadInputError
+from pipelines.replay.strict import StrictModel, read_model
 
 TABLE = Path(__file__).with_name("prices.json")
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 _MILLION = 1_000_000
 
 
-class Price(BaseModel):
+class Price(StrictModel):
     """Prices of one model, US dollars per million tokens.
 
     Attributes:
@@ -29,8 +31,6 @@ class Price(BaseModel):
         cached_input_usd: Of input that the endpoint had cached; None: as other input.
         max_output_tokens: The most that a reply can have; None when not known.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     input_usd: float = Field(ge=0, allow_inf_nan=False)
     output_usd: float = Field(ge=0, allow_inf_nan=False)
@@ -46,7 +46,7 @@ class Price(BaseModel):
         ) / _MILLION
 
 
-class PriceTable(BaseModel):
+class PriceTable(StrictModel):
     """A file of prices.
 
     Attributes:
@@ -54,8 +54,6 @@ class PriceTable(BaseModel):
         source: Where.
         models: Prices by the model's name.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     as_of: str
     source: str
@@ -94,13 +92,7 @@ def max_output_tokens(params: Mapping[str, Any], price: Price | None) -> int | N
 
 def _read(path: Path) -> PriceTable:
     try:
-        return PriceTable.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BadInputError(f"REFOLD_PRICES: {path} cannot be read: {error}") from error
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
+        return read_model(read_document(path, "REFOLD_PRICES:" if path != TABLE else ""), PriceTable)
+    except DocumentError as error:
         form = json.dumps({"as_of": "2026-01-31", "source": "…", "models": {"NAME": {"input_usd": 1, "output_usd": 2}}})
-        raise BadInputError(
-            f"REFOLD_PRICES: {path}: {place}: {fault['msg']}; prices are US dollars per million tokens: {form}"
-        ) from None
+        raise BadInputError(f"{error}; prices are US dollars per million tokens: {form}") from None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.canonical.content import is_text_part
-from pipelines.errors import BadInputError
+from pipelines.documents import find_file, read_text
 from pipelines.replay.asked import Candidate, Control, Edit
 from pipelines.replay.wire import text_of_prompt
 from pipelines.replay.work import PromptError
@@ -58,30 +58,28 @@ class Prompt:
         return messages
 
 
-def load_prompt(asked: Candidate | Control, folder: Path) -> Prompt | None:
+def load_prompt(asked: Candidate | Control, folder: Path, allowed: Sequence[Path] = ()) -> Prompt | None:
     """The prompt of one side; None leaves the recorded system messages as they are.
 
     Args:
         asked: The side, a model.
         folder: Folder of the experiment file.
+        allowed: Further folders in which the prompt may be.
 
     Raises:
-        BadInputError: The prompt file cannot be read.
+        BadInputError: The prompt file cannot be read, or is elsewhere.
     """
     if asked.prompt_file is None:
         return Prompt(edits=asked.prompt_edit) if asked.prompt_edit else None
-    path = folder / asked.prompt_file
-    try:
-        return Prompt(text=path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"prompt_file {path} cannot be read: {error}") from error
+    return Prompt(text=read_text(find_file(asked.prompt_file, folder, "prompt_file", allowed), "prompt_file"))
 
 
 def _fill(text: str, variables: Mapping[str, Any]) -> str:
     def value(match: re.Match[str]) -> str:
         found = variables.get(match[1])
         if found is None:
-            raise PromptError("missing_variable", f"{{{{{match[1]}}}}} was not recorded")
+            known = ", ".join(sorted(name for name, given in variables.items() if given is not None)) or "none"
+            raise PromptError("missing_variable", f"{{{{{match[1]}}}}} was not recorded; there are {known}")
         return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
     return _VARIABLE.sub(value, text)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines.documents import parse_json
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import EXPERIMENTS
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import Experiment, parse_experiment
+from pipelines.replay.experiment import Experiment, experiment_of
 
 
 def register_experiment(lake: Lake, experiment: Experiment, folder: Path) -> bool:
@@ -48,7 +49,7 @@ def load_experiment(lake: Lake, name: str) -> tuple[Experiment, Path]:
         rows = connection.sql("SELECT experiment, spec, folder FROM experiments ORDER BY experiment").fetchall()
     for experiment, spec, folder in rows:
         if experiment == name:
-            return parse_experiment(spec, f"experiment {name}"), Path(folder)
+            return experiment_of(parse_json(spec, f"experiment {name}")), Path(folder)
     known = ", ".join(row[0] for row in rows) or "none yet; run `refold ab FILE`"
     raise BadInputError(f"there is no experiment {name!r}; there are: {known}")
 

@@ -6,13 +6,13 @@ Nothing is written but what a model was paid for. How the two compare is shown b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import yaml
 
+from pipelines.documents import read_document
 from pipelines.errors import BadInputError
 from pipelines.folds.readable import create_readable_events
 from pipelines.folds.state import find_stream
@@ -20,7 +20,7 @@ from pipelines.lake.lake import Lake
 from pipelines.replay.answer import replay_units
 from pipelines.replay.candidate import load_python
 from pipelines.replay.drive import drive
-from pipelines.replay.experiment import Experiment, parse_experiment
+from pipelines.replay.experiment import Experiment, experiment_of
 from pipelines.replay.ledger import Outcome, Row
 from pipelines.replay.manifest import read_tool_policy
 from pipelines.replay.models import asking
@@ -109,18 +109,15 @@ def read_candidate(path: Path) -> Experiment:
     Raises:
         BadInputError: It is neither, or names a recorded variant, which cannot be asked.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        document = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInputError(f"{path}: cannot be read: {error}") from error
-    if isinstance(document, dict) and "experiment" not in document:
-        document = {"experiment": "replan", **(document if "candidate" in document else {"candidate": document})}
-        text = yaml.safe_dump(document, allow_unicode=True)
-    candidate = document.get("candidate") if isinstance(document, dict) else None
+    document = read_document(path, "")
+    value = document.value
+    if isinstance(value, dict) and "experiment" not in value:
+        value = {"experiment": "replan", **(value if "candidate" in value else {"candidate": value})}
+        document = replace(document, value=value)
+    candidate = value.get("candidate") if isinstance(value, dict) else None
     if isinstance(candidate, dict) and "recorded" in candidate:
         raise BadInputError(f"{path}: a recorded variant cannot be asked; name a model, a Python callable or echo")
-    return parse_experiment(text, str(path))
+    return experiment_of(document)
 
 
 def replan(
@@ -149,13 +146,14 @@ def replan(
     Raises:
         BadInputError: There is no such decision, or the candidate cannot be loaded or asked.
     """
-    candidate = load_python(experiment.candidate.python, folder) if experiment.candidate.python else None
-    policy = read_tool_policy(experiment.tools, folder)
+    allowed = settings.allow_files if settings is not None else ()
+    candidate = load_python(experiment.candidate.python, folder, allowed) if experiment.candidate.python else None
+    policy = read_tool_policy(experiment.tools, folder, allowed)
     with lake.connect() as connection:
         found = find_stream(connection, stream)
         recorded = _recorded(connection, found, stream, decision)
         _select(connection, found)
-        spec = spec_of(experiment, load_prompt(experiment.candidate, folder), "candidate", draws)
+        spec = spec_of(experiment, load_prompt(experiment.candidate, folder, allowed), "candidate", draws)
         single = experiment.model_copy(update={"mode": "decision"})
         work = list_work(
             read_streams(connection, list_chunks(connection)), single, policy, registered_tools(connection), spec

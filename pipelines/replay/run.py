@@ -22,7 +22,7 @@ from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.disclosure import count_redactions, describe_answers, describe_asking, describe_toolless
 from pipelines.replay.drive import drive
 from pipelines.replay.experiment import is_walked
-from pipelines.replay.ledger import Outcome
+from pipelines.replay.ledger import FirstFailures, Outcome
 from pipelines.replay.models import asking
 from pipelines.replay.plan import Plan
 from pipelines.replay.pool import replayed_by_workers
@@ -96,9 +96,9 @@ def run_replay(
         create_plan_relations(connection, plan)
         work = _Work(connection, plan, on_progress, settings, tell)
         with _replayed(lake, work, is_retry=is_replayed) as told:
-            commit = _commit(lake, connection, plan, told.provenance)
+            commit = _commit(lake, connection, plan, {"first_failures": told.firsts.listed(), **told.provenance})
     seconds = time.monotonic() - started
-    return _result(plan, commit, is_written=True, seconds=seconds, first_error=told.first_error)
+    return _result(plan, commit, is_written=True, seconds=seconds, first_error=told.firsts.first_error)
 
 
 def _commit(lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan, provenance: dict[str, Any]) -> Commit:
@@ -127,7 +127,7 @@ def _commit(lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan, prove
 class _Told:
     """What a run has to say beside its rows."""
 
-    first_error: str | None = None
+    firsts: FirstFailures = field(default_factory=FirstFailures)
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
@@ -146,7 +146,7 @@ class _Work:
 def _replayed(lake: Lake, work: _Work, *, is_retry: bool) -> Iterator[_Told]:
     """Have the rows of every side in `UNITS` and `STEPS`.
 
-    What a candidate's code or an endpoint said may hold anything, so it is told once and kept nowhere.
+    What an endpoint said may hold anything, so it is told once and kept nowhere.
     """
     connection, plan = work.connection, work.plan
     if plan.experiment.candidate.kind == "recorded":
@@ -154,8 +154,8 @@ def _replayed(lake: Lake, work: _Work, *, is_retry: bool) -> Iterator[_Told]:
         yield _Told()
     elif plan.experiment.workers and not is_retry:
         meter = ProgressMeter(work.on_progress)
-        with replayed_by_workers(lake, connection, plan, meter) as first_error:
-            yield _Told(first_error)
+        with replayed_by_workers(lake, connection, plan, meter) as firsts:
+            yield _Told(firsts)
     else:
         with OutcomeTables(connection) as tables:
             failed = keep_answered(connection, plan, tables) if is_retry else None
@@ -178,8 +178,7 @@ def _replay_here(work: _Work, tables: OutcomeTables, failed: FailedUnits | None)
             if failed is not None:
                 outcome.row["attempt"] = failed.next_attempt(outcome.row)
             tables.add(outcome)
-            if told.first_error is None and outcome.detail is not None:
-                told.first_error = f"{outcome.row['unit_id']}: {outcome.detail}"
+            told.firsts.add(outcome)
             meter(tables.done)
         tables.flush()
         meter(tables.done, is_end=True)

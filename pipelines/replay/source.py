@@ -1,4 +1,4 @@
-"""Identify a candidate's code: a hash over its module and the modules of its own that it imports.
+"""A user's code: its hash over its module and the modules of its own that it imports, and where in it an exception was raised.
 
 Static: imports are read from the syntax tree, so the hash does not depend on what happens to be loaded. Only files under
 the module's own root count (its top-level package, or its folder); libraries are named by the experiment's lock file,
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import linecache
+import re
+import traceback
 from pathlib import Path
 
 from pipelines.errors import BadInputError
@@ -83,3 +86,50 @@ def _imports(source: bytes, module: str, path: Path, *, is_package: bool) -> lis
             names += [".".join(base[: n + 1]) for n in range(len(base))]
             names += [".".join([*base, alias.name]) for alias in node.names]
     return [name for name in names if name]
+
+
+_SAID_BY_PYTHON = (NameError, AttributeError, ImportError, TypeError, IndexError, ZeroDivisionError, RecursionError)
+"""Exceptions whose words, when Python itself raises them, name code and types and no value."""
+_SHOWN = 100
+_RAISES = re.compile(r"\b(?:raise|throw)\b")
+
+
+class Raised(str):
+    """What a user's code raised, for people who look on: it may hold anything, so it is told once.
+
+    Attributes:
+        kept: The same without what it says, unless Python itself says it: what may be kept.
+    """
+
+    __slots__ = ("kept",)
+    kept: str
+
+
+def describe_exception(error: BaseException, folder: Path) -> Raised:
+    """An exception of the user's code: its type, what it says, and the line of the user's file that it passed last.
+
+    What a person's code raises, or a value, may be anything that was recorded; what Python says of names and types is none.
+
+    Args:
+        error: With its traceback.
+        folder: Where the user's files are.
+    """
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [each for each in frames if Path(each[0].f_code.co_filename).is_relative_to(folder)] or frames[1:] or frames
+    kind, said, place = type(error).__name__, f": {error}", ""
+    if own:
+        frame, number = own[-1]
+        line = linecache.getline(frame.f_code.co_filename, number).strip()
+        shown = f": {line[:_SHOWN]}" if line and not _RAISES.search(line) else ""
+        place = f" at {Path(frame.f_code.co_filename).name}:{number} in {frame.f_code.co_name}{shown}"
+    is_raised = bool(frames) and _is_raise(frames[-1][0].f_code.co_filename, frames[-1][1])
+    is_python = isinstance(error, _SAID_BY_PYTHON) and not is_raised
+    told = Raised(f"{kind}{said}{place}")
+    told.kept = f"{kind}{said[:_SHOWN] if is_python else ''}{place}"
+    return told
+
+
+def _is_raise(path: str, number: int) -> bool:
+    """Whether a line raises by itself; one that cannot be seen, or says it anywhere, counts as one that does."""
+    line = linecache.getline(path, number)
+    return not line or _RAISES.search(line) is not None

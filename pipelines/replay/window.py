@@ -27,11 +27,19 @@ def _time(value: Any) -> Any:
     return value
 
 
-Time = Annotated[datetime, BeforeValidator(_time)]
+Time = Annotated[datetime, BeforeValidator(_time, json_schema_input_type=str)]
 
 
 class Window(StrictModel):
-    """Half-open, UTC, over the conversation's start. `last: 7d` is that many whole days before the newest event."""
+    """Half-open, UTC, over the conversation's start. `last: 7d` is that many whole UTC days before the day of the last export.
+
+    What the log's own clocks say does not move it: one event that is dated in the future is no new day.
+
+    Attributes:
+        last: A number of days such as `7d`; `1d` is yesterday.
+        start: First time that is in it; null: no bound. Key `from`.
+        stop: First time after it; null: no bound. Key `to`.
+    """
 
     last: str | None = None
     start: Time | None = Field(default=None, alias="from")
@@ -49,16 +57,14 @@ class Window(StrictModel):
 
     @property
     def is_relative(self) -> bool:
-        """Whether it depends on where the log ends."""
+        """Whether it depends on when the log was exported."""
         return self.last is not None
 
-    def resolve(self, newest: datetime | None) -> tuple[datetime | None, datetime | None]:
-        """The bounds, given the time of the newest event that may enter; None for no bound."""
+    def resolve(self, exported_at: datetime) -> tuple[datetime | None, datetime | None]:
+        """The bounds, given when the log was exported last; None for no bound."""
         if self.last is None:
             return self.start, self.stop
-        if newest is None:
-            return None, None
-        stop = newest.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        stop = exported_at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         return stop - timedelta(days=int(self.last[:-1])), stop
 
     def describe(self) -> str:
@@ -75,5 +81,5 @@ def _named(value: Any) -> Any:
     return value
 
 
-WindowOrName = Annotated[Window, BeforeValidator(_named)]
+WindowOrName = Annotated[Window, BeforeValidator(_named, json_schema_input_type=Window | str)]
 """A window, or the name of one: `yesterday`, or a number of days such as `7d`."""

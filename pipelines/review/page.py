@@ -56,6 +56,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
             if result.not_asked
             else []
         ),
+        *(f"  {reason}: {told} (first in {unit})" for reason, unit, told in result.first_failures),
         *_left_out(result),
         *_answers(lake, result),
         *_shared_responses(lake, result),
@@ -72,7 +73,11 @@ def render_page(lake: Lake, result: DiffResult) -> str:
     if differences:
         out += ["", f"{'mean per ' + result.unit:<22}{'A':>11}{'B':>11}{'B − A':>11}   95 % interval"]
         out += [_difference_line(line) for line in differences]
-        out += [f"  {name} has no value on {count:,} sides: {why}" for name, why, count in result.metric_errors]
+        firsts = {(name, why): f": {told} (first in {unit})" for name, why, unit, told in result.first_metric_errors}
+        out += [
+            f"  {name} has no value on {count:,} sides: {why}{firsts.get((name, why), '').removeprefix(f': {why}')}"
+            for name, why, count in result.metric_errors
+        ]
         out += [f"  note: {told}" for told in tell_flat(result.flat_metrics)]
     rules = [line for line in lines if line["kind"] == "rule"]
     if rules:

@@ -15,7 +15,7 @@ from typing import Any
 from pipelines.diff.gating import Decision
 from pipelines.diff.versions import Version
 from pipelines.errors import BadInputError
-from pipelines.lake.datasets import AB_SUMMARY
+from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.review.answer import headline, tell
 from pipelines.review.changes import list_metrics, load_changes
@@ -86,6 +86,7 @@ class Report:
         order: What they are ordered by: a metric, or `calls`.
         changed: Pairs that changed.
         left_out: What the estimates do not use.
+        firsts: Of what failed in the user's own code or for lack of something, the first of each kind: what, unit, what is told.
         definition: Every setting that determines the version.
         result_hash: Hash of what came out.
     """
@@ -97,6 +98,7 @@ class Report:
     order: str
     changed: int
     left_out: tuple[LeftOut, ...]
+    firsts: tuple[tuple[str, str, str], ...]
     definition: Mapping[str, Any]
     result_hash: str
 
@@ -109,6 +111,12 @@ def load_report(lake: Lake, version: Version) -> Report:
     partition = {"experiment": version.experiment, "version_id": version.version_id}
     commit = lake.last_commit(AB_SUMMARY.name, partition)
     kept: Mapping[str, Any] = commit.provenance if commit is not None else {}
+    replayed = lake.last_commit(REPLAYS.name, partition)
+    firsts = [tuple(each) for each in (replayed.provenance.get("first_failures") or () if replayed is not None else ())]
+    firsts += [
+        (f"metric {name}", unit, told if told.startswith(why) else f"{why}: {told}")
+        for name, why, unit, told in kept.get("first_metric_errors") or ()
+    ]
     with lake.connect() as connection:
         left_out = tuple(LeftOut(*row) for row in connection.sql(_LEFT_OUT, params=partition).fetchall())
     return Report(
@@ -119,6 +127,7 @@ def load_report(lake: Lake, version: Version) -> Report:
         order=order,
         changed=page.total,
         left_out=left_out,
+        firsts=tuple(firsts),
         definition=kept.get("definition") or {},
         result_hash=version.result_hash,
     )

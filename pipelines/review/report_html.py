@@ -262,7 +262,11 @@ def _left_out(report: Report) -> Markup:
     told = "; ".join(f"{name} {percent(line.estimate)}" for name, line in cases)
     nothing = "" if rows else "Nothing: every pair was answered and fed as it was recorded. "
     note = f"{nothing}Same tool calls and arguments: {told}."
-    return join([table, tag("p", note, css="rf-note")])
+    firsts = [
+        tag("li", tag("b", f"{in_words(FAILURES, what)}: "), f"{told} (first in {unit})")
+        for what, unit, told in report.firsts
+    ]
+    return join([table, tag("ul", *firsts) if firsts else None, tag("p", note, css="rf-note")])
 
 
 def _left_out_row(left: LeftOut) -> Markup:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2] / "pipelines"
-BASE = {"address", "errors", "settings", "sqlfiles", "console", "notebooks"}
+BASE = {"address", "documents", "errors", "interrupt", "settings", "sqlfiles", "console", "notebooks"}
 MAY_IMPORT: dict[str, set[str]] = {
     "stats": set(),
     "canonical": set(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,11 @@ def test_yesterday_and_seven_days_together(
     """Each window is a version of its own with an answer of its own; the widest decides unless one speaks against; the gate has to
     hold in every window. A window without a conversation is left out. Again, nothing is written."""
     lake = Lake.from_settings(settings)
-    lines = [conversation(n, "v1", 10.0 + n, f"2026-01-{2 + n % 7:02d} {n // 7:02d}:00:00") for n in range(35)]
-    lines.append(conversation(99, "v1", 5.0, "2026-01-09 09:00:00"))
+    today = datetime.now(UTC).date()
+    week, yesterday, tomorrow = (today + timedelta(days=days) for days in (-7, -1, 1))
+    lines = [conversation(n, "v1", 10.0 + n, f"{week + timedelta(days=n % 7)} {n // 7:02d}:00:00") for n in range(35)]
+    lines.append(conversation(98, "v1", 5.0, f"{today} 00:00:00"))
+    lines.append(conversation(99, "v1", 5.0, f"{tomorrow + timedelta(days=40)} 09:00:00"))  # somebody's clock is ahead
     add(store, lake, tmp_path, lines)
     (tmp_path / "desk.py").write_text(AGENT, encoding="utf-8")
     for name, value in {"HOME": settings.home, "LAKE": settings.lake, "DSN": store.dsn}.items():
@@ -67,12 +71,12 @@ def test_yesterday_and_seven_days_together(
 
     code, page = ab(tmp_path, "windows: [yesterday, 7d]")
     assert code == 3  # five conversations of one day improve nothing
-    assert "conversations that began from 2026-01-08 to before 2026-01-09, UTC" in page
-    assert "conversations that began from 2026-01-02 to before 2026-01-09, UTC" in page
+    assert f"conversations that began from {yesterday} to before {today}, UTC" in page
+    assert f"conversations that began from {week} to before {today}, UTC" in page
     assert page.splitlines()[-3:] == [
         "answer over 2 windows: ship",
-        "  2026-01-08 to before 2026-01-09: not enough data (about 22 more conversations)",
-        "  2026-01-02 to before 2026-01-09: ship",
+        f"  {yesterday} to before {today}: not enough data (about 22 more conversations)",
+        f"  {week} to before {today}: ship",
     ]
     versions = list_versions(lake, "two-windows")
     assert [version.pairs for version in versions] == [35 * 3, 5 * 3]

@@ -194,8 +194,8 @@ def test_schemas_hint_at_effects_and_the_manifest_overrules_them():
         ("tools: {a: {key_args: [x], ignore_args: [y]}}", "either key_args or ignore_args"),
         ("tools: {a: {key_args: [x], lenient: true}}", "either key_args or lenient"),
         ("tool: {}", "tool"),
-        ("[1", "cannot be read"),
-        ("- a", "dictionary"),
+        ("[1", "not valid YAML"),
+        ("- a", "a valid dictionary|an object"),
     ],
 )
 def test_a_wrong_manifest_is_refused(tmp_path, text: str, message: str):

@@ -1,0 +1,187 @@
+"""Check an experiment whole, before anything is asked, folded or imported: everything that is wrong with it, in one list.
+
+Its form, the names in its gate, its SQL bound on empty tables, its files and functions, its prices and bounds. What only the
+data can show is found when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.diff.gating import require_known_gate, require_known_primary
+from pipelines.diff.metrics import VIEW, empty_units
+from pipelines.documents import Document, DocumentError, Place, find_file, read_document, read_text
+from pipelines.errors import BadInputError
+from pipelines.lake.lake import Lake
+from pipelines.lake.locked import Locked, StoppedError, locked_session
+from pipelines.replay.candidate import find_metric, load_python, require_measures
+from pipelines.replay.experiment import Experiment, experiment_of
+from pipelines.replay.manifest import read_manifest, read_schemas
+from pipelines.replay.models import list_models
+from pipelines.settings import MIN_MEMORY_BYTES, Settings
+from pipelines.sqlfiles import read_sql
+
+Finding = tuple[Place, str]
+
+_NO_NUMBER = ("STRUCT", "MAP", "UNION", "BLOB", "DATE", "TIME", "INTERVAL", "UUID")
+"""Beginnings of types that are never a number, nor yes or no."""
+
+
+def read_checked(path: Path, lake: Lake, settings: Settings) -> Experiment:
+    """The experiment in a file, once nothing is found wrong with it.
+
+    Args:
+        path: The file.
+        lake: Whose views a filter speaks of.
+        settings: Prices, endpoints, and folders in which files may be.
+
+    Raises:
+        BadInputError: It cannot be read, or something is wrong; all of it is listed, with lines.
+    """
+    document = read_document(path, "")
+    findings: list[Finding] = []
+    experiment: Experiment | None = None
+    try:
+        experiment = experiment_of(document)
+    except DocumentError as error:
+        if not error.findings or not isinstance(document.value, dict):
+            raise
+        findings += error.findings
+    findings += _sql_findings(document, lake)
+    findings += _file_findings(document.value, path.resolve().parent, settings)
+    if experiment is not None:
+        findings += _bound_findings(experiment, settings)
+    if findings or experiment is None:
+        document.refuse(findings)
+    return experiment
+
+
+def _sql_findings(document: Document, lake: Lake) -> Iterator[Finding]:
+    """The expressions that cannot be bound."""
+    metrics = document.value.get("metrics")
+    rules = document.value.get("expect")
+    own = dict(_texts(metrics, ("metrics",))) | dict(_texts(rules, ("expect",)))
+    where = document.value.get("where")
+    if not own and not isinstance(where, str):
+        return
+    tables = {"given_units": empty_units()}
+    given: list[tuple[Place, str, str, str]] = []
+    if isinstance(where, str):
+        tables["conversations"] = _empty_conversations(lake)
+    for place, text in own.items():
+        kind = "BOOLEAN" if place[0] == "expect" else "DOUBLE"
+        given.append((place, _named(document.value, place), text, f"CAST((\n{text}\n) AS {kind})"))
+    if isinstance(where, str):
+        given.append((("where",), "where", where, f"(\n{where}\n)"))
+    waiting = iter(given)
+    is_stopped = True
+    while is_stopped:  # what was stopped has taken its session with it
+        is_stopped = False
+        with locked_session(tables, memory_bytes=MIN_MEMORY_BYTES, seconds=lake.sql_seconds) as locked:
+            locked.execute(VIEW)
+            for place, what, text, expression in waiting:
+                try:
+                    _bind(locked, place, what, text, expression)
+                except StoppedError as error:
+                    yield place, str(error)
+                    is_stopped = True
+                    break
+                except BadInputError as error:
+                    yield place, str(error)
+
+
+def _bind(locked: Locked, place: Place, what: str, text: str, expression: str) -> None:
+    if place == ("where",):
+        locked.bind(f"SELECT aggregate_id FROM conversations WHERE {expression}", what, text)
+        return
+    locked.bind(f"SELECT unit_row, {expression} AS bound FROM unit ORDER BY unit_row", what, text)
+    kind = locked.type_of(f"SELECT (\n{text}\n) FROM unit", what, text)
+    if kind.endswith("]") or kind.startswith(_NO_NUMBER):
+        raise BadInputError(
+            f"{what}: {text!r} gives {kind}; give one {'yes or no' if place[0] == 'expect' else 'number'}"
+        )
+
+
+def _named(value: Any, place: Place) -> str:
+    """What an expression is called in errors."""
+    if place[0] == "metrics":
+        return f"metric {place[1]}"
+    return f"rule {value['expect'][place[1]].get('name')}"
+
+
+def _texts(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    """Places and texts of the members `sql`."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in items:
+        if isinstance(each, dict) and isinstance(each.get("sql"), str):
+            yield (*place, key, "sql"), each["sql"]
+
+
+def _empty_conversations(lake: Lake) -> pa.Table:
+    """What `where` speaks of, without rows."""
+    with lake.connect() as connection:
+        rows: pa.Table = connection.sql(
+            f"SELECT * FROM ({read_sql('diffs/selectable_streams.sql')}) LIMIT 0"
+        ).to_arrow_table()
+        return rows
+
+
+def _file_findings(value: dict[str, Any], folder: Path, settings: Settings) -> Iterator[Finding]:
+    """Files that are not there, are elsewhere or cannot be used, and functions that cannot be imported."""
+    allowed = settings.allow_files
+
+    def found(place: Place) -> Any:
+        inner: Any = value
+        for part in place:
+            inner = inner.get(part) if isinstance(inner, dict) else None
+        return inner if isinstance(inner, str) else None
+
+    checks: list[tuple[Place, Callable[[str], Any]]] = [
+        (("tools", "manifest"), lambda name: read_manifest(find_file(name, folder, "tools.manifest", allowed))),
+        (("tools", "schemas"), lambda name: read_schemas(find_file(name, folder, "tools.schemas", allowed))),
+    ]
+    for side in ("candidate", "control"):
+        checks += [
+            (
+                (side, "prompt_file"),
+                lambda name: read_text(find_file(name, folder, "prompt_file", allowed), "prompt_file"),
+            ),
+            ((side, "python"), lambda spec: load_python(spec, folder, allowed) if ":" in spec else None),
+        ]
+    metrics = value.get("metrics")
+    for name in metrics if isinstance(metrics, dict) else ():
+        checks.append((("metrics", name, "python"), _measure_check(name, folder, settings)))
+    for place, check in checks:
+        given = found(place)
+        if given is not None:
+            try:
+                check(given)
+            except BadInputError as error:
+                yield place, str(error)
+
+
+def _measure_check(name: str, folder: Path, settings: Settings) -> Callable[[str], None]:
+    def check(spec: str) -> None:
+        if ":" in spec:
+            metric = {name: find_metric(name, spec, folder, settings.allow_files)}
+            require_measures(metric, memory_bytes=settings.memory_bytes // 4, seconds=settings.sql_seconds)
+
+    return check
+
+
+def _bound_findings(experiment: Experiment, settings: Settings) -> Iterator[Finding]:
+    """Names in the gate, and what models may be asked and may cost."""
+    checks: list[tuple[Place, Callable[[], Any]]] = [
+        (("primary",), lambda: require_known_primary(experiment)),
+        (("gate",), lambda: require_known_gate(experiment)),
+        (("candidate",), lambda: list_models(experiment, settings)),
+    ]
+    for place, check in checks:
+        try:
+            check()
+        except BadInputError as error:
+            yield place, str(error)

@@ -1,0 +1,146 @@
+"""`refold ab` on an experiment that is wrong, or that fails on what was recorded: what is told, and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from pipelines.errors import BadInputError, RefoldError
+from pipelines.lake.lake import Lake
+from pipelines.settings import Settings
+from pipelines.store import Store
+from tests.integration.test_ab import add, conversation
+
+PLANTED = "Planted-Ann-Smith-1967"
+"""Stands in every conversation's order, and must stand nowhere but where conversations are kept."""
+
+
+@pytest.fixture
+def run(
+    store: Store, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str]]:
+    """Runs `refold` on a home with some conversations; exit code and all that was printed or raised."""
+    lines = [conversation(n, "v1", 10.0 + n, f"2026-01-0{1 + n % 7} 08:00:00") for n in range(6)]
+    lines = [
+        json.loads(json.dumps(line).replace("Paying it back.", PLANTED).replace("Refunded", PLANTED)) for line in lines
+    ]
+    for line in lines:
+        line["messages"][1]["content"] += f" {PLANTED}"
+        line["task_id"] += PLANTED
+    add(store, Lake.from_settings(settings), tmp_path, lines)
+    for name, value in {"HOME": settings.home, "LAKE": settings.lake, "DSN": store.dsn}.items():
+        monkeypatch.setenv(f"REFOLD_{name}", str(value))
+
+    def refold(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, [*arguments])
+        if isinstance(result.exception, RefoldError):
+            return result.exception.exit_code, f"{result.output}\n{result.exception}"
+        return result.exit_code, f"{result.output}\n{result.exception or ''}"
+
+    return refold
+
+
+MANY = """experiment: many-faults
+candidate: {python: "desk:half"}
+window: {from: 2026-01-01, to: 2026-02-01}
+where: "vertcal = 'x'"
+tools: {manifest: none.yaml}
+metrics:
+  a: {sql: "lenght(text)"}
+  b: {sql: "call_cout + 1"}
+  c: {sql: "[1, 2]"}
+  d: {python: "nowhere:measure"}
+  e: {sql: "tool_calls[1].argument"}
+  f: {sql: "1", goal: lower}
+expect:
+  - {name: g, sql: "tex = 'a'"}
+primary: h
+gate: "z >= 1"
+"""
+
+
+def test_all_that_is_wrong_is_told_at_once(
+    run: Callable[..., tuple[int, str]], tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    """SQL, files, functions, names: one list with lines, exit code 2, and nothing was registered or imported."""
+    path = tmp_path / "many.yaml"
+    path.write_text(MANY)
+    (tmp_path / "desk.py").write_text("def half(decision): return None\n")
+    for options in ([], ["--dry-run"]):
+        code, told = run("ab", str(path), *options)
+        assert code == 2
+        lines = [line for line in told.splitlines() if line.startswith("  line ")]
+        found = {int(line.split()[1].rstrip(":")): line for line in lines}
+        assert sorted(found) == [4, 5, 7, 8, 9, 10, 11, 14, 15, 16]
+        assert 'Candidate bindings: "vertical"' in found[4]
+        assert "none.yaml" in found[5]
+        assert "length" in found[7]
+        assert "call_count" in found[8]
+        assert "nowhere" in found[10]
+        assert "arguments" in found[11]
+        assert 'Candidate bindings: "text"' in found[14]
+        assert "primary 'h'" in found[15]
+    with Lake.from_settings(settings).connect() as connection:
+        assert connection.sql("SELECT count(*) FROM experiments").fetchall() == [(0,)]
+
+
+FAILING = {
+    "metric": 'metrics: {m: {sql: "text::INTEGER"}}',
+    "metric that says it": 'metrics: {m: {sql: "error(text)::INTEGER"}}',
+    "rule": 'expect: [{name: r, sql: "text::BOOLEAN"}]',
+    "where": 'where: "error(task) IS NULL"',
+    "python metric": 'metrics: {m: {python: "code:metric"}}',
+    "candidate": "",
+}
+CODE = """
+def metric(side):
+    raise ValueError(f"cannot read {side.text}")
+
+def decide(decision):
+    raise ValueError(decision.messages[-1]["content"])
+"""
+
+
+@pytest.mark.parametrize("kind", FAILING)
+def test_what_fails_keeps_no_recorded_text(
+    kind: str, run: Callable[..., tuple[int, str]], tmp_path: Path, settings: Settings
+):
+    """Whatever fails on a recorded text, neither the terminal nor anything in the home but the lake's own tables holds it."""
+    candidate = '{python: "code:decide"}' if kind == "candidate" else "{echo: true}"
+    path = tmp_path / "failing.yaml"
+    path.write_text(f"experiment: failing\ncandidate: {candidate}\n{FAILING[kind]}\n")
+    (tmp_path / "code.py").write_text(CODE)
+    code, told = run("ab", str(path))
+    assert PLANTED not in told
+    assert code == (0 if kind in ("python metric", "candidate") else 2), told
+    if kind in ("python metric", "candidate"):
+        assert "ValueError at code.py:" in told
+        assert "(first in " in told
+    holding = [each for each in settings.home.rglob("*") if each.is_file() and PLANTED.encode() in each.read_bytes()]
+    kept = {settings.lake, settings.home / "reports"}  # what was said, where it is kept
+    assert [each for each in holding if not any(each.is_relative_to(folder) for folder in kept)] == []
+
+
+def test_the_starter_passes_a_dry_run(run: Callable[..., tuple[int, str]], tmp_path: Path):
+    """`--init` writes a file once, which runs as it stands; without a name it is printed."""
+    path = tmp_path / "First try.yaml"
+    assert run("ab", "--init", str(path))[0] == 0
+    code, told = run("ab", str(path), "--dry-run")
+    assert (code, "first-try  version" in told) == (0, True), told
+    code, told = run("ab", "--init", str(path))
+    assert (code, "cannot be written" in told) == (2, True)
+    assert run("ab", "--init")[1].startswith("# yaml-language-server")
+    assert run("ab")[0] == 2
+
+
+def test_sql_tells_the_candidates(run: Callable[..., tuple[int, str]]):
+    """A name that is not there comes with what DuckDB takes it for."""
+    code, told = run("sql", "SELECT agnt FROM conversations")
+    assert code == 2
+    assert 'Candidate bindings: "agent"' in told
+    assert BadInputError.exit_code == 2
