@@ -188,7 +188,7 @@ def store_hash(store: Store) -> str:
 def test_a_context_that_differs_is_not_called_verified(
     store: Store, store_settings: Settings, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the agent saw and nobody recorded, cut or renamed makes the check false, and the log names the message."""
+    """What the agent saw and nobody recorded makes the check false, and the log names the message; a name is recorded."""
     said = completion("ok")
     with recorder.conversation("stuffed", system=[SYSTEM]) as talk:
         talk.user("Hi")
@@ -199,7 +199,7 @@ def test_a_context_that_differs_is_not_called_verified(
             request={"model": "m", "messages": [{"role": "user", "content": "Hi", "name": "Ann"}]}, response=said
         )
     assert recorder.flush(10)
-    assert [row["context_verified"] for row in decisions(store, store_settings)] == [False, False]
+    assert sorted(row["context_verified"] for row in decisions(store, store_settings)) == [False, True]
     assert "first in message 1" in caplog.text
 
 
@@ -209,7 +209,7 @@ def test_odd_input_neither_raises_nor_vanishes(store: Store, recorder: Recorder)
         talk.user("a\0b\ud800")
         talk.tool_result("c", {"nan": float("nan"), "object": object(), 1: (2,), "deep": 10**5000})
         talk.decision(request={"messages": "nonsense"}, response=None)
-        assert talk.decision(request=5, response=None) == range(0)
+        assert len(talk.decision(request=5, response=None)) == 1
         talk.decision(
             request={"model": "m", "messages": [{"role": "ghost"}]},
             response={"choices": [{"message": {"tool_calls": 7}}]},
@@ -218,11 +218,13 @@ def test_odd_input_neither_raises_nor_vanishes(store: Store, recorder: Recorder)
     assert recorder.flush(10)
     events = list(store.read_stream(stream_id("shop", "odd")))
     assert [e.event_type.split(".v")[0] for e in events] == [
-        "conversation.started", "user.utterance", "tool.result", "model.decision", "agent.utterance", "conversation.ended",
+        "conversation.started", "user.utterance", "tool.result", "model.decision", "model.decision", "model.decision",
+        "agent.utterance", "conversation.ended",
     ]  # fmt: skip
     assert events[1].payload["text"] == "a\\u0000b\\ud800"
     assert events[1].metadata["escaped"] == ["/text"]
-    assert recorder.status().lost == recorder.status().refused == 0
+    assert recorder.status().lost == recorder.status().refused == recorder.status().failed == 0
+    assert recorder.status().described == 1
 
 
 def test_a_failed_call_is_recorded_and_raised(store: Store, recorder: Recorder) -> None:
