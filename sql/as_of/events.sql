@@ -1,5 +1,6 @@
 -- purpose: Events of these streams, redacted, upcast, and read into columns once.
--- parameters: opens_turn, the expression of the file of that name; $scope, which events: those of the month up to the time, or of before it, if a stream is folded from its first
+-- parameters: opens_turn, the expression of the file of that name; $scope, which events: those of the month up to the time,
+--             or of before it, if a stream is folded from its first
 -- grain: one event
 -- key: stream_no, stream_version
 -- columns: is_said is whether there is text that is not blank
@@ -28,7 +29,7 @@ SELECT
         FALSE
     ) AS is_said,
     CASE
-        WHEN told.event_name IS DISTINCT FROM 'user.utterance' THEN FALSE
+        WHEN coalesce(told.event_name <> 'user.utterance', TRUE) THEN FALSE
         WHEN told.said.text <> '' THEN TRUE
         ELSE coalesce($opens_turn, FALSE)
     END AS opens_turn,

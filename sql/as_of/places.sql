@@ -2,7 +2,8 @@
 --          and after how many rendered inputs. The rules are those of the context that an agent sees:
 --          a message of the agent is a maximal run of its outputs and model decisions that share a message id, not broken by
 --          an utterance of the user, a user's tool call, a tool's result or supplied context;
---          a turn begins with a user's utterance that has text, a picture or the like, unless it continues the message of the utterance before it.
+--          a turn begins with a user's utterance that has text, a picture or the like, unless it continues the message of the
+--          utterance before it.
 -- grain: one event that speaks, calls, answers or informs
 -- key: stream_no, stream_version
 -- columns: role (start, input, result, user, agent, model); group_no (agent messages and model calls without output share the

@@ -28,7 +28,7 @@ SELECT
     decisions.cost_usd,
     NULL::VARCHAR AS outcome,
     NULL::INTEGER AS covered_to,
-    decisions.context_messages IS DISTINCT FROM 0 AS is_asked
+    coalesce(decisions.context_messages <> 0, TRUE) AS is_asked
 FROM decisions
 INNER JOIN unit_streams ON decisions.aggregate_id = unit_streams.aggregate_id
 WHERE NOT $is_single OR decisions.turn >= 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2] / "pipelines"
-BASE = {"address", "documents", "errors", "interrupt", "settings", "sqlfiles", "console", "notebooks"}
+BASE = {"address", "documents", "errors", "interrupt", "output", "settings", "sqlfiles", "console", "notebooks"}
 MAY_IMPORT: dict[str, set[str]] = {
     "stats": set(),
     "canonical": set(),
@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recorder": {"store", "folds", "canonical", "ingest"},
     "replay": {"lake", "folds", "canonical", "stats"},
     "diff": {"lake", "canonical", "stats", "replay"},
+    "web": set(),
     "review": {"lake", "folds", "diff", "stats", "replay", "canonical"},
     "demo": {"store", "lake", "folds", "diff", "review", "replay"},
 }

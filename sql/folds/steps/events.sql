@@ -1,5 +1,6 @@
 -- purpose: The events of some streams, redacted, upcast, and read into columns once.
--- parameters: opens_turn, the expression of the file of that name; $month, YYYY-MM; $low and $high, bounds of the streams' ids (high is left out)
+-- parameters: opens_turn, the expression of the file of that name; $month, YYYY-MM; $low and $high, bounds of the streams'
+--             ids (high is left out)
 -- grain: one event
 -- key: aggregate_id, stream_version
 -- columns: rendered counts the messages that it renders to, the agent's left out; model is the payload of a model decision
@@ -21,7 +22,7 @@ SELECT
     told.envelope.subject_id,
     told.said.text,
     CASE
-        WHEN told.event_name IS DISTINCT FROM 'user.utterance' THEN FALSE
+        WHEN coalesce(told.event_name <> 'user.utterance', TRUE) THEN FALSE
         WHEN told.said.text <> '' THEN TRUE
         ELSE coalesce($opens_turn, FALSE)
     END AS opens_turn,
