@@ -45,5 +45,5 @@ def create_customers(connection: duckdb.DuckDBPyConnection, month: str, *, goes_
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {relation} AS {query}", {"month": month})
         else:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {relation} AS {without}")
-    query = read_sql("folds/steps/customers.sql").replace("$opens_turn", read_expression("folds/opens_turn.sql"))
+    query = read_sql("folds/steps/customers.sql").replace("$opens_turn", read_expression("folds/steps/opens_turn.sql"))
     connection.execute(f"CREATE OR REPLACE TEMP TABLE fold_customers AS {query}")

@@ -112,7 +112,7 @@ class Reader:
         columns = _SPOKEN + (_STATED if with_states else ()) + (("model",) if with_models else ())
         events = (
             read_sql("folds/steps/events.sql")
-            .replace("$opens_turn", read_expression("folds/opens_turn.sql"))
+            .replace("$opens_turn", read_expression("folds/steps/opens_turn.sql"))
             .strip()
             .rstrip(";")
         )

@@ -94,5 +94,5 @@ def _macro(plural: str, noun: str, steps: dict[str, str], states: str, key: str,
 
 
 def _bind(text: str) -> str:
-    text = text.replace("$opens_turn", read_expression("folds/opens_turn.sql"))
+    text = text.replace("$opens_turn", read_expression("folds/steps/opens_turn.sql"))
     return text.replace("$month", _MONTH).replace("$time", _TIME).strip().rstrip(";")
