@@ -144,6 +144,7 @@ def import_chat(
             times_from=times_from or TIMES_FROM,
             skip_bad=skip_bad,
             spool=settings.home,
+            memory_bytes=settings.memory_bytes,
             progress=progress,
         )
         note_waiting(settings, store)

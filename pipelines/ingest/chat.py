@@ -7,6 +7,7 @@ and must not wait for the whole file. The second pass appends in one transaction
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,7 @@ from pipelines.ingest.known import conflict, conflict_with_store, known_streams
 from pipelines.ingest.lines import LineReader, RawLine
 from pipelines.ingest.pipes import refuse_unreadable, spooled
 from pipelines.ingest.restore import restore
+from pipelines.ingest.room import Room
 from pipelines.ingest.strict_json import parse, path_at
 from pipelines.store.connect import Store
 from pipelines.store.errors import VersionConflict
@@ -118,6 +120,7 @@ def import_chat(
     times_from: datetime = TIMES_FROM,
     skip_bad: Path | None = None,
     spool: Path | None = None,
+    memory_bytes: int | None = None,
     progress: Callable[[ImportProgress], None] | None = None,
 ) -> ImportResult:
     """Import files of one chat-completions conversation a line, plain or gzip.
@@ -132,6 +135,7 @@ def import_chat(
         times_from: Recorded times before it are bad lines (naive is UTC).
         skip_bad: Write bad lines to this file and import the rest; None stops at the first one.
         spool: Folder for what pipes give, a private file each that nothing stays of; None is the system's for such.
+        memory_bytes: Bound on the memory of this process: a line that takes more to import is a bad one. None is no bound.
         progress: Called now and then while a file is read.
 
     Raises:
@@ -152,12 +156,13 @@ def import_chat(
         if skip_bad is not None and skip_bad.resolve() == path.resolve():
             raise BadInputError(f"{skip_bad} is one of the files to import; write the bad lines to another one")
     total = _Tally()
+    room = Room.within(sys.maxsize if memory_bytes is None else memory_bytes)
     with ExitStack() as stack:
         bad_lines = None if skip_bad is None else stack.enter_context(BadLines(skip_bad))
         for path in paths:
             folder = spool or Path(tempfile.gettempdir())
             with spooled(path, folder, partial(_tell_read, progress, path)) as kept:
-                total.add(_FileImport(store, path, kept, at, source, times_from, bad_lines, progress).run())
+                total.add(_FileImport(store, path, kept, at, source, times_from, bad_lines, room, progress).run())
     return ImportResult(
         conversations=total.conversations,
         events=total.events,
@@ -185,6 +190,7 @@ class _FileImport:
     source: str | None
     times_from: datetime
     bad_lines: BadLines | None
+    room: Room
     progress: Callable[[ImportProgress], None] | None
     tally: _Tally = field(default_factory=_Tally)
 
@@ -212,13 +218,20 @@ class _FileImport:
             if self.progress is not None and blocks % BLOCKS_TOLD == 0:
                 self.progress(ImportProgress(self.path, step, reader.bytes_read, reader.size, count))
 
-        reader = LineReader(self.path, kept=self.kept, skip_blank=True, on_block=tell_block)
+        reader = LineReader(
+            self.path,
+            kept=self.kept,
+            max_line_bytes=self.room.max_line_bytes,
+            too_long=self.room.too_long,
+            skip_blank=True,
+            on_block=tell_block,
+        )
         for raw in reader:
             if not raw.fault and not raw.data.strip():
                 continue
             lines += 1
             try:
-                conversation = _conversation(raw, self.path, self.at, self.source, self.times_from)
+                conversation = _conversation(raw, self.path, self.at, self.source, self.times_from, self.room)
             except BadLineError as fault:
                 if step == "append" or self.bad_lines is None:
                     self._bad(raw, fault)
@@ -299,10 +312,13 @@ class _FileImport:
         return list(new.values())
 
 
-def _conversation(raw: RawLine, path: Path, at: datetime, source: str | None, times_from: datetime) -> Conversation:
+def _conversation(
+    raw: RawLine, path: Path, at: datetime, source: str | None, times_from: datetime, room: Room
+) -> Conversation:
     """The events of one line of bytes."""
     if raw.fault is not None:
         raise BadLineError("$", raw.fault)
+    room.refuse_dense(raw.data)
     try:
         text = raw.data.decode()
     except UnicodeDecodeError as error:
@@ -312,6 +328,7 @@ def _conversation(raw: RawLine, path: Path, at: datetime, source: str | None, ti
             f"byte {error.start + 1} of the line (0x{raw.data[error.start]:02x}) is not UTF-8",
         ) from None
     parsed = parse(text)
+    del text  # of a large line it is as large again
     return convert(
         parsed.value,
         place=Place(path.name, raw.number),

@@ -55,6 +55,7 @@ class LineReader:
         path: The file.
         kept: What `path` gave, where that can be read once (`pipes`); `path` is then a name alone.
         max_line_bytes: Longer lines come out cut, with a fault.
+        too_long: What the fault says of a line of so many bytes; default: that it has more.
         skip_blank: Whether blank lines are counted and not given; many of them then cost next to nothing.
         on_block: Called after every piece of the decompressed file, of at most a megabyte.
 
@@ -69,12 +70,14 @@ class LineReader:
         *,
         kept: IO[bytes] | None = None,
         max_line_bytes: int = MAX_LINE_BYTES,
+        too_long: Callable[[int], str] | None = None,
         skip_blank: bool = False,
         on_block: Callable[[], None] | None = None,
     ) -> None:
         self._path = path
         self._kept = kept
         self._max = max_line_bytes
+        self._too_long = too_long or (lambda _length: f"the line has more than {max_line_bytes:,} bytes")
         self._skips_blank = skip_blank
         self._on_block = on_block
         self.bytes_read = 0
@@ -108,11 +111,16 @@ class LineReader:
             *whole, rest = chunk.split(b"\n")
             for piece in whole:
                 if length or not self._is_blank(piece):
-                    yield self._line(number, [*held, piece], length + len(piece))
-                number, held, length = number + 1, [], 0
+                    pieces, length = [*held, piece], length + len(piece)
+                    held.clear()
+                    yield self._line(number, pieces, length)
+                number, length = number + 1, 0
+                held.clear()
             length += len(rest)
-            if length <= self._max:
+            if length <= self._max or not held:
                 held.append(rest)
+            else:
+                del held[1:]  # of a line that is too long its beginning is shown
         if damage is not None:
             yield RawLine(number, b"".join(held), damage)
         elif length:
@@ -123,11 +131,12 @@ class LineReader:
         return self._skips_blank and (not data or data.isspace())
 
     def _line(self, number: int, pieces: list[bytes], length: int) -> RawLine:
-        data = b"".join(pieces)
+        data = b"".join(pieces[:1] if length > self._max else pieces)
+        pieces.clear()  # whoever called would hold them beside the line
         if number == 1:
             data = data.removeprefix(_BOM)
         if length > self._max:
-            return RawLine(number, data[:_KEPT_OF_LONG], f"the line has more than {self._max:,} bytes")
+            return RawLine(number, data[:_KEPT_OF_LONG], self._too_long(length))
         return RawLine(number, data)
 
     def _chunks(self) -> Iterator[bytes]:
