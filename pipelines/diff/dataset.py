@@ -125,7 +125,7 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
     ):
         tally = Tally(connection, plan)
         done = 0
-        shards = create_relations(connection, plan)
+        shards = create_relations(connection, lake, plan)
         memory, seconds = lake.memory_bytes // 4, lake.sql_seconds
         for pairs in diff_shards(connection, plan, shards, comparers, memory_bytes=memory, seconds=seconds):
             done += pairs

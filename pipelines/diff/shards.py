@@ -19,17 +19,47 @@ from pipelines.diff.measure import measure_units
 from pipelines.diff.metrics import UNIT_COLUMNS, as_maps, evaluate_metrics, expressions
 from pipelines.diff.text import CHANGE_SCHEMA
 from pipelines.diff.worker import Comparers, Task
+from pipelines.lake.lake import Lake
+from pipelines.lake.sizes import most_row_bytes
 from pipelines.replay.plan import Plan
 from pipelines.replay.units import create_plan_relations, create_units, unit_kind
 from pipelines.sqlfiles import read_sql
 
 _SHARD_DECISIONS = 50_000
 """Decisions of a shard: both sides' texts and calls of two such are held at once."""
+_SHARD_SHARE = 0.05
+"""Of the memory bound: both sides' texts and arguments of a shard."""
 _BATCH = 2_500
 """Units compared in one go: what a helper process holds in Python objects."""
 _SMALL = 5_000
 """Below as much work a second process would take longer to start than to help."""
 
+# A decision weighs as much as its texts, where these are more than a shard of so many has room for.
+_SHARDS = """
+SELECT min(stream_row), max(stream_row) + 1, min(aggregate_id), max(aggregate_id)
+FROM (
+    SELECT stream_row, aggregate_id, (sum(weight) OVER (ORDER BY stream_row) - 1) // $size AS shard
+    FROM (
+        SELECT
+            plan.stream_row,
+            plan.aggregate_id,
+            greatest(coalesce(sum(held.decisions), 1), coalesce(sum(held.bytes), 0) * $size // $most)::HUGEINT AS weight
+        FROM all_plan_streams AS plan
+        LEFT JOIN (
+            SELECT aggregate_id, count(*) AS decisions, sum({bytes}) AS bytes FROM decisions GROUP BY aggregate_id
+            UNION ALL
+            SELECT aggregate_id, 0 AS decisions, sum({bytes}) AS bytes
+            FROM replays_history
+            WHERE experiment = $experiment AND version_id = $version_id AND side = 'candidate' AND draw = 0
+            GROUP BY aggregate_id
+        ) AS held ON plan.aggregate_id = held.aggregate_id
+        GROUP BY plan.stream_row, plan.aggregate_id
+    )
+)
+GROUP BY shard
+ORDER BY shard
+"""
+_BYTES = "strlen(text) + coalesce(list_sum(list_transform(tool_calls, LAMBDA call: strlen(call.arguments))), 0)"
 _TEXTS = """
 SELECT unit_row, text_a, text_b
 FROM unit_pairs
@@ -62,8 +92,8 @@ class Shard:
     last: str
 
 
-def create_relations(connection: duckdb.DuckDBPyConnection, plan: Plan) -> list[Shard]:
-    """Make what all shards share, and cut the plan into shards."""
+def create_relations(connection: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan) -> list[Shard]:
+    """Make what all shards share, and cut the plan into shards: of so many decisions, or of what memory has room for."""
     create_plan_relations(connection, plan)
     for macro in ("outcome_is_good", "as_recorded", "recorded_text", "is_plain_object", "is_refusal", "money_in"):
         connection.execute(read_sql(f"diffs/{macro}.sql"))
@@ -86,28 +116,15 @@ def create_relations(connection: duckdb.DuckDBPyConnection, plan: Plan) -> list[
     )
     connection.execute("DROP VIEW streams")
     connection.execute("ALTER TABLE all_streams RENAME TO streams")
-    return list(_cut(connection))
+    return list(_cut(connection, lake, plan))
 
 
-def _cut(connection: duckdb.DuckDBPyConnection) -> Iterator[Shard]:
-    rows = connection.sql(
-        """
-        SELECT min(stream_row), max(stream_row) + 1, min(aggregate_id), max(aggregate_id)
-        FROM (
-            SELECT
-                plan.stream_row,
-                plan.aggregate_id,
-                (sum(coalesce(counted.decisions, 1)) OVER (ORDER BY plan.stream_row) - 1) // $size AS shard
-            FROM all_plan_streams AS plan
-            LEFT JOIN (
-                SELECT aggregate_id, count(*) AS decisions FROM decisions GROUP BY aggregate_id
-            ) AS counted ON plan.aggregate_id = counted.aggregate_id
-        )
-        GROUP BY shard
-        ORDER BY shard
-        """,
-        params={"size": _SHARD_DECISIONS},
-    )
+def _cut(connection: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan) -> Iterator[Shard]:
+    most = int(lake.memory_bytes * _SHARD_SHARE)
+    files = [*lake.files("decisions"), *lake.files("replays", plan.partition)]
+    is_needed = most_row_bytes(files, ("text", "tool_calls")) * _SHARD_DECISIONS > most
+    query = _SHARDS.format(bytes=_BYTES if is_needed else "0")
+    rows = connection.sql(query, params={"size": _SHARD_DECISIONS, "most": most, **plan.partition})
     for row in rows.fetchall():
         yield Shard(*row)
 

@@ -71,6 +71,8 @@ def find_culprit(
     """The stream that was too large for the fold that `error` ended; None if no stream alone is."""
     if isinstance(error, StreamTooLargeError):
         return error.stream
+    if not reached.high:
+        return None  # it had not begun with any
     params = {"month": month, "low": reached.low, "high": reached.high, "event_bytes": _EVENT_BYTES}
     rows = connection.sql(_LARGEST, params=params).fetchall()
     if not rows:

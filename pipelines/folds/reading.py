@@ -25,8 +25,8 @@ from pipelines.lake.ladder import Ladder
 from pipelines.lake.table import quote_literal
 from pipelines.sqlfiles import read_expression, read_sql
 
-_AHEAD = 2
-"""Ranges that are read at a time."""
+AHEAD = 2
+"""Ranges that are read at a time, where memory has room for them."""
 
 _LEAST = 2_048
 """Rows of a piece, at least: what DuckDB hands over at a time."""
@@ -76,7 +76,7 @@ _STATED = (
 def sharing_threads(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Share DuckDB's threads between the ranges that a `Reader` reads: more of them than cores cost a fold 7 % of its CPU."""
     (threads,) = connection.sql("SELECT current_setting('threads')").fetchall()[0]
-    connection.execute(f"SET threads = {max(threads // _AHEAD, 1)}")
+    connection.execute(f"SET threads = {max(threads // AHEAD, 1)}")
     try:
         yield
     finally:
@@ -94,6 +94,7 @@ class Reader:
         with_states: Whether to read what states are made of.
         with_models: Whether to read the payloads of model decisions.
         left_out: Streams that are not read.
+        readers: Ranges that are read at a time.
     """
 
     def __init__(
@@ -106,9 +107,11 @@ class Reader:
         with_states: bool,
         with_models: bool,
         left_out: Sequence[str] = (),
+        readers: int = AHEAD,
     ) -> None:
         self._connection = connection
         self._month = month
+        self._readers = readers
         columns = _SPOKEN + (_STATED if with_states else ()) + (("model",) if with_models else ())
         events = (
             read_sql("folds/steps/events.sql")
@@ -135,8 +138,8 @@ class Reader:
     def months(self, spans: Iterable[Span]) -> Iterator[tuple[Span, pa.Table]]:
         """The month's events of every range, in order wherever files are."""
         upcoming: deque[tuple[Span, Future[pa.Table]]] = deque()
-        with ExitStack() as connections, ThreadPoolExecutor(_AHEAD) as pool:
-            free = [connections.enter_context(self._connect()) for _ in range(_AHEAD)]
+        with ExitStack() as connections, ThreadPoolExecutor(self._readers) as pool:
+            free = [connections.enter_context(self._connect()) for _ in range(self._readers)]
 
             def read(span: Span) -> pa.Table:
                 connection = free.pop()
@@ -147,7 +150,7 @@ class Reader:
 
             for span in spans:
                 upcoming.append((span, pool.submit(read, span)))
-                if len(upcoming) > _AHEAD:
+                if len(upcoming) > self._readers:
                     yield self._overlaid(*upcoming.popleft())
             while upcoming:
                 yield self._overlaid(*upcoming.popleft())

@@ -7,10 +7,11 @@ spilled by DuckDB.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipelines.folds.aside import OUT_OF_MEMORY, Reached, find_culprit
 from pipelines.folds.customers import GOES_ON_FROM
 from pipelines.folds.inputs import Inputs
 from pipelines.folds.plan import leave_out, leave_out_unchanged, plan_month
-from pipelines.folds.reading import sharing_threads
+from pipelines.folds.reading import AHEAD, sharing_threads
 from pipelines.folds.resume import WANTED
 from pipelines.folds.state import state
 from pipelines.folds.steps import (
@@ -38,8 +39,10 @@ from pipelines.folds.writing import MonthWriter, one_behind
 from pipelines.lake.datasets import find_dataset
 from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.lake.lake import Commit, Lake
-from pipelines.lake.memory import give_back
+from pipelines.lake.memory import free_bytes, give_back
+from pipelines.lake.sizes import most_row_bytes
 from pipelines.lake.writers import writing
+from pipelines.settings import parse_size
 
 __all__ = ["FoldResult", "fold_month", "state"]
 
@@ -48,8 +51,15 @@ _RESUMED_FROM = ("snapshots", "conversation_months", "call_months")
 _OF_STATES = frozenset(_RESUMED_FROM)
 _BATCH_SHARE, _FLAT_BATCH_SHARE = 0.05, 0.035
 """A batch's events, as columns in the file, by the memory; less when flat tables are made of them, which hold them again."""
-_LEAST_EVENTS, _MOST_EVENTS = 10_000, 400_000
-"""Fewer cost more in statements than in events; more gain nothing."""
+_LEAST_EVENTS, _MOST_EVENTS = 250, 400_000
+"""Fewer than so many, of some 150 kB each, are not cut further; more gain nothing."""
+
+_VECTOR_EVENTS = 2_048
+_VECTOR_SHARE = 0.05
+"""Of the memory bound: payloads that DuckDB's threads read at a time, of which each holds several copies."""
+
+_ALONE_SHARE = 0.85
+"""Of the memory that is left: what DuckDB may take before there are batches."""
 
 _MOST_ASIDE = 100
 """Streams of a month that are set aside before more memory is asked for; the month is begun again after each."""
@@ -128,13 +138,36 @@ def fold_month(
             else:
                 stale.append(name)
         if stale:
-            results |= _fold_what_fits(lake, connection, month, stale, wanted, inputs, ladder, on_progress)
+            readers = _limit_readers(lake, connection)
+            results |= _fold_what_fits(lake, connection, month, stale, wanted, inputs, ladder, on_progress, readers)
     return [results[name] for name in names]
 
 
 def _can_more(commit: Commit, lake: Lake) -> bool:
     """Whether streams of a month were set aside for want of memory, and there is more now."""
     return bool(commit.provenance.get("set_aside")) and lake.memory_bytes > commit.provenance["memory_bytes"]
+
+
+def _limit_readers(lake: Lake, connection: duckdb.DuckDBPyConnection) -> int:
+    """How many ranges are read at a time: one, by one thread, where events are so large that there is no room for more."""
+    size = most_row_bytes(lake.files("events"), ("payload",))
+    if not math.isfinite(size) or _VECTOR_EVENTS * size * AHEAD <= lake.memory_bytes * _VECTOR_SHARE:
+        return AHEAD
+    connection.execute("SET threads = 1")
+    return 1
+
+
+@contextmanager
+def _alone(lake: Lake, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let DuckDB have most of what is left of the memory bound, while nothing else is held."""
+    (usual,) = connection.sql("SELECT current_setting('memory_limit')").fetchall()[0]
+    more = int(free_bytes(lake.memory_bytes) * _ALONE_SHARE)
+    if more > parse_size("memory_limit", usual):
+        connection.execute(f"SET memory_limit = '{more}B'")
+    try:
+        yield
+    finally:
+        connection.execute(f"SET memory_limit = '{usual}'")
 
 
 def _fold_what_fits(
@@ -146,13 +179,14 @@ def _fold_what_fits(
     inputs: Inputs,
     ladder: Ladder,
     on_progress: Callable[[str], Any] | None,
+    readers: int,
 ) -> dict[str, FoldResult]:
     """Fold the projections `names`; streams that are too large for the memory bound are set aside, the largest first."""
     aside: list[str] = []
     while True:
         reached = Reached()
         try:
-            return _fold(lake, connection, month, names, wanted, inputs, ladder, on_progress, aside, reached)
+            return _fold(lake, connection, month, names, wanted, inputs, ladder, on_progress, readers, aside, reached)
         except OUT_OF_MEMORY as error:
             failure = error.with_traceback(None)  # it would hold all that was in memory
         give_back()
@@ -171,6 +205,7 @@ def _fold(
     inputs: Inputs,
     ladder: Ladder,
     on_progress: Callable[[str], Any] | None,
+    readers: int,
     aside: list[str],
     reached: Reached,
 ) -> dict[str, FoldResult]:
@@ -180,7 +215,8 @@ def _fold(
     results = {}
     with writing(lake.root), ExitStack() as unfinished:
         goes_on = any("customers" in steps_of(name) for name in names) and _customers_go_on(lake, inputs, month)
-        prepared = start_month(connection, month, names, ladder, HEADS, customers_go_on=goes_on)
+        with _alone(lake, connection):
+            prepared = start_month(connection, month, names, ladder, HEADS, customers_go_on=goes_on)
         writers = {name: MonthWriter(lake, find_dataset(name), month) for name in by_stream}
         for writer in writers.values():
             unfinished.callback(writer.discard)
@@ -208,6 +244,7 @@ def _fold(
                 snapshot_events=lake.snapshot_events,
                 left_out=aside,
                 reached=reached,
+                readers=readers,
             )
             with sharing_threads(connection):
                 if is_partial:

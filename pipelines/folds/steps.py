@@ -25,7 +25,7 @@ from pipelines.folds.parts import LongStream
 from pipelines.folds.pieces import cut, whole
 from pipelines.folds.plan import EVENT_HEADS, plan_month, spans
 from pipelines.folds.readable import create_readable, create_readable_events
-from pipelines.folds.reading import Reader
+from pipelines.folds.reading import AHEAD, Reader
 from pipelines.folds.relations import RELATIONS, Folded, build
 from pipelines.folds.resume import plan_resume, plan_within
 from pipelines.folds.snapshots import build_snapshots
@@ -177,6 +177,7 @@ def fold_batches(
     snapshot_events: int = SNAPSHOT_EVENTS,
     left_out: Sequence[str] = (),
     reached: Reached | None = None,
+    readers: int = AHEAD,
 ) -> Iterator[Mapping[str, pa.Table]]:
     """Make the relations of one batch of streams after the other; those of the batch before are replaced.
 
@@ -191,6 +192,7 @@ def fold_batches(
         is_partial: Whether only some of the month's streams are planned.
         snapshot_events: Events between two snapshots of a stream.
         left_out: Streams that were taken out of the plan.
+        readers: Ranges that are read at a time.
         reached: Told which range is folded.
 
     Yields:
@@ -211,6 +213,7 @@ def fold_batches(
         with_states=with_lists or any(span.stream for span in planned),
         with_models=not needed.isdisjoint(("messages", "verification")),
         left_out=left_out,
+        readers=readers,
     )
     batches = Batches(connection, reader, month, size=batch_events, resumes=resumes, with_lists=with_lists)
     verifier = Verifier(connection, month)

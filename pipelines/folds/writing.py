@@ -26,7 +26,7 @@ _VERSIONS = {
 """Of tables with several rows of a stream: the column that says after how many of its events a row is final."""
 
 
-_MOST_BYTES = 2**27
+_MOST_BYTES = 2**25
 """Bytes of rows that wait until they fill a row group, about: the state of one long stream is as large as thousands of others."""
 
 

@@ -73,14 +73,14 @@ def echo_ask(recorded: Mapping[int, Reply]) -> Ask:
 
 
 def replay_plan(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, chunks: Sequence[Chunk] | None = None, side: Side = "candidate"
+    connection: duckdb.DuckDBPyConnection, plan: Plan, chunks: Sequence[Chunk], side: Side = "candidate"
 ) -> Iterator[Outcome]:
     """Replay the units of one side in this process, in order.
 
     Args:
         connection: Has `plan_streams` and `streams`.
         plan: What to replay.
-        chunks: Ranges of streams; default: all.
+        chunks: Ranges of streams.
         side: A side that is a callable or the echo.
     """
     work = list_units(connection, plan, side, chunks)

@@ -8,7 +8,7 @@ the recorded decisions stand for it, and nothing is looked up.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -26,6 +26,7 @@ from pipelines.replay.progress import describe_seconds
 from pipelines.replay.request import Request
 from pipelines.replay.responses import ResponseStore
 from pipelines.replay.sides import list_units
+from pipelines.replay.streams import Chunk, list_chunks
 from pipelines.replay.units import count_not_asked, create_plan_relations
 from pipelines.settings import Settings
 
@@ -155,12 +156,15 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
     is_exact = plan.experiment.mode in ("decision", "single")
     with lake.connect() as connection, collecting_seldom():
         create_plan_relations(connection, plan)
+        chunks = list_chunks(connection, lake)
         query = "SELECT count(*) FROM decisions SEMI JOIN plan_streams USING (aggregate_id)"
         (decisions,) = connection.sql(query).fetchall()[0]
         output, latency = connection.sql(_RECORDED).fetchall()[0]
         as_decisions = plan if is_exact else replace(plan, experiment=_by_decision(plan))
         destinations = [
-            _destination(connection, as_decisions, model, output or _USUAL_OUTPUT, settings if is_exact else None)
+            _destination(
+                connection, as_decisions, chunks, model, output or _USUAL_OUTPUT, settings if is_exact else None
+            )
             for model in models
         ]
         toolless = describe_toolless(connection, plan)
@@ -189,14 +193,19 @@ def _by_decision(plan: Plan) -> Any:
 
 
 def _destination(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, model: Model, output: float, settings: Settings | None
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    chunks: Sequence[Chunk],
+    model: Model,
+    output: float,
+    settings: Settings | None,
 ) -> Destination:
     """Count one side's requests; `settings` is None where kept answers cannot be told."""
     seen: set[int] = set()  # 64 bits tell requests apart, and a million of them fit
     streams: set[str] = set()
     requests = kept = size = 0
     unasked: Counter[str] = Counter()
-    for batch, is_kept in _looked_up(_requests(connection, plan, model, unasked), model, settings):
+    for batch, is_kept in _looked_up(_requests(connection, plan, chunks, model, unasked), model, settings):
         for request in batch:
             key = hash((request.draw, request.sha256))
             if key in seen:
@@ -227,10 +236,10 @@ def _destination(
 
 
 def _requests(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, model: Model, unasked: Counter[str]
+    connection: duckdb.DuckDBPyConnection, plan: Plan, chunks: Sequence[Chunk], model: Model, unasked: Counter[str]
 ) -> Iterator[Request]:
     """The requests of one side; units that would fail without one are counted in `unasked`, by reason."""
-    for unit in list_units(connection, plan, model.side):
+    for unit in list_units(connection, plan, model.side, chunks):
         if unit.request is not None:
             yield unit.request
         elif (reason := getattr(unit, "reason", None)) is not None:

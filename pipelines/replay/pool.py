@@ -90,7 +90,7 @@ def replayed_by_workers(
         folder,
     )
     try:
-        done = _run(job, list_chunks(connection), workers, on_progress)
+        done = _run(job, list_chunks(connection, lake, workers + 1), workers, on_progress)
         for name in (UNITS, STEPS):
             files = ", ".join(quote_literal(str(folder / f"{name}-{each.number}.parquet")) for each in done)
             connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM read_parquet([{files}])")

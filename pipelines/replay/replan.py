@@ -156,7 +156,7 @@ def replan(
         spec = spec_of(experiment, load_prompt(experiment.candidate, folder, allowed), "candidate", draws)
         single = experiment.model_copy(update={"mode": "decision"})
         work = list_work(
-            read_streams(connection, list_chunks(connection)), single, policy, registered_tools(connection), spec
+            read_streams(connection, list_chunks(connection, lake)), single, policy, registered_tools(connection), spec
         )
         units = [unit for unit in work if unit.row["decision"] == decision]
         if experiment.candidate.model is None:

@@ -18,6 +18,8 @@ from pipelines.replay.ledger import Outcome, Row
 UNITS = "replayed_units"
 STEPS = "replayed_steps"
 _BATCH = 5_000
+_BATCH_CHARACTERS = 8_000_000
+"""Of texts and arguments: rows of more than usual are fewer in a batch."""
 _DEFAULTS: Mapping[str, Any] = {"attempt": 1, "is_tainted": False, "is_off_policy": False}
 
 
@@ -65,6 +67,7 @@ class _Sink:
         self._written: Future[None] | None = None
         self._schema = pa.schema([dataset.arrow_schema().field(column.name) for column in dataset.data_columns])
         self._rows: list[Row] = []
+        self._characters = 0
         columns = ", ".join(
             f'"{column.name}" {column.type}'
             + (f" DEFAULT {_DEFAULTS[column.name]}" if column.name in _DEFAULTS else "")
@@ -74,7 +77,10 @@ class _Sink:
 
     def add(self, row: Row) -> None:
         self._rows.append(row)
-        if len(self._rows) >= _BATCH:
+        self._characters += len(row.get("text") or "")
+        for call in row.get("tool_calls") or ():
+            self._characters += len(call["arguments"])
+        if len(self._rows) >= _BATCH or self._characters >= _BATCH_CHARACTERS:
             self._write()
 
     def flush(self) -> None:
@@ -88,6 +94,7 @@ class _Sink:
             given = [field for field in self._schema if field.name in columns]
             arrays = [pa.array(columns[field.name], field.type) for field in given]
             self._rows.clear()
+            self._characters = 0
             self._wait()
             self._written = self._writer.submit(self._insert, pa.Table.from_arrays(arrays, schema=pa.schema(given)))
 

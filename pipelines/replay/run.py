@@ -6,7 +6,7 @@ A version that is complete is not run again, but for its failed units when that 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -31,6 +31,7 @@ from pipelines.replay.request import Side
 from pipelines.replay.retry import FailedUnits, keep_answered
 from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
 from pipelines.replay.sides import count_units, list_units
+from pipelines.replay.streams import Chunk, list_chunks
 from pipelines.replay.units import create_plan_relations, create_units
 from pipelines.replay.work import Unit
 from pipelines.settings import Settings
@@ -159,18 +160,18 @@ def _replayed(lake: Lake, work: _Work, *, is_retry: bool) -> Iterator[_Told]:
     else:
         with OutcomeTables(connection) as tables:
             failed = keep_answered(connection, plan, tables) if is_retry else None
-            told = _replay_here(work, tables, failed)
+            told = _replay_here(work, tables, list_chunks(connection, lake), failed)
         yield told
 
 
-def _replay_here(work: _Work, tables: OutcomeTables, failed: FailedUnits | None) -> _Told:
+def _replay_here(work: _Work, tables: OutcomeTables, chunks: Sequence[Chunk], failed: FailedUnits | None) -> _Told:
     """Replay the units of every side in this process, or those of them that failed."""
     connection, plan = work.connection, work.plan
     told = _Told()
     models = [side for side, asked in plan.experiment.sides.items() if asked.model is not None]
 
     def units_of(side: Side) -> Iterator[Unit]:
-        units = list_units(connection, plan, side)
+        units = list_units(connection, plan, side, chunks)
         return units if failed is None else failed.among(units)
 
     def take(outcomes: Iterable[Outcome], meter: ProgressMeter) -> None:

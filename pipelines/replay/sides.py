@@ -16,7 +16,7 @@ from pipelines.replay.plan import Plan
 from pipelines.replay.prompt import Prompt
 from pipelines.replay.registered import registered_tools
 from pipelines.replay.request import FIRST_CONTROL_DRAW, Head, Side
-from pipelines.replay.streams import Chunk, list_chunks, read_streams
+from pipelines.replay.streams import Chunk, read_streams
 from pipelines.replay.units import create_plan_relations
 from pipelines.replay.work import SideSpec, Tools, Unit, list_work
 
@@ -64,7 +64,7 @@ def spec_of(
 
 
 def list_units(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, side: Side, chunks: Sequence[Chunk] | None = None
+    connection: duckdb.DuckDBPyConnection, plan: Plan, side: Side, chunks: Sequence[Chunk]
 ) -> Iterator[Unit]:
     """The units of one side, every draw of each.
 
@@ -74,7 +74,7 @@ def list_units(
         connection: Made by a lake; what is read of it is what it sees now.
         plan: What to replay.
         side: A side of the plan.
-        chunks: Ranges of streams; default: all.
+        chunks: Ranges of streams.
     """
     spec = spec_of(plan.experiment, plan.prompts[side], side, sample=plan.noise_sample)
     # a context needs no arguments as they were recorded; a cassette and an echo do
@@ -86,7 +86,7 @@ def list_units(
             reader.execute("DELETE FROM plan_streams WHERE NOT is_noise_sampled")
         create_readable_events(reader)
         tools = registered_tools(reader)
-        streams = read_streams(reader, list_chunks(reader) if chunks is None else chunks, with_arguments=with_arguments)
+        streams = read_streams(reader, chunks, with_arguments=with_arguments)
         with closing(streams):
             yield from list_work(streams, plan.experiment, plan.tools, tools, spec)
 

@@ -1,6 +1,7 @@
 """Read the events of a plan's conversations from the lake, stream by stream, as a replay wants them.
 
-Streams are read in chunks of bounded size: each is a range of ids, which the files' sort order turns into few row groups.
+Streams are read in chunks of bounded size: each is a range of ids, which the files' sort order turns into few row groups. A chunk
+is bounded in events, and in the bytes of their payloads where some row group holds larger ones than usual.
 Redactions are applied and payloads are at their latest version. What the events mean is `Context`'s matter.
 """
 
@@ -17,27 +18,49 @@ from typing import Any, NamedTuple, TypeAlias
 import duckdb
 import pyarrow as pa
 
+from pipelines.errors import BadInputError
 from pipelines.folds.columns import compute as pc
+from pipelines.lake.lake import Lake
+from pipelines.lake.sizes import most_row_bytes
 
 CHUNK_EVENTS = 40_000
 """Events that are sorted together, at least one stream. What a file holds at the ends of a range is read twice."""
-_BATCH_EVENTS = 8_192
-"""Events that become Python objects together."""
+_CHUNK_SHARE = 0.05
+"""Of the memory bound: payloads of a chunk. They are sorted, read ahead and used as Python objects."""
+_STREAM_SHARE = 0.08
+"""Of the memory bound: payloads of one conversation, at most, which is held whole, with what its candidate is shown and says."""
 _AHEAD = 5
-"""Batches that are read ahead: about a chunk, whose successor is then being sorted while it is used."""
+"""Batches of a chunk, and how many are read ahead: the next chunk is being sorted while one is used."""
+_STEP = 50 * 10**6
+"""What a bound that would do is rounded up to."""
 SEGMENTS = ("source", "agent", "vertical", "channel", "task", "variant")
 
 _CHUNKS = """
-SELECT chunk, min(aggregate_id), max(aggregate_id)
+SELECT min(aggregate_id), max(aggregate_id), sum(last_version)::BIGINT
 FROM (
     SELECT
-        plan_streams.aggregate_id,
-        (sum(plan_streams.last_version) OVER (ORDER BY plan_streams.aggregate_id ROWS UNBOUNDED PRECEDING)
-            - plan_streams.last_version + $size - $first) // $size AS chunk
-    FROM plan_streams
+        aggregate_id,
+        last_version,
+        (sum(weight) OVER (ORDER BY aggregate_id ROWS UNBOUNDED PRECEDING) - weight + $size - $first) // $size AS chunk
+    FROM (
+        SELECT
+            plan_streams.aggregate_id,
+            plan_streams.last_version,
+            greatest(plan_streams.last_version, coalesce(sized.bytes, 0) * $size // $most)::HUGEINT AS weight
+        FROM plan_streams
+        LEFT JOIN stream_sizes AS sized ON plan_streams.aggregate_id = sized.aggregate_id
+    )
 )
 GROUP BY chunk
 ORDER BY chunk
+"""
+_SIZES = """
+CREATE OR REPLACE TEMP TABLE stream_sizes AS
+SELECT aggregate_id, sum(strlen(payload) + strlen(metadata))::BIGINT AS bytes
+FROM events
+SEMI JOIN plan_streams USING (aggregate_id)
+WHERE $is_needed
+GROUP BY aggregate_id
 """
 _EVENTS = """
 SELECT
@@ -129,20 +152,55 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A range of stream ids, both ends included."""
+    """A range of stream ids, both ends included, and about how many events it holds."""
 
     first: str
     last: str
+    events: int
+
+    @property
+    def batch_events(self) -> int:
+        """Events that become Python objects together."""
+        return max(-(-self.events // _AHEAD), 1)
 
 
-def list_chunks(connection: duckdb.DuckDBPyConnection) -> list[Chunk]:
-    """Ranges of about `CHUNK_EVENTS` that hold all streams of `plan_streams`, in order of the ids.
+def list_chunks(connection: duckdb.DuckDBPyConnection, lake: Lake, processes: int = 1) -> list[Chunk]:
+    """Ranges of about `CHUNK_EVENTS`, or of fewer that are as much as memory has room for, that hold all streams of `plan_streams`.
 
-    The first is one batch, so that there is something to do while the next is read.
+    They are in order of the ids. The first is one batch, so that there is something to do while the next is read.
+
+    Args:
+        connection: Has `plan_streams` and `events`.
+        lake: Which the connection is of; payloads are summed only where its files hold larger ones than usual.
+        processes: Among how many processes the memory bound is shared.
+
+    Raises:
+        BadInputError: One conversation is larger than the memory bound has room for.
     """
-    params = {"size": CHUNK_EVENTS, "first": min(CHUNK_EVENTS, _BATCH_EVENTS)}
-    rows = connection.sql(_CHUNKS, params=params).fetchall()
-    return [Chunk(first, last) for _, first, last in rows]
+    memory = lake.memory_bytes // processes
+    most = int(memory * _CHUNK_SHARE)
+    is_needed = most_row_bytes(lake.files("events"), ("payload", "metadata")) * CHUNK_EVENTS > most
+    if is_needed:
+        connection.execute("SET threads = 1")  # each holds several copies of the payloads that it reads together
+    connection.execute(_SIZES, {"is_needed": is_needed})
+    _refuse_large(connection, memory, processes)
+    params = {"size": CHUNK_EVENTS, "first": -(-CHUNK_EVENTS // _AHEAD), "most": most}
+    return [Chunk(*row) for row in connection.sql(_CHUNKS, params=params).fetchall()]
+
+
+def _refuse_large(connection: duckdb.DuckDBPyConnection, memory: int, processes: int) -> None:
+    """Refuse conversations that do not fit, before anybody is asked."""
+    params = {"most": int(memory * _STREAM_SHARE)}
+    count, stream, size = connection.sql(
+        "SELECT count(*), arg_max(aggregate_id, bytes), max(bytes) FROM stream_sizes WHERE bytes > $most", params=params
+    ).fetchall()[0]
+    if count:
+        enough = -(-int(size / _STREAM_SHARE) * processes // _STEP) * _STEP // 10**6
+        among = f" of {processes:,} processes" if processes > 1 else ""
+        raise BadInputError(
+            f"{count:,} of the selected conversations are too large to be replayed within REFOLD_MEMORY{among} (the largest, {stream}, "
+            f"holds {size:,} bytes of payloads); REFOLD_MEMORY={enough}MB would do, or leave them out with `where`"
+        )
 
 
 def read_streams(
@@ -201,7 +259,7 @@ def _read_pieces(connection: duckdb.DuckDBPyConnection, chunks: Iterable[Chunk],
         for aggregate_id, version, *rest in _rows(connection, _DECIDED, params):
             decided.setdefault(aggregate_id, {})[version] = _as_decided(rest)
         # read as they come: as a result, DuckDB would hold them all once more
-        for batch in connection.sql(events, params=params).to_arrow_reader(_BATCH_EVENTS):
+        for batch in connection.sql(events, params=params).to_arrow_reader(chunk.batch_events):
             yield _Piece(known, decided, batch)
 
 

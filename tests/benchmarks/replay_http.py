@@ -31,6 +31,7 @@ from pipelines.replay.request import Head, Lines, Request
 from pipelines.replay.responses import Charge, ResponseStore, Stored
 from pipelines.replay.run import run_replay
 from pipelines.replay.sides import list_units
+from pipelines.replay.streams import list_chunks
 from pipelines.replay.units import create_plan_relations
 from pipelines.settings import Settings
 from tests.asking_child import OneRequest
@@ -149,7 +150,11 @@ def keep_all(lake: Lake, home: Path) -> None:
 
     with lake.connect() as connection, ResponseStore(settings.responses) as store:
         create_plan_relations(connection, plan)
-        hashes = (unit.request.sha256 for unit in list_units(connection, plan, "candidate") if unit.request is not None)
+        hashes = (
+            unit.request.sha256
+            for unit in list_units(connection, plan, "candidate", list_chunks(connection, lake))
+            if unit.request is not None
+        )
         while batch := list(islice(hashes, 10_000)):
             asyncio.run(put(store, batch))
 

@@ -16,6 +16,7 @@ from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import Plan, make_plan
 from pipelines.replay.run import run_replay
 from pipelines.replay.sides import list_units
+from pipelines.replay.streams import list_chunks
 from pipelines.replay.units import create_plan_relations
 from pipelines.replay.work import Unit
 from tests.benchmarks.candidates import decide
@@ -107,7 +108,7 @@ def work_of(lake: Lake, plan: Plan) -> Iterator[Unit]:
     """Every unit of the plan, as a replay draws them."""
     with lake.connect() as connection, collecting_seldom():
         create_plan_relations(connection, plan)
-        yield from list_units(connection, plan, "candidate")
+        yield from list_units(connection, plan, "candidate", list_chunks(connection, lake))
 
 
 def plan_of(lake: Lake, workers: int = 0) -> Plan:

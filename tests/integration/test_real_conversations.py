@@ -202,7 +202,7 @@ def played(lake: Lake, pair: Expected, policies: Sequence[ToolPolicy]) -> list[t
         create_stream_relations(connection)
         create_readable_events(connection)
         connection.execute("CREATE TEMP TABLE plan_streams AS FROM streams")
-        read = read_streams(connection, list_chunks(connection))
+        read = read_streams(connection, list_chunks(connection, lake))
         wanted = {stream for pair in pairs for stream in pair}
         recordings = {stream.aggregate_id: recording_of(stream) for stream in read if stream.aggregate_id in wanted}
     return [answered([(recordings[a], recordings[b]) for a, b in pairs], ToolBook(policy)) for policy in policies]

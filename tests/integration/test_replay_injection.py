@@ -20,6 +20,7 @@ from pipelines.replay.plan import Plan, make_plan
 from pipelines.replay.responses import ResponseStore
 from pipelines.replay.run import ReplayResult, run_replay
 from pipelines.replay.sides import list_units
+from pipelines.replay.streams import list_chunks
 from pipelines.replay.units import create_plan_relations
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store, connect
@@ -120,7 +121,7 @@ def recorded_agent(world: World, folder: Path) -> Callable[[dict[str, Any]], dic
     known: dict[str, dict[str, Any]] = {}
     with world.lake.connect() as connection:
         create_plan_relations(connection, plan)
-        for unit in list_units(connection, plan, "candidate"):
+        for unit in list_units(connection, plan, "candidate", list_chunks(connection, world.lake)):
             assert unit.request is not None
             reply = unit.recorded[unit.request.number]
             message: dict[str, Any] = {"role": "assistant", "content": reply.text}
