@@ -126,6 +126,8 @@ def import_chat(
     from pipelines.ingest.chat import ImportProgress, import_chat
     from pipelines.ingest.clock import TIMES_FROM
     from pipelines.ingest.pipes import refuse_unreadable
+    from pipelines.ingest.room import Room
+    from pipelines.lake.memory import resident_bytes
     from pipelines.store import Store
 
     settings = Settings.from_env()
@@ -144,7 +146,7 @@ def import_chat(
             times_from=times_from or TIMES_FROM,
             skip_bad=skip_bad,
             spool=settings.home,
-            memory_bytes=settings.memory_bytes,
+            room=Room(settings.memory_bytes, resident_bytes()),
             progress=progress,
         )
         note_waiting(settings, store)

@@ -120,7 +120,7 @@ def import_chat(
     times_from: datetime = TIMES_FROM,
     skip_bad: Path | None = None,
     spool: Path | None = None,
-    memory_bytes: int | None = None,
+    room: Room = Room(sys.maxsize, 0),  # noqa: B008 -- frozen
     progress: Callable[[ImportProgress], None] | None = None,
 ) -> ImportResult:
     """Import files of one chat-completions conversation a line, plain or gzip.
@@ -135,7 +135,7 @@ def import_chat(
         times_from: Recorded times before it are bad lines (naive is UTC).
         skip_bad: Write bad lines to this file and import the rest; None stops at the first one.
         spool: Folder for what pipes give, a private file each that nothing stays of; None is the system's for such.
-        memory_bytes: Bound on the memory of this process: a line that takes more to import is a bad one. None is no bound.
+        room: How much memory there is; a line that takes more to import is a bad one. By default there is no bound.
         progress: Called now and then while a file is read.
 
     Raises:
@@ -156,7 +156,6 @@ def import_chat(
         if skip_bad is not None and skip_bad.resolve() == path.resolve():
             raise BadInputError(f"{skip_bad} is one of the files to import; write the bad lines to another one")
     total = _Tally()
-    room = Room.within(sys.maxsize if memory_bytes is None else memory_bytes)
     with ExitStack() as stack:
         bad_lines = None if skip_bad is None else stack.enter_context(BadLines(skip_bad))
         for path in paths:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.lines import MAX_LINE_BYTES
-from pipelines.lake.memory import resident_bytes
 
 _COPIES = 7.0
 """Bytes held per byte of a line at most: it, its strings, its canonical form or what is sent, and the connection's buffer."""
@@ -38,11 +37,6 @@ class Room:
 
     limit: int
     taken: int
-
-    @classmethod
-    def within(cls, limit: int) -> Room:
-        """The room that a process has now."""
-        return cls(limit, resident_bytes())
 
     @property
     def max_line_bytes(self) -> int:

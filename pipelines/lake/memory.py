@@ -12,8 +12,6 @@ import resource
 import sys
 from pathlib import Path
 
-import pyarrow as pa
-
 _STATM = Path("/proc/self/statm")
 
 
@@ -37,6 +35,8 @@ def free_bytes(limit: int) -> int:
 
 def give_back() -> None:
     """Return to the system what this thread has freed: allocators keep it, and the process's bound counts it."""
+    import pyarrow as pa  # noqa: PLC0415 -- who only asks how much is left needs no columns
+
     pa.default_memory_pool().release_unused()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others return memory by themselves
     if trim is not None:

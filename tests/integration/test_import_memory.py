@@ -10,11 +10,17 @@ import pytest
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.chat import import_chat
+from pipelines.ingest.room import Room
 from pipelines.lake.memory import resident_bytes
 
 MARGIN = 120 * 10**6
 LONG = 12_000_000
 VALUES = 400_000
+
+
+def room() -> Room:
+    """What is left when the process has so much more than it takes now."""
+    return Room(resident_bytes() + MARGIN, resident_bytes())
 
 
 def line(name: str, text: str = "hello", **more: object) -> str:
@@ -37,9 +43,9 @@ def test_a_line_larger_than_the_memory_is_refused_or_set_aside(store, tmp_path: 
     path, bad = tmp_path / "large.jsonl", tmp_path / "bad.jsonl"
     path.write_text(line("before") + LARGE[kind] + line("after"))
     with pytest.raises(BadInputError, match=r"large.jsonl:2: .* bytes and takes .* REFOLD_MEMORY=\d+MB would do"):
-        import_chat(store, [path], memory_bytes=resident_bytes() + MARGIN)
+        import_chat(store, [path], room=room())
     assert store.conn.execute("SELECT count(*) FROM refold.events").fetchone() == (0,)
-    done = import_chat(store, [path], memory_bytes=resident_bytes() + MARGIN, skip_bad=bad)
+    done = import_chat(store, [path], room=room(), skip_bad=bad)
     assert (done.conversations, done.skipped) == (2, 1)
     (told,) = map(json.loads, bad.read_text().splitlines())
     size = len(LARGE[kind].encode()) - 1
@@ -51,7 +57,8 @@ def test_the_bound_that_a_refusal_names_would_do(store, tmp_path: Path) -> None:
     """Second route: what is refused is imported with the memory that the refusal asks for, and no less."""
     path = tmp_path / "large.jsonl"
     path.write_text(LARGE["values"])
+    taken = resident_bytes()
     with pytest.raises(BadInputError) as refused:
-        import_chat(store, [path], memory_bytes=resident_bytes() + MARGIN)
+        import_chat(store, [path], room=Room(taken + MARGIN, taken))
     enough = int(re.search(r"REFOLD_MEMORY=(\d+)MB", str(refused.value))[1]) * 10**6
-    assert import_chat(store, [path], memory_bytes=max(enough, resident_bytes() + enough // 2)).conversations == 1
+    assert import_chat(store, [path], room=Room(enough, taken)).conversations == 1
