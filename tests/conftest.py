@@ -17,11 +17,16 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store, connect
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("refold", deadline=None)
+hypothesis.settings.load_profile("refold")
 
 _TEMPLATE = "refold_template"
 _numbers = count(1)

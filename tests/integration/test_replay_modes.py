@@ -181,7 +181,7 @@ def test_a_miss_fails_the_unit_and_is_reported(lake, folder):
     )
     assert stubbed.failures == {}
     assert set(rows(lake, "replays", "is_tainted, coverage, missed_calls, cost_usd", stubbed)) == {
-        (True, 0.0, 1, 0.001)
+        (True, 0.0, 1, None)  # its first message does not say what it cost, so the sum is not known
     }
 
 

@@ -73,7 +73,8 @@ class Page:
         elif message["method"] == "Runtime.exceptionThrown":
             self.failures.append(json.dumps(message["params"]["exceptionDetails"]))
         elif message["method"] == "Log.entryAdded":
-            self.complaints.append(message["params"]["entry"]["text"])
+            entry = message["params"]["entry"]
+            self.complaints.append(f"{entry['text']} {entry.get('url', '')}".rstrip())
         elif message["method"] == "Runtime.consoleAPICalled":
             self.complaints.append(json.dumps(message["params"]["args"]))
 

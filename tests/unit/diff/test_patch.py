@@ -39,11 +39,17 @@ def test_a_patch_turns_a_into_b(a: object, b: object) -> None:
     assert json.loads(json.dumps(patch)) == patch
 
 
-@pytest.mark.parametrize("old", [None, '"{broken"'])
-def test_there_is_no_patch_for_what_is_no_json(old: str | None) -> None:
-    """Arguments that are missing or broken are no value that a patch could speak of."""
-    assert arguments_patch(old, "{}") is None
-    assert arguments_patch("{}", old) is None
+def test_there_is_no_patch_for_what_is_no_json() -> None:
+    """Broken arguments are no value that a patch could speak of."""
+    assert arguments_patch('"{broken"', "{}") is None
+    assert arguments_patch("{}", '"{broken"') is None
+
+
+def test_no_arguments_are_an_empty_object() -> None:
+    """Absent, an empty text and an object without members are the same arguments."""
+    for old in (None, '""', "{}"):
+        assert arguments_patch(old, "{}") == []
+        assert arguments_patch("{}", old) == []
 
 
 def test_how_arguments_are_written_is_no_operation() -> None:

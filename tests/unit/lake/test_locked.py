@@ -76,8 +76,8 @@ def test_a_child_ends_with_its_parent(tmp_path: Path):
         "import pyarrow as pa\n"
         "from pipelines.lake.locked import locked_session\n"
         "with locked_session({'given': pa.table({'n': [1]})}, memory_bytes=300_000_000, seconds=600) as locked:\n"
-        "    print(session._child.process.pid, flush=True)\n"
-        "    session.select('SELECT sum(range) FROM range(1000000000000000)', 'x', 'x', 1)\n"
+        "    print(locked._child.process.pid, flush=True)\n"
+        "    locked.select('SELECT sum(range) FROM range(1000000000000000)', 'x', 'x', 1)\n"
     )
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
