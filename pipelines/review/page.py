@@ -13,12 +13,19 @@ from pipelines.diff.dataset import DiffResult
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.review.noise import noise_in_order, tell_noise
-from pipelines.review.words import NOISE, REASONS, SHARES, UNIT_CLASSES, answers_in_words, in_words, tell_flat
+from pipelines.review.words import FAILURES, NOISE, REASONS, SHARES, UNIT_CLASSES, answers_in_words, in_words, tell_flat
 
 _CALLS = """
 SELECT count(DISTINCT aggregate_id)
 FROM ab_units_history
 WHERE experiment = $experiment AND version_id = $version AND aggregate_id IN (SELECT calls.aggregate_id FROM calls)
+"""
+_FAILURES = """
+SELECT reason, count(*)
+FROM ab_units_history
+WHERE experiment = $experiment AND version_id = $version AND status = 'failed' AND reason IS NOT NULL
+GROUP BY reason
+ORDER BY count(*) DESC, reason
 """
 
 
@@ -37,6 +44,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         )
         lines = [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]
         ((calls,),) = connection.sql(_CALLS, params=partition).fetchall()
+        failures = connection.sql(_FAILURES, params=partition).fetchall()
     start, stop = result.window
     shares = {line["metric"]: line for line in lines if line["kind"] == "change"}
     differences = [line for line in lines if line["kind"] == "metric" and not _is_idle(line)]
@@ -56,6 +64,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
             if result.not_asked
             else []
         ),
+        *(f"  {count:,} {reason}: {in_words(FAILURES, reason)}" for reason, count in failures),
         *(f"  {reason}: {told} (first in {unit})" for reason, unit, told in result.first_failures),
         *_left_out(result),
         *_answers(lake, result),

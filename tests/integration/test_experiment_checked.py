@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,8 @@ def test_what_fails_keeps_no_recorded_text(
     if kind in ("python metric", "candidate"):
         assert "ValueError at code.py:" in told
         assert "(first in " in told
+        counted = re.search(r"(\d+) not answered\n  (\d+) candidate_error: the candidate raised an error\n", told)
+        assert (counted is not None and counted[1] == counted[2]) == (kind == "candidate"), told
     holding = [each for each in settings.home.rglob("*") if each.is_file() and PLANTED.encode() in each.read_bytes()]
     kept = {settings.lake, settings.home / "reports"}  # what was said, where it is kept
     assert [each for each in holding if not any(each.is_relative_to(folder) for folder in kept)] == []
