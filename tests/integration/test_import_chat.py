@@ -272,6 +272,26 @@ def test_ugly_but_legal(store: Store, write: Write) -> None:
     assert counts(import_chat(store, [write(name="empty"), write(name="packed", pack=True)])) == (0, 0, 0, 0)
 
 
+def test_any_text_is_an_id_of_its_own(store: Store, write: Write) -> None:
+    """Slashes, quotes, blanks, wildcards, both forms of an accent and 3,000 characters: each its own stream, restored as written."""
+    names = [
+        "a",
+        "a/b",
+        "b",
+        'it\'s "q"; DROP TABLE events;--',
+        "caf\u00e9",
+        "cafe\u0301",
+        " a ",
+        "a ",
+        "100%_",
+        "x" * 3000,
+    ]
+    lines = [{**said(1), "source": source, "conversation_id": name} for source in ("s", "s/a") for name in names]
+    assert import_chat(store, [write(*lines)], at=AT).conversations == len(lines)
+    named = [store.read_stream(stream_id(line["source"], line["conversation_id"])) for line in lines]
+    assert [restore(events) for events in named] == lines
+
+
 def test_a_huge_tool_result(store: Store, write: Write) -> None:
     """A tool result of 50 MB is one event and comes back whole."""
     output = "0123456789" * 5_000_000
