@@ -93,6 +93,7 @@ def _waiting(settings: Settings, lake: Lake) -> dict[str, int] | None:
 
     from pipelines.export.health import find_lag  # noqa: PLC0415
     from pipelines.store import EmbeddedServer  # noqa: PLC0415
+    from pipelines.store.session import session_query  # noqa: PLC0415
 
     dsn = settings.dsn
     if dsn is None:
@@ -102,6 +103,7 @@ def _waiting(settings: Settings, lake: Lake) -> dict[str, int] | None:
         dsn = server.dsn
     try:
         with psycopg.connect(dsn, connect_timeout=2, options=f"-c statement_timeout={_LOOK_MS}") as connection:
+            connection.execute(session_query(is_local=True, without=["statement_timeout"]).encode())
             return {lag.month: lag.events for lag in find_lag(connection, lake)}
     except (psycopg.Error, RefoldError):
         return None

@@ -21,6 +21,7 @@ import pytest
 from pipelines.audit.verify import verify
 from pipelines.export.month import export_month
 from pipelines.export.seal import seal_month
+from pipelines.home import find_behind
 from pipelines.ingest.postgres import import_postgres
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
@@ -78,6 +79,7 @@ def test_a_database_that_is_set_up_for_others(store_settings: Settings, odd: dic
         assert (first.created_at, second.created_at) == (AT, AT)
         assert second.metadata["occurred_at"] == "2026-01-01T00:00:00.000000Z"
         assert [month.events for month in store.months() if month.month == MONTH] == [3]
+        assert find_behind(store_settings, lake).waiting == {MONTH: 3}
         assert export_month(store_settings.dsn, lake, MONTH).rows == 3
         seal_month(store, lake, MONTH)
         audit = verify(lake, store, deep=True)
