@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +24,10 @@ import pytest
 
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store, connect
+
+# A job in the background of a shell ignores it, and so would the programs that the tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("refold", deadline=None)

@@ -29,6 +29,8 @@ _SIGN_FLIP_BELOW = 40
 _Z = float(ndtri(0.975))
 _DENSE_CELLS = 1_000_000
 """Cells up to which a table of all of them is smaller than sorting the clusters is slow."""
+_PLAIN = frozenset(("excess_divergence", "drift"))
+"""Estimands whose bounds take no account of skewness."""
 _MIN_DF = 0.1
 """One cluster holds 95 % of the units: the t quantile passes 10^12 and soon overflows."""
 _ROUNDING = 1e-12
@@ -58,7 +60,8 @@ def estimate_segments(
     - `se_cr1^2 = g/(g-1) sum_c e_c^2 / N^2` (clustered error of Miller 2024, arXiv:2411.00640, as statsmodels and R's
       sandwich correct it). Both are equal when all clusters have one size.
     - Bounds are `theta ± reach se`, further than t on the side of a long tail and None there when a few clusters make up the
-      spread (reason `skewed`): `skew` says how. `p` is that of the bound between `theta` and 0.
+      spread (reason `skewed`): `skew` says how. Those of `excess_divergence` and `drift` are `theta ± t se`: they are at most 2 at
+      every point, and nothing is shown to be harmless by them. `p` is that of the bound between `theta` and 0.
     - A rate gets a Wilson interval on `n_eff = theta (1 - theta) / se^2` independent units (g of them at 0 and 1), at
       most N, and at most g_star when a few clusters make up the spread; times `(1.96/t)^2` for the few clusters.
 
@@ -262,10 +265,9 @@ def _read(table: _Table, row: int, sums: ClusterSums, estimand: Estimand) -> Est
         se_cr1=number["se_cr1"],
         design_effect=number["design_effect"],
         icc=number["icc"],
-        skewness=number["skewness"],
-        spread=number["spread"],
-        lean=number["lean"],
     )
+    if estimand not in _PLAIN:
+        base = replace(base, skewness=number["skewness"], spread=number["spread"], lean=number["lean"])
     base = replace(base, reason=_reason(base))
     if estimand == "rate":
         n_eff = min(n, theta * (1 - theta) / se**2 if se > 0 else n) if 0 < theta < 1 else g
@@ -303,8 +305,7 @@ def _reason(found: Estimate) -> Reason | None:
         return "few_changes"
     if found.se is None or found.theta is None or found.se <= _ROUNDING * abs(found.theta):
         return "no_variation"
-    is_bounded = found.estimand in {"excess_divergence", "drift"}  # by 2 at every point: what was not seen is limited
-    return None if is_bounded or (is_even(found, "low") and is_even(found, "high")) else "skewed"
+    return None if is_even(found, "low") and is_even(found, "high") else "skewed"
 
 
 def _correlation(n: int, sums: tuple[float, float], squares: tuple[float, float], products: float) -> float | None:

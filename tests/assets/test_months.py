@@ -45,11 +45,13 @@ def test_two_months_end_up_in_the_lake(store_settings, conversations):
     for month, rows in (("2026-01", 24), ("2026-02", 8)):
         result = materialize(store_settings, [*LOG, *FOLDS], month, on_event=told.append).require()
         assert result.success
-        assert {check.name: check.passed for check in result.checks} == dict.fromkeys(CHECKS, True)
+        assert {check.name: check.passed for check in result.checks} == dict.fromkeys(
+            [*CHECKS, "every_stream_fits"], True
+        )
         assert set(result.metadata) == {*LOG, *FOLDS}
         assert (result.metadata["events"]["row_count"], result.metadata["events"]["is_written"]) == (rows, True)
         assert result.metadata["conversation_months"]["row_count"] == result.metadata["stream_months"]["row_count"]
-    assert len(told) == 2 * (2 + len(CHECKS))
+    assert len(told) == 2 * (2 + len(CHECKS) + len(FOLDS))  # each fold has one check
     assert counts(store_settings, "events", "utterances", "tool_calls") == {
         "events": 32,
         "utterances": 16,

@@ -186,11 +186,8 @@ def test_bad_input_as_json(refold, tmp_path):
     code, out, _ = refold("ab", str(path), "--json")
     assert code == 2
     error = json.loads(out)
-    assert error["error"] == "BadInputError"
-    assert (
-        "bad.yaml: experiment: budget: usd bounds what models are asked, and this experiment asks none"
-        in error["message"]
-    )
+    assert error["error"] == "DocumentError"
+    assert "bad.yaml: budget: usd bounds what models are asked, and this experiment asks none" in error["message"]
 
 
 def test_the_demo_and_its_second_run(refold):

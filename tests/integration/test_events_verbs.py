@@ -79,7 +79,7 @@ def test_a_type_is_registered_once_and_never_changes(refold: Run, tmp_path: Path
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("{", "not JSON"),
+        ("{", "not valid JSON"),
         ([], "one JSON object"),
         ({**PAID, "more": 1}, "nothing else"),
         ({**PAID, "event_type": "OrderPaid"}, "noun.verb.vN"),
@@ -113,7 +113,7 @@ def test_import_postgres_says_what_it_did(refold: Run, store_settings: Settings)
         code, _, err = refold(*verb)
         assert (code, "order.paid.v1 (3 rows)" in err) == (2, True)
         assert refold(*verb, "--register")[1] == "3 of 3 rows appended, to 3 streams\nregistered order.paid.v1\n"
-        assert refold(*verb)[1] == "nothing to append: the store has all 3 rows, unchanged\n"
+        assert refold(*verb)[1] == "nothing to append: the store has 3 of 3 rows, unchanged\n"
         assert json.loads(refold(*verb, "--json")[1])["already_present"] == 3
         conn.execute("UPDATE public.log SET payload = '{\"x\": 1}' WHERE id = 2")
         code, _, err = refold(*verb)

@@ -107,7 +107,7 @@ def test_walks_are_compared_by_what_they_did(lake: Lake, tmp_path: Path):
             "control: recorded cannot be set beside a python",
         ),
         ("candidate: {python: a:b}\nnoise_floor: false", "noise_floor: write true or a number"),
-        ("candidate: {python: a:b}\nnoise_floor: 0", "noise_floor.conversations"),
+        ("candidate: {python: a:b}\nnoise_floor: 0", "line 3: noise_floor: Input should be greater than 0"),
         (
             "candidate: {recorded: {variant: [a, a]}}\nmode: conversation",
             "variant: the same variant is named twice",

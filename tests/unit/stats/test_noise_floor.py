@@ -145,7 +145,7 @@ def test_real_model_against_itself(shared_data):
     assert estimate_raw(control, candidate) == pytest.approx(0.92, abs=0.02)
     assert floor.excess.theta == pytest.approx(0.02, abs=0.01)
     assert floor.excess.low == pytest.approx(-0.06, abs=0.02)
-    assert floor.excess.high == pytest.approx(0.14, abs=0.02)  # 0.10 without its skewness: few tasks make it
+    assert floor.excess.high == pytest.approx(0.10, abs=0.02)
     assert judge(floor.excess).verdict not in {"improved", "regressed"}
 
 
