@@ -63,6 +63,6 @@ def test_unknown_types_are_refused(registry: Registry) -> None:
 def test_personal_fields_are_known_by_pointer(registry: Registry) -> None:
     """Every field marked personal is listed, inside arrays with a star."""
     assert registry.personal_paths("conversation.started.v1") == ("/messages/*/content", "/variables")
-    assert registry.personal_paths("user.utterance.v1") == ("/content", "/text")
+    assert registry.personal_paths("user.utterance.v1") == ("/content", "/name", "/text")
     assert registry.personal_paths("row.changed.v1") == ("/after", "/before", "/key")
     assert registry.personal_paths("model.decision.v2") == ()
