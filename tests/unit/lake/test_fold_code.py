@@ -39,6 +39,7 @@ NO_RULES = (
     "lake.lake",
     "lake.locked",
     "lake.memory",
+    "lake.sizes",
     "lake.own",
     "lake.query",
     "lake.scratch",
