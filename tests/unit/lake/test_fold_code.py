@@ -40,6 +40,8 @@ NO_RULES = (
     "lake.locked",
     "lake.memory",
     "lake.sizes",
+    "lake.delta",
+    "refold",
     "lake.own",
     "lake.query",
     "lake.scratch",
