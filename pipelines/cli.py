@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ import typer
 from pipelines.cli_audit import seal, unseal, verify
 from pipelines.cli_db import db
 from pipelines.cli_diffs import diffs
-from pipelines.cli_events import events, import_postgres
+from pipelines.cli_events import TimesFrom, TimesUntil, events, import_postgres
 from pipelines.cli_help import GroupedVerbs, print_version
 from pipelines.cli_replay import AllowFiles, allowing, replan, report, tools, write_starter
 from pipelines.cli_storage import storage
@@ -113,9 +113,8 @@ def import_chat(
     at: Annotated[
         datetime | None, typer.Option(help="Time of conversations that have none, UTC (default: now).")
     ] = None,
-    times_from: Annotated[
-        datetime | None, typer.Option(help="Take recorded times from here on, UTC (default: 2000-01-01).")
-    ] = None,
+    times_from: TimesFrom = None,
+    times_until: TimesUntil = None,
     skip_bad: Annotated[
         Path | None, typer.Option(help="Write bad lines with reasons to this file, import the rest.")
     ] = None,
@@ -124,7 +123,7 @@ def import_chat(
     """Import chat-completions conversations, exactly and repeatably."""
     from pipelines.home import note_waiting
     from pipelines.ingest.chat import ImportProgress, import_chat
-    from pipelines.ingest.clock import TIMES_FROM
+    from pipelines.ingest.clock import Days
     from pipelines.ingest.pipes import refuse_unreadable
     from pipelines.ingest.room import Room
     from pipelines.lake.memory import resident_bytes
@@ -143,7 +142,7 @@ def import_chat(
             files,
             at=at,
             source=source,
-            times_from=times_from or TIMES_FROM,
+            days=Days.given(times_from, times_until, datetime.now(UTC)),
             skip_bad=skip_bad,
             spool=settings.home,
             room=Room(settings.memory_bytes, resident_bytes()),

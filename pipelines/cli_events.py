@@ -6,6 +6,7 @@ Like those in `cli`: each calls one library function and prints what it returns.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,20 @@ from pipelines.console import Ticker, print_result, render_table, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.settings import Settings
 
+TimesFrom = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="DATE", formats=["%Y-%m-%d"], help="Believe recorded times from this day on, UTC (default: 2000-01-01)."
+    ),
+]
+TimesUntil = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="DATE",
+        formats=["%Y-%m-%d"],
+        help="Believe recorded times until this day, UTC (default: a year from now).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 _SHOWN = 20
@@ -31,17 +46,23 @@ def import_postgres(
     register: Annotated[
         bool, typer.Option("--register", help="Register unknown event types with a schema that takes any object.")
     ] = False,
+    times_from: TimesFrom = None,
+    times_until: TimesUntil = None,
     as_json: Json = False,
 ) -> None:
     """Import an events table (id, aggregate_id, aggregate_type, event_type, event_version, payload, created_at)."""
     from pipelines.home import note_waiting
+    from pipelines.ingest.clock import Days
     from pipelines.ingest.postgres import import_postgres
     from pipelines.ingest.set_aside import write_report
     from pipelines.store import Store
 
     settings = Settings.from_env()
+    days = Days.given(times_from, times_until, datetime.now(UTC))
     with Store.open(settings) as store:
-        result = import_postgres(store, dsn, table, source=source, register=register, progress=Ticker("rows"))
+        result = import_postgres(
+            store, dsn, table, source=source, register=register, days=days, progress=Ticker("rows")
+        )
         note_waiting(settings, store)
     lines = [
         f"{result.events:,} of {result.rows:,} rows appended, to {result.streams:,} streams"

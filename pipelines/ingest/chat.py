@@ -21,7 +21,7 @@ from uuid import UUID
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.bad_lines import BadLines
-from pipelines.ingest.clock import TIMES_FROM, utc_text
+from pipelines.ingest.clock import Days
 from pipelines.ingest.convert import TOOLS_TYPE, Conversation, Place, convert
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.known import conflict, conflict_with_store, known_streams
@@ -117,7 +117,7 @@ def import_chat(
     *,
     at: datetime | None = None,
     source: str | None = None,
-    times_from: datetime = TIMES_FROM,
+    days: Days | None = None,
     skip_bad: Path | None = None,
     spool: Path | None = None,
     room: Room = Room(sys.maxsize, 0),  # noqa: B008 -- frozen
@@ -132,7 +132,7 @@ def import_chat(
         paths: The files, in order; what can be read once, as pipes can, is; `-` is standard input.
         at: Time of events that have none recorded (naive is UTC); None is now.
         source: Source of lines that name none.
-        times_from: Recorded times before it are bad lines (naive is UTC).
+        days: Lines with recorded times outside are bad ones; None is 2000 to a year from now.
         skip_bad: Write bad lines to this file and import the rest; None stops at the first one.
         spool: Folder for what pipes give, a private file each that nothing stays of; None is the system's for such.
         room: How much memory there is; a line that takes more to import is a bad one. By default there is no bound.
@@ -144,12 +144,11 @@ def import_chat(
         MonthSealed: An event belongs to a month that is closed to writes.
     """
     begin = time.monotonic()
-    at = datetime.now(UTC) if at is None else at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
-    times_from = times_from.replace(tzinfo=times_from.tzinfo or UTC)
-    if at < times_from:
-        raise BadInputError(
-            f"--at {utc_text(at)} is before {times_from.date().isoformat()}; if it is right, give --times-from, too"
-        )
+    now = datetime.now(UTC)
+    at = now if at is None else at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+    days = days or Days.given(None, None, now)
+    if fault := days.fault(at):
+        raise BadInputError(f"--at {fault}")
     paths = list(paths)
     refuse_unreadable(paths)  # all must be readable before the first is imported
     for path in paths:
@@ -161,7 +160,7 @@ def import_chat(
         for path in paths:
             folder = spool or Path(tempfile.gettempdir())
             with spooled(path, folder, partial(_tell_read, progress, path)) as kept:
-                total.add(_FileImport(store, path, kept, at, source, times_from, bad_lines, room, progress).run())
+                total.add(_FileImport(store, path, kept, at, source, days, bad_lines, room, progress).run())
     return ImportResult(
         conversations=total.conversations,
         events=total.events,
@@ -187,7 +186,7 @@ class _FileImport:
     kept: IO[bytes] | None
     at: datetime
     source: str | None
-    times_from: datetime
+    days: Days
     bad_lines: BadLines | None
     room: Room
     progress: Callable[[ImportProgress], None] | None
@@ -230,7 +229,7 @@ class _FileImport:
                 continue
             lines += 1
             try:
-                conversation = _conversation(raw, self.path, self.at, self.source, self.times_from, self.room)
+                conversation = _conversation(raw, self.path, self.at, self.source, self.days, self.room)
             except BadLineError as fault:
                 if step == "append" or self.bad_lines is None:
                     self._bad(raw, fault)
@@ -311,9 +310,7 @@ class _FileImport:
         return list(new.values())
 
 
-def _conversation(
-    raw: RawLine, path: Path, at: datetime, source: str | None, times_from: datetime, room: Room
-) -> Conversation:
+def _conversation(raw: RawLine, path: Path, at: datetime, source: str | None, days: Days, room: Room) -> Conversation:
     """The events of one line of bytes."""
     if raw.fault is not None:
         raise BadLineError("$", raw.fault)
@@ -333,7 +330,7 @@ def _conversation(
         place=Place(path.name, raw.number),
         at=at,
         default_source=source,
-        times_from=times_from,
+        days=days,
         inexact=parsed.inexact,
     )
 

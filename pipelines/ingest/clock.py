@@ -1,4 +1,4 @@
-"""When things of an import happened: reading recorded times, and filling in the missing ones.
+"""When things of an import happened: reading recorded times, which of them are believed, and filling in the missing ones.
 
 Pure; what "now" is, the caller says.
 """
@@ -6,15 +6,56 @@ Pure; what "now" is, the caller says.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 from pipelines.ingest.faults import BadLineError, shown
 
-TIMES_FROM = datetime(2000, 1, 1, tzinfo=UTC)
-"""Where times begin that an import takes without being told: what is earlier is a year of two digits, or a day as a number."""
+TIMES_FROM = date(2000, 1, 1)
+"""Where times begin that an import believes without being told: what is earlier is a year of two digits, or a day as a number."""
+DAYS_AHEAD = 366
+"""How far ahead of the import they end: what is later is a placeholder such as 9999, or another unit read as seconds."""
 TimeSource = Literal["message", "conversation", "import"]
 """Whose time it is: the message's own, the conversation's, or that of the import."""
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The UTC days on which an import believes that something happened.
+
+    Attributes:
+        first: The first of them.
+        last: The last of them, itself one.
+    """
+
+    first: date
+    last: date
+
+    @classmethod
+    def given(cls, first: date | None, last: date | None, now: datetime) -> Days:
+        """What the user says (a datetime is its day), else from `TIMES_FROM` to a year after `now`."""
+        return cls(
+            TIMES_FROM if first is None else _day(first),
+            _day(now) + timedelta(days=DAYS_AHEAD) if last is None else _day(last),
+        )
+
+    def fault(self, time: datetime) -> str | None:
+        """Why a UTC time is not believed, and what to do; None when it is."""
+        if time.date() < self.first:
+            return (
+                f"is {utc_text(time)}, before {self.first.isoformat()}; write the year with four digits and a number as Unix seconds, "
+                f"or, if that is when it happened, give --times-from {time.date().isoformat()}"
+            )
+        if time.date() > self.last:
+            return (
+                f"is {utc_text(time)}, after {self.last.isoformat()}; write when it happened, a number as Unix seconds, and null for a "
+                f"time that is not known, or, if that is right, give --times-until {time.date().isoformat()}"
+            )
+        return None
+
+
+def _day(given: date) -> date:
+    return given.date() if isinstance(given, datetime) else given
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +100,23 @@ class Clock:
         return Moment(created, source, None if created == given else given)
 
 
-def parse_time(value: Any, path: str, times_from: datetime | None = None) -> datetime | None:
+def parse_time(value: Any, path: str, days: Days | None = None) -> datetime | None:
     """The UTC time of a recorded timestamp: ISO 8601 text (without a zone: UTC) or Unix seconds; None for null.
 
     Args:
         value: What is recorded.
         path: Where.
-        times_from: Times before it are refused; None takes all.
+        days: Times outside are refused; None takes all.
 
     Raises:
-        BadLineError: At `path` stands something else, or a time outside the years 1 to 9999 or before `times_from`.
+        BadLineError: At `path` stands something else, or a time outside the years 1 to 9999 or outside `days`.
     """
     if value is None:
         return None
     time = _read(value, path)
-    if times_from is not None and time < times_from:
-        raise BadLineError(
-            path,
-            f"{shown(value)} is {utc_text(time)}, before {times_from.date().isoformat()}; write the year with four digits and a number "
-            f"as Unix seconds, or, if that is when it happened, give --times-from {time.date().isoformat()}",
-        )
+    fault = None if days is None else days.fault(time)
+    if fault is not None:
+        raise BadLineError(path, f"{shown(value)} {fault}")
     return time
 
 

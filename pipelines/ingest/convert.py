@@ -23,7 +23,7 @@ from uuid import UUID
 from pipelines.canonical.tools import tools_sha256
 from pipelines.ingest import shape
 from pipelines.ingest.canonical import digest
-from pipelines.ingest.clock import Clock, Moment, parse_time, utc_text
+from pipelines.ingest.clock import Clock, Days, Moment, parse_time, utc_text
 from pipelines.ingest.faults import BadLineError, json_path
 from pipelines.ingest.messages import ACTORS, Draft, drafts_of, system_leftovers
 from pipelines.store.events import NewEvent, stream_id
@@ -98,7 +98,7 @@ def convert(
     place: Place,
     at: datetime,
     default_source: str | None = None,
-    times_from: datetime | None = None,
+    days: Days | None = None,
     inexact: Sequence[tuple[str, str]] = (),
 ) -> Conversation:
     """The events of one parsed line.
@@ -111,7 +111,7 @@ def convert(
         place: Where it was read.
         at: UTC time for what has no recorded time.
         default_source: Source of lines that name none.
-        times_from: Recorded times before it are refused; None takes all.
+        days: Recorded times outside are refused; None takes all.
         inexact: `(json_path, literal)` of decimals that a double does not hold, as `strict_json.parse` reports them.
 
     Raises:
@@ -125,10 +125,10 @@ def convert(
     ]
     roles = [shape.role_of(message, ("messages", index)) for index, message in enumerate(messages)]
     times = [
-        parse_time(message.get("timestamp"), json_path(("messages", index, "timestamp")), times_from)
+        parse_time(message.get("timestamp"), json_path(("messages", index, "timestamp")), days)
         for index, message in enumerate(messages)
     ]
-    started_at = parse_time(record.get("started_at"), "$.started_at", times_from)
+    started_at = parse_time(record.get("started_at"), "$.started_at", days)
     first_time = next((time for time in times if time is not None), None)
     clock = Clock(started_at or first_time, at)
     leading = next((index for index, role in enumerate(roles) if role not in shape.SYSTEM_ROLES), len(roles))

@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 from pipelines.errors import BadInputError
+from pipelines.ingest.clock import Days
 from pipelines.ingest.event_types import registry_of
 from pipelines.ingest.postgres_source import Row, Source, SourceType, connect_source
 from pipelines.ingest.postgres_types import known_types, type_name
@@ -105,6 +107,7 @@ def import_postgres(
     *,
     source: str | None = None,
     register: bool = False,
+    days: Days | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> PostgresImport:
     """Import an events table; run again, it appends what is new and nothing else.
@@ -118,6 +121,7 @@ def import_postgres(
         table: Its table, `name` or `schema.name`, each as it is or in double quotes.
         source: Name of the source in the store; `postgres/<schema>.<table>` by default.
         register: Register event types that the store does not know with a schema that takes any object.
+        days: A table with `created_at` outside is refused; None is 2000 to a year from now.
         progress: Called with the number of rows read so far.
 
     Raises:
@@ -129,7 +133,7 @@ def import_postgres(
     with closing(connect_source(dsn)) as conn:
         origin = Source(conn, table)
         source = source or f"postgres/{origin.full_name}"
-        origin.check_rows()
+        origin.check_rows(days or Days.given(None, None, datetime.now(UTC)))
         counts = origin.types()
         types = {each: type_name(each) for each in counts}
         registered = known_types(store, types, counts, register=register, table=table)

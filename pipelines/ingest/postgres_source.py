@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 
 from pipelines.errors import BadInputError
+from pipelines.ingest.clock import Days
 from pipelines.store.session import session_query
 
 COLUMNS = ("id", "aggregate_id", "aggregate_type", "event_type", "event_version", "payload", "created_at")
@@ -131,11 +132,11 @@ class Source:
         query = "SELECT event_type::text, event_version::bigint, count(*) FROM {} GROUP BY 1, 2 ORDER BY 1, 2"
         return {SourceType(name, version): rows for name, version, rows in self._all(query)}
 
-    def check_rows(self) -> None:
-        """See that every row can be an event.
+    def check_rows(self, days: Days) -> None:
+        """See that every row can be an event, and says a time of `days`.
 
         Raises:
-            BadInputError: Some cannot; the first few of each kind are named.
+            BadInputError: Some do not; the first few of a kind are named.
         """
         conditions = list(_PROBLEMS.values())
         query = "SELECT " + ", ".join(f"coalesce(bool_or({each}), false)" for each in conditions) + " FROM {}"
@@ -147,6 +148,20 @@ class Source:
                     f"rows of {self._name} cannot be events: {what} (id {named}); correct them, or import a view "
                     "without them"
                 )
+        self._check_days(days)
+
+    def _check_days(self, days: Days) -> None:
+        outside = (
+            "SELECT id::text, created_at::timestamptz FROM {} WHERE (created_at::timestamptz AT TIME ZONE 'UTC')::date "
+            "NOT BETWEEN %s AND %s ORDER BY id LIMIT 5"
+        )
+        rows = self._all(outside, days.first, days.last)
+        if rows:
+            more = "".join(f", {each}" for each, _ in rows[1:])
+            raise BadInputError(
+                f"created_at of row {rows[0][0]} of {self._name} {days.fault(rows[0][1])}"
+                + (f" (also id {more[2:]})" if more else "")
+            )
 
     def months(self) -> dict[str, datetime]:
         """The UTC months of its rows, ascending, each with its first moment."""
@@ -175,9 +190,9 @@ class Source:
                     yield Row(ordinal, aggregate_id, aggregate_type, named, payload, created_at)
                 size = max(1, min(2 * size, FETCH_ROWS, size * FETCH_BYTES // max(held, 1)))
 
-    def _all(self, query: str) -> list[tuple[Any, ...]]:
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with _reading(self._name):
-            return self._conn.execute(self._query(query)).fetchall()
+            return self._conn.execute(self._query(query), values or None).fetchall()
 
     def _query(self, text: str) -> sql.Composed:
         """A query of this module, with the table in its braces."""

@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pipelines.errors import BadInputError
 from pipelines.ingest import chat
 from pipelines.ingest.canonical import digest, same_json
 from pipelines.ingest.chat import ImportProgress, ImportResult, import_chat
+from pipelines.ingest.clock import Days
 from pipelines.ingest.restore import restore
 from pipelines.settings import Settings
 from pipelines.store import Store, encode
@@ -121,8 +122,7 @@ def test_anything_accepted_survives_postgresql(store: Store, write: Write, lines
     """Whatever the importer accepts comes back from jsonb as the same line with the same digest."""
     source = f"example {next(_examples)}"
     lines = [{**line, "source": source, "conversation_id": f"c{n}"} for n, line in enumerate(lines)]
-    earliest = datetime(1, 1, 1, tzinfo=UTC)
-    assert import_chat(store, [write(*lines)], at=AT, times_from=earliest).conversations == len(lines)
+    assert import_chat(store, [write(*lines)], at=AT, days=Days(date.min, date.max)).conversations == len(lines)
     for line in lines:
         events = list(store.read_stream(stream_id(source, line["conversation_id"])))
         assert same_json(restore(events), line)
@@ -361,10 +361,51 @@ def test_times_before_there_were_such_logs_are_refused(store: Store, write: Writ
         with pytest.raises(BadInputError, match=told):
             import_chat(store, [file], at=AT)
         assert import_chat(store, [file], at=AT, skip_bad=tmp_path / "bad").skipped == 1
-        result = import_chat(store, [file], at=AT, times_from=datetime.fromisoformat(day))
+        result = import_chat(store, [file], at=AT, days=Days.given(date.fromisoformat(day), None, datetime.now(UTC)))
         assert (result.conversations, result.months[0]) == (1, day[:7])
-    with pytest.raises(BadInputError, match=r"--at 0026-05-01.*--times-from"):
+    with pytest.raises(BadInputError, match=r"--at is 0026-05-01.*--times-from"):
         import_chat(store, [file], at=datetime(26, 5, 1, tzinfo=UTC))
+
+
+LATE_TIMES = [
+    ("9999-12-31T23:59:59.999999Z", "9999-12-31"),
+    ("9999-01-01", "9999-01-01"),
+    ("2126-05-04T09:00:00Z", "2126-05-04"),
+    (20_260_501_120, "2612-01-12"),
+    (253_402_300_799, "9999-12-31"),
+]
+
+
+@pytest.mark.parametrize("place", ["$.messages[0].timestamp", "$.started_at"])
+def test_times_far_ahead_are_refused(store: Store, write: Write, tmp_path: Path, place: str) -> None:
+    """A placeholder such as 9999, or another unit read as seconds, is no time of a chat, unless somebody says so."""
+    for number, (time, day) in enumerate(LATE_TIMES):
+        line = said(number)
+        if place == "$.started_at":
+            line["started_at"] = time
+        else:
+            line["messages"][0]["timestamp"] = time
+        file = write(said(100), line)
+        told = (
+            rf"f\.jsonl:2: {re.escape(place)}: .* is {day}T.*, after {datetime.now(UTC).year + 1}-.*--times-until {day}"
+        )
+        with pytest.raises(BadInputError, match=told):
+            import_chat(store, [file], at=AT)
+        assert import_chat(store, [file], at=AT, skip_bad=tmp_path / "bad").skipped == 1
+        result = import_chat(store, [file], at=AT, days=Days.given(None, date.fromisoformat(day), datetime.now(UTC)))
+        assert (result.conversations, result.months[-1]) == (1, day[:7])
+    with pytest.raises(BadInputError, match=r"--at is 9999-01-01.*--times-until 9999-01-01"):
+        import_chat(store, [file], at=datetime(9999, 1, 1, tzinfo=UTC))
+
+
+def test_a_clock_that_is_ahead_is_believed() -> None:
+    """A year ahead of the import is taken to its last moment, and the day after is not; so are the days a user names."""
+    days = Days.given(None, None, datetime(2026, 3, 1, 12, tzinfo=UTC))
+    assert (days.first, days.last) == (date(2000, 1, 1), date(2027, 3, 2))
+    assert days.fault(datetime(2027, 3, 2, 23, 59, 59, 999_999, tzinfo=UTC)) is None
+    assert "--times-until 2027-03-03" in (days.fault(datetime(2027, 3, 3, tzinfo=UTC)) or "")
+    assert days.fault(datetime(2000, 1, 1, tzinfo=UTC)) is None
+    assert Days.given(date.min, date.max, datetime.now(UTC)) == Days(date.min, date.max)
 
 
 @pytest.mark.parametrize(

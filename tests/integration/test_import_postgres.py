@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
 from pipelines.ingest import postgres
+from pipelines.ingest.clock import Days
 from pipelines.ingest.postgres import PostgresImport, import_postgres
 from pipelines.ingest.postgres_source import identifier
 from pipelines.ingest.set_aside import write_report
@@ -99,7 +100,7 @@ def test_every_row_becomes_one_event(store: Store, table: Table) -> None:
     table.add(A, "user.utterance.v1", 1, '{"text": "first"}', "2026-03-02 00:00+02")
     table.add(A, "agent.utterance.v1", 7, '{"text": null}', "2025-12-31 23:00-02", kind="call")
     table.add(B, "user.utterance", 1, '{"text": "back in time"}', "0001-01-01 00:00+00")
-    result = run(store, table)
+    result = run(store, table, days=Days(date.min, date.max))
     assert (result.rows, result.events, result.streams, result.already_present) == (4, 4, 2, 0)
     assert result.months == ("0001-01", "2026-01", "2026-03")
     assert imported(store) == given_rows(table)
@@ -109,6 +110,27 @@ def test_every_row_becomes_one_event(store: Store, table: Table) -> None:
     assert (second.metadata["source_ordinal"], second.metadata["source_type"]) == (3, "agent.utterance.v1 7")
     assert second.metadata["actor"] == "agent"
     assert store.conn.execute("SELECT count(*) FROM refold.events_default").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ("0001-01-01 00:00+00", "is 0001-01-01T.*, before 2000-01-01.*--times-from 0001-01-01"),
+        ("2000-01-01 00:30+01", "is 1999-12-31T.*, before 2000-01-01.*--times-from 1999-12-31"),
+        ("1970-08-23 11:48:21+00", ".*--times-from 1970-08-23"),
+        ("9999-12-31 23:59:59.999999+00", "is 9999-12-31T.*, after 20.*--times-until 9999-12-31"),
+        ("2612-01-12 00:00+00", ".*--times-until 2612-01-12"),
+    ],
+)
+def test_times_that_nobody_believes_are_refused(store: Store, table: Table, at: str, told: str) -> None:
+    """Rows of years before such logs or far ahead are named, and nothing is stored, unless the user says that they are right."""
+    table.add(A, *SAID)
+    for _ in range(2):
+        table.add(B, *SAID[:3], at)
+    with pytest.raises(BadInputError, match=rf"created_at of row 2 of public.events {told} \(also id 3\)"):
+        run(store, table)
+    assert imported(store) == []
+    assert run(store, table, days=Days(date.min, date.max)).events == 3
 
 
 def test_columns_of_neighbouring_types_and_views_will_do(store: Store, table: Table) -> None:
