@@ -131,7 +131,7 @@ def fold_months(
 def estimate_experiment(settings: Settings, path: Path, tell: Tell) -> list[tuple[Plan, Estimate]]:
     """Read an experiment file, plan it and say what it would come to, window by window, without writing or sending anything."""
     lake = Lake.from_settings(settings)
-    experiment = read_checked(path, lake, settings)
+    experiment = read_checked(path, lake, settings, note=tell)
     plans = make_plans(lake, experiment, path.resolve().parent, tell, allowed=settings.allow_files)
     return [(plan, estimate_replay(lake, plan, settings)) for plan in plans]
 

@@ -68,7 +68,8 @@ def replan(
     allow_files: AllowFiles = None,
     as_json: Json = False,
 ) -> None:
-    """Put one recorded decision before a candidate, and show both actions side by side."""
+    """Put one recorded decision before a candidate, and show both actions side by side; ends with 1 when it gives no answer."""
+    from pipelines.errors import RefoldError
     from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
     from pipelines.replay.replan import read_candidate
@@ -82,6 +83,8 @@ def replan(
     lake = Lake.from_settings(settings)
     found = replan_decision(lake, stream, decision, experiment, folder, draws, settings=settings, tell=tell)
     print_result(describe_replan(found), render_replan(found), as_json=as_json)
+    if not any(draw.status == "ok" for draw in found.draws):
+        raise typer.Exit(RefoldError.exit_code)
 
 
 def report(

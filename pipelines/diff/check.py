@@ -1,11 +1,12 @@
 """Check an experiment whole, before anything is asked, folded or imported: everything that is wrong with it, in one list.
 
-Its form, the names in its gate, its SQL bound on empty tables, its files and functions, its prices and bounds. What only the
+Its form, the names in its gate, its SQL bound on empty tables, its files and functions, its prices, bounds and keys. What only the
 data can show is found when it runs.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.lake.locked import Locked, StoppedError, locked_session
 from pipelines.replay.candidate import find_metric, load_python, require_measures
+from pipelines.replay.endpoint import read_key
 from pipelines.replay.experiment import Experiment, experiment_of
 from pipelines.replay.manifest import read_manifest, read_schemas
 from pipelines.replay.models import list_models
@@ -31,13 +33,14 @@ _NO_NUMBER = ("STRUCT", "MAP", "UNION", "BLOB", "DATE", "TIME", "INTERVAL", "UUI
 """Beginnings of types that are never a number, nor yes or no."""
 
 
-def read_checked(path: Path, lake: Lake, settings: Settings) -> Experiment:
+def read_checked(path: Path, lake: Lake, settings: Settings, note: Callable[[str], None] | None = None) -> Experiment:
     """The experiment in a file, once nothing is found wrong with it.
 
     Args:
         path: The file.
         lake: Whose views a filter speaks of.
         settings: Prices, endpoints, and folders in which files may be.
+        note: Told what asking alone needs and is not there, an API key; None, as for who asks, makes that a finding.
 
     Raises:
         BadInputError: It cannot be read, or something is wrong; all of it is listed, with lines.
@@ -55,6 +58,11 @@ def read_checked(path: Path, lake: Lake, settings: Settings) -> Experiment:
     findings += _file_findings(document.value, path.resolve().parent, settings)
     if experiment is not None:
         findings += _bound_findings(experiment, settings)
+        for place, what in _key_findings(experiment):
+            if note is None:
+                findings.append((place, what))
+            else:
+                note(f"note: {what}; a dry run needs none")
     if findings or experiment is None:
         document.refuse(findings)
     return experiment
@@ -171,6 +179,20 @@ def _measure_check(name: str, folder: Path, settings: Settings) -> Callable[[str
             require_measures(metric, memory_bytes=settings.memory_bytes // 4, seconds=settings.sql_seconds)
 
     return check
+
+
+def _key_findings(experiment: Experiment) -> Iterator[Finding]:
+    """Keys that are not there; each variable once, where the experiment names it."""
+    seen: set[str] = set()
+    for side, asked in experiment.sides.items():
+        variable = experiment.endpoint_of(side)[1] if asked.model is not None else None
+        if variable is None or variable in seen:
+            continue
+        seen.add(variable)
+        try:
+            read_key(variable, os.environ)
+        except BadInputError as error:
+            yield (side if variable == asked.api_key_env else "candidate", "api_key_env"), str(error)
 
 
 def _bound_findings(experiment: Experiment, settings: Settings) -> Iterator[Finding]:

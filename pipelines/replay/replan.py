@@ -145,6 +145,7 @@ def replan(
 
     Raises:
         BadInputError: There is no such decision, or the candidate cannot be loaded or asked.
+        EndpointError: A model was asked and answered nothing; the message has its own words.
     """
     allowed = settings.allow_files if settings is not None else ()
     candidate = load_python(experiment.candidate.python, folder, allowed) if experiment.candidate.python else None
@@ -186,7 +187,9 @@ def _ask_model(
         raise BadInputError("a model can only be asked with settings, which say where it may be")
     alone = experiment.model_copy(update={"control": None})
     with asking(alone, "replan", settings, tell) as asker:
-        return sorted(drive(asker, units, tell), key=lambda outcome: int(outcome.row["draw"]))
+        outcomes = sorted(drive(asker, units, tell), key=lambda outcome: int(outcome.row["draw"]))
+        asker.require_answers()
+        return outcomes
 
 
 def _recorded(connection: duckdb.DuckDBPyConnection, stream: str, asked: str, decision: int) -> Row:

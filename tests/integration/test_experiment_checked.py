@@ -16,6 +16,7 @@ from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import Store
 from tests.integration.test_ab import add, conversation
+from tests.model_server import serving
 
 PLANTED = "Planted-Ann-Smith-1967"
 """Stands in every conversation's order, and must stand nowhere but where conversations are kept."""
@@ -88,6 +89,55 @@ def test_all_that_is_wrong_is_told_at_once(
         assert "primary 'h'" in found[15]
     with Lake.from_settings(settings).connect() as connection:
         assert connection.sql("SELECT count(*) FROM experiments").fetchall() == [(0,)]
+
+
+NO_KEY = """experiment: no-key
+candidate:
+  {model: m, base_url: "http://127.0.0.1:9/v1", api_key_env: NOT_SET_ANYWHERE}
+control:
+  {model: n, prompt_edit: [{find: a, replace: b}], api_key_env: NOT_SET_EITHER}
+"""
+
+
+def test_a_key_that_is_not_set_is_told_before_anything_is_asked(
+    run: Callable[..., tuple[int, str]], tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    """It is one of the findings, with its line, for each variable; a dry run notes it and goes on."""
+    path = tmp_path / "no-key.yaml"
+    path.write_text(NO_KEY + "primary: nothing\n")
+    code, told = run("ab", str(path))
+    assert code == 2
+    assert "3 findings" in told
+    assert re.search(r"line 3: .*NOT_SET_ANYWHERE is not set", told), told
+    assert re.search(r"line 5: .*NOT_SET_EITHER is not set", told), told
+    path.write_text(NO_KEY)
+    code, told = run("ab", str(path), "--dry-run")
+    assert code == 0, told
+    assert len(re.findall(r"note: .*NOT_SET_(ANYWHERE|EITHER) is not set", told)) == 2
+    monkeypatch.setenv("NOT_SET_ANYWHERE", "k")
+    path.write_text(NO_KEY.replace(", api_key_env: NOT_SET_EITHER", ""))
+    assert "is not set" not in run("ab", str(path), "--dry-run")[1]
+    with Lake.from_settings(settings).connect() as connection:
+        assert connection.sql("SELECT count(*) FROM experiments").fetchall() == [(0,)]
+
+
+def test_a_decision_that_nobody_answers_ends_with_1(run: Callable[..., tuple[int, str]], tmp_path: Path):
+    """`replan` says the endpoint's own words, or the candidate's exception, and exits 1; with an answer it exits 0."""
+    path = tmp_path / "one.yaml"
+    asked = ("replan", "shop/v1-3", "--decision", "1", "--candidate", str(path))
+    for status in (400, 404):
+        refused = (status, {}, b'{"error": {"message": "this model takes no temperature"}}')
+        with serving(respond=lambda _body, _times, refused=refused: refused) as server:
+            path.write_text(f"{{model: m, base_url: '{server.base_url}'}}")
+            code, told = run(*asked)
+            assert (code, "this model takes no temperature" in told) == (1, True), told
+    (tmp_path / "code.py").write_text(CODE)
+    path.write_text('{python: "code:decide"}')
+    for options in ([], ["--json"]):
+        code, told = run(*asked, *options)
+        assert (code, "ValueError" in told) == (1, True), told
+    path.write_text("{echo: true}")
+    assert run(*asked)[0] == 0
 
 
 FAILING = {
