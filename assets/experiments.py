@@ -15,6 +15,7 @@ from assets.partitions import EXPERIMENTS
 from assets.reports import keep_reports
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
+from pipelines.diff.check import require_measurable
 from pipelines.diff.dataset import build_diff
 from pipelines.replay.plan import make_plans
 from pipelines.replay.registry import load_experiment
@@ -59,6 +60,8 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
             tell,
             allowed=home.settings.allow_files,
         )
+        for plan in plans:
+            require_measurable(home.lake, plan)
         results = [
             run_replay(
                 home.lake,

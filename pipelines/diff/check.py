@@ -7,6 +7,7 @@ data can show is found when it runs.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.diff.gating import require_known_gate, require_known_primary
-from pipelines.diff.metrics import VIEW, empty_units
+from pipelines.diff.measure import measure_units
+from pipelines.diff.metrics import UNIT_COLUMNS, VIEW, empty_units, evaluate_metrics, expressions
+from pipelines.diff.shards import create_recorded, create_relations
 from pipelines.documents import Document, DocumentError, Place, find_file, read_document, read_text
 from pipelines.errors import BadInputError
+from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.lake.locked import Locked, StoppedError, locked_session
 from pipelines.replay.candidate import find_metric, load_python, require_measures
@@ -24,11 +28,14 @@ from pipelines.replay.endpoint import read_key
 from pipelines.replay.experiment import Experiment, experiment_of
 from pipelines.replay.manifest import read_manifest, read_schemas
 from pipelines.replay.models import list_models
+from pipelines.replay.plan import Plan
 from pipelines.settings import MIN_MEMORY_BYTES, Settings
 from pipelines.sqlfiles import read_sql
 
 Finding = tuple[Place, str]
 
+TRIED = 20
+"""Recorded units that metrics in Python are tried on before a model is asked: a call of one may take its time."""
 _NO_NUMBER = ("STRUCT", "MAP", "UNION", "BLOB", "DATE", "TIME", "INTERVAL", "UUID")
 """Beginnings of types that are never a number, nor yes or no."""
 
@@ -179,6 +186,48 @@ def _measure_check(name: str, folder: Path, settings: Settings) -> Callable[[str
             require_measures(metric, memory_bytes=settings.memory_bytes // 4, seconds=settings.sql_seconds)
 
     return check
+
+
+def require_measurable(lake: Lake, plan: Plan) -> None:
+    """See that metrics and rules give something on what was recorded, before anybody is asked for the other side.
+
+    SQL is tried on every recorded unit, functions on the first `TRIED`; nothing is kept, and nothing is tried where nobody is
+    asked or the version is replayed already.
+
+    Raises:
+        BadInputError: SQL cannot be evaluated on a recorded value, or a metric fails wherever it was tried.
+    """
+    metrics, measures = expressions(plan.experiment), plan.measures
+    last = lake.last_commit(REPLAYS.name, plan.partition)
+    is_asked = any(asked.model or asked.python for asked in plan.experiment.sides.values())
+    if not is_asked or not (metrics or measures) or (last is not None and last.input_hash == plan.version_id):
+        return
+    memory, seconds = lake.memory_bytes // 4, lake.sql_seconds
+    tried: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    firsts: dict[str, str] = {}
+    columns = ", ".join(UNIT_COLUMNS).replace("call_count", "len(tool_calls)::INTEGER AS call_count")
+    with lake.connect() as connection:
+        for number, shard in enumerate(create_relations(connection, lake, plan)):
+            create_recorded(connection, plan, shard)
+            units = connection.sql(
+                f"SELECT row_number() OVER (ORDER BY unit_id) AS unit_row, unit_id, aggregate_id, {columns} FROM units_a "
+                "WHERE is_asked ORDER BY unit_id"
+            ).to_arrow_table()
+            found = [(metrics, units, evaluate_metrics(metrics, units, "a", memory_bytes=memory, seconds=seconds))]
+            if measures and number == 0:
+                few = units.slice(0, TRIED)
+                found.append((measures, few, measure_units(measures, few, "a", memory_bytes=memory, seconds=seconds)))
+            for names, given, measured in found:
+                tried.update(dict.fromkeys(names, given.num_rows))
+                failed.update(name for errors in measured.errors for name, _ in errors)
+                for (name, why), (unit, detail) in measured.first.items():
+                    firsts.setdefault(name, f"{why}{f': {detail}'.removeprefix(f': {why}')} (first in {unit})")
+    for name in sorted(failed):
+        if failed[name] == tried[name]:
+            raise BadInputError(
+                f"metric {name} fails on all {tried[name]:,} recorded units that it was tried on, and nobody was asked yet: {firsts[name]}"
+            )
 
 
 def _key_findings(experiment: Experiment) -> Iterator[Finding]:

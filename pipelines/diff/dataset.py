@@ -63,7 +63,7 @@ class DiffResult:
         outcomes: Pairs by recorded outcome.
         classes: Pairs by unit class.
         fidelity: Answered pairs by how side B was fed; headline numbers use the `exact` ones.
-        metric_errors: Metrics in Python that failed on a side of a pair: name, why, how often.
+        metric_errors: Metrics that failed on a side of a pair: name, why, how often.
         flat_metrics: Metrics with one value, or none (None), on a whole side that called tools: name, side (a, b), value.
         first_metric_errors: Of each of them the first: name, why, unit and side, where in the metric's file.
         first_failures: Of the replay's failures that are the candidate's, or of what it was given, the first of each kind:

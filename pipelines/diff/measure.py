@@ -25,6 +25,8 @@ from pipelines.replay.source import describe_exception
 from pipelines.settings import SQL_SECONDS
 from pipelines.stats.sums import FloatArray
 
+NOT_FINITE = "not_finite"
+"""Why there is no value where a metric, in SQL too, gives NaN or an infinity."""
 _BATCH = 2_000
 """Sides held as Python objects at once."""
 _MOMENT = 1.0
@@ -75,12 +77,12 @@ class UnitSide:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """What the functions gave.
+    """What metrics gave.
 
     Attributes:
         values: By metric, one value per unit; NaN where there is none.
         errors: Per unit, metrics that failed: name and why.
-        first: By name and why, the first unit and side where that was so, and where in the user's file.
+        first: By name and why, the first unit and side where that was so, and where in the user's file or what was given.
     """
 
     values: dict[str, FloatArray]
@@ -166,7 +168,7 @@ def _measure(
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 -- the user's code; its message may hold anything, its type does not
         return None, type(error).__name__, describe_exception(error, folder).kept
-    return (value, None, "") if math.isfinite(value) else (None, "not_finite", f"it gives {value}")
+    return (value, None, "") if math.isfinite(value) else (None, NOT_FINITE, f"it gives {value}")
 
 
 def _side(row: Mapping[str, Any], side: Literal["a", "b"]) -> UnitSide:

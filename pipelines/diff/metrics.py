@@ -7,11 +7,12 @@ are `measure`'s.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.diff.measure import NOT_FINITE, Measured
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.locked import locked_session
@@ -57,24 +58,29 @@ def expressions(experiment: Experiment) -> dict[str, str]:
 
 
 def evaluate_metrics(
-    metrics: Mapping[str, str], units: pa.Table, *, memory_bytes: int, seconds: float = SQL_SECONDS
-) -> dict[str, FloatArray]:
-    """Every metric of every unit that is an expression.
+    metrics: Mapping[str, str],
+    units: pa.Table,
+    side: Literal["a", "b"],
+    *,
+    memory_bytes: int,
+    seconds: float = SQL_SECONDS,
+) -> Measured:
+    """Every metric of every unit that is an expression; NaN or an infinity is a metric that failed there.
 
     Args:
         metrics: Name → expression; a rule's is 1 where it holds and 0 where it is broken.
-        units: `unit_row`, ascending, and `UNIT_COLUMNS`.
+        units: `unit_row`, ascending, `unit_id`, and `UNIT_COLUMNS`.
+        side: Which side they are.
         memory_bytes: Bound on the memory that the expressions may use.
         seconds: Bound on the time that each may take.
 
-    Returns:
-        By metric, one value per unit in their order; NaN where it is null.
-
     Raises:
-        BadInputError: An expression fails, is not one number per unit, or gives NaN or an infinity.
+        BadInputError: An expression fails, or is not one number per unit.
     """
     names = sorted(metrics)
     values = np.full((units.num_rows, len(names)), np.nan)
+    errors: list[list[tuple[str, str]]] = [[] for _ in range(units.num_rows)]
+    first: dict[tuple[str, str], tuple[str, str]] = {}
     if names and units.num_rows:
         with locked_session({"given_units": units}, memory_bytes=memory_bytes, seconds=seconds) as locked:
             locked.execute(VIEW)
@@ -88,13 +94,14 @@ def evaluate_metrics(
                     )
                 column = found.column(name).combine_chunks()
                 given = column.fill_null(0).to_numpy()
-                if not np.isfinite(given).all():
-                    value = given[~np.isfinite(given)][0]
-                    raise BadInputError(
-                        f"metric {name}: {expression!r} is {value} for a unit; give null where it is undefined"
-                    )
-                values[:, place] = np.where(column.is_null().to_numpy(zero_copy_only=False), np.nan, given)
-    return {name: values[:, place] for place, name in enumerate(names)}
+                is_known = np.isfinite(given) & ~column.is_null().to_numpy(zero_copy_only=False)
+                values[:, place] = np.where(is_known, given, np.nan)
+                for row in np.flatnonzero(~np.isfinite(given)).tolist():
+                    errors[row].append((name, NOT_FINITE))
+                    unit = f"{units.column('unit_id')[row].as_py()}, side {side.upper()}"
+                    detail = f"it gives {given[row]}; give null where it is undefined"
+                    first.setdefault((name, NOT_FINITE), (unit, detail))
+    return Measured({name: values[:, place] for place, name in enumerate(names)}, errors, first)
 
 
 def as_maps(values: Mapping[str, FloatArray], units: int) -> pa.Array[Any]:

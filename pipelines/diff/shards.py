@@ -166,6 +166,15 @@ def diff_shards(
         yield _finish(connection, plan, begun, memory_bytes, seconds)
 
 
+def create_recorded(connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Shard) -> None:
+    """Let `plan_streams` be the streams of a shard, and `units_a` the units that were recorded in them."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE plan_streams AS SELECT * FROM all_plan_streams WHERE stream_row >= $start AND stream_row < $stop",
+        {"start": shard.start, "stop": shard.stop},
+    )
+    create_units(connection, plan, "units_a")
+
+
 @dataclass(frozen=True, slots=True)
 class _Begun:
     """A shard of which the comparers have all that they need.
@@ -185,11 +194,7 @@ class _Begun:
 
 def _begin(connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Shard, comparers: Comparers, table: str) -> _Begun:
     """Pair the units of a shard, in `table`, and give what differs to the comparers."""
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE plan_streams AS SELECT * FROM all_plan_streams WHERE stream_row >= $start AND stream_row < $stop",
-        {"start": shard.start, "stop": shard.stop},
-    )
-    create_units(connection, plan, "units_a")
+    create_recorded(connection, plan, shard)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {table} AS {read_sql('diffs/unit_pairs.sql')}",
         {"unit_kind": unit_kind(plan), **plan.partition, "first": shard.first, "last": shard.last},
@@ -251,15 +256,16 @@ def _keep_metrics(connection: duckdb.DuckDBPyConnection, plan: Plan, memory_byte
         answered = "status <> 'not_asked'" if side == "a" else "status = 'ok'"
         query = f"SELECT unit_row, unit_id, aggregate_id, {columns} FROM unit_pairs WHERE {answered} ORDER BY unit_row"
         units = connection.sql(query if metrics or plan.measures else f"{query} LIMIT 0").to_arrow_table()
-        found = evaluate_metrics(metrics, units, memory_bytes=memory_bytes, seconds=seconds)
+        found = evaluate_metrics(metrics, units, side, memory_bytes=memory_bytes, seconds=seconds)
         measured = measure_units(plan.measures, units, side, memory_bytes=memory_bytes, seconds=seconds)
+        errors = [one + other for one, other in zip(found.errors, measured.errors, strict=True)]
         maps = {
             "unit_row": units.column("unit_row"),
-            "metrics": as_maps(found | measured.values, units.num_rows),
-            "errors": pa.array(measured.errors, pa.map_(pa.string(), pa.string())),
+            "metrics": as_maps(found.values | measured.values, units.num_rows),
+            "errors": pa.array(errors, pa.map_(pa.string(), pa.string())),
         }
         _keep(connection, f"metrics_{side}", [pa.table(maps)])
-        for (name, why), (unit, detail) in measured.first.items():
+        for (name, why), (unit, detail) in (found.first | measured.first).items():
             connection.execute("INSERT INTO metric_failures VALUES (?, ?, ?, ?)", [name, why, unit, detail])
 
 

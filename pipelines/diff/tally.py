@@ -110,7 +110,7 @@ class Tally:
                 ).fetchall()
             )
         )
-        if self._plan.measures:
+        if self._plan.experiment.metrics:
             errors = self._connection.sql(_METRIC_ERRORS).fetchall()
             self._metric_errors.update({(name, why): count for name, why, count in errors})
         self._hash(AB_UNITS, "diffed_units")

@@ -121,6 +121,34 @@ def test_a_key_that_is_not_set_is_told_before_anything_is_asked(
         assert connection.sql("SELECT count(*) FROM experiments").fetchall() == [(0,)]
 
 
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [
+        ('{sql: "text::INTEGER"}', "metric m: "),
+        ("{sql: \"'inf'::DOUBLE\"}", "metric m fails on all 18 recorded units .*not_finite: it gives inf"),
+        ('{sql: "0.0::DOUBLE / 0"}', "metric m fails on all 18 recorded units .*not_finite: it gives nan"),
+        ('{python: "code:metric"}', r"metric m fails on all 18 recorded units .*ValueError at code\.py:"),
+        ("{sql: \"CASE WHEN call_count > 0 THEN 'inf'::DOUBLE ELSE 0 END\"}", None),
+    ],
+)
+def test_a_metric_that_fails_on_what_was_recorded_is_told_before_anybody_is_asked(
+    metric: str, told: str | None, run: Callable[..., tuple[int, str]], tmp_path: Path
+):
+    """On every recorded unit: nothing is asked, exit code 2. On some: it is a metric that failed there, and the page says so."""
+    path = tmp_path / "unmeasurable.yaml"
+    path.write_text(f'experiment: unmeasurable\ncandidate: {{python: "code:noting"}}\nmetrics: {{m: {metric}}}\n')
+    (tmp_path / "code.py").write_text(CODE)
+    code, page = run("ab", str(path))
+    assert PLANTED not in page
+    if told is None:
+        assert code == 0, page
+        assert re.search(r"m has no value on \d+ sides: not_finite: it gives inf; give null", page), page
+    else:
+        assert code == 2, page
+        assert re.search(told, page), page
+    assert (tmp_path / "asked").exists() == (told is None)
+
+
 def test_a_decision_that_nobody_answers_ends_with_1(run: Callable[..., tuple[int, str]], tmp_path: Path):
     """`replan` says the endpoint's own words, or the candidate's exception, and exits 1; with an answer it exits 0."""
     path = tmp_path / "one.yaml"
@@ -151,6 +179,12 @@ FAILING = {
 CODE = """
 def metric(side):
     raise ValueError(f"cannot read {side.text}")
+
+def noting(decision):
+    from pathlib import Path
+
+    Path(__file__).with_name("asked").touch()
+
 
 def decide(decision):
     raise ValueError(decision.messages[-1]["content"])

@@ -297,7 +297,7 @@ AB_UNITS = Dataset(
         Column(
             "metric_errors_a",
             "MAP(VARCHAR, VARCHAR)",
-            "Own metrics in Python that failed on A: by name, the exception's type, not_a_number or not_finite.",
+            "Own metrics that failed on A: by name, the type of Python's exception, not_a_number or not_finite.",
         ),
         Column("metric_errors_b", "MAP(VARCHAR, VARCHAR)", "The same on B."),
         Column("started_at", "TIMESTAMP WITH TIME ZONE", "When A's conversation began, UTC."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -118,6 +119,7 @@ def test_a_function_measures_and_what_fails_is_a_row(tmp_path: Path):
 metrics:
   refunded: {python: "measures:refunded", goal: lower, margin: 1}
   fragile: {python: "measures:fragile"}
+  odd_in_sql: {sql: "CASE text WHEN 'huge' THEN 'inf'::DOUBLE WHEN 'boom' THEN 'nan'::DOUBLE ELSE length(text) END"}
   in_sql: {sql: "coalesce(list_sum(list_transform(tool_calls, LAMBDA c: (c.arguments ->> '$.amount')::DOUBLE)), 0)"}
 """
     )
@@ -137,12 +139,23 @@ metrics:
         "I cannot do that.": [17.0, None],
         "Done, gladly.": [13.0, None],
     }
-    failed = {why: count for name, why, count in result.metric_errors}
+    query = "SELECT text_a, metrics_a['odd_in_sql'], metric_errors_a['odd_in_sql'] FROM ab_units GROUP BY ALL"
+    assert {text: found for text, *found in rows(lake, query)} == {
+        None: [None, None],
+        **{text: [None, "not_finite"] for text in ("boom", "huge")},
+        **{text: [float(len(text)), None] for text in ("odd", "yes", "I cannot do that.", "Done, gladly.")},
+    }
+    failed = {why: count for name, why, count in result.metric_errors if name == "fragile"}
     told = [unit[f"text_{side}"] for unit in units for side in "ab" if side == "a" or not unit["replayed"]]
     assert failed == {
         why: told.count(text) for text, why in (("boom", "KeyError"), ("odd", "not_a_number"), ("huge", "not_finite"))
     }
     page = render_page(lake, result)
+    odd = told.count("boom") + told.count("huge")
+    assert ("odd_in_sql", "not_finite", odd) in result.metric_errors
+    assert re.search(
+        rf"odd_in_sql has no value on {odd:,} sides: not_finite: it gives (inf|nan); .*\(first in .*, side A\)", page
+    )
     assert f"fragile has no value on {failed['KeyError']:,} sides: KeyError" in page
     assert "Ann Smith" not in page + str(rows(lake, "SELECT * FROM ab_units"))
 
