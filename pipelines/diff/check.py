@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.diff.gating import require_known_gate, require_known_primary
-from pipelines.diff.measure import measure_units
+from pipelines.diff.measure import Measured, measure_units
 from pipelines.diff.metrics import UNIT_COLUMNS, VIEW, empty_units, evaluate_metrics, expressions
 from pipelines.diff.shards import create_recorded, create_relations
 from pipelines.documents import Document, DocumentError, Place, find_file, read_document, read_text
@@ -214,7 +214,9 @@ def require_measurable(lake: Lake, plan: Plan) -> None:
                 f"SELECT row_number() OVER (ORDER BY unit_id) AS unit_row, unit_id, aggregate_id, {columns} FROM units_a "
                 "WHERE is_asked ORDER BY unit_id"
             ).to_arrow_table()
-            found = [(metrics, units, evaluate_metrics(metrics, units, "a", memory_bytes=memory, seconds=seconds))]
+            found: list[tuple[Iterable[str], pa.Table, Measured]] = [
+                (metrics, units, evaluate_metrics(metrics, units, "a", memory_bytes=memory, seconds=seconds))
+            ]
             if measures and number == 0:
                 few = units.slice(0, TRIED)
                 found.append((measures, few, measure_units(measures, few, "a", memory_bytes=memory, seconds=seconds)))

@@ -10,6 +10,7 @@ by calls B better. Runs in whose sample B's loss did not occur at all are counte
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -98,6 +99,20 @@ def payments(name: str, share: float, sigma: float, times: float, **more: object
         paid = random.random((2, count)) < share
         sides[paid] = lognormal(sigma)(random, int(paid.sum()))
         return sides[0], times * sides[1], paid[1]
+
+    return Line(name, share * (times - 1), units, **more)  # type: ignore[arg-type]
+
+
+def together(name: str, share: float, sigma: float, times: float, likeness: float, **more: object) -> Line:
+    """Both pay in the same units, B `times` as much on average, amounts whose logarithms are correlated by `likeness`."""
+
+    def units(random: np.random.Generator, count: int) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+        is_paid = random.random(count) < share
+        sides = np.zeros((2, count))
+        both, own = random.normal(size=count), random.normal(size=(2, count))
+        logs = math.sqrt(likeness) * both + math.sqrt(1 - likeness) * own
+        sides[:, is_paid] = np.exp(sigma * logs - sigma * sigma / 2)[:, is_paid]
+        return sides[0], times * sides[1], is_paid
 
     return Line(name, share * (times - 1), units, **more)  # type: ignore[arg-type]
 
