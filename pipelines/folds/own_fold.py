@@ -126,6 +126,7 @@ def fold_projection(lake: Lake, projection: Projection, month: str) -> OwnFold:
                 memory_bytes=lake.memory_bytes,
                 spill=lake.spill,
                 seconds=lake.sql_seconds,
+                ladder=load_own_ladder(lake.home),
             ) as locked:
                 _make(locked, projection, month)
                 lake.begin(dataset)
@@ -194,6 +195,7 @@ def check_projection(lake: Lake, path: Path, month: str | None = None) -> OwnChe
                 memory_bytes=lake.memory_bytes,
                 spill=lake.spill,
                 seconds=lake.sql_seconds,
+                ladder=load_own_ladder(lake.home),
                 conditions=_SAMPLED,
             ) as locked:
                 started = time.monotonic()

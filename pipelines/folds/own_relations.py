@@ -6,7 +6,7 @@ files: a projection runs where there is nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from pipelines.lake import readable
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import (
     CALL_MONTHS,
@@ -26,9 +27,13 @@ from pipelines.lake.datasets import (
     TOOL_CALLS,
     UTTERANCES,
 )
+from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.lake.locked import Locked, locked_session
+from pipelines.lake.locked_child import UserCodeError
+from pipelines.lake.sql_errors import without_values
 from pipelines.settings import MIN_MEMORY_BYTES
 
+_STORED = "stored_events"
 _BATCH = 50_000  # rows; bounds what is in Python at once
 _SHARE = 0.3
 """Share of the process's memory for the handed rows; the lake's own connection has most of the rest."""
@@ -111,11 +116,12 @@ def _empty(connection: duckdb.DuckDBPyConnection, relation: Relation) -> pa.Tabl
 def month_relations(
     connection: duckdb.DuckDBPyConnection,
     month: str,
-    names: Iterable[str],
+    names: Collection[str],
     *,
     memory_bytes: int,
     spill: Path,
     seconds: float,
+    ladder: Ladder,
     conditions: Mapping[str, str] | None = None,
 ) -> Iterator[Locked]:
     """A locked session that sees the month's rows of the relations `names`, and the others empty.
@@ -127,17 +133,61 @@ def month_relations(
         memory_bytes: The process's memory, of which a share is used.
         spill: Folder for what does not fit.
         seconds: Bound on the time of a statement.
+        ladder: What lifts events; steps of the user's own run in the session, where they are bounded.
         conditions: SQL to add to the condition of a relation.
+
+    Raises:
+        BadInputError: An upcaster of the user's own fails, takes too long or too much; it is named.
     """
+    own_steps = ladder.own_steps if "events" in names else ()
 
     def reader(name: str) -> pa.RecordBatchReader:
-        query = RELATIONS[name].select((conditions or {}).get(name, ""))
+        query = _stored() if name == _STORED else RELATIONS[name].select()
+        query += (conditions or {}).get("events" if name == _STORED else name, "")
         rows: pa.RecordBatchReader = connection.sql(query, params={"month": month}).to_arrow_reader(_BATCH)
         return rows
 
     # read when their turn comes: a connection has one open result
     tables: dict[str, pa.Table | Callable[[], pa.RecordBatchReader]] = dict(empty_relations())
     tables |= {name: partial(reader, name) for name in names}
+    if own_steps:
+        del tables["events"]
+        tables[_STORED] = partial(reader, _STORED)
     share = max(int(memory_bytes * _SHARE), MIN_MEMORY_BYTES // 4)
     with locked_session(tables, memory_bytes=share, seconds=seconds, spill=spill, locates_errors=True) as locked:
+        if own_steps:
+            _lift(locked, ladder)
         yield locked
+
+
+def _stored() -> str:
+    """A SELECT of what `events` of the month is made of: redactions applied, nothing lifted."""
+    made = {"event_name"}
+    names = ", ".join(f'"{column.name}"' for column in RELATIONS["events"].columns if column.name not in made)
+    return f"SELECT {names} FROM ({readable.SHOWN}) WHERE month = $month"
+
+
+def _lift(locked: Locked, ladder: Ladder) -> None:
+    """Make the table `events` of the stored ones, step by step."""
+    for step in ladder.own_steps:
+        stored = ", ".join(f"'{step.name}.v{version}'" for version in range(1, step.version + 1))
+        update = f"UPDATE {_STORED} SET payload = (\n{step.expression}\n) WHERE event_type IN ({stored})"
+        locked.call(f"upcaster {step.name}.v{step.version}", lift, update)
+    shipped = Ladder(ladder.latest, load_ladder().steps)
+    names = ", ".join(f'"{column.name}"' for column in RELATIONS["events"].columns)
+    locked.execute(f"CREATE TABLE events AS SELECT {names} FROM ({shipped.readable_query(_STORED)})")
+    locked.execute(f"DROP TABLE {_STORED}")
+
+
+def lift(connection: duckdb.DuckDBPyConnection, update: str) -> None:
+    """Run one upcaster of the user's on the events that it is for; asked of the child.
+
+    Raises:
+        UserCodeError: It fails on one of them; the payload is not told.
+    """
+    try:
+        connection.execute(update)
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        raise UserCodeError(f"{without_values(error)} (`refold events upcast --check` says on which event)") from None

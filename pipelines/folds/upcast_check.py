@@ -1,34 +1,39 @@
 """Run every stored payload of a type through its upcasters, and hold what comes out to the newest registered schema.
 
 What a failure says is where the event is, which step failed and how; never what stands in the payload. Payloads of which
-redactions hide a part are tried as well, since folds lift those: a step must not fail on them.
+redactions hide a part are tried as well, since folds lift those: a step must not fail on them. Steps may be a user's own, so
+they run in a process where they can do nothing else, and are stopped.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from pipelines.errors import BadInputError
 from pipelines.lake.ladder import Ladder, Step, load_own_ladder
 from pipelines.lake.lake import Lake
+from pipelines.lake.locked import Locked, locked_session
+from pipelines.lake.locked_child import batches
 from pipelines.lake.sql_errors import without_values
+from pipelines.settings import MIN_MEMORY_BYTES
 from pipelines.store import InvalidPayload, Registry
 
 _BATCH = 10_000  # payloads; bounds what is in Python at once
 FAILURES_KEPT = 1_000
 """Failures told one by one; the rest is counted."""
 
-_RECORDED = """
+_STORED = """
 SELECT position, aggregate_id, stream_version, event_type, FALSE AS is_redacted, payload
 FROM events WHERE list_contains($types, event_type)
-"""
-_REDACTED = """
+UNION ALL
 SELECT events.position, events.aggregate_id, events.stream_version, events.event_type, TRUE, hidden.payload
 FROM redacted_events AS hidden
 INNER JOIN events ON hidden.aggregate_id = events.aggregate_id AND hidden.stream_version = events.stream_version
@@ -111,29 +116,34 @@ def check_upcasters(
 
     Raises:
         UnknownEventType: The registry lacks the newest version of a type that has events.
+        StoppedError: A step takes too long or too much memory; the type is named.
     """
     events: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     failures: list[UpcastFailure] = []
     lifted: dict[str, str] = {}
     redacted = 0
-    with lake.connect() as connection:
-        for name in names:
-            newest = f"{name}.v{ladder.latest[name]}"
-            types = [f"{name}.v{version}" for version in range(1, ladder.latest[name])]
-            lifted |= dict.fromkeys(types, newest)
-            steps = [step for step in ladder.steps if step.name == name]
-            for place, payload, failed_step in _lift(connection, steps, types):
+    for name in names:
+        newest = f"{name}.v{ladder.latest[name]}"
+        types = [f"{name}.v{version}" for version in range(1, ladder.latest[name])]
+        lifted |= dict.fromkeys(types, newest)
+        steps = [step for step in ladder.steps if step.name == name]
+        unexplained: list[tuple[_Place, int | None]] = []
+        with _session(lake, _STORED, {"types": types}) as locked:
+            for place, payload, failed_step in _lift(locked, steps):
                 redacted += place.is_redacted
                 events[place.event_type] += not place.is_redacted
                 reason = _judge(place, payload, failed_step, newest, registry)
                 if reason is not None:
                     failed[place.event_type] += 1
-                    if len(failures) < FAILURES_KEPT:
-                        reason = reason or _explain(lake, place, steps, failed_step)
-                        failures.append(_failure(place, reason))
+                    if len(failures) + len(unexplained) < FAILURES_KEPT:
+                        if reason:
+                            failures.append(_failure(place, reason))
+                        else:
+                            unexplained.append((place, failed_step))
                 if on_progress is not None:
                     on_progress(events.total() + redacted)
+        failures += _explain_all(lake, steps, types, unexplained)
     failures.sort(key=lambda failure: failure.position)
     return UpcastCheck(lifted, dict(events), redacted, dict(failed), failures)
 
@@ -147,12 +157,23 @@ class _Place:
     is_redacted: bool
 
 
-def _lift(
-    connection: duckdb.DuckDBPyConnection, steps: list[Step], types: list[str]
-) -> Iterator[tuple[_Place, str | None, int | None]]:
+@contextmanager
+def _session(lake: Lake, query: str, params: Mapping[str, Any]) -> Iterator[Locked]:
+    """Where a user's steps are bounded: a session that sees the rows of `query` as `stored`."""
+    with lake.connect() as connection:
+        tables: Mapping[str, Callable[[], pa.RecordBatchReader]] = {
+            "stored": lambda: connection.sql(query, params=dict(params)).to_arrow_reader(_BATCH)
+        }
+        memory = max(lake.memory_bytes // 4, MIN_MEMORY_BYTES // 4)
+        with locked_session(tables, memory_bytes=memory, seconds=lake.sql_seconds, spill=lake.spill) as locked:
+            yield locked
+
+
+def _lift(locked: Locked, steps: list[Step]) -> Iterator[tuple[_Place, str | None, int | None]]:
     """(event, payload lifted or None, step that failed or None), in no order."""
-    query = f"SELECT *, NULL::INTEGER AS failed_step FROM ({_RECORDED} UNION ALL {_REDACTED}) AS stored"
-    query = f"SELECT *, regexp_extract(event_type, '[0-9]+$')::INTEGER AS recorded FROM ({query})"
+    query = (
+        "SELECT *, NULL::INTEGER AS failed_step, regexp_extract(event_type, '[0-9]+$')::INTEGER AS recorded FROM stored"
+    )
     for step in sorted(steps, key=lambda each: each.version):
         # TRY makes null of an error, so that one payload's fault does not end the check
         tried = (
@@ -166,8 +187,10 @@ def _lift(
     columns = (
         "position, aggregate_id, stream_version, event_type, is_redacted, payload::VARCHAR AS payload, failed_step"
     )
-    reader = connection.sql(f"SELECT {columns} FROM ({query})", params={"types": types}).to_arrow_reader(_BATCH)
-    for batch in reader:
+    what = f"upcaster {' or '.join(f'{step.name}.v{step.version}' for step in steps)}"
+    rows = locked.each(what, batches, f"SELECT {columns} FROM ({query})", _BATCH)
+    next(rows)  # the schema
+    for batch in rows:
         for *place, payload, failed_step in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             yield _Place(*place), payload, failed_step
 
@@ -191,21 +214,36 @@ def _judge(place: _Place, payload: str | None, failed_step: int | None, newest: 
     return None
 
 
-def _explain(lake: Lake, place: _Place, steps: list[Step], failed_step: int | None) -> str:
-    """What the failing step says of the payload when it is not kept from failing, without what it quotes."""
-    name = place.event_type.rpartition(".v")[0]
+def _explain_all(
+    lake: Lake, steps: list[Step], types: list[str], places: list[tuple[_Place, int | None]]
+) -> list[UpcastFailure]:
+    """What the failing steps say of payloads when they are not kept from failing."""
+    if not places:
+        return []
+    positions = sorted({place.position for place, _ in places})
+    query = f"SELECT * FROM ({_STORED}) AS stored WHERE list_contains($positions, position)"
+    with _session(lake, query, {"types": types, "positions": positions}) as locked:
+        return [_failure(place, _explain(locked, place, steps, failed_step)) for place, failed_step in places]
+
+
+def _explain(locked: Locked, place: _Place, steps: list[Step], failed_step: int | None) -> str:
+    """What the failing step says, without what it quotes."""
+    name, _, recorded = place.event_type.rpartition(".v")
     told = f"{name}.v{failed_step} → v{(failed_step or 0) + 1}"
-    source = "redacted_events" if place.is_redacted else "events"
-    query = f"SELECT payload FROM {source} WHERE aggregate_id = $stream AND stream_version = $version"
+    query = f"SELECT payload FROM stored WHERE position = {place.position} AND is_redacted = {place.is_redacted}"
     for step in sorted(steps, key=lambda each: each.version):
-        if int(place.event_type.rpartition(".v")[2]) <= step.version <= (failed_step or 0):
+        if int(recorded) <= step.version <= (failed_step or 0):
             query = f"SELECT ({step.expression}) AS payload FROM ({query}) AS event"
-    with lake.connect() as connection:
-        try:
-            connection.execute(query, {"stream": place.aggregate_id, "version": place.stream_version}).fetchall()
-        except duckdb.Error as error:
-            return f"{told}: {without_values(error)}"
-    return f"{told}: gives null"
+    return f"{told}: {locked.call(f'upcaster {name}.v{failed_step}', explain, query) or 'gives null'}"
+
+
+def explain(connection: duckdb.DuckDBPyConnection, query: str) -> str | None:
+    """What may be told of a query's failure, None when it does not fail; asked of the child."""
+    try:
+        connection.execute(query).fetchall()
+    except duckdb.Error as error:
+        return without_values(error)
+    return None
 
 
 def _failure(place: _Place, reason: str) -> UpcastFailure:

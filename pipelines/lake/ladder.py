@@ -6,16 +6,20 @@ one DuckDB expression each, from vN to vN+1. An event whose type or version is n
 from N to N + 1 by its name, so that there is no cycle to refuse.
 
 Types of one's own are lifted by `REFOLD_HOME/upcasters/<type>.vN.sql`; they are known where events are read as such. The
-shipped folds know the shipped types alone.
+shipped folds know the shipped types alone. A step of one's own is a user's SQL: it is bound and tried where it can do
+nothing and is stopped, before a view holds it, and what was found is remembered.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import duckdb
@@ -23,10 +27,13 @@ import pyarrow as pa
 
 from pipelines.errors import BadInputError
 from pipelines.lake.scratch import scratch
+from pipelines.settings import MIN_MEMORY_BYTES
 from pipelines.sqlfiles import list_sql
 
 _TYPE = re.compile(r"(?P<name>[a-z0-9_]+(\.[a-z0-9_]+)+)\.v(?P<version>[1-9][0-9]*)")
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+_TRIED = "upcasters.json"
+"""In the home: hash of a step of one's own that was tried, and the type that it gives."""
 _SELECT = re.compile(r"\s*SELECT\b(?P<expression>.*?);?\s*", re.DOTALL | re.IGNORECASE)
 
 
@@ -56,6 +63,12 @@ class Ladder:
 
     latest: dict[str, int]
     steps: tuple[Step, ...]
+
+    @property
+    def own_steps(self) -> tuple[Step, ...]:
+        """The steps that are not shipped, in their order."""
+        shipped = set(load_ladder().steps)
+        return tuple(step for step in self.steps if step not in shipped)
 
     def known_types(self) -> list[tuple[str, str, int]]:
         """Every stored type that can be read: (`noun.verb.vN`, `noun.verb`, N), in order."""
@@ -139,7 +152,8 @@ def load_own_ladder(home: Path | None) -> Ladder:
     """The shipped ladder, and the types that `home/upcasters` lifts.
 
     Raises:
-        BadInputError: As in `load_ladder`; or a file is for a shipped type, whose versions are the folds' matter.
+        BadInputError: As in `load_ladder`; or a file is for a shipped type, whose versions are the folds' matter; or takes too
+            long or too much memory for a payload without anything in it.
     """
     shipped = load_ladder()
     folder = None if home is None else home / "upcasters"
@@ -155,7 +169,8 @@ def load_own_ladder(home: Path | None) -> Ladder:
                 f"upcaster {folder}/{text}.sql: {name} is a shipped type; its versions are those shipped"
             )
         own |= {f"{name}.v{number}" for number in range(1, version + 2)}
-    added = build_ladder(own, upcasters, str(folder))
+    assert home is not None
+    added = build_ladder(own, upcasters, str(folder), partial(_tried_type, home / _TRIED))
     steps = sorted((*shipped.steps, *added.steps), key=lambda step: (step.version, step.name))
     return Ladder(shipped.latest | added.latest, tuple(steps))
 
@@ -165,7 +180,10 @@ def _read(paths: Iterable[Path]) -> list[tuple[str, str]]:
 
 
 def build_ladder(
-    registered: Iterable[str], upcasters: Iterable[tuple[str, str]], folder: str = "sql/upcasters"
+    registered: Iterable[str],
+    upcasters: Iterable[tuple[str, str]],
+    folder: str = "sql/upcasters",
+    type_of: Callable[[str, str], str] | None = None,
 ) -> Ladder:
     """Check types and steps and put them together.
 
@@ -173,6 +191,7 @@ def build_ladder(
         registered: Names of the known types, `noun.verb.vN`.
         upcasters: (`noun.verb.vN`, text of the file) of every step.
         folder: Where the files are, for the errors.
+        type_of: The type that a step's expression gives, by its name and text; by default it is bound in this process.
 
     Raises:
         BadInputError: As in `load_ladder`.
@@ -190,7 +209,7 @@ def build_ladder(
                 f"upcaster {text}: it would make {name}.v{version + 1}, which is not registered; "
                 f"add its schema to sql/events/ or remove the upcaster"
             )
-        steps.append(Step(name, version, _expression(text, sql)))
+        steps.append(Step(name, version, _expression(text, sql, type_of or _bound_type)))
     found = {(step.name, step.version) for step in steps}
     for name, version in sorted(latest.items()):
         for missing in (v for v in range(1, version) if (name, v) not in found):
@@ -207,21 +226,69 @@ def _parse(text: str, what: str) -> tuple[str, int]:
     return match["name"], int(match["version"])
 
 
-def _expression(text: str, sql: str) -> str:
+def _expression(text: str, sql: str, type_of: Callable[[str, str], str]) -> str:
     """The expression of an upcaster file, once DuckDB has agreed that it is one."""
     match = _SELECT.fullmatch(_COMMENT.sub("", sql))
     if match is None:
         raise BadInputError(f"upcaster {text}: the file must be SELECT and one expression over the column payload")
     expression = match["expression"].strip()
+    given = type_of(text, expression)
+    if given not in {"VARCHAR", "JSON"}:
+        raise BadInputError(f"upcaster {text}: it gives {given}; it must give the payload as JSON text")
+    return expression
+
+
+def _bound_type(text: str, expression: str) -> str:
+    """The type of a shipped expression."""
     try:
         with scratch() as connection:
-            described = connection.sql(f"SELECT ({expression}) AS payload FROM (SELECT '{{}}' AS payload) AS event")
-            types = described.types
+            return str(
+                connection.sql(f"SELECT ({expression}) AS payload FROM (SELECT '{{}}' AS payload) AS event").types[0]
+            )
     except duckdb.Error as error:
         raise BadInputError(f"upcaster {text}: DuckDB refuses it: {error}") from error
-    if str(types[0]) not in {"VARCHAR", "JSON"}:
-        raise BadInputError(f"upcaster {text}: it gives {types[0]}; it must give the payload as JSON text")
-    return expression
+
+
+def _tried_type(path: Path, text: str, expression: str) -> str:
+    """The type of a user's expression, as bound and run on `{}` in a process of its own, or as remembered in `path`.
+
+    Raises:
+        BadInputError: It cannot be bound, names something else than the payload, or has to be stopped.
+    """
+    from pipelines.lake.locked import StoppedError, locked_session  # noqa: PLC0415 -- only where there are such steps
+
+    key = hashlib.sha256(f"{duckdb.__version__}\n{expression}".encode()).hexdigest()
+    known = _remembered(path)
+    if key in known:
+        return known[key]
+    what, query = f"upcaster {text}", f"SELECT (\n{expression}\n) AS payload FROM event"
+    with locked_session({"event": pa.table({"payload": ["{}"]})}, memory_bytes=MIN_MEMORY_BYTES) as locked:
+        locked.bind(query, what, expression)
+        given = locked.type_of(query, what, expression)
+        try:
+            locked.select(query, what, expression, 1)
+        except StoppedError:
+            raise
+        except BadInputError:  # an empty payload may be none that it can lift
+            pass
+    _remember(path, known | {key: given})
+    return given
+
+
+def _remembered(path: Path) -> dict[str, str]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(key): str(given) for key, given in known.items()} if isinstance(known, dict) else {}
+
+
+def _remember(path: Path, known: dict[str, str]) -> None:
+    """Keep what is known, all of it or nothing; a home that cannot be written to is tried again each time."""
+    with suppress(OSError):
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+            json.dump(known, file, sort_keys=True)
+        Path(file.name).replace(path)
 
 
 def _create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:

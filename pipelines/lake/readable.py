@@ -17,7 +17,7 @@ _REPLACED = {
     "event_version": "N of event_type.",
     "payload": "JSON text, lifted to that version, redactions applied; null while a redaction waits for its fold.",
 }
-_SHOWN = """
+SHOWN = """
 SELECT
     events.* REPLACE (CASE WHEN named.aggregate_id IS NULL THEN events.payload ELSE named.payload END AS payload)
 FROM events
@@ -39,11 +39,12 @@ LEFT JOIN (
 ) AS named
     ON events.aggregate_id = named.aggregate_id AND events.stream_version = named.stream_version
 """
+"""Every event as stored, redactions applied."""
 
 
 def readable_query(ladder: Ladder) -> str:
     """The SELECT of the view."""
-    return ladder.readable_query(f"({_SHOWN})")
+    return ladder.readable_query(f"({SHOWN})")
 
 
 def readable_columns() -> tuple[Column, ...]:

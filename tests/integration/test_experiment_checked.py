@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +16,7 @@ from pipelines.cli import app
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
-from pipelines.store import Store
+from pipelines.store import NewEvent, Store
 from tests.integration.test_ab import add, conversation
 from tests.model_server import serving
 
@@ -211,6 +213,50 @@ def test_what_fails_keeps_no_recorded_text(
     holding = [each for each in settings.home.rglob("*") if each.is_file() and PLANTED.encode() in each.read_bytes()]
     kept = {settings.lake, settings.home / "reports"}  # what was said, where it is kept
     assert [each for each in holding if not any(each.is_relative_to(folder) for folder in kept)] == []
+
+
+OWN_FOLD = """-- purpose: Fails on a text.
+-- parameters: none
+-- grain: one event
+-- key: stream, place
+SELECT aggregate_id AS stream, stream_version AS place, {} AS n FROM events
+"""
+UPCASTER = {
+    "conversion": "SELECT json_object('n', (payload ->> '$.note')::INTEGER)",
+    "said": "SELECT error(payload ->> '$.note')::VARCHAR",
+}
+
+
+@pytest.mark.parametrize("kind", ["fold", "fold that says it", *UPCASTER])
+def test_own_sql_that_fails_keeps_no_recorded_text(
+    kind: str, run: Callable[..., tuple[int, str]], tmp_path: Path, settings: Settings, store: Store
+):
+    """An own projection and an own upcaster that fail on a recorded text, folded and checked, say it nowhere and keep it nowhere."""
+    folds = settings.home / "folds"
+    folds.mkdir()
+    if kind in UPCASTER:
+        for version in (1, 2):
+            path = tmp_path / f"note.v{version}.json"
+            path.write_text(
+                json.dumps({"event_type": f"note.taken.v{version}", "description": "x", "schema": {"type": "object"}})
+            )
+            assert run("events", "register", str(path))[0] == 0
+        with Store.open(replace(settings, dsn=store.dsn)) as opened:
+            opened.append(uuid4(), "conversation", [NewEvent("note.taken.v1", {"note": PLANTED})], "no_stream")
+        (settings.home / "upcasters").mkdir()
+        (settings.home / "upcasters" / "note.taken.v1.sql").write_text(UPCASTER[kind])
+        assert run("export")[0] == 0
+    expression = {"fold": "(payload ->> '$.text')::INTEGER", "fold that says it": "error(payload)::INTEGER"}
+    (folds / "failing.sql").write_text(OWN_FOLD.format(expression.get(kind, "1")))
+    told = [run("fold"), run("fold", "failing"), run("fold", "--check", str(folds / "failing.sql"))]
+    if kind in UPCASTER:
+        told.append(run("events", "upcast", "--check"))
+        assert "note.taken.v1" in told[-1][1]
+    for code, text in told:
+        assert PLANTED not in text
+        assert code in (1, 2, 3), text
+    holding = [each for each in settings.home.rglob("*") if each.is_file() and PLANTED.encode() in each.read_bytes()]
+    assert [each for each in holding if not each.is_relative_to(settings.lake)] == []
 
 
 def test_the_starter_passes_a_dry_run(run: Callable[..., tuple[int, str]], tmp_path: Path):

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import BadInputError
+from pipelines.folds.own import read_projection
+from pipelines.folds.own_fold import fold_projection
 from pipelines.folds.redacted import fold_redacted
 from pipelines.folds.upcast_check import check_upcasters, types_to_lift
+from pipelines.lake import locked
+from pipelines.lake.ladder import load_own_ladder
 from pipelines.lake.lake import Lake
 from pipelines.store import EventType, Registry, UnknownEventType
 from tests.integration.test_folds_lake import HISTORY, TWO, event, write_log
@@ -91,6 +95,90 @@ def test_what_there_is_nothing_to_lift_for_is_said(lake: Lake):
     assert names == ["model.decision", "weather.seen"]
     with pytest.raises(UnknownEventType, match=r"weather.seen.v3"):
         check_upcasters(lake, ladder, names, Registry([]))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("SELECT printf('%2000000000d', 1)", "memory"),
+        ("SELECT repeat(payload, 1000000000)", "memory"),
+        ("SELECT content FROM read_text('/etc/hostname')", r"disabled|Permission|single expression|Parser Error"),
+        ("SELECT (SELECT content FROM read_text('/etc/hostname'))", "disabled|Permission"),
+        ("SELECT (SELECT any_value(payload) FROM events)", "events"),
+    ],
+)
+def test_what_an_upcaster_may_not_do_is_refused_before_a_view_holds_it(
+    lake: Lake, tmp_path: Path, text: str, told: str
+):
+    """Memory without bound, files and other tables: refused where it can do no harm, and the upcaster is named."""
+    (tmp_path / "upcasters" / "weather.seen.v1.sql").write_text(text, encoding="utf-8")
+    with pytest.raises(BadInputError, match=rf"upcaster weather\.seen\.v1: .*({told})"), lake.connect():
+        pass
+
+
+def test_an_upcaster_is_tried_once(lake: Lake, monkeypatch: pytest.MonkeyPatch):
+    """What was found is remembered by the upcaster's text, and another text is tried."""
+    asked = []
+    real = locked.locked_session
+    monkeypatch.setattr(locked, "locked_session", lambda *a, **k: (asked.append(1), real(*a, **k))[1])
+    for _ in range(2):
+        load_own_ladder(lake.home)
+        assert len(asked) == 2
+    assert lake.home is not None
+    (lake.home / "upcasters" / "weather.seen.v2.sql").write_text("SELECT payload", encoding="utf-8")
+    load_own_ladder(lake.home)
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("reads", ["check", "fold"])
+def test_an_upcaster_that_does_not_end_on_one_payload_is_stopped_and_named(lake: Lake, tmp_path: Path, reads: str):
+    """What only a payload shows is stopped there: in the check of upcasters, and where an own projection reads events."""
+    bomb = (
+        f"SELECT CASE WHEN payload LIKE '%{SECRET} says%' THEN printf('%2000000000d', length(payload)) ELSE payload END"
+    )
+    (tmp_path / "upcasters" / "weather.seen.v2.sql").write_text(bomb, encoding="utf-8")
+    fold_redacted(lake, "2026-02")
+    ladder, names = types_to_lift(lake, "weather.seen")
+    work = {
+        "check": lambda: check_upcasters(lake, ladder, names, registry()),
+        "fold": lambda: fold_seen(lake, tmp_path),
+    }
+    with pytest.raises(BadInputError, match=r"upcaster (weather\.seen\.v1 or )?weather\.seen\.v2: .*memory") as caught:
+        work[reads]()
+    assert SECRET not in str(caught.value)
+
+
+def test_an_own_projection_reads_what_own_upcasters_made(lake: Lake, tmp_path: Path):
+    """Lifted to the newest version, as the view has it; a step that fails on a payload is named, without the payload."""
+    fold_redacted(lake, "2026-02")
+    with pytest.raises(
+        BadInputError, match=r"upcaster weather\.seen\.v2: Conversion Error: Could not convert string …"
+    ) as caught:
+        fold_seen(lake, tmp_path)
+    assert SECRET not in str(caught.value)
+    mild = TO_V3.replace("(payload ->> '$.temperature')::DOUBLE", "TRY_CAST(payload ->> '$.temperature' AS DOUBLE)")
+    (tmp_path / "upcasters" / "weather.seen.v2.sql").write_text(mild, encoding="utf-8")
+    fold_seen(lake, tmp_path)
+    with lake.connect() as connection:
+        view = "SELECT stream_version, event_name, event_type, event_version, payload FROM readable_events ORDER BY ALL"
+        kept = "SELECT place, event_name, event_type, event_version, payload FROM seen ORDER BY ALL"
+        assert connection.sql(kept).fetchall() == connection.sql(view).fetchall()
+        assert connection.sql("SELECT payload ->> '$.celsius' FROM seen ORDER BY place").fetchall()[0] == ("20.0",)
+
+
+SEEN = """-- purpose: What was seen.
+-- parameters: none
+-- grain: one event
+-- key: stream, place
+SELECT aggregate_id AS stream, stream_version AS place, event_name, event_type, event_version, payload FROM events
+"""
+
+
+def fold_seen(lake: Lake, tmp_path: Path) -> None:
+    path = tmp_path / "folds" / "seen.sql"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(SEEN, encoding="utf-8")
+    fold_projection(lake, read_projection(path), "2026-02")
 
 
 def test_the_log_is_left_as_it_is(tmp_path: Path):
