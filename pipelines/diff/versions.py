@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -75,7 +76,11 @@ def resolve_version(lake: Lake, version_id: str) -> Version:
     Raises:
         BadInputError: None does, or several do.
     """
-    versions = list_versions(lake)
+    return pick_version(list_versions(lake), version_id)
+
+
+def pick_version(versions: Sequence[Version], version_id: str) -> Version:
+    """The one of some versions whose id begins with `version_id`; as `resolve_version`."""
     found = [version for version in versions if version.version_id.startswith(version_id)] if version_id else []
     if len(found) != 1:
         known = ", ".join(f"{each.version_id} ({each.experiment})" for each in (found or versions)[:_SHOWN])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,18 +57,43 @@ def run_query(lake: Lake, query: str, output_format: str, output: Path | None, *
     """
     if output_format == "parquet" and output is None:
         raise BadInputError("--format parquet needs a file: -o FILE (-o - is standard output)")
+    with _asked(lake, query) as connection:
+        _write(connection, output_format, output, is_csv_safe=is_csv_safe)
+
+
+def query_result(lake: Lake, query: str, params: Mapping[str, Any] | Sequence[Any] | None = None) -> pa.Table:
+    """The rows of one SELECT, for programs; columns of the same name are told apart as in `run_query`.
+
+    Args:
+        lake: The lake.
+        query: One SQL statement.
+        params: Values for `$name`, or for `?` in order.
+
+    Raises:
+        BadInputError: The query fails.
+    """
+    with _asked(lake, query, params) as connection:
+        rows: pa.Table = connection.table(_RESULT).to_arrow_table()
+        return rows
+
+
+@contextmanager
+def _asked(
+    lake: Lake, query: str, params: Mapping[str, Any] | Sequence[Any] | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the lake on which `refold_query_result` is what the query gives; an error of the query is told as one."""
     with lake.connect(with_macros=True) as connection:
         try:
             statements = connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type not in _WITH_ROWS:
                 raise BadInputError(f"{query!r} gives no rows; write one SELECT")
-            relation = connection.sql(query)
+            relation = connection.sql(query, params=params)
             # A view, or a table for what is no query, names every column once.
             if statements[0].type == duckdb.StatementType.SELECT:
                 relation.create_view(_RESULT)
             else:
                 relation.create(_RESULT)
-            _write(connection, output_format, output, is_csv_safe=is_csv_safe)
+            yield connection
         except duckdb.OutOfMemoryException:
             raise  # not the query's fault: the caller says what to set
         except duckdb.Error as error:

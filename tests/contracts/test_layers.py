@@ -59,3 +59,15 @@ def test_a_package_imports_only_what_is_before_it(package: str):
         if name not in allowed
     }
     assert not wrong
+
+
+@pytest.mark.parametrize("folder", ["pipelines", "assets"])
+def test_nothing_of_ours_imports_the_public_package(folder: str):
+    """It stands on the others, and a file `refold.py` beside an experiment is in nobody's way."""
+    files = sorted((ROOT.parent / folder).rglob("*.py"))
+    assert files
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.split(".")[0] == "refold"], path

@@ -91,7 +91,7 @@ def agent(tmp_path: Path) -> Path:
     (tmp_path / "my_agent.py").write_text(
         """
 import policy
-from pipelines.replay.decision import Reply, ToolCall
+from refold import Reply, ToolCall
 
 
 def capped(decision):
