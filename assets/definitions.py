@@ -16,12 +16,12 @@ from assets.folds import build_fold_assets
 from assets.housekeeping import vacuum
 from assets.jobs import build_jobs, build_replay_job
 from assets.log import build_log_assets
-from assets.own_folds import build_own_assets
 from assets.partitions import DEFAULT_FIRST_MONTH, Months, build_months, find_first_month
+from assets.projections import build_own_assets
 from assets.resources import home_from_environment
 from assets.schedules import build_replay_schedule, build_schedules, build_sensors, build_vacuum_schedule
 from assets.seals import build_seal_assets, unseal_month
-from pipelines.folds.own import BrokenProjection, Projection, find_projections
+from pipelines.projections.projection import BrokenProjection, Projection, find_projections
 from pipelines.settings import Settings
 
 

@@ -33,7 +33,7 @@ from assets.instance import fail_dead_runs, hold_run, open_instance, run_tags
 from assets.partitions import EXPERIMENTS, Months, is_month, months_with
 from assets.resources import Home
 from pipelines.errors import BadInputError, CheckFailedError
-from pipelines.folds.own import find_projections
+from pipelines.projections.projection import find_projections
 from pipelines.settings import Settings
 
 LOCATION = "refold"

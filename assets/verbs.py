@@ -22,12 +22,12 @@ from pipelines.diff.gating import require_known_names
 from pipelines.errors import BadInputError
 from pipelines.export.month import months_to_export
 from pipelines.export.seal import require_sealable
-from pipelines.folds.own import BrokenProjection, find_projections
-from pipelines.folds.own_fold import left_over
-from pipelines.folds.own_relations import RELATIONS
 from pipelines.folds.steps import FOLDS
 from pipelines.home import note_waiting
 from pipelines.lake.lake import Lake
+from pipelines.projections.fold import left_over
+from pipelines.projections.projection import BrokenProjection, find_projections
+from pipelines.projections.relations import RELATIONS
 from pipelines.replay.estimate import Estimate, estimate_replay
 from pipelines.replay.experiment import Experiment, read_experiment
 from pipelines.replay.plan import Plan, make_plans

@@ -17,8 +17,8 @@ def check_file(
     settings: Settings, path: Path, names: Sequence[str] | None, months: Sequence[str] | None, *, as_json: bool
 ) -> None:
     """Say what a file would make of a sample of one month."""
-    from pipelines.folds.own_fold import check_projection
     from pipelines.lake.lake import Lake
+    from pipelines.projections.fold import check_projection
 
     if names or (months and len(months) > 1):
         raise BadInputError("--check tries one file on one month: refold fold --check FILE [--month M]")
@@ -40,9 +40,9 @@ def check_file(
 
 def drop_tables(settings: Settings, names: Sequence[str] | None, *, as_json: bool) -> None:
     """Remove the tables of projections whose files are gone."""
-    from pipelines.folds.own_fold import drop_projections
     from pipelines.lake.catalog import publish_catalog
     from pipelines.lake.lake import Lake
+    from pipelines.projections.fold import drop_projections
 
     lake = Lake.from_settings(settings)
     dropped = drop_projections(lake, settings.home, names or ())

@@ -23,6 +23,7 @@ _FOLDS = (
     "lake/readable.py",
 )
 _FOLDS_SQL = ("folds/**/*.sql", "upcasters/*.sql")
+_PROJECTIONS = ("projections/*.py",)
 _VERSIONS = ("diff/*.py", "replay/*.py", "stats/*.py")
 _VERSIONS_SQL = ("diffs/*.sql",)
 
@@ -31,6 +32,12 @@ _VERSIONS_SQL = ("diffs/*.sql",)
 def fold_hash() -> str:
     """SHA-256 (hex) of what folds: the canonical forms, ladder, redaction and folds in Python and SQL, upcasters, known types."""
     return hash_folds(_package(), sql_root())
+
+
+@cache
+def projection_hash() -> str:
+    """SHA-256 (hex) of what makes a table of a projection of one's own, beside its file and what folds."""
+    return _hash(_package(), _PROJECTIONS, sql_root(), ())
 
 
 @cache

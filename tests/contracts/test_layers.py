@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": {"store", "lake", "proof"},
     "audit": {"store", "lake", "proof", "export", "canonical"},
     "folds": {"store", "lake", "canonical"},
+    "projections": {"lake"},
     "recorder": {"store", "folds", "canonical", "ingest"},
     "replay": {"lake", "folds", "canonical", "stats"},
     "diff": {"lake", "canonical", "stats", "replay"},

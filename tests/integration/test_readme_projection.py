@@ -15,7 +15,7 @@ import pytest
 from pipelines import cli
 from pipelines.demo.desk import generate
 from pipelines.demo.load import load_demo
-from pipelines.folds.own_relations import RELATIONS
+from pipelines.projections.relations import RELATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENTS = 1_500

@@ -17,13 +17,13 @@ import duckdb
 from deltalake import Schema
 
 from pipelines.errors import BadInputError
-from pipelines.folds.own_relations import RELATIONS, empty_relations
-from pipelines.folds.own_sql import Select, SelectError, examine, read_relations
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import DATASETS
 from pipelines.lake.locked import locked_session
 from pipelines.lake.own import empty_table, own_column, own_dataset
 from pipelines.lake.views import list_views
+from pipelines.projections.relations import RELATIONS, empty_relations
+from pipelines.projections.select import Select, SelectError, examine, read_relations
 from pipelines.sqlfiles import list_sql
 
 _HEADERS = ("purpose", "parameters", "grain", "key")

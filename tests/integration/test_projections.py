@@ -11,8 +11,12 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import BadInputError
-from pipelines.folds.own import ProjectionError, read_projection
-from pipelines.folds.own_fold import (
+from pipelines.folds.redacted import fold_redacted
+from pipelines.folds.run import fold_month
+from pipelines.folds.steps import PROJECTIONS
+from pipelines.lake.catalog import describe, publish_catalog
+from pipelines.lake.lake import Lake
+from pipelines.projections.fold import (
     OwnFold,
     ProjectionKeyError,
     check_projection,
@@ -20,12 +24,8 @@ from pipelines.folds.own_fold import (
     fold_projection,
     left_over,
 )
-from pipelines.folds.own_relations import RELATIONS
-from pipelines.folds.redacted import fold_redacted
-from pipelines.folds.run import fold_month
-from pipelines.folds.steps import PROJECTIONS
-from pipelines.lake.catalog import describe, publish_catalog
-from pipelines.lake.lake import Lake
+from pipelines.projections.projection import ProjectionError, read_projection
+from pipelines.projections.relations import RELATIONS
 from tests.integration.test_folds_lake import HISTORY, MONTHS, ONE, REDACTION, event, query, write_log
 
 SAID = """-- purpose: What was said.

@@ -17,17 +17,17 @@ from pathlib import Path
 import duckdb
 
 from pipelines.errors import BadInputError
-from pipelines.folds.own import Projection, ProjectionError, find_projections, read_projection
-from pipelines.folds.own_relations import RELATIONS, month_relations
-from pipelines.folds.own_sql import SelectError, run_select
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import EVENTS
-from pipelines.lake.fold_code import fold_hash
+from pipelines.lake.fold_code import fold_hash, projection_hash
 from pipelines.lake.ladder import load_own_ladder
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.locked import Locked, StoppedError
 from pipelines.lake.own import find_own
 from pipelines.lake.table import quote_identifier
+from pipelines.projections.projection import Projection, ProjectionError, find_projections, read_projection
+from pipelines.projections.relations import RELATIONS, month_relations
+from pipelines.projections.select import SelectError, run_select
 
 SAMPLE_STREAMS = 1_000
 """Streams that `check_projection` takes; enough to see columns and faults, quick on any lake."""
@@ -246,10 +246,10 @@ def _current(lake: Lake, projection: Projection, month: str, wanted: str) -> Com
 
 
 def _inputs(lake: Lake, connection: duckdb.DuckDBPyConnection, projection: Projection, month: str) -> tuple[str, int]:
-    """SHA-256 (hex) of the file and of what its SELECT reads, and how many redactions that is under."""
+    """SHA-256 (hex) of the file, of what runs it and of what it reads, and how many redactions that is under."""
     redactions = 0
     digest = hashlib.sha256()
-    parts = [projection.name, month, projection.text]
+    parts = [projection_hash(), projection.name, month, projection.text]
     for dataset in _needed(projection):
         commit = lake.last_commit(dataset, {"month": month})
         if commit is None:

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.folds.own import BrokenProjection, Projection, ProjectionError, find_projections, read_projection
-from pipelines.folds.own_relations import RELATIONS
 from pipelines.lake.datasets import DATASETS
+from pipelines.projections.projection import (
+    BrokenProjection,
+    Projection,
+    ProjectionError,
+    find_projections,
+    read_projection,
+)
+from pipelines.projections.relations import RELATIONS
 
 HEADER = """-- purpose: Tool calls per tool.
 -- parameters: {parameters}

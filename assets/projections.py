@@ -11,9 +11,9 @@ import dagster as dg
 from assets.folds import REFOLD
 from assets.resources import Home
 from assets.specs import describe_dataset, key_of
-from pipelines.folds.own import BrokenProjection, Projection, ProjectionError
-from pipelines.folds.own_fold import ProjectionKeyError, fold_projection
-from pipelines.folds.own_relations import RELATIONS
+from pipelines.projections.fold import ProjectionKeyError, fold_projection
+from pipelines.projections.projection import BrokenProjection, Projection, ProjectionError
+from pipelines.projections.relations import RELATIONS
 
 RUNS, HAS_KEY = "select_runs", "key_is_unique"
 """Checks of every projection: its SELECT can be run on the month; one row a key."""

@@ -12,7 +12,7 @@ import pytest
 from assets.definitions import build_defs
 from assets.runs import materialize
 from pipelines import cli
-from pipelines.folds.own import find_projections
+from pipelines.projections.projection import find_projections
 from pipelines.settings import Settings
 
 MONTHS = ("2026-01", "2026-02")
