@@ -173,10 +173,10 @@ def test_a_table_shows_values_as_sql_spells_them(ask):
 @given(
     st.lists(
         st.tuples(st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0")), st.integers(-9, 9)),
-        max_size=20,
+        max_size=60,
     )
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_csv_gives_every_text_back(lake, tmp_path, given_rows):
     """What is written is what was there: quotes, line ends, control characters, formulas, nothing and empty."""
     values = ", ".join(

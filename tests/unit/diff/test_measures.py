@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -192,6 +193,19 @@ TREES = st.recursive(
 )
 
 
+@pytest.fixture(scope="module")
+def money_in() -> Iterator[Callable[[str], float | None]]:
+    """The macro, on one connection for all examples."""
+    with duckdb.connect() as connection:
+        connection.execute(read_sql("diffs/money_in.sql"))
+
+        def find(text: str) -> float | None:
+            (found,) = connection.execute("SELECT money_in($text)", {"text": text}).fetchone() or (None,)
+            return found
+
+        yield find
+
+
 def money(tree: Any) -> list[float]:
     """The numbers named as money, by walking the tree."""
     if isinstance(tree, list):
@@ -208,11 +222,9 @@ def money(tree: Any) -> list[float]:
 
 @settings(max_examples=150, deadline=None)
 @given(tree=TREES)
-def test_money_is_found_at_any_depth(tree: Any):
+def test_money_is_found_at_any_depth(money_in: Callable[[str], float | None], tree: Any):
     """Numbers under names of money are summed wherever they are, and nothing else is; text that only quotes JSON is no number."""
-    with duckdb.connect() as connection:
-        connection.execute(read_sql("diffs/money_in.sql"))
-        for dumped in (json.dumps(tree), json.dumps(tree, separators=(",", ":"))):
-            (found,) = connection.execute("SELECT money_in($text)", {"text": dumped}).fetchone() or (None,)
-            wanted = money(tree)
-            assert found == pytest.approx(sum(wanted), rel=1e-9, abs=1e-6) if wanted else found is None
+    for dumped in (json.dumps(tree), json.dumps(tree, separators=(",", ":"))):
+        found = money_in(dumped)
+        wanted = money(tree)
+        assert found == pytest.approx(sum(wanted), rel=1e-9, abs=1e-6) if wanted else found is None
