@@ -20,46 +20,32 @@ from pipelines.diff.metrics import UNIT_COLUMNS, as_maps, evaluate_metrics, expr
 from pipelines.diff.text import CHANGE_SCHEMA
 from pipelines.diff.worker import Comparers, Task
 from pipelines.lake.lake import Lake
-from pipelines.lake.sizes import most_row_bytes
+from pipelines.lake.sizes import RANGE_SHARE, SAID_BYTES, Range, cut_ranges, prepare_for_large
 from pipelines.replay.plan import Plan
 from pipelines.replay.units import create_plan_relations, create_units, unit_kind
 from pipelines.sqlfiles import read_sql
 
 _SHARD_DECISIONS = 50_000
 """Decisions of a shard: both sides' texts and calls of two such are held at once."""
-_SHARD_SHARE = 0.05
-"""Of the memory bound: both sides' texts and arguments of a shard."""
 _BATCH = 2_500
 """Units compared in one go: what a helper process holds in Python objects."""
 _SMALL = 5_000
 """Below as much work a second process would take longer to start than to help."""
 
-# A decision weighs as much as its texts, where these are more than a shard of so many has room for.
-_SHARDS = """
-SELECT min(stream_row), max(stream_row) + 1, min(aggregate_id), max(aggregate_id)
-FROM (
-    SELECT stream_row, aggregate_id, (sum(weight) OVER (ORDER BY stream_row) - 1) // $size AS shard
-    FROM (
-        SELECT
-            plan.stream_row,
-            plan.aggregate_id,
-            greatest(coalesce(sum(held.decisions), 1), coalesce(sum(held.bytes), 0) * $size // $most)::HUGEINT AS weight
-        FROM all_plan_streams AS plan
-        LEFT JOIN (
-            SELECT aggregate_id, count(*) AS decisions, sum({bytes}) AS bytes FROM decisions GROUP BY aggregate_id
-            UNION ALL
-            SELECT aggregate_id, 0 AS decisions, sum({bytes}) AS bytes
-            FROM replays_history
-            WHERE experiment = $experiment AND version_id = $version_id AND side = 'candidate' AND draw = 0
-            GROUP BY aggregate_id
-        ) AS held ON plan.aggregate_id = held.aggregate_id
-        GROUP BY plan.stream_row, plan.aggregate_id
-    )
-)
-GROUP BY shard
-ORDER BY shard
+# Of a shard the baseline's decisions are counted, and both sides' texts.
+_ITEMS = """
+SELECT plan.aggregate_id AS id, greatest(coalesce(sum(held.decisions), 0), 1)::BIGINT AS rows, coalesce(sum(held.bytes), 0) AS bytes
+FROM all_plan_streams AS plan
+LEFT JOIN (
+    SELECT aggregate_id, count(*) AS decisions, sum({bytes}) AS bytes FROM decisions GROUP BY aggregate_id
+    UNION ALL
+    SELECT aggregate_id, 0 AS decisions, sum({bytes}) AS bytes
+    FROM replays_history
+    WHERE experiment = $experiment AND version_id = $version_id AND side = 'candidate' AND draw = 0
+    GROUP BY aggregate_id
+) AS held ON plan.aggregate_id = held.aggregate_id
+GROUP BY plan.aggregate_id
 """
-_BYTES = "strlen(text) + coalesce(list_sum(list_transform(tool_calls, LAMBDA call: strlen(call.arguments))), 0)"
 _TEXTS = """
 SELECT unit_row, text_a, text_b
 FROM unit_pairs
@@ -82,17 +68,7 @@ _TEXT_SCHEMA = CHANGE_SCHEMA.insert(0, pa.field("unit_row", pa.int64()))
 _Answer: TypeAlias = "Future[tuple[pa.Table, ...]]"
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Some streams of a plan, neighbours in the order of their ids: their rows in `all_plan_streams`, from 0, half open."""
-
-    start: int
-    stop: int
-    first: str
-    last: str
-
-
-def create_relations(connection: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan) -> list[Shard]:
+def create_relations(connection: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan) -> list[Range]:
     """Make what all shards share, and cut the plan into shards: of so many decisions, or of what memory has room for."""
     create_plan_relations(connection, plan)
     for macro in ("outcome_is_good", "as_recorded", "recorded_text", "is_plain_object", "is_refusal", "money_in"):
@@ -116,23 +92,17 @@ def create_relations(connection: duckdb.DuckDBPyConnection, lake: Lake, plan: Pl
     )
     connection.execute("DROP VIEW streams")
     connection.execute("ALTER TABLE all_streams RENAME TO streams")
-    return list(_cut(connection, lake, plan))
-
-
-def _cut(connection: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan) -> Iterator[Shard]:
-    most = int(lake.memory_bytes * _SHARD_SHARE)
+    most = int(lake.memory_bytes * RANGE_SHARE)
     files = [*lake.files("decisions"), *lake.files("replays", plan.partition)]
-    is_needed = most_row_bytes(files, ("text", "tool_calls")) * _SHARD_DECISIONS > most
-    query = _SHARDS.format(bytes=_BYTES if is_needed else "0")
-    rows = connection.sql(query, params={"size": _SHARD_DECISIONS, "most": most, **plan.partition})
-    for row in rows.fetchall():
-        yield Shard(*row)
+    is_large = prepare_for_large(connection, files, ("text", "tool_calls"), rows=_SHARD_DECISIONS, size=most)
+    items = _ITEMS.format(bytes=SAID_BYTES if is_large else "0")
+    return cut_ranges(connection, items, plan.partition, rows=_SHARD_DECISIONS, size=most)
 
 
 def diff_shards(
     connection: duckdb.DuckDBPyConnection,
     plan: Plan,
-    shards: Sequence[Shard],
+    shards: Sequence[Range],
     comparers: Comparers,
     *,
     memory_bytes: int,
@@ -166,11 +136,11 @@ def diff_shards(
         yield _finish(connection, plan, begun, memory_bytes, seconds)
 
 
-def create_recorded(connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Shard) -> None:
+def create_recorded(connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Range) -> None:
     """Let `plan_streams` be the streams of a shard, and `units_a` the units that were recorded in them."""
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE plan_streams AS SELECT * FROM all_plan_streams WHERE stream_row >= $start AND stream_row < $stop",
-        {"start": shard.start, "stop": shard.stop},
+        "CREATE OR REPLACE TEMP TABLE plan_streams AS SELECT * FROM all_plan_streams WHERE aggregate_id BETWEEN $first AND $last",
+        {"first": shard.first, "last": shard.last},
     )
     create_units(connection, plan, "units_a")
 
@@ -192,7 +162,7 @@ class _Begun:
     flags: list[_Answer]
 
 
-def _begin(connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Shard, comparers: Comparers, table: str) -> _Begun:
+def _begin(connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Range, comparers: Comparers, table: str) -> _Begun:
     """Pair the units of a shard, in `table`, and give what differs to the comparers."""
     create_recorded(connection, plan, shard)
     connection.execute(

@@ -1,11 +1,81 @@
-"""How large the rows of a dataset are, told by its files' own lists of contents, so that no text is read for it."""
+"""How large rows are, and how they are cut into ranges that memory has room for.
+
+How large they may be is told by the files' own lists of contents, so that ordinary texts are not read for it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
+
+RANGE_SHARE = 0.05
+"""Of the memory bound: texts of one range. They are sorted, held while the range before is used, and become Python objects."""
+SAID_BYTES = (
+    "coalesce(strlen(text), 0) + coalesce(list_sum(list_transform(tool_calls, LAMBDA call: strlen(call.arguments))), 0)"
+)
+"""Bytes of what a row of `decisions`, `replays` or `replay_steps` says: its text and the arguments of its tool calls."""
+
+# What starts within a range belongs to it, so that a range holds its bound and less than one item more.
+_RANGES = """
+SELECT min(id), max(id), sum(rows)::BIGINT
+FROM (
+    SELECT id, rows, (sum(weight) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - weight + $range_rows - $first_rows) // $range_rows AS range
+    FROM (SELECT id, rows, greatest(rows, bytes::HUGEINT * $range_rows // $range_bytes)::HUGEINT AS weight FROM ({items}))
+)
+GROUP BY range
+ORDER BY range
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Items that are neighbours in the order of their ids: the first and the last, and how many rows they have."""
+
+    first: str
+    last: str
+    rows: int
+
+
+def cut_ranges(
+    connection: duckdb.DuckDBPyConnection,
+    items: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    rows: int,
+    size: int,
+    first_rows: int | None = None,
+) -> list[Range]:
+    """Ranges that hold all items, in order; each has its bounds and less than one item more.
+
+    Args:
+        connection: Where `items` runs.
+        items: A SELECT of what is not divided: `id`, once each; `rows`, at least 1; and `bytes`.
+        params: Values bound in it.
+        rows: Rows of a range.
+        size: Bytes of a range.
+        first_rows: Rows of the first range, or as many bytes of `size` as are in proportion; by default no fewer.
+    """
+    bound = {"range_rows": rows, "range_bytes": max(size, 1), "first_rows": first_rows or rows}
+    found = connection.sql(_RANGES.format(items=items), params={**bound, **(params or {})}).fetchall()
+    return [Range(*row) for row in found]
+
+
+def prepare_for_large(
+    connection: duckdb.DuckDBPyConnection, files: Iterable[str], columns: Sequence[str], *, rows: int, size: int
+) -> bool:
+    """Whether some columns of so many rows of the files may hold more bytes than `size`, or files do not tell.
+
+    Then the connection reads with one thread from here on: each holds several copies of the texts that it reads together.
+    """
+    is_large = most_row_bytes(files, columns) * rows > size
+    if is_large:
+        connection.execute("SET threads = 1")
+    return is_large
 
 
 def most_row_bytes(files: Iterable[str], columns: Sequence[str]) -> float:

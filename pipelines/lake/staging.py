@@ -43,7 +43,7 @@ class Staging:
         The dataset's order holds within a file; where it should hold over all, rows of a later file must come after
         those of an earlier one.
         """
-        self._files += self._table.write_file(connection, query, params or {}, self._partition)
+        self._files += self._table.write_file(connection, query, params or {}, self._partition, len(self._files))
 
     def commit(self, *, input_hash: str, provenance: Mapping[str, Any] | None = None) -> Commit:
         """Replace the partition by the files.

@@ -175,13 +175,17 @@ class Table:
         query: str,
         params: Mapping[str, Any],
         partition: Mapping[str, str],
+        index: int = 0,
     ) -> list[DataFile]:
         """Write the rows of `query` (the data columns, sorted) to one new file of the partition; not yet visible.
+
+        Their texts are held at once: of more than memory has room for, a file for each range is written instead (see
+        `pipelines.lake.sizes`), the next with the next `index`.
 
         Returns:
             The file, or nothing when the query has no row.
         """
-        relative = self.new_path(partition)
+        relative = self.new_path(partition, index)
         path = self.path / relative
         columns = ", ".join(
             f'CAST("{column.name}" AS {column.type}) AS "{column.name}"' for column in self.dataset.data_columns

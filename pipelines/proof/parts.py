@@ -95,7 +95,8 @@ def read_part(part: Part) -> Iterator[pa.RecordBatch]:
         OSError: The file cannot be read, or its bytes are damaged.
         pa.ArrowException: Likewise.
     """
-    with pq.ParquetFile(part.file) as file:
+    # what is read ahead stays in memory, compressed, until the file is closed
+    with pq.ParquetFile(part.file, pre_buffer=False) as file:
         yield from file.iter_batches(
             part.batch_rows, row_groups=list(part.groups), columns=list(COLUMNS), use_threads=False
         )
@@ -109,7 +110,7 @@ def _first(file: str, footer: pq.FileMetaData) -> tuple[str, int]:
     """Stream and version of a file's first event: a stream may go on from one file to the next."""
     if not footer.num_rows:
         return "", 0
-    with pq.ParquetFile(file) as opened:
+    with pq.ParquetFile(file, pre_buffer=False) as opened:
         row = next(opened.iter_batches(1, columns=["aggregate_id", "stream_version"])).to_pylist()[0]
     return row["aggregate_id"] or "", row["stream_version"] or 0
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 
+from pipelines.lake.sizes import Range
 from pipelines.replay.candidate import CandidateEndedError, PythonCandidate
 from pipelines.replay.decision import Decision, Reply
 from pipelines.replay.ledger import Outcome
@@ -21,7 +22,6 @@ from pipelines.replay.plan import Plan
 from pipelines.replay.request import Answer, Ask, Failure, Request, Side
 from pipelines.replay.sides import list_units
 from pipelines.replay.source import describe_exception
-from pipelines.replay.streams import Chunk
 from pipelines.replay.work import Unit
 
 
@@ -73,7 +73,7 @@ def echo_ask(recorded: Mapping[int, Reply]) -> Ask:
 
 
 def replay_plan(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, chunks: Sequence[Chunk], side: Side = "candidate"
+    connection: duckdb.DuckDBPyConnection, plan: Plan, chunks: Sequence[Range], side: Side = "candidate"
 ) -> Iterator[Outcome]:
     """Replay the units of one side in this process, in order.
 

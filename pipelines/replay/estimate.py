@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from pipelines.lake.lake import Lake
+from pipelines.lake.sizes import Range
 from pipelines.replay.asking import BYTES_PER_TOKEN
 from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.disclosure import describe_toolless
@@ -26,7 +27,7 @@ from pipelines.replay.progress import describe_seconds
 from pipelines.replay.request import Request
 from pipelines.replay.responses import ResponseStore
 from pipelines.replay.sides import list_units
-from pipelines.replay.streams import Chunk, list_chunks
+from pipelines.replay.streams import list_chunks
 from pipelines.replay.units import count_not_asked, create_plan_relations
 from pipelines.settings import Settings
 
@@ -195,7 +196,7 @@ def _by_decision(plan: Plan) -> Any:
 def _destination(
     connection: duckdb.DuckDBPyConnection,
     plan: Plan,
-    chunks: Sequence[Chunk],
+    chunks: Sequence[Range],
     model: Model,
     output: float,
     settings: Settings | None,
@@ -236,7 +237,7 @@ def _destination(
 
 
 def _requests(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, chunks: Sequence[Chunk], model: Model, unasked: Counter[str]
+    connection: duckdb.DuckDBPyConnection, plan: Plan, chunks: Sequence[Range], model: Model, unasked: Counter[str]
 ) -> Iterator[Request]:
     """The requests of one side; units that would fail without one are counted in `unasked`, by reason."""
     for unit in list_units(connection, plan, model.side, chunks):

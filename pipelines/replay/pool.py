@@ -24,6 +24,7 @@ import duckdb
 
 from pipelines.errors import RefoldError
 from pipelines.lake.lake import Lake
+from pipelines.lake.sizes import Range
 from pipelines.lake.table import quote_literal
 from pipelines.replay.answer import replay_plan
 from pipelines.replay.candidate import load_python
@@ -31,7 +32,7 @@ from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.ledger import FirstFailures
 from pipelines.replay.plan import Plan
 from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
-from pipelines.replay.streams import Chunk, list_chunks
+from pipelines.replay.streams import list_chunks
 from pipelines.replay.units import create_plan_relations
 
 
@@ -102,7 +103,7 @@ def replayed_by_workers(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(job: _Job, chunks: Sequence[Chunk], workers: int, on_progress: Callable[[int], None] | None) -> list[_Done]:
+def _run(job: _Job, chunks: Sequence[Range], workers: int, on_progress: Callable[[int], None] | None) -> list[_Done]:
     # spawned, not forked: a fork of a process with threads (Arrow, DuckDB) may never wake up
     context = multiprocessing.get_context("spawn")
     try:
@@ -163,7 +164,7 @@ def _end() -> None:
     del _Worker.connection
 
 
-def _replay_chunk(number: int, chunk: Chunk) -> _Done:
+def _replay_chunk(number: int, chunk: Range) -> _Done:
     firsts = FirstFailures()
     with OutcomeTables(_Worker.connection) as tables:
         for outcome in replay_plan(_Worker.connection, _Worker.plan, [chunk]):

@@ -15,8 +15,11 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import BadInputError
+from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
+from pipelines.lake.sizes import RANGE_SHARE, SAID_BYTES, Range, cut_ranges
+from pipelines.lake.staging import staging
 from pipelines.replay.answer import replay_units
 from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.disclosure import count_redactions, describe_answers, describe_asking, describe_toolless
@@ -31,10 +34,13 @@ from pipelines.replay.request import Side
 from pipelines.replay.retry import FailedUnits, keep_answered
 from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
 from pipelines.replay.sides import count_units, list_units
-from pipelines.replay.streams import Chunk, list_chunks
+from pipelines.replay.streams import list_chunks
 from pipelines.replay.units import create_plan_relations, create_units
 from pipelines.replay.work import Unit
 from pipelines.settings import Settings
+
+_FILE_ROWS = 10**6
+"""Rows of a file of what was replayed, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +118,28 @@ def _commit(lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan, prove
     if answers is not None:
         provenance = {**provenance, "answers": answers}
     if is_walked(plan.experiment):
-        query = f"SELECT * FROM {STEPS}"
-        lake.write_partition(REPLAY_STEPS, plan.partition, connection, query, input_hash=plan.version_id)
-    return lake.write_partition(
-        REPLAYS,
-        plan.partition,
-        connection,
-        f"SELECT * FROM {UNITS}",
-        input_hash=plan.version_id,
-        provenance={"failures": dict(failed), "not_asked": not_asked, **provenance},
+        _write(lake, connection, plan, REPLAY_STEPS, STEPS, {})
+    return _write(
+        lake, connection, plan, REPLAYS, UNITS, {"failures": dict(failed), "not_asked": not_asked, **provenance}
     )
+
+
+def _write(
+    lake: Lake,
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    dataset: Dataset,
+    relation: str,
+    provenance: dict[str, Any],
+) -> Commit:
+    """Write a relation as the plan's partition, one file for as much text as is sorted in memory: a sort spills no texts."""
+    items = f"SELECT unit_id AS id, count(*) AS rows, sum({SAID_BYTES}) AS bytes FROM {relation} GROUP BY unit_id"
+    ranges = cut_ranges(connection, items, rows=_FILE_ROWS, size=int(lake.memory_bytes * RANGE_SHARE))
+    with staging(lake, dataset, plan.partition) as files:
+        for each in ranges:
+            query = f"SELECT * FROM {relation} WHERE unit_id BETWEEN $first AND $last"
+            files.add(connection, query, {"first": each.first, "last": each.last})
+        return files.commit(input_hash=plan.version_id, provenance=provenance)
 
 
 @dataclass(slots=True)
@@ -164,7 +182,7 @@ def _replayed(lake: Lake, work: _Work, *, is_retry: bool) -> Iterator[_Told]:
         yield told
 
 
-def _replay_here(work: _Work, tables: OutcomeTables, chunks: Sequence[Chunk], failed: FailedUnits | None) -> _Told:
+def _replay_here(work: _Work, tables: OutcomeTables, chunks: Sequence[Range], failed: FailedUnits | None) -> _Told:
     """Replay the units of every side in this process, or those of them that failed."""
     connection, plan = work.connection, work.plan
     told = _Told()

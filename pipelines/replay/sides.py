@@ -10,13 +10,14 @@ from functools import partial
 import duckdb
 
 from pipelines.folds.readable import create_readable_events
+from pipelines.lake.sizes import Range
 from pipelines.replay.asked import Candidate, Control
 from pipelines.replay.experiment import Experiment, is_walked
 from pipelines.replay.plan import Plan
 from pipelines.replay.prompt import Prompt
 from pipelines.replay.registered import registered_tools
 from pipelines.replay.request import FIRST_CONTROL_DRAW, Head, Side
-from pipelines.replay.streams import Chunk, read_streams
+from pipelines.replay.streams import read_streams
 from pipelines.replay.units import create_plan_relations
 from pipelines.replay.work import SideSpec, Tools, Unit, list_work
 
@@ -64,7 +65,7 @@ def spec_of(
 
 
 def list_units(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, side: Side, chunks: Sequence[Chunk]
+    connection: duckdb.DuckDBPyConnection, plan: Plan, side: Side, chunks: Sequence[Range]
 ) -> Iterator[Unit]:
     """The units of one side, every draw of each.
 

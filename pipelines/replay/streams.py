@@ -21,12 +21,10 @@ import pyarrow as pa
 from pipelines.errors import BadInputError
 from pipelines.folds.columns import compute as pc
 from pipelines.lake.lake import Lake
-from pipelines.lake.sizes import most_row_bytes
+from pipelines.lake.sizes import RANGE_SHARE, Range, cut_ranges, prepare_for_large
 
 CHUNK_EVENTS = 40_000
 """Events that are sorted together, at least one stream. What a file holds at the ends of a range is read twice."""
-_CHUNK_SHARE = 0.05
-"""Of the memory bound: payloads of a chunk. They are sorted, read ahead and used as Python objects."""
 _STREAM_SHARE = 0.08
 """Of the memory bound: payloads of one conversation, at most, which is held whole, with what its candidate is shown and says."""
 _AHEAD = 5
@@ -35,31 +33,17 @@ _STEP = 50 * 10**6
 """What a bound that would do is rounded up to."""
 SEGMENTS = ("source", "agent", "vertical", "channel", "task", "variant")
 
-_CHUNKS = """
-SELECT min(aggregate_id), max(aggregate_id), sum(last_version)::BIGINT
-FROM (
-    SELECT
-        aggregate_id,
-        last_version,
-        (sum(weight) OVER (ORDER BY aggregate_id ROWS UNBOUNDED PRECEDING) - weight + $size - $first) // $size AS chunk
-    FROM (
-        SELECT
-            plan_streams.aggregate_id,
-            plan_streams.last_version,
-            greatest(plan_streams.last_version, coalesce(sized.bytes, 0) * $size // $most)::HUGEINT AS weight
-        FROM plan_streams
-        LEFT JOIN stream_sizes AS sized ON plan_streams.aggregate_id = sized.aggregate_id
-    )
-)
-GROUP BY chunk
-ORDER BY chunk
+_ITEMS = """
+SELECT plan_streams.aggregate_id AS id, plan_streams.last_version AS rows, coalesce(sized.bytes, 0) AS bytes
+FROM plan_streams
+LEFT JOIN stream_sizes AS sized ON plan_streams.aggregate_id = sized.aggregate_id
 """
 _SIZES = """
 CREATE OR REPLACE TEMP TABLE stream_sizes AS
 SELECT aggregate_id, sum(strlen(payload) + strlen(metadata))::BIGINT AS bytes
 FROM events
 SEMI JOIN plan_streams USING (aggregate_id)
-WHERE $is_needed
+WHERE $is_large
 GROUP BY aggregate_id
 """
 _EVENTS = """
@@ -150,21 +134,7 @@ class Stream:
     decided: Mapping[int, Decided]
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A range of stream ids, both ends included, and about how many events it holds."""
-
-    first: str
-    last: str
-    events: int
-
-    @property
-    def batch_events(self) -> int:
-        """Events that become Python objects together."""
-        return max(-(-self.events // _AHEAD), 1)
-
-
-def list_chunks(connection: duckdb.DuckDBPyConnection, lake: Lake, processes: int = 1) -> list[Chunk]:
+def list_chunks(connection: duckdb.DuckDBPyConnection, lake: Lake, processes: int = 1) -> list[Range]:
     """Ranges of about `CHUNK_EVENTS`, or of fewer that are as much as memory has room for, that hold all streams of `plan_streams`.
 
     They are in order of the ids. The first is one batch, so that there is something to do while the next is read.
@@ -178,14 +148,17 @@ def list_chunks(connection: duckdb.DuckDBPyConnection, lake: Lake, processes: in
         BadInputError: One conversation is larger than the memory bound has room for.
     """
     memory = lake.memory_bytes // processes
-    most = int(memory * _CHUNK_SHARE)
-    is_needed = most_row_bytes(lake.files("events"), ("payload", "metadata")) * CHUNK_EVENTS > most
-    if is_needed:
-        connection.execute("SET threads = 1")  # each holds several copies of the payloads that it reads together
-    connection.execute(_SIZES, {"is_needed": is_needed})
+    most = int(memory * RANGE_SHARE)
+    files, columns = lake.files("events"), ("payload", "metadata")
+    is_large = prepare_for_large(connection, files, columns, rows=CHUNK_EVENTS, size=most)
+    connection.execute(_SIZES, {"is_large": is_large})
     _refuse_large(connection, memory, processes)
-    params = {"size": CHUNK_EVENTS, "first": -(-CHUNK_EVENTS // _AHEAD), "most": most}
-    return [Chunk(*row) for row in connection.sql(_CHUNKS, params=params).fetchall()]
+    return cut_ranges(connection, _ITEMS, rows=CHUNK_EVENTS, size=most, first_rows=_batch_rows(CHUNK_EVENTS))
+
+
+def _batch_rows(events: int) -> int:
+    """Of a chunk of so many events: those that become Python objects together."""
+    return max(-(-events // _AHEAD), 1)
 
 
 def _refuse_large(connection: duckdb.DuckDBPyConnection, memory: int, processes: int) -> None:
@@ -204,7 +177,7 @@ def _refuse_large(connection: duckdb.DuckDBPyConnection, memory: int, processes:
 
 
 def read_streams(
-    connection: duckdb.DuckDBPyConnection, chunks: Iterable[Chunk], *, with_arguments: bool = True
+    connection: duckdb.DuckDBPyConnection, chunks: Iterable[Range], *, with_arguments: bool = True
 ) -> Generator[Stream]:
     """The conversations of `plan_streams` in the given ranges, in order.
 
@@ -251,7 +224,7 @@ class _Piece(NamedTuple):
     events: pa.RecordBatch
 
 
-def _read_pieces(connection: duckdb.DuckDBPyConnection, chunks: Iterable[Chunk], events: str) -> Generator[_Piece]:
+def _read_pieces(connection: duckdb.DuckDBPyConnection, chunks: Iterable[Range], events: str) -> Generator[_Piece]:
     for chunk in chunks:
         params = {"first": chunk.first, "last": chunk.last}
         known = {row[0]: dict(zip(SEGMENTS, row[1:], strict=True)) for row in _rows(connection, _STREAMS, params)}
@@ -259,7 +232,7 @@ def _read_pieces(connection: duckdb.DuckDBPyConnection, chunks: Iterable[Chunk],
         for aggregate_id, version, *rest in _rows(connection, _DECIDED, params):
             decided.setdefault(aggregate_id, {})[version] = _as_decided(rest)
         # read as they come: as a result, DuckDB would hold them all once more
-        for batch in connection.sql(events, params=params).to_arrow_reader(chunk.batch_events):
+        for batch in connection.sql(events, params=params).to_arrow_reader(_batch_rows(chunk.rows)):
             yield _Piece(known, decided, batch)
 
 

@@ -33,7 +33,7 @@ from pipelines.settings import parse_size
 ROOT = Path(__file__).parents[2]
 SLACK = 1.1
 _AGENT = """
-from refold import Reply
+from pipelines.replay.decision import Reply
 
 def decide(decision):
     return Reply(text="what the candidate says of " + decision.unit_id)
@@ -116,9 +116,8 @@ def write_lines(path: Path, messages: int, size: int) -> None:
         file.writelines(line(f"c{n}", ["hello", "yes?"]) for n in range(20))
 
 
-def walk(home: Path, memory: int, first: list[tuple[str, ...]]) -> list[Took]:
+def walk(home: Path, memory: int, first: list[tuple[str, ...]]) -> Iterator[Took]:
     """Every verb of a home, in order; one that refuses is run again with the bound that it names."""
-    took = []
     (home / "candidate.py").write_text(_AGENT)
     for name, text in {
         "echo": "candidate: {echo: true}\n",
@@ -131,15 +130,14 @@ def walk(home: Path, memory: int, first: list[tuple[str, ...]]) -> list[Took]:
     verbs = [*first, ("export",), ("fold",), ("verify",)]
     for verb in [*verbs, *(("ab", str(home / f"{name}.yaml")) for name in ("echo", "callable", "turns"))]:
         done = run(home, memory, *verb)
-        took.append(done)
+        yield done
         enough = re.search(r"REFOLD_MEMORY=(\d+)MB", done.said)
         if done.code and enough is not None:
-            took.append(run(home, int(enough[1]) * 10**6, *verb))
-    return took
+            yield run(home, int(enough[1]) * 10**6, *verb)
 
 
-def measure(kind: str, memory: int, scale: float, folder: Path) -> list[dict[str, Any]]:
-    """One kind, as rows of a table."""
+def measure(kind: str, memory: int, scale: float, folder: Path) -> Iterator[dict[str, Any]]:
+    """One kind, as rows of a table, each when it is known."""
     home = folder / kind
     home.mkdir(parents=True, exist_ok=True)
     first: list[tuple[str, ...]] = []
@@ -150,7 +148,8 @@ def measure(kind: str, memory: int, scale: float, folder: Path) -> list[dict[str
     with served(home):
         if kind == "events":
             fill(home, int(600 * scale), 40, 51_000)
-        return [{"kind": kind, **asdict(each)} for each in walk(home, memory, first)]
+        for each in walk(home, memory, first):
+            yield {"kind": kind, **asdict(each)}
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from pipelines.diff.dataset import DiffResult, build_diff
@@ -59,6 +60,10 @@ async def waits(decision):
 
 def waits_undeclared(decision):
     return waits(decision)
+
+
+def talks_at_length(decision):
+    return Reply(f"{decision.aggregate_id} {decision.decision} " * 200)
 
 
 def raises(decision):
@@ -212,6 +217,27 @@ def test_workers_write_what_one_process_writes(lake, folder, monkeypatch, mode, 
         both = [rows(lake, table, "* EXCLUDE (experiment)", each) for each in (first, second)]
         assert both[0] == both[1]
         assert len(rows(lake, table, "experiment", first)) % 2 == 0
+
+
+@pytest.mark.parametrize("mode", ["decision", "turn"])
+def test_long_answers_are_written_in_files_of_bounded_texts(lake, folder, monkeypatch, mode):
+    """More text than is sorted at once makes several files, in order one after the other; the rows are those of a single file."""
+    answer = 'python: "modes_agent:talks_at_length"'
+    first = run_replay(lake, plan_of(lake, folder, mode, answer))
+    plan = plan_of(lake, folder, mode, answer, "segments: [task]\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.replay.run.RANGE_SHARE", 100_000 / lake.memory_bytes)
+        second = run_replay(lake, plan)
+    for table in ("replays", "replay_steps")[: 1 if mode == "decision" else 2]:
+        assert len(lake.files(table, {"experiment": first.experiment, "version_id": first.version_id})) == 1
+        files = lake.files(table, plan.partition)
+        assert len(files) > 3
+        found = [duckdb.sql(f"SELECT unit_id, strlen(text) AS size FROM '{each}'").fetchall() for each in files]
+        assert [unit for each in found for unit, _ in each] == sorted(unit for each in found for unit, _ in each)
+        for each in found:
+            assert sum(size for unit, size in each if unit != each[-1][0]) <= 100_000
+        both = [rows(lake, table, "* EXCLUDE (experiment, version_id)", each) for each in (first, second)]
+        assert both[0] == both[1]
 
 
 KILLED = """

@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from pipelines.proof.chain import START, link
 from pipelines.proof.inclusion import prove_inclusion
 from pipelines.proof.merkle import ProofError
-from pipelines.proof.parts import lay_out
+from pipelines.proof.parts import lay_out, read_part
 from pipelines.proof.scan import HEADS, Scan, scan_month
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -201,3 +202,16 @@ def test_every_event_has_a_proof(tmp_path: Path) -> None:
         assert not proof.holds(root_of(rows[::-1]))
     with pytest.raises(ProofError, match="does not hold version 4"):
         prove_inclusion(layout, rows[0]["aggregate_id"], 4)
+
+
+def test_a_part_is_read_without_keeping_the_row_groups_before(tmp_path: Path):
+    """However many row groups of large payloads a part has (here 96 MB), what is held is some batches, not their sum."""
+    payloads = [np.random.default_rng(n).bytes(2**20).hex() for n in range(48)]
+    rows = [row | {"payload": text} for row, text in zip(make_rows([48]), payloads, strict=True)]
+    (part,) = lay_out(write(tmp_path, rows, [], 1)).parts
+    del rows, payloads
+    before, most = pa.total_allocated_bytes(), 0
+    for batch in read_part(part):
+        assert batch.num_rows >= 1
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 48 * 2**20

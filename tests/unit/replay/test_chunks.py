@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
-from pipelines.lake.sizes import most_row_bytes
+from pipelines.lake.sizes import Range, most_row_bytes
 from pipelines.replay import streams
-from pipelines.replay.streams import CHUNK_EVENTS, Chunk, list_chunks
+from pipelines.replay.streams import CHUNK_EVENTS, list_chunks
 
 MEMORY = 10**7
 MOST = 500_000
@@ -23,7 +23,7 @@ LARGEST = 800_000
 """Bytes of a conversation at that bound."""
 
 
-def cut(sizes: list[tuple[int, int]], memory: int = MEMORY, processes: int = 1) -> list[Chunk]:
+def cut(sizes: list[tuple[int, int]], memory: int = MEMORY, processes: int = 1) -> list[Range]:
     """The chunks of conversations of so many events of so many bytes; files do not tell how large events are."""
     lake: Any = SimpleNamespace(memory_bytes=memory, files=lambda _name: ["not there"])
     with duckdb.connect() as connection:
@@ -44,8 +44,7 @@ def test_chunks_hold_every_conversation_once_and_no_more_than_fits(sizes: list[t
     held = [range(int(chunk.first), int(chunk.last) + 1) for chunk in chunks]
     assert [number for each in held for number in each] == list(range(len(sizes)))
     for chunk, numbers in zip(chunks, held, strict=True):
-        assert chunk.events == sum(sizes[number][0] for number in numbers)
-        assert 1 <= chunk.batch_events <= max(chunk.events, 1)
+        assert chunk.rows == sum(sizes[number][0] for number in numbers)
         whole = list(numbers)[:-1]
         assert sum(sizes[number][0] for number in whole) <= CHUNK_EVENTS
         assert sum(sizes[number][1] for number in whole) <= MOST
@@ -72,5 +71,5 @@ def test_ordinary_payloads_are_not_summed(tmp_path: Path, monkeypatch: pytest.Mo
     assert 64 <= most_row_bytes([path], ("payload",)) < 72
     assert most_row_bytes([path, "not there"], ("payload",)) == float("inf")
     assert most_row_bytes([], ("payload",)) == 0.0
-    monkeypatch.setattr(streams, "most_row_bytes", lambda *_given: 1.0)
+    monkeypatch.setattr(streams, "prepare_for_large", lambda *_given, **_bounds: False)
     assert len(cut([(1, LARGEST + 1)] * 3)) == 1
