@@ -7,7 +7,8 @@ page of rows, with the beginnings of their texts, is ever in memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +16,9 @@ import duckdb
 
 from pipelines.diff.versions import Version
 from pipelines.errors import BadInputError
+from pipelines.lake.datasets import AB_UNITS
 from pipelines.lake.lake import Lake
+from pipelines.lake.sizes import RANGE_SHARE, prepare_for_large
 
 PAGE = 500
 """Most rows of a page."""
@@ -23,6 +26,8 @@ EXCERPT = 200
 """Characters of a text that a row holds."""
 CALLS = 20
 """Changed tool calls that a row holds; those that are alike are shown once."""
+_ROWS_TOGETHER = 10_240
+"""Pairs that a thread may read together."""
 
 Order = Literal["calls", "text", "conversation"]
 """By changed tool calls, by changed words, or as they happened. A metric's name orders by its difference."""
@@ -168,6 +173,16 @@ class ChangePage:
     first: int
 
 
+@contextmanager
+def reading_pairs(lake: Lake, version: Version) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection for queries that read both sides' texts of every pair of a version, however long they are."""
+    files = lake.files(AB_UNITS.name, _partition(version))
+    with lake.connect() as connection:
+        size = int(lake.memory_bytes * RANGE_SHARE)
+        prepare_for_large(connection, files, ("text_a", "text_b"), rows=_ROWS_TOGETHER, size=size)
+        yield connection
+
+
 def list_metrics(lake: Lake, version: Version) -> list[str]:
     """Names of the experiment's own metrics that pairs of a version have values of."""
     with lake.connect() as connection:
@@ -176,7 +191,7 @@ def list_metrics(lake: Lake, version: Version) -> list[str]:
 
 def count_pages(lake: Lake, version: Version, *, classes: Sequence[str] = (), is_all: bool = False) -> int:
     """Number of pages of `PAGE` rows that `load_changes` has for a choice; at least 1."""
-    with lake.connect() as connection:
+    with reading_pairs(lake, version) as connection:
         return _count_pages(_count(connection, version, classes, is_all=is_all), PAGE)
 
 
@@ -206,7 +221,7 @@ def load_changes(
     """
     if not 1 <= page_size <= PAGE:
         raise BadInputError(f"page_size is {page_size}; give 1 to {PAGE}")
-    with lake.connect() as connection:
+    with reading_pairs(lake, version) as connection:
         total = _count(connection, version, classes, is_all=is_all)
         pages = _count_pages(total, page_size)
         page = min(max(page, 1), pages)

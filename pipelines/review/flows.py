@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pipelines.diff.versions import Version
 from pipelines.lake.lake import Lake
+from pipelines.review.changes import reading_pairs
 from pipelines.review.markup import Markup, details, join, tag
 
 SHOWN = 7
@@ -31,14 +32,25 @@ WITH acts AS (
     FROM ab_tool_calls_history
     WHERE experiment = $experiment AND version_id = $version_id
     GROUP BY unit_id
+),
+
+-- no text is held for the join
+units AS (
+    SELECT
+        unit_id,
+        status,
+        CASE WHEN text_a IS NULL THEN $nothing ELSE $text END AS words_a,
+        CASE WHEN text_b IS NULL THEN $nothing ELSE $text END AS words_b
+    FROM ab_units_history
+    WHERE experiment = $experiment AND version_id = $version_id AND status <> 'not_asked'
 )
+
 SELECT
-    coalesce('tools:' || tools_a, CASE WHEN text_a IS NULL THEN $nothing ELSE $text END) AS act_a,
-    CASE WHEN status <> 'ok' THEN $no_answer ELSE coalesce('tools:' || tools_b, CASE WHEN text_b IS NULL THEN $nothing ELSE $text END) END AS act_b,
+    coalesce('tools:' || tools_a, words_a) AS act_a,
+    CASE WHEN status <> 'ok' THEN $no_answer ELSE coalesce('tools:' || tools_b, words_b) END AS act_b,
     count(*) AS pairs
-FROM ab_units_history
+FROM units
 LEFT JOIN acts USING (unit_id)
-WHERE experiment = $experiment AND version_id = $version_id AND status <> 'not_asked'
 GROUP BY ALL
 ORDER BY pairs DESC, act_a, act_b
 """
@@ -91,7 +103,7 @@ def load_flows(lake: Lake, version: Version) -> Flows:
     is_decision = version.unit == "decision"
     params = {"experiment": version.experiment, "version_id": version.version_id}
     names = {"nothing": NOTHING, "text": TEXT, "no_answer": NO_ANSWER} if is_decision else {"no_call": NO_CALL}
-    with lake.connect() as connection:
+    with reading_pairs(lake, version) as connection:
         rows = connection.sql(_BY_DECISION if is_decision else _BY_CALL, params=params | names).fetchall()
     shown = _shown(rows)
     counts: Counter[tuple[str, str, bool]] = Counter()
