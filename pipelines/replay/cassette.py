@@ -53,6 +53,7 @@ class RecordedCall:
         arguments: JSON text of the arguments.
         answer_place: Place of the result among the recorded messages; None while unanswered.
         content: What the agent read, as the wire carries it; None when unanswered.
+        is_late: Whether the result came after something else than its block: input, or the agent's next message.
     """
 
     version: int
@@ -61,6 +62,7 @@ class RecordedCall:
     arguments: str
     answer_place: int | None = None
     content: Any = None
+    is_late: bool = False
 
     @property
     def is_answered(self) -> bool:
@@ -74,6 +76,19 @@ class UserCall:
 
     name: str
     arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class LateResult:
+    """The result of an earlier call, where it came among the input.
+
+    Attributes:
+        version: `stream_version` of the call.
+        message: As rendered for the recorded agent.
+    """
+
+    version: int
+    message: dict[str, Any]
 
 
 Block = Sequence[RecordedCall] | UserCall

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipelines.folds.context import Context
-from pipelines.replay.cassette import Block, RecordedCall, UserCall
+from pipelines.replay.cassette import Block, LateResult, RecordedCall, UserCall
 
 Message = dict[str, Any]
 
@@ -67,13 +67,13 @@ class Segment:
     Attributes:
         turn: The turn that the loop is in; 0 before the user's first text.
         offset: Messages before the segment, as rendered for the recorded agent.
-        inputs: Visible messages and calls of the user, in order.
+        inputs: Visible messages, calls of the user, and late results of the agent's earlier calls, in order.
         steps: The agent's messages, in order; the last is final, or the recording was cut short there.
     """
 
     turn: int
     offset: int
-    inputs: list[Message | UserCall] = field(default_factory=list)
+    inputs: list[Message | UserCall | LateResult] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
 
     def cut(self, first: int) -> tuple[Segment, Segment]:
@@ -88,9 +88,9 @@ class Segment:
         return bool(self.steps and self.steps[-1].calls)
 
     @property
-    def messages(self) -> list[Message]:
-        """What of the input the agent sees."""
-        return [item for item in self.inputs if not isinstance(item, UserCall)]
+    def late(self) -> list[LateResult]:
+        """The results of earlier calls among the input."""
+        return [item for item in self.inputs if isinstance(item, LateResult)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class _Reader:
     def __init__(self) -> None:
         self._context = Context()
         self._segments: list[Segment] = []
-        self._calls: dict[str, tuple[list[RecordedCall], int]] = {}
+        self._calls: dict[str, tuple[Step, int]] = {}
         self._step: Step | None = None
 
     def apply(self, event: Event) -> None:
@@ -166,7 +166,7 @@ class _Reader:
             self._segments.append(Segment(self._context.turn, before))
         return self._segments[-1]
 
-    def _input(self, item: Message | UserCall, before: int) -> None:
+    def _input(self, item: Message | UserCall | LateResult, before: int) -> None:
         self._open(before).inputs.append(item)
         self._step = None
 
@@ -187,15 +187,19 @@ class _Reader:
             call = RecordedCall(event.version, self._context.turn, name, arguments)
             mine = next(each for each in reversed(self._context.messages) if each["role"] == "assistant")
             rendered = mine["tool_calls"][-1]["id"]
-            self._calls[rendered] = (self._step.calls, len(self._step.calls))
+            self._calls[rendered] = (self._step, len(self._step.calls))
             self._step.calls.append(call)
 
     def _answered(self, new: Sequence[Message], before: int) -> None:
-        """A visible result answers the call of its rendered id, or, when it answers nothing, is input."""
+        """A visible result answers the call of its rendered id; when it comes late, or answers nothing, it is input."""
         for message in new:
             waiting = self._calls.get(message["tool_call_id"])
             if waiting is None:
                 self._input(message, before)
             else:
-                calls, place = waiting
-                calls[place] = replace(calls[place], answer_place=before, content=message["content"])
+                step, place = waiting
+                is_late = step is not self._step
+                answered = replace(step.calls[place], answer_place=before, content=message["content"], is_late=is_late)
+                step.calls[place] = answered
+                if is_late:
+                    self._input(LateResult(answered.version, message), before)

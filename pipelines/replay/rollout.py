@@ -5,6 +5,8 @@ the cassette and goes on, segment by segment:
 
 - The candidate's loop in a segment ends with a message that calls no tool, with calls that the recording left without any
   result, or, where the recorded loop was cut short, when a candidate that did the same so far gets there too.
+- A result that was recorded late, after further input or the agent's next message, is shown where it came: until then the
+  call has none.
 - A call without a recorded result ends the unit as `diverged`, or is answered by an error, as the policy says.
 - The first step whose tool calls differ from the recorded ones is the divergence; texts alone are none. What the user or
   the world said next was said to somebody else: the walk ends before it, unless the experiment wants it to go on, and then
@@ -22,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.folds.context import arguments_text
-from pipelines.replay.cassette import Cassette, Lookup, Player, UserCall
+from pipelines.replay.cassette import Cassette, LateResult, Lookup, Player, UserCall
 from pipelines.replay.decision import Reply, ToolCall
 from pipelines.replay.experiment import DivergenceLevel, Past
 from pipelines.replay.ledger import (
@@ -157,6 +159,9 @@ class _Walk:
     is_diverged: bool = False
     is_off_policy: bool = False
     _acted: int = 0
+    _past: set[int] = field(default_factory=set)
+    _pending: dict[int, str] = field(default_factory=dict)
+    _arrived: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.player = self.scene.cassette.player()
@@ -166,6 +171,8 @@ class _Walk:
         """Let recorded segments happen as they did, up to the input of the next one."""
         for segment in segments:
             self._acted += len(segment.steps)
+            self._arrived.update(item.version for item in segment.late)
+            self._past.update(call.version for step in segment.steps for call in step.calls)
         for block in self.scene.recording.blocks(segments):
             self.player.pass_by(block)
 
@@ -199,7 +206,23 @@ class _Walk:
         for item in segment.inputs:
             if isinstance(item, UserCall):
                 self.player.pass_by(item)
-        self._show(segment.messages)
+            elif isinstance(item, LateResult):
+                self._arrive(item)
+            else:
+                self._show([item])
+
+    def _arrive(self, late: LateResult) -> None:
+        """Show a late result to whoever made its call: in the recorded past, or on this walk; to nobody else."""
+        self._arrived.add(late.version)
+        if late.version in self._past:
+            self._show([late.message])
+        elif late.version in self._pending:
+            self._show([{**late.message, "tool_call_id": self._pending.pop(late.version)}])
+
+    def _is_waiting(self, lookup: Lookup) -> bool:
+        """Whether a call has no result yet, or never had."""
+        call = lookup.recorded
+        return lookup.is_ended or (call is not None and call.is_late and call.version not in self._arrived)
 
     async def _loop(self, segment: Segment, ask: Ask) -> int:
         """The candidate's own loop after one segment's input; the last step says why it ended badly, if it did.
@@ -217,7 +240,7 @@ class _Walk:
             step = await self._ask(segment, recorded, ask)
             self.steps.append(step)
             place += 1
-            if step.reason is not None or not step.calls or all(lookup.is_ended for lookup in step.found):
+            if step.reason is not None or not step.calls or all(map(self._is_waiting, step.found)):
                 break
             if any(lookup.source == "miss" for lookup in step.found):
                 self._fail(step, "diverged", "a tool call has no recorded result")
@@ -271,7 +294,9 @@ class _Walk:
         results: list[tuple[float, int, Any]] = []
         for place, lookup in enumerate(found):
             call = lookup.recorded
-            if call is not None and call.answer_place is not None:
+            if call is not None and self._is_waiting(lookup):
+                self._pending[call.version] = f"call_{index}_{place}"
+            elif call is not None and call.answer_place is not None:
                 results.append((call.answer_place, place, call.content))
             elif call is None:
                 results.append((float("inf"), place, STUB))

@@ -99,6 +99,15 @@ def assert_the_echo_is_the_recording(lake: Lake, mode: str) -> None:
     assert (diffed.same_calls, diffed.failed, diffed.changed_conversations) == (asked, 0, 0)
 
 
+_WALKED = """
+SELECT walked.experiment, walked.unit_id, walked.step
+FROM replay_steps_history AS walked
+INNER JOIN replays_history AS asked
+    ON walked.unit_id LIKE asked.aggregate_id || '%' AND walked.decision = asked.decision AND walked.draw = asked.draw
+WHERE asked.experiment = 'echo-decision' AND asked.status = 'ok' AND walked.request_sha256 <> asked.request_sha256
+"""
+
+
 @settings(deadline=None, max_examples=8, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
 @given(log=recordings(12))
 def test_the_echo_of_any_recording_is_the_recording(log: Sequence[Mapping[str, Any]]) -> None:

@@ -18,13 +18,15 @@ from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
 
 Said = tuple[str, Any]
 """`("system", text)`, `("user", text)`, `("user_calls", (name, arguments))`, `("context", text)`, or
-`("agent", (text, [(name, arguments, result or None), …]))`: one message, its calls answered right after it."""
+`("agent", (text, [(name, arguments, result or None), …]))`: one message, its calls answered right after it; `("late", result)`: the
+answer to the oldest call that has none."""
 
 
 def events(talk: Sequence[Said]) -> list[Event]:
     """The events of a conversation, as a recorder writes them."""
     made: list[Event] = []
     decision = 0
+    unanswered: list[str] = []
 
     def add(event_type: str, payload: dict[str, Any], actor: str, message: int, **more: Any) -> None:
         metadata = {"message_id": f"m{message}", "actor": actor}
@@ -42,6 +44,9 @@ def events(talk: Sequence[Said]) -> list[Event]:
             payload = {"call_id": f"u{number}", "name": name, "arguments": arguments}
             add("tool.call", payload, "user", number, arguments=json.dumps(arguments))
             add("tool.result", {"call_id": f"u{number}", "output": "done", "error": None}, "service", number)
+        elif role == "late" and unanswered:
+            payload = {"call_id": unanswered.pop(0), "output": said, "error": None}
+            add("tool.result", payload, "service", 2_000 + number)
         elif role == "agent":
             decision += 1
             text, calls = said
@@ -54,7 +59,9 @@ def events(talk: Sequence[Said]) -> list[Event]:
                 add("tool.call", payload, "agent", number, arguments=json.dumps(arguments), **more)
                 more = {}
             for place, (_, _, result) in enumerate(calls):
-                if result is not None:
+                if result is None:
+                    unanswered.append(f"c{number}.{place}")
+                else:
                     payload = {"call_id": f"c{number}.{place}", "output": result, "error": None}
                     add("tool.result", payload, "service", 1_000 + number)
     return made

@@ -231,6 +231,51 @@ def test_text_in_a_tool_result_changes_nothing_but_the_context():
     ]
 
 
+LATE: list[Said] = [
+    ("system", "S"),
+    ("user", "Where is it?"),
+    ("agent", ("Looking.", [("find", {"id": 1}, None), ("ask", {}, "soon")])),
+    ("user", "Well?"),
+    ("agent", ("A moment.", [])),
+    ("late", "in Rome"),
+    ("agent", ("In Rome.", [])),
+]
+
+
+def test_a_late_result_is_shown_where_it_came():
+    """After the user's next text, or the agent's next message: until then its call has no result, for the candidate too, and it comes
+    to the candidate's own call; a candidate that never made the call never sees it."""
+    setting = scene(LATE, past="continue")
+
+    def contexts(
+        changes: dict[int, Reply] | None = None, turn: int | None = None
+    ) -> list[list[tuple[str, str | None]]]:
+        seen: list[list[tuple[str, str | None]]] = []
+
+        def asked(decision: Decision) -> Reply:
+            seen.append([(each["role"], each.get("tool_call_id")) for each in decision.messages[2:]])
+            return echo(LATE, changes)(decision)
+
+        walk(setting, asked, turn)
+        return seen
+
+    first = [("assistant", None), ("tool", "call_2_1"), ("user", None)]
+    last = [*first, ("assistant", None), ("tool", "call_2_0")]
+    assert contexts() == [[], first, last]
+    assert contexts(turn=1) == [[]]
+    assert contexts(turn=2) == [first, last]
+    swapped = Reply("Looking.", [ToolCall("ask", {}), ToolCall("find", {"id": 1})])
+    assert contexts({1: swapped})[2] == [
+        ("assistant", None),
+        ("tool", "call_2_0"),
+        ("user", None),
+        ("assistant", None),
+        ("tool", "call_2_1"),
+    ]
+    silent = contexts({1: Reply("No idea.", [])})
+    assert [role for role, _ in silent[-1]] == ["assistant", "user", "assistant"]
+
+
 def test_an_opening_without_context_is_taken_over():
     """What the agent said before anybody could have been asked for it stands as recorded."""
     talk: list[Said] = [("agent", ("Hello!", [])), ("user", "hi"), ("agent", ("How can I help?", []))]
@@ -328,6 +373,7 @@ said = st.one_of(
     st.tuples(st.just("context"), st.text(max_size=3)),
     st.tuples(st.just("user_calls"), st.tuples(names, st.dictionaries(st.just("a"), st.integers(0, 1)))),
     st.tuples(st.just("agent"), st.tuples(st.text(max_size=3) | st.none(), made_calls)),
+    st.tuples(st.just("late"), st.text(max_size=3)),
 )
 talks = st.lists(said, max_size=12).map(lambda talk: [("system", "S"), *talk])
 
@@ -338,14 +384,23 @@ def test_every_recording_answers_its_own_echo(talk: list[Said], unknown: str):
     conversation and in every turn, every decision is reached once, and requests are those of the recorded contexts."""
     setting = scene(talk, EFFECTS, unknown=unknown)
     decisions = len(setting.recording.steps)
-    whole = walk(setting, echo(talk))
+    seen: list[Decision] = []
+
+    def asked(decision: Decision) -> Reply:
+        seen.append(decision)
+        return echo(talk)(decision)
+
+    whole = walk(setting, asked)
     assert [step["decision"] for step in whole.steps] == list(range(1, decisions + 1))
     assert whole.row["status"] == ("ok" if decisions else "not_asked")
-    for outcome in (*([whole] if decisions else []), *(walk(setting, echo(talk), turn) for turn in setting.turns())):
+    for outcome in (*([whole] if decisions else []), *(walk(setting, asked, turn) for turn in setting.turns())):
         assert outcome.row["status"] == "ok"
         assert outcome.row["divergence"] is None
         assert outcome.row["missed_calls"] == outcome.row["unverified_calls"] == 0
         assert outcome.row["prefix_fraction"] in (1.0, None)
+    before = {step.decision: list(setting.recording.messages[: step.offset]) for step in setting.recording.steps}
+    for decision in seen:
+        assert list(decision.messages) == before[decision.decision]
 
 
 def test_events_of_the_helper_are_those_of_a_recorder():
