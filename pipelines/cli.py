@@ -23,7 +23,7 @@ from pipelines.cli_events import TimesFrom, TimesUntil, events, import_postgres
 from pipelines.cli_help import GroupedVerbs, print_version
 from pipelines.cli_replay import AllowFiles, allowing, replan, report, tools, write_starter
 from pipelines.cli_storage import storage
-from pipelines.console import Ticker, end, print_result, render_table, safe_streams, size, tell, to_plain
+from pipelines.console import Ticker, counted, end, print_result, render_table, safe_streams, size, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.interrupt import heard
 from pipelines.privacy import private_files, withdraw_access
@@ -150,12 +150,12 @@ def import_chat(
         )
         note_waiting(settings, store)
     lines = [
-        f"{result.conversations:,} conversations, {result.events:,} events appended"
+        f"{counted(result.conversations, 'conversation')}, {counted(result.events, 'event')} appended"
         + (f" in months {result.months[0]} to {result.months[-1]}" if result.months else ""),
-        f"{result.already_present:,} conversations were there already and are unchanged"
+        f"there already and unchanged: {counted(result.already_present, 'conversation')}"
         if result.already_present
         else "",
-        f"{result.skipped:,} bad lines written to {skip_bad}" if result.skipped else "",
+        f"{counted(result.skipped, 'bad line')} written to {skip_bad}" if result.skipped else "",
         *(f"{name} holds no line: nothing came from it" for name in result.empty),
     ]
     print_result(result, "\n".join(line for line in lines if line), as_json=as_json)

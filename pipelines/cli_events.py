@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Ticker, print_result, render_table, tell, to_plain
+from pipelines.console import Ticker, counted, print_result, render_table, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.settings import Settings
 
@@ -65,13 +65,13 @@ def import_postgres(
         )
         note_waiting(settings, store)
     lines = [
-        f"{result.events:,} of {result.rows:,} rows appended, to {result.streams:,} streams"
+        f"{result.events:,} of {counted(result.rows, 'row')} appended, to {counted(result.streams, 'stream')}"
         if result.events
         else f"nothing to append: the store has {result.already_present:,} of {result.rows:,} rows, unchanged",
-        f"{result.already_present:,} were there already and are unchanged"
+        f"there already and unchanged: {counted(result.already_present, 'row')}"
         if result.events and result.already_present
         else "",
-        f"{result.gone:,} events were imported from rows that are gone; they stay" if result.gone else "",
+        f"imported from rows that are gone: {counted(result.gone, 'event')}, which stay" if result.gone else "",
         f"registered {', '.join(result.registered)}" if result.registered else "",
     ]
     report = write_report(settings.home, result)

@@ -202,6 +202,11 @@ class Ticker:
             self._write(line)
 
 
+def counted(number: int, noun: str, nouns: str | None = None) -> str:
+    """A number of things as a person says it: `1 conversation`, `2,000 conversations`; `nouns` where an s does not make it."""
+    return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
 def duration(seconds: float) -> str:
     """A time span as a person says it: `12 s`, `3 min 05 s`, `2 h 07 min`."""
     minutes, rest = divmod(round(seconds), 60)

@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from pipelines.console import counted
 from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import Range
 from pipelines.replay.asking import BYTES_PER_TOKEN
@@ -118,16 +119,18 @@ class Estimate:
 
     def describe(self) -> str:
         """In lines, for people."""
-        what = f"{self.decisions:,} decisions in {self.conversations:,} conversations, mode {self.mode}"
+        what = (
+            f"{counted(self.decisions, 'decision')} in {counted(self.conversations, 'conversation')}, mode {self.mode}"
+        )
         lines = [f"{self.experiment}  version {self.version_id}: {what}"]
         if self.not_asked:
-            lines.append(f"left out of both sides: {self.not_asked:,} units before which nothing was said")
+            lines.append(f"left out of both sides: {counted(self.not_asked, 'unit')} before which nothing was said")
         for to in self.destinations:
             about = "" if self.is_exact else "about "
             price = f"{to.usd:,.4f} USD" if to.usd is not None else "price not known"
             lines += [
-                f"{to.side}: {about}{to.requests:,} requests to {to.model} at {to.endpoint}, {to.kept:,} of them paid for before",
-                f"  would send text of {to.conversations:,} conversations about {to.subjects:,} people"
+                f"{to.side}: {about}{counted(to.requests, 'request')} to {to.model} at {to.endpoint}, {to.kept:,} of them paid for before",
+                f"  would send text of {counted(to.conversations, 'conversation')} about {counted(to.subjects, 'person', 'people')}"
                 + (f" ({to.conversations_without_subject:,} name nobody)" if to.conversations_without_subject else ""),
                 f"  about {to.input_tokens:,} tokens in, {to.output_tokens:,} out: {price}",
             ]

@@ -44,7 +44,7 @@ OnProgress = Callable[[ReplayProgress], None]
 
 
 class ProgressMeter:
-    """Tells how far a replay is, at most twice a second.
+    """Tells how far a replay is, at most twice a second, and once how far it came.
 
     Args:
         tell: Told each time; None for nobody.
@@ -60,15 +60,16 @@ class ProgressMeter:
     ) -> None:
         self._tell, self._total, self._measure = tell, total, measure
         self._started = self._last = time.monotonic()
+        self._told = -1
 
     def __call__(self, done: int, *, is_end: bool = False) -> None:
         """So many units are done."""
         if self._tell is None:
             return
         now = time.monotonic()
-        if not (is_end or now - self._last >= _SECONDS_BETWEEN):
+        if done == self._told or not (is_end or now - self._last >= _SECONDS_BETWEEN):
             return
-        self._last = now
+        self._last, self._told = now, done
         hit_rate, usd = self._measure() if self._measure is not None else (None, None)
         left = None
         if done and self._total is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from pipelines.console import counted
 from pipelines.review.answer import headline as answer_in_words
 from pipelines.review.answer import tell
 from pipelines.review.headline import Headline, SummaryLine
@@ -33,12 +34,12 @@ def render_headline(headline: Headline) -> Markup:
         ("Version", f"{version.version_id}, complete since {version.committed_at:%Y-%m-%d %H:%M} UTC"),
     ]
     numbers = [
-        (f"{version.pairs:,}", f"{version.unit} pairs"),
-        (f"{headline.conversations:,}", "conversations"),
-        (f"{version.pairs - headline.failed - version.same_calls:,}", "pairs with other tool calls"),
-        (f"{headline.failed:,}", "pairs without an answer of B"),
+        (counted(version.pairs, f"{version.unit} pair"), ""),
+        (counted(headline.conversations, "conversation"), ""),
+        (counted(version.pairs - headline.failed - version.same_calls, "pair"), "with other tool calls"),
+        (counted(headline.failed, "pair"), "without an answer of B"),
         *(
-            [(f"{headline.not_asked:,}", f"{version.unit}s with nothing said before, left out")]
+            [(counted(headline.not_asked, version.unit), "with nothing said before, left out")]
             if headline.not_asked
             else []
         ),
@@ -47,12 +48,18 @@ def render_headline(headline: Headline) -> Markup:
         "section",
         _answer(headline),
         tag("dl", *(join([tag("dt", name), tag("dd", value)]) for name, value in facts), css="rf-facts"),
-        tag("div", *(tag("div", tag("b", value), tag("span", name)) for value, name in numbers), css="rf-numbers"),
+        tag("div", *(_number(each, more) for each, more in numbers), css="rf-numbers"),
         *(tag("p", note, css="rf-note") for note in headline.notes),
         _decided_without_tools(headline),
         *(tag("p", f"{told}.", css="rf-note") for told in tell_flat(headline.flat_metrics)),
         css="rf",
     )
+
+
+def _number(told: str, more: str) -> Markup:
+    """A number that is to be seen, and under it what is counted."""
+    number, _, noun = told.partition(" ")
+    return tag("div", tag("b", number), tag("span", f"{noun} {more}".strip()))
 
 
 def _answer(headline: Headline) -> Markup | None:
@@ -179,9 +186,9 @@ def _verdict(line: SummaryLine) -> Markup:
 def _remark(line: SummaryLine) -> Markup:
     remarks = [in_words(REASONS, line.reason)] if line.reason and line.reason != "no_goal" else []
     if line.excluded:
-        remarks.append(f"{line.excluded:,} pairs without a value on both sides left out")
+        remarks.append(f"{counted(line.excluded, 'pair')} without a value on both sides left out")
     if line.verdict in (None, "inconclusive") and line.goal and line.g_needed and line.g_needed > line.g:
-        remarks.append(f"about {line.g_needed:,} conversations needed, {line.g:,} seen")
+        remarks.append(f"about {counted(line.g_needed, 'conversation')} needed, {line.g:,} seen")
     return join(tag("small", remark) for remark in remarks)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.console import counted
 from pipelines.diff.dataset import DiffResult
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
@@ -57,10 +58,10 @@ def render_page(lake: Lake, result: DiffResult) -> str:
             if start or stop
             else []
         ),
-        f"{result.pairs:,} {result.unit} pairs in {_streams(result.conversations, calls)}"
+        f"{counted(result.pairs, f'{result.unit} pair')} in {_streams(result.conversations, calls)}"
         + (f", {result.failed:,} not answered" if result.failed else ""),
         *(
-            [f"left out of both sides: {result.not_asked:,} {result.unit}s before which nothing was said"]
+            [f"left out of both sides: {counted(result.not_asked, result.unit)} before which nothing was said"]
             if result.not_asked
             else []
         ),
@@ -69,7 +70,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         *_left_out(result),
         *_answers(lake, result),
         *_shared_responses(lake, result),
-        f"tool calls differ in {result.pairs - result.failed - result.same_calls:,} pairs, in {result.changed_conversations:,} of the {_streams(None, calls)}",
+        f"tool calls differ in {counted(result.pairs - result.failed - result.same_calls, 'pair')}, in {result.changed_conversations:,} of the {_streams(None, calls)}",
         "",
         f"{'what stayed the same':<34}{'pairs':>9}{'share':>9}   95 % interval",
     ]
@@ -84,7 +85,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         out += [_difference_line(line) for line in differences]
         firsts = {(name, why): f": {told} (first in {unit})" for name, why, unit, told in result.first_metric_errors}
         out += [
-            f"  {name} has no value on {count:,} sides: {why}{firsts.get((name, why), '').removeprefix(f': {why}')}"
+            f"  {name} has no value on {counted(count, 'side')}: {why}{firsts.get((name, why), '').removeprefix(f': {why}')}"
             for name, why, count in result.metric_errors
         ]
         out += [f"  note: {told}" for told in tell_flat(result.flat_metrics)]
@@ -111,9 +112,9 @@ def _streams(count: int | None, calls: int) -> str:
     """What the pairs are from: a call is a voice call. `count` is of both; None leaves the numbers out."""
     if count is None:
         return "conversations and calls" if calls else "conversations"
-    told = [(count - calls, "conversations"), (calls, "calls")]
+    told = [(count - calls, "conversation"), (calls, "call")]
     return " and ".join(
-        f"{number:,} {name}" for number, name in told if number or (name == "conversations" and not calls)
+        counted(number, name) for number, name in told if number or (name == "conversation" and not calls)
     )
 
 

@@ -146,6 +146,8 @@ class _Table:
     skewness: FloatArray
     spread: FloatArray
     lean: FloatArray
+    tail_low: FloatArray
+    tail_high: FloatArray
     se_cr1: FloatArray
     se_naive: FloatArray
     design_effect: FloatArray
@@ -176,8 +178,10 @@ def _compute(s: FloatArray, n: FloatArray, squares: FloatArray | None, code: Cod
         scaled = error / (scale[code] if segments > 1 else scale)
         squared = scaled * scaled
         cubes, fourths = (grouped_sum(squared * factor, cells.of_row, cells.n.size) for factor in (scaled, squared))
+        high = np.where(scaled > 0, squared, 0.0)
+        above = (grouped_sum(high, cells.of_row, cells.n.size), grouped_sum(high * high, cells.of_row, cells.n.size))
         shape = measure_shape(
-            cells.n, errors / ee[cells.segment], cubes, fourths, lambda values: cells.add_up(values, segments)
+            cells.n, errors / ee[cells.segment], cubes, fourths, above, lambda values: cells.add_up(values, segments)
         )
         se_naive = icc = np.full(segments, np.nan)
         if squares is not None:
@@ -197,6 +201,8 @@ def _compute(s: FloatArray, n: FloatArray, squares: FloatArray | None, code: Cod
             skewness=shape.skewness,
             spread=shape.spread,
             lean=shape.lean,
+            tail_low=shape.tail_low,
+            tail_high=shape.tail_high,
             se_cr1=se_cr1,
             se_naive=se_naive,
             design_effect=np.where(se_naive > 0, se_cr1**2 / se_naive**2, np.nan),
@@ -267,7 +273,14 @@ def _read(table: _Table, row: int, sums: ClusterSums, estimand: Estimand) -> Est
         icc=number["icc"],
     )
     if estimand not in _PLAIN:
-        base = replace(base, skewness=number["skewness"], spread=number["spread"], lean=number["lean"])
+        base = replace(
+            base,
+            skewness=number["skewness"],
+            spread=number["spread"],
+            lean=number["lean"],
+            tail_low=number["tail_low"],
+            tail_high=number["tail_high"],
+        )
     base = replace(base, reason=_reason(base))
     if estimand == "rate":
         n_eff = min(n, theta * (1 - theta) / se**2 if se > 0 else n) if 0 < theta < 1 else g

@@ -61,6 +61,8 @@ class Estimate:
         skewness: Skewness of the mean, by which bounds reach further; see `skew`.
         spread: Effective number of clusters that make up the variance.
         lean: Which way: -1 when all of the variance comes from below the mean, 1 when all comes from above.
+        tail_low: Effective number of clusters that make up the variance from below the mean.
+        tail_high: And of those above.
         low: Lower 95 % bound (t, further on the side of a long tail; Wilson for a rate); None where it cannot be given.
         high: Upper 95 % bound.
         p: Two-sided p-value of `theta = 0`; None for `mean` and `rate`, where 0 is nothing special.
@@ -102,6 +104,8 @@ class Estimate:
     skewness: float | None = None
     spread: float | None = None
     lean: float | None = None
+    tail_low: float | None = None
+    tail_high: float | None = None
     low: float | None = None
     high: float | None = None
     p: float | None = None

@@ -31,6 +31,8 @@ _FAINT_LEAN = 0.5
 """Lean below which skewness counts in proportion: symmetric errors lean by about 0.2 by chance in 40 clusters."""
 _TAIL_FACTOR = 0.5
 _LEAST_SPREAD = 8.0
+_LEAST_TAIL = 5.0
+"""Effective clusters beyond the mean on a bound's own side, where all of them are too few to say that both sides are alike."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,11 +46,15 @@ class Shape:
         skewness: Of the mean: `sum e^3 / (sum e^2)^1.5`, less where the lean is faint.
         spread: Effective number of clusters that make up the variance: `(sum r^2)^2 / sum r^4`, 1 to g.
         lean: Which way: `sum r^3 / sqrt(sum r^2 sum r^4)`, -1 (all of it below the mean) to 1 (all above).
+        tail_low: `spread` of the errors below 0 alone.
+        tail_high: Of those above.
     """
 
     skewness: FloatArray
     spread: FloatArray
     lean: FloatArray
+    tail_low: FloatArray
+    tail_high: FloatArray
 
 
 def measure_shape(
@@ -56,6 +62,7 @@ def measure_shape(
     squares: FloatArray,
     cubes: FloatArray,
     fourths: FloatArray,
+    above: tuple[FloatArray, FloatArray],
     add_up: Callable[[FloatArray], FloatArray],
 ) -> Shape:
     """The shape of scaled errors, `sum e^2 = 1` per segment.
@@ -65,18 +72,28 @@ def measure_shape(
         squares: Sum of the squared errors per cell.
         cubes: Of their cubes.
         fourths: Of their fourth powers.
+        above: Squares and fourth powers of those above 0 alone.
         add_up: Adds a number per cell up per segment.
     """
-    spreads, leans = [], []
+    spreads, leans, tails = [], [], []
+    high_squares, high_fourths = above
+    low_squares, low_fourths = squares - high_squares, fourths - high_fourths
     for power in _SIZE_POWERS:
         unit = size**power
         second, third, fourth = (add_up(sums / unit**order) for order, sums in ((2, squares), (3, cubes), (4, fourths)))
         spreads.append(second**2 / fourth)
         leans.append(third / np.sqrt(second * fourth))
+        tails.append(
+            [
+                add_up(np.maximum(second_of, 0.0) / unit**2) ** 2 / add_up(np.maximum(fourth_of, 0.0) / unit**4)
+                for second_of, fourth_of in ((low_squares, low_fourths), (high_squares, high_fourths))
+            ]
+        )
     first, other = spreads
     lean = np.where(first >= other, *leans)
     faint = np.minimum(1.0, np.abs(lean) / _FAINT_LEAN)
-    return Shape(add_up(cubes) * faint, np.maximum(first, other), lean)
+    low, high = (np.where(first >= other, *pair) for pair in zip(*tails, strict=True))
+    return Shape(add_up(cubes) * faint, np.maximum(first, other), lean, low, high)
 
 
 def skewness_towards(found: Estimate, side: Side) -> float:
@@ -95,8 +112,16 @@ def spread_due(found: Estimate, side: Side) -> float:
 
 
 def is_even(found: Estimate, side: Side) -> bool:
-    """Whether enough clusters make up the spread for a bound to be given."""
-    return found.spread is None or found.spread >= spread_due(found, side)
+    """Whether enough clusters make up the spread for a bound to be given.
+
+    Where less than `8` do, and lean away from the bound, these may be one of two tails that happened to show itself, so those on
+    the bound's own side must be enough to tell what they are like: rare savings leave many, all alike, there.
+    """
+    if found.spread is None:
+        return True
+    tail = found.tail_low if side == "low" else found.tail_high
+    is_seen = found.spread >= _LEAST_SPREAD or tail is None or tail >= _LEAST_TAIL
+    return is_seen and found.spread >= spread_due(found, side)
 
 
 def is_rare(found: Estimate) -> bool:
@@ -107,7 +132,7 @@ def is_rare(found: Estimate) -> bool:
 
 def clusters_to_even(found: Estimate) -> int | None:
     """Clusters with which about both bounds would be given, if the spread grows with them; None when both are."""
-    missing = [spread_due(found, side) for side in SIDES if not is_even(found, side)]
+    missing = [max(spread_due(found, side), _LEAST_SPREAD) for side in SIDES if not is_even(found, side)]
     return None if not missing or not found.spread else math.ceil(found.g * max(missing) / found.spread)
 
 

@@ -87,7 +87,11 @@ def let_pass(account: Account, folders: Iterable[Path]) -> list[Path]:
             parent.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXOTH)
             changed.append(parent)
     if changed:
-        _log.warning("let the account %s pass (o+x): %s", ACCOUNT_NAME, ", ".join(map(str, changed)))
+        _log.warning(
+            "PostgreSQL runs as the account %s, which may now pass through, and not read: %s",
+            ACCOUNT_NAME,
+            ", ".join(map(str, changed)),
+        )
     return changed
 
 

@@ -163,6 +163,14 @@ WORSE = (
     losses("Pareto 2.2 in 10 %", 0.1, pareto(2.2)),
     payments("both pay in 10 %, σ 1, B twice as much", 0.1, 1, 2),
     payments("both pay in 10 %, σ 2, B twice as much", 0.1, 2, 2),
+    payments("both pay in 5 %, σ 2, B twice as much; single sizes", 0.05, 2, 2, sizes="single"),
+    payments("both pay in 10 %, σ 2, B twice as much; single sizes", 0.1, 2, 2, sizes="single"),
+    payments("both pay in 30 %, σ 1, B twice as much; single sizes", 0.3, 1, 2, sizes="single"),
+    payments("both pay everywhere, σ 2, B twice as much; single sizes", 1.0, 2, 2, sizes="single"),
+    together(
+        "both pay in the same 30 %, likeness 0.9, σ 2, B a fifth more; single sizes", 0.3, 2, 1.2, 0.9, sizes="single"
+    ),
+    together("both pay everywhere, likeness 0.5, σ 1, B twice as much; single sizes", 1.0, 1, 2, 0.5, sizes="single"),
     calls("calls, whole numbers, many zero", 0.2),
     losses("saves 0.2 in 30 %, loses 100 in 0.2 %", 0.002, constant(100), 100, gain=0.2, gains=0.3),
     losses("saves 0.2 in 30 %, loses 20 in 1 %", 0.01, constant(20), 20, gain=0.2, gains=0.3),

@@ -7,6 +7,7 @@ a row, conversations without a word of one side. They are exported, folded, repl
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,16 +76,20 @@ _ASKABLE = {
 }
 
 
-def compare(lake: Lake, mode: str, candidate: str = "echo: true", rest: str = "") -> tuple[ReplayResult, DiffResult]:
+def compare(
+    lake: Lake, mode: str, candidate: str = "echo: true", *, retry_failed: bool = False
+) -> tuple[ReplayResult, DiffResult]:
     """Replay and diff everything in a lake."""
-    text = f"experiment: echo-{mode}\ncandidate: {{{candidate}}}\nmode: {mode}\nsegments: [agent]\n{rest}"
+    text = f"experiment: echo-{mode}\ncandidate: {{{candidate}}}\nmode: {mode}\nsegments: [agent]\n"
     plan = make_plan(lake, parse_experiment(text, "test"), lake.root)
-    return run_replay(lake, plan), build_diff(lake, plan)
+    return run_replay(lake, plan, retry_failed=retry_failed), build_diff(lake, plan)
 
 
-def assert_the_echo_is_the_recording(lake: Lake, mode: str) -> None:
+def assert_the_echo_is_the_recording(
+    lake: Lake, mode: str, candidate: str = "echo: true", *, draws: int = 1, retry_failed: bool = False
+) -> None:
     """Everything that could be asked was, was answered as recorded, and no number knows a difference."""
-    replayed, diffed = compare(lake, mode)
+    replayed, diffed = compare(lake, mode, candidate, retry_failed=retry_failed)
     with lake.connect() as connection:
 
         def found(query: str) -> list[tuple[Any, ...]]:
@@ -95,17 +100,9 @@ def assert_the_echo_is_the_recording(lake: Lake, mode: str) -> None:
         assert found(_NUMBERS) == []
         asked, unasked = connection.sql(_ASKABLE[mode]).fetchall()[0]
     assert (diffed.pairs, diffed.not_asked) == (asked, unasked)
-    assert (replayed.units, replayed.not_asked, replayed.failures) == (asked + unasked, unasked, {})
+    assert (replayed.units, replayed.not_asked) == (draws * (asked + unasked), draws * unasked)
+    assert replayed.failures == {}
     assert (diffed.same_calls, diffed.failed, diffed.changed_conversations) == (asked, 0, 0)
-
-
-_WALKED = """
-SELECT walked.experiment, walked.unit_id, walked.step
-FROM replay_steps_history AS walked
-INNER JOIN replays_history AS asked
-    ON walked.unit_id LIKE asked.aggregate_id || '%' AND walked.decision = asked.decision AND walked.draw = asked.draw
-WHERE asked.experiment = 'echo-decision' AND asked.status = 'ok' AND walked.request_sha256 <> asked.request_sha256
-"""
 
 
 @settings(deadline=None, max_examples=8, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
@@ -120,3 +117,65 @@ def test_the_echo_of_any_recording_is_the_recording(log: Sequence[Mapping[str, A
             except Exception as error:
                 if "no conversation is selected" not in str(error):
                     raise
+
+
+PARROT = """
+import json
+from pathlib import Path
+from pipelines.replay.decision import Reply, ToolCall
+
+
+def say(decision):
+    folder = Path(__file__).parent
+    if (folder / "failing").exists() and decision.decision % 2:
+        raise ValueError
+    said = json.loads((folder / "said.json").read_text())[f"{decision.aggregate_id}/{decision.decision}"]
+    return Reply(said["text"], [ToolCall(*call) for call in said["calls"]], is_refusal=said["is_refusal"])
+"""
+
+
+@settings(deadline=None, max_examples=2, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
+@given(log=recordings(12))
+def test_who_repeats_the_recording_twice_and_on_a_retry_is_the_recording(log: Sequence[Mapping[str, Any]]) -> None:
+    """A candidate that says what `decisions` holds, drawn twice, that fails at first and is retried: nothing is left of the failures."""
+    with tempfile.TemporaryDirectory() as folder:
+        lake = write_log(Path(folder), log)
+        with lake.connect() as connection:
+            rows = connection.sql(_SAID).fetchall()
+        said = {
+            name: {
+                "text": text,
+                "is_refusal": is_refusal,
+                "calls": [[call, _value(given)] for call, given in calls or ()],
+            }
+            for name, text, is_refusal, calls in rows
+        }
+        (lake.root / "said.json").write_text(json.dumps(said), encoding="utf-8")
+        (lake.root / "parrot.py").write_text(PARROT, encoding="utf-8")
+        for mode in MODES:
+            (lake.root / "failing").touch()
+            candidate = 'python: "parrot:say", draws: 2'
+            try:
+                first, _ = compare(lake, mode, candidate)
+            except Exception as error:
+                if "no conversation is selected" not in str(error):
+                    raise
+                continue
+            assert set(first.failures) <= {"candidate_error"}
+            (lake.root / "failing").unlink()
+            assert_the_echo_is_the_recording(lake, mode, candidate, draws=2, retry_failed=True)
+
+
+_SAID = """
+SELECT
+    aggregate_id || '/' || decision, text, coalesce(is_refusal, false),
+    list_transform(tool_calls, LAMBDA call: [call.name, coalesce(call.recorded, call.arguments)])
+FROM decisions
+"""
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

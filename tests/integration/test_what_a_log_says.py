@@ -13,6 +13,8 @@ from pipelines.lake.lake import Lake
 from pipelines.review.headline import find_version, load_headline
 from pipelines.review.headline_html import render_headline
 from pipelines.review.page import render_page
+from pipelines.review.report import load_report
+from pipelines.review.report_html import render_report
 from pipelines.store import Store
 from tests.integration.test_ab import add, run
 
@@ -109,6 +111,7 @@ def test_the_same_calls_measure_the_same(lake, tmp_path):
     assert "missed is never anything but null on A" in render_page(lake, result)
     shown = str(render_headline(load_headline(lake, find_version(lake, "spelled"))))
     assert "missed is never anything but null on B" in shown
+    assert "missed is never anything but null on A" in render_report(load_report(lake, find_version(lake, "spelled")))
     levels = rows_of(
         lake,
         "SELECT name_a, equal_level, arguments_a = arguments_b, count(*) FROM ab_tool_calls GROUP BY ALL ORDER BY ALL",

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pipelines import console
 from pipelines.console import (
     Ticker,
+    counted,
     duration,
     on_one_line,
     printable,
@@ -126,3 +127,18 @@ def test_a_table_shows_texts_and_not_their_markup():
     head, *lines = table.splitlines()
     assert head.split() == ["[bold]n", "year"]
     assert [line.strip() for line in lines] == [r"[red]x[/red] :smile:\n[link]  2026", "1,234,567"]
+
+
+@pytest.mark.parametrize(
+    ("number", "nouns", "told"),
+    [
+        (0, ("conversation",), "0 conversations"),
+        (1, ("conversation",), "1 conversation"),
+        (2_000, ("decision pair",), "2,000 decision pairs"),
+        (1, ("person", "people"), "1 person"),
+        (3, ("person", "people"), "3 people"),
+    ],
+)
+def test_one_of_a_thing_is_one(number: int, nouns: tuple[str, ...], told: str):
+    """Plurals are made in one place."""
+    assert counted(number, *nouns) == told

@@ -29,4 +29,6 @@ def test_the_end_is_always_told():
     assert [(each.done, each.total, each.hit_rate, each.usd, each.seconds_left) for each in told] == [
         (4, 4, 0.5, 2.0, 0)
     ]
+    meter(4, is_end=True)
+    assert len(told) == 1, "and told once"
     ProgressMeter(None)(1, is_end=True)

@@ -136,6 +136,16 @@ def test_a_tail_hides_the_bound_on_its_side_alone():
     assert answer.word == ("do_not_ship" if harm.verdict == "regressed" else "not_enough_data")
 
 
+def test_one_tail_that_showed_itself_is_not_taken_for_rare_savings():
+    """Large amounts saved and two lost among 40: what was lost is not known, so no bound; without the losses it is."""
+    saved = [-9.0, -5.0, -3.0, -2.0]
+    both = estimate(ClusterSums(s=np.array([*saved, 2.0, 0.5, *[0.0] * 34]), n=np.ones(40)))
+    assert both.lean is not None
+    assert both.lean < -0.5
+    assert (both.high, both.reason) == (None, "skewed")
+    assert estimate(ClusterSums(s=np.array([*saved, -1.0, *[0.0] * 35]), n=np.ones(40))).high is not None
+
+
 def test_a_few_customers_with_nearly_all_units_are_a_small_sample():
     """Thirty clusters of which three hold nearly everything are three in effect, whatever they say."""
     n = np.array([1000.0] * 3 + [1.0] * 27)
