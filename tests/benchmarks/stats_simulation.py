@@ -100,12 +100,12 @@ def cover(
         sums = ClusterSums(s=draw(random, sizes), n=sizes)
         estimates = estimate_segments(sums, np.repeat(np.arange(batch), g), batch, what, sign_flip=False)
         for item in estimates:
-            withheld += item.reason == "few_changes"
+            withheld += item.low is None and item.high is None
             hits += _holds(item, truth)
             cr1_hits += _cr1_holds(item, truth)
             positives += item.p is not None and item.p < 0.05
         done += batch
-    return Coverage(hits / runs, cr1_hits / runs, positives / runs, withheld / runs)
+    return Coverage(hits / max(1, runs - withheld), cr1_hits / runs, positives / runs, withheld / runs)
 
 
 def false_discoveries(random: np.random.Generator, g: int, runs: int, segments: int = 20, real: int = 5) -> float:
