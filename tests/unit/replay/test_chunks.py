@@ -19,7 +19,7 @@ from pipelines.replay.streams import CHUNK_EVENTS, list_chunks
 MEMORY = 10**7
 MOST = 500_000
 """Bytes of a chunk at that bound."""
-LARGEST = 800_000
+LARGEST = 700_000
 """Bytes of a conversation at that bound."""
 
 
