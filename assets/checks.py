@@ -16,7 +16,6 @@ from assets.partitions import EXPERIMENTS
 from assets.resources import Home
 from assets.specs import key_of
 from pipelines.console import duration
-from pipelines.diff.inputs import stale_inputs
 from pipelines.export.health import compare_month, count_strays, find_lag, seconds_since
 from pipelines.folds.redacted import find_faults
 from pipelines.store.read import Stall
@@ -196,6 +195,8 @@ def _build_ab_inputs_current() -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=key_of("ab_units"))
     def ab_inputs_current(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> dg.AssetCheckResult:
         """The conversations compared are still those that the experiment selects, with no event more."""
+        from pipelines.diff.inputs import stale_inputs  # noqa: PLC0415 -- 80 MB that runs of other assets need not hold
+
         stale = [stale_inputs(home.lake, name, home.settings.allow_files) for name in _experiments(context)]
         counts = {what: sum(getattr(each, what) for each in stale) for what in ("changed", "new", "gone")}
         parts = [f"{_counted(n, 'conversation')} {what}" for what, n in counts.items() if n]

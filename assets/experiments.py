@@ -12,14 +12,9 @@ from typing import Any
 import dagster as dg
 
 from assets.partitions import EXPERIMENTS
-from assets.reports import keep_reports
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
-from pipelines.diff.check import require_measurable
-from pipelines.diff.dataset import build_diff
-from pipelines.replay.plan import make_plans
 from pipelines.replay.registry import load_experiment
-from pipelines.replay.run import run_replay
 
 REPLAY = ("replays", "replay_steps")
 DIFFS = ("ab_units", "ab_tool_calls", "ab_summary")
@@ -53,6 +48,11 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
     def replay(
         context: dg.AssetExecutionContext, config: ReplayConfig, home: dg.ResourceParam[Home]
     ) -> Iterator[dg.MaterializeResult[Any]]:
+        # here, as in `diff`: what replays and compares takes 80 MB, which a run of other assets need not hold
+        from pipelines.diff.check import require_measurable  # noqa: PLC0415
+        from pipelines.replay.plan import make_plans  # noqa: PLC0415
+        from pipelines.replay.run import run_replay  # noqa: PLC0415
+
         tell = home.tell or context.log.info
         plans = make_plans(
             home.lake,
@@ -98,6 +98,10 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         description="Compare the replays of an experiment with its baseline; the summary completes the version.",
     )
     def diff(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+        from assets.reports import keep_reports  # noqa: PLC0415
+        from pipelines.diff.dataset import build_diff  # noqa: PLC0415
+        from pipelines.replay.plan import make_plans  # noqa: PLC0415
+
         plans = make_plans(
             home.lake, *load_experiment(home.lake, context.partition_key), allowed=home.settings.allow_files
         )

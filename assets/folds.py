@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
+from pipelines.folds.aside import Culprit, tell_set_aside
 from pipelines.folds.redacted import fold_redacted
 from pipelines.folds.run import FoldResult, fold_month
 from pipelines.folds.steps import FOLDS
@@ -14,9 +15,6 @@ from pipelines.folds.steps import FOLDS
 REDACTED = "redacted_events"
 
 FITS = "every_stream_fits"
-_SHOWN = 10
-"""Streams that are named."""
-
 REPORTED = ("size_bytes", "skipped_events", "redactions", "inexact_redactions", "input_hash", "is_written", "seconds")
 
 # Eager, but for every month and not the newest alone: a month that was imported or exported again late is folded again.
@@ -66,12 +64,8 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
 
 def _fits(result: FoldResult) -> dg.AssetCheckResult:
     """Which streams of the month were set aside; the others are folded."""
-    count, named = len(result.set_aside), ", ".join(result.set_aside[:_SHOWN])
-    what = "1 stream is" if count == 1 else f"{count:,} streams are"
-    told = (
-        f"{result.month}: {what} too large to fold within REFOLD_MEMORY and left out ({named}); the others are folded. Set a larger "
-        "REFOLD_MEMORY and fold again"
-    )
+    count = len(result.set_aside)
+    told = f"{result.month}: {tell_set_aside([Culprit(*each) for each in result.set_aside.items()])}; the others are folded"
     return dg.AssetCheckResult(
         check_name=FITS,
         asset_key=key_of(result.dataset),

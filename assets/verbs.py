@@ -10,15 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets.folds import REDACTED
 from assets.runs import CheckResult, Runs
 from pipelines.console import Ticker
-from pipelines.demo.load import LoadResult, load_demo
-from pipelines.diff.check import read_checked
-from pipelines.diff.dataset import DiffResult, build_diff
-from pipelines.diff.gating import require_known_names
 from pipelines.errors import BadInputError
 from pipelines.export.month import months_to_export
 from pipelines.export.seal import require_sealable
@@ -28,13 +24,16 @@ from pipelines.lake.lake import Lake
 from pipelines.projections.fold import left_over
 from pipelines.projections.projection import BrokenProjection, find_projections
 from pipelines.projections.relations import RELATIONS
-from pipelines.replay.estimate import Estimate, estimate_replay
-from pipelines.replay.experiment import Experiment, read_experiment
-from pipelines.replay.plan import Plan, make_plans
 from pipelines.replay.progress import ReplayProgress
-from pipelines.replay.registry import register_experiment
 from pipelines.settings import Settings
 from pipelines.store import Store
+
+if TYPE_CHECKING:  # what replays and compares takes 80 MB, which an export or a fold need not hold
+    from pipelines.demo.load import LoadResult
+    from pipelines.diff.dataset import DiffResult
+    from pipelines.replay.estimate import Estimate
+    from pipelines.replay.experiment import Experiment
+    from pipelines.replay.plan import Plan
 
 Tell = Callable[[str], None]
 LOG = ("events", "stream_months")
@@ -130,6 +129,10 @@ def fold_months(
 
 def estimate_experiment(settings: Settings, path: Path, tell: Tell) -> list[tuple[Plan, Estimate]]:
     """Read an experiment file, plan it and say what it would come to, window by window, without writing or sending anything."""
+    from pipelines.diff.check import read_checked  # noqa: PLC0415
+    from pipelines.replay.estimate import estimate_replay  # noqa: PLC0415
+    from pipelines.replay.plan import make_plans  # noqa: PLC0415
+
     lake = Lake.from_settings(settings)
     experiment = read_checked(path, lake, settings, note=tell)
     plans = make_plans(lake, experiment, path.resolve().parent, tell, allowed=settings.allow_files)
@@ -148,6 +151,8 @@ def compare(settings: Settings, path: Path, tell: Tell, *, retry_failed: bool = 
     Raises:
         BadInputError: The file is not an experiment, or it selects nothing; nothing was registered.
     """
+    from pipelines.diff.check import read_checked  # noqa: PLC0415
+
     experiment = read_checked(path, Lake.from_settings(settings), settings)
     return _compare(settings, experiment, path.resolve().parent, tell, retry_failed=retry_failed)
 
@@ -155,6 +160,11 @@ def compare(settings: Settings, path: Path, tell: Tell, *, retry_failed: bool = 
 def _compare(
     settings: Settings, experiment: Experiment, folder: Path, tell: Tell, *, retry_failed: bool = False
 ) -> list[DiffResult]:
+    from pipelines.diff.dataset import build_diff  # noqa: PLC0415
+    from pipelines.diff.gating import require_known_names  # noqa: PLC0415
+    from pipelines.replay.plan import make_plans  # noqa: PLC0415
+    from pipelines.replay.registry import register_experiment  # noqa: PLC0415
+
     lake = Lake.from_settings(settings)
     require_known_names(experiment)
     plans = make_plans(lake, experiment, folder, allowed=settings.allow_files)
@@ -173,6 +183,9 @@ def _compare(
 
 def demo(settings: Settings, events: int, tell: Tell) -> DemoResult:
     """Write the simulated history, export and fold its months, and compare two agents on its last seven days."""
+    from pipelines.demo.load import load_demo  # noqa: PLC0415
+    from pipelines.replay.experiment import read_experiment  # noqa: PLC0415
+
     started = time.monotonic()
     with Store.open(settings) as store:
         tell(f"simulating a support desk, about {events:,} events")

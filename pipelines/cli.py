@@ -208,8 +208,9 @@ def fold(
     tables = list(dict.fromkeys(name for run in runs for name in run.tables))
     _print_months(runs, tables, "no months: the lake holds no events yet; run `refold export`", as_json=as_json)
     failed = [each for run in runs for each in run.failed]
-    for fault in dict.fromkeys(f"{each.asset}: {each.description}" for each in failed):
-        tell(f"refold: {fault}")
+    for fault in dict.fromkeys(each.description for each in failed):
+        named = ", ".join(dict.fromkeys(each.asset for each in failed if each.description == fault))
+        tell(f"refold: {named}: {fault}")
     if failed:
         raise typer.Exit(CheckFailedError.exit_code)
 

@@ -25,6 +25,7 @@ class Batches:
         size: Events of a batch.
         resumes: Whether any stream goes on from a snapshot.
         with_lists: Whether states or snapshots are made of the batches.
+        memory_bytes: Bound on the memory of the process.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Batches:
         size: int,
         resumes: bool,
         with_lists: bool,
+        memory_bytes: int,
     ) -> None:
         self._connection = connection
         self._reader = reader
@@ -43,6 +45,7 @@ class Batches:
         self._size = size
         self._resumes = resumes
         self._with_lists = with_lists
+        self._memory_bytes = memory_bytes
         self._is_behind = bool(connection.sql("SELECT count(*) FROM fold_behind").fetchall()[0][0])
 
     def read(self, spans: Iterable[Span]) -> Iterator[tuple[Span, Batch, LongStream | None]]:
@@ -63,10 +66,11 @@ class Batches:
                 first_no=first_no,
                 size=self._size,
                 with_lists=self._with_lists,
+                memory_bytes=self._memory_bytes,
             )
             for part in long.parts(span, events):
                 yield span, part, long
-                give_back()
+                give_back(self._connection)
             if span.until == LAST_VERSION:
                 first_no, long = first_no + 1, None
 

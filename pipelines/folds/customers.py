@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import duckdb
 
+from pipelines.folds.tables import unless_none
 from pipelines.lake.datasets.folds import CUSTOMER_MONTHS, CUSTOMER_SNAPSHOTS, SNAPSHOTS
+from pipelines.lake.ladder import Ladder
 from pipelines.lake.table import quote_literal
 from pipelines.sqlfiles import read_expression, read_sql
 
 GOES_ON_FROM = (CUSTOMER_MONTHS.name, CUSTOMER_SNAPSHOTS.name, SNAPSHOTS.name)
 """The datasets whose earlier months a fold of customers can go on from."""
+
+_TOLD = ("user.utterance", "model.decision", "row.changed")
+"""The events whose payloads say something of a customer; the others' are not read."""
 
 _TOUCHED = """
 CREATE OR REPLACE TEMP TABLE fold_subject_touched AS
@@ -28,16 +33,21 @@ _NO_STATES = (
 )
 
 
-def create_customers(connection: duckdb.DuckDBPyConnection, month: str, *, goes_on: bool) -> None:
+def create_customers(connection: duckdb.DuckDBPyConnection, month: str, ladder: Ladder, *, goes_on: bool) -> None:
     """Create `fold_customers`: a row per touched customer, the columns of `customer_months` and `customer_snapshots`.
 
     Args:
-        connection: Has `events`, `upcast_events` and `fold_heads`; and the relations of `GOES_ON_FROM`, if it goes on.
+        connection: Has `events`, `create_readable` has run on it, and it has `fold_heads`; and the relations of `GOES_ON_FROM`, if
+            it goes on.
         month: YYYY-MM.
+        ladder: Known types and upcasters.
         goes_on: Whether all earlier months of those are what a fold would write today.
     """
     connection.execute(_TOUCHED, {"month": month})
     here = f"month {'=' if goes_on else '<='} {quote_literal(month)}"
+    types = ", ".join(quote_literal(stored) for stored, name, _ in ladder.known_types() if name in _TOLD)
+    chosen = f"(SELECT * FROM masked_events WHERE {here} AND event_type IN ({types}))"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_subject_told AS {ladder.upcast_query(chosen)}")
     connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_subject_events AS SELECT * FROM upcast_events WHERE {here}")
     for relation, without in (("fold_subject_streams", _NO_STREAMS), ("fold_subject_states", _NO_STATES)):
         if goes_on:
@@ -46,4 +56,5 @@ def create_customers(connection: duckdb.DuckDBPyConnection, month: str, *, goes_
         else:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {relation} AS {without}")
     query = read_sql("folds/steps/customers.sql").replace("$opens_turn", read_expression("folds/steps/opens_turn.sql"))
+    query = unless_none(connection, "FROM fold_subject_touched", query)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE fold_customers AS {query}")

@@ -6,14 +6,17 @@ put together, one column after the other.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 
-from pipelines.folds.aside import StreamTooLargeError
+from pipelines.folds.aside import StreamTooLargeError, enough_for
 from pipelines.folds.before import lists_schema
 from pipelines.folds.columns import Bools, Column, Ints, ints, one_array, take
 from pipelines.folds.relations import Folded
 from pipelines.folds.states import redactions, transcript
+from pipelines.folds.writing import LARGE_SHARE
 from pipelines.lake.datasets.folds import STATE_LISTS
 
 _MOST_BYTES = 2**31 - 1
@@ -60,11 +63,14 @@ class LongLists:
 
     Args:
         stream: Whose.
+        memory_bytes: Bound on the memory of the process.
     """
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, memory_bytes: int) -> None:
         self._stream = stream
+        self._memory_bytes = memory_bytes
         self._columns: dict[tuple[str, str], list[Column]] = {}
+        self._sizes: Counter[tuple[str, str]] = Counter()
         self._answered: list[pa.Table] = []
 
     def begin(self, lists: pa.Table) -> None:
@@ -85,8 +91,15 @@ class LongLists:
         """The lists, in one row; nothing is kept.
 
         Raises:
-            StreamTooLargeError: A column has more text than a list can hold.
+            StreamTooLargeError: A column has more text than a list can hold, or than there is memory for.
         """
+        if self._is_too_large():
+            size = self._sizes.total()
+            raise StreamTooLargeError(
+                self._stream,
+                f"its state holds {size:,} bytes of lists, for which there is no memory",
+                self._enough_bytes(),
+            )
         built = {}
         for name in STATE_LISTS:
             kind = lists_schema().field(name).type
@@ -112,10 +125,21 @@ class LongLists:
             built[name] = pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), rows, type=kind)
         return pa.table(built)
 
+    def _enough_bytes(self) -> int:
+        return enough_for(self._sizes.total(), max(self._sizes.values(), default=0))
+
+    def _is_too_large(self) -> bool:
+        """Whether the lists cannot be put together and written within the memory bound; never if they are a small share of it."""
+        longest = max(self._sizes.values(), default=0)
+        return longest > LARGE_SHARE * self._memory_bytes and self._enough_bytes() > self._memory_bytes
+
     def _add(self, name: str, rows: pa.Table | Column) -> None:
         for field in lists_schema().field(name).type.value_type:
             column = rows[field.name].chunks if isinstance(rows, pa.Table) else [rows.field(field.name)]
             self._columns.setdefault((name, field.name), []).extend(column)
+            self._sizes[name, field.name] += sum(chunk.nbytes for chunk in column)
+        if self._is_too_large():  # what is more is only counted, so that the bound that would do can be told
+            self._columns.clear()
 
 
 def _restated(rows: pa.Table, others: pa.Table) -> pa.Table:

@@ -25,6 +25,7 @@ from pipelines.folds.reading import Reader
 from pipelines.folds.relations import RELATIONS, Folded
 from pipelines.folds.resume import bring
 from pipelines.lake.datasets.folds import STATE_LISTS
+from pipelines.lake.memory import give_back
 from pipelines.lake.table import quote_literal
 
 _OPEN = "SELECT open_message FROM fold_resumed WHERE aggregate_id = $stream"
@@ -53,6 +54,7 @@ class LongStream:
         first_no: The stream's number within the month.
         size: Events of a batch.
         with_lists: Whether to bring along what states list.
+        memory_bytes: Bound on the memory of the process.
 
     Attributes:
         released: After `carry`: the rows of tool calls that are final, in the place of the part's.
@@ -68,10 +70,11 @@ class LongStream:
         first_no: int,
         size: int,
         with_lists: bool,
+        memory_bytes: int,
     ) -> None:
         self.released: pa.Table | None = None
         self._held = HeldCalls()
-        self._lists = LongLists(str(first.stream))
+        self._lists = LongLists(str(first.stream), memory_bytes)
         self._is_last = False
         self._connection = connection
         self._reader = reader
@@ -115,6 +118,8 @@ class LongStream:
         if is_wanted:
             self._lists.add(folded, asked, answered)
         state = counted.slice(counted.num_rows - 1, int(self._is_last and is_wanted))
+        if state.num_rows:
+            give_back(self._connection)
         lists = self._lists.build() if state.num_rows else no_lists(0)
         for name in STATE_LISTS:
             state = state.append_column(name, lists[name])

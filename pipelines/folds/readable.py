@@ -7,22 +7,27 @@ import pyarrow as pa
 
 from pipelines.folds.columns import compute as pc
 from pipelines.folds.redaction import Redaction, redact_text
-from pipelines.folds.tables import create_table
+from pipelines.folds.tables import create_table, unless_none
 from pipelines.lake.ladder import Ladder, load_ladder
 
-REDACTIONS_IN_FORCE = """
+_APPLIED = """
+CREATE OR REPLACE TEMP TABLE fold_applied AS
+SELECT
+    aggregate_id, TRY_CAST(json_extract_string(payload, '$.target.stream_version') AS INTEGER) AS target_version,
+    list(payload ORDER BY stream_version) AS redactions
+FROM events
+-- files' own lists of contents tell where the prefix is: no other payload is read
+WHERE
+    event_type LIKE 'redaction.applied.v%'
+    AND event_type IN (SELECT recorded_type FROM fold_known_types WHERE event_name = 'redaction.applied')
+GROUP BY ALL
+"""
+_IN_FORCE = """
 SELECT
     target.aggregate_id, target.aggregate_type, target.stream_version, target.month, target.event_type, target.metadata,
     target.created_at, target.position, target.payload, applied.redactions
 FROM events AS target
-INNER JOIN (
-    SELECT
-        aggregate_id, TRY_CAST(json_extract_string(payload, '$.target.stream_version') AS INTEGER) AS target_version,
-        list(payload ORDER BY stream_version) AS redactions
-    FROM events
-    WHERE event_type IN (SELECT recorded_type FROM fold_known_types WHERE event_name = 'redaction.applied')
-    GROUP BY ALL
-) AS applied
+INNER JOIN fold_applied AS applied
     ON target.aggregate_id = applied.aggregate_id AND target.stream_version = applied.target_version
 WHERE target.month <= $month
 ORDER BY target.aggregate_id, target.stream_version
@@ -78,7 +83,9 @@ def in_order(ladder: Ladder, source: str) -> str:
 
 def _create_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, int, int]:
     """Create `fold_redacted`, the payloads that redactions change; few events are redacted, so they fit in memory."""
-    redacted = connection.sql(REDACTIONS_IN_FORCE, params={"month": month}).to_arrow_table()
+    connection.execute(_APPLIED)
+    query = unless_none(connection, "FROM fold_applied", _IN_FORCE)
+    redacted = connection.sql(query, params={"month": month}).to_arrow_table()
     shown = [
         redact_text(payload, [Redaction.from_json(each) for each in applied])
         for payload, applied in zip(redacted["payload"].to_pylist(), redacted["redactions"].to_pylist(), strict=True)

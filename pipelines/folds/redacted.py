@@ -17,10 +17,12 @@ import pyarrow as pa
 
 from pipelines.folds.redaction import Fault, Redaction, find_fault, redact_text
 from pipelines.folds.run import FoldResult
+from pipelines.folds.tables import unless_none
 from pipelines.lake.datasets import REDACTED_EVENTS
 from pipelines.lake.fold_code import fold_hash
 from pipelines.lake.lake import Lake
 
+_ANY = "FROM events WHERE event_type = 'redaction.applied.v1'"
 _IN_FORCE = """
 SELECT
     target.aggregate_id, target.stream_version, any_value(target.payload) AS payload,
@@ -111,7 +113,7 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
         skipped_events=0,
         redactions=int(commit.provenance["redactions"]),
         inexact_redactions=int(commit.provenance["inexact_redactions"]),
-        set_aside=[],
+        set_aside={},
         input_hash=commit.input_hash,
         seconds=time.monotonic() - started,
     )
@@ -124,7 +126,8 @@ def compute_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> tuple
 
 def _read(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[list[_Named], str]:
     """The month's events that redactions name (few are), and a hash of all that decides what is left of them."""
-    rows = [_Named(*row) for row in connection.sql(_IN_FORCE, params={"month": month}).fetchall()]
+    query = unless_none(connection, _ANY, _IN_FORCE)
+    rows = [_Named(*row) for row in connection.sql(query, params={"month": month}).fetchall()]
     digest = hashlib.sha256(fold_hash().encode())
     for row in rows:
         digest.update(f"{row.aggregate_id} {row.stream_version} {row.hashes}\n".encode())
@@ -153,7 +156,8 @@ def find_faults(lake: Lake, months: Sequence[str] | None = None) -> list[Redacti
         By stream and version.
     """
     with lake.connect() as connection:
-        rows = connection.sql(_APPLIED, params={"months": None if months is None else list(months)}).fetchall()
+        query = unless_none(connection, _ANY, _APPLIED)
+        rows = connection.sql(query, params={"months": None if months is None else list(months)}).fetchall()
     faults = []
     for aggregate_id, stream_version, applied, target in rows:
         payload = json.loads(applied)

@@ -81,7 +81,8 @@ class FoldResult:
         skipped_events: Events of the month whose type or version is not known.
         redactions: Redactions, of whatever month, in force on events up to the month's end.
         inexact_redactions: Those of them that had to hide more than they named.
-        set_aside: Streams with events in the month that cannot be folded within the memory bound; nothing of the month is theirs.
+        set_aside: Streams with events in the month that cannot be folded within the memory bound, nothing of the month is theirs;
+            each with the bytes of a bound that would do, about.
         input_hash: What the month was computed from.
         seconds: Time taken; that of the shared steps is in the first written projection's.
     """
@@ -94,9 +95,36 @@ class FoldResult:
     skipped_events: int
     redactions: int
     inexact_redactions: int
-    set_aside: list[str]
+    set_aside: dict[str, int]
     input_hash: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be folded: projections of a month that are not up to date.
+
+    Attributes:
+        lake: Gets them.
+        connection: The lake's, which sees it as of one moment.
+        month: YYYY-MM.
+        names: The projections.
+        wanted: Hash of the inputs of each.
+        inputs: Of the folds.
+        ladder: Known types and upcasters.
+        readers: Ranges of streams that are read at a time.
+        on_progress: Told the name of each when it is done.
+    """
+
+    lake: Lake
+    connection: duckdb.DuckDBPyConnection
+    month: str
+    names: list[str]
+    wanted: Mapping[str, str]
+    inputs: Inputs
+    ladder: Ladder
+    readers: int
+    on_progress: Callable[[str], Any] | None
 
 
 def fold_month(
@@ -139,7 +167,8 @@ def fold_month(
                 stale.append(name)
         if stale:
             readers = _limit_readers(lake, connection)
-            results |= _fold_what_fits(lake, connection, month, stale, wanted, inputs, ladder, on_progress, readers)
+            work = _Work(lake, connection, month, stale, wanted, inputs, ladder, readers, on_progress)
+            results |= _fold_what_fits(work)
     return [results[name] for name in names]
 
 
@@ -170,53 +199,32 @@ def _alone(lake: Lake, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         connection.execute(f"SET memory_limit = '{usual}'")
 
 
-def _fold_what_fits(
-    lake: Lake,
-    connection: duckdb.DuckDBPyConnection,
-    month: str,
-    names: list[str],
-    wanted: Mapping[str, str],
-    inputs: Inputs,
-    ladder: Ladder,
-    on_progress: Callable[[str], Any] | None,
-    readers: int,
-) -> dict[str, FoldResult]:
-    """Fold the projections `names`; streams that are too large for the memory bound are set aside, the largest first."""
-    aside: list[str] = []
+def _fold_what_fits(work: _Work) -> dict[str, FoldResult]:
+    """Fold the projections; streams that are too large for the memory bound are set aside, the largest first."""
+    aside: dict[str, int] = {}
     while True:
         reached = Reached()
         try:
-            return _fold(lake, connection, month, names, wanted, inputs, ladder, on_progress, readers, aside, reached)
+            return _fold(work, aside, reached)
         except OUT_OF_MEMORY as error:
             failure = error.with_traceback(None)  # it would hold all that was in memory
-        give_back()
-        culprit = find_culprit(connection, month, reached, failure, lake.memory_bytes)
-        if culprit is None or culprit in aside or len(aside) == _MOST_ASIDE:
+        give_back(work.connection)
+        culprit = find_culprit(work.connection, work.month, reached, failure, work.lake.memory_bytes)
+        if culprit is None or culprit.stream in aside or len(aside) == _MOST_ASIDE:
             raise failure
-        aside.append(culprit)
+        aside[culprit.stream] = culprit.enough_bytes
 
 
-def _fold(
-    lake: Lake,
-    connection: duckdb.DuckDBPyConnection,
-    month: str,
-    names: list[str],
-    wanted: Mapping[str, str],
-    inputs: Inputs,
-    ladder: Ladder,
-    on_progress: Callable[[str], Any] | None,
-    readers: int,
-    aside: list[str],
-    reached: Reached,
-) -> dict[str, FoldResult]:
-    """Fold the projections `names`: those by stream together, batch after batch, the others one after the other."""
+def _fold(work: _Work, aside: Mapping[str, int], reached: Reached) -> dict[str, FoldResult]:
+    """Fold the projections: those by stream together, batch after batch, the others one after the other."""
+    lake, connection, month, names, inputs = work.lake, work.connection, work.month, work.names, work.inputs
     started = time.monotonic()
     by_stream = [name for name in names if is_by_stream(name)]
     results = {}
     with writing(lake.root), ExitStack() as unfinished:
         goes_on = any("customers" in steps_of(name) for name in names) and _customers_go_on(lake, inputs, month)
         with _alone(lake, connection):
-            prepared = start_month(connection, month, names, ladder, HEADS, customers_go_on=goes_on)
+            prepared = start_month(connection, month, names, work.ladder, HEADS, customers_go_on=goes_on)
         writers = {name: MonthWriter(lake, find_dataset(name), month) for name in by_stream}
         for writer in writers.values():
             unfinished.callback(writer.discard)
@@ -230,21 +238,22 @@ def _fold(
                     folded = plan_month(connection, month, HEADS)[0]
             else:
                 is_partial = False
-            leave_out(connection, month, aside)
+            leave_out(connection, month, list(aside))
             known = _resumable(lake, connection, inputs)
             batches = fold_batches(
                 connection,
                 month,
                 by_stream,
-                ladder,
+                work.ladder,
                 batch_events=size,
                 cuts=cuts,
                 resumable=known,
                 is_partial=is_partial,
                 snapshot_events=lake.snapshot_events,
-                left_out=aside,
+                left_out=list(aside),
                 reached=reached,
-                readers=readers,
+                readers=work.readers,
+                memory_bytes=lake.memory_bytes,
             )
             with sharing_threads(connection):
                 if is_partial:
@@ -256,24 +265,24 @@ def _fold(
                 "folded_streams": folded,
                 "code": inputs.code(name),
                 "log": inputs.log(name, month),
-                "set_aside": sorted(aside) if name in writers else [],
+                "set_aside": dict(sorted(aside.items())) if name in writers else {},
                 "memory_bytes": lake.memory_bytes,
             }
             if name in writers:
-                commit = writers[name].commit(input_hash=wanted[name], provenance=provenance)
+                commit = writers[name].commit(input_hash=work.wanted[name], provenance=provenance)
             else:
                 commit = lake.write_partition(
                     find_dataset(name),
                     {"month": month},
                     connection,
                     projection_query(name),
-                    input_hash=wanted[name],
+                    input_hash=work.wanted[name],
                     provenance=provenance,
                 )
             results[name] = _result(commit, month, is_written=True, seconds=time.monotonic() - started)
             started = time.monotonic()
-            if on_progress is not None:
-                on_progress(name)
+            if work.on_progress is not None:
+                work.on_progress(name)
         unfinished.pop_all()
     return results
 
@@ -391,7 +400,7 @@ def _result(commit: Commit, month: str, *, is_written: bool, seconds: float) -> 
         skipped_events=int(commit.provenance.get("skipped_events", 0)),
         redactions=int(commit.provenance.get("redactions", 0)),
         inexact_redactions=int(commit.provenance.get("inexact_redactions", 0)),
-        set_aside=list(commit.provenance.get("set_aside", [])),
+        set_aside=dict(commit.provenance.get("set_aside", {})),
         input_hash=commit.input_hash,
         seconds=seconds,
     )

@@ -152,7 +152,8 @@ def start_month(
         raise BadInputError(f"month {month!r}: write YYYY-MM, for example 2026-01")
     needed = {step for name in names for step in steps_of(name)}
     _drop(connection, [f"fold_{step}" for step in (*_BATCH_STEPS, "links")])
-    hidden = create_readable(connection, month, load_ladder() if ladder is None else ladder)
+    ladder = load_ladder() if ladder is None else ladder
+    hidden = create_readable(connection, month, ladder)
     streams, events = plan_month(connection, month, heads)
     skipped = connection.sql(
         "SELECT count(*) FROM events LEFT JOIN fold_known_types AS known ON events.event_type = known.recorded_type "
@@ -160,7 +161,7 @@ def start_month(
         params={"month": month},
     ).fetchall()[0][0]
     if "customers" in needed:
-        create_customers(connection, month, goes_on=customers_go_on)
+        create_customers(connection, month, ladder, goes_on=customers_go_on)
     return Prepared(month, streams, events, int(skipped), *hidden)
 
 
@@ -178,6 +179,7 @@ def fold_batches(
     left_out: Sequence[str] = (),
     reached: Reached | None = None,
     readers: int = AHEAD,
+    memory_bytes: int = 2**62,
 ) -> Iterator[Mapping[str, pa.Table]]:
     """Make the relations of one batch of streams after the other; those of the batch before are replaced.
 
@@ -194,6 +196,7 @@ def fold_batches(
         left_out: Streams that were taken out of the plan.
         readers: Ranges that are read at a time.
         reached: Told which range is folded.
+        memory_bytes: Bound on the memory of the process; a stream of which a state would pass it is refused.
 
     Yields:
         The rows of the projections that are whole without a query, by name; the others' relations are there.
@@ -215,7 +218,15 @@ def fold_batches(
         left_out=left_out,
         readers=readers,
     )
-    batches = Batches(connection, reader, month, size=batch_events, resumes=resumes, with_lists=with_lists)
+    batches = Batches(
+        connection,
+        reader,
+        month,
+        size=batch_events,
+        resumes=resumes,
+        with_lists=with_lists,
+        memory_bytes=memory_bytes,
+    )
     verifier = Verifier(connection, month)
     for span, batch, long in batches.read(planned if reached is None else reached.through(planned)):
         states = _register(connection, month, build(batch), long, needed, snapshot_events)

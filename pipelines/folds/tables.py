@@ -15,3 +15,13 @@ def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Tabl
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {_HANDED_OVER}")
     finally:
         connection.unregister(_HANDED_OVER)
+
+
+def unless_none(connection: duckdb.DuckDBPyConnection, wanted: str, query: str) -> str:
+    """`query`, which joins payloads with the rows of the SELECT `wanted`; without such rows, a query of its columns that reads nothing.
+
+    DuckDB reads a range of all payloads before it notices that there is nothing to look for.
+    """
+    (is_any,) = connection.sql(f"SELECT count(*) > 0 FROM ({wanted})").fetchall()[0]
+    query = query.strip().rstrip(";")
+    return query if is_any else f"SELECT * FROM ({query}) LIMIT 0"

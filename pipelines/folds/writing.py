@@ -1,4 +1,8 @@
-"""Write a month of a projection batch by batch: one Parquet file, committed when all batches are in it."""
+"""Write a month of a projection batch by batch: a Parquet file, committed when all batches are in it.
+
+Parquet keeps a row's list of texts in one page, which is there several times while it is made. So a row that takes a large share of
+the memory bound, the state of a very long stream, is written to a file of its own, in the way that takes the least.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ from pipelines.folds.columns import Ints, ints
 from pipelines.folds.columns import compute as pc
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.lake import Commit, Lake
+from pipelines.lake.memory import give_back
+from pipelines.lake.table import DataFile, Table
 
 _VERSIONS = {
     "utterances": "stream_version",
@@ -25,13 +31,62 @@ _VERSIONS = {
 }
 """Of tables with several rows of a stream: the column that says after how many of its events a row is final."""
 
+_MOST_BYTES, _WAITING_SHARE = 2**25, 0.01
+"""Bytes of rows that wait until they fill a row group, at most and by the memory bound; every table has its own. The state of one
+long stream is as large as thousands of others."""
+LARGE_SHARE = 0.03
+"""Of the memory bound: a row that has more bytes is written to a file of its own."""
 
-_MOST_BYTES = 2**25
-"""Bytes of rows that wait until they fill a row group, about: the state of one long stream is as large as thousands of others."""
+
+class _File:
+    """One Parquet file of rows, while it is written.
+
+    Args:
+        table: Whose.
+        path: Where, relative to the table.
+        schema: Of the rows.
+        is_large: Whether it is for a row that is large: there are no dictionaries, which would hold its texts once more, and pages
+            are made of compressed parts, of which the whole is not put together before.
+    """
+
+    def __init__(self, table: Table, path: str, schema: pa.Schema, *, is_large: bool) -> None:
+        self._table = table
+        self._path = path
+        self._rows = 0
+        self._bounds: dict[str, tuple[int, int]] = {}
+        self._writer = pq.ParquetWriter(
+            str(table.path / path),
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=not is_large,
+            data_page_version="2.0" if is_large else "1.0",
+        )
+
+    def write(self, rows: pa.Table, row_group_size: int) -> None:
+        """Add row groups; keep count, and the bounds of integer columns, by which readers leave files out."""
+        self._writer.write_table(rows, row_group_size=row_group_size)
+        self._rows += rows.num_rows
+        for field in rows.schema:
+            if field.type in (pa.int32(), pa.int64()):
+                found = pc.min_max(rows[field.name]).as_py()
+                if found["min"] is not None:
+                    low, high = self._bounds.get(field.name, (found["min"], found["max"]))
+                    self._bounds[field.name] = min(low, found["min"]), max(high, found["max"])
+
+    def close(self) -> DataFile:
+        """End it."""
+        self._writer.close()
+        return self._table.describe_file(self._path, self._rows, self._bounds)
+
+    def discard(self) -> None:
+        """Remove it."""
+        self._writer.close()
+        (self._table.path / self._path).unlink(missing_ok=True)
 
 
 class MonthWriter:
-    """The new file of one partition; nothing is visible before `commit`.
+    """The new file of one partition, or files where rows are large; nothing is visible before `commit`.
 
     Args:
         lake: Where to. The caller is in `writing`.
@@ -44,15 +99,15 @@ class MonthWriter:
         self._dataset = dataset
         self._partition = {"month": month}
         self._table = lake.table(dataset.name)
+        self._most_bytes = min(_MOST_BYTES, int(lake.memory_bytes * _WAITING_SHARE))
         self._number = self._table.number(self._partition) + 1
         schema = dataset.arrow_schema()
         self._schema = pa.schema([schema.field(column.name) for column in dataset.data_columns])
-        self._path = self._table.new_path(self._partition)
-        self._writer: pq.ParquetWriter | None = None
+        self._large_bytes = int(lake.memory_bytes * LARGE_SHARE)
+        self._file: _File | None = None
+        self._written: list[DataFile] = []
         self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
-        self._rows = 0
-        self._bounds: dict[str, tuple[int, int]] = {}
         self._seconds = 0.0
         self._is_handed_over = False
 
@@ -61,14 +116,20 @@ class MonthWriter:
         started = time.monotonic()
         if rows.num_rows:
             rows = rows.cast(self._schema)
-            self._note(rows)
-            self._waiting.append(rows)
-            self._waiting_rows += rows.num_rows
-            if self._waiting_rows >= self._dataset.row_group_size:
-                self._flush(self._waiting_rows // self._dataset.row_group_size * self._dataset.row_group_size)
-            elif sum(each.nbytes for each in self._waiting) >= _MOST_BYTES:
-                self._flush(self._waiting_rows)
+            if rows.nbytes > self._large_bytes * rows.num_rows:
+                self._write_large(rows)
+            else:
+                self._wait(rows)
         self._seconds += time.monotonic() - started
+
+    def _wait(self, rows: pa.Table) -> None:
+        """Keep rows until they fill a row group."""
+        self._waiting.append(rows)
+        self._waiting_rows += rows.num_rows
+        if self._waiting_rows >= self._dataset.row_group_size:
+            self._flush(self._waiting_rows // self._dataset.row_group_size * self._dataset.row_group_size)
+        elif sum(each.nbytes for each in self._waiting) >= self._most_bytes:
+            self._flush(self._waiting_rows)
 
     def merge(self, files: Sequence[str], streams: pa.Table, rows: pa.Table) -> None:
         """Copy the partition's current files, with `rows` in the place of what streams had after some version.
@@ -130,16 +191,13 @@ class MonthWriter:
         """Replace the month by what was written."""
         started = time.monotonic()
         self._flush(self._waiting_rows)
-        files = []
-        if self._writer is not None:
-            self._writer.close()
-            files = [self._table.describe_file(self._path, self._rows, self._bounds)]
+        self._end_file()
         # From here on the file may be the table's, also when an error comes after the commit: it is not ours to remove.
         self._is_handed_over = True
         return self._lake.commit_files(
             self._dataset,
             self._partition,
-            files,
+            self._written,
             number=self._number,
             input_hash=input_hash,
             provenance=provenance,
@@ -150,28 +208,36 @@ class MonthWriter:
         """Remove what was written, unless it was handed over to be committed."""
         if self._is_handed_over:
             return
-        if self._writer is not None:
-            self._writer.close()
-        (self._table.path / self._path).unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.discard()
+        for written in self._written:
+            (self._table.path / written.path).unlink(missing_ok=True)
 
-    def _note(self, rows: pa.Table) -> None:
-        """Keep count, and the bounds of integer columns, by which readers leave files out."""
-        self._rows += rows.num_rows
-        for column in self._dataset.data_columns:
-            if column.type in ("INTEGER", "BIGINT"):
-                found = pc.min_max(rows[column.name]).as_py()
-                if found["min"] is not None:
-                    low, high = self._bounds.get(column.name, (found["min"], found["max"]))
-                    self._bounds[column.name] = min(low, found["min"]), max(high, found["max"])
+    def _write_large(self, rows: pa.Table) -> None:
+        """Write rows, each of them large, to a file of their own."""
+        self._flush(self._waiting_rows)
+        self._end_file()
+        self._open_file(is_large=True).write(rows, 1)
+        self._end_file()
+        give_back()
+
+    def _open_file(self, *, is_large: bool = False) -> _File:
+        """The file that is written, or a new one."""
+        if self._file is None:
+            path = self._table.new_path(self._partition, len(self._written))
+            self._file = _File(self._table, path, self._schema, is_large=is_large)
+        return self._file
+
+    def _end_file(self) -> None:
+        if self._file is not None:
+            self._written.append(self._file.close())
+            self._file = None
 
     def _flush(self, count: int) -> None:
         if not count:
             return
-        if self._writer is None:
-            path = str(self._table.path / self._path)
-            self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", compression_level=1)
         waiting = pa.concat_tables(self._waiting)
-        self._writer.write_table(waiting.slice(0, count), row_group_size=self._dataset.row_group_size)
+        self._open_file().write(waiting.slice(0, count), self._dataset.row_group_size)
         # an empty slice would keep all that it is cut from
         self._waiting = [waiting.slice(count)] if count < self._waiting_rows else []
         self._waiting_rows -= count

@@ -70,6 +70,7 @@ def _of_streams(plural: str, noun: str, stream_type: str, states: str, code: str
 
 def _of_customers() -> Macro:
     steps = {f"subject_{step}": read_sql(f"as_of/subject_{step}.sql") for step in ("touched", "events")}
+    steps["subject_told"] = "SELECT * FROM fold_subject_events"
     folded = ("subject_states", "subject_streams", "customers")
     steps |= {step: read_sql(f"folds/steps/{step}.sql").replace("fold_heads", "stream_months") for step in folded}
     steps = {step: text.replace("fold_", "as_of_") for step, text in steps.items()}

@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
+from pipelines.folds.aside import find_set_aside, tell_set_aside
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.fold_code import fold_hash, version_hash
 from pipelines.lake.lake import Lake
@@ -131,9 +132,14 @@ def make_plans(
 ) -> list[Plan]:
     """One plan per window of the experiment, in the order given. A window without a conversation is told and left out.
 
+    So are streams that are set aside, of which not every month is folded.
+
     Raises:
         BadInputError: As `make_plan`; no window has a conversation.
     """
+    aside = find_set_aside(lake)
+    if aside:
+        tell(f"left out: {tell_set_aside(aside)}; with more memory, `refold fold` folds them")
     plans: list[Plan] = []
     empty: list[NothingSelectedError] = []
     for each in experiment.by_window():
@@ -142,7 +148,7 @@ def make_plans(
         except NothingSelectedError as error:
             empty.append(error)
     if not plans:
-        raise empty[0]
+        raise NothingSelectedError(f"{empty[0]}; {tell_set_aside(aside)}") if aside else empty[0]
     for nothing in empty:
         tell(f"left out: {nothing}")
     return plans
@@ -173,6 +179,8 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequ
     prompts = {side: load_prompt(asked, folder, allowed) for side, asked in sides}
     with lake.connect() as connection:
         connection.execute(f"CREATE TEMP TABLE streams AS {read_sql('diffs/selectable_streams.sql')}")
+        aside = [each.stream for each in find_set_aside(lake)]
+        connection.execute("DELETE FROM streams WHERE list_contains($aside, aggregate_id)", {"aside": aside})
         connection.execute(
             "CREATE TEMP TABLE heads AS SELECT aggregate_id, max(last_version) AS last_version, "
             "max_by(last_hash, last_version) AS last_hash FROM stream_months GROUP BY aggregate_id"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import bdtr, chdtrc
-from scipy.stats import binom
 
 from pipelines.errors import BadInputError
 from pipelines.stats.sums import FloatArray, PairedSums
@@ -46,6 +45,8 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
 
 def mcnemar_mid_p(only_a: int, only_b: int) -> float:
     """The exact p-value with the observed table counted half: less conservative (Fagerland, Lydersen & Laake 2013)."""
+    from scipy.stats import binom  # noqa: PLC0415 -- 50 MB that verbs without a summary need not hold
+
     _check(only_a, only_b)
     if only_a + only_b == 0:
         return 1.0  # the one possible table; halving it would look like evidence

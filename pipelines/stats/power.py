@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import binom
 
 from pipelines.errors import BadInputError
 
@@ -122,6 +121,8 @@ def mcnemar_power(pairs: int, only_a: float, only_b: float, *, sides: int = 2, a
     Raises:
         BadInputError: The shares are not shares.
     """
+    from scipy.stats import binom  # noqa: PLC0415 -- 50 MB that verbs without a summary need not hold
+
     _shares(only_a, only_b)
     psi = only_a + only_b
     if psi == 0:

@@ -1,8 +1,9 @@
 -- purpose: Where every touched customer stands after these events, over all streams about them, going on from where they
 --          stood before. Across streams the newest change of a row is the last by created_at, then position.
 --          Money is summed as decimals (12 places), so that the sum does not depend on the order of addition.
--- reads: fold_subject_events, the events, redacted and upcast; fold_subject_touched, the customers that are wanted;
---        fold_subject_states, what they bring along; fold_subject_streams, what the events' streams bring along
+-- reads: fold_subject_events, the events, of which no payload is read; fold_subject_told, those of them whose payloads are
+--        read, redacted and upcast; fold_subject_touched, the customers that are wanted; fold_subject_states, what they bring
+--        along; fold_subject_streams, what the events' streams bring along
 -- parameters: opens_turn, the expression of the file of that name
 -- grain: one touched customer about whom there was an event
 -- key: subject_id
@@ -12,20 +13,31 @@ WITH about AS (
         history.aggregate_type,
         history.stream_version,
         history.created_at,
-        history.position,
         history.event_name,
-        json_extract_string(history.metadata, '$.subject_id') AS subject_id,
-        CASE
-            WHEN history.event_name IN ('model.decision', 'row.changed')
-                THEN json_transform(
-                    history.payload,
-                    '{"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT"}, "cost_usd": "VARCHAR", '
-                    || '"table": "VARCHAR", "key": "JSON", "before": "JSON", "after": "JSON"}'
-                )
-        END AS said
+        json_extract_string(history.metadata, '$.subject_id') AS subject_id
     FROM fold_subject_events AS history
     WHERE
         json_extract_string(history.metadata, '$.subject_id') IN (
+            SELECT touched.subject_id
+            FROM fold_subject_touched AS touched
+        )
+),
+
+told AS (
+    SELECT
+        history.created_at,
+        history.position,
+        history.event_name,
+        json_extract_string(history.metadata, '$.subject_id') AS subject_id,
+        json_transform(
+            history.payload,
+            '{"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT"}, "cost_usd": "VARCHAR", '
+            || '"table": "VARCHAR", "key": "JSON", "before": "JSON", "after": "JSON"}'
+        ) AS said
+    FROM fold_subject_told AS history
+    WHERE
+        history.event_name IN ('model.decision', 'row.changed')
+        AND json_extract_string(history.metadata, '$.subject_id') IN (
             SELECT touched.subject_id
             FROM fold_subject_touched AS touched
         )
@@ -39,8 +51,13 @@ spoken AS (
         json_extract_string(told.metadata, '$.subject_id') AS subject_id,
         coalesce('=' || json_extract_string(told.metadata, '$.message_id'), '-') AS message_key,
         coalesce($opens_turn, FALSE) AS opens_turn
-    FROM fold_subject_events AS told
-    WHERE told.event_name = 'user.utterance'
+    FROM fold_subject_told AS told
+    WHERE
+        told.event_name = 'user.utterance'
+        AND told.aggregate_id IN (
+            SELECT about.aggregate_id
+            FROM about
+        )
 ),
 
 turns AS (
@@ -71,7 +88,7 @@ changed AS (
             coalesce(changes.said.before, 'null') = 'null' AND coalesce(changes.said.after, 'null') <> 'null'
         ) AS came_into_being,
         arg_max(coalesce(changes.said.after, 'null')::VARCHAR, (changes.created_at, changes.position)) AS newest
-    FROM about AS changes
+    FROM told AS changes
     WHERE changes.event_name = 'row.changed'
     GROUP BY changes.subject_id, table_name, row_key
 ),
@@ -171,12 +188,19 @@ counted AS (
         min(about.created_at) AS first_at,
         max(about.created_at) AS last_at,
         count(*)::INTEGER AS event_count,
-        (count(*) FILTER (WHERE about.event_name = 'tool.call'))::INTEGER AS tool_call_count,
-        sum(about.said.usage.input_tokens)::BIGINT AS input_tokens,
-        sum(about.said.usage.output_tokens)::BIGINT AS output_tokens,
-        sum(try_cast(about.said.cost_usd AS DECIMAL(38, 12))) AS cost_usd
+        (count(*) FILTER (WHERE about.event_name = 'tool.call'))::INTEGER AS tool_call_count
     FROM about
     GROUP BY about.subject_id
+),
+
+spent AS (
+    SELECT
+        told.subject_id,
+        sum(told.said.usage.input_tokens)::BIGINT AS input_tokens,
+        sum(told.said.usage.output_tokens)::BIGINT AS output_tokens,
+        sum(try_cast(told.said.cost_usd AS DECIMAL(38, 12))) AS cost_usd
+    FROM told
+    GROUP BY told.subject_id
 )
 
 SELECT
@@ -191,16 +215,17 @@ SELECT
     coalesce(len(asked.refunds), 0)::INTEGER AS refunds_asked,
     coalesce(owned.refunds_paid, 0) AS refunds_paid,
     coalesce(owned.refunds_paid_usd, 0) AS refunds_paid_usd,
-    coalesce(before.input_tokens + counted.input_tokens, before.input_tokens, counted.input_tokens)::BIGINT
+    coalesce(before.input_tokens + spent.input_tokens, before.input_tokens, spent.input_tokens)::BIGINT
         AS input_tokens,
-    coalesce(before.output_tokens + counted.output_tokens, before.output_tokens, counted.output_tokens)::BIGINT
+    coalesce(before.output_tokens + spent.output_tokens, before.output_tokens, spent.output_tokens)::BIGINT
         AS output_tokens,
-    coalesce(before.cost_usd + counted.cost_usd, before.cost_usd, counted.cost_usd)::DECIMAL(38, 12) AS cost_usd,
+    coalesce(before.cost_usd + spent.cost_usd, before.cost_usd, spent.cost_usd)::DECIMAL(38, 12) AS cost_usd,
     coalesce(owned.kept, []) AS rows,
     coalesce(asked.refunds, []) AS refunds
 FROM fold_subject_touched AS touched
 LEFT JOIN fold_subject_states AS before ON touched.subject_id = before.subject_id
 LEFT JOIN counted ON touched.subject_id = counted.subject_id
+LEFT JOIN spent ON touched.subject_id = spent.subject_id
 LEFT JOIN turns ON touched.subject_id = turns.subject_id
 LEFT JOIN met ON touched.subject_id = met.subject_id
 LEFT JOIN owned ON touched.subject_id = owned.subject_id

@@ -59,7 +59,7 @@ def test_the_others_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(steps, "build", fails)
     lake = lake_of(tmp_path / "lake", 3, 40, 2)
     results = {result.dataset: result for result in fold_month(lake, MONTH)}
-    assert results["utterances"].set_aside == results["snapshots"].set_aside == [large]
+    assert results["utterances"].set_aside == results["snapshots"].set_aside == {large: 1_500_000_000}
     assert not any(result.is_written for result in results.values())
 
     def known(table: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -72,7 +72,7 @@ def test_the_others_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(steps, "build", build)
     assert not fold_month(lake, MONTH)[0].is_written
     more = Lake(tmp_path / "lake", memory_bytes=2 * lake.memory_bytes)
-    assert [result.set_aside for result in fold_month(more, MONTH)] == [[]] * len(results)
+    assert [result.set_aside for result in fold_month(more, MONTH)] == [{}] * len(results)
     assert rows(more) == expected
 
 
