@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 from pipelines.folds import aside, steps
 from pipelines.folds.batch import Batch
 from pipelines.folds.run import fold_month
+from pipelines.folds.state import state
 from pipelines.lake.lake import Lake
+from pipelines.replay.experiment import parse_experiment
+from pipelines.replay.plan import make_plans
 from tests.strategies import one_stream
 from tests.unit.diff.replayed_lake import write_log
 
@@ -85,3 +89,72 @@ def test_what_is_too_small_to_be_it_is_not_set_aside(tmp_path: Path, monkeypatch
     monkeypatch.setattr(steps, "build", fails)
     with pytest.raises(MemoryError):
         lake_of(tmp_path, 1, 2)
+
+
+def texts(number: int, count: int, size: int) -> list[dict[str, Any]]:
+    """A conversation of `count` texts of `size` bytes, none of them twice."""
+    said = [
+        {
+            "event_type": f"{('user', 'agent')[place % 2]}.utterance.v1",
+            "payload": {"text": f"{number} {place} ".ljust(size, "x")},
+            "metadata": {"source": "shop"},
+            "seconds": 0,
+        }
+        for place in range(count)
+    ]
+    return [{**event, "aggregate_id": f"0000000{number}-0000-0000-0000-000000000000"} for event in one_stream(said)]
+
+
+def test_a_state_larger_than_memory_names_the_bound_that_folds_it(tmp_path: Path):
+    """Below the bound that is named the stream is set aside, with it all is folded as with any memory, and `ab` says what it leaves out."""
+    log = [event for number, count in ((1, 4), (2, 400), (3, 4)) for event in texts(number, count, 40_000)]
+    whole = write_log(tmp_path / "whole", [{**event, "position": place} for place, event in enumerate(log, start=1)])
+    large = log[4]["aggregate_id"]
+    shutil.copytree(tmp_path / "whole", tmp_path / "lake")
+    for name in ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "snapshots", "commits"):
+        shutil.rmtree(tmp_path / "lake" / name)
+    small = Lake(tmp_path / "lake", memory_bytes=256 * 10**6)
+    aside = fold_month(small, MONTH)[0].set_aside
+    assert list(aside) == [large]
+    assert 256 * 10**6 < aside[large] < 10**9
+    assert rows(small).keys() == rows(whole).keys()
+    assert {row[1] for row in rows(small)["conversation_months"]} == {log[0]["aggregate_id"], log[-1]["aggregate_id"]}
+
+    told: list[str] = []
+    experiment = parse_experiment("experiment: echo\ncandidate: {echo: true}\n", "echo.yaml")
+    (plan,) = make_plans(small, experiment, tmp_path, told.append)
+    assert large not in plan.streams["aggregate_id"].to_pylist()
+    assert plan.streams.num_rows == 2
+    assert large in told[0]
+    assert f"REFOLD_MEMORY={aside[large] // 10**6}MB would do" in told[0]
+    assert state(small, large)["event_count"] == 400
+
+    enough = Lake(tmp_path / "lake", memory_bytes=aside[large])
+    assert fold_month(enough, MONTH)[0].set_aside == {}
+    assert rows(enough) == rows(whole)
+    assert len(enough.files("conversation_months")) > 1  # the large state has a file of its own
+    told.clear()
+    assert make_plans(enough, experiment, tmp_path, told.append)[0].streams.num_rows == 3
+    assert told == []
+
+
+def test_a_stream_that_was_folded_and_is_then_set_aside_is_left_out_of_a_comparison(tmp_path: Path):
+    """Its last state is older than the log; `ab` names it and compares the others, instead of asking for a fold for ever."""
+    before = texts(1, 4, 10) + texts(2, 301, 40_000) + texts(3, 4, 10)
+    later = [event["aggregate_id"] == before[4]["aggregate_id"] and event["stream_version"] > 1 for event in before]
+    log = [{**event, "position": place} for place, event in enumerate(before, start=1)]
+    for event, is_later in zip(log, later, strict=True):
+        event["created_at"] = event["created_at"].replace(month=2 if is_later else 1, day=1)
+        event["month"] = "2026-02" if is_later else MONTH
+    write_log(tmp_path, log)
+    for name in ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "snapshots"):
+        shutil.rmtree(tmp_path / name)
+    small = Lake(tmp_path, memory_bytes=256 * 10**6)
+    large = before[4]["aggregate_id"]
+    assert [list(fold_month(small, month)[0].set_aside) for month in (MONTH, "2026-02")] == [[], [large]]
+    told: list[str] = []
+    (plan,) = make_plans(
+        small, parse_experiment("experiment: echo\ncandidate: {echo: true}\n", "echo.yaml"), tmp_path, told.append
+    )
+    assert plan.streams["aggregate_id"].to_pylist() == [log[0]["aggregate_id"], log[-1]["aggregate_id"]]
+    assert large in told[0]
