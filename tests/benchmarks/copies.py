@@ -17,13 +17,14 @@ def copied_lake(root: str) -> Iterator[Lake]:
     """A lake with the content of the one at `root`, removed at the end. Data files are shared: nobody changes them."""
     folder = Path(mkdtemp(dir=Path(root).parent))
     try:
-        shutil.copytree(root, folder / "lake", copy_function=_link_data)
+        shutil.copytree(root, folder / "lake", copy_function=link_data)
         yield Lake(folder / "lake")
     finally:
         shutil.rmtree(folder)
 
 
-def _link_data(source: str, target: str) -> str:
+def link_data(source: str, target: str) -> str:
+    """Copy a file of a lake, or link it where its content never changes."""
     if source.endswith(".parquet") and "_delta_log" not in source:
         os.link(source, target)
         return target

@@ -42,6 +42,7 @@ BENCHMARKS: Mapping[str, str] = {
     "replay-python": "tests.benchmarks.replay_python",
     "diff": "tests.benchmarks.diff",
     "stats": "tests.benchmarks.stats",
+    "verbs": "tests.benchmarks.verbs",
 }
 """Name → module; each module has `run(bench)`, which yields figures."""
 
