@@ -87,7 +87,7 @@ def prune(
     from pipelines.diff.prune import prune_versions
     from pipelines.lake.catalog import publish_catalog
     from pipelines.lake.lake import Lake
-    from pipelines.review.report import report_path
+    from pipelines.review.files import report_path
 
     settings = Settings.from_env()
     lake = Lake.from_settings(settings)

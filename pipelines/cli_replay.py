@@ -96,8 +96,9 @@ def report(
     """Write a version's report: one HTML file with everything in it."""
     from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
+    from pipelines.review.files import report_path, write_report
     from pipelines.review.headline import find_version
-    from pipelines.review.report import load_report, report_path, write_report
+    from pipelines.review.report import load_report
     from pipelines.review.report_html import draw_headline, render_report
 
     settings = Settings.from_env()

@@ -103,6 +103,7 @@ class Lake:
         self.snapshot_events = snapshot_events
         self.sql_seconds = sql_seconds
         self._tables: dict[str, Table] = {}
+        self._reading: duckdb.DuckDBPyConnection | None = None
         self._commits: tuple[int, dict[tuple[str, str], Commit]] = (-1, {})
 
     @classmethod
@@ -154,7 +155,8 @@ class Lake:
     def connect(self, *, with_macros: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """A DuckDB connection that sees every dataset and view at its newest version, within the memory bound.
 
-        The current files are fixed when the connection is made: it is a snapshot. Closed on leaving.
+        The current files are fixed when the connection is made: it is a snapshot. Closed on leaving. Inside `reading` it is a
+        cursor of the one that is open.
 
         Args:
             with_macros: Whether it has those of time travel too, which take as long to make as all the rest.
@@ -162,6 +164,11 @@ class Lake:
         Raises:
             DiskFullError: What was done with it, on the lake's disk or where it spills, ran out of space.
         """
+        if self._reading is not None and not with_macros:
+            with told_when_full(self.root), self._reading.cursor() as cursor:
+                cursor.execute("SET TimeZone = 'UTC'")
+                yield cursor
+            return
         with told_when_full(self.root), duckdb.connect() as connection:
             connection.execute("SET autoinstall_known_extensions = false")
             connection.execute("SET autoload_known_extensions = false")
@@ -178,6 +185,19 @@ class Lake:
                 for macro in list_macros(self.snapshot_events):
                     connection.execute(macro.statement)
             yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Inside the block every `connect` sees one snapshot, made once: for an answer that takes many queries, in one thread.
+
+        What is written meanwhile is not seen. Temporary relations are each connection's own, as without it.
+        """
+        with self.connect() as connection:
+            before, self._reading = self._reading, connection
+            try:
+                yield
+            finally:
+                self._reading = before
 
     def with_current_views(self, create: Callable[[list[str]], object]) -> None:
         """Call `create` with the statements of `view_statements`; again when files went meanwhile.

@@ -7,11 +7,12 @@ conversations keep their beginning and what came last, long messages their begin
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from pipelines.folds.context import Context
 from pipelines.folds.readable import create_readable_events
@@ -24,23 +25,28 @@ LAST = 56
 CHARACTERS = 4_000
 """Characters kept of one message."""
 
-_EVENTS = f"""
-SELECT {", ".join(EVENTS.column_names)}
-FROM events
-WHERE aggregate_id = $stream AND stream_version < $stop
-"""
 # A later redaction hides earlier messages too, so redactions are read wherever they are.
-_REDACTIONS = f"""
-SELECT {", ".join(EVENTS.column_names)}
+_EVENTS = f"""
+SELECT {", ".join(f"events.{name}" for name in EVENTS.column_names)}
 FROM events
-WHERE aggregate_id = $stream AND stream_version >= $stop AND event_type LIKE 'redaction.applied.v%'
+INNER JOIN (SELECT stream, max(stop) AS stop FROM conversations_asked GROUP BY stream) AS asked
+    ON events.aggregate_id = asked.stream
+WHERE events.stream_version < asked.stop OR events.event_type LIKE 'redaction.applied.v%'
 """
 _READABLE = """
-SELECT event_type, payload, metadata
-FROM upcast_events
-WHERE stream_version < $stop
-ORDER BY stream_version
+SELECT asked.place, readable.event_type, readable.payload, readable.metadata
+FROM conversations_asked AS asked
+INNER JOIN upcast_events AS readable ON asked.stream = readable.aggregate_id AND readable.stream_version < asked.stop
+ORDER BY asked.place, readable.stream_version
 """
+_SIZE = "SELECT sum(event_count)::BIGINT FROM stream_months WHERE list_contains($streams, aggregate_id)"
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("place", pa.int64()),
+    pa.field("stream", pa.string()),
+    pa.field("stop", pa.int32()),
+]
+_TOGETHER = 2_000
+"""Events of conversations that are read at once; with more, each is read by itself, however many there are."""
 _END = 2**31 - 1
 
 
@@ -81,28 +87,53 @@ class Conversation:
         return len(self.first) + self.left_out + len(self.last)
 
 
-def load_conversation(
-    connection: duckdb.DuckDBPyConnection, stream: str, before_version: int | None = None
-) -> Conversation:
-    """Read the messages of a stream.
+def load_conversations(
+    connection: duckdb.DuckDBPyConnection, asked: Sequence[tuple[str, int | None]]
+) -> list[Conversation]:
+    """Read the messages of streams.
 
     Args:
         connection: Has the relation `events`.
-        stream: The conversation's id.
-        before_version: Only events before this stream version; None for all.
+        asked: Ids of conversations, each with the stream version before which events are read; None for all.
+
+    Returns:
+        One conversation for each, in their order.
     """
-    params = {"stream": stream, "stop": _END if before_version is None else before_version}
-    events = connection.sql(f"{_EVENTS} UNION ALL {_REDACTIONS}", params=params).to_arrow_table()
-    context = Context()
-    # A connection of its own: there `events` is this stream alone, so nothing else is read.
+    rows = [
+        {"place": place, "stream": stream, "stop": _END if stop is None else stop}
+        for place, (stream, stop) in enumerate(asked)
+    ]
+    if not rows:
+        return []
+    streams = sorted({stream for stream, _ in asked})
+    ((events,),) = connection.sql(_SIZE, params={"streams": streams}).fetchall()
+    together = [streams] if (events or 0) <= _TOGETHER else [[stream] for stream in streams]
+    contexts = [Context() for _ in asked]
+    for some in together:
+        for place, event in _events(connection, [row for row in rows if row["stream"] in some]):
+            contexts[place].apply(*event)
+    return [_shown(context.messages) for context in contexts]
+
+
+def _events(
+    connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]
+) -> Iterator[tuple[int, tuple[str, Any, Any]]]:
+    """The events of some streams, in order: place, and type, payload and metadata."""
+    given = pa.Table.from_pylist(rows, schema=pa.schema(_FIELDS))
+    connection.register("conversations_asked", given)
+    events = connection.sql(_EVENTS).to_arrow_table()
+    connection.unregister("conversations_asked")
+    # A connection of its own: there `events` is these streams alone, so nothing else is read.
     with duckdb.connect() as small:
         small.execute("SET TimeZone = 'UTC'")
         small.register("events", events)
+        small.register("conversations_asked", given)
         create_readable_events(small)
-        rows = small.sql(_READABLE, params={"stop": params["stop"]}).fetchall()
-    for event_type, payload, metadata in rows:
-        context.apply(event_type, json.loads(payload), json.loads(metadata))
-    messages = context.messages
+        for place, event_type, payload, metadata in small.sql(_READABLE).fetchall():
+            yield place, (event_type, json.loads(payload), json.loads(metadata))
+
+
+def _shown(messages: Sequence[Mapping[str, Any]]) -> Conversation:
     if len(messages) <= FIRST + LAST:
         return Conversation(tuple(map(_message, messages)), 0, ())
     return Conversation(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from pipelines.diff.versions import Version
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
-from pipelines.review.conversation import Conversation, load_conversation
+from pipelines.review.conversation import Conversation, load_conversations
 
 MAX_CALLS = 500
 """Aligned tool calls that are read; the rest is counted."""
@@ -23,20 +25,31 @@ SELECT
     source, agent, vertical, channel, task,
     {", ".join(f"{name}_{side}" for side in "ab" for name in _SIDE)}
 FROM ab_units_history
-WHERE experiment = $experiment AND version_id = $version_id AND unit_id = $unit_id
+WHERE experiment = $experiment AND version_id = $version_id AND list_contains($unit_ids, unit_id)
 """
 _CALLS = """
-SELECT "class" AS pair_class, name_a, name_b, arguments_a, arguments_b, position_a, position_b, similarity, arg_ops
+SELECT
+    unit_id, "class" AS pair_class, name_a, name_b, arguments_a, arguments_b, position_a, position_b, similarity, arg_ops
 FROM ab_tool_calls_history
-WHERE experiment = $experiment AND version_id = $version_id AND unit_id = $unit_id
-ORDER BY pair
-LIMIT $limit
+WHERE experiment = $experiment AND version_id = $version_id AND list_contains($unit_ids, unit_id)
+QUALIFY row_number() OVER (PARTITION BY unit_id ORDER BY pair) <= $limit
+ORDER BY unit_id, pair
 """
-_PLACE = """
-SELECT min(first_version)
-FROM decisions
-WHERE aggregate_id = $stream AND ($decision IS NULL OR decision = $decision) AND ($turn IS NULL OR turn = $turn)
+_PLACES = """
+SELECT asked.place, min(decisions.first_version)
+FROM pairs_asked AS asked
+INNER JOIN decisions
+    ON asked.stream = decisions.aggregate_id
+    AND (asked.decision IS NULL OR asked.decision = decisions.decision)
+    AND (asked.turn IS NULL OR asked.turn = decisions.turn)
+GROUP BY asked.place
 """
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("place", pa.int64()),
+    pa.field("stream", pa.string()),
+    pa.field("decision", pa.int32()),
+    pa.field("turn", pa.int32()),
+]
 _TURN = re.compile(r".*/t(\d+)")
 
 
@@ -153,20 +166,40 @@ def load_pair(lake: Lake, version: Version, unit_id: str) -> Pair:
     Raises:
         BadInputError: The version has no such pair.
     """
-    params = {"experiment": version.experiment, "version_id": version.version_id, "unit_id": unit_id}
+    return load_pairs(lake, version, [unit_id])[0]
+
+
+def load_pairs(lake: Lake, version: Version, unit_ids: Sequence[str]) -> tuple[Pair, ...]:
+    """Read some pairs of a version, in the order given.
+
+    Raises:
+        BadInputError: The version does not have one of them.
+    """
+    params = {"experiment": version.experiment, "version_id": version.version_id, "unit_ids": list(unit_ids)}
+    if not unit_ids:
+        return ()
     with lake.connect() as connection:
-        units = _rows(connection, _UNIT, params)
-        if not units:
-            raise BadInputError(f"version {version.version_id} of {version.experiment} has no pair {unit_id!r}")
-        unit = units[0]
-        calls = _rows(connection, _CALLS, {**params, "limit": MAX_CALLS + 1})
-        is_conversation = unit["unit"] == "conversation"
-        place = _TURN.fullmatch(unit["unit_id"]) if unit["unit"] == "turn" else None
-        unit["turn"] = int(place[1]) if place else None
-        context = None if is_conversation else _context(connection, unit)
-        other = unit["recorded_aggregate_id"]
-        transcript_a = load_conversation(connection, unit["aggregate_id"]) if is_conversation else None
-        transcript_b = load_conversation(connection, other) if is_conversation and other else None
+        units = {unit["unit_id"]: unit for unit in _rows(connection, _UNIT, params)}
+        missing = [unit_id for unit_id in unit_ids if unit_id not in units]
+        if missing:
+            raise BadInputError(f"version {version.version_id} of {version.experiment} has no pair {missing[0]!r}")
+        calls: dict[str, list[dict[str, Any]]] = {unit_id: [] for unit_id in unit_ids}
+        for row in _rows(connection, _CALLS, {**params, "limit": MAX_CALLS + 1}):
+            calls[row.pop("unit_id")].append(row)
+        for unit in units.values():
+            place = _TURN.fullmatch(unit["unit_id"]) if unit["unit"] == "turn" else None
+            unit["turn"] = int(place[1]) if place else None
+        shown = _conversations(connection, [units[unit_id] for unit_id in unit_ids])
+    return tuple(_pair(units[unit_id], calls[unit_id], *given) for unit_id, given in zip(unit_ids, shown, strict=True))
+
+
+def _pair(
+    unit: dict[str, Any],
+    calls: list[dict[str, Any]],
+    context: Conversation | None,
+    transcript_a: Conversation | None,
+    transcript_b: Conversation | None,
+) -> Pair:
     labels = {name: unit.pop(name) for name in ("source", "agent", "vertical", "channel", "task")}
     side_a, side_b = (_side({name: unit.pop(f"{name}_{side}") for name in _SIDE}) for side in "ab")
     return Pair(
@@ -187,13 +220,52 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str, params: dict[str, A
     return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
 
-def _context(connection: duckdb.DuckDBPyConnection, unit: dict[str, Any]) -> Conversation | None:
-    stream = unit["aggregate_id"]
-    if unit["decision"] is None and unit["turn"] is None:
-        return None
-    params = {"stream": stream, "decision": unit["decision"], "turn": unit["turn"]}
-    ((first_version,),) = connection.sql(_PLACE, params=params).fetchall()
-    return None if first_version is None else load_conversation(connection, stream, first_version)
+def _conversations(
+    connection: duckdb.DuckDBPyConnection, units: Sequence[dict[str, Any]]
+) -> list[tuple[Conversation | None, Conversation | None, Conversation | None]]:
+    """Of each unit the context of a decision or turn, or both transcripts of a conversation."""
+    starts = _starts(connection, units)
+    asked: list[tuple[str, int | None]] = []
+    wanted: list[tuple[int | None, int | None, int | None]] = []
+
+    def ask(stream: str | None, before: int | None = None) -> int | None:
+        if stream is None:
+            return None
+        asked.append((stream, before))
+        return len(asked) - 1
+
+    for place, unit in enumerate(units):
+        if unit["unit"] == "conversation":
+            wanted.append((None, ask(unit["aggregate_id"]), ask(unit["recorded_aggregate_id"])))
+        else:
+            start = starts.get(place)
+            wanted.append((None if start is None else ask(unit["aggregate_id"], start), None, None))
+    found = load_conversations(connection, asked)
+    return [
+        (
+            None if context is None else found[context],
+            None if a is None else found[a],
+            None if b is None else found[b],
+        )
+        for context, a, b in wanted
+    ]
+
+
+def _starts(connection: duckdb.DuckDBPyConnection, units: Sequence[dict[str, Any]]) -> dict[int, int]:
+    """By place, the stream version at which the decision or turn of a unit begins, where the fold has it."""
+    places = [
+        {"place": place, "stream": unit["aggregate_id"], "decision": unit["decision"], "turn": unit["turn"]}
+        for place, unit in enumerate(units)
+        if unit["decision"] is not None or unit["turn"] is not None
+    ]
+    if not places:
+        return {}
+    asked = pa.Table.from_pylist(places, schema=pa.schema(_FIELDS))
+    connection.register("pairs_asked", asked)
+    try:
+        return {place: first for place, first in connection.sql(_PLACES).fetchall() if first is not None}
+    finally:
+        connection.unregister("pairs_asked")
 
 
 def _side(values: dict[str, Any]) -> Side:

@@ -5,27 +5,22 @@ The file holds recorded texts, like the lake: it is readable by its owner alone.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipelines.diff.gating import Decision
 from pipelines.diff.versions import Version
-from pipelines.errors import BadInputError
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.review.answer import headline, tell
 from pipelines.review.changes import list_metrics, load_changes
 from pipelines.review.flows import Flows, load_flows
 from pipelines.review.headline import Headline, load_headline
-from pipelines.review.pair import Pair, load_pair
+from pipelines.review.pair import Pair, load_pairs
 
 CHANGES = 12
 """Pairs that are shown in full."""
-FOLDER = "reports"
 
 _LEFT_OUT = """
 SELECT
@@ -105,6 +100,11 @@ class Report:
 
 def load_report(lake: Lake, version: Version) -> Report:
     """Read what the report of a complete version shows."""
+    with lake.reading():
+        return _load(lake, version)
+
+
+def _load(lake: Lake, version: Version) -> Report:
     glance = load_headline(lake, version)
     order = glance.primary if glance.primary in list_metrics(lake, version) else "calls"
     page = load_changes(lake, version, order=order, page_size=CHANGES)
@@ -123,7 +123,7 @@ def load_report(lake: Lake, version: Version) -> Report:
         headline=glance,
         answer=None if glance.decision is None else _answer(glance.decision),
         flows=load_flows(lake, version),
-        changes=tuple(load_pair(lake, version, row.unit_id) for row in page.rows),
+        changes=load_pairs(lake, version, [row.unit_id for row in page.rows]),
         order=order,
         changed=page.total,
         left_out=left_out,
@@ -144,27 +144,3 @@ def _answer(decision: Decision) -> Answer:
             (clause.text, "nothing" if clause.seen is None else str(clause.seen), clause.passed) for clause in clauses
         ],
     )
-
-
-def report_path(home: Path, experiment: str, version_id: str) -> Path:
-    """Where a version's report is kept."""
-    return home / FOLDER / experiment / f"{version_id}.html"
-
-
-def write_report(html: str, path: Path) -> None:
-    """Write a report, all of it or nothing, readable by its owner alone.
-
-    Raises:
-        BadInputError: It cannot be written there.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(html)
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        raise BadInputError(f"report {path}: cannot be written: {error.strerror}") from error

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipelines.diff.versions import Version
 from pipelines.lake.lake import Lake
+from pipelines.review.files import report_path, write_report
 from pipelines.review.flows import render_flows
 from pipelines.review.forest import Axis, Row, axis_around, draw_forest, render_forest
 from pipelines.review.headline import Headline, SummaryLine
@@ -21,7 +22,7 @@ from pipelines.review.markup import Content, Markup, cut, details, join, tag, te
 from pipelines.review.numbers import interval, metric_name, number, percent
 from pipelines.review.pair import Pair
 from pipelines.review.pair_html import render_pair
-from pipelines.review.report import Answer, LeftOut, Report, load_report, report_path, write_report
+from pipelines.review.report import Answer, LeftOut, Report, load_report
 from pipelines.review.style import report_style, style_sheet
 from pipelines.review.words import FAILURES, FIDELITY, REASONS, SHARES, UNIT_CLASSES, VERDICTS, in_words, repeated
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import BadInputError
+from pipelines.review.files import report_path, write_report
 from pipelines.review.flows import NO_ANSWER, NO_CALL, OTHER, SHOWN, TEXT, Flows, load_flows, render_flows
 from pipelines.review.forest import Axis, Row, axis_around, draw_forest
 from pipelines.review.headline import find_version
-from pipelines.review.report import Answer, load_report, report_path, write_report
+from pipelines.review.report import Answer, load_report
 from pipelines.review.report_html import draw_headline, keep_report, render_report
 from tests.notebooks.browser import find_chromium, open_browser
 from tests.notebooks.small_lake import EXPERIMENT, OTHER_EXPERIMENT, SCRIPT, Small

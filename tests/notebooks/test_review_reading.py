@@ -10,8 +10,8 @@ from pipelines.diff.align import PairClass
 from pipelines.diff.arguments import OpKind
 from pipelines.diff.between import compare_versions
 from pipelines.diff.classify import UnitClass
-from pipelines.diff.summary import DIFFERENCES
-from pipelines.diff.summary import SHARES as MEASURED_SHARES
+from pipelines.diff.names import DIFFERENCES
+from pipelines.diff.names import SHARES as MEASURED_SHARES
 from pipelines.diff.text import TextClass
 from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError
@@ -20,9 +20,9 @@ from pipelines.lake.lake import Lake
 from pipelines.review import words
 from pipelines.review.between import render_versions
 from pipelines.review.changes import PAGE, count_pages, list_metrics, load_changes
-from pipelines.review.conversation import FIRST, LAST, load_conversation
+from pipelines.review.conversation import FIRST, LAST, load_conversations
 from pipelines.review.headline import describe_side, find_version, load_headline
-from pipelines.review.pair import load_pair
+from pipelines.review.pair import load_pair, load_pairs
 from pipelines.review.pair_html import render_pair
 from pipelines.review.widgets import NUMBER, change_rows, class_choices, find_opening, order_choices, selected_pair
 from pipelines.review.words import repeated
@@ -255,10 +255,25 @@ def test_long_conversations_are_bounded(tmp_path):
     ]
     write_rows(lake, EVENTS, {"month": "2026-06"}, rows)
     with lake.connect() as connection:
-        found = load_conversation(connection, "s")
+        (found,) = load_conversations(connection, [("s", None)])
     assert (len(found.first), found.left_out, len(found.last), found.count) == (FIRST, 7, LAST, count)
     assert [message.text.split()[0] for message in found.last[-2:]] == [str(count - 1), str(count)]
     assert {(len(message.text), message.left_out) for message in found.first} == {(4_000, 1_002)}
+
+
+def test_conversations_read_together_are_those_read_one_by_one(small, version, monkeypatch):
+    """Several at once, one of them up to two places, are what each is alone; so are the pairs of a report."""
+    ids = ["s1/1", "s2/1", "s3/1"]
+    with small.lake.connect() as connection:
+        streams = [row[0] for row in connection.sql("SELECT DISTINCT aggregate_id FROM events ORDER BY 1").fetchall()]
+        asked = [(stream, stop) for stream in reversed(streams) for stop in (None, 3, 1)]
+        together = load_conversations(connection, asked)
+        alone = [load_conversations(connection, [each])[0] for each in asked]
+        monkeypatch.setattr("pipelines.review.conversation._TOGETHER", 0)
+        assert load_conversations(connection, asked) == alone == together
+        assert load_conversations(connection, []) == []
+    with small.lake.reading():
+        assert load_pairs(small.lake, version, ids) == tuple(load_pair(small.lake, version, each) for each in ids)
 
 
 def test_context_of_a_turn_is_what_was_said_before_its_first_decision(tmp_path):

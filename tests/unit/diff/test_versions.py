@@ -22,7 +22,7 @@ from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import make_plan
 from pipelines.review.between import render_versions
-from pipelines.review.report import report_path
+from pipelines.review.files import report_path
 from tests.unit.diff.replayed_lake import replayed_lake, stream_id
 
 STREAMS = 30
