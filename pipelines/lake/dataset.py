@@ -12,7 +12,10 @@ from typing import Literal
 
 import pyarrow as pa
 
+from pipelines.lake.arrow import leave_pandas_out
 from pipelines.lake.scratch import scratch
+
+leave_pandas_out()  # before the first array, which modules make when they are imported
 
 Layer = Literal["log", "fold", "replay", "diff", "registry"]
 

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from pipelines.documents import require_inside
 from pipelines.errors import BadInputError, RefoldError
+from pipelines.lake.arrow import let_pandas_in
 from pipelines.lake.locked import Locked, python_session
 from pipelines.replay.decision import Decision, Reply
 from pipelines.replay.source import find_module, source_sha256
@@ -178,6 +179,7 @@ def load_function(spec: str, folder: Path, what: str, allowed: Sequence[Path] = 
         module = _import(module_name, path, root)
     except (Exception, SystemExit) as error:
         raise BadInputError(f"{what}: importing {path} failed: {type(error).__name__}: {error}") from error
+    let_pandas_in()
     answer = getattr(module, function_name, None)
     if not callable(answer):
         raise BadInputError(f"{what}: {path} has no function {function_name!r}")

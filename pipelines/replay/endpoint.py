@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Literal, Self
-
-import aiohttp
+from typing import TYPE_CHECKING, Literal, Self
 
 from pipelines.address import read_address
 from pipelines.errors import BadInputError
 from pipelines.replay.fault import shown
 from pipelines.replay.secret import Secret
+
+if TYPE_CHECKING:
+    import aiohttp
 
 MAX_RESPONSE_BYTES = 8 * 2**20
 """A response beyond this, compressed or not, is no chat completion; reading on would only fill memory."""
@@ -143,6 +144,8 @@ class Endpoint:
         headers["Accept-Encoding"] = "identity"  # an answer is small; whoever compresses it all the same is read here
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"
+        import aiohttp  # noqa: PLC0415 - a fifth of a second, only where somebody is asked
+
         # Settings of the environment (proxies, .netrc) could send texts elsewhere, or with another key.
         self._session = aiohttp.ClientSession(
             headers=headers,
@@ -171,6 +174,8 @@ class Endpoint:
             CallFailed: There was no complete response.
         """
         assert self._session is not None
+        import aiohttp  # noqa: PLC0415 - loaded when the session was opened
+
         started = time.perf_counter()
         try:
             async with self._session.post(

@@ -138,3 +138,26 @@ class Estimate:
     def has_bounds(self) -> bool:
         """Whether its bounds can carry a decision; with too few clusters, or too few that differ, they are only shown."""
         return self.reason not in WITHOUT_BOUNDS
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """Raw change, the noise in it, and what is left.
+
+    Attributes:
+        raw: Distance of recording and candidate: the share that changed, noise included. Estimand `rate`.
+        between: Distance of control and candidate: the same, seen from today's control. Estimand `rate`.
+        control: Distance of two control draws: the share that changes when nothing is changed. Estimand `rate`.
+        candidate: Distance of two candidate draws: its own noise. Estimand `rate`.
+        excess: Energy distance of the two policies: 0 if and only if they are the same. For the distance "differs or
+            not" it is the sum over actions of the squared difference of their probabilities.
+        drift: Distance of recording and control beyond the control's own noise: not 0 if the model or its surroundings
+            changed since the recording, and then `raw` is not the candidate's doing alone.
+    """
+
+    raw: Estimate
+    between: Estimate
+    control: Estimate
+    candidate: Estimate
+    excess: Estimate
+    drift: Estimate

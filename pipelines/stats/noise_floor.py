@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import BadInputError
 from pipelines.stats.cluster import Codes, estimate
-from pipelines.stats.estimate import Estimand, Estimate, Reason
+from pipelines.stats.estimate import Estimand, Estimate, NoiseFloor, Reason
 from pipelines.stats.reproducible import grouped_sum
 from pipelines.stats.sums import ClusterSums, FloatArray
 
@@ -38,29 +38,6 @@ class Distances:
     control_candidate: FloatArray | None
     control_control: FloatArray | None
     candidate_candidate: FloatArray | None
-
-
-@dataclass(frozen=True, slots=True)
-class NoiseFloor:
-    """Raw change, the noise in it, and what is left.
-
-    Attributes:
-        raw: Distance of recording and candidate: the share that changed, noise included. Estimand `rate`.
-        between: Distance of control and candidate: the same, seen from today's control. Estimand `rate`.
-        control: Distance of two control draws: the share that changes when nothing is changed. Estimand `rate`.
-        candidate: Distance of two candidate draws: its own noise. Estimand `rate`.
-        excess: Energy distance of the two policies: 0 if and only if they are the same. For the distance "differs or
-            not" it is the sum over actions of the squared difference of their probabilities.
-        drift: Distance of recording and control beyond the control's own noise: not 0 if the model or its surroundings
-            changed since the recording, and then `raw` is not the candidate's doing alone.
-    """
-
-    raw: Estimate
-    between: Estimate
-    control: Estimate
-    candidate: Estimate
-    excess: Estimate
-    drift: Estimate
 
 
 def draw_distances(

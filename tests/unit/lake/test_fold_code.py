@@ -26,6 +26,7 @@ NO_RULES = (
     "settings",
     "sqlfiles",
     "lake.__init__",
+    "lake.arrow",
     "lake.as_of",
     "lake.catalog",
     "lake.dataset",
