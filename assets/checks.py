@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import EXPERIMENTS
+from assets.partitions import EXPERIMENTS, partitions_of
 from assets.resources import Home
 from assets.specs import key_of
 from pipelines.console import duration
@@ -76,7 +76,7 @@ def _build_store_checks() -> dg.AssetChecksDefinition:
     def store_checks(
         context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]
     ) -> Iterator[dg.AssetCheckResult]:
-        months = [context.partition_key] if context.has_partition_key else None
+        months = partitions_of(context.run.tags)
         chosen = {key.name for key in context.selected_asset_check_keys}
         for name, check in checks.items():
             if name in chosen:
@@ -195,7 +195,7 @@ def _build_ab_inputs_current() -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=key_of("ab_units"))
     def ab_inputs_current(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> dg.AssetCheckResult:
         """The conversations compared are still those that the experiment selects, with no event more."""
-        from pipelines.diff.inputs import stale_inputs  # noqa: PLC0415 -- 80 MB that runs of other assets need not hold
+        from pipelines.diff.inputs import stale_inputs
 
         stale = [stale_inputs(home.lake, name, home.settings.allow_files) for name in _experiments(context)]
         counts = {what: sum(getattr(each, what) for each in stale) for what in ("changed", "new", "gone")}
@@ -233,12 +233,13 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _months(context: dg.AssetCheckExecutionContext, home: Home) -> list[str]:
-    return [context.partition_key] if context.has_partition_key else home.lake.months("events")
+    return partitions_of(context.run.tags) or home.lake.months("events")
 
 
 def _experiments(context: dg.AssetCheckExecutionContext) -> list[str]:
-    if context.has_partition_key:
-        return [context.partition_key]
+    named = partitions_of(context.run.tags)
+    if named is not None:
+        return named
     return sorted(context.instance.get_dynamic_partitions(str(EXPERIMENTS.name)))
 
 

@@ -2,7 +2,8 @@
 
 Replays can cost money. They have no automation condition, and no job of a schedule or sensor selects them: a person
 starts them, by `refold ab` or by a click. Months are upstream of an experiment as a whole: that is lineage alone, it
-reports nothing stale (`ab_inputs_current` in `assets.checks` does).
+reports nothing stale (`ab_inputs_current` in `assets.checks` does). What replays and compares is imported when it does: the runs of
+months have these definitions, too.
 """
 
 from collections import Counter
@@ -14,7 +15,6 @@ import dagster as dg
 from assets.partitions import EXPERIMENTS
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
-from pipelines.replay.registry import load_experiment
 
 REPLAY = ("replays", "replay_steps")
 DIFFS = ("ab_units", "ab_tool_calls", "ab_summary")
@@ -48,18 +48,11 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
     def replay(
         context: dg.AssetExecutionContext, config: ReplayConfig, home: dg.ResourceParam[Home]
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        # here, as in `diff`: what replays and compares takes 80 MB, which a run of other assets need not hold
-        from pipelines.diff.check import require_measurable  # noqa: PLC0415
-        from pipelines.replay.plan import make_plans  # noqa: PLC0415
-        from pipelines.replay.run import run_replay  # noqa: PLC0415
+        from pipelines.diff.trial import require_measurable
+        from pipelines.replay.run import run_replay
 
         tell = home.tell or context.log.info
-        plans = make_plans(
-            home.lake,
-            *load_experiment(home.lake, context.partition_key),
-            tell,
-            allowed=home.settings.allow_files,
-        )
+        plans = home.plans(context.partition_key)
         for plan in plans:
             require_measurable(home.lake, plan)
         results = [
@@ -98,13 +91,9 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         description="Compare the replays of an experiment with its baseline; the summary completes the version.",
     )
     def diff(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
-        from assets.reports import keep_reports  # noqa: PLC0415
-        from pipelines.diff.dataset import build_diff  # noqa: PLC0415
-        from pipelines.replay.plan import make_plans  # noqa: PLC0415
+        from pipelines.diff.dataset import build_diff
 
-        plans = make_plans(
-            home.lake, *load_experiment(home.lake, context.partition_key), allowed=home.settings.allow_files
-        )
+        plans = home.plans(context.partition_key)
         results = [build_diff(home.lake, plan, on_progress=home.on_progress) for plan in plans]
         home.publish_catalog()
         summed = ("seconds", "pairs", "not_asked", "conversations", "failed", "same_names", "same_calls")

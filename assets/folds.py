@@ -1,21 +1,24 @@
 """Assets of the folds: a month of the exported log, folded into tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
+from assets.by_month import Made, failed_months, materialize_months
+from assets.metadata import reported_fold
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
 from pipelines.folds.aside import Culprit, tell_set_aside
 from pipelines.folds.redacted import fold_redacted
 from pipelines.folds.run import FoldResult, fold_month
 from pipelines.folds.steps import FOLDS
+from pipelines.lake.datasets import REDACTED_EVENTS
 
-REDACTED = "redacted_events"
+REDACTED = REDACTED_EVENTS.name
 
 FITS = "every_stream_fits"
-REPORTED = ("size_bytes", "skipped_events", "redactions", "inexact_redactions", "input_hash", "is_written", "seconds")
+Outcome = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
 # Eager, but for every month and not the newest alone: a month that was imported or exported again late is folded again.
 # States of later months that it changes are found by `refold fold`, which compares every month's inputs.
@@ -36,50 +39,62 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             for name in FOLDS
         ],
         partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
         description="Fold one month of events, and the states before it, into tables.",
     )
-    def fold(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+    def fold(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[Outcome]:
         names = [name for name in FOLDS if key_of(name) in context.selected_asset_keys]
-        results = fold_month(home.lake, context.partition_key, names, on_progress=home.on_progress)
-        home.publish_catalog()
-        home.remove_redacted([result.dataset for result in results if result.is_written and result.redactions])
-        for result in results:
-            yield _report(result, [_fits(result)])
+        aside: dict[str, dict[str, dict[str, int]]] = {name: {} for name in names}
+
+        def make(month: str) -> Iterator[Made]:
+            results = fold_month(home.lake, month, names, on_progress=home.on_progress)
+            home.publish_catalog()
+            home.remove_redacted(
+                month, [result.dataset for result in results if result.is_written and result.redactions]
+            )
+            for result in results:
+                if result.set_aside:
+                    aside[result.dataset][month] = result.set_aside
+                yield _made(result)
+
+        yield from materialize_months(context, home, "fold", make)
+        yield from (_fits(name, streams) for name, streams in aside.items())
 
     @dg.multi_asset(
         name="redact",
         specs=[describe_asset(REDACTED, deps=["events"], automation_condition=REFOLD)],
         partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
         description="Keep what redactions leave of one month's events.",
     )
-    def redact(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> dg.MaterializeResult[Any]:
-        result = fold_redacted(home.lake, context.partition_key)
-        home.publish_catalog()
-        home.remove_redacted([REDACTED] if result.is_written and result.redactions else [])
-        return _report(result)
+    def redact(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+        def make(month: str) -> Iterator[Made]:
+            result = fold_redacted(home.lake, month)
+            home.publish_catalog()
+            home.remove_redacted(month, [REDACTED] if result.is_written and result.redactions else [])
+            yield _made(result)
+
+        yield from materialize_months(context, home, "redact", make)
 
     return [redact, fold]
 
 
-def _fits(result: FoldResult) -> dg.AssetCheckResult:
-    """Which streams of the month were set aside; the others are folded."""
-    count = len(result.set_aside)
-    told = f"{result.month}: {tell_set_aside([Culprit(*each) for each in result.set_aside.items()])}; the others are folded"
+def _fits(name: str, aside: Mapping[str, Mapping[str, int]]) -> dg.AssetCheckResult:
+    """Which streams were set aside, by month; the others are folded."""
+    told = {
+        month: f"{month}: {tell_set_aside([Culprit(*each) for each in streams.items()])}; the others are folded"
+        for month, streams in aside.items()
+    }
     return dg.AssetCheckResult(
         check_name=FITS,
-        asset_key=key_of(result.dataset),
-        passed=not count,
+        asset_key=key_of(name),
+        passed=not aside,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=told if count else "every stream is folded",
-        metadata={"set_aside": count},
+        description="; ".join(told.values()) or "every stream is folded",
+        metadata={"set_aside": sum(map(len, aside.values())), **failed_months(told)},
     )
 
 
-def _report(result: FoldResult, checks: Sequence[dg.AssetCheckResult] = ()) -> dg.MaterializeResult[Any]:
-    return dg.MaterializeResult(
-        key_of(result.dataset),
-        check_results=list(checks),
-        metadata={"row_count": result.rows, **{name: getattr(result, name) for name in REPORTED}},
-        data_version=dg.DataVersion(result.input_hash),
-    )
+def _made(result: FoldResult) -> Made:
+    return Made(result.dataset, reported_fold(result), result.input_hash)

@@ -1,14 +1,12 @@
 """The Dagster instance of a home: `dagster/` in it, shared by the command line, the web server and the daemon.
 
 Runs of the command line execute in its own process, those of the web page in one each; any can be killed at any moment.
-A run holds a lock file for as long as it lives; the kernel frees the lock however the process ends, so a run that says
-"started" without it is dead. A process id alone would not do: ids come again, and in a container every process is
-number 1. Dead runs must not stay: the queue of the web page counts them as running.
+A run holds a lock file for as long as it lives (`assets.live`), so a run that says "started" without it is dead. Dead runs
+must not stay: the queue of the web page counts them as running.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -16,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.instance.ref import InstanceRef
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, DagsterRunStatus, RunsFilter
 
+from assets.internals import IN_PROGRESS_RUN_STATUSES, InstanceRef
+from assets.live import hold, is_held, live_folder, remove_left_over
 from pipelines.settings import Settings
 
 HOST_TAG = "refold/host"
@@ -54,7 +52,7 @@ _IN_PROCESS = {
 def prepare(settings: Settings) -> Path:
     """The `DAGSTER_HOME` of the home, made when missing."""
     folder = settings.home / "dagster"
-    _live(folder).mkdir(parents=True, exist_ok=True)
+    live_folder(folder).mkdir(parents=True, exist_ok=True)
     config = folder / "dagster.yaml"
     if not config.exists():
         config.write_text(_CONFIG.format(runs=MAX_RUNS), encoding="utf-8")
@@ -64,7 +62,9 @@ def prepare(settings: Settings) -> Path:
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The instance of the home, for runs in this process."""
-    ref = InstanceRef.from_dir(str(prepare(settings)), overrides=_IN_PROCESS)
+    folder = str(prepare(settings))
+    storage = {"storage": {"custom": {"module": "assets.storage", "class": "Storage", "config": {"base_dir": folder}}}}
+    ref = InstanceRef.from_dir(folder, overrides={**_IN_PROCESS, **storage})
     with dg.DagsterInstance.from_ref(ref) as instance:
         yield instance
 
@@ -77,14 +77,8 @@ def run_tags() -> dict[str, str]:
 @contextmanager
 def hold_run(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
     """Hold the lock that says that the run's process lives; take it before the run is created."""
-    path = _live(Path(instance.root_directory)) / run_id
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with hold(live_folder(Path(instance.root_directory)) / run_id):
         yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -93,31 +87,17 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     Runs without a lock file have not begun: one that the UI launched to repeat another carries that one's tags until its
     own process is up.
     """
-    folder = _live(Path(instance.root_directory))
+    folder = live_folder(Path(instance.root_directory))
     failed = []
-    filters = RunsFilter(
-        statuses=[DagsterRunStatus.NOT_STARTED, *IN_PROGRESS_RUN_STATUSES], tags={HOST_TAG: socket.gethostname()}
+    filters = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.NOT_STARTED, *IN_PROGRESS_RUN_STATUSES], tags={HOST_TAG: socket.gethostname()}
     )
     for run in instance.get_runs(filters):
         path = folder / run.run_id
-        if path.exists() and not _is_held(path):
+        if path.exists() and not is_held(path):
             message = f"The process that ran it ({run.tags.get(PID_TAG)} on {run.tags[HOST_TAG]}) ended without a word."
             instance.report_run_failed(run, message)
             path.unlink(missing_ok=True)
             failed.append(run.run_id)
+    remove_left_over(folder)
     return failed
-
-
-def _live(folder: Path) -> Path:
-    return folder / "live"
-
-
-def _is_held(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

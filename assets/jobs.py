@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.experiments import DIFFS, REPLAY
 from assets.folds import REDACTED
+from assets.internals import UnresolvedAssetJobDefinition
 from assets.specs import key_of
 from pipelines.folds.steps import FOLDS
 

@@ -6,8 +6,10 @@ from typing import Any
 import dagster as dg
 import pyarrow.parquet as pq
 
+from assets.by_month import Made, materialize_months
+from assets.metadata import reported, reported_heads
 from assets.resources import Home
-from assets.specs import describe_asset, key_of
+from assets.specs import describe_asset
 from pipelines.export.month import ExportResult, export_month
 from pipelines.lake.memory import peak_bytes
 
@@ -35,23 +37,17 @@ def build_log_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
         name="export",
         specs=[describe_asset("events"), describe_asset("stream_months")],
         partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
         description="Bring one month of the store into the lake, from one consistent snapshot.",
     )
     def export(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
-        result = export_month(home.store().dsn, home.lake, context.partition_key, on_rows=home.on_progress)
-        home.publish_catalog()
-        common: dict[str, Any] = {
-            "input_hash": result.input_hash,
-            "is_written": result.is_written,
-            "seconds": result.seconds,
-        }
-        version = dg.DataVersion(result.input_hash)
-        events = {"row_count": result.rows, "size_bytes": result.size_bytes, **common}
-        events |= {"added_rows": result.added_rows, "late_rows": result.late_rows, "is_sorted": result.is_sorted}
-        events |= _describe(home, context.partition_key, result)
-        yield dg.MaterializeResult(key_of("events"), metadata=events, data_version=version)
-        yield dg.MaterializeResult(
-            key_of("stream_months"), metadata={"row_count": result.streams, **common}, data_version=version
-        )
+        def make(month: str) -> Iterator[Made]:
+            result = export_month(home.store().dsn, home.lake, month, on_rows=home.on_progress)
+            home.publish_catalog()
+            events = reported(result) | _describe(home, month, result)
+            yield Made("events", events, result.input_hash)
+            yield Made("stream_months", reported_heads(result), result.input_hash)
+
+        yield from materialize_months(context, home, "export", make)
 
     return [export]

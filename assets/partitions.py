@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeGuard
 
 import dagster as dg
 
+from assets.internals import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG, PARTITION_NAME_TAG
 from pipelines.errors import BadInputError
 from pipelines.settings import Settings
 
@@ -30,6 +33,9 @@ Months = dg.MonthlyPartitionsDefinition | dg.StaticPartitionsDefinition
 """The months of the log: all that there are, or a remote one."""
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
+MONTHS_FAILED = "failed_months"
+"""Metadata of a check that did not hold: what was found by month, where it says that of single ones."""
+
 EXPERIMENTS = dg.DynamicPartitionsDefinition(name="experiments")
 """One partition per experiment: its name. Versions are rows of the tables, not partitions here."""
 
@@ -41,14 +47,41 @@ def build_months(first_month: str, last_month: str | None = None) -> dg.MonthlyP
     return dg.MonthlyPartitionsDefinition(start_date=first_month, fmt=MONTH_FORMAT, end_offset=1 + max(0, ahead))
 
 
-def months_with(settings: Settings, month: str | None) -> Months:
-    """The months of the home, reaching to `month` if there is one: history goes back, a clock may run ahead."""
-    if month is None:
+def months_with(settings: Settings, months: Sequence[str]) -> Months:
+    """The months of the home, reaching to those given: history goes back, a clock may run ahead. A remote month is alone."""
+    if not months:
         return build_months(find_first_month(settings))
-    if is_remote(month):
-        return dg.StaticPartitionsDefinition([month])
-    remember_month(settings, month)
-    return build_months(min(month, find_first_month(settings)), last_month=month)
+    if is_remote(months[0]):
+        return dg.StaticPartitionsDefinition(list(months))
+    remember_month(settings, min(months))
+    return build_months(min(*months, find_first_month(settings)), last_month=max(months))
+
+
+def tags_of(partitions: Sequence[str]) -> dict[str, str]:
+    """What a run of these partitions is tagged with: one, or the first and the last of a range of months."""
+    if len(partitions) > 1:
+        return {ASSET_PARTITION_RANGE_START_TAG: min(partitions), ASSET_PARTITION_RANGE_END_TAG: max(partitions)}
+    return dict.fromkeys([PARTITION_NAME_TAG], partitions[0]) if partitions else {}
+
+
+def partitions_of(tags: Mapping[str, str]) -> list[str] | None:
+    """The partitions of a run that is tagged so; None for one that has none, as of a check by itself."""
+    first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)
+    if first is not None and last is not None:
+        return [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(_number(first) - 1, _number(last))]
+    return [tags[PARTITION_NAME_TAG]] if PARTITION_NAME_TAG in tags else None
+
+
+def in_a_row(months: Sequence[str]) -> Iterator[list[str]]:
+    """The months as lists of such as follow on each other, in order: what one run can hold. A remote month is alone."""
+    row: list[str] = []
+    for month in sorted(set(months)):
+        if row and (is_remote(month) or is_remote(row[-1]) or _number(month) != _number(row[-1]) + 1):
+            yield row
+            row = []
+        row.append(month)
+    if row:
+        yield row
 
 
 def is_remote(month: str) -> bool:
@@ -63,9 +96,9 @@ def closed_months(months: Months) -> Months:
     return dg.MonthlyPartitionsDefinition(start_date=months.start, fmt=months.fmt, end_offset=months.end_offset - 1)
 
 
-def is_month(text: str) -> bool:
+def is_month(text: str | None) -> TypeGuard[str]:
     """Whether `text` is a UTC month as a partition key writes it."""
-    return _MONTH.fullmatch(text) is not None
+    return text is not None and _MONTH.fullmatch(text) is not None
 
 
 def find_first_month(settings: Settings) -> str:

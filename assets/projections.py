@@ -3,12 +3,14 @@
 A file that cannot be folded is an asset too: its check fails with file and line, and every other asset is as it was.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
+from assets.by_month import Made, MonthsMade, failed_months
 from assets.folds import REFOLD
+from assets.metadata import reported_own
 from assets.resources import Home
 from assets.specs import describe_dataset, key_of
 from pipelines.projections.fold import ProjectionKeyError, fold_projection
@@ -37,37 +39,39 @@ def _build(months: dg.PartitionsDefinition, projection: Projection | BrokenProje
         specs=[_describe(projection)],
         check_specs=[dg.AssetCheckSpec(check, asset=key) for check in (RUNS, HAS_KEY)],
         partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
         description=f"Fold one month with {projection.path.name}.",
     )
     def fold(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[Outcome]:
         if isinstance(projection, BrokenProjection):
-            yield from _failed(key, RUNS, projection.fault)
+            yield from _failed(key, RUNS, dict.fromkeys(context.partition_keys, projection.fault))
             return
-        try:
-            result = fold_projection(home.lake, projection, context.partition_key)
-        except ProjectionKeyError as error:
-            yield from _failed(key, HAS_KEY, str(error))
+        done = MonthsMade(context, home, name)
+        failed: dict[str, ProjectionError] = {}
+        for month in done:
+            try:
+                made = list(_fold(home, projection, month))
+            except ProjectionError as error:
+                failed[month] = error
+            else:
+                done.add(month, made)
+        if failed:
+            done.note()
+            check = HAS_KEY if any(isinstance(error, ProjectionKeyError) for error in failed.values()) else RUNS
+            yield from _failed(key, check, {month: str(error) for month, error in failed.items()})
             return
-        except ProjectionError as error:
-            yield from _failed(key, RUNS, str(error))
-            return
-        home.publish_catalog()
-        home.remove_redacted([name] if result.is_written and result.redactions else [])
-        yield dg.MaterializeResult(
-            key,
-            metadata={
-                "row_count": result.rows,
-                "size_bytes": result.size_bytes,
-                "input_hash": result.input_hash,
-                "is_written": result.is_written,
-                "seconds": result.seconds,
-            },
-            data_version=dg.DataVersion(result.input_hash),
-        )
+        yield from done.results()
         for check in (RUNS, HAS_KEY):
             yield dg.AssetCheckResult(passed=True, check_name=check, asset_key=key)
 
     return fold
+
+
+def _fold(home: Home, projection: Projection, month: str) -> Iterator[Made]:
+    result = fold_projection(home.lake, projection, month)
+    home.publish_catalog()
+    home.remove_redacted(month, [projection.name] if result.is_written and result.redactions else [])
+    yield Made(projection.name, reported_own(result), result.input_hash)
 
 
 def _describe(projection: Projection | BrokenProjection) -> dg.AssetSpec:
@@ -81,9 +85,15 @@ def _describe(projection: Projection | BrokenProjection) -> dg.AssetSpec:
     return describe_dataset(projection.dataset, deps=read, **more)
 
 
-def _failed(key: dg.AssetKey, check: str, why: str) -> Iterator[dg.AssetCheckResult]:
-    """The check that failed; one that comes after it was not reached, and says so."""
-    yield dg.AssetCheckResult(passed=False, check_name=check, asset_key=key, description=why)
+def _failed(key: dg.AssetKey, check: str, why: Mapping[str, str]) -> Iterator[dg.AssetCheckResult]:
+    """The check that failed, with what was found by month; one that comes after it was not reached, and says so."""
+    yield dg.AssetCheckResult(
+        passed=False,
+        check_name=check,
+        asset_key=key,
+        description="; ".join(dict.fromkeys(why.values())),
+        metadata=failed_months(why),
+    )
     other = HAS_KEY if check == RUNS else RUNS
     reached = other == RUNS
     yield dg.AssetCheckResult(

@@ -1,14 +1,16 @@
 """Reports of versions: a file in the home for each, and the headline plot for a run's page."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from assets.resources import Home
-from pipelines.replay.plan import Plan
-from pipelines.review.headline import find_version
-from pipelines.review.report_html import draw_headline, keep_report
+
+if TYPE_CHECKING:
+    from pipelines.replay.plan import Plan
 
 
 def keep_reports(home: Home, plans: Iterable[Plan]) -> dict[str, Any]:
@@ -16,6 +18,9 @@ def keep_reports(home: Home, plans: Iterable[Plan]) -> dict[str, Any]:
 
     The plot holds names of metrics and numbers, no text that was recorded.
     """
+    from pipelines.review.headline import find_version
+    from pipelines.review.report_html import draw_headline, keep_report
+
     metadata: dict[str, Any] = {}
     for plan in plans:
         version = find_version(home.lake, plan.experiment.experiment, plan.version_id)

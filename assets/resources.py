@@ -6,12 +6,11 @@ until the run ends, so that the embedded server starts once a run.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 
@@ -22,8 +21,11 @@ from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import Store
 
+if TYPE_CHECKING:
+    from pipelines.replay.plan import Plan
+
 _PUBLISHED_EVERY = 10.0
-"""Seconds at least between two catalogs of a verb that writes many months: to write one takes as long as to fold a small month."""
+"""Seconds between two catalogs of a run that writes many months: to write one takes as long as to fold a small month."""
 
 
 class Home:
@@ -34,6 +36,8 @@ class Home:
         lake: The lake that the settings name.
         on_progress: Passed to the library functions that report progress; None for runs that nobody watches.
         tell: Takes what somebody who watches should know now; None likewise.
+
+    A verb that has planned an experiment hands its plans over, so that it is planned once.
     """
 
     def __init__(
@@ -41,14 +45,16 @@ class Home:
         settings: Settings,
         on_progress: Callable[..., Any] | None = None,
         tell: Callable[[str], None] | None = None,
+        plans: Sequence[Plan] = (),
     ) -> None:
         self.settings = settings
         self.lake = Lake.from_settings(settings)
         self.on_progress = on_progress
         self.tell = tell
+        self._plans = {plans[0].experiment.experiment: list(plans)} if plans else {}
         self._stack = ExitStack()
         self._store: Store | None = None
-        self._published_at = -math.inf
+        self._published_at = time.monotonic()
         self._is_to_publish = False
 
     def store(self) -> Store:
@@ -61,8 +67,23 @@ class Home:
             self._store = self._stack.enter_context(Store.open(self.settings))
         return self._store
 
+    def plans(self, experiment: str) -> list[Plan]:
+        """The plans of a registered experiment, one per window: those of the verb that runs it, or made once for a run.
+
+        Raises:
+            BadInputError: There is no such experiment, or it cannot be planned.
+        """
+        if experiment not in self._plans:
+            from pipelines.replay.plan import make_plans
+            from pipelines.replay.registry import load_experiment
+
+            tell = self.tell or (lambda _line: None)
+            spec, folder = load_experiment(self.lake, experiment)
+            self._plans[experiment] = make_plans(self.lake, spec, folder, tell, allowed=self.settings.allow_files)
+        return self._plans[experiment]
+
     def publish_catalog(self) -> None:
-        """Let `lake.duckdb` show the lake as it is now: at once, or after ten seconds of further months, or when the home is closed."""
+        """Let `lake.duckdb` show the lake as it is now: when the home is closed, and every ten seconds of longer work."""
         self._is_to_publish = True
         if time.monotonic() - self._published_at > _PUBLISHED_EVERY:
             self._publish()
@@ -72,10 +93,12 @@ class Home:
         self._is_to_publish = False
         self._published_at = time.monotonic()
 
-    def remove_redacted(self, names: Sequence[str]) -> None:
-        """Remove replaced files of these datasets at once where the newest commit hides more."""
-        if names:
-            remove_redacted(self.lake, self.settings.catalog, names)
+    def remove_redacted(self, month: str, names: Iterable[str]) -> None:
+        """Remove replaced files of these datasets at once where the month's newest commit hides more; a first one replaced none."""
+        commits = {name: self.lake.last_commit(name, {"month": month}) for name in names}
+        replaced = [name for name, commit in commits.items() if commit is None or commit.number > 1]
+        if replaced:
+            remove_redacted(self.lake, self.settings.catalog, replaced)
 
     def vacuum(self) -> VacuumResult:
         """Remove the lake's files that nobody needs any more."""

@@ -12,29 +12,37 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import dagster as dg
-from dagster._core.code_pointer import ModuleCodePointer
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.definitions.reconstruct import ReconstructableRepository
-from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
-from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
-from dagster._core.execution.api import execute_run
-from dagster._core.origin import JobPythonOrigin
-from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._core.storage.tags import PARTITION_NAME_TAG
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._core.utils import make_new_run_id
 
 from assets.definitions import build_defs
 from assets.instance import fail_dead_runs, hold_run, open_instance, run_tags
-from assets.partitions import EXPERIMENTS, Months, is_month, months_with
+from assets.internals import (
+    SINGLETON_REPOSITORY_NAME,
+    BaseAssetGraph,
+    DagsterAssetCheckFailedError,
+    DagsterExecutionInterruptedError,
+    InMemoryJob,
+    JobPythonOrigin,
+    LoadableTargetOrigin,
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    ModuleCodePointer,
+    ReconstructableRepository,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+    execute_run,
+    make_new_run_id,
+)
+from assets.outcome import CheckResult, RunResult
+from assets.partitions import EXPERIMENTS, MONTHS_FAILED, Months, is_month, months_with, tags_of
 from assets.resources import Home
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.projections.projection import find_projections
 from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.replay.plan import Plan
 
 LOCATION = "refold"
 """Name of the code location, in the UI's workspace and in the origin of every run."""
@@ -45,56 +53,12 @@ MODULE, ATTRIBUTE = "assets.definitions", "defs"
 _CONSOLE: dict[str, object] = {"loggers": {"console": {}}}
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """One check of one asset, as it came out in a run.
-
-    Attributes:
-        asset: The dataset checked.
-        name: The check.
-        passed: Whether it held.
-        severity: `ERROR` or `WARN`; says what it means not to pass.
-        description: What was found, in one line.
-    """
-
-    asset: str
-    name: str
-    passed: bool
-    severity: str
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run came to.
-
-    Attributes:
-        run_id: Dagster's id of the run.
-        success: Whether every step ended well and no blocking check failed.
-        metadata: Counts, bytes, hashes and seconds by dataset, for those that were materialised.
-        checks: The checks that ran.
-        error: What stopped it: the library's own exception, or None.
-    """
-
-    run_id: str
-    success: bool
-    metadata: dict[str, dict[str, Any]]
-    checks: list[CheckResult]
-    error: Exception | None
-
-    def require(self) -> Self:
-        """This result, if it is a success; else its error is raised, as the library raised it."""
-        if self.error is not None:
-            raise self.error
-        return self
-
-
 @dataclass(slots=True)
 class _Record:
     """Collects a run's events while it runs; `tell` gets one line per step."""
 
     tell: Callable[[str], None]
-    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    partitions: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     checks: list[CheckResult] = field(default_factory=list)
     writers: set[str | None] = field(default_factory=set)
 
@@ -105,7 +69,7 @@ class _Record:
         if event.is_step_materialization:
             made = event.step_materialization_data.materialization
             self.writers.add(event.step_key)
-            self.metadata[made.asset_key.path[-1]] = {
+            self.partitions.setdefault(made.partition or "", {})[made.asset_key.path[-1]] = {
                 name: value.value for name, value in made.metadata.items() if not name.startswith("dagster/")
             }
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -116,6 +80,9 @@ class _Record:
                 passed=found.passed,
                 severity=found.severity.value,
                 description=found.description or "",
+                months=cast("dict[str, str]", found.metadata[MONTHS_FAILED].value)
+                if MONTHS_FAILED in found.metadata
+                else {},
             )
             self.checks.append(check)
             self.tell(f"{'ok' if check.passed else check.severity} {check.asset} {check.name}: {check.description}")
@@ -133,6 +100,8 @@ class Runs:
         settings: The home.
         on_event: Told one line per step as it ends.
         on_progress: Handed to the library functions that report progress.
+        on_message: Told what somebody who watches should know now; by default as `on_event`.
+        plans: Of the experiment that is materialised, where they are made already.
     """
 
     def __init__(
@@ -141,16 +110,20 @@ class Runs:
         *,
         on_event: Callable[[str], None] | None = None,
         on_progress: Callable[..., Any] | None = None,
+        on_message: Callable[[str], None] | None = None,
+        plans: Sequence[Plan] = (),
     ) -> None:
         self._settings = settings
         self._tell = on_event or (lambda _line: None)
+        self._on_message = on_message or self._tell
         self._on_progress = on_progress
+        self._plans = plans
         self._stack = ExitStack()
         self._repository: tuple[Months, dg.RepositoryDefinition] | None = None
 
     def __enter__(self) -> Self:
         self._instance = self._stack.enter_context(open_instance(self._settings))
-        self._home = self._stack.enter_context(Home(self._settings, self._on_progress, self._tell))
+        self._home = self._stack.enter_context(Home(self._settings, self._on_progress, self._on_message, self._plans))
         fail_dead_runs(self._instance)
         return self
 
@@ -166,14 +139,14 @@ class Runs:
     def materialize(
         self,
         asset_names: Sequence[str],
-        partition: str | None,
+        partition: str | Sequence[str] | None,
         config: Mapping[str, Mapping[str, object]] | None = None,
     ) -> RunResult:
-        """Materialise assets for one partition, with their checks, in this process.
+        """Materialise assets for one partition, or for months that follow on each other, with their checks, in this process.
 
         Args:
             asset_names: Datasets; those that one step writes together come together.
-            partition: A month (YYYY-MM) or an experiment's name.
+            partition: A month (YYYY-MM), several without one between them that is left out, or an experiment's name.
             config: Configuration of steps, by the step's name.
 
         Raises:
@@ -181,13 +154,13 @@ class Runs:
             KeyboardInterrupt: The user stopped it; the run is recorded as failed.
         """
         instance = self._instance
-        repository = self._definitions(
-            months_with(self._settings, partition if partition and is_month(partition) else None)
-        )
+        partitions = [partition] if partition is None or isinstance(partition, str) else list(partition)
+        repository = self._definitions(months_with(self._settings, [each for each in partitions if is_month(each)]))
         selected = _select(repository.asset_graph, asset_names)
-        _require_partition(repository.asset_graph, selected, partition, instance)
+        for each in partitions:
+            _require_partition(repository.asset_graph, selected, each, instance)
         job = repository.get_implicit_global_asset_job_def().get_subset(asset_selection=selected)
-        tags = run_tags() | ({PARTITION_NAME_TAG: partition} if partition else {})
+        tags = run_tags() | tags_of([each for each in partitions if each is not None])
         run_config = {**_CONSOLE, "ops": {step: {"config": values} for step, values in (config or {}).items()}}
         run_id = make_new_run_id()
         record = _Record(self._tell)
@@ -203,7 +176,7 @@ class Runs:
                 job_code_origin=_code_origin(job.name),
             )
             error = _execute(job, run, instance)
-        return RunResult(run_id, error is None, record.metadata, record.checks, error)
+        return RunResult(run_id, error is None, record.partitions, record.checks, error)
 
     def _definitions(self, months: Months) -> dg.RepositoryDefinition:
         """The definitions for these months, made anew only when the months change."""

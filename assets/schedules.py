@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from assets.internals import UnresolvedAssetJobDefinition
 from assets.jobs import select_free
 from assets.partitions import MONTH_FORMAT
 from assets.resources import Home
-from pipelines.replay.registry import list_active
 
 
 def build_schedules(jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[dg.ScheduleDefinition]:
@@ -66,6 +65,8 @@ def build_replay_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefin
     def active_experiments(
         context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[Home]
     ) -> Iterator[dg.RunRequest]:
+        from pipelines.replay.registry import list_active
+
         day = context.scheduled_execution_time.astimezone(UTC)
         for name in list_active(home.lake):
             yield dg.RunRequest(run_key=f"{name} {day:%Y-%m-%d}", partition_key=name)

@@ -5,12 +5,11 @@ from typing import Any
 
 import dagster as dg
 
+from assets.metadata import reported, reported_heads, reported_seal
 from assets.partitions import Months, closed_months
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
 from pipelines.export.seal import SealResult, seal_month
-
-REPORTED = ("generation", "rows", "streams", "merkle_root", "manifest_sha256", "is_written", "seconds")
 
 
 def build_seal_assets(months: Months) -> list[dg.AssetsDefinition]:
@@ -28,10 +27,9 @@ def build_seal_assets(months: Months) -> list[dg.AssetsDefinition]:
         result = seal_month(home.store(), home.lake, month, signing_key=key, on_rows=home.on_progress)
         home.publish_catalog()
         _report_export(context, result)
-        signer = {"public_key_id": result.public_key_id} if result.public_key_id else {}
         yield dg.MaterializeResult(
             key_of("manifests"),
-            metadata={name: getattr(result, name) for name in REPORTED} | signer,
+            metadata=reported_seal(result),
             data_version=dg.DataVersion(result.manifest_sha256),
         )
 
@@ -61,6 +59,6 @@ def unseal_month() -> None:
 def _report_export(context: dg.AssetExecutionContext, result: SealResult) -> None:
     """The export that a seal makes is one of `events` and `stream_months`: what follows from them sees it."""
     if result.exported is not None and result.exported.is_written:
-        for name, rows in (("events", result.exported.rows), ("stream_months", result.exported.streams)):
-            metadata: dict[str, Any] = {"row_count": rows, "input_hash": result.exported.input_hash, "is_written": True}
+        told = {"events": reported(result.exported), "stream_months": reported_heads(result.exported)}
+        for name, metadata in told.items():
             context.log_event(dg.AssetMaterialization(key_of(name), partition=result.month, metadata=metadata))

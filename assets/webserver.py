@@ -9,11 +9,10 @@ import socket
 import sys
 
 import dagster as dg
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
+from assets.internals import open_workspace
 from pipelines.web.server import run_server
 
 _STATEMENT_MS, _RECYCLE_SECONDS, _OVERFLOW = 15_000, 3_600, 20
@@ -29,8 +28,7 @@ def main() -> None:
     token = sys.stdin.read()
     with socket.socket(fileno=int(descriptor)) as listener, dg.DagsterInstance.get() as instance:
         instance.optimize_for_webserver(_STATEMENT_MS, _RECYCLE_SECONDS, _OVERFLOW)
-        target = WorkspaceFileTarget([workspace])
-        with WorkspaceProcessContext(instance, version=__version__, workspace_load_target=target) as context:
+        with open_workspace(instance, __version__, workspace) as context:
             app = create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MS)
             run_server(app, listener, token, post_only=[GRAPHQL])
 

@@ -89,12 +89,12 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline on simulated input."""
-    from assets import verbs
+    from assets.verbs.demo import demo as run_demo
     from pipelines.demo.page import DemoMonth, render_demo
     from pipelines.lake.lake import Lake
 
     settings = Settings.from_env()
-    result = verbs.demo(settings, events, tell)
+    result = run_demo(settings, events, tell)
     months = []
     for exported, folded in zip(result.exported, result.folded, strict=True):
         tables = exported.tables | folded.tables
@@ -164,11 +164,11 @@ def import_chat(
 @app.command()
 def export(months: Months = None, as_json: Json = False) -> None:
     """Bring months of the store into the lake."""
-    from assets import verbs
+    from assets.verbs.months import export_months
     from pipelines.home import tell_empty
 
     settings = Settings.from_env()
-    runs = verbs.export_months(settings, months, tell)
+    runs = export_months(settings, months, tell)
     if not runs:
         tell_empty(settings, tell)
     _print_months(runs, ["events"], "no months: the store holds no events yet", as_json=as_json)
@@ -202,9 +202,9 @@ def fold(
 
         drop_tables(settings, names, as_json=as_json)
         return
-    from assets import verbs
+    from assets.verbs.months import fold_months
 
-    runs = verbs.fold_months(settings, names, months, tell)
+    runs = fold_months(settings, names, months, tell)
     tables = list(dict.fromkeys(name for run in runs for name in run.tables))
     _print_months(runs, tables, "no months: the lake holds no events yet; run `refold export`", as_json=as_json)
     failed = [each for run in runs for each in run.failed]
@@ -237,34 +237,40 @@ def ab(
     if file is None:
         raise BadInputError("name an experiment file, or write one to begin with: refold ab --init FILE")
 
-    from assets import verbs
-    from pipelines.diff.gating import decide_version
-    from pipelines.home import tell_behind
-    from pipelines.lake.lake import Lake
-    from pipelines.replay.experiment import read_experiment
-    from pipelines.review.answer import render_decision, render_windows
-    from pipelines.review.page import render_page
-    from pipelines.review.report import report_path
+    from pipelines.diff.check import read_checked
 
     settings = allowing(Settings.from_env(), allow_files)
+    experiment = read_checked(file, settings, note=tell if dry_run else None)  # before anything heavy is imported
+
+    from pipelines.home import tell_behind
+
     tell_behind(settings, tell)
     if dry_run:
-        found = verbs.estimate_experiment(settings, file, tell)
+        from pipelines.replay.estimate import estimate_experiment
+
+        found = estimate_experiment(settings, experiment, file.resolve().parent, tell)
         estimates = [{**to_plain(estimate), "window": to_plain(plan.window)} for plan, estimate in found]
         page = "\n\n".join(estimate.describe() for _, estimate in found)
         if len(found) > 1:
             page += "\na decision that is in several windows is asked and paid once"
         print_result({**estimates[-1], "windows": estimates}, page, as_json=as_json)
         return
+    from assets.verbs.compare import compare
+    from pipelines.diff.gating import decide_version
+    from pipelines.lake.lake import Lake
+    from pipelines.review.answer import render_decision, render_windows
+    from pipelines.review.files import report_path
+    from pipelines.review.page import render_page
+
     lake = Lake.from_settings(settings)
-    results = verbs.compare(settings, file, tell, retry_failed=retry_failed)
-    experiment = read_experiment(file)
-    decisions = [decide_version(lake, each.experiment, each.version_id, experiment.gate) for each in results]
+    results = compare(settings, experiment, file.resolve().parent, tell, retry_failed=retry_failed)
     pages = []
-    for result, decision in zip(results, decisions, strict=True):
-        kept = "" if result.is_written else "\n\nThis version is complete already; nothing was written."
-        report = f"report: {report_path(settings.home, result.experiment, result.version_id)}"
-        pages.append(f"{render_page(lake, result)}{kept}\n\n{report}\n\n{render_decision(decision)}")
+    with lake.reading():
+        decisions = [decide_version(lake, each.experiment, each.version_id, experiment.gate) for each in results]
+        for result, decision in zip(results, decisions, strict=True):
+            kept = "" if result.is_written else "\n\nThis version is complete already; nothing was written."
+            report = f"report: {report_path(settings.home, result.experiment, result.version_id)}"
+            pages.append(f"{render_page(lake, result)}{kept}\n\n{report}\n\n{render_decision(decision)}")
     if len(results) > 1:
         pages.append(render_windows(results, decisions))
     windows = [

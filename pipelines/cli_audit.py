@@ -21,12 +21,12 @@ Month = Annotated[str, typer.Argument(help="UTC month, YYYY-MM.")]
 
 def seal(month: Month, as_json: Json = False) -> None:
     """Close a month to writes, export it, keep its manifest."""
-    from assets import verbs
+    from assets.verbs.months import seal_month
     from pipelines.home import tell_empty
 
     settings = Settings.from_env()
     tell_empty(settings, tell)
-    run = verbs.seal_month(settings, month, tell)
+    run = seal_month(settings, month, tell)
     made = run.tables["manifests"]
     signer = made.get("public_key_id")
     lines = [

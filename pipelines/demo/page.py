@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.demo.load import LoadResult
-from pipelines.diff.dataset import DiffResult
 from pipelines.diff.gating import decide_version
+from pipelines.diff.result import DiffResult
 from pipelines.lake.lake import Lake
 from pipelines.replay.registry import find_gate
 from pipelines.review.answer import render_decision

@@ -6,62 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from pipelines.diff.metrics import metric_names
-from pipelines.diff.noise import NOISE
-from pipelines.diff.summary import ALL, DIFFERENCES, SHARES
-from pipelines.errors import BadInputError
+from pipelines.diff.names import ALL
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import Experiment
 from pipelines.stats.answer import Answer, Evidence, decide
 from pipelines.stats.estimate import Estimate
-from pipelines.stats.gate import CheckHolds, Gate, GateResult, Summary, check_names, evaluate, parse_gate
+from pipelines.stats.gate import CheckHolds, Gate, GateResult, Summary, evaluate, parse_gate
 
 _RENAMED = {"theta": "estimate", "theta_a": "mean_a", "theta_b": "mean_b", "p": "p_value", "q": "q_value"}
 """Fields of an estimate whose column in `ab_summary` has another name."""
 _NOT_RECORDED = Estimate("difference", "unit", n=0, g=0, g_changed=0, reason="no_units")
-
-
-def require_known_names(experiment: Experiment) -> None:
-    """Check the names in an experiment's gate, and its primary metric, before anything is replayed.
-
-    Raises:
-        BadInputError: The gate speaks of a metric or segment that the experiment does not have, or the primary is no metric.
-    """
-    require_known_primary(experiment)
-    require_known_gate(experiment)
-
-
-def require_known_primary(experiment: Experiment) -> None:
-    """Check that the primary is a metric.
-
-    Raises:
-        BadInputError: It is none.
-    """
-    differences = [*DIFFERENCES, *experiment.metrics]
-    if experiment.primary is not None and experiment.primary not in differences:
-        raise BadInputError(
-            f"primary {experiment.primary!r} is no metric of this experiment; there are {', '.join(differences)}"
-        )
-
-
-def require_known_gate(experiment: Experiment) -> None:
-    """Check the names in the gate.
-
-    Raises:
-        BadInputError: It speaks of a metric or segment that the experiment does not have.
-    """
-    if experiment.gate is not None:
-        rules = dict.fromkeys(rule.name for rule in experiment.expect)
-        metrics = dict.fromkeys(known_metrics(experiment))
-        segments = frozenset(experiment.segments)
-        check_names(parse_gate(experiment.gate), metrics=metrics, segments=segments, checks=rules)
-
-
-def known_metrics(experiment: Experiment) -> list[str]:
-    """Names that a gate of the experiment can speak of; of some there may be no value."""
-    noise = NOISE if experiment.noise is not None else ()
-    return [*SHARES, *DIFFERENCES, *noise, *metric_names(experiment)]
 
 
 @dataclass(frozen=True, slots=True)

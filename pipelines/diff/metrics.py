@@ -46,11 +46,6 @@ def empty_units() -> pa.Table:
         return units
 
 
-def metric_names(experiment: Experiment) -> list[str]:
-    """What is evaluated for every side of every unit: metrics, then rules."""
-    return [*experiment.metrics, *(rule.name for rule in experiment.expect)]
-
-
 def expressions(experiment: Experiment) -> dict[str, str]:
     """Those of them that are SQL, by name. A rule must be a yes/no expression."""
     rules = {rule.name: f"({rule.sql})::BOOLEAN::INTEGER" for rule in experiment.expect}

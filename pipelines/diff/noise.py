@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.diff.arrays import to_numpy
+from pipelines.diff.names import ALL
 from pipelines.diff.rules import tool_rules
-from pipelines.diff.summary import ALL, Line, encode
+from pipelines.diff.summary import Line, encode
 from pipelines.replay.plan import Plan
 from pipelines.replay.request import Side
 from pipelines.replay.units import create_units
 from pipelines.sqlfiles import read_sql
-from pipelines.stats.estimate import Estimate
-from pipelines.stats.noise_floor import NoiseFloor, draw_distances, estimate_noise_floor
+from pipelines.stats.estimate import Estimate, NoiseFloor
+from pipelines.stats.noise_floor import draw_distances, estimate_noise_floor
 
 _POINTS = """
 SELECT
@@ -42,9 +43,6 @@ GROUP BY units.unit_id, plan_streams.cluster
 ORDER BY units.unit_id
 """
 _HOLDS_RECORDING = "SELECT count(*) > 0 FROM noise_draws WHERE side = 'control' AND is_recording"
-
-NOISE = tuple(f"noise_{field.name}" for field in fields(NoiseFloor))
-"""Names of its lines in a summary, in their order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from pipelines.diff.names import ALL
 from pipelines.replay.measured import Metric
 from pipelines.stats.binary import PairedBinary, compare_paired_binary
 from pipelines.stats.cluster import estimate_paired_segments, estimate_segments
@@ -24,20 +25,6 @@ from pipelines.stats.reproducible import grouped_sum
 from pipelines.stats.sums import ClusterSums, PairedSums
 from pipelines.stats.verdict import equivalence_p, judge
 
-ALL = "all"
-"""Segment and value of the whole."""
-
-SHARES = ("same_names", "same_calls", "same_calls_answered", "same_calls_worst", "same_final", "failed")
-DIFFERENCES = (
-    "calls",
-    "invalid_calls",
-    "refusals",
-    "money",
-    "cost_usd",
-    "latency_ms",
-    "output_tokens",
-    "outcome_good",
-)
 _FOUND_BY = {"money": "ab"}
 """Differences that are there when one of these sums is not 0; the others are when a unit has a value."""
 _BINARY = frozenset({"outcome_good"})

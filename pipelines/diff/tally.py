@@ -14,8 +14,8 @@ import duckdb
 import numpy as np
 
 from pipelines.diff.arrays import to_numpy
-from pipelines.diff.metrics import metric_names
-from pipelines.diff.summary import DIFFERENCES, Conversations, ConversationSums, Line, Units, encode
+from pipelines.diff.names import DIFFERENCES, metric_names
+from pipelines.diff.summary import Conversations, ConversationSums, Line, Units, encode
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import AB_TOOL_CALLS, AB_UNITS
 from pipelines.lake.table import quote_identifier

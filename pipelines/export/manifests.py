@@ -40,10 +40,15 @@ def lake_manifests(lake: Lake) -> list[KeptManifest]:
     ]
 
 
+def missing_manifests(store: Store, lake: Lake) -> list[KeptManifest]:
+    """The store's manifests that the lake lacks."""
+    there = {(kept.month, kept.generation) for kept in lake_manifests(lake)}
+    return [kept for kept in map(stored_manifest, store.manifests()) if (kept.month, kept.generation) not in there]
+
+
 def copy_manifests(store: Store, lake: Lake) -> int:
     """Bring the store's manifests that the lake lacks into it; how many those were. Nothing is ever replaced."""
-    there = {(kept.month, kept.generation) for kept in lake_manifests(lake)}
-    missing = [kept for kept in map(stored_manifest, store.manifests()) if (kept.month, kept.generation) not in there]
+    missing = missing_manifests(store, lake)
     if missing:
         lake.append(
             MANIFESTS,

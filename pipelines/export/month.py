@@ -8,7 +8,7 @@ Nothing is committed before it was compared with the lake and with the store: an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ from pipelines.lake.writers import writing
 from pipelines.store import Store, connect
 from pipelines.store.sqlstate import typed_errors
 
-__all__ = ["ExportResult", "export_month", "month_bounds", "months_to_export"]
+__all__ = ["ExportResult", "export_month", "find_exported", "month_bounds", "months_to_export"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +91,34 @@ def export_month(
     with told_when_full(lake.root), typed_errors(), connect(dsn) as store:
         store.autocommit = False
         export = _Export(lake, take_snapshot(store, month), store, dsn, on_rows)
-        before = export.known[0]
         unchanged = export.unchanged()
         if unchanged is None or (full and not is_sorted(unchanged[0])):
-            events, heads = export.run(full=full)
-        else:
-            events, heads = unchanged
-    added = export.now.rows - (before.row_count if before is not None else 0)
-    is_late = before is not None and before.committed_at >= export.now.stop
-    return ExportResult(
-        month=month,
-        is_written=unchanged is None or events is not unchanged[0],
-        is_sorted=is_sorted(events),
-        rows=export.now.rows,
-        added_rows=added,
-        late_rows=added if is_late else 0,
-        streams=heads.row_count,
-        size_bytes=events.size_bytes,
-        input_hash=events.input_hash,
-        seconds=time.monotonic() - started,
-    )
+            return export.result(export.run(full=full), started, is_written=True)
+        return export.result(unchanged, started, is_written=False)
+
+
+def find_exported(dsn: str, lake: Lake, months: Sequence[str]) -> dict[str, ExportResult]:
+    """What exports would say of those of the months that the lake holds already just as the store does; nothing is written.
+
+    Args:
+        dsn: The store.
+        lake: Where exports go.
+        months: UTC months, YYYY-MM.
+
+    Raises:
+        StoreUnavailable: The server went away.
+    """
+    found = {}
+    with typed_errors(), connect(dsn) as store:
+        store.autocommit = False
+        for month in months:
+            started = time.monotonic()
+            export = _Export(lake, take_snapshot(store, month), store, dsn, None)
+            unchanged = export.unchanged()
+            if unchanged is not None:
+                found[month] = export.result(unchanged, started, is_written=False)
+            store.rollback()
+    return found
 
 
 class _UnfittingError(Exception):
@@ -141,6 +149,25 @@ class _Export:
         if events is None or heads is None or events.input_hash != heads.input_hash or not self.now.is_held_by(events):
             return None
         return events, heads
+
+    def result(self, commits: tuple[Commit, Commit], started: float, *, is_written: bool) -> ExportResult:
+        """What the export comes to, with the last commits of both tables."""
+        events, heads = commits
+        before = self.known[0]
+        added = self.now.rows - (before.row_count if before is not None else 0)
+        is_late = before is not None and before.committed_at >= self.now.stop
+        return ExportResult(
+            month=self.now.month,
+            is_written=is_written,
+            is_sorted=is_sorted(events),
+            rows=self.now.rows,
+            added_rows=added,
+            late_rows=added if is_late else 0,
+            streams=heads.row_count,
+            size_bytes=events.size_bytes,
+            input_hash=events.input_hash,
+            seconds=time.monotonic() - started,
+        )
 
     def run(self, *, full: bool) -> tuple[Commit, Commit]:
         """Write and commit; the last commits of both tables."""

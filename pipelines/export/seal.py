@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.export.errors import NotSealableError, SealRefusedError
-from pipelines.export.manifests import copy_manifests, stored_manifest
+from pipelines.export.manifests import copy_manifests, missing_manifests, stored_manifest
 from pipelines.export.month import ExportResult, export_month, month_bounds
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
 from pipelines.lake.errors import CommitLostError
@@ -100,6 +100,23 @@ def seal_month(
         text = manifest.text()
         store.seal_month(month, text, key.sign(text.encode()) if key else None)
     copy_manifests(store, lake)
+    return _result(store, month, generation, exported, started)
+
+
+def find_sealed(store: Store, lake: Lake, month: str) -> SealResult | None:
+    """What `seal_month` would say of a month that is sealed, with its manifest in the lake; None where it has something to do.
+
+    Raises:
+        NotSealableError: See `seal_month`.
+    """
+    started = time.monotonic()
+    state, generation = require_sealable(store, month)
+    if state != "sealed" or missing_manifests(store, lake):
+        return None
+    return _result(store, month, generation, None, started)
+
+
+def _result(store: Store, month: str, generation: int, exported: ExportResult | None, started: float) -> SealResult:
     signed = _history(store, month)[generation]
     manifest = signed.read()
     return SealResult(

@@ -20,7 +20,7 @@ from pipelines.folds.run import FoldResult
 from pipelines.folds.tables import unless_none
 from pipelines.lake.datasets import REDACTED_EVENTS
 from pipelines.lake.fold_code import fold_hash
-from pipelines.lake.lake import Lake
+from pipelines.lake.lake import Commit, Lake
 
 _ANY = "FROM events WHERE event_type = 'redaction.applied.v1'"
 _IN_FORCE = """
@@ -89,9 +89,9 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
     partition = {"month": month}
     with lake.connect() as connection:
         rows, wanted = _read(connection, month)
-        commit = lake.last_commit(REDACTED_EVENTS.name, partition)
-        is_written = commit is None or commit.input_hash != wanted
-        if commit is None or is_written:
+        commit = _current(lake, month, wanted)
+        is_written = commit is None
+        if commit is None:
             table, inexact = _redact(rows)
             redactions = sum(len(row.versions) for row in rows)
             connection.register("refold_redacted", table)
@@ -104,6 +104,27 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
                 provenance={"redactions": redactions, "inexact_redactions": inexact},
             )
             connection.unregister("refold_redacted")
+    return _result(month, commit, is_written=is_written, seconds=time.monotonic() - started)
+
+
+def find_redacted(lake: Lake, months: Sequence[str]) -> dict[str, FoldResult]:
+    """What `fold_redacted` would say of those of the months that are up to date; nothing is written."""
+    found = {}
+    with lake.connect() as connection:
+        for month in months:
+            commit = _current(lake, month, _read(connection, month)[1])
+            if commit is not None:
+                found[month] = _result(month, commit, is_written=False, seconds=0.0)
+    return found
+
+
+def _current(lake: Lake, month: str, wanted: str) -> Commit | None:
+    """The month's last commit, if it is of what would be read now."""
+    commit = lake.last_commit(REDACTED_EVENTS.name, {"month": month})
+    return commit if commit is not None and commit.input_hash == wanted else None
+
+
+def _result(month: str, commit: Commit, *, is_written: bool, seconds: float) -> FoldResult:
     return FoldResult(
         dataset=REDACTED_EVENTS.name,
         month=month,
@@ -115,7 +136,7 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
         inexact_redactions=int(commit.provenance["inexact_redactions"]),
         set_aside={},
         input_hash=commit.input_hash,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
     )
 
 

@@ -44,7 +44,7 @@ from pipelines.lake.sizes import most_row_bytes
 from pipelines.lake.writers import writing
 from pipelines.settings import parse_size
 
-__all__ = ["FoldResult", "fold_month", "state"]
+__all__ = ["FoldResult", "find_folded", "fold_month", "state"]
 
 HEADS = "SELECT aggregate_id, month, first_version, last_version, event_count, last_hash FROM stream_months"
 _RESUMED_FROM = ("snapshots", "conversation_months", "call_months")
@@ -154,22 +154,49 @@ def fold_month(
     """
     names = tuple(FOLDS if names is None else names)
     ladder = load_ladder()
-    results: dict[str, FoldResult] = {}
     with lake.connect() as connection:
         inputs = Inputs(connection, month, ladder, lake.snapshot_events)
         wanted = {name: inputs.hash(name, month) for name in names}
-        stale = []
-        for name in names:
-            commit = lake.last_commit(name, {"month": month})
-            if commit is not None and commit.input_hash == wanted[name] and not _can_more(commit, lake):
-                results[name] = _result(commit, month, is_written=False, seconds=0.0)
-            else:
-                stale.append(name)
+        results = _current_results(lake, month, wanted)
+        stale = [name for name in names if name not in results]
         if stale:
             readers = _limit_readers(lake, connection)
             work = _Work(lake, connection, month, stale, wanted, inputs, ladder, readers, on_progress)
             results |= _fold_what_fits(work)
     return [results[name] for name in names]
+
+
+def find_folded(lake: Lake, months: Sequence[str], names: Sequence[str]) -> dict[str, list[FoldResult]]:
+    """What folds would say of those of the months of which all the projections `names` are up to date; nothing is written.
+
+    Args:
+        lake: As for `fold_month`.
+        months: YYYY-MM.
+        names: Projections, or `snapshots`.
+
+    Returns:
+        By month, one result per projection, in the order of `names`.
+    """
+    if not months or not names:
+        return {month: [] for month in months}
+    found = {}
+    with lake.connect() as connection:
+        inputs = Inputs(connection, max(months), load_ladder(), lake.snapshot_events)
+        for month in months:
+            results = _current_results(lake, month, {name: inputs.hash(name, month) for name in names})
+            if len(results) == len(names):
+                found[month] = [results[name] for name in names]
+    return found
+
+
+def _current_results(lake: Lake, month: str, wanted: Mapping[str, str]) -> dict[str, FoldResult]:
+    """Those of the projections that are up to date, by the hash of what they are to be computed from."""
+    results = {}
+    for name, input_hash in wanted.items():
+        commit = lake.last_commit(name, {"month": month})
+        if commit is not None and commit.input_hash == input_hash and not _can_more(commit, lake):
+            results[name] = _result(commit, month, is_written=False, seconds=0.0)
+    return results
 
 
 def _can_more(commit: Commit, lake: Lake) -> bool:

@@ -8,9 +8,10 @@ the recorded decisions stand for it, and nothing is looked up.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -21,8 +22,9 @@ from pipelines.lake.sizes import Range
 from pipelines.replay.asking import BYTES_PER_TOKEN
 from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.disclosure import describe_toolless
+from pipelines.replay.experiment import Experiment
 from pipelines.replay.models import Model, list_models
-from pipelines.replay.plan import Plan
+from pipelines.replay.plan import Plan, make_plans
 from pipelines.replay.prices import load_prices
 from pipelines.replay.progress import describe_seconds
 from pipelines.replay.request import Request
@@ -143,6 +145,15 @@ class Estimate:
             window = f", within {self.off_peak}" if self.off_peak else ""
             lines.append(f"about {describe_seconds(self.seconds)} at the given limits{window}")
         return "\n".join([*lines, "nothing was sent, nothing was written"])
+
+
+def estimate_experiment(
+    settings: Settings, experiment: Experiment, folder: Path, tell: Callable[[str], None]
+) -> list[tuple[Plan, Estimate]]:
+    """Plan a checked experiment and say what it would come to, window by window, without writing or sending anything."""
+    lake = Lake.from_settings(settings)
+    plans = make_plans(lake, experiment, folder, tell, allowed=settings.allow_files)
+    return [(plan, estimate_replay(lake, plan, settings)) for plan in plans]
 
 
 def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipelines.diff.dataset import DiffResult
 from pipelines.diff.gating import Decision
+from pipelines.diff.result import DiffResult
 from pipelines.review.numbers import interval, number, percent
 from pipelines.review.words import REASONS, in_words
 from pipelines.stats.answer import MAX_MISSING, Finding, combine

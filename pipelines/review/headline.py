@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from pipelines.diff.gating import Decision, decide_version
-from pipelines.diff.summary import ALL
+from pipelines.diff.names import ALL
 from pipelines.diff.versions import Version, list_versions
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS

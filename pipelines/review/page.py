@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.console import counted
-from pipelines.diff.dataset import DiffResult
+from pipelines.diff.result import DiffResult
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.review.noise import noise_in_order, tell_noise

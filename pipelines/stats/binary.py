@@ -50,7 +50,6 @@ def mcnemar_mid_p(only_a: int, only_b: int) -> float:
     _check(only_a, only_b)
     if only_a + only_b == 0:
         return 1.0  # the one possible table; halving it would look like evidence
-    from scipy.stats import binom  # noqa: PLC0415 - half a second, for this alone
 
     if only_a == only_b:  # the two tails share the observed table
         return 1.0 - float(binom.pmf(only_a, 2 * only_a, 0.5)) / 2

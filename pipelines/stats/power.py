@@ -127,7 +127,6 @@ def mcnemar_power(pairs: int, only_a: float, only_b: float, *, sides: int = 2, a
     psi = only_a + only_b
     if psi == 0:
         return 0.0
-    from scipy.stats import binom  # noqa: PLC0415 - half a second, for this alone
 
     larger = max(only_a, only_b) / psi
     discordant = np.arange(pairs + 1)

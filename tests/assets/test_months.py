@@ -14,7 +14,7 @@ from assets.folds import FOLDS
 from assets.instance import open_instance
 from assets.partitions import find_first_month, is_remote
 from assets.runs import materialize
-from assets.verbs import export_months, fold_months
+from assets.verbs.months import export_months, fold_months
 from pipelines.audit.verify import verify
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.export.errors import ExportLossError

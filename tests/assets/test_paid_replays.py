@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +16,13 @@ from uuid import uuid4
 import dagster as dg  # noqa: TID251 - these tests are of the code location
 import pytest
 
-from assets import verbs
 from assets.definitions import build_defs
 from assets.instance import open_instance
 from assets.resources import Home
+from assets.verbs.compare import compare
+from assets.verbs.months import export_months, fold_months
+from pipelines.diff.check import read_checked
+from pipelines.diff.result import DiffResult
 from pipelines.errors import RefoldError
 from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import parse_experiment
@@ -36,8 +40,8 @@ def settings(store: Store, store_settings: Settings) -> Settings:
     """A home with six conversations, exported and folded."""
     for _ in range(6):
         say(store, uuid4(), FEBRUARY, texts=2)
-    verbs.export_months(store_settings, None, lambda _line: None)
-    verbs.fold_months(store_settings, None, None, lambda _line: None)
+    export_months(store_settings, None, lambda _line: None)
+    fold_months(store_settings, None, None, lambda _line: None)
     return store_settings
 
 
@@ -47,6 +51,11 @@ def experiment_at(base_url: str, folder: Path, rest: str = "", draws: int = 1) -
     asked = f"{{model: m, base_url: '{base_url}', api_key_env: MODEL_KEY, draws: {draws}}}"
     path.write_text(f"experiment: asked\ncandidate: {asked}\n{rest}", encoding="utf-8")
     return path
+
+
+def compared(settings: Settings, path: Path, tell: Callable[[str], None]) -> list[DiffResult]:
+    """What `refold ab FILE` does."""
+    return compare(settings, read_checked(path, settings), path.parent, tell)
 
 
 def test_the_key_is_in_nothing_that_a_run_leaves(settings, tmp_path, monkeypatch, capfd):
@@ -63,7 +72,7 @@ def test_the_key_is_in_nothing_that_a_run_leaves(settings, tmp_path, monkeypatch
 
     answer = {"role": "assistant", "content": f"My key is {KEY}"}
     with serving(answer=lambda _body: answer, status=fail_some) as server:
-        (result,) = verbs.compare(settings, experiment_at(server.base_url, tmp_path), told.append)
+        (result,) = compared(settings, experiment_at(server.base_url, tmp_path), told.append)
         assert server.headers["Authorization"] == f"Bearer {KEY}"
     assert 0 < result.failed < result.pairs
     lake = Lake.from_settings(settings)
@@ -97,7 +106,7 @@ def test_the_key_is_in_no_error(settings, tmp_path, monkeypatch, capfd):
     for status in (401, 429):
         with serving(status=lambda _number, status=status: (status, {"X-Echo": KEY}, content)) as server:
             with pytest.raises(RefoldError, match="answers nobody") as raised:
-                verbs.compare(settings, experiment_at(server.base_url, tmp_path), told.append)
+                compared(settings, experiment_at(server.base_url, tmp_path), told.append)
             assert server.headers["Authorization"] == f"Bearer {KEY}"
         told += traceback.format_exception(raised.value)
     with open_instance(settings) as instance:
@@ -120,12 +129,12 @@ def test_a_stopped_run_is_a_failed_run_that_goes_on(settings, tmp_path, monkeypa
     with serving(latency=0.05, status=stop_after) as server:
         path = experiment_at(server.base_url, tmp_path, "budget: {concurrency: 2}", draws=10)
         with pytest.raises(KeyboardInterrupt):
-            verbs.compare(settings, path, told.append)
+            compared(settings, path, told.append)
         assert any(line.startswith("stopping") for line in told)
         assert 0 < server.paid.total() < 20
         with open_instance(settings) as instance:
             assert instance.get_runs(limit=1)[0].status == dg.DagsterRunStatus.FAILURE
-        (result,) = verbs.compare(settings, path, told.append)
+        (result,) = compared(settings, path, told.append)
         assert (result.pairs, result.failed) == (24, 0)
         assert (server.paid.total(), set(server.paid.values())) == (40, {1})
 
@@ -161,5 +170,5 @@ def test_the_budget_of_the_day_holds_over_experiments(settings, tmp_path, monkey
     settings = replace(settings, prices=prices, daily_usd=5.0)
     with serving() as server:
         for draws in (6, 7):
-            verbs.compare(settings, experiment_at(server.base_url, tmp_path, "mode: single", draws), lambda _line: None)
+            compared(settings, experiment_at(server.base_url, tmp_path, "mode: single", draws), lambda _line: None)
             assert server.paid.total() == 5

@@ -168,7 +168,9 @@ def _copied(home: str, tables: Sequence[str] | None = None) -> Iterator[Path]:
     """A home with a copy of the lake, or of these tables of it, and no store; removed at the end."""
     copy = Path(mkdtemp(dir=Path(home).parent))
     try:
-        for table in tables or [path.name for path in (Path(home) / "lake").iterdir()]:
+        for table in tables or [
+            path.name for path in (Path(home) / "lake").iterdir() if (path / "_delta_log").exists()
+        ]:
             shutil.copytree(Path(home) / "lake" / table, copy / "lake" / table, copy_function=link_data)
         yield copy
     finally:

@@ -9,9 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from pipelines.diff.dataset import DiffResult, build_diff
-from pipelines.diff.gating import decide_gate, require_known_names
+from pipelines.diff.dataset import build_diff
+from pipelines.diff.gating import decide_gate
 from pipelines.diff.inputs import stale_inputs
+from pipelines.diff.names import require_known_names
+from pipelines.diff.result import DiffResult
 from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.export.month import export_month, months_to_export

@@ -15,7 +15,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-from pipelines.diff.dataset import DiffResult, build_diff
+from pipelines.diff.dataset import build_diff
+from pipelines.diff.result import DiffResult
 from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import make_plan

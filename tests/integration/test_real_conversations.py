@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.diff.dataset import DiffResult, Outcomes, build_diff
+from pipelines.diff.dataset import build_diff
 from pipelines.diff.gating import decide_gate
+from pipelines.diff.result import DiffResult, Outcomes
 from pipelines.errors import BadInputError
 from pipelines.export.month import export_month, months_to_export
 from pipelines.folds.readable import create_readable_events

@@ -13,7 +13,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.diff.dataset import DiffResult, build_diff
+from pipelines.diff.dataset import build_diff
+from pipelines.diff.result import DiffResult
 from pipelines.errors import BadInputError
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.diff.dataset import DiffResult, build_diff
-from pipelines.diff.gating import decide_version, require_known_names
+from pipelines.diff.dataset import build_diff
+from pipelines.diff.gating import decide_version
+from pipelines.diff.names import require_known_names
+from pipelines.diff.result import DiffResult
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import parse_experiment

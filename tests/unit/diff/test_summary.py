@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from statsmodels.stats.weightstats import DescrStatsW
 
-from pipelines.diff.summary import ALL, Conversations, ConversationSums, Units, summarise
+from pipelines.diff.names import ALL
+from pipelines.diff.summary import Conversations, ConversationSums, Units, summarise
 from pipelines.replay.measured import Metric
 from pipelines.stats.binary import mcnemar_clustered, mcnemar_exact
 from pipelines.stats.cluster import estimate, estimate_paired

@@ -1,0 +1,84 @@
+"""`refold ab`: one experiment, checked, planned once, and run where its version is not complete yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from assets.live import has_dead_runs
+from assets.verbs.progress import Tell, progress
+from pipelines.diff.result import DiffResult, find_diff, has_failures
+from pipelines.lake.catalog import publish_catalog
+from pipelines.lake.lake import Lake
+from pipelines.replay.experiment import Experiment
+from pipelines.replay.plan import Plan, make_plans
+from pipelines.replay.registry import register_experiment
+from pipelines.settings import Settings
+
+ASSETS = ("replays", "replay_steps", "ab_units", "ab_tool_calls", "ab_summary")
+
+
+def compare(
+    settings: Settings, experiment: Experiment, folder: Path, tell: Tell, *, retry_failed: bool = False
+) -> list[DiffResult]:
+    """Register an experiment and materialise its replays and its diffs, one per window.
+
+    Args:
+        settings: The home.
+        experiment: The experiment, which was checked.
+        folder: The folder of its file.
+        tell: Takes a line of progress.
+        retry_failed: Whether units that failed are replayed once more.
+
+    Raises:
+        BadInputError: It selects nothing; nothing was registered.
+    """
+    lake = Lake.from_settings(settings)
+    plans = make_plans(lake, experiment, folder, allowed=settings.allow_files)
+    register_experiment(lake, experiment, folder)
+    found = [find_diff(lake, plan) for plan in plans]
+    is_to_retry = retry_failed and any(has_failures(lake, plan) for plan in plans)
+    if is_to_retry or None in found or has_dead_runs(settings.home / "dagster"):
+        return _run(settings, lake, experiment, plans, tell, retry_failed=retry_failed)
+    complete = [result for result in found if result is not None]
+    publish_catalog(lake, settings.catalog)
+    _keep_missing_reports(settings, lake, complete)
+    return complete
+
+
+def _run(
+    settings: Settings,
+    lake: Lake,
+    experiment: Experiment,
+    plans: Sequence[Plan],
+    tell: Tell,
+    *,
+    retry_failed: bool,
+) -> list[DiffResult]:
+    from assets.runs import Runs
+
+    commits = [lake.last_commit("ab_summary", plan.partition) for plan in plans]
+    with Runs(settings, on_event=tell, on_progress=progress("units", tell), plans=plans) as runs:
+        runs.add_experiment(experiment.experiment)
+        config = {"replay": {"retry_failed": True}} if retry_failed else None
+        runs.materialize(ASSETS, experiment.experiment, config).require()
+    results = []
+    for plan, last in zip(plans, commits, strict=True):
+        result = find_diff(lake, plan)
+        assert result is not None
+        results.append(replace(result, is_written=lake.last_commit("ab_summary", plan.partition) != last))
+    return results
+
+
+def _keep_missing_reports(settings: Settings, lake: Lake, results: Sequence[DiffResult]) -> None:
+    """Write the reports of complete versions that somebody removed."""
+    from pipelines.review.files import report_path
+
+    missing = [each for each in results if not report_path(settings.home, each.experiment, each.version_id).exists()]
+    if missing:
+        from pipelines.review.headline import find_version
+        from pipelines.review.report_html import keep_report
+
+        for each in missing:
+            keep_report(lake, settings.home, find_version(lake, each.experiment, each.version_id))

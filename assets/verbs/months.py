@@ -1,0 +1,246 @@
+"""`refold export`, `seal` and `fold`: months, those with something to do as one run for all that follow on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from assets.live import has_dead_runs
+from assets.outcome import CheckResult
+from assets.verbs.progress import Tell, progress
+from pipelines.errors import BadInputError
+from pipelines.home import note_waiting
+from pipelines.lake.catalog import publish_catalog
+from pipelines.lake.datasets import EVENTS, REDACTED_EVENTS, STREAM_MONTHS
+from pipelines.lake.lake import Lake
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.store import Store
+
+Tables = dict[str, dict[str, Any]]
+LOG = (EVENTS.name, STREAM_MONTHS.name)
+REDACTED = REDACTED_EVENTS.name
+
+
+@dataclass(frozen=True, slots=True)
+class MonthRun:
+    """What a verb did with one month.
+
+    Attributes:
+        month: YYYY-MM.
+        run_id: Dagster's id of the run; None where there was nothing to do.
+        tables: By dataset: rows, bytes, hashes, seconds, whether something was written.
+        checks: What the run's checks found; of a run of several months, all that does not speak of others.
+    """
+
+    month: str
+    run_id: str | None
+    tables: Tables
+    checks: list[CheckResult]
+
+    @property
+    def failed(self) -> list[CheckResult]:
+        """The checks that did not pass and make a difference."""
+        return [check for check in self.checks if not check.passed and check.severity == "ERROR"]
+
+
+def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) -> list[MonthRun]:
+    """Export the given months, or all that have events, oldest first.
+
+    Raises:
+        BadInputError: A month has no events in the store.
+    """
+    from pipelines.export.month import months_to_export
+    from pipelines.store import Store
+
+    with Store.open(settings) as store:
+        lake = Lake.from_settings(settings)
+        chosen = _chosen(months, months_to_export(store, lake), "no events in the store")
+        done = run_months(settings, "export", chosen, LOG, _find_exported(store, lake, chosen), tell)
+        note_waiting(settings, store)
+        return done
+
+
+def export_and_fold(
+    settings: Settings, store: Store, months: Sequence[str], tell: Tell
+) -> tuple[list[MonthRun], list[MonthRun]]:
+    """Export months and fold them, as one run: all are exported before the first is folded, since a late redaction reaches back.
+
+    Returns:
+        What the exports came to, and what the folds did.
+    """
+    lake = Lake.from_settings(settings)
+    names = folds_of(settings, None)
+    exported = _find_exported(store, lake, months)
+    folded = _find_folded(settings, lake, list(exported), names)
+    found = {month: exported[month] | folded[month] for month in folded}
+    done = run_months(settings, "export and fold", months, (*LOG, *names), found, tell)
+    log, folds = ([replace(run, tables=_only(run.tables, part)) for run in done] for part in (LOG, names))
+    return log, folds
+
+
+def seal_month(settings: Settings, month: str, tell: Tell) -> MonthRun:
+    """Seal a month that has ended; one that is sealed stays as it is.
+
+    Raises:
+        NotSealableError: It has not ended, or cannot be sealed as it is; no run was started.
+    """
+    from assets.metadata import reported_seal
+    from pipelines.export.seal import find_sealed
+    from pipelines.store import Store
+
+    with Store.open(settings) as store:
+        sealed = find_sealed(store, Lake.from_settings(settings), month)
+        found = {} if sealed is None else {month: {"manifests": reported_seal(sealed)}}
+        (done,) = run_months(settings, "seal", [month], ("manifests",), found, tell)
+    return done
+
+
+def fold_months(
+    settings: Settings, names: Sequence[str] | None, months: Sequence[str] | None, tell: Tell
+) -> list[MonthRun]:
+    """Fold the given projections (default: all, one's own too) over the given months, or all in the lake, oldest first.
+
+    What a projection of one's own reads is folded before it. One that cannot be folded is a failed check of its month.
+
+    Raises:
+        BadInputError: There is no such projection, or a month is not in the lake.
+    """
+    from pipelines.projections.fold import left_over
+
+    lake = Lake.from_settings(settings)
+    chosen_names = folds_of(settings, names)
+    for name in left_over(lake, settings.home):
+        tell(f"{name}: its file is gone, its table stays as last folded; `refold fold --drop {name}` removes it")
+    # Runs need the home, not the store: with an embedded server nothing has to be up.
+    chosen = _chosen(months, lake.months(EVENTS.name), "not in the lake; run `refold export`")
+    return run_months(settings, "fold", chosen, chosen_names, _find_folded(settings, lake, chosen, chosen_names), tell)
+
+
+def folds_of(settings: Settings, names: Sequence[str] | None) -> list[str]:
+    """The given projections with what they read, or all of them, in the order in which they are folded.
+
+    Raises:
+        BadInputError: There is no such projection.
+    """
+    from pipelines.folds.steps import FOLDS
+    from pipelines.projections.projection import BrokenProjection, find_projections
+    from pipelines.projections.relations import RELATIONS
+
+    own = {each.name: each for each in find_projections(settings.home)}
+    known = [REDACTED, *FOLDS, *own]
+    if not names:
+        return known
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise BadInputError(
+            f"there is no projection {unknown[0]!r}; there are {', '.join(known)}; "
+            f"your own are SQL files in {settings.home / 'folds'}"
+        )
+    needed = set(names)
+    for name in names:
+        projection = own.get(name)
+        if projection is not None and not isinstance(projection, BrokenProjection):
+            needed |= {each.name for read in projection.reads for each in RELATIONS[read].datasets}
+    return [name for name in known if name in needed]
+
+
+def run_months(
+    settings: Settings,
+    what: str,
+    months: Sequence[str],
+    names: Sequence[str],
+    found: Mapping[str, Tables],
+    tell: Tell,
+) -> list[MonthRun]:
+    """Materialise the assets `names` of the months that are not up to date.
+
+    Args:
+        settings: The home.
+        what: What is done with a month, for progress.
+        months: YYYY-MM.
+        names: Datasets.
+        found: What is told of the months that are up to date. They are part of a run all the same when a run before ended without a
+            word: then the page may not know them.
+        tell: Takes a line of progress.
+    """
+    if has_dead_runs(settings.home / "dagster"):
+        found = {}
+    done = {month: MonthRun(month, None, tables, []) for month, tables in found.items()}
+    waiting = [month for month in months if month not in found]
+    if waiting:
+        from assets.partitions import in_a_row
+        from assets.runs import Runs
+
+        with Runs(settings, on_progress=progress("rows", tell), on_message=tell) as runs:
+            for row in in_a_row(waiting):
+                if len(row) == 1:
+                    tell(f"{row[0]} {what}")
+                run = runs.materialize(names, row).require()
+                for check in run.checks:
+                    if not check.passed:
+                        tell(f"  {check.severity} {check.asset} {check.name}: {check.description}")
+                for month in row:
+                    checks = [
+                        _of_month(check, month) for check in run.checks if not check.months or month in check.months
+                    ]
+                    done[month] = MonthRun(month, run.run_id, run.partitions.get(month, {}), checks)
+    else:
+        publish_catalog(Lake.from_settings(settings), settings.catalog)
+    return [done[month] for month in months]
+
+
+def _of_month(check: CheckResult, month: str) -> CheckResult:
+    """What a check found of one month, where it says that of single ones."""
+    return replace(check, description=check.months[month], months={}) if check.months else check
+
+
+def _only(tables: Tables, names: Sequence[str]) -> Tables:
+    return {name: told for name, told in tables.items() if name in names}
+
+
+def _find_exported(store: Store, lake: Lake, months: Sequence[str]) -> dict[str, Tables]:
+    """What is told of the months that the lake holds as the store does."""
+    from assets.metadata import reported, reported_heads
+    from pipelines.export.month import find_exported
+
+    return {
+        month: {EVENTS.name: reported(result), STREAM_MONTHS.name: reported_heads(result)}
+        for month, result in find_exported(store.dsn, lake, months).items()
+    }
+
+
+def _find_folded(settings: Settings, lake: Lake, months: Sequence[str], names: Sequence[str]) -> dict[str, Tables]:
+    """What is told of the months in which all the projections are up to date."""
+    from assets.metadata import reported_fold, reported_own
+    from pipelines.folds.redacted import find_redacted
+    from pipelines.folds.run import find_folded
+    from pipelines.folds.steps import FOLDS
+    from pipelines.projections.fold import find_projected
+    from pipelines.projections.projection import BrokenProjection, find_projections
+
+    folded = find_folded(lake, months, [name for name in names if name in FOLDS])
+    found: dict[str, Tables] = {
+        month: {each.dataset: reported_fold(each) for each in results} for month, results in folded.items()
+    }
+    if REDACTED in names:
+        redacted = find_redacted(lake, list(found))
+        found = {m: {REDACTED: reported_fold(redacted[m]), **found[m]} for m in found if m in redacted}
+    for projection in find_projections(settings.home):
+        if projection.name in names:
+            if isinstance(projection, BrokenProjection):
+                return {}
+            own = find_projected(lake, projection, list(found))
+            found = {m: {**found[m], projection.name: reported_own(own[m])} for m in found if m in own}
+    return found
+
+
+def _chosen(months: Sequence[str] | None, known: Sequence[str], why: str) -> list[str]:
+    if not months:
+        return list(known)
+    unknown = sorted(set(months) - set(known))
+    if unknown:
+        raise BadInputError(f"month {', '.join(unknown)}: {why}; there are {', '.join(known) or 'none'}")
+    return sorted(set(months))

@@ -1,0 +1,66 @@
+"""What a verb imports: Python's start is most of what a small answer costs, so each imports what it uses, and pandas never."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND_LINE = {"annotated_doc", "pipelines", "rich", "shellingham", "typer"}
+VALUES = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
+"""What Typer reads the values of arguments with."""
+LAKE = {"_duckdb", "arro3", "dateutil", "deltalake", "duckdb", "numpy", "pyarrow", "pytz", "six"}
+"""DuckDB, Delta and Arrow, and what these import."""
+MAY_IMPORT: dict[str, tuple[list[str], set[str]]] = {
+    "--help": (["--help"], COMMAND_LINE),
+    "sql": (["sql", "SELECT 1"], COMMAND_LINE | VALUES | LAKE),
+    "diffs": (["diffs"], COMMAND_LINE | VALUES | LAKE),
+    "state": (["state", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | VALUES | LAKE | {"msgspec", "rfc8785"}),
+    "ab with a typo": (["ab", "{typo}"], COMMAND_LINE | VALUES | {"msgspec", "yaml"}),
+}
+_RUN = """
+import json, sys
+from pipelines.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names))), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("verb", MAY_IMPORT)
+def test_a_verb_imports_what_it_uses(verb, tmp_path):
+    """The packages that are loaded when the verb has ended are those listed, whatever else is installed."""
+    arguments, allowed = MAY_IMPORT[verb]
+    typo = tmp_path / "typo.yaml"
+    typo.write_text("experiment: typo\ncandidate: {recorded: {}}\nmetircs: {}\n", encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REFOLD_")}
+    environment |= {"REFOLD_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", _RUN, *(each.format(typo=typo) for each in arguments)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    said = done.stderr.splitlines()
+    loaded = {name for name in json.loads(said[-1]) if not name.startswith(("__", "_cython_", "_sysconfigdata"))}
+    assert loaded - {"_distutils_hack", "cython_runtime"} <= allowed
+    assert (verb == "ab with a typo") == any("did you mean metrics?" in line for line in said)
+
+
+def test_a_users_series_is_an_array_without_its_missing_values():
+    """Pandas is left out of arrays made of lists; once a user's function has imported it, Arrow knows a Series again."""
+    code = """
+import sys
+import pipelines.lake.dataset
+import pyarrow as pa
+from pipelines.lake.arrow import let_pandas_in
+pa.array(["a"])
+assert "pandas" not in sys.modules
+import pandas
+let_pandas_in()
+assert pa.array(pandas.Series([1.0, float("nan")])).null_count == 1
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
