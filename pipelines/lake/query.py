@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.console import render_table, tell, to_json, to_plain
 from pipelines.errors import BadInputError
@@ -25,6 +24,8 @@ _WITH_ROWS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.
 ROWS_SHOWN = 1_000
 """Rows that a table on the terminal shows; the other formats hold all."""
 _RESULT = "refold_query_result"
+_MACROS = "_as_of"
+"""How the names of time travel's macros end; a query without one needs none of them."""
 _BATCH_ROWS = 100_000
 
 _WHOLE = frozenset(
@@ -82,7 +83,7 @@ def _asked(
     lake: Lake, query: str, params: Mapping[str, Any] | Sequence[Any] | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to the lake on which `refold_query_result` is what the query gives; an error of the query is told as one."""
-    with lake.connect(with_macros=True) as connection:
+    with lake.connect(with_macros=_MACROS in query.lower()) as connection:
         try:
             statements = connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type not in _WITH_ROWS:
@@ -234,6 +235,8 @@ def _write_csv(connection: duckdb.DuckDBPyConnection, stream: BinaryIO, *, is_cs
 
 
 def _count_formulas(texts: Any) -> int:
+    import pyarrow.compute as pc  # noqa: PLC0415 - a tenth of a second, for a CSV alone
+
     found = texts.filter(pc.match_substring_regex(texts, _FORMULA))
     is_number = pc.match_substring_regex(found, _PLAIN_NUMBER)
     return len(found) - int(pc.sum(is_number).as_py() or 0)
