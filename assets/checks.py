@@ -197,7 +197,10 @@ def _build_ab_inputs_current() -> dg.AssetChecksDefinition:
         """The conversations compared are still those that the experiment selects, with no event more."""
         from pipelines.diff.inputs import stale_inputs
 
-        stale = [stale_inputs(home.lake, name, home.settings.allow_files) for name in _experiments(context)]
+        stale = [
+            stale_inputs(home.lake, name, home.settings.allow_files, home.known_plans(name))
+            for name in _experiments(context)
+        ]
         counts = {what: sum(getattr(each, what) for each in stale) for what in ("changed", "new", "gone")}
         parts = [f"{_counted(n, 'conversation')} {what}" for what, n in counts.items() if n]
         return dg.AssetCheckResult(

@@ -67,6 +67,10 @@ class Home:
             self._store = self._stack.enter_context(Store.open(self.settings))
         return self._store
 
+    def known_plans(self, experiment: str) -> Sequence[Plan] | None:
+        """The plans of the run that is at work on an experiment; None when there are none yet."""
+        return self._plans.get(experiment)
+
     def plans(self, experiment: str) -> list[Plan]:
         """The plans of a registered experiment, one per window: those of the verb that runs it, or made once for a run.
 

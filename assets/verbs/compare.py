@@ -35,8 +35,9 @@ def compare(
         BadInputError: It selects nothing; nothing was registered.
     """
     lake = Lake.from_settings(settings)
-    plans = make_plans(lake, experiment, folder, allowed=settings.allow_files)
-    register_experiment(lake, experiment, folder)
+    with lake.reading():
+        plans = make_plans(lake, experiment, folder, tell, allowed=settings.allow_files)
+        register_experiment(lake, experiment, folder)
     found = [find_diff(lake, plan) for plan in plans]
     is_to_retry = retry_failed and any(has_failures(lake, plan) for plan in plans)
     if is_to_retry or None in found or has_dead_runs(settings.home / "dagster"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
-from pipelines.replay.plan import make_plans
+from pipelines.replay.plan import Plan, make_plans
 from pipelines.replay.registry import load_experiment
 
 
@@ -38,17 +38,26 @@ class StaleInputs:
         return self.version_id is not None and self.version_id == self.current_version_id
 
 
-def stale_inputs(lake: Lake, name: str, allowed: Sequence[Path] = ()) -> StaleInputs:
+def stale_inputs(
+    lake: Lake, name: str, allowed: Sequence[Path] = (), plans: Sequence[Plan] | None = None
+) -> StaleInputs:
     """Compare the newest complete version of the experiment `name` with the lake as it is.
+
+    Args:
+        lake: The lake.
+        name: The experiment.
+        allowed: Folders in which its files may be beside its own.
+        plans: Its plans, one per window, where they have just been made.
 
     Raises:
         BadInputError: There is no such experiment.
     """
-    experiment, folder = load_experiment(lake, name)
-    try:
-        plans = make_plans(lake, experiment, folder, allowed=allowed)
-    except BadInputError:
-        plans = []
+    if plans is None:
+        experiment, folder = load_experiment(lake, name)
+        try:
+            plans = make_plans(lake, experiment, folder, allowed=allowed)
+        except BadInputError:
+            plans = []
     with lake.connect() as connection:
         version = connection.sql(
             "SELECT any_value(version_id) FROM ab_summary WHERE experiment = $name", params={"name": name}

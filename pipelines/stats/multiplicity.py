@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from pipelines.stats.estimate import Estimate
 
 
 def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
     """Adjusted p-values that control the false discovery rate (Benjamini & Hochberg 1995).
+
+    The k-th smallest of m is `min over j >= k of p_j m / j`, at most 1.
 
     Args:
         p_values: The family; None marks a question that was not asked and does not count.
@@ -20,13 +24,13 @@ def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
     Returns:
         Same length and order; None stays None.
     """
-    from scipy.stats import false_discovery_control  # noqa: PLC0415 -- half a second that verbs without a summary need not wait
-
-    asked = [p for p in p_values if p is not None]
-    if not asked:
-        return [None] * len(p_values)
-    adjusted = iter(false_discovery_control(asked, method="bh").tolist())
-    return [None if p is None else float(next(adjusted)) for p in p_values]
+    asked = np.array([p for p in p_values if p is not None], np.float64)
+    order = np.argsort(asked, kind="stable")
+    scaled = asked[order] * (len(asked) / np.arange(1, len(asked) + 1))
+    adjusted = np.empty(len(asked))
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    values = iter(adjusted.tolist())
+    return [None if p is None else next(values) for p in p_values]
 
 
 def adjust_family(family: Sequence[Estimate]) -> list[Estimate]:
