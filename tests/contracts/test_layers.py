@@ -27,7 +27,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "review": {"lake", "folds", "diff", "stats", "replay", "canonical"},
     "demo": {"store", "lake", "folds", "diff", "review", "replay"},
 }
-PACKAGES = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and (path / "__init__.py").exists())
+COMMAND_LINE = "cli"
+"""Imports any, and is imported by none."""
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != COMMAND_LINE)
 
 
 def imported(path: Path) -> set[str]:

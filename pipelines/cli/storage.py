@@ -1,7 +1,4 @@
-"""What `refold storage` prints: bytes by month, and the ratio to a row store of the current state.
-
-Like the verbs in `cli`: it calls one library function and prints what it returns.
-"""
+"""What `refold storage` prints: bytes by month, and the ratio to a row store of the current state."""
 
 from __future__ import annotations
 

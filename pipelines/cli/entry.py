@@ -1,7 +1,6 @@
-"""`refold`: every verb calls one library function and prints what it returns.
+"""The verbs put together, and the entry point.
 
-Verbs that run assets import Dagster when they are called, not before: `sql`, `state` and `--help` stay fast. Exit codes:
-0 done, 1 failed, 2 bad usage or bad input, 3 a check found a difference or a gate failed.
+Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 a check found a difference or a gate failed.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli_audit import seal, unseal, verify
-from pipelines.cli_db import db
-from pipelines.cli_diffs import diffs
-from pipelines.cli_events import TimesFrom, TimesUntil, events, import_postgres
-from pipelines.cli_help import GroupedVerbs, print_version
-from pipelines.cli_replay import AllowFiles, allowing, replan, report, tools, write_starter
-from pipelines.cli_storage import storage
+from pipelines.cli.audit import seal, unseal, verify
+from pipelines.cli.db import db
+from pipelines.cli.diffs import diffs
+from pipelines.cli.events import TimesFrom, TimesUntil, events, import_postgres
+from pipelines.cli.help import GroupedVerbs, print_version
+from pipelines.cli.replay import AllowFiles, allowing, replan, report, tools, write_starter
+from pipelines.cli.storage import storage
 from pipelines.console import Ticker, counted, end, print_result, render_table, safe_streams, size, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.interrupt import heard
@@ -193,12 +192,12 @@ def fold(
     settings = Settings.from_env()
     tell_empty(settings, tell)
     if check is not None:
-        from pipelines.cli_folds import check_file
+        from pipelines.cli.folds import check_file
 
         check_file(settings, check, names, months, as_json=as_json)
         return
     if drop:
-        from pipelines.cli_folds import drop_tables
+        from pipelines.cli.folds import drop_tables
 
         drop_tables(settings, names, as_json=as_json)
         return
@@ -434,7 +433,3 @@ def _run() -> None:
             app()
     except BaseException as error:  # noqa: BLE001 - Rust's panics are no Exceptions
         raise SystemExit(end(error, is_debug=is_debug)) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,4 @@
-"""Verbs of `refold` that are about one decision, one version or tools: `replan`, `report`, `tools suggest`.
-
-Like those in `cli`: each calls one library function and prints what it returns.
-"""
+"""Verbs of `refold` that are about one decision, one version or tools: `replan`, `report`, `tools suggest`."""
 
 from __future__ import annotations
 

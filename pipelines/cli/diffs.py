@@ -1,7 +1,4 @@
-"""`refold diffs`: list versions, say what differs between two, remove old ones.
-
-Like the verbs in `cli`: each calls one library function and prints what it returns.
-"""
+"""`refold diffs`: list versions, say what differs between two, remove old ones."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Verbs of `refold` that are about events before they are stored: the registry, and another database's events table.
-
-Like those in `cli`: each calls one library function and prints what it returns.
-"""
+"""Verbs of `refold` that are about events before they are stored: the registry, and another database's events table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What `refold fold --check` and `--drop` print: a person's own projection before it is folded, and when it is gone.
-
-Like the verbs in `cli`: each calls one library function and prints what it returns.
-"""
+"""What `refold fold --check` and `--drop` print: a person's own projection before it is folded, and when it is gone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Verbs `refold seal`, `unseal` and `verify`: close a month for good, and show that nothing was lost or altered.
-
-Like those in `cli`: each calls one library function and prints what it returns.
-"""
+"""Verbs `refold seal`, `unseal` and `verify`: close a month for good, and show that nothing was lost or altered."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Verbs of `refold db`: the event store's server, schema and months.
-
-Like those in `cli`: each calls one library function and prints what it returns.
-"""
+"""Verbs of `refold db`: the event store's server, schema and months."""
 
 from __future__ import annotations
 
