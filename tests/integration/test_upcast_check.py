@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import BadInputError
-from pipelines.folds.own import read_projection
-from pipelines.folds.own_fold import fold_projection
 from pipelines.folds.redacted import fold_redacted
 from pipelines.folds.upcast_check import check_upcasters, types_to_lift
 from pipelines.lake import locked
 from pipelines.lake.ladder import load_own_ladder
 from pipelines.lake.lake import Lake
+from pipelines.projections.fold import fold_projection
+from pipelines.projections.projection import read_projection
 from pipelines.store import EventType, Registry, UnknownEventType
 from tests.integration.test_folds_lake import HISTORY, TWO, event, write_log
 
