@@ -14,6 +14,7 @@ from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import Experiment
 from pipelines.replay.plan import Plan, make_plans
 from pipelines.replay.registry import register_experiment
+from pipelines.review.files import report_path
 from pipelines.settings import Settings
 
 ASSETS = ("replays", "replay_steps", "ab_units", "ab_tool_calls", "ab_summary")
@@ -37,14 +38,14 @@ def compare(
     lake = Lake.from_settings(settings)
     with lake.reading():
         plans = make_plans(lake, experiment, folder, tell, allowed=settings.allow_files)
-        register_experiment(lake, experiment, folder)
+        is_other = register_experiment(lake, experiment, folder)
     found = [find_diff(lake, plan) for plan in plans]
     is_to_retry = retry_failed and any(has_failures(lake, plan) for plan in plans)
     if is_to_retry or None in found or has_dead_runs(settings.home / "dagster"):
         return _run(settings, lake, experiment, plans, tell, retry_failed=retry_failed)
     complete = [result for result in found if result is not None]
     publish_catalog(lake, settings.catalog)
-    _keep_missing_reports(settings, lake, complete)
+    _keep_reports(settings, lake, [each for each in complete if is_other or not _report_of(settings, each).exists()])
     return complete
 
 
@@ -72,14 +73,15 @@ def _run(
     return results
 
 
-def _keep_missing_reports(settings: Settings, lake: Lake, results: Sequence[DiffResult]) -> None:
-    """Write the reports of complete versions that somebody removed."""
-    from pipelines.review.files import report_path
+def _report_of(settings: Settings, result: DiffResult) -> Path:
+    return report_path(settings.home, result.experiment, result.version_id)
 
-    missing = [each for each in results if not report_path(settings.home, each.experiment, each.version_id).exists()]
-    if missing:
+
+def _keep_reports(settings: Settings, lake: Lake, results: Sequence[DiffResult]) -> None:
+    """Write reports of complete versions: of those that somebody removed, or by a gate that is another now."""
+    if results:
         from pipelines.review.headline import find_version
         from pipelines.review.report_html import keep_report
 
-        for each in missing:
+        for each in results:
             keep_report(lake, settings.home, find_version(lake, each.experiment, each.version_id))
