@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from assets.partitions import EXPERIMENTS
+from assets.reports import keep_reports
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
 

@@ -38,7 +38,7 @@ run_monitoring: # a process that never got as far as its run gives its place bac
   enabled: true
 """
 MAX_RUNS = 2
-"""Runs that the page and its schedules have at work at a time: a backfill of ten years is 120 runs."""
+"""Runs that the page and its schedules have at work at a time."""
 
 # A run of the command line writes to its own terminal: nothing there is captured, and no line of Dagster's is mixed in.
 _IN_PROCESS = {
