@@ -223,7 +223,9 @@ def _find_folded(settings: Settings, lake: Lake, months: Sequence[str], names: S
 
     folded = find_folded(lake, months, [name for name in names if name in FOLDS])
     found: dict[str, Tables] = {
-        month: {each.dataset: reported_fold(each) for each in results} for month, results in folded.items()
+        month: {each.dataset: reported_fold(each) for each in results}
+        for month, results in folded.items()
+        if not any(each.set_aside for each in results)  # which is told, as a failed check, until they fit
     }
     if REDACTED in names:
         redacted = find_redacted(lake, list(found))

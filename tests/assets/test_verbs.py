@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg  # noqa: TID251 - these tests are of the code location
@@ -16,7 +17,7 @@ from assets.verbs.compare import compare
 from assets.verbs.months import export_months, fold_months, seal_month
 from pipelines.diff.check import read_checked
 from pipelines.errors import RefoldError
-from pipelines.folds.run import fold_month
+from pipelines.folds.run import find_folded, fold_month
 from pipelines.lake.lake import Lake
 from tests.assets.conftest import FEBRUARY, say
 
@@ -108,6 +109,20 @@ def test_only_months_with_something_to_do_are_run(store_settings, store, convers
         january, february = verb(store_settings, None, quiet)
         assert january.run_id is None
         assert february.run_id is not None
+
+
+def test_a_month_without_all_of_its_streams_is_never_up_to_date(store_settings, conversations, monkeypatch):
+    """Streams that were set aside are a failed check each time that somebody folds, until they fit."""
+    export_months(store_settings, None, quiet)
+    fold_months(store_settings, ["utterances"], None, quiet)
+
+    def find_with_one_set_aside(*given):
+        found = find_folded(*given)
+        return {**found, "2026-02": [replace(each, set_aside={"s": 10**9}) for each in found["2026-02"]]}
+
+    monkeypatch.setattr("pipelines.folds.run.find_folded", find_with_one_set_aside)
+    runs = fold_months(store_settings, ["utterances"], None, quiet)
+    assert [run.run_id is None for run in runs] == [True, False]
 
 
 def test_a_month_that_fails_is_named_and_those_before_it_are_noted(store_settings, store, conversations, monkeypatch):
