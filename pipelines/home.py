@@ -132,10 +132,10 @@ def _unfolded(lake: Lake) -> Iterator[str]:
     if not doubtful:
         return
     from pipelines.folds.inputs import Inputs  # noqa: PLC0415 - the code of all folds, only where a month may be stale
-    from pipelines.lake.ladder import load_ladder  # noqa: PLC0415
+    from pipelines.log.upcasters import load_upcasters  # noqa: PLC0415
 
     with lake.connect() as connection:
-        inputs = Inputs(connection, max(doubtful), load_ladder(), lake.snapshot_events)
+        inputs = Inputs(connection, max(doubtful), load_upcasters(), lake.snapshot_events)
         yield from (month for month in doubtful if folded[month].input_hash != inputs.hash(_FOLDED, month))
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from pipelines.folds.context import Context, request_sha256
+from pipelines.log.context import Context, request_sha256
 
 FIRST = datetime(2026, 1, 30, 23, 59, 59, 999_999, tzinfo=UTC)
 MONTHS = ("2026-01", "2026-02", "2026-03", "2026-04")

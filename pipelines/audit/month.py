@@ -31,12 +31,12 @@ from pipelines.audit.findings import Code, MonthAudit
 from pipelines.audit.heads import compare_heads, compare_months, files_of
 from pipelines.audit.manifests import Kept, ManifestAuditor, compare_totals
 from pipelines.audit.reading import exported_condition, scratch
+from pipelines.duck import quote_literal
 from pipelines.export.seal import month_bounds_us
 from pipelines.export.snapshot import month_condition
 from pipelines.lake.datasets import COMMITS, EVENTS, STREAM_MONTHS
 from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake
-from pipelines.lake.table import quote_literal
 from pipelines.proof.batch import FlawKind
 from pipelines.proof.manifest import Manifest
 from pipelines.proof.parts import COLUMNS, Layout, lay_out

@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipelines.duck import quote_literal
 from pipelines.export.snapshot import month_condition
-from pipelines.lake.table import quote_literal
 from pipelines.store.session import session_query
 
 _DUCKDB_SHARE = 0.35

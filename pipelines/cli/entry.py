@@ -10,6 +10,7 @@ import signal
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -316,11 +317,14 @@ def sql(
         bool, typer.Option("--csv-safe", help="Write an apostrophe before texts that a spreadsheet takes for formulas.")
     ] = False,
     tables: Annotated[bool, typer.Option("--tables", help="List views and columns with what they mean.")] = False,
+    at: Annotated[
+        datetime | None, typer.Option(help="conversations, calls and customers as of this time, UTC.")
+    ] = None,
+    position: Annotated[int | None, typer.Option(min=1, help="The same as of this position of the store.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Query the lake's views with DuckDB."""
+    """Query the lake's views with DuckDB, now or as of a time."""
     from pipelines.home import tell_behind
-    from pipelines.lake.as_of import list_macros
     from pipelines.lake.catalog import describe
     from pipelines.lake.lake import Lake
     from pipelines.lake.query import run_query
@@ -339,18 +343,20 @@ def sql(
             "\n".join([f"{name}: {grain}", *(f"  {c.name:<24}{c.description}" for c in columns)])
             for name, (grain, columns) in described.items()
         )
-        macros = {
-            macro.name: f"{macro.grain}; columns of {macro.states}" for macro in list_macros(lake.snapshot_events)
-        }
-        text += "\n\n" + "\n".join(f"{name}(time): {told}" for name, told in macros.items())
-        print_result({"tables": shown, "macros": macros}, text, as_json=as_json)
+        print_result({"tables": shown}, text, as_json=as_json)
         return
     text_query = query if query is not None else sys.stdin.read()
     chosen = "json" if as_json else output_format.value
     settings = Settings.from_env()
     tell_behind(settings, tell)
+    lake = Lake.from_settings(settings)
+    connect = lake.connect
+    if at is not None or position is not None:
+        from pipelines.folds.as_of import connect_at, read_point
+
+        connect = partial(connect_at, lake, read_point(at, position))
     with heard():
-        run_query(Lake.from_settings(settings), text_query, chosen, output, is_csv_safe=csv_safe)
+        run_query(lake, text_query, chosen, output, is_csv_safe=csv_safe, connect=connect)
 
 
 @app.command()

@@ -155,10 +155,10 @@ def check_upcasters(
     settings = Settings.from_env()
     tell_empty(settings, tell)
     lake = Lake.from_settings(settings)
-    ladder, names = types_to_lift(lake, event_type)
+    upcasters, names = types_to_lift(lake, event_type)
     with Store.open(settings) as store:
-        registry = registry_of(store, [f"{name}.v{ladder.latest[name]}" for name in names])
-    found = check_upcasters(lake, ladder, names, registry, Ticker("payloads"))
+        registry = registry_of(store, [f"{name}.v{upcasters.latest[name]}" for name in names])
+    found = check_upcasters(lake, upcasters, names, registry, Ticker("payloads"))
     rows = [[t, to, found.events.get(t, 0), found.failed.get(t, 0)] for t, to in found.lifted.items()]
     lines = [render_table(["recorded", "lifted to", "payloads", "failed"], rows)]
     lines += [f"{found.redacted:,} of them were tried with redactions applied, too"] if found.redacted else []

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, get_args
 
-from pipelines.folds.context import tools_sha256
+from pipelines.log.context import tools_sha256
 
 Vertical = Literal["real_estate", "healthcare", "sales"]
 Effect = Literal["read", "write"]

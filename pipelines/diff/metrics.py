@@ -13,11 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.diff.measure import NOT_FINITE, Measured
+from pipelines.duck import quote_identifier, scratch
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.locked import locked_session
-from pipelines.lake.quoting import quote_identifier
-from pipelines.lake.scratch import scratch
 from pipelines.replay.experiment import Experiment
 from pipelines.settings import SQL_SECONDS
 from pipelines.stats.sums import FloatArray

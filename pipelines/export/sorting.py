@@ -130,24 +130,24 @@ class Sorter:
         self.runs: list[Run] = []
         self._spool = spool
         self._run_bytes = run_bytes
-        self._held: list[pa.RecordBatch] = []
-        self._held_bytes = 0
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take a batch."""
-        self._held.append(batch)
-        self._held_bytes += batch.nbytes
-        if self._held_bytes >= self._run_bytes:
+        self._pending.append(batch)
+        self._pending_bytes += batch.nbytes
+        if self._pending_bytes >= self._run_bytes:
             self.flush()
 
     def flush(self) -> None:
         """Put aside what is held."""
-        if not self._held:
+        if not self._pending:
             return
-        batch = concat_batches(self._held)
-        share = self._run_bytes * batch.num_rows // (_CHUNKS_PER_RUN * max(self._held_bytes, 1))
+        batch = concat_batches(self._pending)
+        share = self._run_bytes * batch.num_rows // (_CHUNKS_PER_RUN * max(self._pending_bytes, 1))
         rows_per_chunk = max(min(_CHUNK_ROWS, share), 1)
-        self._held, self._held_bytes = [], 0
+        self._pending, self._pending_bytes = [], 0
         keys = Keys.of(batch)
         order = keys.sorting()
         run = []

@@ -1,5 +1,4 @@
-"""Fold the log into state: monthly projections in SQL, upcasters, redaction, and any state at any time.
+"""The fold's callers: what they read of the lake, what streams carry, and where the rows go.
 
-`ladder` knows the event types, `steps` runs the SQL of a month, `run` commits it to the lake, `state` answers for one
-stream, `context` rebuilds what an agent saw, `reference` is the plain left fold that all of it is held to.
+`run` folds a month and commits it, `as_of` folds a month up to a time, `state` one stream; the rules are `pipelines.fold`'s.
 """

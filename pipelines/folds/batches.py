@@ -7,7 +7,11 @@ from collections.abc import Iterable, Iterator
 import duckdb
 import pyarrow as pa
 
-from pipelines.folds.batch import Batch, make_batch
+from pipelines.duck import create_table
+from pipelines.fold.batch import Batch, make_batch
+from pipelines.fold.columns import take
+from pipelines.fold.fold import place
+from pipelines.fold.messages import continuing
 from pipelines.folds.parts import LongStream
 from pipelines.folds.plan import LAST_VERSION, Span
 from pipelines.folds.reading import Reader
@@ -76,13 +80,19 @@ class Batches:
 
     def _whole(self, span: Span, events: pa.Table, first_no: int) -> Batch:
         """A batch of whole streams."""
-        brought = None
-        scratch = ["SELECT aggregate_id FROM fold_behind"] if self._is_behind else []
-        if self._resumes:
-            brought, continuing = bring(self._connection, span, events, with_lists=self._with_lists)
-            if continuing.num_rows:
-                scratch.append("SELECT aggregate_id FROM fold_continuing")
-        if scratch:
-            events = pa.concat_tables([events, self._reader.history(span, " UNION ALL ".join(scratch))])
+        if self._is_behind:
+            events = pa.concat_tables([events, self._reader.history(span, "SELECT aggregate_id FROM fold_behind")])
         batch = make_batch(events, first_no)
-        return batch if brought is None else batch.going_on_from(brought.align)
+        if not self._resumes:
+            return batch
+        brought = bring(self._connection, span, with_lists=self._with_lists)
+        batch = batch.going_on_from(brought.align)
+        again = continuing(place(batch)[0])
+        if not len(again):
+            return batch
+        # their open message began before: they are folded from their first event
+        ids = take(batch.ids(), again)
+        create_table(self._connection, "fold_continuing", pa.table({"aggregate_id": ids}))
+        history = self._reader.history(span, "SELECT aggregate_id FROM fold_continuing")
+        batch = make_batch(pa.concat_tables([batch.events, history]), first_no)
+        return batch.going_on_from(brought.without(ids).align)

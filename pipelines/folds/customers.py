@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import duckdb
 
-from pipelines.folds.tables import unless_none
+from pipelines.duck import quote_literal, unless_none
 from pipelines.lake.datasets.folds import CUSTOMER_MONTHS, CUSTOMER_SNAPSHOTS, SNAPSHOTS
-from pipelines.lake.ladder import Ladder
-from pipelines.lake.table import quote_literal
+from pipelines.log.upcasters import Upcasters
 from pipelines.sqlfiles import read_expression, read_sql
 
 GOES_ON_FROM = (CUSTOMER_MONTHS.name, CUSTOMER_SNAPSHOTS.name, SNAPSHOTS.name)
@@ -33,21 +32,21 @@ _NO_STATES = (
 )
 
 
-def create_customers(connection: duckdb.DuckDBPyConnection, month: str, ladder: Ladder, *, goes_on: bool) -> None:
+def create_customers(connection: duckdb.DuckDBPyConnection, month: str, upcasters: Upcasters, *, goes_on: bool) -> None:
     """Create `fold_customers`: a row per touched customer, the columns of `customer_months` and `customer_snapshots`.
 
     Args:
         connection: Has `events`, `create_readable` has run on it, and it has `fold_heads`; and the relations of `GOES_ON_FROM`, if
             it goes on.
         month: YYYY-MM.
-        ladder: Known types and upcasters.
+        upcasters: Known types and upcasters.
         goes_on: Whether all earlier months of those are what a fold would write today.
     """
     connection.execute(_TOUCHED, {"month": month})
     here = f"month {'=' if goes_on else '<='} {quote_literal(month)}"
-    types = ", ".join(quote_literal(stored) for stored, name, _ in ladder.known_types() if name in _TOLD)
+    types = ", ".join(quote_literal(stored) for stored, name, _ in upcasters.known_types() if name in _TOLD)
     chosen = f"(SELECT * FROM masked_events WHERE {here} AND event_type IN ({types}))"
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_subject_told AS {ladder.upcast_query(chosen)}")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_subject_told AS {upcasters.query(chosen)}")
     connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_subject_events AS SELECT * FROM upcast_events WHERE {here}")
     for relation, without in (("fold_subject_streams", _NO_STREAMS), ("fold_subject_states", _NO_STATES)):
         if goes_on:

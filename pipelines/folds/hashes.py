@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.canonical.calls import Canonicaliser
-from pipelines.folds.tables import create_table
+from pipelines.duck import create_table
 from pipelines.sqlfiles import read_sql
 
 _BATCH = 10_000  # calls; bounds what is in Python at once

@@ -12,9 +12,9 @@ from typing import Any
 
 import duckdb
 
+from pipelines.fold.identity import fold_hash
 from pipelines.folds import plan, steps
-from pipelines.lake.fold_code import fold_hash
-from pipelines.lake.ladder import Ladder
+from pipelines.log.upcasters import Upcasters
 
 # Rows are hashed one by one and the hashes combined by XOR, which needs no order; no two rows are equal.
 _HEADS = """
@@ -42,15 +42,17 @@ class Inputs:
     Args:
         connection: Has the relations `events` and `stream_months`.
         month: YYYY-MM; it and the months before it can be asked for.
-        ladder: Known types and upcasters in force.
+        upcasters: Known types and upcasters in force.
         snapshot_events: Events of a stream between two snapshots.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, month: str, ladder: Ladder, snapshot_events: int) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, month: str, upcasters: Upcasters, snapshot_events: int
+    ) -> None:
         self._snapshot_events = snapshot_events
         self._connection = connection
         self._month = month
-        self._ladder = ladder.fingerprint()
+        self._upcasters = upcasters.fingerprint()
         plan.create_redactions(connection)
         heads, redactions = (
             {str(each): f"{count} {rows}" for each, count, rows in self._read(query)}
@@ -70,7 +72,7 @@ class Inputs:
     def code(self, name: str) -> str:
         """Hash of everything that computes a fold: its SQL and Python, known types and upcasters, and of snapshots how many."""
         interval = [str(self._snapshot_events)] if "snapshots" in steps.steps_of(name) else []
-        return _hash_of(self._ladder, fold_hash(), *interval)
+        return _hash_of(self._upcasters, fold_hash(), *interval)
 
     def log(self, name: str, month: str) -> str:
         """What of the log a month of a fold is a function of: the streams that it touches; of customers, all streams."""

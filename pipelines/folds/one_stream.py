@@ -46,9 +46,7 @@ class Stretch:
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of the rows, in order; cutting out the stretch copies nothing."""
-        rows = self.file.read_row_group(self.group, columns=list(columns)).slice(self.first, self.count)
-        plain = pa.schema([field.with_type(_plain(field.type)) for field in rows.schema])
-        return rows if plain == rows.schema else rows.cast(plain)
+        return plain(self.file.read_row_group(self.group, columns=list(columns)).slice(self.first, self.count))
 
 
 def find_stretches(files: Iterable[str], streams: Sequence[str], opened: ExitStack) -> list[Stretch]:
@@ -63,6 +61,12 @@ def find_stretches(files: Iterable[str], streams: Sequence[str], opened: ExitSta
                 if place is not None:
                     found.append(Stretch(stream, month, file, group, *place))
     return found
+
+
+def plain(rows: pa.Table) -> pa.Table:
+    """The rows with times, also those within lists, as numbers."""
+    schema = pa.schema([field.with_type(_plain(field.type)) for field in rows.schema])
+    return rows if schema == rows.schema else rows.cast(schema)
 
 
 def numbers(column: Column) -> npt.NDArray[np.int64]:

@@ -14,21 +14,22 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from pipelines.folds.batch import Batch, Part, make_batch
-from pipelines.folds.before import STANDING, Before, no_lists
-from pipelines.folds.columns import bools, encode, one_array
-from pipelines.folds.held import HeldCalls, LongLists, split_calls
-from pipelines.folds.pieces import Pieces
-from pipelines.folds.places import AGENT_SAID, CALL, MODEL, STARTED
+from pipelines.duck import quote_literal
+from pipelines.fold.batch import Batch, Part, make_batch
+from pipelines.fold.carry import Carry, no_lists
+from pipelines.fold.columns import bools, one_array
+from pipelines.fold.fold import Folded, place
+from pipelines.fold.messages import START, continuing, goes_on_after, is_agent
+from pipelines.fold.pieces import Pieces
+from pipelines.fold.rows import RELATIONS
+from pipelines.fold.schemas import STANDING, STATE_LISTS
+from pipelines.folds.pending import LongLists, PendingCalls, split_calls
 from pipelines.folds.plan import LAST_VERSION, Span, versions
 from pipelines.folds.reading import Reader
-from pipelines.folds.relations import RELATIONS, Folded
 from pipelines.folds.resume import bring
-from pipelines.lake.datasets.folds import STATE_LISTS
 from pipelines.lake.memory import give_back
-from pipelines.lake.table import quote_literal
 
-_OPEN = "SELECT open_message FROM fold_resumed WHERE aggregate_id = $stream"
+_RESUMED = "SELECT 1 FROM fold_resumed WHERE aggregate_id = $stream"
 _BEHIND = "SELECT count(*) FROM fold_behind WHERE aggregate_id = $stream"
 _SOURCE = """
 SELECT source
@@ -73,7 +74,7 @@ class LongStream:
         memory_bytes: int,
     ) -> None:
         self.released: pa.Table | None = None
-        self._held = HeldCalls()
+        self._pending = PendingCalls()
         self._lists = LongLists(str(first.stream), memory_bytes)
         self._is_last = False
         self._connection = connection
@@ -83,12 +84,10 @@ class LongStream:
         self._first_no = first_no
         self._size = size
         self._with_lists = with_lists
-        resumed = self._query(_OPEN)
-        self._is_resumed = bool(resumed)
-        self._is_open = bool(resumed) and resumed[0][0] not in (None, "")
+        self._is_resumed = bool(self._query(_RESUMED))
         self._told_later: list[str | None] = []
         self._rest: list[pa.Table] = []
-        self._before: Before | None = None
+        self._carry: Carry | None = None
         self._carried = Part(is_last=False, month_follows=False, source=None)
 
     def parts(self, span: Span, events: pa.Table) -> Iterator[Batch]:
@@ -113,7 +112,7 @@ class LongStream:
             self._go_on(pieces, last)
         waiting = None if self._is_last else one_array(last["waiting"]).flatten().field("stream_version")
         asked, answered = split_calls(folded, RELATIONS["calls"](folded))
-        self.released = self._held.release(asked, answered, waiting[0].as_py() if waiting else None)
+        self.released = self._pending.release(asked, answered, waiting[0].as_py() if waiting else None)
         is_wanted = folded.batch.types()[0].as_py() in lists_of
         if is_wanted:
             self._lists.add(folded, asked, answered)
@@ -126,9 +125,8 @@ class LongStream:
         return state
 
     def _go_on(self, pieces: Pieces, last: pa.Table) -> None:
-        columns = last.select(list(STANDING))
-        self._before = Before(columns.cast(Before.nothing(0).columns.schema), no_lists(1))
-        self._is_open = last["open_message"][0].as_py() not in (None, "")
+        columns = last.select(STANDING.names)
+        self._carry = Carry(columns.cast(STANDING), no_lists(1))
         if "lists_since" in last.column_names:
             is_complete = bool(pieces.is_complete[-1])
             since = last["stream_version" if is_complete else "lists_since"][0].as_py()
@@ -137,38 +135,37 @@ class LongStream:
 
     def _parts(self, events: pa.Table, *, is_last: bool) -> Iterator[Batch]:
         batch = make_batch(pa.concat_tables([*self._rest, events]), self._first_no)
-        rows = len(batch.owners) if is_last else self._last_cut(batch)
         self._rest = [batch.events]
+        carry = self._begin(batch) if self._carry is None else self._carry
+        if carry is None:
+            yield from self._from_the_first_event(is_last=is_last)
+            return
+        batch = replace(batch, carry=carry)
+        rows = len(batch.owners) if is_last else _last_cut(batch)
         if not rows:
             return
-        if self._before is None:
-            self._before = self._begin(batch.events)
-            if self._before is None:
-                yield from self._from_the_first_event(is_last=is_last)
-                return
+        if self._carry is None:
+            self._carry = carry
+            self._lists.begin(carry.lists)
         part, rest = batch.cut(rows)
         self._rest = [rest]
         del batch, events
         self._is_last = is_last
-        yield replace(part, before=self._before, part=self._part(part, rest))
+        yield replace(part, part=self._part(part, rest))
 
-    def _begin(self, events: pa.Table) -> Before | None:
+    def _begin(self, batch: Batch) -> Carry | None:
         """What the stream brings along; None if it must be folded from an earlier event."""
         if self._query(_BEHIND)[0][0]:
             return None
         if not self._is_resumed:
-            return Before.nothing(1)
-        brought, continuing = bring(self._connection, self._first, events, with_lists=self._with_lists)
-        if continuing.num_rows:
-            return None
-        before = brought.align(pa.array([self._first.stream]))
-        self._lists.begin(before.lists)
-        return before
+            return Carry.nothing(1)
+        carry = bring(self._connection, self._first, with_lists=self._with_lists).align(pa.array([self._first.stream]))
+        return None if len(continuing(place(replace(batch, carry=carry))[0])) else carry
 
     def _from_the_first_event(self, *, is_last: bool) -> Iterator[Batch]:
         """Put what happened before the month before the events that are there."""
         (of_month,), self._rest = self._rest, []
-        self._before, self._is_open = Before.nothing(1), False
+        self._carry = Carry.nothing(1)
         until = self._first.after
         history = Span(self._first.low, self._first.high, until, self._first.stream, 0, until)
         for span in versions(history, self._size):
@@ -176,27 +173,11 @@ class LongStream:
             yield from self._parts(events, is_last=False)
         yield from self._parts(of_month, is_last=is_last)
 
-    def _last_cut(self, batch: Batch) -> int:
-        """How many events the next part has: up to the last one, but for the newest, after which no message can go on."""
-        placed = np.flatnonzero(batch.kinds > STARTED)
-        kinds = batch.kinds[placed]
-        is_agent = (kinds == AGENT_SAID) | (kinds == MODEL)
-        is_agent |= (kinds == CALL) & ~bools(batch.column("is_by_user"))[placed]
-        messages = encode(batch.column("message_id"))[0][placed]
-        goes_on = is_agent.copy()
-        goes_on[1:] &= is_agent[:-1] & (messages[1:] == messages[:-1])
-        goes_on[:1] &= self._is_open
-        following = np.searchsorted(placed, np.arange(len(batch.kinds) - 1), side="right")
-        # after the last that has a place, nothing is known of the next
-        may_go_on = np.append(goes_on, is_agent[-1] if len(placed) else self._is_open)
-        return int(np.flatnonzero(~may_go_on[following]).max(initial=-1)) + 1
-
     def _part(self, part: Batch, rest: pa.Table) -> Part:
         """What the part must know of the others; the source, only if neither it nor what came before tells it."""
         is_in_month = bools(part.column("is_in_month"))[-1]
         follows = bool(rest.num_rows) and not is_in_month and rest["is_in_month"][0].as_py()
-        before = self._before
-        is_told = before is not None and not before.column("source").null_count
+        is_told = not part.carry.column("source").null_count
         if not is_told and part.column("source").null_count == len(part.owners) and not self._told_later:
             self._told_later = [row[0] for row in self._query(_SOURCE)] or [None]
         source = self._told_later[0] if self._told_later else None
@@ -206,3 +187,14 @@ class LongStream:
         params = {"stream": self._first.stream, "month": self._month}
         wanted = {name: value for name, value in params.items() if f"${name}" in text}
         return self._connection.sql(text, params=wanted).fetchall()
+
+
+def _last_cut(batch: Batch) -> int:
+    """How many events the next part has: up to the last one, but for the newest, after which no message can go on."""
+    places, _ = place(batch)
+    may_go_on = goes_on_after(places, batch.owners)
+    placed = np.flatnonzero(places.roles != START)
+    # after the last that has a place, nothing is known of the next
+    last = places.rows[placed[-1]] if len(placed) else 0
+    may_go_on[last:] = is_agent(places.roles[placed[-1:]]).any() if len(placed) else batch.carry.is_open().any()
+    return int(np.flatnonzero(~may_go_on[:-1]).max(initial=-1)) + 1

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
+from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION
+
 EVENT_HEADS = """
 SELECT
     aggregate_id, month, min(stream_version) AS first_version, max(stream_version) AS last_version,
@@ -20,18 +22,23 @@ GROUP BY aggregate_id, month
 """
 """What a log says of its streams by itself; a lake has it in `stream_months`."""
 
+HEADS = "SELECT aggregate_id, month, first_version, last_version, event_count, last_hash FROM stream_months"
+"""The same of a lake."""
+
 LAST_ID = "~"
 """Above every stream id: ids are hexadecimal."""
 
-_REDACTIONS = """
+_REDACTIONS = f"""
 CREATE OR REPLACE TEMP TABLE fold_redactions AS
 SELECT
     aggregate_id, month, stream_version, hex(hash) AS hash,
-    TRY_CAST(json_extract_string(payload, '$.target.stream_version') AS INTEGER) AS target_version
-FROM events
-WHERE event_type LIKE 'redaction.applied.v%'
+    {TARGET_VERSION} AS target_version
+FROM {{log}}
+WHERE {IS_REDACTION}
 """
-_TOUCHED = """
+REDACTIONS_HASH = "bit_xor(md5_number(concat_ws(' ', applied.stream_version, applied.hash)))::VARCHAR"
+"""Hash of the redactions `applied`, as SQL; see `pipelines.fold.lookup.redactions_hash`."""
+_TOUCHED = f"""
 CREATE OR REPLACE TEMP TABLE fold_touched AS
 SELECT
     heads.aggregate_id, heads.first_version, heads.first_version > 1 AS is_behind, heads.event_count AS events,
@@ -40,7 +47,7 @@ FROM fold_heads AS heads
 LEFT JOIN (
     SELECT
         applied.aggregate_id,
-        bit_xor(md5_number(concat_ws(' ', applied.stream_version, applied.hash)))::VARCHAR AS redactions_hash
+        {REDACTIONS_HASH} AS redactions_hash
     FROM fold_redactions AS applied
     INNER JOIN fold_heads AS reached
         ON applied.aggregate_id = reached.aggregate_id AND applied.target_version <= reached.last_version
@@ -51,10 +58,14 @@ WHERE heads.month = $month
 """
 _UNCHANGED = """
 DELETE FROM fold_touched
-USING snapshots AS stored
+USING (
+    SELECT aggregate_id, last_hash, redactions_hash
+    FROM snapshots
+    WHERE month = $month
+    QUALIFY row_number() OVER (PARTITION BY aggregate_id ORDER BY stream_version DESC) = 1
+) AS stored
 WHERE
-    stored.month = $month
-    AND stored.aggregate_id = fold_touched.aggregate_id
+    stored.aggregate_id = fold_touched.aggregate_id
     AND stored.last_hash = fold_touched.last_hash
     AND stored.redactions_hash IS NOT DISTINCT FROM fold_touched.redactions_hash
 """
@@ -119,25 +130,34 @@ class Span:
     until: int = LAST_VERSION
 
 
-def create_redactions(connection: duckdb.DuckDBPyConnection) -> None:
+def create_redactions(connection: duckdb.DuckDBPyConnection, log: str = "events") -> None:
     """Create `fold_redactions`: every redaction of the log and the version that it hides a part of."""
-    connection.execute(_REDACTIONS)
+    connection.execute(_REDACTIONS.format(log=log))
 
 
-def plan_month(connection: duckdb.DuckDBPyConnection, month: str, heads: str = EVENT_HEADS) -> tuple[int, int]:
+def plan_month(
+    connection: duckdb.DuckDBPyConnection, month: str, heads: str = EVENT_HEADS, log: str = "events"
+) -> tuple[int, int]:
     """Create `fold_touched` (the month's streams) and `fold_behind` (those whose history is read); (streams, events).
 
     Args:
         connection: Has what `heads` reads.
         month: YYYY-MM.
         heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash`.
+        log: The relation that has all redactions, if `events` is a part of the log.
     """
     connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_heads AS {heads}")
-    create_redactions(connection)
+    create_redactions(connection, log)
     connection.execute(_TOUCHED, {"month": month})
     connection.execute(_BEHIND, {"month": month})
     counts = connection.sql("SELECT count(*), coalesce(sum(events), 0)::BIGINT FROM fold_touched").fetchall()[0]
     return int(counts[0]), int(counts[1])
+
+
+def months_before(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The earlier months in which streams of the planned month last had events."""
+    rows = connection.sql("SELECT DISTINCT last_month FROM fold_behind ORDER BY 1").fetchall()
+    return [month for (month,) in rows]
 
 
 def leave_out_unchanged(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, int]:

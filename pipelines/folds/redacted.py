@@ -10,59 +10,32 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
 
-from pipelines.folds.redaction import Fault, Redaction, find_fault, redact_text
+from pipelines.duck import quote_literal, unless_none
+from pipelines.fold.identity import fold_hash
 from pipelines.folds.run import FoldResult
-from pipelines.folds.tables import unless_none
 from pipelines.lake.datasets import REDACTED_EVENTS
-from pipelines.lake.fold_code import fold_hash
 from pipelines.lake.lake import Commit, Lake
+from pipelines.log.readable import RedactedEvents, redact_events
+from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION, Fault, Redaction, find_fault
 
-_ANY = "FROM events WHERE event_type = 'redaction.applied.v1'"
-_IN_FORCE = """
-SELECT
-    target.aggregate_id, target.stream_version, any_value(target.payload) AS payload,
-    list(applied.stream_version ORDER BY applied.stream_version) AS redaction_versions,
-    list(applied.payload ORDER BY applied.stream_version) AS redactions,
-    string_agg(hex(applied.hash), ' ' ORDER BY applied.stream_version) AS hashes
-FROM events AS applied
-INNER JOIN events AS target
-    ON applied.aggregate_id = target.aggregate_id
-    AND target.stream_version = TRY_CAST(json_extract_string(applied.payload, '$.target.stream_version') AS INTEGER)
-WHERE applied.event_type = 'redaction.applied.v1' AND target.month = $month
-GROUP BY target.aggregate_id, target.stream_version
-ORDER BY target.aggregate_id, target.stream_version
-"""
-
-
-_APPLIED = """
+_APPLIED = f"""
 SELECT applied.aggregate_id, applied.stream_version, applied.payload, target.payload AS target
-FROM events AS applied
+FROM (SELECT *, {TARGET_VERSION} AS target_version FROM events WHERE {IS_REDACTION}) AS applied
 LEFT JOIN events AS target
     ON applied.aggregate_id = target.aggregate_id
-    AND target.stream_version = TRY_CAST(json_extract_string(applied.payload, '$.target.stream_version') AS INTEGER)
-WHERE
-    applied.event_type = 'redaction.applied.v1'
-    AND ($months IS NULL OR list_contains($months::VARCHAR[], applied.month))
+    AND target.stream_version = applied.target_version
+WHERE $months IS NULL OR list_contains($months::VARCHAR[], applied.month)
 ORDER BY applied.aggregate_id, applied.stream_version
 """
 
+_DECIDING = ("aggregate_id", "stream_version", "hashes")
 _SCHEMA = pa.schema([field for field in REDACTED_EVENTS.arrow_schema() if field.name != "month"])
-
-
-class _Named(NamedTuple):
-    """An event that redactions name: its payload as recorded, and their places, payloads and hashes."""
-
-    aggregate_id: str
-    stream_version: int
-    payload: str
-    versions: list[int]
-    redactions: list[str]
-    hashes: str
 
 
 class RedactionFault(NamedTuple):
@@ -88,20 +61,19 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
     started = time.monotonic()
     partition = {"month": month}
     with lake.connect() as connection:
-        rows, wanted = _read(connection, month)
+        found = compute_redacted(connection, month)
+        wanted = _hash(found.rows)
         commit = _current(lake, month, wanted)
         is_written = commit is None
         if commit is None:
-            table, inexact = _redact(rows)
-            redactions = sum(len(row.versions) for row in rows)
-            connection.register("refold_redacted", table)
+            connection.register("refold_redacted", found.rows.select(_SCHEMA.names).cast(_SCHEMA))
             commit = lake.write_partition(
                 REDACTED_EVENTS,
                 partition,
                 connection,
                 "SELECT * FROM refold_redacted",
                 input_hash=wanted,
-                provenance={"redactions": redactions, "inexact_redactions": inexact},
+                provenance={"redactions": found.redactions, "inexact_redactions": found.inexact},
             )
             connection.unregister("refold_redacted")
     return _result(month, commit, is_written=is_written, seconds=time.monotonic() - started)
@@ -112,7 +84,7 @@ def find_redacted(lake: Lake, months: Sequence[str]) -> dict[str, FoldResult]:
     found = {}
     with lake.connect() as connection:
         for month in months:
-            commit = _current(lake, month, _read(connection, month)[1])
+            commit = _current(lake, month, _hash(compute_redacted(connection, month).rows))
             if commit is not None:
                 found[month] = _result(month, commit, is_written=False, seconds=0.0)
     return found
@@ -140,30 +112,18 @@ def _result(month: str, commit: Commit, *, is_written: bool, seconds: float) -> 
     )
 
 
-def compute_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[pa.Table, int]:
-    """The month's rows, from the relation `events`; and how many redactions had to hide more than they name."""
-    return _redact(_read(connection, month)[0])
+def compute_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> RedactedEvents:
+    """What redactions leave of the month's events, from the relation `events`; the rows are those of the table."""
+    found = redact_events(connection, f"target.month = {quote_literal(month)}")
+    return replace(found, rows=found.rows.select([*_SCHEMA.names, "hashes"]))
 
 
-def _read(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[list[_Named], str]:
-    """The month's events that redactions name (few are), and a hash of all that decides what is left of them."""
-    query = unless_none(connection, _ANY, _IN_FORCE)
-    rows = [_Named(*row) for row in connection.sql(query, params={"month": month}).fetchall()]
+def _hash(rows: pa.Table) -> str:
+    """Hash of all that decides what is left of the month's events."""
     digest = hashlib.sha256(fold_hash().encode())
-    for row in rows:
-        digest.update(f"{row.aggregate_id} {row.stream_version} {row.hashes}\n".encode())
-    return rows, digest.hexdigest()
-
-
-def _redact(rows: list[_Named]) -> tuple[pa.Table, int]:
-    shown = [redact_text(row.payload, [Redaction.from_json(each) for each in row.redactions]) for row in rows]
-    columns: dict[str, list[Any]] = {
-        "aggregate_id": [row.aggregate_id for row in rows],
-        "stream_version": [row.stream_version for row in rows],
-        "payload": [text for text, _ in shown],
-        "redaction_versions": [row.versions for row in rows],
-    }
-    return pa.table(columns, schema=_SCHEMA), sum(inexact for _, inexact in shown)
+    for stream, version, hashes in zip(*(rows[name].to_pylist() for name in _DECIDING), strict=True):
+        digest.update(f"{stream} {version} {hashes}\n".encode())
+    return digest.hexdigest()
 
 
 def find_faults(lake: Lake, months: Sequence[str] | None = None) -> list[RedactionFault]:
@@ -177,7 +137,7 @@ def find_faults(lake: Lake, months: Sequence[str] | None = None) -> list[Redacti
         By stream and version.
     """
     with lake.connect() as connection:
-        query = unless_none(connection, _ANY, _APPLIED)
+        query = unless_none(connection, f"FROM events WHERE {IS_REDACTION}", _APPLIED)
         rows = connection.sql(query, params={"months": None if months is None else list(months)}).fetchall()
     faults = []
     for aggregate_id, stream_version, applied, target in rows:

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from pipelines.folds.before import STANDING, Before, no_lists
-from pipelines.folds.columns import Column, one_array
-from pipelines.folds.columns import compute as pc
+from pipelines.duck import create_table
+from pipelines.fold.carry import Carry
+from pipelines.fold.columns import Column, one_array
+from pipelines.fold.columns import compute as pc
+from pipelines.fold.lookup import is_current
+from pipelines.fold.schemas import STANDING, STATE_LISTS
 from pipelines.folds.plan import Span
-from pipelines.folds.tables import create_table
-from pipelines.lake.datasets.folds import SNAPSHOTS, STATE_LISTS
+from pipelines.lake.datasets.folds import SNAPSHOTS
 
-_COLUMNS = ", ".join(f"stored.{name}" for name in ("month", *STANDING))
+_COLUMNS = ", ".join(f"stored.{name}" for name in ("month", *STANDING.names))
 _EMPTY = f"CREATE OR REPLACE TEMP TABLE fold_resumed AS SELECT {_COLUMNS} FROM ({SNAPSHOTS.typed_empty()}) AS stored"
 _RESUMED = f"""
 CREATE OR REPLACE TEMP TABLE fold_resumed AS
@@ -32,33 +34,31 @@ INNER JOIN fold_touched AS touched ON stored.aggregate_id = touched.aggregate_id
 WHERE list_contains($months, stored.month) AND stored.stream_version = touched.first_version - 1
 """
 _WITHIN = f"""
-CREATE OR REPLACE TEMP TABLE fold_within AS
 WITH made AS (
-    SELECT {_COLUMNS}, stored.last_hash, stored.redactions_hash
+    SELECT {_COLUMNS}, stored.code_hash, stored.last_hash, stored.redactions_hash
     FROM snapshots AS stored
     INNER JOIN fold_touched AS touched ON stored.aggregate_id = touched.aggregate_id
-    WHERE stored.month = $month AND stored.code_hash = $code
-    -- the last is where the month ended when it was folded, not where any fold cuts the stream
-    QUALIFY lead(stored.stream_version) OVER (PARTITION BY stored.aggregate_id ORDER BY stored.stream_version) IS NOT NULL
+    WHERE stored.month = $month
+    -- the last is where the month ended when it was folded, not where any fold cuts the stream; at least one event is folded
+    QUALIFY
+        lead(stored.stream_version) OVER (PARTITION BY stored.aggregate_id ORDER BY stored.stream_version) IS NOT NULL
+        AND stored.stream_version < touched.first_version + touched.events - 1
 ),
 hidden AS (
-    SELECT
-        made.aggregate_id, made.stream_version,
-        bit_xor(md5_number(concat_ws(' ', applied.stream_version, applied.hash)))::VARCHAR AS redactions_hash
+    SELECT made.aggregate_id, made.stream_version, list(concat_ws(' ', applied.stream_version, applied.hash)) AS applied
     FROM made
     INNER JOIN fold_redactions AS applied
         ON made.aggregate_id = applied.aggregate_id AND applied.target_version <= made.stream_version
     GROUP BY made.aggregate_id, made.stream_version
 )
-SELECT made.* EXCLUDE (last_hash, redactions_hash)
+SELECT made.*, links.hash AS link, coalesce(hidden.applied, []) AS applied
 FROM made
 INNER JOIN events AS links
-    ON made.aggregate_id = links.aggregate_id AND made.stream_version = links.stream_version
-    AND links.month = $month AND made.last_hash = links.hash
+    ON made.aggregate_id = links.aggregate_id AND made.stream_version = links.stream_version AND links.month = $month
 LEFT JOIN hidden ON made.aggregate_id = hidden.aggregate_id AND made.stream_version = hidden.stream_version
-WHERE made.redactions_hash IS NOT DISTINCT FROM hidden.redactions_hash
-QUALIFY row_number() OVER (PARTITION BY made.aggregate_id ORDER BY made.stream_version DESC) = 1
+ORDER BY made.aggregate_id, made.stream_version
 """
+_VOUCHING = ("aggregate_id", "code_hash", "last_hash", "redactions_hash", "link", "applied")
 WANTED = """
 SELECT touched.aggregate_id, coalesce(within.stream_version, 0) AS after
 FROM fold_touched AS touched
@@ -70,30 +70,6 @@ SELECT resumed.* FROM fold_resumed AS resumed
 WHERE resumed.aggregate_id >= $low AND resumed.aggregate_id < $high
 ORDER BY resumed.aggregate_id
 """
-# The first event after the snapshot that is not the start of a conversation decides whether an open message goes on.
-_CONTINUING = """
-SELECT carried.aggregate_id
-FROM fold_carried AS carried
-INNER JOIN (
-    SELECT
-        aggregate_id,
-        arg_min(
-            CASE
-                WHEN event_name IN ('agent.utterance', 'model.decision') OR (event_name = 'tool.call' AND NOT is_by_user)
-                    THEN coalesce('=' || message_id, '-')
-                ELSE ''
-            END,
-            stream_version
-        ) AS first_key
-    FROM fold_new_events
-    WHERE
-        event_name IN (
-            'context.supplied', 'user.utterance', 'agent.utterance', 'tool.call', 'tool.result', 'model.decision'
-        )
-    GROUP BY aggregate_id
-) AS new ON carried.aggregate_id = new.aggregate_id AND carried.open_message = new.first_key
-WHERE carried.open_message <> ''
-"""
 # Of a state of later than the snapshot, what was there at the snapshot; calls that waited there are stated again.
 _UNTIL = "list_filter(states.{name}, LAMBDA each: each.stream_version <= carried.stream_version) AS {name}"
 _LISTS = """
@@ -103,7 +79,7 @@ FROM (
     UNION ALL BY NAME
     SELECT aggregate_id, month, {lists} FROM call_months
 ) AS states
-INNER JOIN fold_carried AS carried ON states.aggregate_id = carried.aggregate_id AND states.month = carried.month
+INNER JOIN fold_resumed AS carried ON states.aggregate_id = carried.aggregate_id AND states.month = carried.month
 WHERE states.aggregate_id >= $low AND states.aggregate_id < $high
 """
 
@@ -120,12 +96,14 @@ class Brought:
     columns: pa.Table
     lists: pa.Table | None
 
-    def align(self, ids: Column) -> Before:
+    def without(self, ids: Column) -> Brought:
+        """The same, but for the given streams, which bring nothing."""
+        lists = None if self.lists is None else self.lists.filter(_is_other(self.lists, ids))
+        return Brought(self.columns.filter(_is_other(self.columns, ids)), lists)
+
+    def align(self, ids: Column) -> Carry:
         """One row for each of the given streams, in their order."""
-        before = Before.nothing(len(ids))
-        columns = _align(self.columns, ids).select(before.columns.column_names).cast(before.columns.schema)
-        lists = before.lists if self.lists is None else _align(self.lists, ids).select(list(STATE_LISTS))
-        return Before(columns, lists.cast(no_lists(0).schema))
+        return Carry.of(ids, self.columns, self.lists)
 
 
 def plan_resume(connection: duckdb.DuckDBPyConnection, months: Iterable[str]) -> bool:
@@ -153,33 +131,30 @@ def plan_within(connection: duckdb.DuckDBPyConnection, month: str, code: str) ->
         month: YYYY-MM.
         code: What `code_hash` is now.
     """
-    connection.execute(_WITHIN, {"month": month, "code": code})
+    made = connection.sql(_WITHIN, params={"month": month}).to_arrow_table()
+    newest = {
+        row["aggregate_id"]: number
+        for number, row in enumerate(made.select(_VOUCHING).to_pylist())
+        if is_current(row, code, row["link"], row["applied"])
+    }
+    create_table(
+        connection, "fold_within", made.take(pa.array(newest.values(), pa.int64())).drop_columns(list(_VOUCHING[1:]))
+    )
     connection.execute("DELETE FROM fold_behind WHERE aggregate_id IN (SELECT aggregate_id FROM fold_within)")
     connection.execute("DELETE FROM fold_resumed WHERE aggregate_id IN (SELECT aggregate_id FROM fold_within)")
     connection.execute("INSERT INTO fold_resumed SELECT * FROM fold_within")
 
 
-def bring(
-    connection: duckdb.DuckDBPyConnection, span: Span, events: pa.Table, *, with_lists: bool
-) -> tuple[Brought, pa.Table]:
-    """What the streams of a range bring along, and the ids of those that must be folded from their first event after all."""
+def bring(connection: duckdb.DuckDBPyConnection, span: Span, *, with_lists: bool) -> Brought:
+    """What the streams of a range bring along."""
     bounds = {"low": span.low, "high": span.high}
-    create_table(connection, "fold_carried", connection.sql(_CARRIED, params=bounds).to_arrow_table())
-    connection.register("fold_new_events", events)
-    continuing = connection.sql(_CONTINUING).to_arrow_table()
-    connection.unregister("fold_new_events")
-    if continuing.num_rows:
-        create_table(connection, "fold_continuing", continuing)
-        connection.execute("DELETE FROM fold_carried WHERE aggregate_id IN (SELECT aggregate_id FROM fold_continuing)")
     lists = None
     if with_lists:
         until = ", ".join(_UNTIL.format(name=name) for name in STATE_LISTS)
         query = _LISTS.format(lists=", ".join(STATE_LISTS), until=until)
         lists = connection.sql(query, params=bounds).to_arrow_table()
-    return Brought(connection.sql("SELECT * FROM fold_carried").to_arrow_table(), lists), continuing
+    return Brought(connection.sql(_CARRIED, params=bounds).to_arrow_table(), lists)
 
 
-def _align(rows: pa.Table, ids: Column) -> pa.Table:
-    """The rows of the given ids, nulls where there is none."""
-    found = pc.index_in(ids, one_array(rows["aggregate_id"]))
-    return rows.take(found)
+def _is_other(rows: pa.Table, ids: Column) -> Column:
+    return pc.invert(pc.is_in(rows["aggregate_id"], value_set=one_array(ids)))

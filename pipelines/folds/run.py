@@ -7,23 +7,22 @@ spilled by DuckDB.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.folds.aside import OUT_OF_MEMORY, Reached, find_culprit
-from pipelines.folds.customers import GOES_ON_FROM
+from pipelines.folds.current import RESUMED_FROM, current_months, customers_go_on, is_of_one_log
 from pipelines.folds.inputs import Inputs
-from pipelines.folds.plan import leave_out, leave_out_unchanged, plan_month
-from pipelines.folds.reading import AHEAD, sharing_threads
+from pipelines.folds.limits import alone, limit_readers, plan_batches
+from pipelines.folds.plan import HEADS, leave_out, leave_out_unchanged, months_before, plan_month
+from pipelines.folds.reading import sharing_threads
 from pipelines.folds.resume import WANTED
 from pipelines.folds.state import state
 from pipelines.folds.steps import (
@@ -37,29 +36,12 @@ from pipelines.folds.steps import (
 )
 from pipelines.folds.writing import MonthWriter, one_behind
 from pipelines.lake.datasets import find_dataset
-from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.lake.lake import Commit, Lake
-from pipelines.lake.memory import free_bytes, give_back
-from pipelines.lake.sizes import most_row_bytes
+from pipelines.lake.memory import give_back
 from pipelines.lake.writers import writing
-from pipelines.settings import parse_size
+from pipelines.log.upcasters import Upcasters, load_upcasters
 
 __all__ = ["FoldResult", "find_folded", "fold_month", "state"]
-
-HEADS = "SELECT aggregate_id, month, first_version, last_version, event_count, last_hash FROM stream_months"
-_RESUMED_FROM = ("snapshots", "conversation_months", "call_months")
-_OF_STATES = frozenset(_RESUMED_FROM)
-_BATCH_SHARE, _FLAT_BATCH_SHARE = 0.05, 0.035
-"""A batch's events, as columns in the file, by the memory; less when flat tables are made of them, which hold them again."""
-_LEAST_EVENTS, _MOST_EVENTS = 250, 400_000
-"""Fewer than so many, of some 150 kB each, are not cut further; more gain nothing."""
-
-_VECTOR_EVENTS = 2_048
-_VECTOR_SHARE = 0.05
-"""Of the memory bound: payloads that DuckDB's threads read at a time, of which each holds several copies."""
-
-_ALONE_SHARE = 0.85
-"""Of the memory that is left: what DuckDB may take before there are batches."""
 
 _MOST_ASIDE = 100
 """Streams of a month that are set aside before more memory is asked for; the month is begun again after each."""
@@ -111,7 +93,7 @@ class _Work:
         names: The projections.
         wanted: Hash of the inputs of each.
         inputs: Of the folds.
-        ladder: Known types and upcasters.
+        upcasters: Known types and upcasters.
         readers: Ranges of streams that are read at a time.
         on_progress: Told the name of each when it is done.
     """
@@ -122,7 +104,7 @@ class _Work:
     names: list[str]
     wanted: Mapping[str, str]
     inputs: Inputs
-    ladder: Ladder
+    upcasters: Upcasters
     readers: int
     on_progress: Callable[[str], Any] | None
 
@@ -153,15 +135,15 @@ def fold_month(
         CommitLostError: Another writer committed the same month of the same table meanwhile.
     """
     names = tuple(FOLDS if names is None else names)
-    ladder = load_ladder()
+    upcasters = load_upcasters()
     with lake.connect() as connection:
-        inputs = Inputs(connection, month, ladder, lake.snapshot_events)
+        inputs = Inputs(connection, month, upcasters, lake.snapshot_events)
         wanted = {name: inputs.hash(name, month) for name in names}
         results = _current_results(lake, month, wanted)
         stale = [name for name in names if name not in results]
         if stale:
-            readers = _limit_readers(lake, connection)
-            work = _Work(lake, connection, month, stale, wanted, inputs, ladder, readers, on_progress)
+            readers = limit_readers(lake, connection)
+            work = _Work(lake, connection, month, stale, wanted, inputs, upcasters, readers, on_progress)
             results |= _fold_what_fits(work)
     return [results[name] for name in names]
 
@@ -181,7 +163,7 @@ def find_folded(lake: Lake, months: Sequence[str], names: Sequence[str]) -> dict
         return {month: [] for month in months}
     found = {}
     with lake.connect() as connection:
-        inputs = Inputs(connection, max(months), load_ladder(), lake.snapshot_events)
+        inputs = Inputs(connection, max(months), load_upcasters(), lake.snapshot_events)
         for month in months:
             results = _current_results(lake, month, {name: inputs.hash(name, month) for name in names})
             if len(results) == len(names):
@@ -202,28 +184,6 @@ def _current_results(lake: Lake, month: str, wanted: Mapping[str, str]) -> dict[
 def _can_more(commit: Commit, lake: Lake) -> bool:
     """Whether streams of a month were set aside for want of memory, and there is more now."""
     return bool(commit.provenance.get("set_aside")) and lake.memory_bytes > commit.provenance["memory_bytes"]
-
-
-def _limit_readers(lake: Lake, connection: duckdb.DuckDBPyConnection) -> int:
-    """How many ranges are read at a time: one, by one thread, where events are so large that there is no room for more."""
-    size = most_row_bytes(lake.files("events"), ("payload",))
-    if not math.isfinite(size) or _VECTOR_EVENTS * size * AHEAD <= lake.memory_bytes * _VECTOR_SHARE:
-        return AHEAD
-    connection.execute("SET threads = 1")
-    return 1
-
-
-@contextmanager
-def _alone(lake: Lake, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Let DuckDB have most of what is left of the memory bound, while nothing else is held."""
-    (usual,) = connection.sql("SELECT current_setting('memory_limit')").fetchall()[0]
-    more = int(free_bytes(lake.memory_bytes) * _ALONE_SHARE)
-    if more > parse_size("memory_limit", usual):
-        connection.execute(f"SET memory_limit = '{more}B'")
-    try:
-        yield
-    finally:
-        connection.execute(f"SET memory_limit = '{usual}'")
 
 
 def _fold_what_fits(work: _Work) -> dict[str, FoldResult]:
@@ -249,44 +209,14 @@ def _fold(work: _Work, aside: Mapping[str, int], reached: Reached) -> dict[str, 
     by_stream = [name for name in names if is_by_stream(name)]
     results = {}
     with writing(lake.root), ExitStack() as unfinished:
-        goes_on = any("customers" in steps_of(name) for name in names) and _customers_go_on(lake, inputs, month)
-        with _alone(lake, connection):
-            prepared = start_month(connection, month, names, work.ladder, HEADS, customers_go_on=goes_on)
+        has_customers = any("customers" in steps_of(name) for name in names)
+        go_on = has_customers and customers_go_on(lake, inputs, month)
+        with alone(lake, connection):
+            prepared = start_month(connection, month, names, work.upcasters, HEADS, customers_go_on=go_on)
         writers = {name: MonthWriter(lake, find_dataset(name), month) for name in by_stream}
         for writer in writers.values():
             unfinished.callback(writer.discard)
-        folded = prepared.streams
-        if by_stream:
-            size, cuts = _plan_batches(lake, month, by_stream)
-            if _goes_on(lake, inputs, month, by_stream):
-                folded, events = leave_out_unchanged(connection, month)
-                is_partial = not aside and events <= min(size, prepared.events // 2)
-                if not is_partial:
-                    folded = plan_month(connection, month, HEADS)[0]
-            else:
-                is_partial = False
-            leave_out(connection, month, list(aside))
-            known = _resumable(lake, connection, inputs)
-            batches = fold_batches(
-                connection,
-                month,
-                by_stream,
-                work.ladder,
-                batch_events=size,
-                cuts=cuts,
-                resumable=known,
-                is_partial=is_partial,
-                snapshot_events=lake.snapshot_events,
-                left_out=list(aside),
-                reached=reached,
-                readers=work.readers,
-                memory_bytes=lake.memory_bytes,
-            )
-            with sharing_threads(connection):
-                if is_partial:
-                    _merge(lake, connection, month, batches, writers)
-                else:
-                    _write_all(connection, batches, writers)
+        folded = _fold_streams(work, prepared, writers, aside, reached) if by_stream else prepared.streams
         for name in names:
             provenance = _provenance(prepared) | {
                 "folded_streams": folded,
@@ -312,6 +242,42 @@ def _fold(work: _Work, aside: Mapping[str, int], reached: Reached) -> dict[str, 
                 work.on_progress(name)
         unfinished.pop_all()
     return results
+
+
+def _fold_streams(
+    work: _Work, prepared: Prepared, writers: Mapping[str, MonthWriter], aside: Mapping[str, int], reached: Reached
+) -> int:
+    """Fold the month's streams, or those that changed if they are few, and write their rows; how many."""
+    lake, connection, month, names = work.lake, work.connection, work.month, list(writers)
+    size, cuts = plan_batches(lake, month, names)
+    folded, is_partial = prepared.streams, False
+    if is_of_one_log(lake, work.inputs, month, names):
+        folded, events = leave_out_unchanged(connection, month)
+        is_partial = not aside and events <= min(size, prepared.events // 2)
+        if not is_partial:
+            folded = plan_month(connection, month, HEADS)[0]
+    leave_out(connection, month, list(aside))
+    batches = fold_batches(
+        connection,
+        month,
+        names,
+        work.upcasters,
+        batch_events=size,
+        cuts=cuts,
+        resumable=current_months(lake, work.inputs, RESUMED_FROM, months_before(connection)),
+        is_partial=is_partial,
+        snapshot_events=lake.snapshot_events,
+        left_out=list(aside),
+        reached=reached,
+        readers=work.readers,
+        memory_bytes=lake.memory_bytes,
+    )
+    with sharing_threads(connection):
+        if is_partial:
+            _merge(lake, connection, month, batches, writers)
+        else:
+            _write_all(connection, batches, writers)
+    return folded
 
 
 def _write_all(
@@ -353,57 +319,6 @@ def _merge(
 
     with ThreadPoolExecutor(_MERGED_AT_A_TIME) as pool:
         list(pool.map(merge, writers))
-
-
-def _goes_on(lake: Lake, inputs: Inputs, month: str, names: list[str]) -> bool:
-    """Whether the tables hold what this very code made of one state of the log, the one that the snapshots tell of."""
-    commits = [lake.last_commit(name, {"month": month}) for name in names]
-    logs = {str(commit.provenance.get("log")) if commit else None for commit in commits}
-    is_same_code = all(
-        commit is not None and commit.provenance.get("code") == inputs.code(name)
-        for name, commit in zip(names, commits, strict=True)
-    )
-    return "snapshots" in names and is_same_code and len(logs) == 1
-
-
-def _resumable(lake: Lake, connection: duckdb.DuckDBPyConnection, inputs: Inputs) -> list[str]:
-    """The earlier months, among those in which the month's streams last had events, whose snapshots and states are current."""
-    months = connection.sql("SELECT DISTINCT last_month FROM fold_behind ORDER BY 1").fetchall()
-    return _current(lake, inputs, _RESUMED_FROM, [month for (month,) in months])
-
-
-def _customers_go_on(lake: Lake, inputs: Inputs, month: str) -> bool:
-    """Whether every earlier month of what customers go on from is current; a person's last month is known from no other."""
-    earlier = [each for each in inputs.months if each < month]
-    return _current(lake, inputs, GOES_ON_FROM, earlier) == earlier
-
-
-def _current(lake: Lake, inputs: Inputs, names: Sequence[str], months: list[str]) -> list[str]:
-    """Those of the months in which all the folds `names` are what a fold would write today."""
-    for name in names:
-        commits = {commit.partition: commit.input_hash for commit in lake.last_commits(name)} if months else {}
-        partition = find_dataset(name).partition_path
-        months = [each for each in months if commits.get(partition({"month": each})) == inputs.hash(name, each)]
-    return months
-
-
-def _plan_batches(lake: Lake, month: str, names: list[str]) -> tuple[int, list[str]]:
-    """How many events of the month's mean size fit into a batch, and where the row groups of its largest file begin."""
-    files = [pq.read_metadata(path) for path in lake.files("events", {"month": month})]
-    groups = [[file.row_group(number) for number in range(file.num_row_groups)] for file in files]
-    rows = sum(file.num_rows for file in files)
-    event_bytes = max(sum(group.total_byte_size for file in groups for group in file) / max(rows, 1), 1.0)
-    share = _BATCH_SHARE if set(names) <= _OF_STATES else _FLAT_BATCH_SHARE
-    size = min(max(int(lake.memory_bytes * share / event_bytes), _LEAST_EVENTS), _MOST_EVENTS)
-    largest = max(groups, key=lambda file: sum(group.num_rows for group in file), default=[])
-    firsts = [_first_id(group) for group in largest]
-    return size, [first for first in firsts if first is not None]
-
-
-def _first_id(group: pq.RowGroupMetaData) -> str | None:
-    columns = (group.column(number) for number in range(group.num_columns))
-    found = next(column.statistics for column in columns if column.path_in_schema == "aggregate_id")
-    return str(found.min) if found is not None and found.has_min_max else None
 
 
 def _provenance(prepared: Prepared) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The state of one stream, now or at any version, position or time, straight from its events.
 
-The plain left fold, on the one stream that was asked for; redactions hide what they hide today, also in states of before
-they were applied. A long stream is folded from the newest snapshot that can be vouched for.
+The fold, on the one stream that was asked for; redactions hide what they hide today, also in states of before they were
+applied. A long stream is folded from the newest snapshot that can be vouched for.
 """
 
 from __future__ import annotations
@@ -11,23 +11,31 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from pipelines.errors import BadInputError
-from pipelines.folds.one_stream import Column, Stretch, as_number, as_time, find_stretches, numbers
-from pipelines.folds.reference import show
-from pipelines.folds.reference_folds import StreamFold
-from pipelines.folds.reference_values import Row
-from pipelines.folds.resumed import MessageGoesOnError, ResumedFold
-from pipelines.folds.stops import Stop, newest_stop
+from pipelines.duck import scratch
+from pipelines.errors import BadInputError, RefoldError
+from pipelines.fold.batch import make_batch
+from pipelines.fold.carry import Carry
+from pipelines.fold.fold import fold, place
+from pipelines.fold.identity import code_hash
+from pipelines.fold.lookup import Row, Stop, newest_stop
+from pipelines.fold.messages import continuing
+from pipelines.fold.pieces import whole
+from pipelines.fold.schemas import LISTS, STANDING
+from pipelines.fold.states import build_states, count_states, shown
+from pipelines.folds.event_columns import columns_query, with_values
+from pipelines.folds.one_stream import Column, Stretch, as_number, as_time, find_stretches, numbers, plain
+from pipelines.folds.plan import LAST_ID
 from pipelines.lake.datasets import EVENTS, SNAPSHOTS
-from pipelines.lake.fold_code import code_hash
 from pipelines.lake.lake import Lake
+from pipelines.log.redaction import Redaction, redact_text, target_version
+from pipelines.log.upcasters import load_upcasters
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,12 +44,18 @@ _READ = (
     "aggregate_type",
     "stream_version",
     "event_type",
+    "event_version",
     "payload",
     "metadata",
     "created_at",
     "position",
 )
 _REDACTION = "redaction.applied."
+_TIMES = ("started_at", "ended_at", "last_at")
+
+
+class MessageGoesOnError(RefoldError):
+    """The first event after a snapshot goes on with a message that was open there: the fold must begin before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +113,46 @@ def state(
         stretches = find_stretches(lake.files(EVENTS.name), _candidates(stream), opened)
         _the_one(stream, sorted({stretch.stream for stretch in stretches}))
         until = Until(version, position, at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC))
-        fold = None
-        if sum(stretch.count for stretch in stretches) < lake.snapshot_events:
-            events, last = _read_short(stretches, until)
-        else:
-            last = until.last_version(stretches)
-            if last >= lake.snapshot_events:
-                fold = _fold_from_stop(lake, stretches, last, opened)
-            events = _read_events(stretches, 0, last) if fold is None else []
+        last = until.last_version(stretches)
         if not last:
-            first = _read_events(stretches, 0, 1)[0]
+            first = stretches[0].read(["stream_version", "position", "created_at"]).slice(0, 1).to_pylist()[0]
             raise BadInputError(
                 f"stream {stream} had no event yet: its first is version {first['stream_version']} "
-                f"at position {first['position']}, {first['created_at']:%Y-%m-%d %H:%M:%S} UTC"
+                f"at position {first['position']}, {as_time(first['created_at']):%Y-%m-%d %H:%M:%S} UTC"
             )
-        fold = fold or _apply(StreamFold(), events, 0, last)
-    return {"aggregate_type": fold.aggregate_type, **fold.state()}
+        redactions = _read_redactions(stretches)
+        found = None
+        if last >= lake.snapshot_events:
+            found = _fold_from_snapshot(lake, stretches, redactions, last, opened)
+        return found or fold_stream(read_events(stretches, redactions, 0, last))
+
+
+def fold_stream(events: pa.Table, carry: Carry | None = None) -> dict[str, Any]:
+    """The state of one stream after its events, or after where it stood and those since.
+
+    Args:
+        events: Columns of the dataset `events`, redactions applied, in order; at least one.
+        carry: Where it stood; None: the events begin with its first.
+
+    Raises:
+        MessageGoesOnError: The first event goes on with a message that was open there: the fold must begin before it.
+    """
+    with scratch() as connection:
+        connection.register("fold_given", events)
+        source = load_upcasters().query("fold_given")
+        query = f"WITH fold_source AS ({source}) {columns_query(with_states=True, with_models=False)}"
+        params = {"month": "", "low": "", "high": LAST_ID}
+        batch = make_batch(with_values(connection.sql(query, params=params).to_arrow_table()), 1)
+    if carry is not None:
+        batch = batch.going_on_from(lambda _: carry)
+        if len(continuing(place(batch)[0])):
+            raise MessageGoesOnError
+    folded, pieces = fold(batch), whole(batch)
+    states = build_states(folded, pieces, count_states(folded, pieces))
+    row = plain(shown(states)).to_pylist()[0]
+    row |= {name: as_time(row[name]) for name in _TIMES}
+    row["transcript"] = [{**each, "created_at": as_time(each["created_at"])} for each in row["transcript"]]
+    return {"aggregate_type": states["aggregate_type"][0].as_py(), **row}
 
 
 def find_stream(connection: duckdb.DuckDBPyConnection, stream: str) -> str:
@@ -153,76 +191,56 @@ def _the_one(stream: str, found: list[str]) -> str:
     )
 
 
-def _fold_from_stop(lake: Lake, stretches: Sequence[Stretch], last: int, opened: ExitStack) -> StreamFold | None:
-    """The fold up to version `last` from a snapshot; None if there is none that can be vouched for."""
+def _fold_from_snapshot(
+    lake: Lake, stretches: Sequence[Stretch], redactions: Sequence[Row], last: int, opened: ExitStack
+) -> dict[str, Any] | None:
+    """The state at version `last`, from a snapshot; None if there is none that can be vouched for."""
     snapshots = _read_snapshots(lake, stretches[0].stream, opened)
     links = _read_links(stretches, {row["stream_version"] for row in snapshots})
-    redactions = _read_redactions(stretches)
-    until = last
+    until = last - 1  # at least one event is folded
     while True:
         stop = newest_stop(snapshots, until, links, redactions, code_hash(lake.snapshot_events))
         if stop is None:
             return None
         version = stop.snapshot["stream_version"]
         try:
-            return _apply(_resume(stop), _read_events(stretches, version, last), version, last)
+            return fold_stream(read_events(stretches, redactions, version, last), carry_of(stop))
         except MessageGoesOnError:
             until = version - 1
 
 
-def _apply(fold: StreamFold, events: Sequence[Row], after: int, last: int) -> StreamFold:
-    for event, seen in show(events):
-        if after < event["stream_version"] <= last:
-            fold.apply(event, seen)
-    return fold
+def carry_of(stop: Stop) -> Carry:
+    """Where a stream stands at a snapshot."""
+    standing = {name: stop.snapshot[name] for name in STANDING.names}
+    return Carry(pa.Table.from_pylist([standing], schema=STANDING), pa.Table.from_pylist([stop.lists], schema=LISTS))
 
 
-def _resume(stop: Stop) -> ResumedFold:
-    times = {name: as_time(stop.snapshot[name]) for name in ("created_at", "started_at", "ended_at")}
-    spoken = [{**each, "created_at": as_time(each["created_at"])} for each in stop.lists["transcript"]]
-    return ResumedFold({**stop.snapshot, **times}, {**stop.lists, "transcript": spoken})
-
-
-def _read_short(stretches: Sequence[Stretch], until: Until) -> tuple[list[Row], int]:
-    """The events of a short stream, and the version of the last that is folded: all is read at once and looked at then."""
-    limits = until.limits()
-    events = [
-        {"month": stretch.month, "aggregate_id": stretch.stream, **row}
-        for stretch in stretches
-        for row in stretch.read(_READ).to_pylist()
-    ]
-    within = [event["stream_version"] for event in events if all(event[name] <= limits[name] for name in limits)]
-    last = max(within, default=0)
-    wanted = [e for e in events if e["stream_version"] <= last or e["event_type"].startswith(_REDACTION)]
-    return _parsed(wanted), last
-
-
-def _read_events(stretches: Sequence[Stretch], after: int, last: int) -> list[Row]:
-    """The events after a version up to the last that is folded, and all redactions, which hide things in states of before."""
-    events = []
+def read_events(stretches: Sequence[Stretch], redactions: Sequence[Row], after: int, last: int) -> pa.Table:
+    """The events after a version up to another, redactions applied, in order."""
+    tables = []
     for stretch in stretches:
-        placed = stretch.read(["stream_version", "event_type"])
-        versions = numbers(placed["stream_version"].combine_chunks())
-        wanted = (versions > after) & (versions <= last)
-        wanted |= _redactions_of(placed["event_type"])
-        rows = np.flatnonzero(wanted)
-        if not len(rows):
-            continue
-        # contiguous but for redactions: the stretch around them is cut out, and few rows of it are left out again
-        low, high = int(rows[0]), int(rows[-1]) + 1
-        read = stretch.read(_READ).slice(low, high - low).to_pylist()
-        events += [{"month": stretch.month, "aggregate_id": stretch.stream, **read[row - low]} for row in rows]
-    return _parsed(events)
-
-
-def _parsed(events: list[Row]) -> list[Row]:
-    """The same in order, their texts and times as values."""
-    events.sort(key=itemgetter("stream_version"))
-    for event in events:
-        event["created_at"] = as_time(event["created_at"])
-        event["payload"] = json.loads(event["payload"])
-        event["metadata"] = json.loads(event["metadata"])
-    return events
+        versions = numbers(stretch.read(["stream_version"])["stream_version"].combine_chunks())
+        rows = np.flatnonzero((versions > after) & (versions <= last))
+        if len(rows):
+            read = stretch.read(_READ).slice(int(rows[0]), len(rows))
+            tables.append(read.append_column("month", pa.repeat(stretch.month, len(rows))))
+    events = pa.concat_tables(tables).sort_by("stream_version")
+    by_target: dict[int, list[Redaction]] = {}
+    for each in redactions:
+        if each["target_version"] is not None:
+            by_target.setdefault(each["target_version"], []).append(Redaction.from_json(each["payload"]))
+    if by_target:
+        shown_payloads = [
+            redact_text(payload, by_target[version])[0] if version in by_target else payload
+            for version, payload in zip(
+                *(events[name].to_pylist() for name in ("stream_version", "payload")), strict=True
+            )
+        ]
+        place_of = events.column_names.index("payload")
+        events = events.set_column(place_of, "payload", pa.array(shown_payloads, pa.string()))
+    stream = pa.repeat(stretches[0].stream, events.num_rows)
+    created = events["created_at"].cast(pa.timestamp("us", tz="UTC"))
+    return events.drop_columns("created_at").append_column("created_at", created).append_column("aggregate_id", stream)
 
 
 def _read_snapshots(lake: Lake, stream: str, opened: ExitStack) -> list[Row]:
@@ -251,7 +269,7 @@ def _read_redactions(stretches: Sequence[Stretch]) -> list[Row]:
         if len(rows):
             read = stretch.read(["stream_version", "payload", "hash"])
             found += [read.slice(int(row), 1).to_pylist()[0] for row in rows]
-    return found
+    return [{**each, "target_version": target_version(json.loads(each["payload"]))} for each in found]
 
 
 def _redactions_of(event_types: Column) -> npt.NDArray[np.bool_]:

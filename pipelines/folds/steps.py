@@ -17,23 +17,24 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
+from pipelines.fold.fold import Folded, fold
+from pipelines.fold.identity import code_hash
+from pipelines.fold.lists import NO_LINKS, add_lists, shown
+from pipelines.fold.pieces import cut, whole
+from pipelines.fold.rows import RELATIONS
+from pipelines.fold.snapshots import build_snapshots
+from pipelines.fold.states import as_shown, build_states, count_states
 from pipelines.folds.aside import Reached
 from pipelines.folds.batches import Batches
 from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.parts import LongStream
-from pipelines.folds.pieces import cut, whole
-from pipelines.folds.plan import EVENT_HEADS, plan_month, spans
-from pipelines.folds.readable import create_readable, create_readable_events
+from pipelines.folds.plan import EVENT_HEADS, REDACTIONS_HASH, plan_month, spans
 from pipelines.folds.reading import AHEAD, Reader
-from pipelines.folds.relations import RELATIONS, Folded, build
 from pipelines.folds.resume import plan_resume, plan_within
-from pipelines.folds.snapshots import build_snapshots
-from pipelines.folds.states import as_shown, build_states, count_states
 from pipelines.folds.verification import Verifier
-from pipelines.folds.within import NO_LINKS, add_lists, shown
-from pipelines.lake.fold_code import code_hash
-from pipelines.lake.ladder import Ladder, load_ladder
+from pipelines.log.readable import create_readable, create_readable_events
+from pipelines.log.upcasters import Upcasters, load_upcasters
 from pipelines.settings import SNAPSHOT_EVENTS
 from pipelines.sqlfiles import read_sql
 
@@ -92,7 +93,7 @@ def prepare_month(
     connection: duckdb.DuckDBPyConnection,
     month: str,
     names: Iterable[str] = PROJECTIONS,
-    ladder: Ladder | None = None,
+    upcasters: Upcasters | None = None,
     *,
     heads: str = EVENT_HEADS,
     batch_events: int = 0,
@@ -106,7 +107,7 @@ def prepare_month(
         connection: Has a relation `events` with the columns of that dataset, `month` included.
         month: YYYY-MM.
         names: Projections.
-        ladder: Known types and upcasters; default: those shipped.
+        upcasters: Known types and upcasters; default: those shipped.
         heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count` of the log.
         batch_events: Events of a batch; 0: all streams are one batch.
         resumable: Earlier months whose snapshots and states streams may go on from.
@@ -118,12 +119,12 @@ def prepare_month(
     """
     names = tuple(names)
     relations = _relations_of(names)
-    prepared = start_month(connection, month, names, ladder, heads, customers_go_on=customers_go_on)
+    prepared = start_month(connection, month, names, upcasters, heads, customers_go_on=customers_go_on)
     batches = fold_batches(
         connection,
         month,
         names,
-        ladder,
+        upcasters,
         batch_events=batch_events,
         resumable=resumable,
         snapshot_events=snapshot_events,
@@ -142,26 +143,36 @@ def start_month(
     connection: duckdb.DuckDBPyConnection,
     month: str,
     names: Iterable[str],
-    ladder: Ladder | None = None,
+    upcasters: Upcasters | None = None,
     heads: str = EVENT_HEADS,
     *,
     customers_go_on: bool = False,
+    log: str = "events",
 ) -> Prepared:
-    """Create what batches read, the readable events and which streams the month touches; and fold the customers."""
+    """Create what batches read, the readable events and which streams the month touches; and fold the customers.
+
+    Args:
+        connection: Has a relation `events` with the columns of that dataset, `month` included.
+        month: YYYY-MM.
+        names: Projections.
+        upcasters: Known types and upcasters; default: those shipped.
+        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash` of the log.
+        customers_go_on: Whether customers go on from the months before.
+        log: The relation that has all redactions, if `events` is a part of the log.
+    """
     if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is None:
         raise BadInputError(f"month {month!r}: write YYYY-MM, for example 2026-01")
     needed = {step for name in names for step in steps_of(name)}
     _drop(connection, [f"fold_{step}" for step in (*_BATCH_STEPS, "links")])
-    ladder = load_ladder() if ladder is None else ladder
-    hidden = create_readable(connection, month, ladder)
-    streams, events = plan_month(connection, month, heads)
+    upcasters = load_upcasters() if upcasters is None else upcasters
+    hidden = create_readable(connection, month, upcasters, log)
+    streams, events = plan_month(connection, month, heads, log)
     skipped = connection.sql(
-        "SELECT count(*) FROM events LEFT JOIN fold_known_types AS known ON events.event_type = known.recorded_type "
-        "WHERE events.month = $month AND known.event_name IS NULL",
-        params={"month": month},
+        "SELECT count(*) FROM events WHERE month = $month AND NOT list_contains($known, event_type)",
+        params={"month": month, "known": [stored for stored, _, _ in upcasters.known_types()]},
     ).fetchall()[0][0]
     if "customers" in needed:
-        create_customers(connection, month, ladder, goes_on=customers_go_on)
+        create_customers(connection, month, upcasters, goes_on=customers_go_on)
     return Prepared(month, streams, events, int(skipped), *hidden)
 
 
@@ -169,7 +180,7 @@ def fold_batches(
     connection: duckdb.DuckDBPyConnection,
     month: str,
     names: Iterable[str],
-    ladder: Ladder | None = None,
+    upcasters: Upcasters | None = None,
     *,
     batch_events: int = 0,
     cuts: Sequence[str] = (),
@@ -187,7 +198,7 @@ def fold_batches(
         connection: `start_month` has run on it.
         month: YYYY-MM.
         names: Projections; what none of them reads is not made.
-        ladder: Known types and upcasters; default: those shipped.
+        upcasters: Known types and upcasters; default: those shipped.
         batch_events: Events of a batch; 0: all streams are one batch.
         cuts: Stream ids before which a batch had best begin.
         resumable: Earlier months whose snapshots and states streams may go on from.
@@ -211,7 +222,7 @@ def fold_batches(
     reader = Reader(
         connection,
         month,
-        load_ladder() if ladder is None else ladder,
+        load_upcasters() if upcasters is None else upcasters,
         is_partial=is_partial,
         with_states=with_lists or any(span.stream for span in planned),
         with_models=not needed.isdisjoint(("messages", "verification")),
@@ -229,7 +240,7 @@ def fold_batches(
     )
     verifier = Verifier(connection, month)
     for span, batch, long in batches.read(planned if reached is None else reached.through(planned)):
-        states = _register(connection, month, build(batch), long, needed, snapshot_events)
+        states = _register(connection, month, fold(batch), long, needed, snapshot_events)
         if "call_hashes" in needed:
             create_call_hashes(connection)
         if "verification" in needed:
@@ -260,7 +271,9 @@ def _register(
         connection.register("fold_snapshots", snapshots.append_column("code_hash", code))
         links = NO_LINKS
         if long or not pieces.is_whole:
-            links = connection.sql(read_sql("folds/steps/links.sql"), params={"month": month}).to_arrow_table()
+            links = connection.sql(
+                read_sql("folds/steps/links.sql").replace("$applied_hash", REDACTIONS_HASH), params={"month": month}
+            ).to_arrow_table()
         connection.register("fold_links", links)
     types = [_STATES[name] for name in needed.intersection(_STATES)]
     if long is None:

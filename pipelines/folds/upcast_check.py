@@ -18,11 +18,12 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
-from pipelines.lake.ladder import Ladder, Step, load_own_ladder
 from pipelines.lake.lake import Lake
 from pipelines.lake.locked import Locked, locked_session
 from pipelines.lake.locked_child import batches
+from pipelines.lake.own_upcasters import load_own_upcasters
 from pipelines.lake.sql_errors import without_values
+from pipelines.log.upcasters import Step, Upcasters
 from pipelines.settings import MIN_MEMORY_BYTES
 from pipelines.store import InvalidPayload, Registry
 
@@ -81,26 +82,26 @@ class UpcastCheck:
     failures: list[UpcastFailure]
 
 
-def types_to_lift(lake: Lake, event_type: str | None) -> tuple[Ladder, list[str]]:
-    """The ladder in force, and the names (`noun.verb`) with steps; or only that of `event_type`, with or without `.vN`.
+def types_to_lift(lake: Lake, event_type: str | None) -> tuple[Upcasters, list[str]]:
+    """The upcasters in force, and the names (`noun.verb`) with steps; or only that of `event_type`, with or without `.vN`.
 
     Raises:
         BadInputError: `event_type` is not known, or has one version alone.
     """
-    ladder = load_own_ladder(lake.home)
-    climbing = sorted({step.name for step in ladder.steps})
+    upcasters = load_own_upcasters(lake.home)
+    climbing = sorted({step.name for step in upcasters.steps})
     if event_type is None:
-        return ladder, climbing
+        return upcasters, climbing
     name = event_type.rpartition(".v")[0] if event_type.rpartition(".v")[2].isdecimal() else event_type
     if name not in climbing:
-        why = "has one version, there is nothing to lift" if name in ladder.latest else "is not known"
+        why = "has one version, there is nothing to lift" if name in upcasters.latest else "is not known"
         raise BadInputError(f"{event_type} {why}; upcasters are there for {', '.join(climbing) or 'no type'}")
-    return ladder, [name]
+    return upcasters, [name]
 
 
 def check_upcasters(
     lake: Lake,
-    ladder: Ladder,
+    upcasters: Upcasters,
     names: list[str],
     registry: Registry,
     on_progress: Callable[[int], Any] | None = None,
@@ -109,7 +110,7 @@ def check_upcasters(
 
     Args:
         lake: Holds `events`.
-        ladder: The steps.
+        upcasters: The steps.
         names: `noun.verb` of the types.
         registry: Has the newest version of each, with its schema.
         on_progress: Told how many payloads are done, now and then.
@@ -124,10 +125,10 @@ def check_upcasters(
     lifted: dict[str, str] = {}
     redacted = 0
     for name in names:
-        newest = f"{name}.v{ladder.latest[name]}"
-        types = [f"{name}.v{version}" for version in range(1, ladder.latest[name])]
+        newest = f"{name}.v{upcasters.latest[name]}"
+        types = [f"{name}.v{version}" for version in range(1, upcasters.latest[name])]
         lifted |= dict.fromkeys(types, newest)
-        steps = [step for step in ladder.steps if step.name == name]
+        steps = [step for step in upcasters.steps if step.name == name]
         unexplained: list[tuple[_Place, int | None]] = []
         with _session(lake, _STORED, {"types": types}) as locked:
             for place, payload, failed_step in _lift(locked, steps):

@@ -18,9 +18,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.folds.context import Context, message_bytes, request_head
+from pipelines.duck import create_table
 from pipelines.folds.plan import Span
-from pipelines.folds.tables import create_table
+from pipelines.log.context import Context, message_bytes, request_head
 
 _BATCH = 20_000  # events; bounds what is in Python at once
 _STRETCH = 100_000  # events of one stream that are sorted at a time

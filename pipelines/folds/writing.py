@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.folds.columns import Ints, ints
-from pipelines.folds.columns import compute as pc
+from pipelines.fold.columns import Ints, ints
+from pipelines.fold.columns import compute as pc
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.memory import give_back

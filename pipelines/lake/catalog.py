@@ -13,13 +13,12 @@ from pathlib import Path
 
 import duckdb
 
+from pipelines.duck import quote_identifier, quote_literal
 from pipelines.lake import readable
-from pipelines.lake.as_of import list_macros
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import DATASETS
 from pipelines.lake.errors import ForeignCatalogError, told_when_full
 from pipelines.lake.lake import Lake
-from pipelines.lake.table import quote_identifier, quote_literal
 from pipelines.lake.views import list_views
 from pipelines.lake.writers import publishing, writing
 
@@ -48,8 +47,7 @@ def publish_catalog(lake: Lake, path: Path) -> bool:
     """
     with told_when_full(path), publishing(lake.root):
         written: list[bool] = []
-        macros = [macro.statement for macro in list_macros(lake.snapshot_events)]
-        lake.with_current_views(lambda views: written.append(_renew(lake, path, [*views, *macros, *_comments(lake)])))
+        lake.with_current_views(lambda views: written.append(_renew(lake, path, [*views, *_comments(lake)])))
         return written[-1]
 
 

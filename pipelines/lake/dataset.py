@@ -12,8 +12,8 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pipelines.lake.arrow import leave_pandas_out
-from pipelines.lake.scratch import scratch
+from pipelines.arrow import leave_pandas_out
+from pipelines.duck import scratch
 
 leave_pandas_out()  # before the first array, which modules make when they are imported
 

@@ -20,18 +20,18 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipelines.duck import quote_identifier, quote_literal, scratch
 from pipelines.lake import readable
-from pipelines.lake.as_of import list_macros
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import COMMITS, DATASETS, find_dataset
 from pipelines.lake.errors import told_when_full
-from pipelines.lake.ladder import load_own_ladder
 from pipelines.lake.memory import free_bytes
 from pipelines.lake.own import begin_own, find_own
-from pipelines.lake.scratch import scratch
-from pipelines.lake.table import DataFile, Table, quote_identifier, quote_literal
-from pipelines.lake.views import list_views
+from pipelines.lake.own_upcasters import load_own_upcasters
+from pipelines.lake.table import DataFile, Table
+from pipelines.lake.views import TIME_TRAVEL, list_views
 from pipelines.lake.writers import writing
+from pipelines.log.readable import readable_query
 from pipelines.settings import SNAPSHOT_EVENTS, SQL_SECONDS, Settings
 
 _DUCKDB_SHARE = 0.6
@@ -152,19 +152,16 @@ class Lake:
         return self.table(name).files(partition)
 
     @contextmanager
-    def connect(self, *, with_macros: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A DuckDB connection that sees every dataset and view at its newest version, within the memory bound.
 
         The current files are fixed when the connection is made: it is a snapshot. Closed on leaving. Inside `reading` it is a
         cursor of the one that is open.
 
-        Args:
-            with_macros: Whether it has those of time travel too, which take as long to make as all the rest.
-
         Raises:
             DiskFullError: What was done with it, on the lake's disk or where it spills, ran out of space.
         """
-        if self._reading is not None and not with_macros:
+        if self._reading is not None:
             with told_when_full(self.root), self._reading.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
                 yield cursor
@@ -181,9 +178,6 @@ class Lake:
             # files never change, and a fold opens each many times: it takes 4 % less CPU
             connection.execute("SET parquet_metadata_cache = true")
             self.with_current_views(lambda statements: [connection.execute(statement) for statement in statements])
-            if with_macros:
-                for macro in list_macros(self.snapshot_events):
-                    connection.execute(macro.statement)
             yield connection
 
     @contextmanager
@@ -218,9 +212,10 @@ class Lake:
     def view_statements(self) -> list[str]:
         """What creates a relation for every dataset and view over the files that are current now, in order."""
         relations = [(dataset.relation, self._scan(dataset)) for dataset in self.datasets().values()]
-        relations.append((readable.NAME, readable.readable_query(load_own_ladder(self.home))))
+        relations.append((readable.NAME, readable_query(load_own_upcasters(self.home))))
         relations += [(view.name, view.query) for view in list_views()]
-        return [f"CREATE OR REPLACE VIEW {quote_identifier(name)} AS {query}" for name, query in relations]
+        views = [f"CREATE OR REPLACE VIEW {quote_identifier(name)} AS {query}" for name, query in relations]
+        return [*views, *TIME_TRAVEL]
 
     def _scan(self, dataset: Dataset) -> str:
         files = self.files(dataset.name)

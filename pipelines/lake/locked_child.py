@@ -21,7 +21,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.lake.quoting import quote_identifier, quote_literal
+from pipelines.duck import quote_identifier, quote_literal
 from pipelines.lake.sql_errors import read_error, without_values
 
 SLACK_BYTES = 384 * 2**20

@@ -6,7 +6,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,18 +14,17 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.console import render_table, tell, to_json, to_plain
+from pipelines.duck import quote_identifier, quote_literal
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.lake.sql_errors import read_error
-from pipelines.lake.table import quote_identifier, quote_literal
 from pipelines.output import named_pipe_to, open_output
 
+Connect = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 _WITH_ROWS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.PRAGMA)
 ROWS_SHOWN = 1_000
 """Rows that a table on the terminal shows; the other formats hold all."""
 _RESULT = "refold_query_result"
-_MACROS = "_as_of"
-"""How the names of time travel's macros end; a query without one needs none of them."""
 _BATCH_ROWS = 100_000
 
 _WHOLE = frozenset(
@@ -43,7 +42,15 @@ _FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
 _PLAIN_NUMBER = "^[+-]?[0-9.,]+([eE][+-]?[0-9]+)?%?$"
 
 
-def run_query(lake: Lake, query: str, output_format: str, output: Path | None, *, is_csv_safe: bool = False) -> None:
+def run_query(
+    lake: Lake,
+    query: str,
+    output_format: str,
+    output: Path | None,
+    *,
+    is_csv_safe: bool = False,
+    connect: Connect | None = None,
+) -> None:
     """Run a query and print its rows. Columns of the same name are told apart as `x`, `x_1`.
 
     Args:
@@ -52,13 +59,14 @@ def run_query(lake: Lake, query: str, output_format: str, output: Path | None, *
         output_format: `table`; `json`, one object `{columns, rows}`; `csv`; or `parquet`, which needs `output`.
         output: File to write (see `open_output`), or None for standard output.
         is_csv_safe: Write an apostrophe before texts of a CSV that a spreadsheet takes for formulas; else they are told.
+        connect: Makes the connection; default: the lake's own, as it is now.
 
     Raises:
         BadInputError: The query fails, the output cannot be written, or Parquet has nowhere to go.
     """
     if output_format == "parquet" and output is None:
         raise BadInputError("--format parquet needs a file: -o FILE (-o - is standard output)")
-    with _asked(lake, query) as connection:
+    with _asked(lake, query, connect=connect) as connection:
         _write(connection, output_format, output, is_csv_safe=is_csv_safe)
 
 
@@ -80,10 +88,13 @@ def query_result(lake: Lake, query: str, params: Mapping[str, Any] | Sequence[An
 
 @contextmanager
 def _asked(
-    lake: Lake, query: str, params: Mapping[str, Any] | Sequence[Any] | None = None
+    lake: Lake,
+    query: str,
+    params: Mapping[str, Any] | Sequence[Any] | None = None,
+    connect: Connect | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to the lake on which `refold_query_result` is what the query gives; an error of the query is told as one."""
-    with lake.connect(with_macros=_MACROS in query.lower()) as connection:
+    with (connect or lake.connect)() as connection:
         try:
             statements = connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type not in _WITH_ROWS:

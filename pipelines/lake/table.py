@@ -27,13 +27,12 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
+from pipelines.duck import quote_identifier, quote_literal, scratch
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.delta import Attempt, making, open_table
 from pipelines.lake.errors import CommitLostError
-from pipelines.lake.quoting import quote_identifier, quote_literal
-from pipelines.lake.scratch import scratch
 
-__all__ = ["DataFile", "Table", "quote_identifier", "quote_literal"]
+__all__ = ["DataFile", "Table"]
 
 _WIDENED = "refold.widened"
 """Property of a table whose older files lack columns that were added later."""

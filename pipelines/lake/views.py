@@ -17,6 +17,14 @@ from pipelines.sqlfiles import list_sql
 
 _HEADER = re.compile(r"^-- (\w+): (.+)$", re.MULTILINE)
 
+_AT = "states of any time are made by the fold: refold sql --at TIME ''SELECT … FROM {0}'', or --position P"
+TIME_TRAVEL = tuple(
+    f'CREATE OR REPLACE MACRO {name}_as_of("time") AS TABLE '
+    f"SELECT {name}.* FROM (SELECT error('{_AT.format(name)}') AS told) LEFT JOIN {name} ON told IS NULL"
+    for name in ("conversations", "calls", "customers")
+)
+"""What creates, for those who look for it, table macros that say how to travel in time; no view can."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import duckdb
 
+from pipelines.duck import quote_identifier
 from pipelines.errors import BadInputError
+from pipelines.fold.identity import fold_hash, projection_hash
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import EVENTS
-from pipelines.lake.fold_code import fold_hash, projection_hash
-from pipelines.lake.ladder import load_own_ladder
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.locked import Locked, StoppedError
 from pipelines.lake.own import find_own
-from pipelines.lake.table import quote_identifier
+from pipelines.lake.own_upcasters import load_own_upcasters
 from pipelines.projections.projection import Projection, ProjectionError, find_projections, read_projection
 from pipelines.projections.relations import RELATIONS, month_relations
 from pipelines.projections.select import SelectError, run_select
@@ -126,7 +126,7 @@ def fold_projection(lake: Lake, projection: Projection, month: str) -> OwnFold:
                 memory_bytes=lake.memory_bytes,
                 spill=lake.spill,
                 seconds=lake.sql_seconds,
-                ladder=load_own_ladder(lake.home),
+                upcasters=load_own_upcasters(lake.home),
             ) as locked:
                 _make(locked, projection, month)
                 lake.begin(dataset)
@@ -214,7 +214,7 @@ def check_projection(lake: Lake, path: Path, month: str | None = None) -> OwnChe
                 memory_bytes=lake.memory_bytes,
                 spill=lake.spill,
                 seconds=lake.sql_seconds,
-                ladder=load_own_ladder(lake.home),
+                upcasters=load_own_upcasters(lake.home),
                 conditions=_SAMPLED,
             ) as locked:
                 started = time.monotonic()
@@ -283,7 +283,7 @@ def _inputs(lake: Lake, connection: duckdb.DuckDBPyConnection, projection: Proje
 
 def _log_hash(lake: Lake, connection: duckdb.DuckDBPyConnection, month: str) -> str:
     """What a month's events are a function of but for redactions: the heads of its chains, the upcasters and what reads them."""
-    digest = hashlib.sha256(f"{fold_hash()} {load_own_ladder(lake.home).fingerprint()}".encode())
+    digest = hashlib.sha256(f"{fold_hash()} {load_own_upcasters(lake.home).fingerprint()}".encode())
     for batch in connection.sql(_HEADS, params={"month": month}).to_arrow_reader(_BATCH):
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update(f"{row}\n".encode())

@@ -15,7 +15,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from pipelines.lake import readable
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import (
     CALL_MONTHS,
@@ -27,10 +26,11 @@ from pipelines.lake.datasets import (
     TOOL_CALLS,
     UTTERANCES,
 )
-from pipelines.lake.ladder import Ladder, load_ladder
 from pipelines.lake.locked import Locked, locked_session
 from pipelines.lake.locked_child import UserCodeError
 from pipelines.lake.sql_errors import without_values
+from pipelines.log.readable import SHOWN
+from pipelines.log.upcasters import Upcasters, load_upcasters
 from pipelines.settings import MIN_MEMORY_BYTES
 
 _STORED = "stored_events"
@@ -121,7 +121,7 @@ def month_relations(
     memory_bytes: int,
     spill: Path,
     seconds: float,
-    ladder: Ladder,
+    upcasters: Upcasters,
     conditions: Mapping[str, str] | None = None,
 ) -> Iterator[Locked]:
     """A locked session that sees the month's rows of the relations `names`, and the others empty.
@@ -133,13 +133,13 @@ def month_relations(
         memory_bytes: The process's memory, of which a share is used.
         spill: Folder for what does not fit.
         seconds: Bound on the time of a statement.
-        ladder: What lifts events; steps of the user's own run in the session, where they are bounded.
+        upcasters: What lifts events; steps of the user's own run in the session, where they are bounded.
         conditions: SQL to add to the condition of a relation.
 
     Raises:
         BadInputError: An upcaster of the user's own fails, takes too long or too much; it is named.
     """
-    own_steps = ladder.own_steps if "events" in names else ()
+    own_steps = upcasters.own_steps if "events" in names else ()
 
     def reader(name: str) -> pa.RecordBatchReader:
         query = _stored() if name == _STORED else RELATIONS[name].select()
@@ -156,7 +156,7 @@ def month_relations(
     share = max(int(memory_bytes * _SHARE), MIN_MEMORY_BYTES // 4)
     with locked_session(tables, memory_bytes=share, seconds=seconds, spill=spill, locates_errors=True) as locked:
         if own_steps:
-            _lift(locked, ladder)
+            _lift(locked, upcasters)
         yield locked
 
 
@@ -164,18 +164,18 @@ def _stored() -> str:
     """A SELECT of what `events` of the month is made of: redactions applied, nothing lifted."""
     made = {"event_name"}
     names = ", ".join(f'"{column.name}"' for column in RELATIONS["events"].columns if column.name not in made)
-    return f"SELECT {names} FROM ({readable.SHOWN}) WHERE month = $month"
+    return f"SELECT {names} FROM ({SHOWN}) WHERE month = $month"
 
 
-def _lift(locked: Locked, ladder: Ladder) -> None:
+def _lift(locked: Locked, upcasters: Upcasters) -> None:
     """Make the table `events` of the stored ones, step by step."""
-    for step in ladder.own_steps:
+    for step in upcasters.own_steps:
         stored = ", ".join(f"'{step.name}.v{version}'" for version in range(1, step.version + 1))
         update = f"UPDATE {_STORED} SET payload = (\n{step.expression}\n) WHERE event_type IN ({stored})"
         locked.call(f"upcaster {step.name}.v{step.version}", lift, update)
-    shipped = Ladder(ladder.latest, load_ladder().steps)
+    shipped = Upcasters(upcasters.latest, load_upcasters().steps)
     names = ", ".join(f'"{column.name}"' for column in RELATIONS["events"].columns)
-    locked.execute(f"CREATE TABLE events AS SELECT {names} FROM ({shipped.readable_query(_STORED)})")
+    locked.execute(f"CREATE TABLE events AS SELECT {names} FROM ({shipped.query(_STORED)})")
     locked.execute(f"DROP TABLE {_STORED}")
 
 

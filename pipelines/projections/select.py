@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
-from pipelines.lake.quoting import quote_identifier
+from pipelines.duck import quote_identifier
 from pipelines.lake.sql_errors import read_error, without_values
 
 _LEADING = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.folds.context import request_sha256
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.messages import Draft
+from pipelines.log.context import request_sha256
 from pipelines.recorder.history import render, said
 from pipelines.recorder.wire import Request, Response, amount
 

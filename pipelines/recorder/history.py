@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.folds.context import Context, message_bytes
 from pipelines.ingest.messages import ACTORS, Draft, drafts_of
 from pipelines.ingest.shape import role_of
+from pipelines.log.context import Context, message_bytes
 
 
 @dataclass(frozen=True, slots=True)

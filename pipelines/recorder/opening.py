@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 from uuid import UUID
 
-from pipelines.folds.context import Context
 from pipelines.ingest.messages import Draft
+from pipelines.log.context import Context
 from pipelines.store.events import NewEvent
 
 

@@ -21,7 +21,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.errors import BadInputError, RefoldError
-from pipelines.folds.context import Context
+from pipelines.log.context import Context
 from pipelines.recorder.opening import Known, Opening, shape_of
 from pipelines.recorder.packet import Packet, write_line
 from pipelines.recorder.sender import Sender

@@ -17,11 +17,11 @@ from typing import Any, ParamSpec, Self, TypeVar
 from uuid import UUID, uuid4
 
 from pipelines.canonical.content import text_of
-from pipelines.folds.context import Context
-from pipelines.folds.redaction import Fault, Redaction, find_fault
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.messages import ACTORS, Draft
 from pipelines.ingest.shape import SYSTEM_ROLES
+from pipelines.log.context import Context
+from pipelines.log.redaction import Fault, Redaction, find_fault
 from pipelines.recorder import wire
 from pipelines.recorder.decided import answered, decision_payload, leading_system, rendered_or_none
 from pipelines.recorder.history import first_difference, said

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pipelines.arrow import let_pandas_in
 from pipelines.documents import require_inside
 from pipelines.errors import BadInputError, RefoldError
-from pipelines.lake.arrow import let_pandas_in
 from pipelines.lake.locked import Locked, python_session
 from pipelines.replay.decision import Decision, Reply
 from pipelines.replay.source import find_module, source_sha256

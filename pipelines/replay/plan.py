@@ -19,9 +19,9 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
+from pipelines.fold.identity import fold_hash, version_hash
 from pipelines.folds.aside import find_set_aside, tell_set_aside
 from pipelines.lake.datasets import EVENTS
-from pipelines.lake.fold_code import fold_hash, version_hash
 from pipelines.lake.lake import Lake
 from pipelines.lake.locked import locked_session
 from pipelines.replay.candidate import PythonCandidate, PythonMetric, find_metric, load_python, require_measures

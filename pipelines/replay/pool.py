@@ -22,10 +22,10 @@ from pathlib import Path
 
 import duckdb
 
+from pipelines.duck import quote_literal
 from pipelines.errors import RefoldError
 from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import Range
-from pipelines.lake.table import quote_literal
 from pipelines.replay.answer import replay_plan
 from pipelines.replay.candidate import load_python
 from pipelines.replay.collecting import collecting_seldom

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipelines.folds.context import Context
+from pipelines.log.context import Context
 from pipelines.replay.cassette import Block, LateResult, RecordedCall, UserCall
 
 Message = dict[str, Any]

@@ -15,7 +15,7 @@ import jsonschema_rs
 
 from pipelines.canonical.rules import rules_from_tools
 from pipelines.errors import BadInputError
-from pipelines.folds.readable import create_readable_events
+from pipelines.log.readable import create_readable_events
 
 ToolList = tuple[Mapping[str, Any], ...]
 

@@ -14,9 +14,9 @@ import duckdb
 
 from pipelines.documents import read_document
 from pipelines.errors import BadInputError
-from pipelines.folds.readable import create_readable_events
 from pipelines.folds.state import find_stream
 from pipelines.lake.lake import Lake
+from pipelines.log.readable import create_readable_events
 from pipelines.replay.answer import replay_units
 from pipelines.replay.candidate import load_python
 from pipelines.replay.drive import drive

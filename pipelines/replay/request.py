@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from pipelines.folds.context import message_bytes, message_lines, request_head, tools_sha256
+from pipelines.log.context import message_bytes, message_lines, request_head, tools_sha256
 from pipelines.replay.decision import Decision, Reply
 from pipelines.replay.wire import custom_names, from_wire, wire_message, wire_tools
 

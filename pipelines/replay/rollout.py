@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.folds.context import arguments_text
+from pipelines.log.context import arguments_text
 from pipelines.replay.cassette import Cassette, LateResult, Lookup, Player, UserCall
 from pipelines.replay.decision import Reply, ToolCall
 from pipelines.replay.experiment import DivergenceLevel, Past

@@ -9,8 +9,8 @@ from functools import partial
 
 import duckdb
 
-from pipelines.folds.readable import create_readable_events
 from pipelines.lake.sizes import Range
+from pipelines.log.readable import create_readable_events
 from pipelines.replay.asked import Candidate, Control
 from pipelines.replay.experiment import Experiment, is_walked
 from pipelines.replay.plan import Plan

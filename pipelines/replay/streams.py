@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
-from pipelines.folds.columns import compute as pc
+from pipelines.fold.columns import compute as pc
 from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import RANGE_SHARE, Range, cut_ranges, prepare_for_large
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from pipelines.folds.readable import create_readable_events
 from pipelines.lake.lake import Lake
+from pipelines.log.readable import create_readable_events
 from pipelines.replay.manifest import Effect, ToolBook, ToolPolicy
 from pipelines.replay.registered import registered_tools
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pipelines.folds.context import Context
+from pipelines.log.context import Context
 from pipelines.replay.cassette import Cassette
 from pipelines.replay.decision import Reply, ToolCall
 from pipelines.replay.experiment import Experiment

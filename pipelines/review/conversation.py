@@ -14,9 +14,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.folds.context import Context
-from pipelines.folds.readable import create_readable_events
 from pipelines.lake.datasets import EVENTS
+from pipelines.log.context import Context
+from pipelines.log.readable import create_readable_events
 
 FIRST = 4
 """Messages kept from the beginning: the system message and how it started."""

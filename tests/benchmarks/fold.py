@@ -12,14 +12,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.folds.reference import show
-from pipelines.folds.reference_folds import StreamFold
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
 from tests.benchmarks.copies import copied_lake
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.log import MONTH, write_lake
 from tests.benchmarks.rounds import Bench, Measure
+from tests.oracles.left_fold import show
+from tests.oracles.left_fold_streams import StreamFold
 
 REFERENCE = Target("at least", 15)
 SCAN = Target("at most", 3)

@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.duck import quote_literal
 from pipelines.folds.run import fold_month
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
-from pipelines.lake.table import quote_literal
 from tests.benchmarks.copies import copied_lake
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.log import HEADS, STREAM_EVENTS, write_log

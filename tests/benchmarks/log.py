@@ -16,9 +16,9 @@ from uuid import UUID
 
 import duckdb
 
+from pipelines.duck import quote_literal
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
-from pipelines.lake.table import quote_literal
 from pipelines.store.events import NewEvent, StreamBatch
 
 MONTH = "2026-01"

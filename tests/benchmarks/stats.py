@@ -17,7 +17,7 @@ import numpy as np
 
 from pipelines.diff.arrays import to_numpy
 from pipelines.diff.summary import Conversations, ConversationSums, Units, summarise
-from pipelines.lake.table import quote_literal
+from pipelines.duck import quote_literal
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.log import DECISIONS_PER_STREAM
 from tests.benchmarks.rounds import Bench, Measure

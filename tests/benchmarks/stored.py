@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import psycopg
 
-from pipelines.lake.table import quote_literal
+from pipelines.duck import quote_literal
 
 _AT_ONCE = 64
 _CHUNK = 300_000

@@ -56,7 +56,7 @@ def test_a_users_series_is_an_array_without_its_missing_values():
 import sys
 import pipelines.lake.dataset
 import pyarrow as pa
-from pipelines.lake.arrow import let_pandas_in
+from pipelines.arrow import let_pandas_in
 pa.array(["a"])
 assert "pandas" not in sys.modules
 import pandas

@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.fold.fold import Folded
 from pipelines.folds import run, writing
 from pipelines.folds.parts import LongStream
-from pipelines.folds.relations import Folded
 from pipelines.folds.run import fold_month
 from pipelines.folds.steps import FOLDS
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS, find_dataset

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from pipelines.demo.desk import generate
-from pipelines.folds import reference
 from pipelines.folds.steps import PROJECTIONS
 from pipelines.ingest.convert import Place, convert
+from tests.oracles import left_fold
 from tests.unit.folds.equality import comparable, connect, create_events, fold_with_sql, make_log
 from tests.unit.folds.time_travel import assert_equal, folded
 
@@ -39,7 +39,7 @@ def assert_equal_folds(log: Log) -> None:
         create_events(connection, log)
         for month in sorted({event["month"] for event in log}):
             _, rows = fold_with_sql(connection, month)
-            expected = reference.fold_month(log, month)
+            expected = left_fold.fold_month(log, month)
             for name in PROJECTIONS:
                 assert comparable(rows[name]) == comparable(expected[name]), (month, name)
 
@@ -108,7 +108,7 @@ def test_the_call_fold_of_the_article_agrees_on_real_data(recorded: Log) -> None
         for month in sorted({event["month"] for event in recorded}):
             _, rows = fold_with_sql(connection, month, ["conversation_months"])
             for row in rows["conversation_months"]:
-                article = reference.fold_call(streams[row["aggregate_id"]])
+                article = left_fold.fold_call(streams[row["aggregate_id"]])
                 spoken = [said for said in article["transcript"] if said["text"] is not None]
                 assert [{"role": said["role"], "text": said["text"]} for said in row["transcript"]] == spoken
                 calls = [

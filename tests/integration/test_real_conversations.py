@@ -13,11 +13,11 @@ from pipelines.diff.gating import decide_gate
 from pipelines.diff.result import DiffResult, Outcomes
 from pipelines.errors import BadInputError
 from pipelines.export.month import export_month, months_to_export
-from pipelines.folds.readable import create_readable_events
 from pipelines.folds.run import fold_month
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
+from pipelines.log.readable import create_readable_events
 from pipelines.replay.cassette import Cassette, Lookup
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.manifest import ToolBook, ToolPolicy, read_manifest

@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from pipelines.errors import BadInputError
+from pipelines.folds.as_of import Point, connect_at, read_point
 from pipelines.folds.redacted import fold_redacted
 from pipelines.folds.run import fold_month, state
 from pipelines.lake.catalog import publish_catalog
@@ -31,23 +32,64 @@ def lake(tmp_path: Path) -> Lake:
     return fold(write_log(tmp_path / "lake", [*HISTORY, (ONE, "conversation", [REDACTION])]))
 
 
-def test_the_catalog_answers_as_state_does(lake: Lake, tmp_path: Path):
-    """At any time, one row of the macro is what `refold state --at` shows, in a plain client too."""
+def test_a_row_as_of_a_time_is_what_state_shows(lake: Lake):
+    """At any time, and at any position, the one row of the view is what `refold state` shows of it."""
+    points = [(Point(at), {"at": at}) for at in AT]
+    points += [(Point(position=place), {"position": place}) for (place,) in query(lake, "SELECT position FROM events")]
+    compared = 0
+    for point, given in points:
+        with connect_at(lake, point) as connection:
+            rows = connection.sql(
+                f"SELECT event_count, last_version, turns, transcript, month FROM conversations WHERE aggregate_id = '{ONE}'"
+            ).fetchall()
+        if not rows:
+            with pytest.raises(BadInputError, match="no event yet"):
+                state(lake, ONE, **given)
+            continue
+        found = state(lake, ONE, **given)
+        said = [[each["stream_version"], each["text"]] for each in found["transcript"]]
+        assert [row[:3] for row in rows] == [(found["event_count"], found["last_version"], found["turns"])], point
+        assert [[each["stream_version"], each["text"]] for each in rows[0][3]] == said
+        assert rows[0][4] == f"{found['last_at']:%Y-%m}"
+        assert "Anna" not in str(rows)
+        compared += 1
+    assert compared > len(AT)
+    with connect_at(lake, Point(START - timedelta(seconds=1))) as connection:
+        assert connection.sql("SELECT * FROM conversations").fetchall() == []
+    assert list(lake.spill.iterdir()) == []
+
+
+def test_a_redaction_that_is_not_folded_yet_is_in_force_in_the_past(tmp_path: Path):
+    """What the log hides now is hidden in a state of before, although no table knows of it yet."""
+    lake = fold(write_log(tmp_path / "lake", HISTORY))
+    point = Point(AT[1])
+
+    def said() -> str:
+        with connect_at(lake, point) as connection:
+            return str(connection.sql("SELECT transcript FROM conversations").fetchall())
+
+    assert "Anna" in said()
+    lake = write_log(lake.root, [*HISTORY, (ONE, "conversation", [REDACTION])])
+    assert "[redacted] here" in said()
+    assert "Anna" not in said()
+
+
+def test_whoever_looks_for_a_macro_is_told_where_time_travel_is(lake: Lake, tmp_path: Path):
+    """The catalog, which cannot fold, says in one sentence what does."""
     publish_catalog(lake, tmp_path / "lake.duckdb")
-    with duckdb.connect(str(tmp_path / "lake.duckdb"), read_only=True) as reader:
-        reader.execute("SET TimeZone = 'America/Los_Angeles'")
-        for at in AT:
-            table = f"conversations_as_of(TIMESTAMPTZ '{at.isoformat()}')"
-            rows = reader.sql(f"SELECT event_count, last_version, turns, transcript, month FROM {table}").fetchall()
-            found = state(lake, ONE, at=at)
-            said = [[each["stream_version"], each["text"]] for each in found["transcript"]]
-            assert [row[:3] for row in rows] == [(found["event_count"], found["last_version"], found["turns"])], at
-            assert [[each["stream_version"], each["text"]] for each in rows[0][3]] == said
-            assert rows[0][4] == f"{found['last_at']:%Y-%m}"
-            assert "Anna" not in str(rows)
-    with lake.connect(with_macros=True) as connection:
-        before = f"conversations_as_of(TIMESTAMPTZ '{START - timedelta(seconds=1)}')"
-        assert connection.sql(f"SELECT * FROM {before}").fetchall() == []
+    with (
+        duckdb.connect(str(tmp_path / "lake.duckdb"), read_only=True) as reader,
+        pytest.raises(duckdb.Error, match=r"refold sql --at TIME 'SELECT … FROM calls'"),
+    ):
+        reader.sql("SELECT * FROM calls_as_of('2026-05-01')").fetchall()
+
+
+def test_one_point_is_given():
+    """A time or a position; a time without a zone is UTC."""
+    for given in ((None, None), (START, 1)):
+        with pytest.raises(BadInputError, match="--position"):
+            read_point(*given)
+    assert read_point(START.replace(tzinfo=None), None) == Point(START)
 
 
 def test_readable_events_hide_what_is_redacted_from_the_first_moment(tmp_path: Path):

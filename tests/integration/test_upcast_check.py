@@ -10,8 +10,8 @@ from pipelines.errors import BadInputError
 from pipelines.folds.redacted import fold_redacted
 from pipelines.folds.upcast_check import check_upcasters, types_to_lift
 from pipelines.lake import locked
-from pipelines.lake.ladder import load_own_ladder
 from pipelines.lake.lake import Lake
+from pipelines.lake.own_upcasters import load_own_upcasters
 from pipelines.projections.fold import fold_projection
 from pipelines.projections.projection import read_projection
 from pipelines.store import EventType, Registry, UnknownEventType
@@ -54,8 +54,8 @@ def registry(schema: object = SCHEMA) -> Registry:
 
 def test_failures_are_told_by_position_and_step(lake: Lake):
     """What fails in a step, what gives null, and what does not fit the newest schema; the rest is counted."""
-    ladder, names = types_to_lift(lake, "weather.seen")
-    found = check_upcasters(lake, ladder, names, registry())
+    upcasters, names = types_to_lift(lake, "weather.seen")
+    found = check_upcasters(lake, upcasters, names, registry())
     assert found.lifted == {"weather.seen.v1": "weather.seen.v3", "weather.seen.v2": "weather.seen.v3"}
     assert (found.events, found.failed) == ({"weather.seen.v1": 4}, {"weather.seen.v1": 3})
     assert [(f.position, f.aggregate_id, f.stream_version) for f in found.failures] == [(n, TWO, n) for n in (2, 3, 4)]
@@ -65,11 +65,11 @@ def test_failures_are_told_by_position_and_step(lake: Lake):
     assert SECRET not in str(found)
 
 
-def test_a_ladder_without_fault_passes(lake: Lake, tmp_path: Path):
+def test_upcasters_without_fault_pass(lake: Lake, tmp_path: Path):
     """With steps that take everything, nothing fails."""
     (tmp_path / "upcasters" / "weather.seen.v2.sql").write_text("SELECT '{\"celsius\": 1}'", encoding="utf-8")
-    ladder, names = types_to_lift(lake, "weather.seen.v1")
-    found = check_upcasters(lake, ladder, names, registry())
+    upcasters, names = types_to_lift(lake, "weather.seen.v1")
+    found = check_upcasters(lake, upcasters, names, registry())
     assert (found.events, found.failed, found.failures) == ({"weather.seen.v1": 4}, {}, [])
 
 
@@ -77,8 +77,8 @@ def test_what_redactions_leave_is_tried_too(lake: Lake, tmp_path: Path):
     """A step that cannot lift a redacted payload would stop a fold: it is found here, and named as redacted."""
     write_log(lake.root, [(TWO, "conversation", [WEATHER[0], WEATHER[0], HIDE])])
     fold_redacted(Lake(lake.root), "2026-02")
-    ladder, names = types_to_lift(lake, "weather.seen")
-    found = check_upcasters(Lake(lake.root, home=tmp_path), ladder, names, registry())
+    upcasters, names = types_to_lift(lake, "weather.seen")
+    found = check_upcasters(Lake(lake.root, home=tmp_path), upcasters, names, registry())
     assert (found.events, found.redacted) == ({"weather.seen.v1": 2}, 1)
     assert [(f.stream_version, f.is_redacted) for f in found.failures] == [(2, True)]
 
@@ -91,10 +91,10 @@ def test_what_there_is_nothing_to_lift_for_is_said(lake: Lake):
         BadInputError, match=r"order.paid is not known; upcasters are there for model.decision, weather.seen"
     ):
         types_to_lift(lake, "order.paid")
-    ladder, names = types_to_lift(lake, None)
+    upcasters, names = types_to_lift(lake, None)
     assert names == ["model.decision", "weather.seen"]
     with pytest.raises(UnknownEventType, match=r"weather.seen.v3"):
-        check_upcasters(lake, ladder, names, Registry([]))
+        check_upcasters(lake, upcasters, names, Registry([]))
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_an_upcaster_is_tried_once(lake: Lake, monkeypatch: pytest.MonkeyPatch):
     real = locked.locked_session
     monkeypatch.setattr(locked, "locked_session", lambda *a, **k: (asked.append(1), real(*a, **k))[1])
     for _ in range(2):
-        load_own_ladder(lake.home)
+        load_own_upcasters(lake.home)
         assert len(asked) == 2
     assert lake.home is not None
     (lake.home / "upcasters" / "weather.seen.v2.sql").write_text("SELECT payload", encoding="utf-8")
-    load_own_ladder(lake.home)
+    load_own_upcasters(lake.home)
     assert len(asked) == 3
 
 
@@ -138,9 +138,9 @@ def test_an_upcaster_that_does_not_end_on_one_payload_is_stopped_and_named(lake:
     )
     (tmp_path / "upcasters" / "weather.seen.v2.sql").write_text(bomb, encoding="utf-8")
     fold_redacted(lake, "2026-02")
-    ladder, names = types_to_lift(lake, "weather.seen")
+    upcasters, names = types_to_lift(lake, "weather.seen")
     work = {
-        "check": lambda: check_upcasters(lake, ladder, names, registry()),
+        "check": lambda: check_upcasters(lake, upcasters, names, registry()),
         "fold": lambda: fold_seen(lake, tmp_path),
     }
     with pytest.raises(BadInputError, match=r"upcaster (weather\.seen\.v1 or )?weather\.seen\.v2: .*memory") as caught:
@@ -185,6 +185,6 @@ def test_the_log_is_left_as_it_is(tmp_path: Path):
     """A check writes nothing."""
     lake = write_log(tmp_path / "lake", HISTORY)
     before = sorted(path.name for path in lake.root.rglob("*.parquet"))
-    ladder, names = types_to_lift(lake, None)
-    assert check_upcasters(lake, ladder, names, Registry.shipped()).events == {}
+    upcasters, names = types_to_lift(lake, None)
+    assert check_upcasters(lake, upcasters, names, Registry.shipped()).events == {}
     assert sorted(path.name for path in lake.root.rglob("*.parquet")) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines.fold.schemas import STATE_LISTS
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets.columns import ARGUMENTS, MONTH, SOURCE, STREAM, STREAM_TYPE, TOOL_CALL
 
@@ -188,9 +189,6 @@ _STATE_COLUMNS = (
     ),
     Column("skipped_events", "INTEGER", "Events whose type or version the fold does not know; counted, never guessed."),
 )
-
-STATE_LISTS = ("transcript", "tool_calls", "redactions")
-"""The columns of a state that grow with its stream."""
 
 CONVERSATION_MONTHS = Dataset(
     name="conversation_months",

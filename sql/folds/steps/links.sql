@@ -1,5 +1,5 @@
 -- purpose: What was folded to each snapshot of the batch: the chain's link, and the redactions in force up to there.
--- parameters: $month, YYYY-MM
+-- parameters: $month, YYYY-MM; applied_hash, an expression over `applied`
 -- reads: fold_snapshots, fold_heads, fold_redactions, events
 -- grain: one snapshot within the month; those of its end have the stream's own
 -- key: aggregate_id, stream_version
@@ -16,7 +16,7 @@ redacted AS (
     SELECT
         within.aggregate_id,
         within.stream_version,
-        bit_xor(md5_number(concat_ws(' ', applied.stream_version, applied.hash)))::VARCHAR AS redactions_hash
+        $applied_hash AS redactions_hash
     FROM within
     INNER JOIN fold_redactions AS applied
         ON within.aggregate_id = applied.aggregate_id AND within.stream_version >= applied.target_version

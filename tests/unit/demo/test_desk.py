@@ -18,7 +18,7 @@ import pytest
 from pipelines.demo.desk import MIN_EVENTS, generate
 from pipelines.demo.toolbox import VERTICALS, prompt, tools
 from pipelines.errors import BadInputError
-from pipelines.folds.context import tools_sha256
+from pipelines.log.context import tools_sha256
 from pipelines.store.events import NewEvent, StreamBatch
 from pipelines.store.registry import Registry
 

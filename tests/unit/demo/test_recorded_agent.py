@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.demo.policies import agent_v1, agent_v2
-from pipelines.folds.context import Context, request_sha256
+from pipelines.log.context import Context, request_sha256
 from pipelines.replay.decision import Decision, Reply
 from pipelines.store.events import StreamBatch
 

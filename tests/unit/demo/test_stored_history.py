@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.demo.desk import generate
-from pipelines.folds.context import Context, request_sha256
+from pipelines.log.context import Context, request_sha256
 from pipelines.store import Store
 
 

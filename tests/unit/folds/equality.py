@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.folds.steps import PROJECTIONS, Prepared, prepare_month, projection_query
 from pipelines.lake.datasets import EVENTS
+from pipelines.settings import SNAPSHOT_EVENTS
 from pipelines.store.events import NewEvent
 
 # JSON text has many spellings; two texts of one value are equal
@@ -44,11 +45,15 @@ def _jsonb_text(value: Any) -> str:
 
 
 def fold_with_sql(
-    connection: duckdb.DuckDBPyConnection, month: str, names: Iterable[str] = PROJECTIONS
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    names: Iterable[str] = PROJECTIONS,
+    *,
+    snapshot_events: int = SNAPSHOT_EVENTS,
 ) -> tuple[Prepared, dict[str, list[dict[str, Any]]]]:
     """Fold a month of the relation `events`: what the steps found, and the rows of every projection in its own order."""
     names = tuple(names)
-    prepared = prepare_month(connection, month, names)
+    prepared = prepare_month(connection, month, names, snapshot_events=snapshot_events)
     return prepared, {name: rows_of(connection, projection_query(name)) for name in names}
 
 

@@ -1,4 +1,4 @@
-"""Time travel in SQL against the plain left fold of the events up to the time."""
+"""Time travel against the plain left fold of the events up to a time or a position."""
 
 from __future__ import annotations
 
@@ -10,59 +10,62 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.demo.desk import generate
+from pipelines.folds.as_of import STATES, Current, Point
+from pipelines.lake.datasets import find_dataset
 from pipelines.store.events import NewEvent
 from tests.strategies import logs
 from tests.unit.folds.equality import make_log, rows_of
-from tests.unit.folds.time_travel import STATES, Log, as_of, assert_equal, folded
+from tests.unit.folds.time_travel import KEYS, Log, as_of, assert_equal, everything_before, folded
+
+NOTHING = Current()
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(log=logs(max_streams=10, max_events=20), data=st.data())
-def test_a_state_at_any_time_is_the_left_fold_up_to_it(log: Log, data: st.DataObject) -> None:
-    """At, just before and between events, in any month, redactions of later included."""
-    with folded(log) as connection:
-        times = sorted({event["created_at"] for event in log}) or [datetime(2026, 2, 1, tzinfo=UTC)]
-        for at in data.draw(st.lists(st.sampled_from(times), min_size=1, max_size=3, unique=True)):
-            assert_equal(connection, log, at)
-            assert_equal(connection, log, at - timedelta(microseconds=1))
+def test_a_state_at_any_point_is_the_left_fold_up_to_it(log: Log, data: st.DataObject) -> None:
+    """At, just before and between events, in any month, redactions of later included; from stored states and without any."""
+    times = sorted({event["created_at"] for event in log}) or [datetime(2026, 2, 1, tzinfo=UTC)]
+    at = data.draw(st.sampled_from(times))
+    points = [Point(at), Point(at - timedelta(microseconds=1))]
+    points.append(Point(position=data.draw(st.sampled_from([event["position"] for event in log] or [1]))))
+    ways = st.tuples(st.sampled_from([NOTHING, everything_before(log)]), st.sampled_from([0, 3]))
+    drawn = [(point, *data.draw(ways)) for point in points]
+    with folded(log, snapshot_events=6) as connection:
+        for point, current, batch_events in drawn:
+            assert_equal(connection, log, point, current, batch_events=batch_events, snapshot_events=6)
 
 
-def test_the_simulated_desk_at_several_times() -> None:
+def test_the_simulated_desk_at_several_points() -> None:
     """Conversations, calls and customers of the desk, in the middle of months, at their bounds, before and after all."""
     log = make_log((str(b.aggregate_id), b.aggregate_type, b.events) for b in generate(3_000))
     times = sorted(event["created_at"] for event in log)
     first = times[len(times) // 2].replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    points = [Point(at) for at in (times[len(times) // 3], first, first - timedelta(microseconds=1), times[-1])]
+    points += [Point(times[0] - timedelta(days=9)), Point(position=len(log) // 2)]
     with folded(log) as connection:
-        for at in (
-            times[len(times) // 3],
-            first,
-            first - timedelta(microseconds=1),
-            times[-1],
-            times[0] - timedelta(days=9),
-        ):
-            assert_equal(connection, log, at)
-        assert as_of(connection, "conversations", times[0] - timedelta(days=9), "aggregate_id") == []
+        for point in points:
+            assert_equal(connection, log, point, everything_before(log))
+        assert not any(as_of(connection, Point(times[0] - timedelta(days=9)), NOTHING).values())
 
 
-@pytest.mark.parametrize("dataset", STATES, ids=lambda dataset: dataset.name)
-def test_the_end_of_a_month_is_its_monthly_state(dataset: Any) -> None:
+@pytest.mark.parametrize("dataset", STATES)
+def test_the_end_of_a_month_is_its_monthly_state(dataset: str) -> None:
     """Names, types and values at a month's last moment are those of the monthly states."""
     log = make_log((str(b.aggregate_id), b.aggregate_type, b.events) for b in generate(1_000))
     month = min({event["month"] for event in log})
-    name = {"conversation_months": "conversations", "call_months": "calls", "customer_months": "customers"}[
-        dataset.name
-    ]
+    name = f"{dataset.removesuffix('_months')}s"
     end = max(event["created_at"] for event in log if event["month"] == month)
     with folded(log) as connection:
-        key = dataset.sort_by[0]
-        states = rows_of(connection, f"SELECT * FROM {dataset.name} WHERE month = '{month}' ORDER BY {key}")
-        assert as_of(connection, name, end, key) == states
-        described = connection.sql(f"DESCRIBE SELECT * FROM {name}_as_of(now())").fetchall()
-        assert described == connection.sql(f"DESCRIBE {dataset.name}").fetchall()
+        states = rows_of(
+            connection, f"SELECT * FROM stored_{dataset} WHERE month = '{month}' ORDER BY {STATES[dataset]}"
+        )
+        assert as_of(connection, Point(end), NOTHING)[name] == states
+        columns = connection.sql(f"DESCRIBE {name}").fetchall()
+        assert columns == connection.sql(f"DESCRIBE ({find_dataset(dataset).typed_empty()})").fetchall()
 
 
 STREAM = "00000000-0000-0000-0000-000000000001"
-FEBRUARY = datetime(2026, 2, 10, tzinfo=UTC)
+FEBRUARY = Point(datetime(2026, 2, 10, tzinfo=UTC))
 
 
 def divided(*later: NewEvent) -> Log:
@@ -79,65 +82,75 @@ def divided(*later: NewEvent) -> Log:
         NewEvent(kind, payload, {"message_id": message}, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day))
         for day, kind, payload, message in days
     ]
-    return make_log([(STREAM, "conversation", [*events, *later])])
+    another = NewEvent("user.utterance.v1", {"text": "hello"}, {}, datetime(2026, 3, 1, tzinfo=UTC))
+    return make_log(
+        [(STREAM, "conversation", [*events, *later]), (STREAM.replace("1", "2"), "conversation", [another])]
+    )
 
 
-def turns_at(connection: Any, at: datetime) -> int:
-    [row] = as_of(connection, "conversations", at, "aggregate_id")
+def turns_at(connection: Any, point: Point, current: Current) -> int:
+    [row] = as_of(connection, point, current)["conversations"]
     turns: int = row["turns"]
     return turns
 
 
 def test_a_divided_stream_goes_on_from_where_it_stood() -> None:
-    """A snapshot of before the month is gone on from while it is of this code and log; another, or none, changes nothing."""
+    """A snapshot of before the month is gone on from while it is what a fold would write; another, or none, changes nothing."""
     log = divided()
     with folded(log) as connection:
-        assert_equal(connection, log, FEBRUARY)
-        connection.execute("UPDATE snapshots SET turns = turns + 100 WHERE month = '2026-01'")
-        assert turns_at(connection, FEBRUARY) == 101
-        connection.execute("UPDATE stream_months SET last_hash = 'another' WHERE month = '2026-01'")
-        assert_equal(connection, log, FEBRUARY)
-        connection.execute(
-            "UPDATE stream_months SET last_hash = snapshots.last_hash FROM snapshots WHERE snapshots.month = '2026-01'"
-        )
-        assert turns_at(connection, FEBRUARY) == 101
-        connection.execute("UPDATE snapshots SET code_hash = 'of other code'")
-        assert_equal(connection, log, FEBRUARY)
-        connection.execute("DELETE FROM snapshots")
-        assert_equal(connection, log, FEBRUARY)
+        january = Current(months=["2026-01"])
+        for current in (NOTHING, january):
+            assert_equal(connection, log, FEBRUARY, current)
+        connection.execute("UPDATE stored_snapshots SET turns = turns + 100 WHERE month = '2026-01'")
+        assert turns_at(connection, FEBRUARY, january) == 101
+        assert_equal(connection, log, FEBRUARY, NOTHING)
+        connection.execute("DELETE FROM stored_snapshots")
+        assert_equal(connection, log, FEBRUARY, january)
 
 
 def test_a_later_redaction_is_in_force_before_snapshots_know_of_it() -> None:
-    """What stood before a redaction is not gone on from, nor is the month's state shown, though nothing else divides them."""
+    """A stream with a redaction that its month's snapshot does not know is not shown as the month's state has it."""
     hidden = {"target": {"stream_version": 1}, "path": "/text", "method": "mask", "reason": "asked"}
     log = divided(NewEvent("redaction.applied.v1", hidden, {}, datetime(2026, 3, 20, tzinfo=UTC)))
     with folded(log) as connection:
-        connection.execute("UPDATE snapshots SET turns = turns + 100")
-        connection.execute("UPDATE conversation_months SET turns = turns + 100")
-        for at in (FEBRUARY, datetime(2026, 2, 28, tzinfo=UTC)):
-            assert_equal(connection, log, at)
+        connection.execute("UPDATE stored_conversation_months SET turns = turns + 100")
+        connection.execute("UPDATE stored_snapshots SET turns = turns + 100, redactions_hash = NULL")
+        for point in (FEBRUARY, Point(datetime(2026, 2, 28, tzinfo=UTC))):
+            assert_equal(connection, log, point, Current(is_month=True))
 
 
-def test_a_stream_that_the_time_does_not_divide_is_its_stored_row() -> None:
-    """The month's state is shown as it is, unless the log has gone on since it was folded."""
-    log, at = divided(), datetime(2026, 2, 28, tzinfo=UTC)
+def test_a_stream_that_the_point_does_not_divide_is_its_stored_row() -> None:
+    """The month's state is shown as it is, unless it was folded by other code, or the log has gone on since."""
+    late = NewEvent("user.utterance.v1", {"text": "more"}, {}, datetime(2026, 2, 27, tzinfo=UTC))
+    log, point = divided(late), Point(datetime(2026, 2, 27, tzinfo=UTC))
+    others = make_log([("00000000-0000-0000-0000-000000000003", "conversation", [late, late])])
+    others[1]["created_at"] += timedelta(days=1)
+    log += [{**event, "position": event["position"] + len(log)} for event in others]
     with folded(log) as connection:
-        assert_equal(connection, log, at)
-        connection.execute("UPDATE conversation_months SET turns = turns + 100 WHERE month = '2026-02'")
-        assert turns_at(connection, at) == 102
-        connection.execute("UPDATE conversation_months SET last_version = last_version - 1 WHERE month = '2026-02'")
-        assert_equal(connection, log, at)
+        connection.execute(f"UPDATE stored_conversation_months SET turns = turns + 100 WHERE aggregate_id = '{STREAM}'")
+        found = as_of(connection, point, Current(is_month=True))["conversations"]
+        assert [row["turns"] for row in found] == [103, 1]
+        assert_equal(connection, log, point, NOTHING)
+        connection.execute("UPDATE stored_snapshots SET last_hash = 'another'")
+        assert_equal(connection, log, point, Current(is_month=True))
 
 
-def test_what_a_redaction_hides_is_withheld_until_its_fold() -> None:
-    """A payload that a redaction names is shown redacted, and not at all while its month was not folded since."""
-    [batch] = [b for b in generate(1_000) if any(e.event_type == "redaction.applied.v1" for e in b.events)][:1]
-    log = make_log([(str(batch.aggregate_id), batch.aggregate_type, batch.events)])
-    named = {e["payload"]["target"]["stream_version"] for e in log if e["event_type"] == "redaction.applied.v1"}
-    query = "SELECT stream_version, payload FROM readable_events ORDER BY stream_version"
-    with folded(log) as connection:
-        shown = dict(connection.sql(query).fetchall())
-        assert all("[redacted]" in shown[version] for version in named)
-        connection.execute("DELETE FROM redacted_events")
-        shown = dict(connection.sql(query).fetchall())
-        assert {version for version, payload in shown.items() if payload is None} == named
+def test_a_point_where_a_snapshot_is() -> None:
+    """A stream that goes on in the month is folded, also when the point is the event of a snapshot within it."""
+    texts = ["a", "b", "c", "d", "e"] * 4
+    start = datetime(2026, 2, 3, tzinfo=UTC)
+    events = [
+        NewEvent("user.utterance.v1", {"text": text}, {"message_id": str(place)}, start + timedelta(minutes=place))
+        for place, text in enumerate(texts)
+    ]
+    log = make_log([(STREAM, "conversation", events)])
+    with folded(log, snapshot_events=5) as connection:
+        assert connection.sql("SELECT count(*) FROM stored_snapshots").fetchall() == [(4,)]
+        for event in log[3::2]:
+            for point in (Point(event["created_at"]), Point(position=event["position"])):
+                assert_equal(connection, log, point, everything_before(log), snapshot_events=5)
+
+
+def test_every_view_has_its_rows() -> None:
+    """What is shown as of a point are the views of that name."""
+    assert set(KEYS) == {f"{name.removesuffix('_months')}s" for name in STATES}

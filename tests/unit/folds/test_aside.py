@@ -9,8 +9,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipelines.fold.batch import Batch
 from pipelines.folds import aside, steps
-from pipelines.folds.batch import Batch
 from pipelines.folds.run import fold_month
 from pipelines.folds.state import state
 from pipelines.lake.lake import Lake
@@ -52,7 +52,7 @@ def test_the_others_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     expected = rows(whole)
     without = rows(lake_of(tmp_path / "without", 3, 0, 2))
     large = talk(2, 1)[0]["aggregate_id"]
-    build = steps.build
+    build = steps.fold
 
     def fails(batch: Batch) -> Any:
         if large in batch.ids().to_pylist():
@@ -60,7 +60,7 @@ def test_the_others_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         return build(batch)
 
     monkeypatch.setattr(aside, "LEAST_SHARE", 0.0)
-    monkeypatch.setattr(steps, "build", fails)
+    monkeypatch.setattr(steps, "fold", fails)
     lake = lake_of(tmp_path / "lake", 3, 40, 2)
     results = {result.dataset: result for result in fold_month(lake, MONTH)}
     assert results["utterances"].set_aside == results["snapshots"].set_aside == {large: 1_500_000_000}
@@ -73,7 +73,7 @@ def test_the_others_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     for name, table in folded.items():
         assert len(table) == len(without[name])
         assert known(table) == known(expected[name])
-    monkeypatch.setattr(steps, "build", build)
+    monkeypatch.setattr(steps, "fold", build)
     assert not fold_month(lake, MONTH)[0].is_written
     more = Lake(tmp_path / "lake", memory_bytes=2 * lake.memory_bytes)
     assert [result.set_aside for result in fold_month(more, MONTH)] == [{}] * len(results)
@@ -86,7 +86,7 @@ def test_what_is_too_small_to_be_it_is_not_set_aside(tmp_path: Path, monkeypatch
     def fails(_batch: Batch) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(steps, "build", fails)
+    monkeypatch.setattr(steps, "fold", fails)
     with pytest.raises(MemoryError):
         lake_of(tmp_path, 1, 2)
 

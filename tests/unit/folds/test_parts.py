@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipelines.fold.batch import Batch
+from pipelines.fold.fold import Folded
 from pipelines.folds import steps
-from pipelines.folds.batch import Batch
-from pipelines.folds.relations import Folded
 from pipelines.folds.steps import PROJECTIONS, prepare_month, projection_query
 from pipelines.store.events import NewEvent
 from tests.strategies import exchanges, logs
@@ -66,7 +66,7 @@ def test_parts_are_the_whole(log: Log, every: int, size: int, goes_on: bool) -> 
 
 @settings(slow, max_examples=3)
 @given(log=exchanges(), every=sizes, size=sizes)
-def test_results_find_calls_of_earlier_parts(log: Log, every: int, size: int) -> None:
+def test_results_find_tool_calls_of_earlier_parts(log: Log, every: int, size: int) -> None:
     """Calls and results with next to no ids find each other across parts, and rows come in the order of the calls."""
     assert_equal(log, every, size, goes_on=False)
 
@@ -112,14 +112,14 @@ def test_a_message_is_never_cut() -> None:
     with connect() as connection:
         create_events(connection, talk())
         lengths: list[int] = []
-        build = steps.build
+        fold = steps.fold
 
         def spy(batch: Batch) -> Folded:
             lengths.append(len(batch.owners))
-            return build(batch)
+            return fold(batch)
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(steps, "build", spy)
+            patched.setattr(steps, "fold", spy)
             prepare_month(connection, "2026-01", NAMES, batch_events=2)
     assert len(lengths) > 4
     assert 6 <= max(lengths) <= 8

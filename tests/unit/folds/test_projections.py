@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from pipelines.errors import BadInputError
-from pipelines.folds import reference
 from pipelines.folds.steps import FOLDS, prepare_month, projection_query
 from pipelines.lake.datasets import DATASETS, EVENTS
+from tests.oracles import left_fold
 from tests.strategies import logs
 from tests.unit.folds.equality import connect, create_events, fold_with_sql, rows_of
 
@@ -103,7 +103,7 @@ def test_the_call_fold_of_the_article_is_one_select() -> None:
             FROM ({projection_query("call_months")})
             """,
         )[0]
-    expected = reference.fold_call(log)
+    expected = left_fold.fold_call(log)
     assert row["transcript"] == expected["transcript"]
     assert [{**call, "arguments": json.loads(call["arguments"])} for call in row["tool_calls"]] == expected[
         "tool_calls"

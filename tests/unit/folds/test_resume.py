@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.folds import reference
 from pipelines.folds.steps import PROJECTIONS, prepare_month, projection_query
+from tests.oracles import left_fold
 from tests.strategies import exchanges, logs
 from tests.unit.folds.equality import comparable, connect, create_events, rows_of
 
@@ -49,7 +49,7 @@ def fold_on(log: Log) -> dict[str, list[dict[str, Any]]]:
 def assert_goes_on(log: Log) -> None:
     """Both ways give the same rows of every projection."""
     rows = fold_on(log)
-    expected = reference.fold_month(log, AFTER)
+    expected = left_fold.fold_month(log, AFTER)
     for name in PROJECTIONS:
         assert comparable(rows[name]) == comparable(expected[name]), name
 
@@ -102,6 +102,6 @@ def test_batches_change_nothing(batch_events: int) -> None:
         create_events(connection, log)
         prepare_month(connection, AFTER, PROJECTIONS, batch_events=batch_events)
         rows = {name: rows_of(connection, projection_query(name)) for name in PROJECTIONS}
-    expected = reference.fold_month(log, AFTER)
+    expected = left_fold.fold_month(log, AFTER)
     for name in PROJECTIONS:
         assert comparable(rows[name]) == comparable(expected[name]), name

@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from pipelines.folds import reference
 from pipelines.folds.steps import PROJECTIONS
+from tests.oracles import left_fold
 from tests.strategies import UNKNOWN, exchanges, logs, months_of
 from tests.unit.folds.equality import comparable, connect, create_events, fold_with_sql
 
@@ -22,7 +22,7 @@ def assert_equal_folds(log: Log, month: str, names: tuple[str, ...] = PROJECTION
     with connect() as connection:
         create_events(connection, log)
         prepared, rows = fold_with_sql(connection, month, names)
-    expected = reference.fold_month(log, month)
+    expected = left_fold.fold_month(log, month)
     for name in names:
         assert comparable(rows[name]) == comparable(expected[name]), name
     of_month = [event for event in log if event["month"] == month]

@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.folds import reference
-from pipelines.folds.reference_folds import StreamFold
+from pipelines.fold.schemas import STATE_LISTS
 from pipelines.folds.steps import prepare_month, projection_query
-from pipelines.lake.datasets.folds import STATE_LISTS
+from tests.oracles import left_fold
+from tests.oracles.left_fold_streams import StreamFold
 from tests.strategies import exchanges, logs
 from tests.unit.folds.equality import comparable, connect, create_events, rows_of
 
@@ -46,7 +46,7 @@ slow = settings(
 def states_at(log: Log) -> dict[tuple[str, int], dict[str, Any]]:
     """The plain left fold's state of every stream after each of its events; redactions as of the whole log."""
     states, fold = {}, StreamFold()
-    for event, seen in reference.show(sorted(log, key=lambda e: (e["aggregate_id"], e["stream_version"]))):
+    for event, seen in left_fold.show(sorted(log, key=lambda e: (e["aggregate_id"], e["stream_version"]))):
         if event["aggregate_id"] != fold.aggregate_id:
             fold = StreamFold()
         fold.apply(event, seen)

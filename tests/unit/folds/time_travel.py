@@ -1,86 +1,84 @@
-"""A log with its monthly states and the macros of time travel, and what the plain left fold says at the same time."""
+"""A log with its monthly states, folded up to a point, and what the plain left fold says at the same point."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from pipelines.folds import reference
-from pipelines.folds.redacted import compute_redacted
-from pipelines.folds.reference_folds import StreamFold, SubjectFold
-from pipelines.lake.as_of import list_macros
-from pipelines.lake.datasets import (
-    CALL_MONTHS,
-    CONVERSATION_MONTHS,
-    CUSTOMER_MONTHS,
-    CUSTOMER_SNAPSHOTS,
-    REDACTED_EVENTS,
-    SNAPSHOTS,
-)
-from pipelines.lake.ladder import load_ladder
-from pipelines.lake.readable import readable_query
+from pipelines.folds.as_of import STATES, Current, Point, fold_up_to, month_of, show_as_of
+from pipelines.lake.datasets import SNAPSHOTS, find_dataset
+from pipelines.lake.datasets.folds import CUSTOMER_SNAPSHOTS
+from pipelines.lake.views import list_views
 from pipelines.settings import SNAPSHOT_EVENTS
+from tests.oracles import left_fold
+from tests.oracles.left_fold_streams import StreamFold, SubjectFold
 from tests.unit.folds.equality import comparable, connect, create_events, fold_with_sql, rows_of
 
 Log = list[dict[str, Any]]
-STATES = (CONVERSATION_MONTHS, CALL_MONTHS, CUSTOMER_MONTHS)
-_FOLDED = (*STATES, SNAPSHOTS, CUSTOMER_SNAPSHOTS)
-HEADS = """
-CREATE OR REPLACE TABLE stream_months AS
-SELECT
-    month, aggregate_id, any_value(aggregate_type) AS aggregate_type, min(stream_version) AS first_version,
-    max(stream_version) AS last_version, arg_max(hash, stream_version) AS last_hash
-FROM events GROUP BY ALL
-"""
+KEYS = {"conversations": "aggregate_id", "calls": "aggregate_id", "customers": "subject_id"}
+_FOLDED = (*STATES, SNAPSHOTS.name, CUSTOMER_SNAPSHOTS.name)
 
 
 @contextmanager
-def folded(log: Log) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with a log, its monthly states and what the macros read beside them."""
+def folded(log: Log, snapshot_events: int = SNAPSHOT_EVENTS) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with a log in `stored_events` and what its months were folded to in `stored_<table>`."""
     with connect() as connection:
         create_events(connection, log)
-        connection.execute(HEADS)
-        hidden = pa.Table.from_pylist([], schema=REDACTED_EVENTS.arrow_schema())
-        connection.register("given", hidden)
-        connection.execute("CREATE TABLE redacted_events AS SELECT * FROM given")
-        for dataset in _FOLDED:
-            connection.execute(f"CREATE TABLE {dataset.name} AS {dataset.typed_empty()}")
+        for name in _FOLDED:
+            connection.execute(f"CREATE TABLE stored_{name} AS {find_dataset(name).typed_empty()}")
         for month in sorted({event["month"] for event in log}):
-            rows, _ = compute_redacted(connection, month)
-            connection.register("given", rows)
-            connection.execute(
-                "INSERT INTO redacted_events BY NAME SELECT $month AS month, * FROM given", {"month": month}
-            )
-            _, states = fold_with_sql(connection, month, [dataset.name for dataset in _FOLDED])
-            for dataset in _FOLDED:
-                schema = pa.schema([field for field in dataset.arrow_schema() if field.name != "month"])
-                connection.register("given", pa.Table.from_pylist(states[dataset.name], schema=schema))
+            _, states = fold_with_sql(connection, month, _FOLDED, snapshot_events=snapshot_events)
+            for name in _FOLDED:
+                schema = pa.schema([field for field in find_dataset(name).arrow_schema() if field.name != "month"])
+                connection.register("given", pa.Table.from_pylist(states[name], schema=schema))
                 connection.execute(
-                    f"INSERT INTO {dataset.name} BY NAME SELECT $month AS month, * FROM given", {"month": month}
+                    f"INSERT INTO stored_{name} BY NAME SELECT $month AS month, * FROM given", {"month": month}
                 )
-        connection.execute(f"CREATE VIEW readable_events AS {readable_query(load_ladder())}")
-        for macro in list_macros(SNAPSHOT_EVENTS):
-            connection.execute(macro.statement)
+        connection.execute("ALTER TABLE events RENAME TO stored_events")
         yield connection
 
 
-def as_of(connection: duckdb.DuckDBPyConnection, name: str, at: datetime, key: str) -> list[dict[str, Any]]:
-    """The rows of a macro at a time, in the order of their key."""
-    return rows_of(connection, f"SELECT * FROM {name}_as_of(TIMESTAMPTZ '{at.isoformat()}') ORDER BY {key}")
+def as_of(
+    connection: duckdb.DuckDBPyConnection,
+    point: Point,
+    current: Current,
+    *,
+    batch_events: int = 0,
+    snapshot_events: int = SNAPSHOT_EVENTS,
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows of `conversations`, `calls` and `customers` as of a point, each in the order of its key."""
+    for name in ("log", *STATES):
+        connection.execute(f"DROP VIEW IF EXISTS refold_{name}")
+    for name in ("events", *_FOLDED):
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM stored_{name}")
+    month = month_of(connection, point)
+    if month is not None:
+        parts: dict[str, list[pa.Table]] = {}
+        tables = fold_up_to(
+            connection, point, month, current, batch_events=batch_events, snapshot_events=snapshot_events
+        )
+        for name, rows in tables:
+            parts.setdefault(name, []).append(rows)
+        for name, made in parts.items():
+            connection.register(f"folded_{name}", pa.concat_tables(made, promote_options="permissive"))
+        show_as_of(connection, month, {name: f"folded_{name}" for name in parts})
+    for view in list_views():
+        if view.name in KEYS:
+            connection.execute(f"CREATE OR REPLACE VIEW {view.name} AS {view.query}")
+    return {name: rows_of(connection, f"SELECT * FROM {name} ORDER BY {key}") for name, key in KEYS.items()}
 
 
-def expected(log: Log, at: datetime) -> dict[str, list[dict[str, Any]]]:
-    """The same from the plain left fold: redactions as of the whole log, events up to the time."""
+def expected(log: Log, point: Point) -> dict[str, list[dict[str, Any]]]:
+    """The same from the plain left fold: redactions as of the whole log, events up to the point."""
     ordered = sorted(log, key=lambda event: (event["aggregate_id"], event["stream_version"]))
     streams: dict[str, StreamFold] = {}
     subjects: dict[str, SubjectFold] = {}
-    shown = (each for each in reference.show(ordered) if each[0]["created_at"] <= at)
-    for event, seen, starts_turn in reference.show_turns(shown):
+    shown = (each for each in left_fold.show(ordered) if is_within(each[0], point))
+    for event, seen, starts_turn in left_fold.show_turns(shown):
         streams.setdefault(event["aggregate_id"], StreamFold()).apply(event, seen)
         subject = event["metadata"].get("subject_id")
         if subject is not None:
@@ -96,7 +94,17 @@ def expected(log: Log, at: datetime) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def assert_equal(connection: duckdb.DuckDBPyConnection, log: Log, at: datetime) -> None:
-    wanted = expected(log, at)
-    for name, key in (("conversations", "aggregate_id"), ("calls", "aggregate_id"), ("customers", "subject_id")):
-        assert comparable(as_of(connection, name, at, key)) == comparable(wanted[name]), (name, at)
+def is_within(event: dict[str, Any], point: Point) -> bool:
+    """Whether an event is up to the point."""
+    return bool(event["created_at"] <= point.at if point.at is not None else event["position"] <= point.position)
+
+
+def everything_before(log: Log) -> Current:
+    """What was folded, as a lake would vouch for it: all of it."""
+    return Current(sorted({event["month"] for event in log}), is_customers=True, is_month=True)
+
+
+def assert_equal(connection: duckdb.DuckDBPyConnection, log: Log, point: Point, current: Current, **given: int) -> None:
+    wanted, found = expected(log, point), as_of(connection, point, current, **given)
+    for name in KEYS:
+        assert comparable(found[name]) == comparable(wanted[name]), (name, point)

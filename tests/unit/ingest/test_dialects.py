@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from pipelines.canonical.content import is_input, text_of
-from pipelines.folds.context import Context
 from pipelines.ingest.convert import Place, convert
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.restore import restore
+from pipelines.log.context import Context
 from pipelines.store.events import NewEvent
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from pipelines.audit.verify import verify
+from pipelines.duck import scratch
 from pipelines.lake.datasets import EXPERIMENTS, STREAM_MONTHS
 from pipelines.lake.delta import is_table
 from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.housekeeping import vacuum
 from pipelines.lake.lake import Lake
 from pipelines.lake.own import find_own, own_column, own_dataset
-from pipelines.lake.scratch import scratch
 from tests.unit.lake.test_lost_answers import contents, register, replace_month
 
 OWN = own_dataset("refunds", "one refund", ("id",), (own_column("id", "VARCHAR", "its id"),))

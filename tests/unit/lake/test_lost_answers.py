@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from pipelines.duck import scratch
 from pipelines.errors import RefoldError
 from pipelines.lake import lake as lake_module
 from pipelines.lake.datasets import DATASETS, EXPERIMENTS, STREAM_MONTHS, TOOL_CALLS
 from pipelines.lake.lake import Lake
 from pipelines.lake.own import own_column, own_dataset
-from pipelines.lake.scratch import scratch
 from pipelines.lake.staging import staging
 from tests.unit.lake.lost_answers import ERRORS, Commits
 

@@ -12,10 +12,10 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.folds import reference
 from pipelines.recorder.opening import Known, Opening
 from pipelines.recorder.talk import Talk
 from pipelines.store import NewEvent, stream_id
+from tests.oracles import left_fold
 from tests.unit.folds.equality import make_log
 from tests.unit.ingest.strategies import json_values, text
 
@@ -86,7 +86,7 @@ def folded(kept: Kept) -> list[dict[str, Any]]:
     log = make_log([(str(stream_id("s", "c")), "conversation", kept.events)])
     if not log:
         return []
-    return reference.fold_month(log, log[0]["month"])["decisions"]
+    return left_fold.fold_month(log, log[0]["month"])["decisions"]
 
 
 @given(rounds=_rounds, params=_params)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.folds.context import request_sha256, tools_sha256
+from pipelines.log.context import request_sha256, tools_sha256
 from pipelines.replay.cassette import UserCall
 from pipelines.replay.decision import Decision, Reply, ToolCall
 from pipelines.replay.ledger import is_other_model

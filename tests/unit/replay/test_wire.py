@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.folds.context import Context, request_sha256
+from pipelines.log.context import Context, request_sha256
 from pipelines.replay.decision import Reply, ToolCall
 from pipelines.replay.request import Head, Lines
 from pipelines.replay.wire import from_wire, text_of_prompt, wire_id, wire_message, wire_tools

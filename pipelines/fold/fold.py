@@ -1,0 +1,75 @@
+"""THE fold: a batch of streams, and where they stood before it, to what they say.
+
+Everything else is made of what comes out: rows of projections (`rows`), states (`states`), snapshots (`snapshots`, `lists`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.fold.batch import Batch
+from pipelines.fold.columns import Column, Ints, bools, ints, take
+from pipelines.fold.columns import compute as pc
+from pipelines.fold.messages import Messages, Places, find_messages, find_places
+from pipelines.fold.pairing import NOBODY
+from pipelines.fold.tool_calls import ToolCalls, find_tool_calls
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What a batch was folded to.
+
+    Attributes:
+        batch: The batch.
+        places: Where its events stand.
+        calls: Its tool calls.
+        messages: Its agent's messages.
+        sources: Where each stream comes from.
+    """
+
+    batch: Batch
+    places: Places
+    calls: ToolCalls
+    messages: Messages
+    sources: Column
+
+
+def fold(batch: Batch) -> Folded:
+    """Place the events, pair the tool calls, and find the agent's messages; the batch holds where its streams stood."""
+    places, waiting_messages = place(batch)
+    calls = find_tool_calls(batch, places, waiting_messages)
+    decided = batch.carry.count("agent_messages")
+    return Folded(
+        batch, places, calls, find_messages(places, batch.kinds, batch.column("text"), decided), _sources(batch)
+    )
+
+
+def place(batch: Batch) -> tuple[Places, Ints]:
+    """Where the events of a batch stand; and the numbers of the messages that asked for the calls that wait."""
+    standing, messages, waiting_messages = batch.carry.standing(batch.column("message_id"))
+    opens_turn = bools(batch.column("opens_turn"))
+    is_by_user = bools(batch.column("is_by_user"))
+    rendered = ints(batch.column("rendered"))
+    return (
+        find_places(batch.owners, batch.kinds, messages, is_by_user, opens_turn, rendered, standing),
+        waiting_messages,
+    )
+
+
+def first_told(batch: Batch, name: str) -> Ints:
+    """For each stream the first event row that says `name`; `NOBODY` for none."""
+    values = batch.column(name)
+    if not values.null_count or not len(values):
+        return batch.starts
+    is_given = np.asarray(pc.is_valid(values), bool)
+    rows = np.minimum.reduceat(np.where(is_given, np.arange(len(values)), len(values)), batch.starts)
+    return np.where(rows < len(values), rows, NOBODY)
+
+
+def _sources(batch: Batch) -> Column:
+    """Where each stream comes from, as told up to the month's end: in the batch, or in a later part."""
+    told = pc.coalesce(batch.carry.column("source"), take(batch.column("source"), first_told(batch, "source")))
+    return told if batch.part is None else pc.fill_null(told, pa.scalar(batch.part.source, pa.string()))

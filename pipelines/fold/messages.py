@@ -1,0 +1,225 @@
+"""Messages and turns: in which message of the agent or the user an event is, in which turn, after how many inputs.
+
+The rules are those of the context that an agent sees. A message of the agent is a maximal run of its outputs and model
+decisions that share a message id, not broken by an utterance of the user, a user's tool call, a tool's result or supplied
+context. A turn begins with a user's utterance that has text, unless it continues the message of the utterance before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.fold.columns import Bools, Column, Ints, ends, first_rows, is_said, previous, running, take
+from pipelines.fold.pairing import NOBODY
+
+KINDS = (
+    "",
+    "conversation.started",
+    "context.supplied",
+    "user.utterance",
+    "agent.utterance",
+    "tool.call",
+    "tool.result",
+    "model.decision",
+)
+"""The kinds of events that have a place, by their number; 0 is every other kind."""
+STARTED, SUPPLIED, USER_SAID, AGENT_SAID, CALL, RESULT, MODEL = range(1, 8)
+
+ROLES = (None, "start", "input", "result", "user", "agent", "model")
+START, INPUT, ANSWER, USER, AGENT, MODEL_CALL = range(1, 7)
+_ROLE_OF = np.array([0, START, INPUT, USER, AGENT, AGENT, ANSWER, MODEL_CALL])
+
+NEVER, CLOSED = -1, -2
+"""Instead of a message's number: there was none yet; and: the agent's message is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where streams stand between two events; one value per stream.
+
+    Attributes:
+        open_message: Message number of the agent's message that may go on; `NEVER` or `CLOSED` if none.
+        said_in: Message number of the last user's utterance.
+        user_message: Message number of the last output of the user.
+        last_role: Role of the last event that is neither start nor model decision; `NEVER` if none.
+        groups: Agent messages and lone runs of model decisions so far.
+        turns: Turns so far.
+        inputs: Rendered messages so far that are not the agent's.
+    """
+
+    open_message: Ints
+    said_in: Ints
+    user_message: Ints
+    last_role: Ints
+    groups: Ints
+    turns: Ints
+    inputs: Ints
+
+    @classmethod
+    def at_start(cls, streams: int) -> Standing:
+        """Of streams without an event."""
+        never, none = np.full(streams, NEVER), np.zeros(streams, np.int64)
+        return cls(never, never, never, never, none, none, none)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The events that have a place, in order; one value per event.
+
+    Attributes:
+        rows: Which events.
+        streams: Their streams.
+        roles: Number of the role, see `ROLES`.
+        is_group_start: Whether it begins an agent message or a run of model decisions.
+        is_turn_start: Whether it begins a turn.
+        is_user_start: Whether it begins a message of the user.
+        groups: Number of the agent message or run that it is in or after.
+        turns: Turns up to and including it.
+        inputs_before: Rendered messages before it that are not the agent's.
+        messages: Message numbers, 0 where none was given.
+    """
+
+    rows: Ints
+    streams: Ints
+    roles: Ints
+    is_group_start: Bools
+    is_turn_start: Bools
+    is_user_start: Bools
+    groups: Ints
+    turns: Ints
+    inputs_before: Ints
+    messages: Ints
+
+
+def find_places(
+    streams: Ints, kinds: Ints, messages: Ints, is_by_user: Bools, opens_turn: Bools, rendered: Ints, before: Standing
+) -> Places:
+    """Place the events of whole streams, or of streams that went on from `before`.
+
+    Args:
+        streams: Stream of each event, 0 … n-1, ascending; events are in the order of the stream.
+        kinds: Number of the kind, see `KINDS`.
+        messages: Message number, 0 where none was given.
+        is_by_user: Whether the user did it.
+        opens_turn: Whether it is an utterance that opens a turn, unless it goes on with a message.
+        rendered: How many messages it renders to, the agent's left out.
+        before: Where each stream stood.
+    """
+    rows = np.flatnonzero(kinds)
+    s, kind, message = streams[rows], kinds[rows], messages[rows]
+    first = first_rows(s)
+    role = _ROLE_OF[kind]
+    role[(kind == CALL) & is_by_user[rows]] = USER
+    is_agents = is_agent(role)
+    is_said = kind == USER_SAID
+    open_message = previous(np.where(is_agents, message, CLOSED), role != START, first, before.open_message[s])
+    said_in = previous(message, is_said, first, before.said_in[s])
+    user_message = previous(message, role == USER, first, before.user_message[s])
+    last_role = previous(role, (role != START) & (role != MODEL_CALL), first, before.last_role[s])
+    is_group_start = is_agents & (open_message != message)
+    is_turn_start = is_said & opens_turn[rows] & ((message == 0) | (said_in != message))
+    goes_on = (user_message == message) & ((message != 0) | ((kind == CALL) & (last_role == USER)))
+    shown = rendered[rows]
+    return Places(
+        rows=rows,
+        streams=s,
+        roles=role,
+        is_group_start=is_group_start,
+        is_turn_start=is_turn_start,
+        is_user_start=(role == USER) & ~goes_on,
+        groups=running(is_group_start, first) + before.groups[s],
+        turns=running(is_turn_start, first) + before.turns[s],
+        inputs_before=running(shown, first) - shown + before.inputs[s],
+        messages=message,
+    )
+
+
+def goes_on_after(places: Places, owners: Ints) -> Bools:
+    """After which events the next one that has a place, other than a start, goes on with a message of the agent.
+
+    Args:
+        places: Of a batch.
+        owners: Stream of each of the batch's events.
+    """
+    placed = np.flatnonzero(places.roles != START)
+    following = np.searchsorted(places.rows[placed], np.arange(len(owners)), side="right")
+    streams = np.append(places.streams[placed], NOBODY)[following]
+    found: Bools = np.append(_goes_on(places)[placed], False)[following] & (streams == owners)
+    return found
+
+
+def continuing(places: Places) -> Ints:
+    """The streams whose first event that has a place, other than a start, goes on with a message of before the batch."""
+    placed = np.flatnonzero(places.roles != START)
+    begins = placed[first_rows(places.streams[placed]) == np.arange(len(placed))]
+    found: Ints = places.streams[begins[_goes_on(places)[begins]]]
+    return found
+
+
+def _goes_on(places: Places) -> Bools:
+    return is_agent(places.roles) & ~places.is_group_start
+
+
+def is_agent(roles: Ints) -> Bools:
+    """Which roles are the agent's: its outputs, and the model calls that led to them."""
+    found: Bools = (roles == AGENT) | (roles == MODEL_CALL)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """The agent's messages, each of them one decision, in order; one value per message.
+
+    Attributes:
+        owners: Stream.
+        firsts: Place (among `Places`) of the first event.
+        finals: Place of the last event.
+        said: Event row of the last utterance, `NOBODY` without one.
+        models: Event row of the model call that led to it, `NOBODY` without one.
+        has_text: Whether that utterance has text that is not blank.
+        decisions: Number of the message in its stream, from 1.
+    """
+
+    owners: Ints
+    firsts: Ints
+    finals: Ints
+    said: Ints
+    models: Ints
+    has_text: Bools
+    decisions: Ints
+
+
+def find_messages(places: Places, kinds: Ints, texts: Column, decided: Ints) -> Messages:
+    """The agent's messages among the events of a batch.
+
+    Args:
+        places: Where its events stand.
+        kinds: Number of each event's kind, see `KINDS`.
+        texts: What each event says.
+        decided: Of each stream: its messages so far.
+    """
+    chosen = np.flatnonzero(is_agent(places.roles))
+    starts = np.flatnonzero(places.is_group_start[chosen])
+    finals = ends(starts, len(chosen))
+    here = np.arange(len(chosen))
+    kind = kinds[places.rows[chosen]]
+
+    def last(counts: Bools) -> Ints:
+        return np.maximum.reduceat(np.where(counts, here, NOBODY), starts) if len(starts) else starts
+
+    kept = np.flatnonzero(last(places.roles[chosen] == AGENT) >= 0)
+    event_rows = np.append(places.rows[chosen], NOBODY)
+    said = event_rows[last(kind == AGENT_SAID)[kept]]
+    firsts = chosen[starts[kept]]
+    owners = places.streams[firsts]
+    return Messages(
+        owners=owners,
+        firsts=firsts,
+        finals=chosen[finals[kept]],
+        said=said,
+        models=event_rows[last(places.roles[chosen] == MODEL_CALL)[kept]],
+        has_text=is_said(take(texts, said)),
+        decisions=running(np.ones(len(kept), np.int64), first_rows(owners)) + decided[owners],
+    )

@@ -1,0 +1,90 @@
+"""Events as the columns that the fold reads: JSON is read once, by DuckDB, and arguments of tool calls become values."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from pipelines.canonical.arguments import NONE_GIVEN, read_arguments
+from pipelines.fold.columns import Column, take
+from pipelines.fold.columns import compute as pc
+from pipelines.sqlfiles import read_expression, read_sql
+
+_SPOKEN = (
+    "aggregate_id",
+    "stream_version",
+    "aggregate_type",
+    "position",
+    "created_at",
+    "is_in_month",
+    "event_name",
+    "message_id",
+    "is_by_user",
+    "source",
+    "source_id",
+    "source_ordinal",
+    "subject_id",
+    "text",
+    "opens_turn",
+    "is_refusal",
+    "call_id",
+    "name",
+    "arguments",
+    "output",
+    "error",
+    "rendered",
+)
+_STATED = (
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+    "agent",
+    "variant",
+    "task",
+    "channel",
+    "vertical",
+    "outcome",
+    "target_version",
+    "path",
+    "method",
+    "reason",
+)
+
+
+def columns_query(*, with_states: bool, with_models: bool) -> str:
+    """A SELECT of the columns of the events in the relation `fold_source`, see `sql/folds/steps/events.sql`.
+
+    Args:
+        with_states: Whether to read what states are made of.
+        with_models: Whether to read the payloads of model decisions.
+    """
+    columns = _SPOKEN + (_STATED if with_states else ()) + (("model",) if with_models else ())
+    opens_turn = read_expression("folds/steps/opens_turn.sql")
+    events = read_sql("folds/steps/events.sql").replace("$opens_turn", opens_turn).strip().rstrip(";")
+    return f"SELECT {', '.join(columns)} FROM ({events}) AS read"
+
+
+def with_values(events: pa.Table) -> pa.Table:
+    """The events with the arguments of tool calls as JSON values, `recorded` where the recorded text is another, and `is_invalid_json`."""
+    place = events.column_names.index("arguments")
+    columns = [_values(*chunks) for chunks in zip(events["arguments"].chunks, events["event_name"].chunks, strict=True)]
+    made: list[Column] = [pa.chunked_array(list(each)) for each in zip(*columns, strict=True)]
+    if not columns:
+        made = [pa.chunked_array([], kind) for kind in (pa.string(), pa.string(), pa.bool_())]
+    values, recorded, is_invalid = made
+    events = events.set_column(place, "arguments", values)
+    return events.append_column("recorded", recorded).append_column("is_invalid_json", is_invalid)
+
+
+def _values(arguments: Column, event_names: Column) -> tuple[Column, Column, Column]:
+    """What is said of the arguments in one piece; null for what is no tool call. Equal texts are read once."""
+    encoded = arguments.dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    read = [read_arguments(text) for text in texts]
+    others = [None if found.text == text else text for found, text in zip(read, texts, strict=True)]
+    values = take(pa.array([found.text for found in read], pa.string()), encoded.indices)
+    is_invalid = take(pa.array([found.is_invalid_json for found in read], pa.bool_()), encoded.indices)
+    if arguments.null_count:
+        is_bare = pc.and_(pc.is_null(arguments), pc.fill_null(pc.equal(event_names, "tool.call"), fill_value=False))
+        values = pc.if_else(is_bare, NONE_GIVEN, values)
+        is_invalid = pc.if_else(is_bare, pa.scalar(value=False), is_invalid)
+    return values, take(pa.array(others, pa.string()), encoded.indices), is_invalid

@@ -1,0 +1,146 @@
+"""Events as they may be read: redactions applied, payloads lifted to the latest version of their type.
+
+Redactions apply to payloads as recorded, before they are lifted, and once: what is left of a payload that was redacted before
+is not what is left of the recorded one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute
+
+from pipelines.duck import create_table, quote_literal, unless_none
+from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION, Redaction, redact_text
+from pipelines.log.upcasters import Upcasters, load_upcasters
+
+pc: Any = pyarrow.compute  # its stubs refuse columns in chunks
+
+_NAMED = f"""
+SELECT
+    target.aggregate_id, target.aggregate_type, target.stream_version, target.month, target.event_type, target.event_version,
+    target.metadata, target.created_at, target.position, target.payload, applied.redaction_versions, applied.redactions, applied.hashes
+FROM events AS target
+INNER JOIN (
+    SELECT
+        aggregate_id, {TARGET_VERSION} AS target_version,
+        list(stream_version ORDER BY stream_version) AS redaction_versions,
+        list(payload ORDER BY stream_version) AS redactions,
+        string_agg(hex(hash), ' ' ORDER BY stream_version) AS hashes
+    FROM {{log}}
+    WHERE {IS_REDACTION}
+    GROUP BY ALL
+) AS applied
+    ON target.aggregate_id = applied.aggregate_id AND target.stream_version = applied.target_version
+WHERE {{condition}}
+ORDER BY target.aggregate_id, target.stream_version
+"""
+SHOWN = f"""
+SELECT
+    events.* REPLACE (CASE WHEN named.aggregate_id IS NULL THEN events.payload ELSE named.payload END AS payload)
+FROM events
+LEFT JOIN (
+    SELECT
+        applied.aggregate_id, applied.stream_version,
+        any_value(hidden.payload) FILTER (WHERE len(hidden.redaction_versions) = applied.redactions) AS payload
+    FROM (
+        SELECT
+            aggregate_id, {TARGET_VERSION} AS stream_version,
+            count(*) AS redactions
+        FROM events
+        WHERE {IS_REDACTION}
+        GROUP BY ALL
+    ) AS applied
+    LEFT JOIN redacted_events AS hidden
+        ON applied.aggregate_id = hidden.aggregate_id AND applied.stream_version = hidden.stream_version
+    GROUP BY applied.aggregate_id, applied.stream_version
+) AS named
+    ON events.aggregate_id = named.aggregate_id AND events.stream_version = named.stream_version
+"""
+"""Every event as stored, redactions applied."""
+
+
+def readable_query(upcasters: Upcasters) -> str:
+    """What a view of the lake shows of every event, as one statement over `events` and `redacted_events`.
+
+    An event that a redaction names is shown as the table `redacted_events` has it. While that table does not know all of the
+    event's redactions yet, because a fold is still to come, the payload is withheld: the view never shows what is hidden.
+    """
+    return upcasters.query(f"({SHOWN})")
+
+
+def create_readable_events(connection: duckdb.DuckDBPyConnection, upcasters: Upcasters | None = None) -> None:
+    """Create the view `upcast_events`: every event, redactions applied, payloads at their latest version.
+
+    Args:
+        connection: Has a relation `events` with the columns of that dataset, `month` included.
+        upcasters: Known types and upcasters; default: those shipped.
+    """
+    create_readable(connection, "9999-12", load_upcasters() if upcasters is None else upcasters)
+
+
+def create_readable(
+    connection: duckdb.DuckDBPyConnection, month: str, upcasters: Upcasters, log: str = "events"
+) -> tuple[int, int, int]:
+    """Create `upcast_events` and, without redactions, `upcast_recorded_events`.
+
+    Args:
+        connection: Has a relation `events` with the columns of that dataset, `month` included.
+        month: YYYY-MM; redactions of events of later months are left out.
+        upcasters: Known types and upcasters.
+        log: The relation that has all redactions, if `events` is a part of the log.
+
+    Returns:
+        (Events redacted, redactions of them, inexact ones among these).
+    """
+    redacted = redact_events(connection, f"target.month <= {quote_literal(month)}", log)
+    rows = redacted.rows.drop_columns(["redaction_versions", "hashes"])
+    create_table(connection, "fold_redacted", rows)
+    connection.execute(
+        "CREATE OR REPLACE TEMP VIEW masked_events AS SELECT events.* "
+        "REPLACE (coalesce(hidden.payload, events.payload) AS payload) FROM events LEFT JOIN fold_redacted AS hidden "
+        "ON events.aggregate_id = hidden.aggregate_id AND events.stream_version = hidden.stream_version"
+    )
+    views = {"upcast_events": "masked_events", "upcast_recorded_events": "events", "fold_hidden": "fold_redacted"}
+    for view, source in views.items():
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {upcasters.query(source)}")
+    return rows.num_rows, redacted.redactions, redacted.inexact
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedEvents:
+    """Events that redactions name, by stream and version; few are, so they fit in memory.
+
+    Attributes:
+        rows: What the log says of each, payloads as they may be shown; versions and hashes of the redactions.
+        redactions: How many redactions name them.
+        inexact: How many of those had to hide more than they named.
+    """
+
+    rows: pa.Table
+    redactions: int
+    inexact: int
+
+
+def redact_events(connection: duckdb.DuckDBPyConnection, condition: str, log: str = "events") -> RedactedEvents:
+    """Apply the redactions of the log to the events, as recorded, that they name.
+
+    Args:
+        connection: Has a relation `events` with the columns of that dataset, `month` included.
+        condition: Which events, as SQL over `target`.
+        log: The relation that has all redactions.
+    """
+    named = _NAMED.format(log=log, condition=condition)
+    query = unless_none(connection, f"FROM {log} WHERE {IS_REDACTION}", named)
+    found = connection.sql(query).to_arrow_table()
+    shown = [
+        redact_text(payload, [Redaction.from_json(each) for each in applied])
+        for payload, applied in zip(found["payload"].to_pylist(), found["redactions"].to_pylist(), strict=True)
+    ]
+    redactions = int(pc.sum(pc.list_value_length(found["redactions"]), min_count=0).as_py())
+    texts = pa.array([text for text, _ in shown], pa.string())
+    rows = found.drop_columns(["payload", "redactions"]).append_column("payload", texts)
+    return RedactedEvents(rows, redactions, sum(inexact for _, inexact in shown))

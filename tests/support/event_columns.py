@@ -1,0 +1,128 @@
+"""Events as the columns that the fold reads, in plain Python: what the SQL that reads them is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.canonical.content import is_input
+from pipelines.folds.event_columns import with_values
+from tests.oracles import left_fold
+from tests.oracles.left_fold_values import json_text, text_or_none
+
+Event = Mapping[str, Any]
+_SAID = ("user.utterance", "agent.utterance", "tool.call", "tool.result")
+_RARE = ("conversation.started", "conversation.ended", "redaction.applied")
+_PICO = Decimal("0.000000000001")
+SCHEMA = pa.schema(
+    {
+        "aggregate_id": pa.string(),
+        "stream_version": pa.int32(),
+        "aggregate_type": pa.string(),
+        "position": pa.int64(),
+        "created_at": pa.timestamp("us", tz="UTC"),
+        "is_in_month": pa.bool_(),
+        "event_name": pa.string(),
+        "message_id": pa.string(),
+        "is_by_user": pa.bool_(),
+        "source": pa.string(),
+        "source_id": pa.string(),
+        "source_ordinal": pa.int64(),
+        "subject_id": pa.string(),
+        "text": pa.string(),
+        "opens_turn": pa.bool_(),
+        "is_refusal": pa.bool_(),
+        "call_id": pa.string(),
+        "name": pa.string(),
+        "arguments": pa.string(),
+        "output": pa.string(),
+        "error": pa.string(),
+        "rendered": pa.int32(),
+        "input_tokens": pa.int64(),
+        "output_tokens": pa.int64(),
+        "cost_usd": pa.decimal128(38, 12),
+        "agent": pa.string(),
+        "variant": pa.string(),
+        "task": pa.string(),
+        "channel": pa.string(),
+        "vertical": pa.string(),
+        "outcome": pa.string(),
+        "target_version": pa.int32(),
+        "path": pa.string(),
+        "method": pa.string(),
+        "reason": pa.string(),
+    }
+)
+
+
+def event_columns(log: Iterable[Event], month: str) -> pa.Table:
+    """The columns of events in the order given; redactions of all of them are applied, `arguments` as recorded."""
+    rows = [_row(event, seen, month) for event, seen in left_fold.show(log)]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def fold_columns(log: Iterable[Event], month: str) -> pa.Table:
+    """The same as the fold takes them: arguments as values."""
+    return with_values(event_columns(log, month))
+
+
+def _row(event: Event, seen: dict[str, Any] | None, month: str) -> dict[str, Any]:
+    metadata = event["metadata"]
+    row: dict[str, Any] = {
+        **{
+            name: event[name] for name in ("aggregate_id", "stream_version", "aggregate_type", "position", "created_at")
+        },
+        "is_in_month": event["month"] == month,
+        "event_name": seen["name"] if seen else None,
+        **{name: metadata.get(name) for name in ("message_id", "source", "source_id", "source_ordinal", "subject_id")},
+        "is_by_user": metadata.get("actor") == "user",
+        "opens_turn": False,
+        "is_refusal": False,
+        "rendered": 0,
+    }
+    if seen is None:
+        return row
+    name, payload = seen["name"], seen["payload"]
+    if name in _SAID:
+        row |= {field: payload.get(field) for field in ("text", "call_id", "name")}
+        row |= {"is_refusal": payload.get("is_refusal") is True, "error": text_or_none(payload.get("error"))}
+        row["output"] = text_or_none(payload.get("output"))
+    if name == "tool.call" and "arguments" in payload:
+        row["arguments"] = json_text(payload["arguments"])
+    if name == "user.utterance":
+        row["opens_turn"] = is_input(payload.get("text"), payload.get("content"))
+    if name in ("user.utterance", "tool.result", "context.supplied"):
+        row["rendered"] = 1
+    if name == "conversation.started":
+        row["rendered"] = len(payload["messages"]) if isinstance(payload["messages"], list) else 0
+    if name == "model.decision":
+        row |= _spent(payload)
+    if name in _RARE:
+        row |= _rare(payload)
+    return row
+
+
+def _spent(payload: Mapping[str, Any]) -> dict[str, Any]:
+    usage = payload["usage"] if isinstance(payload.get("usage"), Mapping) else {}
+    tokens = {name: usage.get(name) for name in ("input_tokens", "output_tokens")}
+    cost = payload.get("cost_usd")
+    return {
+        **{name: count if isinstance(count, int) else None for name, count in tokens.items()},
+        "cost_usd": Decimal(str(cost)).quantize(_PICO, ROUND_HALF_UP) if isinstance(cost, (int, float)) else None,
+    }
+
+
+def _rare(payload: Mapping[str, Any]) -> dict[str, Any]:
+    target, span = (payload.get(name) if isinstance(payload.get(name), Mapping) else {} for name in ("target", "span"))
+    assert target is not None
+    assert span is not None
+    path = payload.get("path")
+    return {
+        **{name: payload.get(name) for name in ("agent", "variant", "task", "channel", "vertical", "method", "reason")},
+        "outcome": text_or_none(payload.get("outcome")),
+        "target_version": target.get("stream_version"),
+        "path": span.get("path") if path is None else path,
+    }

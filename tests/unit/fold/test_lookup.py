@@ -1,0 +1,131 @@
+"""A state from a snapshot is the state from the first event; a snapshot that is not today's is not used."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines.fold.identity import code_hash
+from pipelines.fold.lookup import Stop, newest_stop
+from pipelines.folds.state import MessageGoesOnError, carry_of, fold_stream
+from pipelines.folds.steps import prepare_month, projection_query
+from pipelines.lake.datasets import EVENTS
+from pipelines.log.redaction import target_version
+from tests.oracles import left_fold
+from tests.oracles.left_fold_streams import StreamFold
+from tests.strategies import exchanges, logs
+from tests.unit.folds.equality import comparable, connect, create_events, rows_of
+
+Log = list[dict[str, Any]]
+slow = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def fold_snapshots(log: Log, every: int) -> dict[str, list[dict[str, Any]]]:
+    """The snapshots of every stream of a log, folded month by month."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    with connect() as connection:
+        create_events(connection, log)
+        for month in sorted({event["month"] for event in log}):
+            prepare_month(connection, month, ["snapshots"], snapshot_events=every)
+            for row in rows_of(connection, projection_query("snapshots")):
+                found.setdefault(row["aggregate_id"], []).append(row)
+    return found
+
+
+def find(rows: list[dict[str, Any]], events: Log, until: int, code: str) -> Stop | None:
+    """The newest snapshot of a stream that can be gone on from."""
+    redactions = [
+        {**event, "target_version": target_version(event["payload"])}
+        for event in events
+        if event["event_type"].startswith("redaction.applied.")
+    ]
+    links = {event["stream_version"]: event["hash"] for event in events}
+    return newest_stop(rows, until, links, redactions, code)
+
+
+def stored(events: Log, shown: list[Any], after: int, until: int) -> pa.Table:
+    """Events after a version up to another as a lake keeps them, redactions applied."""
+    payloads = {event["stream_version"]: payload for event, payload in shown}
+    rows = [
+        {**event, "payload": json.dumps(payloads[event["stream_version"]]), "metadata": json.dumps(event["metadata"])}
+        for event in events[after:until]
+    ]
+    return pa.Table.from_pylist(rows, schema=EVENTS.arrow_schema())
+
+
+def assert_same_states(log: Log, folded: Log, every: int) -> int:
+    """Every state of every stream of the log, from the snapshots of what was folded of it; how many went on from one."""
+    snapshots, used = fold_snapshots(folded, every), 0
+    streams: dict[str, Log] = {}
+    for event in sorted(log, key=lambda e: e["stream_version"]):
+        streams.setdefault(event["aggregate_id"], []).append(event)
+    for stream, events in streams.items():
+        redacted = list(left_fold.redact_all(events))
+        whole = StreamFold()
+        for number, (event, seen) in enumerate(left_fold.show(events), start=1):
+            whole.apply(event, seen)
+            until = number - 1
+            while (stop := find(snapshots.get(stream, []), events, until, code_hash(every))) is not None:
+                version = stop.snapshot["stream_version"]
+                try:
+                    found = fold_stream(stored(events, redacted, version, number), carry_of(stop))
+                except MessageGoesOnError:
+                    until = version - 1
+                    continue
+                assert found.pop("aggregate_type") == whole.aggregate_type
+                assert comparable(found) == comparable(whole.state()), (stream, version, number)
+                used += 1
+                break
+    return used
+
+
+@slow
+@given(log=logs(max_events=24), every=st.integers(min_value=1, max_value=6))
+def test_a_snapshot_and_the_tail_are_the_state(log: Log, every: int) -> None:
+    """For every stream and version: redactions, upcast payloads, months that end, messages that go on."""
+    assert_same_states(log, log, every)
+
+
+@slow
+@given(log=exchanges(), every=st.integers(min_value=1, max_value=3))
+def test_calls_are_answered_after_a_snapshot(log: Log, every: int) -> None:
+    """What waits at the snapshot is answered by the tail, and by nothing else; each stream has snapshots to go on from."""
+    assert assert_same_states(log, log, every) > 0
+
+
+@slow
+@given(
+    log=logs(max_streams=3, max_events=20, kinds=("user.utterance.v1", "tool.call.v1", *["redaction.applied.v1"] * 2)),
+    cut=st.integers(min_value=1, max_value=16),
+)
+def test_a_snapshot_of_before_a_redaction_is_not_used(log: Log, cut: int) -> None:
+    """Events and redactions came after the fold: states hide what they hide, snapshots that do not are left alone."""
+    assert_same_states(log, [event for event in log if event["stream_version"] <= cut], 2)
+
+
+def test_any_doubt_is_no_snapshot() -> None:
+    """Other code, another link, a gap in the lists: the older snapshot is taken, or none."""
+    row = {"last_hash": b"h", "redactions_hash": None, "code_hash": "now", "transcript": [], "tool_calls": None}
+    rows = [
+        {**row, "redactions": [], "stream_version": version, "lists_since": version - 5} for version in (5, 10, 15, 20)
+    ]
+    links = dict.fromkeys((5, 10, 15, 20), b"h")
+
+    def version(changed: dict[int, dict[str, Any]], until: int = 99, links: dict[int, bytes] = links) -> int | None:
+        found = [{**each, **changed.get(each["stream_version"], {})} for each in rows]
+        stop = newest_stop(found, until, links, [], "now")
+        return stop.snapshot["stream_version"] if stop else None
+
+    assert (version({}), version({}, until=14), version({}, until=4)) == (20, 10, None)
+    assert version({20: {"code_hash": "then"}}) == 15
+    assert version({10: {"code_hash": "then"}}) == 5
+    assert version({15: {"redactions_hash": "1"}}) == 10
+    assert version({10: {"lists_since": None}}) == 5
+    assert version({}, links={**links, 20: b"g"}) == 15
+    assert version({5: {"lists_since": 5}}) is None
+    unclear = [{"stream_version": 7, "hash": b"r", "target_version": None}]
+    assert newest_stop(rows, 99, links, unclear, "now") is None
