@@ -1,4 +1,4 @@
-"""Assets of a person's own projections: one asset for each SQL file, with its checks.
+"""Assets of a person's own projections: one asset for each file, with its checks.
 
 A file that cannot be folded is an asset too: its check fails with file and line, and every other asset is as it was.
 """
@@ -17,8 +17,8 @@ from pipelines.projections.fold import ProjectionKeyError, fold_projection
 from pipelines.projections.projection import BrokenProjection, Projection, ProjectionError
 from pipelines.projections.relations import RELATIONS
 
-RUNS, HAS_KEY = "select_runs", "key_is_unique"
-"""Checks of every projection: its SELECT can be run on the month; one row a key."""
+RUNS, HAS_KEY = "file_runs", "key_is_unique"
+"""Checks of every projection: its file can be run on the month; one row a key."""
 
 Outcome = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
@@ -101,5 +101,5 @@ def _failed(key: dg.AssetKey, check: str, why: Mapping[str, str]) -> Iterator[dg
         check_name=other,
         asset_key=key,
         severity=dg.AssetCheckSeverity.WARN,
-        description="" if reached else "not reached: the SELECT could not be run",
+        description="" if reached else "not reached: the file could not be run",
     )

@@ -35,10 +35,13 @@ Rows = pa.Table | Callable[[], pa.RecordBatchReader]
 
 _START = "from pipelines.lake.locked_child import main; main()"
 _BATCH = 50_000
-_KEPT = 2
-"""Children that wait for the next session."""
+_KEPT = 3
+"""Children that wait for the next session: a projection in Polars takes one for SQL and two of its own."""
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "HOME", "TMPDIR")
 """What a child that runs SQL inherits; keys are not among it."""
+
+_BOUNDED = {"MALLOC_ARENA_MAX": "2", "POLARS_ROW_GROUP_PREFETCH_SIZE": "2"}
+"""Reserves of the allocator; row groups that Polars reads ahead, 128 by default, whatever they hold."""
 
 
 class StoppedError(BadInputError):
@@ -90,9 +93,9 @@ class Locked:
         """The rows of one of our own queries, as tuples."""
         return self.call("a query", fetch, query)
 
-    def read(self, query: str) -> pa.RecordBatchReader:
-        """The rows of one of our own queries; they stay in the child until they are read."""
-        items = self._each("a query", batches, query, _BATCH)
+    def read(self, query: str, rows: int = _BATCH) -> pa.RecordBatchReader:
+        """The rows of one of our own queries, in batches of at most so many; they stay in the child until they are read."""
+        items = self._each("a query", batches, query, rows)
         return pa.RecordBatchReader.from_batches(next(items), items)
 
     def call(self, what: str, function: Callable[..., T], *arguments: Any) -> T:
@@ -147,13 +150,20 @@ def locked_session(
 @contextmanager
 def python_session(key: Hashable, *, memory_bytes: int, seconds: float = SQL_SECONDS) -> Iterator[Locked]:
     """A session for Python of the user's, without a connection; what it loads stays loaded for the next one of the same `key`."""
-    with _session(Bounds(memory_bytes, is_sql=False), (key,)) as child:
+    with _session(Bounds(memory_bytes, is_sql=False), (key,), has_environment=True) as child:
         yield Locked(child, seconds)
 
 
 @contextmanager
-def _session(bounds: Bounds, key: Hashable) -> Iterator[_Child]:
-    child = _take(key)
+def frame_session(key: Hashable, *, memory_bytes: int, seconds: float = SQL_SECONDS) -> Iterator[Locked]:
+    """As `python_session`, for a function that is given all that it needs: of this process's environment it has what SQL has."""
+    with _session(Bounds(memory_bytes, is_sql=False), ("frames", key), has_environment=False) as child:
+        yield Locked(child, seconds)
+
+
+@contextmanager
+def _session(bounds: Bounds, key: Hashable, *, has_environment: bool = False) -> Iterator[_Child]:
+    child = _take(key, has_environment=has_environment)
     try:
         child.do("open", bounds)
         yield child
@@ -171,10 +181,10 @@ class _Child:
 
     is_ended = False
 
-    def __init__(self, *, is_python: bool) -> None:
+    def __init__(self, *, has_environment: bool) -> None:
         ours, its = socket.socketpair()
         package = str(Path(__file__).resolve().parents[2])
-        if is_python:  # a function finds what it would find here
+        if has_environment:  # a function finds what it would find here
             env = dict(os.environ)
             path = os.pathsep.join([package, *(entry or str(Path.cwd()) for entry in sys.path)])
         else:
@@ -186,7 +196,7 @@ class _Child:
                 [sys.executable, "-P", "-c", _START, str(its.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what it prints is for people
-                env={**env, "PYTHONPATH": path, "MALLOC_ARENA_MAX": "2"},
+                env={**env, "PYTHONPATH": path, **_BOUNDED},
                 pass_fds=[its.fileno()],
                 start_new_session=True,  # Ctrl-C is for the parent, who ends it
             )
@@ -284,14 +294,14 @@ _idle: list[tuple[int, Hashable, _Child]] = []
 _idle_lock = threading.Lock()
 
 
-def _take(key: Hashable) -> _Child:
+def _take(key: Hashable, *, has_environment: bool) -> _Child:
     """A child that waits, or a new one."""
     with _idle_lock:
         for place, (owner, known, child) in enumerate(_idle):
             if owner == os.getpid() and known == key and child.process.poll() is None:
                 del _idle[place]
                 return child
-    return _Child(is_python=key is not None)
+    return _Child(has_environment=has_environment)
 
 
 def _give(child: _Child, key: Hashable) -> None:

@@ -168,16 +168,27 @@ def _lock(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _bound_memory(bounds: Bounds) -> None:
-    """Bound the address space, where the system can: what one function allocates at once, DuckDB does not count."""
+    """Bound the address space, where the system can: what one function allocates at once, DuckDB does not count.
+
+    Python's libraries reserve far more addresses than they use, so there what may be written to is bounded as well.
+    """
     try:
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        pages = [int(each) for each in Path("/proc/self/statm").read_text().split()]
     except (OSError, ValueError):
         return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    room = bounds.memory_bytes + SLACK_BYTES if bounds.is_sql else 4 * bounds.memory_bytes + 4 * 2**30
-    limit = used + room if hard == resource.RLIM_INFINITY else min(used + room, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    size, data = (pages[place] * os.sysconf("SC_PAGE_SIZE") for place in (0, 5))
+    room = bounds.memory_bytes + SLACK_BYTES
+    if bounds.is_sql:
+        _bound(resource.RLIMIT_AS, size + room)
+    else:
+        _bound(resource.RLIMIT_AS, size + 4 * (bounds.memory_bytes + 2**30))
+        _bound(resource.RLIMIT_DATA, data + room)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump of memory would hold texts
+
+
+def _bound(kind: int, limit: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def _serve(parent: Connection) -> None:

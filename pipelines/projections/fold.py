@@ -1,7 +1,8 @@
 """Fold a month into a projection of one's own, or try a file on a sample of the lake.
 
-The SELECT runs on a locked connection that holds the month's rows of what it reads. A month of it is a function of the
-file and of those rows, so it is written again when either changes and left alone otherwise.
+A SELECT runs on a locked connection that holds the month's rows of what it reads; a Polars function runs in a child process
+that is given them as files, twice: what it makes may not depend on their order. A month is a function of the file and of those
+rows, so it is written again when either changes and left alone otherwise.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ import hashlib
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
 
@@ -22,16 +26,21 @@ from pipelines.fold.identity import fold_hash, projection_hash
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Commit, Lake
-from pipelines.lake.locked import Locked, StoppedError
+from pipelines.lake.locked import Locked, StoppedError, frame_session
 from pipelines.lake.own import find_own
 from pipelines.lake.own_upcasters import load_own_upcasters
+from pipelines.lake.sql_errors import without_values
+from pipelines.projections.faults import FileFaultError
+from pipelines.projections.function import OUTPUT, Function, run_function
 from pipelines.projections.projection import Projection, ProjectionError, find_projections, read_projection
-from pipelines.projections.relations import RELATIONS, month_relations
-from pipelines.projections.select import SelectError, run_select
+from pipelines.projections.relations import RELATIONS, empty_relations, month_relations, projection_memory, write_files
+from pipelines.projections.select import Select, run_select
 
 SAMPLE_STREAMS = 1_000
 """Streams that `check_projection` takes; enough to see columns and faults, quick on any lake."""
-_MADE = "refold_made"
+_MADE, _MADE_AGAIN = "refold_made", "refold_made_again"
+_CLOSE = {"DOUBLE": 1e-9, "FLOAT": 1e-4}
+"""How much two sums of the same numbers may differ, as a share of the column's largest value."""
 _BATCH = 50_000
 _HEADS = """
 SELECT aggregate_id, last_version, hex(last_hash) FROM stream_months WHERE month = $month ORDER BY aggregate_id
@@ -119,18 +128,9 @@ def fold_projection(lake: Lake, projection: Projection, month: str) -> OwnFold:
         commit = _current(lake, projection, month, wanted)
         is_written = commit is None
         if commit is None:
-            with month_relations(
-                connection,
-                month,
-                projection.reads,
-                memory_bytes=lake.memory_bytes,
-                spill=lake.spill,
-                seconds=lake.sql_seconds,
-                upcasters=load_own_upcasters(lake.home),
-            ) as locked:
-                _make(locked, projection, month)
+            with _make(lake, connection, projection, month) as made:
                 lake.begin(dataset)
-                connection.register(_MADE, locked.read(f"SELECT * FROM {_MADE}"))
+                made.show()
                 commit = lake.write_partition(
                     dataset,
                     partition,
@@ -139,7 +139,6 @@ def fold_projection(lake: Lake, projection: Projection, month: str) -> OwnFold:
                     input_hash=wanted,
                     provenance={"redactions": redactions},
                 )
-                connection.unregister(_MADE)
     seconds = time.monotonic() - started
     return OwnFold(dataset.name, month, is_written, commit.row_count, commit.size_bytes, redactions, wanted, seconds)
 
@@ -207,42 +206,185 @@ def check_projection(lake: Lake, path: Path, month: str | None = None) -> OwnChe
             connection.execute(_SAMPLE, {"month": chosen, "streams": SAMPLE_STREAMS})
             count = "SELECT (SELECT count(*) FROM own_sample), count(*) FROM stream_months WHERE month = $month"
             taken, of_month = connection.sql(count, params={"month": chosen}).fetchall()[0]
-            with month_relations(
-                connection,
-                chosen,
-                projection.reads,
-                memory_bytes=lake.memory_bytes,
-                spill=lake.spill,
-                seconds=lake.sql_seconds,
-                upcasters=load_own_upcasters(lake.home),
-                conditions=_SAMPLED,
-            ) as locked:
-                started = time.monotonic()
-                rows = _make(locked, projection, chosen)
-                seconds = time.monotonic() - started
+            with _make(lake, connection, projection, chosen, _SAMPLED) as made:
+                rows, seconds = made.rows, made.seconds
     dataset = projection.dataset
     columns, key = dataset.data_columns, dataset.sort_by
     return OwnCheck(dataset.name, dataset.grain, key, columns, projection.reads, chosen, taken, of_month, rows, seconds)
 
 
-def _make(locked: Locked, projection: Projection, month: str) -> int:
-    """Run the SELECT into the table `refold_made` and hold it to the key; the number of rows."""
-    dataset = projection.dataset
-    types = {column.name: column.type for column in dataset.data_columns}
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a file made of a month, held to the key.
+
+    Attributes:
+        rows: How many.
+        seconds: Time that making them took, without handing over what is read.
+        show: Makes them the relation `refold_made` of the lake's connection.
+    """
+
+    rows: int
+    seconds: float
+    show: Callable[[], object]
+
+
+@contextmanager
+def _make(
+    lake: Lake,
+    connection: duckdb.DuckDBPyConnection,
+    projection: Projection,
+    month: str,
+    conditions: Mapping[str, str] | None = None,
+) -> Iterator[_Made]:
+    """Run a file on a month's rows, of which `conditions` on the relations choose.
+
+    Raises:
+        ProjectionError: It fails, takes too long or too much, breaks the key, or depends on more than its rows.
+    """
+    given = month_relations(
+        connection,
+        month,
+        projection.reads,
+        memory_bytes=lake.memory_bytes,
+        spill=lake.spill,
+        seconds=lake.sql_seconds,
+        upcasters=load_own_upcasters(lake.home),
+        conditions=conditions,
+    )
+    body = projection.body
+    if isinstance(body, Select):
+        with given as locked:
+            yield _select(locked, connection, projection, body, month)
+    else:
+        yield _call(given, lake, connection, projection, body, month)
+
+
+@contextmanager
+def _told(projection: Projection) -> Iterator[None]:
+    """What the file does wrong, with file and line."""
     try:
-        locked.call("the query", run_select, projection.text, projection.select, types, month, _MADE)
-    except SelectError as failure:
+        yield
+    except FileFaultError as failure:
         raise ProjectionError(projection.path, failure.line, failure.reason) from None
     except StoppedError as failure:
-        raise ProjectionError(projection.path, projection.select.line, str(failure)) from None
+        raise ProjectionError(projection.path, projection.body.line, str(failure)) from None
+
+
+def _select(
+    locked: Locked, connection: duckdb.DuckDBPyConnection, projection: Projection, select: Select, month: str
+) -> _Made:
+    """A SELECT's rows stay where it ran until they are shown."""
+    started = time.monotonic()
+    with _told(projection):
+        locked.call("the query", run_select, projection.text, select, _types(projection), month, _MADE)
+    rows = _hold_to_key(locked.fetch, projection, month)
+    seconds = time.monotonic() - started
+    return _Made(rows, seconds, lambda: connection.register(_MADE, locked.read(f"SELECT * FROM {_MADE}")))
+
+
+def _call(
+    given: AbstractContextManager[Locked],
+    lake: Lake,
+    connection: duckdb.DuckDBPyConnection,
+    projection: Projection,
+    function: Function,
+    month: str,
+) -> _Made:
+    """A function is called in two processes, the second time with its rows in another order; what differs is a fault."""
+    lake.spill.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="locked-", dir=lake.spill) as made:
+        folders = [Path(made, order) for order in ("stored", "shuffled")]
+        with given as locked:
+            for folder in folders:
+                folder.mkdir()
+                write_files(locked, projection.reads, folder, is_shuffled=folder is folders[1])
+        rows, seconds = [], []
+        for folder, table in zip(folders, (_MADE, _MADE_AGAIN), strict=True):
+            started = time.monotonic()
+            memory = projection_memory(lake.memory_bytes)
+            with (
+                _told(projection),
+                frame_session((projection.text, table), memory_bytes=memory, seconds=lake.sql_seconds) as session,
+            ):
+                relations = {name: empty_relations()[name] for name in projection.reads}
+                path, text = str(projection.path), projection.text
+                session.call("the function", run_function, text, path, relations, str(folder), month)
+            seconds.append(time.monotonic() - started)
+            with _told(projection):
+                _take(connection, projection, function, str(folder / OUTPUT), table)
+            rows.append(_hold_to_key(lambda query: connection.sql(query).fetchall(), projection, month, table))
+    with _told(projection):
+        _hold_to_its_rows(connection, projection, rows)
+    return _Made(rows[0], seconds[0], lambda: None)
+
+
+def _take(
+    connection: duckdb.DuckDBPyConnection, projection: Projection, function: Function, file: str, table: str
+) -> None:
+    """Make the table of what a function wrote, in the types that are kept."""
+    types = _types(projection)
+    casts = ", ".join(
+        f"CAST({quote_identifier(name)} AS {kind}) AS {quote_identifier(name)}" for name, kind in types.items()
+    )
+    try:
+        there = connection.sql("FROM read_parquet($file)", params={"file": file}).columns
+        if there != list(types):
+            raise FileFaultError(
+                function.line, f"with rows it gives the columns {', '.join(there)}, without them {', '.join(types)}"
+            )
+        query = f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {casts} FROM read_parquet($file)"
+        connection.execute(query, {"file": file})
+    except duckdb.OutOfMemoryException:
+        raise  # not the function's fault: the caller says what to set
+    except duckdb.Error as error:
+        raise FileFaultError(function.line, without_values(error)) from None
+
+
+def _hold_to_its_rows(connection: duckdb.DuckDBPyConnection, projection: Projection, rows: Sequence[int]) -> None:
+    """Refuse what another order of the same rows changed; sums of floats may differ in their last digits."""
+    differs = []
+    for column in projection.dataset.data_columns:
+        name = quote_identifier(column.name)
+        differ = f"one.{name} IS DISTINCT FROM two.{name}"
+        if column.type in _CLOSE:
+            largest = f"(SELECT max(abs({name})) FILTER (isfinite({name})) FROM {_MADE})"
+            differ += f" AND NOT coalesce(abs(one.{name} - two.{name}) <= {_CLOSE[column.type]} * {largest}, false)"
+        differs.append(f"count(*) FILTER ({differ})")
+    key = ", ".join(map(quote_identifier, projection.dataset.sort_by))
+    query = f"SELECT count(*), {', '.join(differs)} FROM {_MADE} AS one INNER JOIN {_MADE_AGAIN} AS two USING ({key})"
+    same_keys, *counts = connection.sql(query).fetchall()[0]
+    named = [column.name for column, count in zip(projection.dataset.data_columns, counts, strict=True) if count]
+    if rows[0] != same_keys or rows[1] != same_keys:
+        named = list(projection.dataset.sort_by)
+    if named:
+        raise FileFaultError(
+            projection.body.line,
+            f"the same rows in another order give another {', '.join(named)}; a month must be a function of its rows: sort "
+            "before taking a first, a last or a list, and use no clock and no chance",
+        )
+
+
+def _types(projection: Projection) -> dict[str, str]:
+    return {column.name: column.type for column in projection.dataset.data_columns}
+
+
+def _hold_to_key(
+    fetch: Callable[[str], list[tuple[Any, ...]]], projection: Projection, month: str, table: str = _MADE
+) -> int:
+    """The number of rows of a table that was made.
+
+    Raises:
+        ProjectionKeyError: Rows share a key, or have none.
+    """
+    dataset = projection.dataset
     key = ", ".join(map(quote_identifier, dataset.sort_by))
     missing = " OR ".join(f"{quote_identifier(name)} IS NULL" for name in dataset.sort_by)
     query = (
         "SELECT coalesce(sum(refold_n), 0)::BIGINT, coalesce(sum(refold_n) FILTER (refold_n > 1), 0)::BIGINT, "
         f"coalesce(sum(refold_n) FILTER ({missing}), 0)::BIGINT "
-        f"FROM (SELECT {key}, count(*) AS refold_n FROM {_MADE} GROUP BY ALL)"
+        f"FROM (SELECT {key}, count(*) AS refold_n FROM {table} GROUP BY ALL)"
     )
-    rows, shared, without = locked.fetch(query)[0]
+    rows, shared, without = fetch(query)[0]
     if shared or without:
         raise ProjectionKeyError(
             projection.path,

@@ -1,8 +1,8 @@
-"""Projections of your own: one SQL file each, and nothing else.
+"""Projections of your own: one file each, and nothing else.
 
-A file `sql/folds/<name>.sql` without steps, or `REFOLD_HOME/folds/<name>.sql`, becomes a dataset `<name>` with month
-partitions. Its header says purpose, parameters, grain and key; its columns and their types are what the query yields.
-Here a file is read and examined on empty relations; running it on a month is `own_fold`'s matter.
+A file `sql/folds/<name>.sql` without steps, or `REFOLD_HOME/folds/<name>.sql` or `<name>.py`, becomes a dataset `<name>` with
+month partitions. Its header says purpose, parameters, grain and key; its columns and their types are what the SELECT, or the
+Polars function `fold`, yields. Here a file is read and examined on empty relations; running it on a month is `fold`'s matter.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ from deltalake import Schema
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import DATASETS
-from pipelines.lake.locked import locked_session
+from pipelines.lake.locked import frame_session, locked_session
 from pipelines.lake.own import empty_table, own_column, own_dataset
 from pipelines.lake.views import list_views
+from pipelines.projections.faults import FileFaultError
+from pipelines.projections.function import Function, examine_function
 from pipelines.projections.relations import RELATIONS, empty_relations
-from pipelines.projections.select import Select, SelectError, examine, read_relations
+from pipelines.projections.select import Select, examine, read_relations, stored_types
 from pipelines.sqlfiles import list_sql
 
 _HEADERS = ("purpose", "parameters", "grain", "key")
-_HEADER = re.compile(r"--\s*(?P<name>purpose|parameters|grain|key|column \w+|steps)\s*:\s*(?P<text>.*)")
+_HEADER = r"{mark}\s*(?P<name>purpose|parameters|grain|key|column \w+|steps)\s*:\s*(?P<text>.*)"
+_MARKS = {".sql": "--", ".py": "#"}
+"""How a comment begins, by kind of file."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXAMINED_BYTES = 256 * 10**6  # empty relations need next to nothing; DuckDB wants some room
@@ -48,7 +52,7 @@ class Projection:
         path: The file.
         dataset: What it makes.
         text: The text of the file.
-        select: The SELECT in it.
+        body: The SELECT or the function in it.
         reads: The relations of `RELATIONS` that it reads, sorted.
         key_line: Where the header names the key.
     """
@@ -56,7 +60,7 @@ class Projection:
     path: Path
     dataset: Dataset
     text: str
-    select: Select
+    body: Select | Function
     reads: tuple[str, ...]
     key_line: int
 
@@ -85,7 +89,7 @@ def find_projections(home: Path) -> list[Projection | BrokenProjection]:
     """All projections of one's own, by name: those in the shipped folder that have no steps, and those of the home."""
     shipped = [path for path in list_sql("folds") if "steps" not in _read_header(path)]
     folder = home / "folds"
-    own = sorted(folder.glob("*.sql")) if folder.is_dir() else []
+    own = sorted(path for mark in _MARKS for path in folder.glob(f"*{mark}")) if folder.is_dir() else []
     found: dict[str, Projection | BrokenProjection] = {}
     for path in [*shipped, *own]:
         try:
@@ -104,6 +108,8 @@ def read_projection(path: Path) -> Projection:
         ProjectionError: It is not a projection; the message has file, line and reason.
     """
     name = path.stem
+    if path.suffix not in _MARKS:
+        raise ProjectionError(path, 1, f"it is no projection by its name; let that end in {' or '.join(_MARKS)}")
     if not _NAME.fullmatch(name):
         raise ProjectionError(path, 1, f"{name!r} cannot be the name of a table; use small letters, digits and _")
     if name in taken_names():
@@ -111,28 +117,41 @@ def read_projection(path: Path) -> Projection:
     header = _read_header(path)
     for wanted in _HEADERS:
         if not header.get(wanted, (1, ""))[1]:
-            raise ProjectionError(path, 1, f"the header needs `-- {wanted}: …`; it needs {', '.join(_HEADERS)}")
+            mark = _MARKS[path.suffix]
+            raise ProjectionError(path, 1, f"the header needs `{mark} {wanted}: …`; it needs {', '.join(_HEADERS)}")
     text = _read_text(path)
     try:
-        with locked_session(empty_relations(), memory_bytes=_EXAMINED_BYTES, locates_errors=True) as locked:
-            select = locked.call("the query", examine, text)
-            reads = locked.call("the query", read_relations, text, select, tuple(RELATIONS))
-    except SelectError as failure:
+        body, reads = _examine_function(path, text) if path.suffix == ".py" else _examine_select(text)
+    except FileFaultError as failure:
         raise ProjectionError(path, failure.line, failure.reason) from None
     except BadInputError as failure:  # it took too long, or too much
         raise ProjectionError(path, 1, str(failure)) from None
-    columns = tuple(_columns(path, select, header))
+    columns = tuple(_columns(path, body, header))
     line, says = header["parameters"]
-    if ("$month" in says) != select.takes_month:
-        does = "takes $month" if select.takes_month else "takes none"
-        raise ProjectionError(path, line, f"the header says parameters {says!r}, the query {does}")
+    if ("$month" in says) != body.takes_month:
+        does = "takes $month" if body.takes_month else "takes none"
+        raise ProjectionError(path, line, f"the header says parameters {says!r}, the {body.kind} {does}")
     line, keys = header["key"]
     key = tuple(part.strip() for part in keys.split(","))
     unknown = [part for part in key if part not in {column.name for column in columns}]
     if unknown:
         there = ", ".join(column.name for column in columns)
         raise ProjectionError(path, line, f"key {unknown[0]!r} is not a column; there are {there}")
-    return Projection(path, own_dataset(name, header["grain"][1], key, columns), text, select, reads, line)
+    return Projection(path, own_dataset(name, header["grain"][1], key, columns), text, body, reads, line)
+
+
+def _examine_select(text: str) -> tuple[Select, tuple[str, ...]]:
+    with locked_session(empty_relations(), memory_bytes=_EXAMINED_BYTES, locates_errors=True) as locked:
+        select = locked.call("the query", examine, text)
+        return select, locked.call("the query", read_relations, text, select, tuple(RELATIONS))
+
+
+def _examine_function(path: Path, text: str) -> tuple[Function, tuple[str, ...]]:
+    with frame_session("examined", memory_bytes=_EXAMINED_BYTES) as locked:
+        line, reads, takes_month, given = locked.call(
+            "the function", examine_function, text, str(path), dict(empty_relations())
+        )
+    return Function(line, stored_types(given), takes_month), reads
 
 
 def taken_names() -> set[str]:
@@ -143,22 +162,20 @@ def taken_names() -> set[str]:
     return taken
 
 
-def _columns(path: Path, select: Select, header: dict[str, tuple[int, str]]) -> Iterator[Column]:
+def _columns(path: Path, body: Select | Function, header: dict[str, tuple[int, str]]) -> Iterator[Column]:
     seen = {"month": "the month is added by itself"}
-    for name, kind, stored in select.columns:
+    for name, kind, stored in body.columns:
         if not _COLUMN.fullmatch(name):
-            raise ProjectionError(
-                path, select.line, f"column {name!r}: give it a name of letters, digits and _ with AS"
-            )
+            raise ProjectionError(path, body.line, f"column {name!r}: give it a name of letters, digits and _")
         if name.lower() in seen:
-            raise ProjectionError(path, select.line, f"column {name!r}: {seen[name.lower()]}; name it otherwise")
+            raise ProjectionError(path, body.line, f"column {name!r}: {seen[name.lower()]}; name it otherwise")
         seen[name.lower()] = "there is another of that name"
         if stored is None:
-            raise ProjectionError(path, select.line, f"column {name!r} is {kind}, which no table holds; CAST it")
+            raise ProjectionError(path, body.line, f"column {name!r} is {kind}, which no table holds; cast it")
         yield own_column(name, _as_stored(stored), header.get(f"column {name}", (0, ""))[1])
     for name, (line, _) in header.items():
         if name.startswith("column ") and name.removeprefix("column ").lower() not in seen:
-            raise ProjectionError(path, line, f"{name.removeprefix('column ')!r} is not a column of the query")
+            raise ProjectionError(path, line, f"{name.removeprefix('column ')!r} is not a column of the {body.kind}")
 
 
 @cache
@@ -174,15 +191,16 @@ def _as_stored(type_name: str) -> str:
 def _read_header(path: Path) -> dict[str, tuple[int, str]]:
     """The comment block that a file begins with: name → (line, text); indented comment lines go on with the one before."""
     header: dict[str, tuple[int, str]] = {}
-    name = None
+    name, mark = None, _MARKS[path.suffix]
+    entry, more = re.compile(_HEADER.format(mark=mark)), re.compile(rf"{mark}\s{{2,}}\S")
     for number, line in enumerate(_read_text(path).splitlines(), start=1):
-        match = _HEADER.match(line)
+        match = entry.match(line)
         if match:
             name = match["name"]
             header[name] = (number, match["text"].strip())
-        elif name and re.match(r"--\s{2,}\S", line):
-            header[name] = (header[name][0], f"{header[name][1]} {line[2:].strip()}")
-        elif line.strip() and not line.startswith("--"):
+        elif name and more.match(line):
+            header[name] = (header[name][0], f"{header[name][1]} {line.removeprefix(mark).strip()}")
+        elif line.strip() and not line.startswith(mark):
             break
     return header
 

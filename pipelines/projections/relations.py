@@ -6,7 +6,7 @@ files: a projection runs where there is nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import (
@@ -35,6 +36,8 @@ from pipelines.settings import MIN_MEMORY_BYTES
 
 _STORED = "stored_events"
 _BATCH = 50_000  # rows; bounds what is in Python at once
+_FILE_BATCH, _GROUP_BYTES = 2_048, 4_000_000
+"""Rows, and bytes of a row group, of a file that a function reads: a few groups are held at once."""
 _SHARE = 0.3
 """Share of the process's memory for the handed rows; the lake's own connection has most of the rest."""
 
@@ -153,11 +156,38 @@ def month_relations(
     if own_steps:
         del tables["events"]
         tables[_STORED] = partial(reader, _STORED)
-    share = max(int(memory_bytes * _SHARE), MIN_MEMORY_BYTES // 4)
-    with locked_session(tables, memory_bytes=share, seconds=seconds, spill=spill, locates_errors=True) as locked:
+    with locked_session(
+        tables, memory_bytes=projection_memory(memory_bytes), seconds=seconds, spill=spill, locates_errors=True
+    ) as locked:
         if own_steps:
             _lift(locked, upcasters)
         yield locked
+
+
+def projection_memory(memory_bytes: int) -> int:
+    """Bytes that a projection may use, of all that there are."""
+    return max(int(memory_bytes * _SHARE), MIN_MEMORY_BYTES // 4)
+
+
+def write_files(locked: Locked, names: Iterable[str], folder: Path, *, is_shuffled: bool) -> dict[str, Path]:
+    """Write relations of a session as Parquet files into a folder.
+
+    Args:
+        locked: Has their rows.
+        names: Relations.
+        folder: Is there.
+        is_shuffled: Whether the rows are put in an order that says nothing, the same each time.
+    """
+    files = {}
+    for name in names:
+        files[name] = folder / f"{name}.parquet"
+        order = "ORDER BY hash(given)" if is_shuffled else ""
+        rows = locked.read(f"SELECT given.* FROM {name} AS given {order}", _FILE_BATCH)
+        with pq.ParquetWriter(files[name], rows.schema, compression="lz4") as writer:
+            for batch in rows:
+                fit = _GROUP_BYTES * batch.num_rows // max(batch.nbytes, 1)
+                writer.write_table(pa.Table.from_batches([batch]), row_group_size=max(fit, 1))
+    return files
 
 
 def _stored() -> str:

@@ -10,13 +10,15 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
+import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
-from pipelines.duck import quote_identifier
+from pipelines.duck import quote_identifier, scratch
 from pipelines.lake.sql_errors import read_error, without_values
+from pipelines.projections.faults import FileFaultError
 
 _LEADING = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 _TABLE_FUNCTIONS = {"unnest", "range", "generate_series", "json_each", "json_tree"}
@@ -48,19 +50,6 @@ _STORED = {
 }
 
 
-class SelectError(Exception):
-    """What is wrong with the text, and in which line."""
-
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(f"line {line}: {reason}")
-        self.line = line
-        self.reason = reason
-
-    def __reduce__(self) -> Any:
-        """It comes from another process."""
-        return SelectError, (self.line, self.reason)
-
-
 @dataclass(frozen=True, slots=True)
 class Select:
     """One SELECT that DuckDB accepts.
@@ -76,32 +65,31 @@ class Select:
     statement: str
     columns: tuple[tuple[str, str, str | None], ...]
     takes_month: bool
+    kind: ClassVar[str] = "query"
 
 
 def examine(connection: duckdb.DuckDBPyConnection, text: str) -> Select:
     """Parse and bind `text` on a connection that has the relations, empty.
 
     Raises:
-        SelectError: It is not one SELECT, or DuckDB does not accept it.
+        FileFaultError: It is not one SELECT, or DuckDB does not accept it.
     """
     leading = _LEADING.match(text)
     line = _line_at(text, len(leading[0].encode()) if leading else 0)
     try:
         statements = connection.extract_statements(text)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise SelectError(line, "the file must hold one SELECT, and nothing else")
+            raise FileFaultError(line, "the file must hold one SELECT, and nothing else")
         parameters = statements[0].named_parameters
         if parameters - {"month"}:
-            raise SelectError(line, f"unknown parameter ${min(parameters - {'month'})}; there is $month, YYYY-MM")
+            raise FileFaultError(line, f"unknown parameter ${min(parameters - {'month'})}; there is $month, YYYY-MM")
         bound = {"month": "2026-01"} if parameters else None
         connection.execute(text, bound)  # unlike sql(), it says where a name is wrong
         relation = connection.sql(text, params=bound)
-        columns = tuple(
-            (name, str(kind), storable_type(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)
-        )
+        columns = _stored(relation)
     except duckdb.Error as error:
         message, position = read_error(error)
-        raise SelectError(line if position is None else _line_at(text, position), message) from None
+        raise FileFaultError(line if position is None else _line_at(text, position), message) from None
     return Select(line, statements[0].query.rstrip().rstrip(";"), columns, bool(parameters))
 
 
@@ -111,7 +99,7 @@ def read_relations(
     """Names of the relations that an examined SELECT reads, sorted.
 
     Raises:
-        SelectError: It reads something else, or its result is not a function of what it reads (a clock, chance, settings).
+        FileFaultError: It reads something else, or its result is not a function of what it reads (a clock, chance, settings).
     """
     tree = json.loads(connection.execute("SELECT json_serialize_sql($text)", {"text": text}).fetchall()[0][0])
     unstable = {row[0] for row in connection.execute(_UNSTABLE).fetchall()} | _CLOCKS
@@ -125,16 +113,20 @@ def read_relations(
         if node.get("class") == "COLUMN_REF" and len(node["column_names"]) == 1:
             name = node["column_names"][0].lower() if node["column_names"][0].lower() in _CLOCKS else ""
         if name in unstable:
-            raise SelectError(line, f"{name} gives another result each time; a month must be a function of its events")
+            raise FileFaultError(
+                line, f"{name} gives another result each time; a month must be a function of its events"
+            )
         if node.get("sample"):
-            raise SelectError(line, "a sample gives another result each time; a month must be a function of its events")
+            raise FileFaultError(
+                line, "a sample gives another result each time; a month must be a function of its events"
+            )
         if kind == "TABLE_FUNCTION" and node["function"]["function_name"].lower() not in _TABLE_FUNCTIONS:
-            raise SelectError(
+            raise FileFaultError(
                 line, f"{node['function']['function_name']} reads something else than the relations of a month"
             )
         if kind == "BASE_TABLE" and node["table_name"] not in defined:
             if node["table_name"].lower() not in allowed:
-                raise SelectError(line, f"{node['table_name']!r} is not to be read; there are {', '.join(allowed)}")
+                raise FileFaultError(line, f"{node['table_name']!r} is not to be read; there are {', '.join(allowed)}")
             reads.add(node["table_name"].lower())
     return tuple(sorted(reads))
 
@@ -145,7 +137,7 @@ def run_select(
     """Run an examined SELECT on a connection that has the rows of a month; the result is the table `into`.
 
     Raises:
-        SelectError: It fails on the data.
+        FileFaultError: It fails on the data.
     """
     columns = ", ".join(
         f"CAST({quote_identifier(name)} AS {kind}) AS {quote_identifier(name)}" for name, kind in types.items()
@@ -160,7 +152,19 @@ def run_select(
         start = len(text[: text.find(select.statement)].encode())
         inside = None if position is None else position - len(before.encode())
         line = select.line if inside is None or inside < 0 else _line_at(text, start + inside)
-        raise SelectError(line, without_values(error)) from None
+        raise FileFaultError(line, without_values(error)) from None
+
+
+def stored_types(given: pa.Schema) -> tuple[tuple[str, str, str | None], ...]:
+    """(name, type, type under which it is kept or None) of the columns of an Arrow schema, in order."""
+    with scratch() as connection:
+        connection.register("given", given.empty_table())
+        return _stored(connection.sql("SELECT * FROM given"))
+
+
+def _stored(relation: duckdb.DuckDBPyRelation) -> tuple[tuple[str, str, str | None], ...]:
+    columns = zip(relation.columns, relation.types, strict=True)
+    return tuple((name, str(kind), storable_type(kind)) for name, kind in columns)
 
 
 def storable_type(kind: DuckDBPyType) -> str | None:

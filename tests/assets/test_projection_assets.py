@@ -25,6 +25,15 @@ SELECT name, count(*) AS calls FROM tool_calls GROUP BY name
 BROKEN = GOOD.replace("count(*)", "\n    cuont(*)")
 TWICE = GOOD.replace("GROUP BY name", "GROUP BY ALL UNION ALL SELECT 'find_order', 1")
 
+IN_POLARS = """# purpose: Calls by tool.
+# parameters: none
+# grain: one tool
+# key: name
+import polars as pl
+def fold(tool_calls):
+    return tool_calls.group_by("name").agg(calls=pl.len())
+"""
+
 
 def write(settings: Settings, **files: str) -> Path:
     folder = settings.home / "folds"
@@ -72,6 +81,8 @@ def test_every_file_is_an_asset_and_starts_what_folds_start(settings):
 def test_a_broken_file_is_a_failing_check_and_the_others_are_folded(store_settings, refold):
     """One run: the good table is written, the broken ones' checks name file and line, the verb ends with 3."""
     folder = write(store_settings, good=GOOD, broken=BROKEN, twice=TWICE)
+    (folder / "in_polars.py").write_text(IN_POLARS, encoding="utf-8")
+    (folder / "by_chance.py").write_text(IN_POLARS.replace("pl.len()", "pl.lit(id(object))"), encoding="utf-8")
     assert refold("export")[0] == 0
     code, out, err = refold("fold", "--json")
     assert code == 3
@@ -79,21 +90,26 @@ def test_a_broken_file_is_a_failing_check_and_the_others_are_folded(store_settin
     assert [month["month"] for month in months] == list(MONTHS)
     assert [month["tables"]["good"]["row_count"] for month in months] == [1, 1]
     for month in months:
-        assert {"broken", "twice"}.isdisjoint(month["tables"])
+        assert month["tables"]["in_polars"]["row_count"] == 1
+        assert {"broken", "twice", "by_chance"}.isdisjoint(month["tables"])
         failed = {(c["asset"], c["name"]): c["description"] for c in month["checks"] if not c["passed"]}
-        assert failed["broken", "select_runs"].startswith(f"{folder}/broken.sql:6: Catalog Error: Scalar Function")
+        assert failed["broken", "file_runs"].startswith(f"{folder}/broken.sql:6: Catalog Error: Scalar Function")
         assert failed["twice", "key_is_unique"].startswith(
             f"{folder}/twice.sql:4: key name: of 2 rows of {month['month']}"
         )
+        assert failed["by_chance", "file_runs"].startswith(f"{folder}/by_chance.py:6: the same rows in another order")
         passed = {(c["asset"], c["name"]) for c in month["checks"] if c["passed"]}
-        assert {("good", "select_runs"), ("good", "key_is_unique"), ("twice", "select_runs")} <= passed
+        assert {("good", "file_runs"), ("good", "key_is_unique"), ("twice", "file_runs")} <= passed
     assert f"refold: broken: {folder}/broken.sql:6: " in err
     (folder / "broken.sql").unlink()
     (folder / "twice.sql").unlink()
+    (folder / "by_chance.py").unlink()
     code, out, _ = refold("fold", "good")
     assert code == 0
     assert [line.split()[-3:] for line in out.splitlines()[1:]] == [["up", "to", "date"]] * 2
     rows = json.loads(refold("sql", "SELECT month, name, calls FROM good ORDER BY month", "--json")[1])["rows"]
+    assert [list(row.values()) for row in rows] == [["2026-01", "find_order", 6], ["2026-02", "find_order", 2]]
+    rows = json.loads(refold("sql", "SELECT month, name, calls FROM in_polars ORDER BY month", "--json")[1])["rows"]
     assert [list(row.values()) for row in rows] == [["2026-01", "find_order", 6], ["2026-02", "find_order", 2]]
     assert "good: one tool" in refold("sql", "--tables")[1]
 
