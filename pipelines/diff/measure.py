@@ -3,6 +3,9 @@
 It runs in a process of its own, once for each side of each unit that has an answer. What it cannot measure it returns as
 None. An exception, or what is no finite number, is no value either: the unit's row says why, in one word, and the others go
 on. A call that does not end, or ends its process, ends the comparison.
+
+A function of two arguments is given both sides of many units at once, as Polars frames, and returns how far B is from A in each:
+that is B's value then, and A's is 0.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from pipelines.replay.candidate import CandidateEndedError, PythonMetric, load_measures, measuring
+from pipelines.errors import BadInputError
+from pipelines.replay.candidate import CandidateEndedError, PythonMetric, load_measures, measuring, takes_frames
 from pipelines.replay.source import describe_exception
 from pipelines.settings import SQL_SECONDS
 from pipelines.stats.sums import FloatArray
@@ -89,6 +93,11 @@ class Measured:
     errors: list[list[tuple[str, str]]]
     first: dict[tuple[str, str], tuple[str, str]]
 
+    def joined(self, other: Measured) -> Measured:
+        """What both gave of the same units; where both have a metric, the other's."""
+        errors = [one + two for one, two in zip(self.errors, other.errors, strict=True)]
+        return Measured(self.values | other.values, errors, self.first | other.first)
+
 
 def measure_units(
     measures: Mapping[str, PythonMetric],
@@ -130,6 +139,94 @@ def measure_units(
     return Measured(values, errors, first)
 
 
+def measure_pairs(
+    measures: Mapping[str, PythonMetric],
+    a: pa.Table,
+    b: pa.Table,
+    *,
+    memory_bytes: int,
+    seconds: float = SQL_SECONDS,
+) -> Measured:
+    """Call the functions that take frames with both sides of the units that both have; the others are left out.
+
+    Args:
+        measures: By name.
+        a: Side A: `unit_row, unit_id, aggregate_id`, and what an expression can speak of.
+        b: Side B of the same units in the same order.
+        memory_bytes: What bounds the process, which may reserve several times as much.
+        seconds: Bound on the time of each call.
+
+    Returns:
+        By name of a function that takes frames, how far B is from A in each unit.
+
+    Raises:
+        BadInputError: What a function returns is no Series of numbers, one for each row.
+        StoppedError: A call took longer, or ended the process.
+    """
+    values: dict[str, FloatArray] = {}
+    errors: list[list[tuple[str, str]]] = [[] for _ in range(a.num_rows)]
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    if not measures or not a.num_rows:
+        return Measured(values, errors, first)
+    what = f"metric {', '.join(sorted(measures))}"
+    names = [str(each) for each in a.column("unit_id").to_pylist()]
+    order = sorted(range(len(names)), key=lambda row: names[row])
+    with measuring(measures, memory_bytes=memory_bytes, seconds=seconds) as session:
+        for start in range(0, len(order), _BATCH):
+            rows = order[start : start + _BATCH]
+            given = [side.drop_columns("unit_row").take(rows) for side in (a, b)]
+            for name, found, why, detail in session.each(what, measure_frames, dict(measures), *given):
+                values.setdefault(name, np.full(len(order), np.nan))[rows] = np.where(np.isfinite(found), found, np.nan)
+                failed = range(len(rows)) if why is not None else np.flatnonzero(np.isinf(found))
+                for place in failed:
+                    errors[rows[place]].append((name, why or NOT_FINITE))
+                    first.setdefault((name, why or NOT_FINITE), (names[rows[place]], detail))
+    return Measured(values, errors, first)
+
+
+def measure_frames(
+    connection: None, measures: Mapping[str, PythonMetric], a: pa.Table, b: pa.Table
+) -> Iterator[tuple[str, FloatArray, str | None, str]]:
+    """Call the functions that take frames; asked of the child.
+
+    Yields:
+        (metric, values, why there are none, where in the user's file): NaN where it is null, infinite where it is no number.
+
+    Raises:
+        BadInputError: What one returns is no Series of numbers, one for each row.
+    """
+    functions = {name: each for name, each in load_measures(connection, measures).items() if takes_frames(each)}
+    for name, function in functions.items():
+        import polars as pl  # noqa: PLC0415 -- only where a function takes frames
+
+        try:
+            found = function(pl.from_arrow(a), pl.from_arrow(b))
+        except CandidateEndedError:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- the user's code; its message may hold anything, its type does not
+            detail = describe_exception(error, measures[name].folder).kept
+            yield name, np.full(a.num_rows, np.nan), type(error).__name__, detail
+            continue
+        what = f"metric {name}: {measures[name].spec}"
+        if not isinstance(found, pl.Series):
+            raise BadInputError(
+                f"{what} gives a {type(found).__name__}; a function of both sides gives a polars.Series"
+            )
+        if len(found) != a.num_rows:
+            raise BadInputError(
+                f"{what} gives {len(found):,} values for {a.num_rows:,} units; give one for each row, in order"
+            )
+        if not (found.dtype.is_numeric() or found.dtype in (pl.Boolean, pl.Null)):
+            raise BadInputError(f"{what} gives a Series of {found.dtype}; give numbers, null where there is none")
+        if found.dtype.is_unsigned_integer():
+            raise BadInputError(
+                f"{what} gives a Series of {found.dtype}, in which less than 0 is a huge number; cast to Int64 before subtracting"
+            )
+        numbers = found.cast(pl.Float64)
+        is_odd = (numbers.is_nan() | numbers.is_infinite()).fill_null(value=False)
+        yield name, np.where(is_odd.to_numpy(), np.inf, numbers.to_numpy()), None, "it gives NaN or an infinity"
+
+
 def measure_each(
     connection: None, measures: Mapping[str, PythonMetric], units: pa.Table, side: Literal["a", "b"]
 ) -> Iterator[list[tuple[int, str, float | None, str | None, str]]]:
@@ -139,9 +236,10 @@ def measure_each(
         (row, metric, value, why there is none, where in the user's file).
     """
     functions = load_measures(connection, measures)
+    measures = {name: metric for name, metric in measures.items() if not takes_frames(functions[name])}
     found: list[tuple[int, str, float | None, str | None, str]] = []
     told = time.monotonic()
-    for place, row in enumerate(units.to_pylist()):
+    for place, row in enumerate(units.to_pylist() if measures else ()):
         for name, metric in measures.items():
             # a side of its own: a function may change what it gets
             value, why, detail = _measure(functions[name], _side(row, side), metric.folder)

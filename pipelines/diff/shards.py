@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
+from pipelines.diff.arrays import to_numpy
 from pipelines.diff.calls import FLAG_SCHEMA, PAIR_SCHEMA, UNIT_SCHEMA
-from pipelines.diff.measure import measure_units
+from pipelines.diff.measure import Measured, measure_pairs, measure_units
 from pipelines.diff.metrics import UNIT_COLUMNS, as_maps, evaluate_metrics, expressions
 from pipelines.diff.text import CHANGE_SCHEMA
 from pipelines.diff.worker import Comparers, Task
@@ -90,6 +92,7 @@ def create_relations(connection: duckdb.DuckDBPyConnection, lake: Lake, plan: Pl
     connection.execute(
         "CREATE TEMP TABLE metric_failures (metric VARCHAR, reason VARCHAR, unit VARCHAR, detail VARCHAR)"
     )
+    connection.execute("CREATE TEMP TABLE frame_metrics (metric VARCHAR)")
     connection.execute("DROP VIEW streams")
     connection.execute("ALTER TABLE all_streams RENAME TO streams")
     most = int(lake.memory_bytes * RANGE_SHARE)
@@ -218,6 +221,8 @@ def _keep_metrics(connection: duckdb.DuckDBPyConnection, plan: Plan, memory_byte
     """Make `metrics_a` and `metrics_b`: the own metrics of every unit that the side answered, and what failed in them."""
     metrics = expressions(plan.experiment)
     sides: tuple[Literal["a", "b"], ...] = ("a", "b")
+    units: dict[str, pa.Table] = {}
+    found: dict[str, Measured] = {}
     for side in sides:
         columns = ", ".join(
             f"len(tool_calls_{side})::INTEGER AS call_count" if name == "call_count" else f"{name}_{side} AS {name}"
@@ -225,17 +230,26 @@ def _keep_metrics(connection: duckdb.DuckDBPyConnection, plan: Plan, memory_byte
         )
         answered = "status <> 'not_asked'" if side == "a" else "status = 'ok'"
         query = f"SELECT unit_row, unit_id, aggregate_id, {columns} FROM unit_pairs WHERE {answered} ORDER BY unit_row"
-        units = connection.sql(query if metrics or plan.measures else f"{query} LIMIT 0").to_arrow_table()
-        found = evaluate_metrics(metrics, units, side, memory_bytes=memory_bytes, seconds=seconds)
-        measured = measure_units(plan.measures, units, side, memory_bytes=memory_bytes, seconds=seconds)
-        errors = [one + other for one, other in zip(found.errors, measured.errors, strict=True)]
+        units[side] = connection.sql(query if metrics or plan.measures else f"{query} LIMIT 0").to_arrow_table()
+        found[side] = evaluate_metrics(metrics, units[side], side, memory_bytes=memory_bytes, seconds=seconds).joined(
+            measure_units(plan.measures, units[side], side, memory_bytes=memory_bytes, seconds=seconds)
+        )
+    # B answered none that was not asked about
+    every, answered_rows = (to_numpy(units[side].column("unit_row"), np.int64) for side in sides)
+    rows = np.searchsorted(every, answered_rows)
+    pairs = measure_pairs(plan.measures, units["a"].take(rows), units["b"], memory_bytes=memory_bytes, seconds=seconds)
+    for name, values in pairs.values.items():
+        found["a"].values[name][rows] = np.where(np.isnan(values), np.nan, 0.0)
+        connection.execute("INSERT INTO frame_metrics VALUES (?)", [name])
+    found["b"] = found["b"].joined(pairs)
+    for side in sides:
         maps = {
-            "unit_row": units.column("unit_row"),
-            "metrics": as_maps(found.values | measured.values, units.num_rows),
-            "errors": pa.array(errors, pa.map_(pa.string(), pa.string())),
+            "unit_row": units[side].column("unit_row"),
+            "metrics": as_maps(found[side].values, units[side].num_rows),
+            "errors": pa.array(found[side].errors, pa.map_(pa.string(), pa.string())),
         }
         _keep(connection, f"metrics_{side}", [pa.table(maps)])
-        for (name, why), (unit, detail) in (found.first | measured.first).items():
+        for (name, why), (unit, detail) in found[side].first.items():
             connection.execute("INSERT INTO metric_failures VALUES (?, ?, ?, ?)", [name, why, unit, detail])
 
 

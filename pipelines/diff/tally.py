@@ -163,8 +163,9 @@ class Tally:
         """Metrics with one value, or none, on a whole side that called tools: more often an expression that misses its mark."""
         if self._counts["pairs"] < _FEW:
             return
+        of_pairs = {row[0] for row in self._connection.sql("SELECT metric FROM frame_metrics").fetchall()}
         for (name, side), seen in sorted(self._seen.items()):
-            if len(seen) < 2 and self._calls[side]:
+            if len(seen) < 2 and self._calls[side] and name not in of_pairs:
                 yield name, side, next(iter(seen), None)
 
     def _hash(self, dataset: Dataset, table: str) -> None:

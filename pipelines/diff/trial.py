@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+import numpy as np
 import pyarrow as pa
 
-from pipelines.diff.measure import Measured, measure_units
+from pipelines.diff.measure import Measured, measure_pairs, measure_units
 from pipelines.diff.metrics import UNIT_COLUMNS, evaluate_metrics, expressions
 from pipelines.diff.shards import create_recorded, create_relations
 from pipelines.errors import BadInputError
@@ -50,7 +51,11 @@ def require_measurable(lake: Lake, plan: Plan) -> None:
             ]
             if measures and number == 0:
                 few = units.slice(0, TRIED)
-                found.append((measures, few, measure_units(measures, few, "a", memory_bytes=memory, seconds=seconds)))
+                pairs = measure_pairs(measures, few, few, memory_bytes=memory, seconds=seconds)
+                _require_nothing_between_the_same(pairs, few)
+                found.append((pairs.values, few, pairs))
+                one_by_one = measures.keys() - pairs.values.keys()
+                found.append((one_by_one, few, measure_units(measures, few, "a", memory_bytes=memory, seconds=seconds)))
             for names, given, measured in found:
                 tried.update(dict.fromkeys(names, given.num_rows))
                 failed.update(name for errors in measured.errors for name, _ in errors)
@@ -60,4 +65,15 @@ def require_measurable(lake: Lake, plan: Plan) -> None:
         if failed[name] == tried[name]:
             raise BadInputError(
                 f"metric {name} fails on all {tried[name]:,} recorded units that it was tried on, and nobody was asked yet: {firsts[name]}"
+            )
+
+
+def _require_nothing_between_the_same(pairs: Measured, units: pa.Table) -> None:
+    """See that a function of both sides finds none between a side and itself: what it returns is how far B is from A."""
+    for name, values in pairs.values.items():
+        odd = np.flatnonzero(np.nan_to_num(values))
+        if odd.size:
+            raise BadInputError(
+                f"metric {name} gives {values[odd[0]]:g} for what was recorded beside itself (first in unit "
+                f"{units.column('unit_id')[int(odd[0])].as_py()}); a function of both sides gives how far B is from A: 0 for the same"
             )

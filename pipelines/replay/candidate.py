@@ -160,10 +160,24 @@ def load_measures(_connection: None, measures: Mapping[str, PythonMetric]) -> di
             function = load_function(metric.spec, metric.folder, f"metric {name}: {metric.spec}", metric.allowed)
             if inspect.iscoroutinefunction(function):
                 raise BadInputError(
-                    f"metric {name}: {metric.spec} is async; write a plain function that returns a number"
+                    f"metric {name}: {metric.spec} is async; write a plain function that returns a number, or a Series"
                 )
             _loaded[metric] = function
     return {name: _loaded[metric] for name, metric in measures.items()}
+
+
+def takes_frames(function: Callable[..., Any]) -> bool:
+    """Whether a metric's function takes two arguments: the frames of both sides, in place of one side of one unit."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # one of C that does not say
+        return False
+    needed = [
+        each
+        for each in parameters
+        if each.default is each.empty and each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(needed) == 2
 
 
 def load_function(spec: str, folder: Path, what: str, allowed: Sequence[Path] = ()) -> Callable[..., Any]:

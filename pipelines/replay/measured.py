@@ -20,7 +20,8 @@ class Metric(StrictModel):
         sql: An expression that is evaluated for each side of each unit over the columns `text`, `tool_calls` (a list of structs
             with `name` and `arguments`, JSON), `call_count`, `output_tokens`, `latency_ms` and `cost_usd`.
         python: Or a function `module:function`, looked for beside the experiment file, that is given each side of each unit as
-            a `refold.UnitSide`.
+            a `refold.UnitSide` and returns a number; or, when it takes two arguments, both sides of many units as Polars frames
+            `a` and `b` and returns a Series: how far B is from A in each (A's value is 0 then).
         goal: Which direction is good; None for no direction, and then nothing is better or worse.
         margin: The largest difference that does not matter.
     """

@@ -130,6 +130,8 @@ def test_a_key_that_is_not_set_is_told_before_anything_is_asked(
         ("{sql: \"'inf'::DOUBLE\"}", "metric m fails on all 18 recorded units .*not_finite: it gives inf"),
         ('{sql: "0.0::DOUBLE / 0"}', "metric m fails on all 18 recorded units .*not_finite: it gives nan"),
         ('{python: "code:metric"}', r"metric m fails on all 18 recorded units .*ValueError at code\.py:"),
+        ('{python: "code:both"}', r"metric m fails on all 18 recorded units .*ValueError at code\.py:"),
+        ('{python: "code:alike"}', r"metric m gives 1 for what was recorded beside itself .*: 0 for the same"),
         ("{sql: \"CASE WHEN call_count > 0 THEN 'inf'::DOUBLE ELSE 0 END\"}", None),
     ],
 )
@@ -176,11 +178,18 @@ FAILING = {
     "rule": 'expect: [{name: r, sql: "text::BOOLEAN"}]',
     "where": 'where: "error(task) IS NULL"',
     "python metric": 'metrics: {m: {python: "code:metric"}}',
+    "metric of both sides": 'metrics: {m: {python: "code:both"}}',
     "candidate": "",
 }
 CODE = """
 def metric(side):
     raise ValueError(f"cannot read {side.text}")
+
+def both(a, b):
+    raise ValueError(f"cannot read {a['text'].to_list()} {b['text'].to_list()}")
+
+def alike(a, b):
+    return (a["unit_id"] == b["unit_id"]).cast(int)
 
 def noting(decision):
     from pathlib import Path

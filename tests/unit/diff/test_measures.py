@@ -39,6 +39,34 @@ def fragile(side):
 
 async def waits(side):
     return 1
+
+def calls_of(side):
+    return len(side.tool_calls)
+
+def more_calls(a, b):
+    return b["call_count"] - a["call_count"]
+
+def longer(a, b):
+    import polars as pl
+    assert a["unit_id"].is_sorted() and a["unit_id"].equals(b["unit_id"])
+    size = lambda side: side["text"].str.len_chars().cast(int)
+    odd = pl.when(b["text"] == "boom").then(float("nan")).when(b["text"] == "odd").then(None)
+    return pl.select(odd.otherwise(size(b) - size(a))).to_series()
+
+def fails(a, b):
+    raise ValueError("Ann Smith")
+
+def text(a, b):
+    return b["text"]
+
+def short(a, b):
+    return b["call_count"].head(1)
+
+def frame(a, b):
+    return b
+
+def wraps(a, b):
+    return b["text"].str.len_chars() - a["text"].str.len_chars()
 """
 TEXTS = [None, "boom", "odd", "huge", "yes", "I cannot do that.", "Done, gladly."]
 
@@ -228,3 +256,65 @@ def test_money_is_found_at_any_depth(money_in: Callable[[str], float | None], tr
         found = money_in(dumped)
         wanted = money(tree)
         assert found == pytest.approx(sum(wanted), rel=1e-9, abs=1e-6) if wanted else found is None
+
+
+def test_a_function_of_both_sides_says_how_far_they_are_apart(tmp_path: Path):
+    """What it gives is B's value beside A's 0, so that its line is that of the same measured side by side; null has no value,
+    and what is no number, or raises, is a failure of the row."""
+    (tmp_path / "measures.py").write_text(MEASURES, encoding="utf-8")
+    text = (
+        EXPERIMENT
+        + """
+metrics:
+  calls_each: {python: "measures:calls_of", goal: lower, margin: 0.5}
+  calls_both: {python: "measures:more_calls", goal: lower, margin: 0.5}
+  longer: {python: "measures:longer"}
+  fails: {python: "measures:fails"}
+primary: calls_both
+"""
+    )
+    units = made_units(Random(4))
+    lake, plan = replayed_lake(tmp_path, units, text)
+    result = build_diff(lake, plan)
+    numbers = "n, excluded, g, estimate, low, high, verdict, goal, p_value"
+    each, both = (
+        rows(lake, f"SELECT {numbers} FROM ab_summary WHERE metric = '{name}' ORDER BY kind, segment")
+        for name in ("calls_each", "calls_both")
+    )
+    assert each == both != []
+    assert rows(lake, "SELECT DISTINCT metrics_a['calls_both'] FROM ab_units WHERE status = 'ok'") == [(0.0,)]
+    found = rows(
+        lake,
+        "SELECT text_a, text_b, status, metrics_b['longer'], metrics_a['longer'], metric_errors_b['longer'], metric_errors_b['fails'] "
+        "FROM ab_units",
+    )
+    assert len(found) == len(units)
+    for text_a, text_b, status, value, other, why, fails in found:
+        if status != "ok":
+            assert (value, why, fails) == (None, None, None)
+            continue
+        expected = None if text_a is None or text_b in (None, "boom", "odd") else float(len(text_b) - len(text_a))
+        assert (value, other) == (expected, None if expected is None else 0.0)
+        assert why == ("not_finite" if text_b == "boom" else None)
+        assert fails == "ValueError"
+    page = render_page(lake, result)
+    assert "ValueError" in page
+    assert "Ann" not in page
+    assert not [metric for metric, _, _ in result.flat_metrics if metric in ("calls_both", "longer")]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("text", r"gives a Series of String; give numbers, null where there is none"),
+        ("short", r"gives 1 values for \d+ units; give one for each row, in order"),
+        ("wraps", "gives a Series of UInt32, in which less than 0 is a huge number; cast to Int64 before subtracting"),
+        ("frame", r"gives a DataFrame; a function of both sides gives a polars\.Series"),
+    ],
+)
+def test_what_a_function_of_both_sides_must_give(tmp_path: Path, name: str, reason: str):
+    """One number a unit, or null; anything else is the function's fault and not a unit's."""
+    (tmp_path / "measures.py").write_text(MEASURES, encoding="utf-8")
+    text = f'{EXPERIMENT}metrics: {{m: {{python: "measures:{name}"}}}}'
+    with pytest.raises(BadInputError, match=f"^metric m: measures:{name} {reason}$"):
+        build_diff(*replayed_lake(tmp_path, made_units(Random(4)), text))
