@@ -23,6 +23,7 @@ import json
 import math
 import os
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,8 +48,9 @@ CHECKPOINT_COMMITS = 20
 _DAY_SECONDS = 86_400
 _HALF_WRITTEN = re.compile(r"_commit_.*|.*\.tmp|.*#\d+")
 """Names in a log under which Delta's writer prepares an entry before it moves it into place."""
-_SPILLED = re.compile(r"duckdb_temp_(\d+)_.*")
-"""DuckDB's spilled data; the number is the process. DuckDB itself removes a dead process's, but only when it spills."""
+_SPILLED = re.compile(r"(?:duckdb_temp_|locked-)(\d+)[_-].*")
+"""DuckDB's spilled data, and what a user's code was given; the number is the process. DuckDB itself removes a dead process's,
+but only when it spills."""
 _COMMITTED = """
 SELECT dataset, partition, epoch_us(committed_at) / 1e6, provenance, list_transform(files, LAMBDA f: f.path)
 FROM commits
@@ -186,6 +188,8 @@ def vacuum(lake: Lake, catalog: Path, *, grace_days: float, is_dry_run: bool = F
         if is_dry_run or _remove(file.path):
             files[dataset, reason] += 1
             sizes[dataset, reason] += file.size_bytes
+    if not is_dry_run:
+        _remove_folders_of_the_dead(lake.spill)
     for name in () if is_dry_run else names:
         gone = _shorten_log(lake, name)
         if gone:
@@ -313,12 +317,23 @@ def _redactions(provenance: Mapping[str, Any]) -> int:
 
 
 def _spilled_by_the_dead(folder: Path) -> list[_File]:
+    """Files of processes that are gone, in their folders too."""
     found = []
     for path in folder.iterdir() if folder.is_dir() else ():
         name = _SPILLED.fullmatch(path.name)
-        file = _stat(path) if name is not None and not _is_alive(int(name[1])) else None
-        found += [file] if file is not None else []
+        if name is None or _is_alive(int(name[1])):
+            continue
+        files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
+        found += [file for each in files if (file := _stat(each)) is not None]
     return found
+
+
+def _remove_folders_of_the_dead(folder: Path) -> None:
+    """Remove their folders, once their files are gone."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        name = _SPILLED.fullmatch(path.name)
+        if name is not None and path.is_dir() and not _is_alive(int(name[1])):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_alive(pid: int) -> bool:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -134,17 +134,25 @@ def locked_session(
         spill: Folder for what does not fit; without one, what does not fit fails.
         locates_errors: Whether errors say where in the statement they are.
     """
-    folder = None if spill is None else Path(tempfile.mkdtemp(prefix="locked-", dir=_made(spill)))
-    try:
+    with ExitStack() as held:
+        folder = None if spill is None else held.enter_context(spill_folder(spill))
         bounds = Bounds(memory_bytes, folder, locates_errors)
-        with _session(bounds, None) as child:
-            for name, rows in tables.items():
-                child.load(name, rows)
-            child.do("lock")
-            yield Locked(child, seconds)
+        child = held.enter_context(_session(bounds, None))
+        for name, rows in tables.items():
+            child.load(name, rows)
+        child.do("lock")
+        yield Locked(child, seconds)
+
+
+@contextmanager
+def spill_folder(spill: Path) -> Iterator[Path]:
+    """A folder of this process in `spill`; gone on leaving, or, should the process be killed, with the next `vacuum`."""
+    spill.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"locked-{os.getpid()}-", dir=spill))
+    try:
+        yield folder
     finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -321,8 +329,3 @@ def _end_all() -> None:
         if owner == os.getpid():
             child.end()
     _idle.clear()
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

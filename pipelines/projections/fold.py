@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -26,7 +25,7 @@ from pipelines.fold.identity import fold_hash, projection_hash
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Commit, Lake
-from pipelines.lake.locked import Locked, StoppedError, frame_session
+from pipelines.lake.locked import Locked, StoppedError, frame_session, spill_folder
 from pipelines.lake.own import find_own
 from pipelines.lake.own_upcasters import load_own_upcasters
 from pipelines.lake.sql_errors import without_values
@@ -291,9 +290,8 @@ def _call(
     month: str,
 ) -> _Made:
     """A function is called in two processes, the second time with its rows in another order; what differs is a fault."""
-    lake.spill.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="locked-", dir=lake.spill) as made:
-        folders = [Path(made, order) for order in ("stored", "shuffled")]
+    with spill_folder(lake.spill) as made:
+        folders = [made / order for order in ("stored", "shuffled")]
         with given as locked:
             for folder in folders:
                 folder.mkdir()

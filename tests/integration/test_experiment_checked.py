@@ -213,8 +213,9 @@ def test_what_fails_keeps_no_recorded_text(
     (tmp_path / "code.py").write_text(CODE)
     code, told = run("ab", str(path))
     assert PLANTED not in told
-    assert code == (0 if kind in ("python metric", "candidate") else 2), told
-    if kind in ("python metric", "candidate"):
+    is_python = kind in ("python metric", "metric of both sides", "candidate")
+    assert code == (0 if is_python else 2), told
+    if is_python:
         assert "ValueError at code.py:" in told
         assert "(first in " in told
         counted = re.search(r"(\d+) not answered\n  (\d+) candidate_error: the candidate raised an error\n", told)

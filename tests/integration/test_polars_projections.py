@@ -63,8 +63,10 @@ def test_a_relation_comes_through_as_it_does_in_sql(tmp_path: Path, relation: st
         assert query(lake, "SELECT count(*) FROM in_polars") != [(0,)]
 
 
-def test_a_month_is_written_when_file_or_rows_changed(lake: Lake, tmp_path: Path):
-    """The same hash decides as for SQL: the file's text, and the rows that it reads."""
+def test_a_month_is_written_when_file_rows_or_rules_changed(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The same hash decides as for SQL: the file's text, the rows that it reads, and the code that makes a table of them."""
     path = tmp_path / "folds" / "calls_in_polars.py"
     path.parent.mkdir(exist_ok=True)
     path.write_text(CALLS_IN_POLARS, encoding="utf-8")
@@ -73,6 +75,9 @@ def test_a_month_is_written_when_file_or_rows_changed(lake: Lake, tmp_path: Path
     rows = "SELECT month, name, calls, answered FROM {} ORDER BY 1, 2"
     assert query(lake, rows.format("calls_in_polars")) == query(lake, rows.format("calls_in_sql")) != []
     assert [result.is_written for result in fold(Lake(lake.root), path)] == [False, False, False]
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.projections.fold.projection_hash", lambda: "another rule")
+        assert [result.is_written for result in fold(lake, path, MONTHS[:1])] == [True]
     path.write_text(CALLS_IN_POLARS + "# another text\n", encoding="utf-8")
     assert [result.is_written for result in fold(lake, path)] == [True, True, True]
     more = [event("tool.call", 46, {"call_id": "d", "name": "find", "arguments": {}}, message_id="m5")]

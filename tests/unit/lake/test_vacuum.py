@@ -340,6 +340,20 @@ def test_what_killed_processes_left_beside_the_tables_goes(lake):
     assert not list((lake.root / ".spill").glob("*"))
 
 
+def test_what_a_killed_process_had_given_to_a_users_code_goes(lake):
+    """Texts handed to a projection stay in no folder of the dead, and in those of the living as long as they live."""
+    write(lake, "2026-01", 3)
+    with subprocess.Popen(["sleep", "0"]) as dead:
+        dead.wait()
+    for pid in (dead.pid, os.getpid()):
+        folder = lake.spill / f"locked-{pid}-x" / "stored"
+        folder.mkdir(parents=True)
+        (folder / "events.parquet").write_bytes(b"text")
+    assert swept(sweep(lake)) == {("", "temporary"): 1}
+    assert [path.name for path in lake.spill.iterdir()] == [f"locked-{os.getpid()}-x"]
+    assert (lake.spill / f"locked-{os.getpid()}-x" / "stored" / "events.parquet").exists()
+
+
 def test_files_that_are_not_the_lakes_are_left_alone(lake):
     """Nothing is removed by its place alone: what others put beside the tables' files stays."""
     write(lake, "2026-01", 3)
