@@ -61,6 +61,9 @@ class Batches:
                 first_no += batch.streams
                 del events  # the batch may have them in another order, or in one piece
                 yield span, batch, None
+                if self._reader.reads_large:
+                    del batch
+                    give_back(self._connection)
                 continue
             long = long or LongStream(
                 self._connection,

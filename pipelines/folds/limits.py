@@ -13,7 +13,7 @@ from pipelines.folds.current import RESUMED_FROM
 from pipelines.folds.reading import AHEAD
 from pipelines.lake.lake import Lake
 from pipelines.lake.memory import free_bytes
-from pipelines.lake.sizes import most_row_bytes
+from pipelines.lake.sizes import most_group_bytes, most_row_bytes
 from pipelines.settings import parse_size
 
 _OF_STATES = frozenset(RESUMED_FROM)
@@ -32,8 +32,11 @@ _ALONE_SHARE = 0.85
 
 def limit_readers(lake: Lake, connection: duckdb.DuckDBPyConnection) -> int:
     """How many ranges are read at a time: one, by one thread, where events are so large that there is no room for more."""
-    size = most_row_bytes(lake.files("events"), ("payload",))
-    if not math.isfinite(size) or _VECTOR_EVENTS * size * AHEAD <= lake.memory_bytes * _VECTOR_SHARE:
+    files = lake.files("events")
+    vector = _VECTOR_EVENTS * most_row_bytes(files, ("payload",))
+    if not math.isfinite(vector):
+        vector = most_group_bytes(files, ("payload",))
+    if vector * AHEAD <= lake.memory_bytes * _VECTOR_SHARE:
         return AHEAD
     connection.execute("SET threads = 1")
     return 1

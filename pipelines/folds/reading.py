@@ -51,6 +51,9 @@ class Reader:
         with_models: Whether to read the payloads of model decisions.
         left_out: Streams that are not read.
         readers: Ranges that are read at a time.
+
+    Attributes:
+        reads_large: Whether events are so large that one range is read at a time.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Reader:
         self._connection = connection
         self._month = month
         self._readers = readers
+        self.reads_large = readers == 1
         self._query = columns_query(with_states=with_states, with_models=with_models)
         self._stored = f"SELECT stored.* FROM ({upcasters.query('events')}) AS stored"
         self._touched = None

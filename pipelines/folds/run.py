@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -272,7 +272,8 @@ def _fold_streams(
         readers=work.readers,
         memory_bytes=lake.memory_bytes,
     )
-    with sharing_threads(connection):
+    # one range at a time is read where events are so large that a row group of them may need most of the memory
+    with sharing_threads(connection), alone(lake, connection) if work.readers == 1 else nullcontext():
         if is_partial:
             _merge(lake, connection, month, batches, writers)
         else:

@@ -91,9 +91,23 @@ def most_row_bytes(files: Iterable[str], columns: Sequence[str]) -> float:
     return max((_mean(group, columns) for group in groups), default=0.0)
 
 
+def most_group_bytes(files: Iterable[str], columns: Sequence[str]) -> float:
+    """Bytes of some columns in the row group in which they are the most, values that are stored by number counted once."""
+    try:
+        found = [pq.read_metadata(path) for path in files]
+    except OSError:
+        return math.inf
+    groups = (file.row_group(number) for file in found for number in range(file.num_row_groups))
+    return max((sum(part.total_uncompressed_size for part in _parts(group, columns)) for group in groups), default=0)
+
+
 def _mean(group: pq.RowGroupMetaData, columns: Sequence[str]) -> float:
-    parts = (group.column(number) for number in range(group.num_columns))
-    wanted = [part for part in parts if part.path_in_schema.split(".", 1)[0] in columns]
+    wanted = _parts(group, columns)
     if any(part.has_dictionary_page or "RLE_DICTIONARY" in part.encodings for part in wanted):
         return math.inf
     return sum(part.total_uncompressed_size for part in wanted) / max(group.num_rows, 1)
+
+
+def _parts(group: pq.RowGroupMetaData, columns: Sequence[str]) -> list[pq.ColumnChunkMetaData]:
+    parts = (group.column(number) for number in range(group.num_columns))
+    return [part for part in parts if part.path_in_schema.split(".", 1)[0] in columns]

@@ -1,6 +1,6 @@
 """Take homes of large events, messages and lines through the verbs, each in a process of its own, and say what memory it took.
 
-    python tests/acceptance/memory_bound.py [KIND…] [--memory 1GB] [--scale 1.0] [--keep FOLDER]
+    python tests/acceptance/memory_bound.py [KIND…] [--memory 1GB] [--scale 1.0] [--keep FOLDER] [--without-ab]
 
 Kinds: `events` (600 conversations of 40 events of 51 kB), `messages` (one of 20,000 messages of 10 kB) and `line` (one line of
 200 MB), each beside 20 ordinary ones. `--scale` is of their number, or of the line's size. Every verb must do its work within the
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,17 +106,22 @@ def write_lines(path: Path, messages: int, size: int) -> None:
     """One conversation of messages of a size, and 20 ordinary ones, as chat-completions JSON lines."""
     texts = random.Random(1)
 
-    def line(name: str, contents: list[str]) -> str:
-        told = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(contents)]
-        started = "2026-01-03T00:00:00Z"
-        return json.dumps({"source": "shop", "conversation_id": name, "started_at": started, "messages": told}) + "\n"
+    def write_line(name: str, contents: Iterable[str]) -> None:
+        # message by message: what this process holds when it starts a verb, the system counts as that verb's
+        head = {"source": "shop", "conversation_id": name, "started_at": "2026-01-03T00:00:00Z"}
+        file.write(json.dumps(head).removesuffix("}") + ', "messages": [')
+        for n, text in enumerate(contents):
+            said = {"role": ("user", "assistant")[n % 2], "content": text}
+            file.write(("," if n else "") + json.dumps(said))
+        file.write("]}\n")
 
     with path.open("w") as file:
-        file.write(line("large", [texts.randbytes(size // 2).hex() for _ in range(messages)]))
-        file.writelines(line(f"c{n}", ["hello", "yes?"]) for n in range(20))
+        write_line("large", (texts.randbytes(size // 2).hex() for _ in range(messages)))
+        for n in range(20):
+            write_line(f"c{n}", ["hello", "yes?"])
 
 
-def walk(home: Path, memory: int, first: list[tuple[str, ...]]) -> Iterator[Took]:
+def walk(home: Path, memory: int, first: list[tuple[str, ...]], *, with_ab: bool) -> Iterator[Took]:
     """Every verb of a home, in order; one that refuses is run again with the bound that it names."""
     (home / "candidate.py").write_text(_AGENT)
     for name, text in {
@@ -128,7 +133,8 @@ def walk(home: Path, memory: int, first: list[tuple[str, ...]]) -> Iterator[Took
             f"experiment: {name}\nwindow: {{from: 2026-01-01, to: 2026-02-01}}\nbaseline: {{recorded: {{source: shop}}}}\n{text}"
         )
     verbs = [*first, ("export",), ("fold",), ("verify",)]
-    for verb in [*verbs, *(("ab", str(home / f"{name}.yaml")) for name in ("echo", "callable", "turns"))]:
+    experiments = ("echo", "callable", "turns") if with_ab else ()
+    for verb in [*verbs, *(("ab", str(home / f"{name}.yaml")) for name in experiments)]:
         done = run(home, memory, *verb)
         yield done
         enough = re.search(r"REFOLD_MEMORY=(\d+)MB", done.said)
@@ -136,7 +142,7 @@ def walk(home: Path, memory: int, first: list[tuple[str, ...]]) -> Iterator[Took
             yield run(home, int(enough[1]) * 10**6, *verb)
 
 
-def measure(kind: str, memory: int, scale: float, folder: Path) -> Iterator[dict[str, Any]]:
+def measure(kind: str, memory: int, scale: float, folder: Path, *, with_ab: bool) -> Iterator[dict[str, Any]]:
     """One kind, as rows of a table, each when it is known."""
     home = folder / kind
     home.mkdir(parents=True, exist_ok=True)
@@ -148,7 +154,7 @@ def measure(kind: str, memory: int, scale: float, folder: Path) -> Iterator[dict
     with served(home):
         if kind == "events":
             fill(home, int(600 * scale), 40, 51_000)
-        for each in walk(home, memory, first):
+        for each in walk(home, memory, first, with_ab=with_ab):
             yield {"kind": kind, **asdict(each)}
 
 
@@ -159,11 +165,13 @@ def main() -> None:
     parser.add_argument("--memory", default="1GB")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--keep")
+    parser.add_argument("--without-ab", action="store_true")
     given = parser.parse_args()
     memory, is_over = parse_size("--memory", given.memory), False
     with tempfile.TemporaryDirectory() as folder:
         for kind in given.kinds:
-            for row in measure(kind, memory, given.scale, Path(given.keep or folder)):
+            kept = Path(given.keep or folder)
+            for row in measure(kind, memory, given.scale, kept, with_ab=not given.without_ab):
                 sys.stdout.write(json.dumps(row) + "\n")
                 sys.stdout.flush()
                 enough = re.search(r"REFOLD_MEMORY=(\d+)MB", row["said"])
