@@ -87,7 +87,12 @@ WHERE aggregate_id BETWEEN $first AND $last
 ORDER BY aggregate_id, first_version
 """
 _DECIDED = "SELECT * FROM plan_decisions WHERE aggregate_id BETWEEN $first AND $last"
-_STREAMS = f"SELECT aggregate_id, {', '.join(SEGMENTS)} FROM plan_streams WHERE aggregate_id BETWEEN $first AND $last"
+_STREAMS = f"""
+SELECT aggregate_id, {", ".join(SEGMENTS)}
+FROM plan_streams
+WHERE aggregate_id BETWEEN $first AND $last
+ORDER BY aggregate_id
+"""
 
 
 EventRow: TypeAlias = tuple[int, str, str | None, str | None, str | None, str | None, str | None]
@@ -181,7 +186,7 @@ def _refuse_large(connection: duckdb.DuckDBPyConnection, memory: int, processes:
 def read_streams(
     connection: duckdb.DuckDBPyConnection, chunks: Iterable[Range], *, with_arguments: bool = True
 ) -> Generator[Stream]:
-    """The conversations of `plan_streams` in the given ranges, in order.
+    """The conversations of `plan_streams` in the given ranges, in order, those too of which nothing was ever shown to an agent.
 
     While one batch of events is used the next ones are read by a thread of its own; there they are columns.
 
@@ -196,6 +201,7 @@ def read_streams(
     connection.execute(_ALL_DECIDED, {"first": ranges[0].first, "last": ranges[-1].last})
     events = _EVENTS.format(arguments=_ARGUMENTS if with_arguments else "NULL::VARCHAR")
     stream: Stream | None = None
+    silent: deque[Stream] = deque()  # streams of the current range that no event was read of yet
     with (
         closing(_read_pieces(connection, ranges, events)) as pieces,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="replay-reader") as reader,
@@ -203,39 +209,44 @@ def read_streams(
         ahead = deque(reader.submit(next, pieces, None) for _ in range(_AHEAD))
         while (piece := ahead.popleft().result()) is not None:
             ahead.append(reader.submit(next, pieces, None))
-            rows = _rows_of(piece.events)
+            if isinstance(piece, list):  # another range begins
+                if stream is not None:
+                    yield stream
+                yield from silent
+                stream, silent = None, deque(piece)
+                continue
+            rows = _rows_of(piece)
             begin = 0
-            for aggregate_id, end in _runs(piece.events.column(0)):
-                if stream is not None and stream.aggregate_id == aggregate_id:
-                    stream.rows.extend(rows[begin:end])
-                else:
+            for aggregate_id, end in _runs(piece.column(0)):
+                if stream is None or stream.aggregate_id != aggregate_id:
                     if stream is not None:
                         yield stream
-                    decided = piece.decided.get(aggregate_id, {})
-                    stream = Stream(aggregate_id, piece.known[aggregate_id], rows[begin:end], decided)
+                    stream = silent.popleft()
+                    while stream.aggregate_id != aggregate_id:
+                        yield stream
+                        stream = silent.popleft()
+                stream.rows.extend(rows[begin:end])
                 begin = end
     if stream is not None:
         yield stream
+    yield from silent
 
 
-class _Piece(NamedTuple):
-    """Some events of a chunk, in order, and what is known of all its streams."""
-
-    known: Mapping[str, Mapping[str, Any]]
-    decided: Mapping[str, Mapping[int, Decided]]
-    events: pa.RecordBatch
-
-
-def _read_pieces(connection: duckdb.DuckDBPyConnection, chunks: Iterable[Range], events: str) -> Generator[_Piece]:
+def _read_pieces(
+    connection: duckdb.DuckDBPyConnection, chunks: Iterable[Range], events: str
+) -> Generator[list[Stream] | pa.RecordBatch]:
+    """Of each range its streams, in order and without their events, and then the events, in order, some at a time."""
     for chunk in chunks:
         params = {"first": chunk.first, "last": chunk.last}
-        known = {row[0]: dict(zip(SEGMENTS, row[1:], strict=True)) for row in _rows(connection, _STREAMS, params)}
         decided: dict[str, dict[int, Decided]] = {}
         for aggregate_id, version, *rest in _rows(connection, _DECIDED, params):
             decided.setdefault(aggregate_id, {})[version] = _as_decided(rest)
+        yield [
+            Stream(aggregate_id, dict(zip(SEGMENTS, known, strict=True)), [], decided.get(aggregate_id, {}))
+            for aggregate_id, *known in _rows(connection, _STREAMS, params)
+        ]
         # read as they come: as a result, DuckDB would hold them all once more
-        for batch in connection.sql(events, params=params).to_arrow_reader(_batch_rows(chunk.rows)):
-            yield _Piece(known, decided, batch)
+        yield from connection.sql(events, params=params).to_arrow_reader(_batch_rows(chunk.rows))
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, str]) -> Iterator[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from pipelines.diff.dataset import build_diff
@@ -21,7 +22,7 @@ from pipelines.lake.lake import Lake
 from pipelines.replay.experiment import parse_experiment
 from pipelines.replay.plan import make_plan
 from pipelines.replay.run import ReplayResult, run_replay
-from tests.strategies import recordings
+from tests.strategies import one_stream, recordings
 from tests.unit.diff.replayed_lake import write_log
 
 MODES = ("decision", "single", "turn", "conversation")
@@ -118,6 +119,35 @@ def test_the_echo_of_any_recording_is_the_recording(log: Sequence[Mapping[str, A
             except Exception as error:
                 if "no conversation is selected" not in str(error):
                     raise
+
+
+SILENT = {
+    "ended": ("conversation.ended.v1", {"outcome": None}),
+    "not known": ("weather.changed.v1", {"text": "rain"}),
+    "a row": ("row.changed.v1", {"table": "t", "key": "k", "before": None, "after": {"a": 1}}),
+    "a redaction": (
+        "redaction.applied.v1",
+        {"target": {"stream_version": 1}, "path": "", "method": "mask", "reason": "r"},
+    ),
+}
+
+
+@pytest.mark.parametrize("others", [(), ("0", "2"), ("0",), ("2",)])
+def test_what_nothing_was_shown_of_is_not_asked(tmp_path: Path, others: Sequence[str]) -> None:
+    """Conversations without one event that an agent sees are rows of every table that counts them, wherever they stand."""
+    spoken = [("user.utterance.v1", {"text": "Hi."}), ("agent.utterance.v1", {"text": "Hello."})]
+    told = {f"1{place}": [event] for place, event in enumerate(SILENT.values())} | dict.fromkeys(others, spoken)
+    log = [
+        {**event, "aggregate_id": f"{name:0<8}-0000-0000-0000-000000000000"}
+        for name, events in told.items()
+        for event in one_stream(
+            [{"event_type": kind, "payload": payload, "metadata": {}, "seconds": 0} for kind, payload in events]
+        )
+    ]
+    lake = write_log(tmp_path, [{**event, "position": place} for place, event in enumerate(log, start=1)])
+    assert_the_echo_is_the_recording(lake, "conversation")
+    with lake.connect() as connection:
+        assert connection.sql("SELECT count(*) FROM replays WHERE status = 'not_asked'").fetchall() == [(len(SILENT),)]
 
 
 PARROT = """
