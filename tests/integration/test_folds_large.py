@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.fold.fold import Folded
-from pipelines.folds import run, writing
+from pipelines.folds import limits, writing
 from pipelines.folds.parts import LongStream
 from pipelines.folds.run import fold_month
 from pipelines.folds.steps import FOLDS
@@ -95,7 +95,7 @@ def test_rows_do_not_depend_on_files_row_groups_or_batches(tmp_path: Path, monke
     one = write_events(tmp_path / "one", 600, 24_000)
     many = write_events(tmp_path / "many", 600, 24_000, parts=3, row_group_size=2_048)
     fold_month(one, MONTH)
-    monkeypatch.setattr(run, "_MOST_EVENTS", 5_000)
+    monkeypatch.setattr(limits, "_MOST_EVENTS", 5_000)
     fold_month(many, MONTH)
     for name in FOLDS:
         assert content(one, name) == content(many, name), name
@@ -115,8 +115,8 @@ def test_streams_larger_than_a_batch_are_folded_in_parts(tmp_path: Path, monkeyp
         return carry(self, folded, *rest)
 
     monkeypatch.setattr(LongStream, "carry", spy)
-    monkeypatch.setattr(run, "_LEAST_EVENTS", 2_400)
-    monkeypatch.setattr(run, "_MOST_EVENTS", 2_400)
+    monkeypatch.setattr(limits, "_LEAST_EVENTS", 2_400)
+    monkeypatch.setattr(limits, "_MOST_EVENTS", 2_400)
     monkeypatch.setattr(writing, "_MOST_BYTES", 50_000)
     fold_month(many, MONTH)
     (states,) = many.files("conversation_months", {"month": MONTH})
