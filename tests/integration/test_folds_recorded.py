@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from pipelines.demo.desk import generate
+from pipelines.folds.as_of import Point
 from pipelines.folds.steps import PROJECTIONS
 from pipelines.ingest.convert import Place, convert
 from tests.oracles import left_fold
 from tests.unit.folds.equality import comparable, connect, create_events, fold_with_sql, make_log
-from tests.unit.folds.time_travel import assert_equal, folded
+from tests.unit.folds.time_travel import assert_equal, everything_before, folded
 
 Log = list[dict[str, Any]]
 AT = datetime(2026, 1, 15, tzinfo=UTC)
@@ -65,11 +66,11 @@ def test_the_simulated_desk_folds_as_the_left_fold_does() -> None:
 
 
 def test_real_conversations_at_any_time_are_the_left_fold_up_to_it(recorded: Log) -> None:
-    """Every real conversation, call and customer at three times: time travel in SQL is the fold of the events up to there."""
+    """Every real conversation, call and customer at three times: time travel is the left fold of the events up to there."""
     times = sorted(event["created_at"] for event in recorded)
     with folded(recorded) as connection:
         for share in (0.1, 0.5, 0.9):
-            assert_equal(connection, recorded, times[int(share * len(times))])
+            assert_equal(connection, recorded, Point(times[int(share * len(times))]), everything_before(recorded))
 
 
 def test_counts_are_those_of_an_independent_reader(shared_data: Path, recorded: Log) -> None:
