@@ -10,7 +10,7 @@ import dagster as dg
 from assets.resources import Home
 
 if TYPE_CHECKING:
-    from pipelines.replay.plan import Plan
+    from pipelines.experiment.plan import Plan
 
 
 def keep_reports(home: Home, plans: Iterable[Plan]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pipelines.settings import Settings
 from pipelines.store import Store
 
 if TYPE_CHECKING:
-    from pipelines.replay.plan import Plan
+    from pipelines.experiment.plan import Plan
 
 _PUBLISHED_EVERY = 10.0
 """Seconds between two catalogs of a run that writes many months: to write one takes as long as to fold a small month."""
@@ -78,8 +78,8 @@ class Home:
             BadInputError: There is no such experiment, or it cannot be planned.
         """
         if experiment not in self._plans:
-            from pipelines.replay.plan import make_plans
-            from pipelines.replay.registry import load_experiment
+            from pipelines.experiment.plan import make_plans
+            from pipelines.experiment.registry import load_experiment
 
             tell = self.tell or (lambda _line: None)
             spec, folder = load_experiment(self.lake, experiment)

@@ -42,7 +42,7 @@ from pipelines.projections.projection import find_projections
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from pipelines.replay.plan import Plan
+    from pipelines.experiment.plan import Plan
 
 LOCATION = "refold"
 """Name of the code location, in the UI's workspace and in the origin of every run."""

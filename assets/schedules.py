@@ -65,7 +65,7 @@ def build_replay_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefin
     def active_experiments(
         context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[Home]
     ) -> Iterator[dg.RunRequest]:
-        from pipelines.replay.registry import list_active
+        from pipelines.experiment.registry import list_active
 
         day = context.scheduled_execution_time.astimezone(UTC)
         for name in list_active(home.lake):

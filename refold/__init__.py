@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from pipelines.diff.measure import MadeCall, UnitSide
     from pipelines.diff.versions import Version
     from pipelines.errors import BadInputError, CheckFailedError, RefoldError
+    from pipelines.experiment.decision import Decision, Reply, ToolCall
     from pipelines.recorder import Recorder, RecorderFull, RecorderStatus, Talk
-    from pipelines.replay.decision import Decision, Reply, ToolCall
     from refold.lake import Lake
 
 __all__ = [
@@ -37,7 +37,7 @@ _HOMES = {
     "pipelines.diff.versions": ("Version",),
     "pipelines.errors": ("BadInputError", "CheckFailedError", "RefoldError"),
     "pipelines.recorder": ("Recorder", "RecorderFull", "RecorderStatus", "Talk"),
-    "pipelines.replay.decision": ("Decision", "Reply", "ToolCall"),
+    "pipelines.experiment.decision": ("Decision", "Reply", "ToolCall"),
     "refold.lake": ("Lake",),
 }
 """Where each name is defined."""

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.replay import asking
-from pipelines.replay.asking import Asker, ModelSide
-from pipelines.replay.budget import Budget
-from pipelines.replay.decision import Reply
+from pipelines.experiment.budget import Budget
+from pipelines.experiment.decision import Reply
+from pipelines.experiment.sides import Side
+from pipelines.replay.asking import asker as asking
+from pipelines.replay.asking.asker import Asker, ModelSide
+from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.drive import drive
-from pipelines.replay.request import Answer, Ask, Head, Lines, Request, Side
-from pipelines.replay.responses import ResponseStore
+from pipelines.replay.request import Answer, Ask, Head, Lines, Request
 
 VERSION = ("test", "v1")
 

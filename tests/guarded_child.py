@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import make_plan
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import make_plan
 from pipelines.replay.run import run_replay
 from pipelines.settings import Settings
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from assets.live import has_dead_runs
 from assets.verbs.progress import Tell, progress
 from pipelines.diff.result import DiffResult, find_diff, has_failures
+from pipelines.experiment.file import Experiment
+from pipelines.experiment.plan import Plan, make_plans
+from pipelines.experiment.registry import register_experiment
 from pipelines.lake.catalog import publish_catalog
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import Experiment
-from pipelines.replay.plan import Plan, make_plans
-from pipelines.replay.registry import register_experiment
 from pipelines.review.files import report_path
 from pipelines.settings import Settings
 

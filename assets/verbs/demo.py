@@ -11,8 +11,8 @@ from assets.verbs.months import MonthRun, export_and_fold
 from assets.verbs.progress import Tell
 from pipelines.demo.load import LoadResult, load_demo
 from pipelines.diff.result import DiffResult
+from pipelines.experiment.file import read_experiment
 from pipelines.home import note_waiting
-from pipelines.replay.experiment import read_experiment
 from pipelines.settings import Settings
 from pipelines.store import Store
 

@@ -37,6 +37,15 @@ def is_text_part(part: Mapping[str, Any]) -> bool:
     return part.get("type") is None or part["type"] in SAID_PARTS
 
 
+def text_of_prompt(content: Any) -> Any:
+    """The text of a prompt that is given as parts; the parts, where one of them is no text."""
+    if not isinstance(content, list):
+        return content
+    texts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+    said = [text for text in texts if isinstance(text, str)]
+    return "".join(said) if len(said) == len(texts) else content
+
+
 def refusal_in(content: Any) -> bool:
     """Whether a part of the content is a refusal."""
     return isinstance(content, list) and any(

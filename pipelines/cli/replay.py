@@ -40,7 +40,7 @@ def write_starter(file: Path | None) -> None:
     import re
 
     from pipelines.errors import BadInputError
-    from pipelines.replay.reference import starter
+    from pipelines.experiment.reference import starter
 
     name = re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._") if file is not None else ""
     text = starter(name or "my-experiment")

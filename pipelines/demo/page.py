@@ -8,8 +8,8 @@ from typing import Any
 from pipelines.demo.load import LoadResult
 from pipelines.diff.gating import decide_version
 from pipelines.diff.result import DiffResult
+from pipelines.experiment.registry import find_gate
 from pipelines.lake.lake import Lake
-from pipelines.replay.registry import find_gate
 from pipelines.review.answer import render_decision
 from pipelines.review.page import render_page
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines.demo.reading import Reading, read
 from pipelines.demo.wording import WORDS_V1, WORDS_V2, Words, phrase
-from pipelines.replay.decision import Decision, Reply, ToolCall
+from pipelines.experiment.decision import Decision, Reply, ToolCall
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from uuid import UUID
 from pipelines.demo.policies import agent_v1
 from pipelines.demo.span import from_ms
 from pipelines.demo.toolbox import Vertical, prompt_hash, tools, tools_hash
+from pipelines.experiment.decision import Decision, Reply
 from pipelines.log.context import Context, message_bytes, request_head
-from pipelines.replay.decision import Decision, Reply
 from pipelines.store.events import NewEvent
 
 SOURCE = "demo"

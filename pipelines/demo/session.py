@@ -16,7 +16,7 @@ from pipelines.demo.people import pick
 from pipelines.demo.recording import Recording
 from pipelines.demo.span import DAY_MS, HOUR_MS, Span
 from pipelines.demo.toolbox import prompt
-from pipelines.replay.decision import ToolCall
+from pipelines.experiment.decision import ToolCall
 
 Channel = Literal["chat", "voice"]
 Task = Literal["refund", "status", "claim", "cancel", "appointment", "viewing", "question"]

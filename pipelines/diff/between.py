@@ -15,9 +15,9 @@ import duckdb
 
 from pipelines.diff.gating import decide_version
 from pipelines.diff.versions import Version
+from pipelines.experiment.registry import find_gate
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
-from pipelines.replay.registry import find_gate
 from pipelines.stats.answer import Answer
 
 _CODE = ("source_sha256", "measures", "folds_sha256", "code_sha256")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.documents import Document, DocumentError, Place, find_file, read_document, read_text
 from pipelines.errors import BadInputError
-from pipelines.replay.experiment import Experiment, experiment_of
+from pipelines.experiment.file import Experiment, experiment_of
 from pipelines.settings import MIN_MEMORY_BYTES, Settings
 from pipelines.sqlfiles import read_sql
 
@@ -173,7 +173,7 @@ def _file_findings(value: dict[str, Any], folder: Path, settings: Settings) -> I
 
 
 def _read_tools(member: str, folder: Path, allowed: Sequence[Path], name: str) -> None:
-    from pipelines.replay.manifest import read_manifest, read_schemas
+    from pipelines.experiment.manifest import read_manifest, read_schemas
 
     path = find_file(name, folder, f"tools.{member}", allowed)
     (read_manifest if member == "manifest" else read_schemas)(path)
@@ -181,7 +181,7 @@ def _read_tools(member: str, folder: Path, allowed: Sequence[Path], name: str) -
 
 def _load_candidate(spec: str, folder: Path, settings: Settings) -> None:
     if ":" in spec:
-        from pipelines.replay.candidate import load_python
+        from pipelines.experiment.code import load_python
 
         load_python(spec, folder, settings.allow_files)
 
@@ -189,7 +189,7 @@ def _load_candidate(spec: str, folder: Path, settings: Settings) -> None:
 def _measure_check(name: str, folder: Path, settings: Settings) -> Callable[[str], None]:
     def check(spec: str) -> None:
         if ":" in spec:
-            from pipelines.replay.candidate import find_metric, require_measures
+            from pipelines.experiment.code import find_metric, require_measures
 
             metric = {name: find_metric(name, spec, folder, settings.allow_files)}
             require_measures(metric, memory_bytes=settings.memory_bytes // 4, seconds=settings.sql_seconds)
@@ -199,7 +199,7 @@ def _measure_check(name: str, folder: Path, settings: Settings) -> Callable[[str
 
 def _key_findings(experiment: Experiment) -> Iterator[Finding]:
     """Keys that are not there; each variable once, where the experiment names it."""
-    from pipelines.replay.endpoint import read_key
+    from pipelines.experiment.models import read_key
 
     seen: set[str] = set()
     for side, asked in experiment.sides.items():
@@ -216,7 +216,7 @@ def _key_findings(experiment: Experiment) -> Iterator[Finding]:
 def _bound_findings(experiment: Experiment, settings: Settings) -> Iterator[Finding]:
     """Names in the gate, and what models may be asked and may cost."""
     from pipelines.diff.names import require_known_gate, require_known_primary
-    from pipelines.replay.models import list_models
+    from pipelines.experiment.models import list_models
 
     checks: list[tuple[Place, Callable[[], Any]]] = [
         (("primary",), lambda: require_known_primary(experiment)),

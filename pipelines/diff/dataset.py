@@ -21,10 +21,10 @@ from pipelines.diff.summary import Line, summarise
 from pipelines.diff.tally import Tally
 from pipelines.diff.worker import Comparers
 from pipelines.errors import RefoldError
+from pipelines.experiment.plan import Plan
 from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.lake.staging import staging
-from pipelines.replay.plan import Plan
 
 
 def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None = None) -> DiffResult:

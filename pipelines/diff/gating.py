@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pipelines.diff.names import ALL
+from pipelines.experiment.file import Experiment
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import Experiment
 from pipelines.stats.answer import Answer, Evidence, decide
 from pipelines.stats.estimate import Estimate
 from pipelines.stats.gate import CheckHolds, Gate, GateResult, Summary, evaluate, parse_gate

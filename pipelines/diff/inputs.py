@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import BadInputError
+from pipelines.experiment.plan import Plan, make_plans
+from pipelines.experiment.registry import load_experiment
 from pipelines.lake.lake import Lake
-from pipelines.replay.plan import Plan, make_plans
-from pipelines.replay.registry import load_experiment
 
 
 @dataclass(frozen=True, slots=True)

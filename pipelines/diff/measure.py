@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
-from pipelines.replay.candidate import CandidateEndedError, PythonMetric, load_measures, measuring, takes_frames
-from pipelines.replay.source import describe_exception
+from pipelines.experiment.code import CandidateEndedError, PythonMetric, load_measures, measuring, takes_frames
+from pipelines.experiment.source import describe_exception
 from pipelines.settings import SQL_SECONDS
 from pipelines.stats.sums import FloatArray
 

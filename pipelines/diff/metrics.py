@@ -15,9 +15,9 @@ import pyarrow as pa
 from pipelines.diff.measure import NOT_FINITE, Measured
 from pipelines.duck import quote_identifier, scratch
 from pipelines.errors import BadInputError
+from pipelines.experiment.file import Experiment
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.locked import locked_session
-from pipelines.replay.experiment import Experiment
 from pipelines.settings import SQL_SECONDS
 from pipelines.stats.sums import FloatArray
 

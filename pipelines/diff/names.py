@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from pipelines.errors import BadInputError
-from pipelines.replay.experiment import Experiment
+from pipelines.experiment.file import Experiment
 from pipelines.stats.estimate import NoiseFloor
 from pipelines.stats.gate import check_names, parse_gate
 

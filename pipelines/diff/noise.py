@@ -19,9 +19,9 @@ from pipelines.diff.arrays import to_numpy
 from pipelines.diff.names import ALL
 from pipelines.diff.rules import tool_rules
 from pipelines.diff.summary import Line, encode
-from pipelines.replay.plan import Plan
-from pipelines.replay.request import Side
-from pipelines.replay.units import create_units
+from pipelines.experiment.plan import Plan
+from pipelines.experiment.sides import Side
+from pipelines.experiment.units import create_units
 from pipelines.sqlfiles import read_sql
 from pipelines.stats.estimate import Estimate, NoiseFloor
 from pipelines.stats.noise_floor import draw_distances, estimate_noise_floor

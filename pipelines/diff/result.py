@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pipelines.experiment.plan import Plan
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
-from pipelines.replay.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

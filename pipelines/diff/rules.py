@@ -16,7 +16,7 @@ from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.jcs import HugeNumber, NotJsonError, parse
 from pipelines.canonical.rules import PLAIN_RULES, ToolRules, rules_from_tools
 from pipelines.errors import BadInputError
-from pipelines.replay.manifest import ToolPolicy
+from pipelines.experiment.manifest import ToolPolicy
 
 
 def tool_rules(policy: ToolPolicy) -> dict[str, ToolRules]:

@@ -21,10 +21,10 @@ from pipelines.diff.measure import Measured, measure_pairs, measure_units
 from pipelines.diff.metrics import UNIT_COLUMNS, as_maps, evaluate_metrics, expressions
 from pipelines.diff.text import CHANGE_SCHEMA
 from pipelines.diff.worker import Comparers, Task
+from pipelines.experiment.plan import Plan
+from pipelines.experiment.units import create_plan_relations, create_units, unit_kind
 from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import RANGE_SHARE, SAID_BYTES, Range, cut_ranges, prepare_for_large
-from pipelines.replay.plan import Plan
-from pipelines.replay.units import create_plan_relations, create_units, unit_kind
 from pipelines.sqlfiles import read_sql
 
 _SHARD_DECISIONS = 50_000

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.diff.names import ALL
-from pipelines.replay.measured import Metric
+from pipelines.experiment.metrics import Metric
 from pipelines.stats.binary import PairedBinary, compare_paired_binary
 from pipelines.stats.cluster import estimate_paired_segments, estimate_segments
 from pipelines.stats.equality import bound_equality, recorded_range

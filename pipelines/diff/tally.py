@@ -17,10 +17,10 @@ from pipelines.diff.arrays import to_numpy
 from pipelines.diff.names import DIFFERENCES, metric_names
 from pipelines.diff.summary import Conversations, ConversationSums, Line, Units, encode
 from pipelines.duck import quote_identifier
+from pipelines.experiment.plan import Plan
+from pipelines.experiment.units import unit_kind
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import AB_TOOL_CALLS, AB_UNITS
-from pipelines.replay.plan import Plan
-from pipelines.replay.units import unit_kind
 
 _COUNTS = """
 SELECT

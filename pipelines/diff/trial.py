@@ -12,9 +12,9 @@ from pipelines.diff.measure import Measured, measure_pairs, measure_units
 from pipelines.diff.metrics import UNIT_COLUMNS, evaluate_metrics, expressions
 from pipelines.diff.shards import create_recorded, create_relations
 from pipelines.errors import BadInputError
+from pipelines.experiment.plan import Plan
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
-from pipelines.replay.plan import Plan
 
 TRIED = 20
 """Recorded units that metrics in Python are tried on before a model is asked: a call of one may take its time."""

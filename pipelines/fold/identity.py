@@ -23,7 +23,7 @@ _FOLDS = (
 )
 _FOLDS_SQL = ("folds/**/*.sql", "upcasters/*.sql")
 _PROJECTIONS = ("projections/*.py",)
-_VERSIONS = ("diff/*.py", "replay/*.py", "stats/*.py")
+_VERSIONS = ("diff/*.py", "experiment/*.py", "replay/**/*.py", "stats/*.py")
 _VERSIONS_SQL = ("diffs/*.sql",)
 
 

@@ -14,14 +14,15 @@ from typing import Any
 
 import duckdb
 
+from pipelines.experiment.code import CandidateEndedError, PythonCandidate
+from pipelines.experiment.decision import Decision, Reply
+from pipelines.experiment.plan import Plan
+from pipelines.experiment.sides import Side
+from pipelines.experiment.source import describe_exception
 from pipelines.lake.sizes import Range
-from pipelines.replay.candidate import CandidateEndedError, PythonCandidate
-from pipelines.replay.decision import Decision, Reply
 from pipelines.replay.ledger import Outcome
-from pipelines.replay.plan import Plan
-from pipelines.replay.request import Answer, Ask, Failure, Request, Side
+from pipelines.replay.request import Answer, Ask, Failure, Request
 from pipelines.replay.sides import list_units
-from pipelines.replay.source import describe_exception
 from pipelines.replay.work import Unit
 
 

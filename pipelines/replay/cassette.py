@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipelines.replay.manifest import CallKey, Effect, ToolBook
+from pipelines.experiment.manifest import CallKey, Effect, ToolBook
 
 ResultSource = Literal["exact", "exact_conv", "exact_unverified", "norm", "stub", "miss", "not_applicable"]
 SEVERITY: dict[ResultSource, int] = {

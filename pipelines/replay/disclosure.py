@@ -11,10 +11,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.replay.asking import Asker
+from pipelines.experiment.plan import Plan
+from pipelines.replay.asking.asker import Asker
+from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.ledger import is_other_model
-from pipelines.replay.plan import Plan
-from pipelines.replay.responses import ResponseStore
 from pipelines.replay.rows import UNITS
 from pipelines.settings import Settings
 

@@ -16,7 +16,7 @@ from itertools import islice
 from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
-from pipelines.replay.asking import Asker, Stopped
+from pipelines.replay.asking.asker import Asker, Stopped
 from pipelines.replay.request import Answer, Ask, Request
 
 T = TypeVar("T")

@@ -17,21 +17,21 @@ from typing import Any
 import duckdb
 
 from pipelines.console import counted
+from pipelines.experiment.file import Experiment
+from pipelines.experiment.models import Model, list_models
+from pipelines.experiment.plan import Plan, make_plans
+from pipelines.experiment.prices import load_prices
+from pipelines.experiment.units import count_not_asked, create_plan_relations
 from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import Range
-from pipelines.replay.asking import BYTES_PER_TOKEN
+from pipelines.replay.asking.asker import BYTES_PER_TOKEN
+from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.disclosure import describe_toolless
-from pipelines.replay.experiment import Experiment
-from pipelines.replay.models import Model, list_models
-from pipelines.replay.plan import Plan, make_plans
-from pipelines.replay.prices import load_prices
 from pipelines.replay.progress import describe_seconds
 from pipelines.replay.request import Request
-from pipelines.replay.responses import ResponseStore
 from pipelines.replay.sides import list_units
 from pipelines.replay.streams import list_chunks
-from pipelines.replay.units import count_not_asked, create_plan_relations
 from pipelines.settings import Settings
 
 _BATCH = 1_000

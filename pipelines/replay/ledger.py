@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from pipelines.canonical.arguments import fields_of
 from pipelines.canonical.calls import CallHashes, Canonicaliser
+from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.replay.cassette import SEVERITY, TAINTING, Lookup, ResultSource
-from pipelines.replay.decision import Reply, ToolCall
 from pipelines.replay.request import NO_CONTEXT, Reason, Request
 
 Divergence = Literal["text_to_tool", "tool_to_text", "names", "arguments"]

@@ -24,16 +24,16 @@ import duckdb
 
 from pipelines.duck import quote_literal
 from pipelines.errors import RefoldError
+from pipelines.experiment.code import load_python
+from pipelines.experiment.plan import Plan
+from pipelines.experiment.units import create_plan_relations
 from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import Range
 from pipelines.replay.answer import replay_plan
-from pipelines.replay.candidate import load_python
 from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.ledger import FirstFailures
-from pipelines.replay.plan import Plan
 from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
 from pipelines.replay.streams import list_chunks
-from pipelines.replay.units import create_plan_relations
 
 
 @dataclass(frozen=True, slots=True)

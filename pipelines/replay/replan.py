@@ -14,21 +14,21 @@ import duckdb
 
 from pipelines.documents import read_document
 from pipelines.errors import BadInputError
+from pipelines.experiment.code import load_python
+from pipelines.experiment.file import Experiment, experiment_of
+from pipelines.experiment.manifest import read_tool_policy
+from pipelines.experiment.prompt import load_prompt
+from pipelines.experiment.tool_schemas import registered_tools
+from pipelines.experiment.units import create_stream_relations
 from pipelines.folds.state import find_stream
 from pipelines.lake.lake import Lake
 from pipelines.log.readable import create_readable_events
 from pipelines.replay.answer import replay_units
-from pipelines.replay.candidate import load_python
+from pipelines.replay.asking.models import asking
 from pipelines.replay.drive import drive
-from pipelines.replay.experiment import Experiment, experiment_of
 from pipelines.replay.ledger import Outcome, Row
-from pipelines.replay.manifest import read_tool_policy
-from pipelines.replay.models import asking
-from pipelines.replay.prompt import load_prompt
-from pipelines.replay.registered import registered_tools
 from pipelines.replay.sides import spec_of
 from pipelines.replay.streams import list_chunks, read_streams
-from pipelines.replay.units import create_stream_relations
 from pipelines.replay.work import Unit, list_work
 from pipelines.settings import Settings
 

@@ -13,15 +13,10 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from pipelines.experiment.decision import Decision, Reply
+from pipelines.experiment.sides import Side
 from pipelines.log.context import message_bytes, message_lines, request_head, tools_sha256
-from pipelines.replay.decision import Decision, Reply
-from pipelines.replay.wire import custom_names, from_wire, wire_message, wire_tools
-
-Side = Literal["candidate", "control"]
-
-FIRST_CONTROL_DRAW = 1_000
-"""Draws of a candidate are 0, 1, 2 …, those of a control this and on: whatever K, the two never share a response, and
-a larger K pays for the new draws alone."""
+from pipelines.replay.asking.wire import custom_names, from_wire, wire_message, wire_tools
 
 Reason = Literal[
     "missing_variable",  # the prompt names a variable that was not recorded; not sent

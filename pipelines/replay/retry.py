@@ -11,8 +11,8 @@ from typing import Any
 
 import duckdb
 
-from pipelines.replay.experiment import is_walked
-from pipelines.replay.plan import Plan
+from pipelines.experiment.file import is_walked
+from pipelines.experiment.plan import Plan
 from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
 from pipelines.replay.work import Unit
 

@@ -23,10 +23,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.experiment.decision import Reply, ToolCall
+from pipelines.experiment.file import DivergenceLevel, Past
+from pipelines.experiment.manifest import OnMiss
+from pipelines.experiment.sides import Side
 from pipelines.log.context import arguments_text
 from pipelines.replay.cassette import Cassette, LateResult, Lookup, Player, UserCall
-from pipelines.replay.decision import Reply, ToolCall
-from pipelines.replay.experiment import DivergenceLevel, Past
 from pipelines.replay.ledger import (
     Call,
     Divergence,
@@ -39,9 +41,8 @@ from pipelines.replay.ledger import (
     read_calls,
     walked_unit,
 )
-from pipelines.replay.manifest import OnMiss
 from pipelines.replay.recording import Message, Recording, Segment, Step
-from pipelines.replay.request import Ask, Failure, Head, Lines, Reason, Side
+from pipelines.replay.request import Ask, Failure, Head, Lines, Reason
 
 STUB = "replay: there is no recorded result for this call"
 """What a call reads that the recording cannot answer, when the policy is `stub_error`."""

@@ -15,27 +15,27 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import BadInputError
+from pipelines.experiment.file import is_walked
+from pipelines.experiment.plan import Plan
+from pipelines.experiment.sides import Side
+from pipelines.experiment.units import create_plan_relations, create_units
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.sizes import RANGE_SHARE, SAID_BYTES, Range, cut_ranges
 from pipelines.lake.staging import staging
 from pipelines.replay.answer import replay_units
+from pipelines.replay.asking.models import asking
 from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.disclosure import count_redactions, describe_answers, describe_asking, describe_toolless
 from pipelines.replay.drive import drive
-from pipelines.replay.experiment import is_walked
 from pipelines.replay.ledger import FirstFailures, Outcome
-from pipelines.replay.models import asking
-from pipelines.replay.plan import Plan
 from pipelines.replay.pool import replayed_by_workers
 from pipelines.replay.progress import OnProgress, ProgressMeter
-from pipelines.replay.request import Side
 from pipelines.replay.retry import FailedUnits, keep_answered
 from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
 from pipelines.replay.sides import count_units, list_units
 from pipelines.replay.streams import list_chunks
-from pipelines.replay.units import create_plan_relations, create_units
 from pipelines.replay.work import Unit
 from pipelines.settings import Settings
 

@@ -9,16 +9,16 @@ from functools import partial
 
 import duckdb
 
+from pipelines.experiment.file import Experiment, is_walked
+from pipelines.experiment.plan import Plan
+from pipelines.experiment.prompt import Prompt
+from pipelines.experiment.sides import FIRST_CONTROL_DRAW, Candidate, Control, Side
+from pipelines.experiment.tool_schemas import registered_tools
+from pipelines.experiment.units import create_plan_relations
 from pipelines.lake.sizes import Range
 from pipelines.log.readable import create_readable_events
-from pipelines.replay.asked import Candidate, Control
-from pipelines.replay.experiment import Experiment, is_walked
-from pipelines.replay.plan import Plan
-from pipelines.replay.prompt import Prompt
-from pipelines.replay.registered import registered_tools
-from pipelines.replay.request import FIRST_CONTROL_DRAW, Head, Side
+from pipelines.replay.request import Head
 from pipelines.replay.streams import read_streams
-from pipelines.replay.units import create_plan_relations
 from pipelines.replay.work import SideSpec, Tools, Unit, list_work
 
 _COUNTED = """

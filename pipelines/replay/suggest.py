@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
+from pipelines.experiment.manifest import Effect, ToolBook, ToolPolicy
+from pipelines.experiment.tool_schemas import registered_tools
 from pipelines.lake.lake import Lake
 from pipelines.log.readable import create_readable_events
-from pipelines.replay.manifest import Effect, ToolBook, ToolPolicy
-from pipelines.replay.registered import registered_tools
 
 _READS = frozenset(
     [

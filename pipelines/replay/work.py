@@ -15,10 +15,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from pipelines.experiment.decision import Reply, ToolCall
+from pipelines.experiment.file import Experiment
+from pipelines.experiment.manifest import ToolBook, ToolPolicy
+from pipelines.experiment.prompt import PromptError
+from pipelines.experiment.sides import Side
 from pipelines.log.context import Context
 from pipelines.replay.cassette import Cassette
-from pipelines.replay.decision import Reply, ToolCall
-from pipelines.replay.experiment import Experiment
 from pipelines.replay.ledger import (
     JsonText,
     ListHasher,
@@ -29,9 +32,8 @@ from pipelines.replay.ledger import (
     not_asked,
     read_calls,
 )
-from pipelines.replay.manifest import ToolBook, ToolPolicy
 from pipelines.replay.recording import Event, Message, Recording, read_recording
-from pipelines.replay.request import Answer, Ask, Failure, Head, Lines, Reason, Request, Side
+from pipelines.replay.request import Answer, Ask, Failure, Head, Lines, Reason, Request
 from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
 from pipelines.replay.streams import Decided, Stream
 
@@ -46,20 +48,6 @@ _IN_THE_DARK = (
 Tools = Sequence[Mapping[str, Any]]
 EditPrompt = Callable[[Sequence[Message], Mapping[str, Any]], list[Message]]
 """System messages in place of the recorded ones, given those and the payload of `conversation.started`."""
-
-
-class PromptError(Exception):
-    """The candidate's system prompt cannot be made for a conversation; all its units fail.
-
-    Args:
-        reason: Code of the failure.
-        detail: What is wrong, for people.
-    """
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason: Reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)

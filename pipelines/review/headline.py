@@ -11,9 +11,9 @@ from pipelines.diff.gating import Decision, decide_version
 from pipelines.diff.names import ALL
 from pipelines.diff.versions import Version, list_versions
 from pipelines.errors import BadInputError
+from pipelines.experiment.registry import find_gate
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
-from pipelines.replay.registry import find_gate
 from pipelines.review.words import answers_in_words
 
 MAX_LINES = 500

@@ -33,7 +33,7 @@ from pipelines.settings import parse_size
 ROOT = Path(__file__).parents[2]
 SLACK = 1.1
 _AGENT = """
-from pipelines.replay.decision import Reply
+from pipelines.experiment.decision import Reply
 
 def decide(decision):
     return Reply(text="what the candidate says of " + decision.unit_id)

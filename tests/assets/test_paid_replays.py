@@ -24,9 +24,9 @@ from assets.verbs.months import export_months, fold_months
 from pipelines.diff.check import read_checked
 from pipelines.diff.result import DiffResult
 from pipelines.errors import RefoldError
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.registry import list_active, register_experiment
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.registry import list_active, register_experiment
 from pipelines.settings import Settings
 from pipelines.store import Store
 from tests.assets.conftest import FEBRUARY, say

@@ -25,9 +25,9 @@ from assets.runs import add_experiment, materialize
 from assets.ui import serve
 from pipelines.demo.desk import generate
 from pipelines.errors import BadInputError, RefoldError
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.registry import register_experiment
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.registry import register_experiment
 from pipelines.store import NewEvent
 from tests.pages import served
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.replay.decision import Decision, Reply, ToolCall
+from pipelines.experiment.decision import Decision, Reply, ToolCall
 
 _TEXT = Reply("Thank you. Your order is on its way.")
 _CALL = Reply(None, [ToolCall("lookup_order", {"order_id": "A-1", "amount_usd": 12.5})])

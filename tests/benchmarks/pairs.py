@@ -14,11 +14,11 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.canonical.calls import Canonicaliser
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import Plan, make_plan
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, REPLAYS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import Plan, make_plan
 from tests.benchmarks.log import DECISIONS_PER_STREAM, MONTH, WORDS, words
 
 _STREAM = "md5('stream ' || stream)::UUID::VARCHAR"

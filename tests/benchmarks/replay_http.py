@@ -19,20 +19,20 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from pipelines.experiment.budget import Budget
+from pipelines.experiment.decision import Reply
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import Plan, make_plan
+from pipelines.experiment.units import create_plan_relations
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
-from pipelines.replay.asking import Asker, ModelSide
-from pipelines.replay.budget import Budget
-from pipelines.replay.decision import Reply
+from pipelines.replay.asking.asker import Asker, ModelSide
+from pipelines.replay.asking.responses import Charge, ResponseStore, Stored
 from pipelines.replay.drive import drive
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import Plan, make_plan
 from pipelines.replay.request import Head, Lines, Request
-from pipelines.replay.responses import Charge, ResponseStore, Stored
 from pipelines.replay.run import run_replay
 from pipelines.replay.sides import list_units
 from pipelines.replay.streams import list_chunks
-from pipelines.replay.units import create_plan_relations
 from pipelines.settings import Settings
 from tests.asking_child import OneRequest
 from tests.benchmarks.copies import copied_lake

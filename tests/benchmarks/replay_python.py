@@ -9,15 +9,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import Plan, make_plan
+from pipelines.experiment.units import create_plan_relations
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
 from pipelines.replay.collecting import collecting_seldom
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import Plan, make_plan
 from pipelines.replay.run import run_replay
 from pipelines.replay.sides import list_units
 from pipelines.replay.streams import list_chunks
-from pipelines.replay.units import create_plan_relations
 from pipelines.replay.work import Unit
 from tests.benchmarks.candidates import decide
 from tests.benchmarks.copies import copied_lake

@@ -16,14 +16,14 @@ from pipelines.diff.names import require_known_names
 from pipelines.diff.result import DiffResult
 from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError, RefoldError
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import Plan, make_plan
+from pipelines.experiment.registry import load_experiment, register_experiment
 from pipelines.export.month import export_month, months_to_export
 from pipelines.folds.run import fold_month
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.lake import Lake
 from pipelines.recorder import Recorder
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import Plan, make_plan
-from pipelines.replay.registry import load_experiment, register_experiment
 from pipelines.replay.run import run_replay
 from pipelines.review.page import render_page
 from pipelines.store import NewEvent, Store

@@ -14,11 +14,11 @@ from pipelines.canonical.arguments import fields_of
 from pipelines.canonical.tools import tools_sha256
 from pipelines.diff.dataset import build_diff
 from pipelines.errors import BadInputError
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import Plan, make_plan
 from pipelines.lake.lake import Lake
-from pipelines.replay.asking import EndpointError
+from pipelines.replay.asking.asker import EndpointError
 from pipelines.replay.estimate import estimate_replay
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import Plan, make_plan
 from pipelines.replay.replan import replan
 from pipelines.replay.run import ReplayResult, run_replay
 from pipelines.review.headline import find_version, load_headline

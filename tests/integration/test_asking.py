@@ -17,15 +17,16 @@ from typing import Any
 
 import pytest
 
-from pipelines.replay import asking
-from pipelines.replay.asking import Asker, EndpointError, ModelSide
-from pipelines.replay.budget import Budget
-from pipelines.replay.decision import Reply
+from pipelines.experiment.budget import Budget
+from pipelines.experiment.decision import Reply
+from pipelines.experiment.prices import Price
+from pipelines.experiment.sides import Side
+from pipelines.replay.asking import asker as asking
+from pipelines.replay.asking.asker import Asker, EndpointError, ModelSide
+from pipelines.replay.asking.limiter import Limiter
+from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.drive import drive
-from pipelines.replay.limiter import Limiter
-from pipelines.replay.prices import Price
-from pipelines.replay.request import Answer, Ask, Failure, Request, Side
-from pipelines.replay.responses import ResponseStore
+from pipelines.replay.request import Answer, Ask, Failure, Request
 from tests.asking_child import VERSION, OneRequest, request_of
 from tests.model_server import FAULTS, ModelServer, serving
 

@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from pipelines.replay import asking
-from pipelines.replay.asking import Asker, EndpointError, ModelSide
-from pipelines.replay.budget import Budget
-from pipelines.replay.completion import read_completion
-from pipelines.replay.decision import Reply
+from pipelines.experiment.budget import Budget
+from pipelines.experiment.decision import Reply
+from pipelines.experiment.prices import Price
+from pipelines.replay.asking import asker as asking
+from pipelines.replay.asking.asker import Asker, EndpointError, ModelSide
+from pipelines.replay.asking.completion import read_completion
+from pipelines.replay.asking.endpoint import MAX_RESPONSE_BYTES
+from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.drive import drive
-from pipelines.replay.endpoint import MAX_RESPONSE_BYTES
-from pipelines.replay.prices import Price
 from pipelines.replay.request import Answer, Failure, Request
-from pipelines.replay.responses import ResponseStore
 from tests.asking_child import VERSION, OneRequest, request_of
 from tests.model_server import ModelServer, echo_answer, serving
 
@@ -128,7 +128,7 @@ def test_a_handshake_that_fails_is_given_up(store):
 
 def test_a_rate_that_is_never_granted_is_given_up(store, monkeypatch):
     """Refused for their rate, all of them, for longer than a minute's limit lasts."""
-    monkeypatch.setattr("pipelines.replay.health._LIMITED_SECONDS", 0.0)
+    monkeypatch.setattr("pipelines.replay.asking.health._LIMITED_SECONDS", 0.0)
     with serving(respond=fixed(429, b'{"error": {"message": "slow down"}}')) as server:
         with pytest.raises(EndpointError, match="rate_limited: HTTP 429: slow down"):
             ask_all(asker_of(server.base_url, store), [request_of(n) for n in range(500)])

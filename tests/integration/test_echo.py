@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from pipelines.diff.dataset import build_diff
 from pipelines.diff.result import DiffResult
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import make_plan
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import make_plan
 from pipelines.replay.run import ReplayResult, run_replay
 from tests.strategies import one_stream, recordings
 from tests.unit.diff.replayed_lake import write_log
@@ -153,7 +153,7 @@ def test_what_nothing_was_shown_of_is_not_asked(tmp_path: Path, others: Sequence
 PARROT = """
 import json
 from pathlib import Path
-from pipelines.replay.decision import Reply, ToolCall
+from pipelines.experiment.decision import Reply, ToolCall
 
 
 def say(decision):

@@ -8,10 +8,10 @@ import pytest
 
 from pipelines.diff.dataset import build_diff
 from pipelines.errors import BadInputError
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import make_plan
 from pipelines.lake.lake import Lake
 from pipelines.replay.estimate import estimate_replay
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import make_plan
 from pipelines.replay.run import run_replay
 from pipelines.review.page import render_page
 from pipelines.settings import Settings
@@ -20,7 +20,7 @@ from tests.integration.test_ab import add, conversation
 
 TASKS = 22
 AGENT = """
-from pipelines.replay.decision import Reply, ToolCall
+from pipelines.experiment.decision import Reply, ToolCall
 
 def same(decision):
     last = decision.messages[-1]

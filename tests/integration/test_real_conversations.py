@@ -12,6 +12,10 @@ from pipelines.diff.dataset import build_diff
 from pipelines.diff.gating import decide_gate
 from pipelines.diff.result import DiffResult, Outcomes
 from pipelines.errors import BadInputError
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.manifest import ToolBook, ToolPolicy, read_manifest
+from pipelines.experiment.plan import make_plan
+from pipelines.experiment.units import create_stream_relations
 from pipelines.export.month import export_month, months_to_export
 from pipelines.folds.run import fold_month
 from pipelines.ingest.chat import import_chat
@@ -19,13 +23,9 @@ from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.log.readable import create_readable_events
 from pipelines.replay.cassette import Cassette, Lookup
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.manifest import ToolBook, ToolPolicy, read_manifest
-from pipelines.replay.plan import make_plan
 from pipelines.replay.recording import Recording
 from pipelines.replay.run import run_replay
 from pipelines.replay.streams import list_chunks, read_streams
-from pipelines.replay.units import create_stream_relations
 from pipelines.replay.work import recording_of
 from pipelines.store import EmbeddedServer, Store, connect
 from tests.integration.exported import both

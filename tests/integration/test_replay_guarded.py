@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 CONVERSATIONS = 3
 UNITS = {"decision": 8, "single": 1, "turn": 4, "conversation": 1}
 AGENT = """
-from pipelines.replay.decision import Reply, ToolCall
+from pipelines.experiment.decision import Reply, ToolCall
 
 
 def answer(decision):

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import Plan, make_plan
+from pipelines.experiment.units import create_plan_relations
 from pipelines.export.month import export_month, months_to_export
 from pipelines.folds.run import fold_month
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import Plan, make_plan
-from pipelines.replay.responses import ResponseStore
+from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.run import ReplayResult, run_replay
 from pipelines.replay.sides import list_units
 from pipelines.replay.streams import list_chunks
-from pipelines.replay.units import create_plan_relations
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store, connect
 from tests.model_server import ModelServer, serving

@@ -16,13 +16,13 @@ import pytest
 from pipelines.diff.dataset import build_diff
 from pipelines.diff.result import DiffResult
 from pipelines.errors import BadInputError
+from pipelines.experiment.code import CandidateEndedError
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.manifest import read_manifest
+from pipelines.experiment.plan import Plan, make_plan
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
 from pipelines.replay import streams
-from pipelines.replay.candidate import CandidateEndedError
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.manifest import read_manifest
-from pipelines.replay.plan import Plan, make_plan
 from pipelines.replay.replan import read_candidate, replan
 from pipelines.replay.run import ReplayResult, run_replay
 from pipelines.replay.suggest import render_manifest, suggest_tools
@@ -38,7 +38,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipelines.replay.decision import Reply, ToolCall
+from pipelines.experiment.decision import Reply, ToolCall
 
 
 def recorded(decision, change=None):
@@ -247,8 +247,8 @@ from pathlib import Path
 
 from pipelines.lake.lake import Lake
 from pipelines.replay import streams
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import make_plan
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import make_plan
 from pipelines.replay.run import run_replay
 
 streams.CHUNK_EVENTS = 60

@@ -35,7 +35,7 @@ EXPERIMENT = (
     'experiment: spelled\nbaseline: {recorded: {source: shop}}\ncandidate: {python: "my_agent:same"}\n' + METRICS
 )
 AGENT = """
-from pipelines.replay.decision import Reply, ToolCall
+from pipelines.experiment.decision import Reply, ToolCall
 
 
 def same(decision):

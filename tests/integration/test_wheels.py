@@ -151,8 +151,8 @@ def test_both_live_side_by_side_and_either_may_go(wheels: tuple[Path, Path], tmp
         made.install(wheels[gone])
         made.install(wheels[left])
         both = made.run(told, cwd=tmp_path).stdout.split()
-        assert both[:2] == ["pipelines.recorder.recorder", "pipelines.replay.decision"]
+        assert both[:2] == ["pipelines.recorder.recorder", "pipelines.experiment.decision"]
         made.uninstall(wheels[gone])
         after = made.run(told, cwd=tmp_path)
-        assert after.stdout.split()[:2] == [f"{home}.recorder.recorder", f"{home}.replay.decision"], after.stderr
+        assert after.stdout.split()[:2] == [f"{home}.recorder.recorder", f"{home}.experiment.decision"], after.stderr
         made.uninstall(wheels[left])

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError
+from pipelines.experiment.file import parse_experiment
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
 from pipelines.settings import Settings
 from pipelines.store import Store
 from tests.integration.test_ab import add, conversation
@@ -33,7 +33,7 @@ gate: "paid_usd improved"
 """
 AGENT = """
 import json
-from pipelines.replay.decision import Reply, ToolCall
+from pipelines.experiment.decision import Reply, ToolCall
 
 def half(decision):
     last = decision.messages[-1]

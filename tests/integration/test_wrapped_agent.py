@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.replay.candidate import load_python
-from pipelines.replay.decision import Decision
+from pipelines.experiment.code import load_python
+from pipelines.experiment.decision import Decision
 from tests.unit.replay.talks import Said, scene, walk
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "replay.md"

@@ -21,7 +21,7 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PACKAGE = "refold_recorder"
-ROOTS = ("pipelines.recorder", "pipelines.replay.decision")
+ROOTS = ("pipelines.recorder", "pipelines.experiment.decision")
 """The recorder, and the types of an agent that is asked as a candidate: one module may hold both."""
 DATA = {"sql/events": f"{PACKAGE}/_sql/events", "LICENSE": f"{PACKAGE}/LICENSE", "refold/py.typed": "refold/py.typed"}
 

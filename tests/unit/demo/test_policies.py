@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.demo.policies import RULES_V1, RULES_V2, agent_v1, agent_v2
 from pipelines.demo.reading import utterance
 from pipelines.demo.toolbox import TOOL_EFFECTS, tools
-from pipelines.replay.decision import Decision
+from pipelines.experiment.decision import Decision
 
 AGENTS = [agent_v1, agent_v2]
 OFFERED = {t["function"]["name"]: t["function"]["parameters"] for t in tools()}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pipelines.demo.policies import agent_v1, agent_v2
+from pipelines.experiment.decision import Decision, Reply
 from pipelines.log.context import Context, request_sha256
-from pipelines.replay.decision import Decision, Reply
 from pipelines.store.events import StreamBatch
 
 MASK = "[redacted]"

@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from pipelines.canonical.arguments import fields_of
 from pipelines.canonical.calls import Canonicaliser
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import Plan, make_plan
 from pipelines.folds.run import fold_month
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, EVENTS, REPLAYS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import Plan, make_plan
 
 EXPERIMENT = "experiment: made\ncandidate: {echo: true}\n"
 _START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,8 +11,8 @@ from pipelines.diff.gating import decide_version
 from pipelines.diff.names import require_known_names
 from pipelines.diff.result import DiffResult
 from pipelines.errors import BadInputError
+from pipelines.experiment.file import parse_experiment
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
 from pipelines.review.answer import render_decision
 from tests.unit.diff.replayed_lake import EXPERIMENT, replayed_lake
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pipelines.diff.dataset import build_diff
 from pipelines.diff.gating import decide_gate
 from pipelines.errors import BadInputError
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import make_plan
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import make_plan
 from pipelines.review.page import render_page
 from pipelines.sqlfiles import read_sql
 from tests.unit.diff.replayed_lake import EXPERIMENT, replayed_lake

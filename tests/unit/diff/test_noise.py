@@ -13,9 +13,9 @@ import pytest
 from pipelines.canonical.arguments import fields_of
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.diff.dataset import build_diff
+from pipelines.experiment.plan import Plan
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
-from pipelines.replay.plan import Plan
 from tests.unit.diff.replayed_lake import replayed_lake, stream_id, write
 
 EXPERIMENT = """

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.diff.summary import Conversations, ConversationSums, Units, summarise
-from pipelines.replay.measured import Metric
+from pipelines.experiment.metrics import Metric
 from pipelines.stats.cluster import estimate_paired
 from pipelines.stats.sums import PairedSums
 from pipelines.stats.verdict import judge

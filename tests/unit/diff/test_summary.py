@@ -10,7 +10,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from pipelines.diff.names import ALL
 from pipelines.diff.summary import Conversations, ConversationSums, Units, summarise
-from pipelines.replay.measured import Metric
+from pipelines.experiment.metrics import Metric
 from pipelines.stats.binary import mcnemar_clustered, mcnemar_exact
 from pipelines.stats.cluster import estimate, estimate_paired
 from pipelines.stats.sums import ClusterSums, PairedSums

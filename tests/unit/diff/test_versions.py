@@ -17,10 +17,10 @@ from pipelines.diff.dataset import build_diff
 from pipelines.diff.prune import PRUNED, prune_versions
 from pipelines.diff.versions import list_versions, resolve_version
 from pipelines.errors import BadInputError
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import make_plan
 from pipelines.lake.datasets import AB_SUMMARY, AB_UNITS, REPLAYS
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import make_plan
 from pipelines.review.between import render_versions
 from pipelines.review.files import report_path
 from tests.unit.diff.replayed_lake import replayed_lake, stream_id

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.experiment import plan
+from pipelines.experiment.file import parse_experiment
 from pipelines.fold import identity
 from pipelines.fold.identity import code_hash, fold_files, hash_folds
 from pipelines.folds.run import fold_month
-from pipelines.replay import plan
-from pipelines.replay.experiment import parse_experiment
 from pipelines.sqlfiles import sql_root
 from tests.strategies import one_stream
 from tests.unit.diff.replayed_lake import write_log

@@ -9,13 +9,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.plan import make_plans
 from pipelines.fold.batch import Batch
 from pipelines.folds import aside, steps
 from pipelines.folds.run import fold_month
 from pipelines.folds.state import state
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.plan import make_plans
 from tests.strategies import one_stream
 from tests.unit.diff.replayed_lake import write_log
 

@@ -12,7 +12,7 @@ import pytest
 
 import refold
 from pipelines.errors import BadInputError
-from pipelines.replay.decision import Reply
+from pipelines.experiment.decision import Reply
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAVY = {"adbc_driver_postgresql", "dagster", "deltalake", "duckdb", "numpy", "pandas", "polars", "pyarrow", "scipy"}

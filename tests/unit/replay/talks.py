@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pipelines.experiment.decision import Decision, Reply, ToolCall
+from pipelines.experiment.file import Divergence, Tools
+from pipelines.experiment.manifest import Manifest, ToolBook, ToolPolicy
 from pipelines.replay.cassette import Cassette
-from pipelines.replay.decision import Decision, Reply, ToolCall
-from pipelines.replay.experiment import Divergence, Tools
 from pipelines.replay.ledger import ListHasher, Outcome
-from pipelines.replay.manifest import Manifest, ToolBook, ToolPolicy
 from pipelines.replay.recording import Event, Recording, read_recording
 from pipelines.replay.request import Answer, Head, Request
 from pipelines.replay.rollout import Scene, walk_conversation, walk_turn

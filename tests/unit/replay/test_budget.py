@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
-from pipelines.replay.budget import Account, BudgetExhausted, parse_off_peak, until_off_peak
-from pipelines.replay.experiment import parse_experiment
+from pipelines.experiment.budget import parse_off_peak
+from pipelines.experiment.file import parse_experiment
+from pipelines.replay.asking.account import Account, BudgetExhausted, until_off_peak
 
 MODEL = "experiment: x\ncandidate: {model: m, base_url: 'http://127.0.0.1:1/v1'%s}\n%s"
 

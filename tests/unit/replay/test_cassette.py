@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
+from pipelines.experiment.manifest import Manifest, ToolBook, ToolPolicy, read_manifest, read_schemas
 from pipelines.replay.cassette import Block, Cassette, Lookup, RecordedCall, UserCall
-from pipelines.replay.manifest import Manifest, ToolBook, ToolPolicy, read_manifest, read_schemas
 
 EFFECTS = {
     "get": {"effect": "read"},

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.replay import completion as module
-from pipelines.replay.completion import read_completion, read_response
-from pipelines.replay.decision import Reply, ToolCall
-from pipelines.replay.fault import Again, Broken
-from pipelines.replay.prices import Price
+from pipelines.experiment.decision import Reply, ToolCall
+from pipelines.experiment.prices import Price
+from pipelines.replay.asking import completion as module
+from pipelines.replay.asking.completion import read_completion, read_response
+from pipelines.replay.asking.fault import Again, Broken
 from pipelines.replay.request import Failure
 
 PRICE = Price(input_usd=2.0, cached_input_usd=0.5, output_usd=8.0)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from pipelines.errors import BadInputError
-from pipelines.replay.endpoint import read_key, require_allowed, retry_after
-from pipelines.replay.prices import Price, load_prices, max_output_tokens
+from pipelines.experiment.models import read_key, require_allowed
+from pipelines.experiment.prices import Price, load_prices, max_output_tokens
+from pipelines.replay.asking.endpoint import retry_after
 from pipelines.settings import Settings
 
 OPENAI = "https://api.openai.com/v1"

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.experiment.decision import Decision
 from pipelines.log.context import request_sha256, tools_sha256
-from pipelines.replay.decision import Decision
 from pipelines.replay.request import Head, Lines
 
 messages = st.lists(

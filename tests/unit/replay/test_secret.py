@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.replay.secret import Secret
+from pipelines.replay.asking.secret import Secret
 
 KEY = "sk-Test_0123+456/789=abcdef"
 

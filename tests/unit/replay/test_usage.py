@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.replay.prices import Price
-from pipelines.replay.usage import read_usage
+from pipelines.experiment.prices import Price
+from pipelines.replay.asking.usage import read_usage
 
 PLAIN_PRICE = Price(input_usd=1.0, cached_input_usd=0.1, output_usd=10.0)
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.log.context import Context, request_sha256
-from pipelines.replay.decision import Reply, ToolCall
+from pipelines.replay.asking.wire import from_wire, text_of_prompt, wire_id, wire_message, wire_tools
 from pipelines.replay.request import Head, Lines
-from pipelines.replay.wire import from_wire, text_of_prompt, wire_id, wire_message, wire_tools
 
 
 def body_of(messages: list[dict[str, Any]], *tools: dict[str, Any]) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.jcs import canonical_bytes, string_bytes
 from pipelines.canonical.rules import PLAIN_RULES, ToolRules, rules_from_tools
 from pipelines.documents import find_file, read_document
-from pipelines.replay.experiment import Tools
-from pipelines.replay.strict import StrictModel, read_model
+from pipelines.experiment.file import Tools
+from pipelines.experiment.strict import StrictModel, read_model
 
 Effect = Literal["read", "write", "pure", "unknown"]
 OnMiss = Literal["stop", "stub_error"]

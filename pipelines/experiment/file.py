@@ -15,12 +15,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.documents import Document, parse_yaml, read_document
-from pipelines.replay.asked import Baseline, Candidate, Control
-from pipelines.replay.budget import Budget
-from pipelines.replay.measured import Cluster, Metric, NoiseFloor, NoiseFloorOrSize, Rule
-from pipelines.replay.request import Side
-from pipelines.replay.strict import StrictModel, read_model
-from pipelines.replay.window import Window, WindowOrName
+from pipelines.experiment.budget import Budget
+from pipelines.experiment.metrics import Cluster, Metric, NoiseFloor, NoiseFloorOrSize, Rule
+from pipelines.experiment.sides import Baseline, Candidate, Control, Side
+from pipelines.experiment.strict import StrictModel, read_model
+from pipelines.experiment.window import Window, WindowOrName
 from pipelines.stats.gate import parse_gate
 
 Mode = Literal["decision", "turn", "conversation", "single"]

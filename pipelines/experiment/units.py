@@ -9,7 +9,7 @@ from typing import Literal
 
 import duckdb
 
-from pipelines.replay.plan import Plan
+from pipelines.experiment.plan import Plan
 from pipelines.sqlfiles import read_sql
 
 # only the candidate's first draw is paired

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipelines.replay.strict import StrictModel
+from pipelines.experiment.strict import StrictModel
 
 _DAYS = re.compile(r"([1-9]\d{0,3})d")
 

@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.canonical.content import text_of_prompt
+
 INPUT = "input"
 """The one argument of a function that stands for a tool that takes free text."""
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -84,15 +86,6 @@ def from_wire(arguments: Any) -> Any:
     """The free text that stands in the arguments of a call of a custom tool; other arguments as they are."""
     is_wrapped = isinstance(arguments, dict) and arguments.keys() == {INPUT} and isinstance(arguments[INPUT], str)
     return arguments[INPUT] if is_wrapped else arguments
-
-
-def text_of_prompt(content: Any) -> Any:
-    """The text of a prompt that is given as parts; the parts, where one of them is no text."""
-    if not isinstance(content, list):
-        return content
-    texts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
-    said = [text for text in texts if isinstance(text, str)]
-    return "".join(said) if len(said) == len(texts) else content
 
 
 def _wire_call(call: Mapping[str, Any], custom: frozenset[str]) -> Mapping[str, Any]:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipelines.replay.asked import callable_name
-from pipelines.replay.strict import StrictModel
+from pipelines.experiment.sides import callable_name
+from pipelines.experiment.strict import StrictModel
 
 Cluster = Literal["conversation", "customer", "source", "agent", "vertical", "channel", "task", "variant"]
 """What counts as one independent observation: the conversation, or something coarser that it belongs to."""

@@ -19,18 +19,18 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
+from pipelines.experiment.code import PythonCandidate, PythonMetric, find_metric, load_python, require_measures
+from pipelines.experiment.file import Experiment, is_walked
+from pipelines.experiment.manifest import ToolPolicy, read_tool_policy
+from pipelines.experiment.prompt import Prompt, load_prompt
+from pipelines.experiment.runs import list_runs
+from pipelines.experiment.sides import Side
+from pipelines.experiment.tool_schemas import selected_tools
 from pipelines.fold.identity import fold_hash, version_hash
 from pipelines.folds.aside import find_set_aside, tell_set_aside
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.lake.locked import locked_session
-from pipelines.replay.candidate import PythonCandidate, PythonMetric, find_metric, load_python, require_measures
-from pipelines.replay.experiment import Experiment, is_walked
-from pipelines.replay.manifest import ToolPolicy, read_tool_policy
-from pipelines.replay.prompt import Prompt, load_prompt
-from pipelines.replay.registered import selected_tools
-from pipelines.replay.request import Side
-from pipelines.replay.runs import list_runs
 from pipelines.sqlfiles import read_sql
 
 _VERSION_LENGTH = 16

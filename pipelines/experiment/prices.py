@@ -15,7 +15,7 @@ from pydantic import Field
 
 from pipelines.documents import DocumentError, read_document
 from pipelines.errors import BadInputError
-from pipelines.replay.strict import StrictModel, read_model
+from pipelines.experiment.strict import StrictModel, read_model
 
 TABLE = Path(__file__).with_name("prices.json")
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")

@@ -8,10 +8,10 @@ import pytest
 
 from pipelines.documents import DocumentError, parse_json
 from pipelines.errors import BadInputError
-from pipelines.replay.experiment import experiment_of, parse_experiment
-from pipelines.replay.manifest import read_manifest, read_schemas, read_tool_policy
-from pipelines.replay.prices import load_prices
-from pipelines.replay.prompt import load_prompt
+from pipelines.experiment.file import experiment_of, parse_experiment
+from pipelines.experiment.manifest import read_manifest, read_schemas, read_tool_policy
+from pipelines.experiment.prices import load_prices
+from pipelines.experiment.prompt import load_prompt
 from pipelines.replay.replan import read_candidate
 
 MODEL = """experiment: numbers

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,9 +18,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from pipelines.address import read_address
-from pipelines.errors import BadInputError
-from pipelines.replay.fault import shown
-from pipelines.replay.secret import Secret
+from pipelines.replay.asking.fault import shown
+from pipelines.replay.asking.secret import Secret
 
 if TYPE_CHECKING:
     import aiohttp
@@ -33,47 +32,6 @@ _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _MEMBERS = 16
 """Compressed texts in a row that are one body."""
 _LONGEST_RETRY_AFTER = 3_600.0
-
-
-def require_allowed(base_url: str, allowed: Iterable[str] | None) -> None:
-    """Refuse an endpoint that texts must not be sent to.
-
-    Args:
-        base_url: The endpoint, as the experiment names it.
-        allowed: Addresses (`REFOLD_ENDPOINTS`) that it may be, or be under; None: this machine's loopback alone.
-
-    Raises:
-        BadInputError: It is not among them.
-    """
-    try:
-        asked = read_address(base_url)
-    except ValueError as error:
-        raise BadInputError(f"{base_url!r} is no address that REFOLD_ENDPOINTS could name: {error}") from None
-    if allowed is None:
-        if asked.is_loopback:
-            return
-        raise BadInputError(
-            f"{base_url} is not on this machine; to send recorded texts there, name it in REFOLD_ENDPOINTS"
-        )
-    known = list(allowed)
-    if not any(asked.is_under(read_address(each)) for each in known):
-        raise BadInputError(f"{base_url} is not among REFOLD_ENDPOINTS ({', '.join(known) or 'which names none'})")
-
-
-def read_key(variable: str | None, env: Mapping[str, str]) -> str | None:
-    """The API key in the named variable, None when no variable is named.
-
-    Raises:
-        BadInputError: The variable is not set, or holds what no header can carry; the value is not repeated.
-    """
-    if variable is None:
-        return None
-    key = env.get(variable, "").strip()
-    if not key:
-        raise BadInputError(f"api_key_env: the environment variable {variable} is not set")
-    if not key.isascii() or not key.isprintable():
-        raise BadInputError(f"api_key_env: the environment variable {variable} does not hold an API key")
-    return key
 
 
 @dataclass(frozen=True, slots=True)

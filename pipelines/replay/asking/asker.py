@@ -19,15 +19,17 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
 from pipelines.errors import RefoldError
-from pipelines.replay.budget import Account, Budget, BudgetExhausted
-from pipelines.replay.completion import NoAnswerError, read_completion, read_response
-from pipelines.replay.endpoint import CallFailed, Endpoint, Response
-from pipelines.replay.fault import Again, Broken
-from pipelines.replay.health import Health
-from pipelines.replay.limiter import Limiter, Slot
-from pipelines.replay.prices import Price, max_output_tokens
-from pipelines.replay.request import Answer, Failure, Reason, Request, Side
-from pipelines.replay.responses import Charge, ResponseStore, Sent, Stored
+from pipelines.experiment.budget import Budget
+from pipelines.experiment.prices import Price, max_output_tokens
+from pipelines.experiment.sides import Side
+from pipelines.replay.asking.account import Account, BudgetExhausted
+from pipelines.replay.asking.completion import NoAnswerError, read_completion, read_response
+from pipelines.replay.asking.endpoint import CallFailed, Endpoint, Response
+from pipelines.replay.asking.fault import Again, Broken
+from pipelines.replay.asking.health import Health
+from pipelines.replay.asking.limiter import Limiter, Slot
+from pipelines.replay.asking.responses import Charge, ResponseStore, Sent, Stored
+from pipelines.replay.request import Answer, Failure, Reason, Request
 
 BYTES_PER_TOKEN = 4
 """Of English text in JSON, about; what a call costs at most is counted with one token per byte instead."""

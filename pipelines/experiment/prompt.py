@@ -12,17 +12,31 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pipelines.canonical.content import is_text_part
+from pipelines.canonical.content import is_text_part, text_of_prompt
 from pipelines.documents import find_file, read_text
-from pipelines.replay.asked import Candidate, Control, Edit
-from pipelines.replay.wire import text_of_prompt
-from pipelines.replay.work import PromptError
+from pipelines.experiment.sides import Candidate, Control, Edit
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
 
 Message = dict[str, Any]
+
+PromptReason = Literal["missing_variable", "prompt_edit"]
+
+
+class PromptError(Exception):
+    """The candidate's system prompt cannot be made for a conversation; all its units fail.
+
+    Args:
+        reason: Code of the failure.
+        detail: What is wrong, for people.
+    """
+
+    def __init__(self, reason: PromptReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: PromptReason = reason
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)

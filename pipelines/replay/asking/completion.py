@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
-from pipelines.replay.decision import Reply, ToolCall
-from pipelines.replay.fault import Again, Broken, error_in, is_interrupted, judge, judge_error, shown, storable
-from pipelines.replay.message import read_arguments, read_message
-from pipelines.replay.prices import Price
+from pipelines.experiment.decision import Reply, ToolCall
+from pipelines.experiment.prices import Price
+from pipelines.replay.asking.fault import Again, Broken, error_in, is_interrupted, judge, judge_error, shown, storable
+from pipelines.replay.asking.message import read_arguments, read_message
+from pipelines.replay.asking.usage import MOST_TOKENS, Usage, read_usage
 from pipelines.replay.request import Answer, Failure
-from pipelines.replay.usage import MOST_TOKENS, Usage, read_usage
 
 MAX_ODD_BYTES = 2 * 2**20
 """A response of another shape than the usual one is read as a whole, which takes twenty times its size."""

@@ -10,8 +10,8 @@ import jsonschema_rs
 import pytest
 
 from pipelines.documents import parse_yaml
-from pipelines.replay.experiment import parse_experiment
-from pipelines.replay.reference import SCHEMA, experiment_schema, render_reference, starter
+from pipelines.experiment.file import parse_experiment
+from pipelines.experiment.reference import SCHEMA, experiment_schema, render_reference, starter
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -41,7 +41,7 @@ BAD = [
 
 
 def test_what_is_shipped_is_what_is_made():
-    """`python -m pipelines.replay.reference` leaves both files as they are."""
+    """`python -m pipelines.experiment.reference` leaves both files as they are."""
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == experiment_schema()
     assert (ROOT / "docs" / "experiment.md").read_text(encoding="utf-8") == render_reference()
 

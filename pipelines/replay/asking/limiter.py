@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
-from pipelines.replay.budget import Budget, parse_off_peak, until_off_peak
+from pipelines.experiment.budget import Budget, parse_off_peak
+from pipelines.replay.asking.account import until_off_peak
 
 _FIRST_LEVEL = 8
 _CUT = 0.75

@@ -10,7 +10,7 @@ import re
 import time
 from dataclasses import dataclass, field
 
-from pipelines.replay.fault import Again
+from pipelines.replay.asking.fault import Again
 from pipelines.replay.request import Failure, Reason
 
 GIVE_UP_AFTER = 5

@@ -12,8 +12,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.address import read_address
-from pipelines.replay.prices import Price
-from pipelines.replay.strict import StrictModel
+from pipelines.experiment.prices import Price
+from pipelines.experiment.strict import StrictModel
+
+Side = Literal["candidate", "control"]
+"""Who is asked: the side that is tried, or the one that the noise floor is made of."""
+
+FIRST_CONTROL_DRAW = 1_000
+"""Draws of a candidate are 0, 1, 2 …, those of a control this and on: whatever K, the two never share a response, and
+a larger K pays for the new draws alone."""
 
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

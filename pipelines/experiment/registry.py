@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pipelines.documents import parse_json
 from pipelines.errors import BadInputError
+from pipelines.experiment.file import Experiment, experiment_of
 from pipelines.lake.datasets import EXPERIMENTS
 from pipelines.lake.lake import Lake
-from pipelines.replay.experiment import Experiment, experiment_of
 
 
 def register_experiment(lake: Lake, experiment: Experiment, folder: Path) -> bool:

@@ -1,6 +1,6 @@
 """What an experiment file may say, for people and editors: JSON Schema, key reference and a file to begin with.
 
-All of it is made from the models that read the file: `python -m pipelines.replay.reference` writes `experiment.schema.json`
+All of it is made from the models that read the file: `python -m pipelines.experiment.reference` writes `experiment.schema.json`
 beside this module and `docs/experiment.md`, and a test holds both to what is made.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipelines.replay import asked, budget, experiment, measured, prices, window
-from pipelines.replay.experiment import Experiment
+from pipelines.experiment import budget, file, metrics, prices, sides, window
+from pipelines.experiment.file import Experiment
 
 SCHEMA = Path(__file__).with_name("experiment.schema.json")
 _ATTRIBUTE = re.compile(r"    (\w+): (.*)")
@@ -56,9 +56,7 @@ def experiment_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of an experiment file, with what every key means."""
     schema = Experiment.model_json_schema(by_alias=True)
     models = {
-        name: each
-        for module in (asked, budget, experiment, measured, prices, window)
-        for name, each in vars(module).items()
+        name: each for module in (sides, budget, file, metrics, prices, window) for name, each in vars(module).items()
     }
     for name, definition in [("Experiment", schema), *schema["$defs"].items()]:
         told = descriptions(models[name])
@@ -93,7 +91,7 @@ def render_reference() -> str:
     out = [
         "# The experiment file",
         "",
-        "Written by `python -m pipelines.replay.reference`. YAML by the core schema of version 1.2: `1e-3` is a number, `yes` and",
+        "Written by `python -m pipelines.experiment.reference`. YAML by the core schema of version 1.2: `1e-3` is a number, `yes` and",
         "`22:00` are text, a key stands once. `refold ab --init FILE` writes a file to begin with, and an editor that knows JSON",
         "Schema reads the one named in its first line. `refold ab FILE --dry-run` says all that is wrong with a file, with lines.",
         "Files that it names are in its folder, or in one that `--allow-files DIR` or `REFOLD_ALLOW_FILES` names.",

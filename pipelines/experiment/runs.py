@@ -12,8 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
-from pipelines.replay.experiment import Experiment
-from pipelines.replay.request import FIRST_CONTROL_DRAW, Side
+from pipelines.experiment.file import Experiment
+from pipelines.experiment.sides import FIRST_CONTROL_DRAW, Side
 from pipelines.sqlfiles import read_sql
 
 _EMPTY = """

@@ -1,24 +1,16 @@
-"""The models of an experiment: who is asked for which side, whether that is allowed and can be afforded, and how it is done.
-
-Here meet the experiment, the settings and the environment; the API key is read here and handed on as an object that does
-not show it.
-"""
+"""The models of an experiment: who is asked for which side, whether that is allowed, and whether its budget can be checked."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.address import read_address
 from pipelines.errors import BadInputError
-from pipelines.replay.asking import Asker, ModelSide
-from pipelines.replay.endpoint import read_key, require_allowed
-from pipelines.replay.experiment import Experiment
-from pipelines.replay.prices import Price, load_prices, max_output_tokens
-from pipelines.replay.request import Side
-from pipelines.replay.responses import ResponseStore, asking_alone
+from pipelines.experiment.file import Experiment
+from pipelines.experiment.prices import Price, load_prices, max_output_tokens
+from pipelines.experiment.sides import Side
 from pipelines.settings import Settings
 
 
@@ -62,27 +54,45 @@ def list_models(experiment: Experiment, settings: Settings) -> list[Model]:
     return models
 
 
-@contextmanager
-def asking(experiment: Experiment, version_id: str, settings: Settings, tell: Callable[[str], None]) -> Iterator[Asker]:
-    """Somebody who answers the requests of an experiment's models, with the home's store of responses.
+def require_allowed(base_url: str, allowed: Iterable[str] | None) -> None:
+    """Refuse an endpoint that texts must not be sent to.
 
-    One process at a time asks an endpoint, or spends from the budget of the day; others wait.
+    Args:
+        base_url: The endpoint, as the experiment names it.
+        allowed: Addresses (`REFOLD_ENDPOINTS`) that it may be, or be under; None: this machine's loopback alone.
 
     Raises:
-        BadInputError: A key is missing, an endpoint is not allowed, or a budget cannot be checked.
+        BadInputError: It is not among them.
     """
-    models = list_models(experiment, settings)
-    sides: dict[Side, ModelSide] = {
-        model.side: ModelSide(model.base_url, read_key(model.api_key_env, os.environ), model.price) for model in models
-    }
-    shared = {model.base_url for model in models}
-    shared |= {"the budget of the day"} if settings.daily_usd is not None else set()
-    with ExitStack() as stack:
-        for what in sorted(shared):
-            stack.enter_context(asking_alone(settings.replays / "locks", what, tell))
-        store = stack.enter_context(ResponseStore(settings.responses))
-        version = (experiment.experiment, version_id)
-        yield Asker(sides, store, experiment.budget, version, tell, daily_usd=settings.daily_usd)
+    try:
+        asked = read_address(base_url)
+    except ValueError as error:
+        raise BadInputError(f"{base_url!r} is no address that REFOLD_ENDPOINTS could name: {error}") from None
+    if allowed is None:
+        if asked.is_loopback:
+            return
+        raise BadInputError(
+            f"{base_url} is not on this machine; to send recorded texts there, name it in REFOLD_ENDPOINTS"
+        )
+    known = list(allowed)
+    if not any(asked.is_under(read_address(each)) for each in known):
+        raise BadInputError(f"{base_url} is not among REFOLD_ENDPOINTS ({', '.join(known) or 'which names none'})")
+
+
+def read_key(variable: str | None, env: Mapping[str, str]) -> str | None:
+    """The API key in the named variable, None when no variable is named.
+
+    Raises:
+        BadInputError: The variable is not set, or holds what no header can carry; the value is not repeated.
+    """
+    if variable is None:
+        return None
+    key = env.get(variable, "").strip()
+    if not key:
+        raise BadInputError(f"api_key_env: the environment variable {variable} is not set")
+    if not key.isascii() or not key.isprintable():
+        raise BadInputError(f"api_key_env: the environment variable {variable} does not hold an API key")
+    return key
 
 
 def _own_price(experiment: Experiment, name: str) -> Price | None:

@@ -21,9 +21,9 @@ from typing import Any, NoReturn
 from pipelines.arrow import let_pandas_in
 from pipelines.documents import require_inside
 from pipelines.errors import BadInputError, RefoldError
+from pipelines.experiment.decision import Decision, Reply
+from pipelines.experiment.source import find_module, source_sha256
 from pipelines.lake.locked import Locked, python_session
-from pipelines.replay.decision import Decision, Reply
-from pipelines.replay.source import find_module, source_sha256
 from pipelines.settings import SQL_SECONDS
 
 _SHIPPED = Path(__file__).resolve().parents[1]

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipelines.replay.decision import Reply, ToolCall
-from pipelines.replay.fault import storable
+from pipelines.experiment.decision import Reply, ToolCall
+from pipelines.replay.asking.fault import storable
 
 _SAID = frozenset(("text", "output_text", "refusal"))
 """Types of content parts that are said to the person; others, such as reasoning, are not."""
