@@ -119,7 +119,7 @@ def run(settings, monkeypatch, capsys, tmp_path):
             patch.setattr(Store, "open", fail)
             patch.setattr(EmbeddedServer, "__init__", fail)
             patch.setattr(assets.ui, "serve", fail)
-            patch.setattr("pipelines.experiment.file.read_experiment", fail)
+            patch.setattr("pipelines.diff.check.read_checked", fail)
             patch.setattr("pipelines.replay.replan.replan", fail)
             patch.setattr("pipelines.notebooks.serve_review", fail)
             patch.setattr(sys, "argv", ["refold", *(str(file) if each == FILE else each for each in arguments)])
