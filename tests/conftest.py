@@ -29,6 +29,9 @@ from pipelines.store import EmbeddedServer, Store, connect
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What earlier tests of a process imported and left in its memory, a verb that runs in it would count as its own.
+os.environ.setdefault("REFOLD_MEMORY", "3GB")
+
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("refold", deadline=None)
 hypothesis.settings.load_profile("refold")
@@ -41,7 +44,7 @@ _numbers = count(1)
 def settings(tmp_path: Path) -> Settings:
     """Settings of a home under the test's own folder; its store is the embedded server of that home."""
     home = tmp_path / "home"
-    return Settings(home=home, dsn=None, lake=home / "lake")
+    return Settings(home=home, dsn=None, lake=home / "lake", memory_bytes=3 * 10**9)
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import duckdb
 import pytest
 
 from pipelines import cli
 from pipelines.lake.lake import Lake
+from tests.assets.conftest import FEBRUARY, say
 from tests.unit.lake.test_lost_answers import contents, replace_month
 
 
@@ -65,18 +67,21 @@ def test_a_parquet_file_that_is_gone_or_cut_short(lake, refold):
 
 
 @pytest.mark.parametrize("content", [b"this is not a database" * 300, b"SQLite format 3\0" + bytes(5000)])
-def test_a_damaged_database_of_dagster(content, refold, store_settings):
-    """Named with its folder and what it is worth; moved away, the verb goes on."""
-    assert refold("fold")[0] == 0
+def test_a_damaged_database_of_dagster(content, refold, store, store_settings):
+    """Named with its folder and what it is worth; moved away, the verb goes on. Who has nothing to do does not open it."""
+    say(store, uuid4(), FEBRUARY)
+    assert refold("export")[0] == 0
     databases = sorted((store_settings.home / "dagster").rglob("*.db"))
     assert databases
     for database in databases:
         database.write_bytes(content)
-    code, _, err = refold("fold")
+    assert refold("export")[0] == 0
+    say(store, uuid4(), FEBRUARY)
+    code, _, err = refold("export")
     assert (code, len(err)) == (1, 1)
     assert "dagster" in err[0]
     (store_settings.home / "dagster").rename(store_settings.home / "dagster.old")
-    assert refold("fold")[0] == 0
+    assert refold("export")[0] == 0
 
 
 def test_a_lake_that_may_only_be_read(lake, refold, store_settings):

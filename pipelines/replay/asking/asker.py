@@ -272,8 +272,10 @@ class Asker:
                 if not isinstance(result, Again):
                     return await self._finish(request, response, result, spent, slot)
                 again = result
+        # counted in the order in which calls ended: what is kept comes back in lumps, and answers between would be missed
+        why = self._health[request.side].call_failed(again)
         await self._store.charge(Charge(*self._version, spent))
-        self._give_up(request.side, self._health[request.side].call_failed(again))
+        self._give_up(request.side, why)
         raise _AgainError(again)
 
     def _settle(self, side: Side, slot: Slot, most: float, response: Response) -> tuple[float, Answer | Again | Broken]:
