@@ -40,8 +40,9 @@ _KEPT = 3
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "HOME", "TMPDIR")
 """What a child that runs SQL inherits; keys are not among it."""
 
-_BOUNDED = {"MALLOC_ARENA_MAX": "2", "POLARS_ROW_GROUP_PREFETCH_SIZE": "2"}
-"""Reserves of the allocator; row groups that Polars reads ahead, 128 by default, whatever they hold."""
+_BOUNDED = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "POLARS_ROW_GROUP_PREFETCH_SIZE": "2"}
+"""Reserves of the allocator, and no other allocator for Arrow, whose own takes a GiB of the bound with its first byte; row groups that
+Polars reads ahead, 128 by default, whatever they hold."""
 
 
 class StoppedError(BadInputError):

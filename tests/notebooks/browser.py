@@ -76,7 +76,8 @@ class Page:
             entry = message["params"]["entry"]
             self.complaints.append(f"{entry['text']} {entry.get('url', '')}".rstrip())
         elif message["method"] == "Runtime.consoleAPICalled":
-            self.complaints.append(json.dumps(message["params"]["args"]))
+            values = (each.get("value", each.get("description", "")) for each in message["params"]["args"])
+            self.complaints.append(" ".join(map(str, values)))
 
     def evaluate(self, expression: str) -> Any:
         """The JSON value of a JavaScript expression."""

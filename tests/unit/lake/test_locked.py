@@ -183,6 +183,24 @@ def _pid(_connection: None) -> int:
     return os.getpid()
 
 
+@pytest.mark.parametrize("memory", [300_000_000, 500_000_000, 700_000_000, 750_000_000, 1_000_000_000])
+def test_most_of_the_bound_is_the_users(memory: int):
+    """Whatever libraries reserve for themselves: two thirds of the bound can be filled, after Arrow's first byte and Polars' start."""
+    with python_session(f"most of {memory}", memory_bytes=memory) as session:
+        assert session.call("metric m", _fill, memory * 2 // 3) == memory * 2 // 3
+    with locked_session({"given": ROWS}, memory_bytes=memory) as session:
+        session.execute(f"CREATE TABLE filled AS SELECT hash(range) AS x FROM range({memory * 2 // 3 // 8})")
+        assert session.fetch("SELECT count(*) FROM filled") == [(memory * 2 // 3 // 8,)]
+
+
+def _fill(_connection: None, count: int) -> int:
+    import polars as pl
+
+    frame = pl.from_arrow(pa.table({"n": list(range(1000))}))
+    assert frame.lazy().group_by("n").len().collect().height == 1000
+    return len(bytearray(b"x") * count)
+
+
 def _exit(_connection: None) -> None:
     os._exit(7)
 
