@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,11 +77,25 @@ def tell_empty(settings: Settings, tell: Callable[[str], None]) -> None:
         tell_behind(settings, tell)
 
 
-def note_waiting(settings: Settings, store: Store) -> None:
-    """Remember what the store holds beyond the lake; for verbs that have just changed one of them."""
-    if settings.dsn is None:
-        from pipelines.export.health import find_lag  # noqa: PLC0415 - not for verbs that only read the note
+@contextmanager
+def changing_store(settings: Settings) -> Iterator[Store]:
+    """The store, for a verb that changes it or the lake: what it holds beyond the lake is remembered, however the verb ends."""
+    from pipelines.store import Store  # noqa: PLC0415 - not for verbs that only read the note
 
+    with Store.open(settings) as store:
+        try:
+            yield store
+        finally:
+            if settings.dsn is None:
+                _note_waiting(settings, store)
+
+
+def _note_waiting(settings: Settings, store: Store) -> None:
+    import psycopg  # noqa: PLC0415 - as above
+
+    from pipelines.export.health import find_lag  # noqa: PLC0415
+
+    with suppress(psycopg.Error, RefoldError):  # a remark is not worth an error, and hides none
         lags = {lag.month: lag.events for lag in find_lag(store.conn, Lake.from_settings(settings))}
         _note(settings).write_text(json.dumps(lags), encoding="utf-8")
 

@@ -12,9 +12,8 @@ from assets.verbs.progress import Tell
 from pipelines.demo.load import LoadResult, load_demo
 from pipelines.diff.result import DiffResult
 from pipelines.experiment.file import read_experiment
-from pipelines.home import note_waiting
+from pipelines.home import changing_store
 from pipelines.settings import Settings
-from pipelines.store import Store
 
 EXPERIMENT = Path(__file__).parents[2] / "pipelines" / "demo" / "refund-limit-50.yaml"
 
@@ -41,10 +40,9 @@ class DemoResult:
 def demo(settings: Settings, events: int, tell: Tell) -> DemoResult:
     """Write the simulated history, export and fold its months, and compare two agents on its last seven days."""
     started = time.monotonic()
-    with Store.open(settings) as store:
+    with changing_store(settings) as store:
         tell(f"simulating a support desk, about {events:,} events")
         loaded = load_demo(store, events)
         exported, folded = export_and_fold(settings, store, loaded.months, tell)
-        note_waiting(settings, store)
         (diff,) = compare(settings, read_experiment(EXPERIMENT), EXPERIMENT.parent, tell)
     return DemoResult(loaded, exported, folded, diff, time.monotonic() - started)

@@ -10,7 +10,7 @@ from assets.live import has_dead_runs
 from assets.outcome import CheckResult
 from assets.verbs.progress import Tell, progress
 from pipelines.errors import BadInputError
-from pipelines.home import note_waiting
+from pipelines.home import changing_store
 from pipelines.lake.catalog import publish_catalog
 from pipelines.lake.datasets import EVENTS, REDACTED_EVENTS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
@@ -53,14 +53,11 @@ def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) 
         BadInputError: A month has no events in the store.
     """
     from pipelines.export.month import months_to_export
-    from pipelines.store import Store
 
-    with Store.open(settings) as store:
+    with changing_store(settings) as store:
         lake = Lake.from_settings(settings)
         chosen = _chosen(months, months_to_export(store, lake), "no events in the store")
-        done = run_months(settings, "export", chosen, LOG, _find_exported(store, lake, chosen), tell)
-        note_waiting(settings, store)
-        return done
+        return run_months(settings, "export", chosen, LOG, _find_exported(store, lake, chosen), tell)
 
 
 def export_and_fold(

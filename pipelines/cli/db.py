@@ -29,7 +29,13 @@ def db_stop(
     force: Annotated[bool, typer.Option("--force", help="Also while commands use it.")] = False, as_json: Json = False
 ) -> None:
     """Stop the embedded server."""
-    is_stopped = _embedded().stop(force=force)
+    from pipelines.home import changing_store
+
+    server = _embedded()
+    if server.status().is_running:
+        with changing_store(Settings.from_env()):  # what was written since: nobody can ask a server that is down
+            pass
+    is_stopped = server.stop(force=force)
     text = (
         "stopped" if is_stopped else "in use; it stops when the last command that uses it ends (--force stops it now)"
     )
@@ -132,10 +138,10 @@ def db_new_epoch(as_json: Json = False) -> None:
 @db.command("psql")
 def db_psql(arguments: Annotated[list[str] | None, typer.Argument(help="Passed to psql.")] = None) -> None:
     """Open psql on the store."""
-    from pipelines.store import Store
+    from pipelines.home import changing_store
     from pipelines.store.psql import run_psql
 
-    with Store.open(Settings.from_env()) as store:
+    with changing_store(Settings.from_env()) as store:
         code = run_psql(store.dsn, arguments or [])
     raise typer.Exit(code)
 

@@ -121,13 +121,12 @@ def import_chat(
     as_json: Json = False,
 ) -> None:
     """Import chat-completions conversations, exactly and repeatably."""
-    from pipelines.home import note_waiting
+    from pipelines.home import changing_store
     from pipelines.ingest.chat import ImportProgress, import_chat
     from pipelines.ingest.clock import Days
     from pipelines.ingest.pipes import refuse_unreadable
     from pipelines.ingest.room import Room
     from pipelines.lake.memory import resident_bytes
-    from pipelines.store import Store
 
     settings = Settings.from_env()
     ticker, bytes_read = Ticker("conversations"), Ticker("bytes")
@@ -136,7 +135,7 @@ def import_chat(
         (ticker if at_now.conversations else bytes_read)(at_now.conversations or at_now.bytes_read)
 
     refuse_unreadable(files)
-    with Store.open(settings) as store:
+    with changing_store(settings) as store:
         result = import_chat(
             store,
             files,
@@ -148,7 +147,6 @@ def import_chat(
             room=Room(settings.memory_bytes, resident_bytes()),
             progress=progress,
         )
-        note_waiting(settings, store)
     lines = [
         f"{counted(result.conversations, 'conversation')}, {counted(result.events, 'event')} appended"
         + (f" in months {result.months[0]} to {result.months[-1]}" if result.months else ""),

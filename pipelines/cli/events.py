@@ -48,19 +48,17 @@ def import_postgres(
     as_json: Json = False,
 ) -> None:
     """Import an events table (id, aggregate_id, aggregate_type, event_type, event_version, payload, created_at)."""
-    from pipelines.home import note_waiting
+    from pipelines.home import changing_store
     from pipelines.ingest.clock import Days
     from pipelines.ingest.postgres import import_postgres
     from pipelines.ingest.set_aside import write_report
-    from pipelines.store import Store
 
     settings = Settings.from_env()
     days = Days.given(times_from, times_until, datetime.now(UTC))
-    with Store.open(settings) as store:
+    with changing_store(settings) as store:
         result = import_postgres(
             store, dsn, table, source=source, register=register, days=days, progress=Ticker("rows")
         )
-        note_waiting(settings, store)
     lines = [
         f"{result.events:,} of {counted(result.rows, 'row')} appended, to {counted(result.streams, 'stream')}"
         if result.events

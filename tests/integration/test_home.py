@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from pipelines import cli
 
 EXPERIMENT = "experiment: x\nbaseline: {recorded: {}}\ncandidate: {echo: true}\nmode: decision\n"
 FILLING = "`refold demo` fills it"
+APPEND = """SELECT refold.append_events(md5('s1')::uuid, 'conversation', 'no_stream',
+    ARRAY['user.utterance.v1', 'agent.utterance.v1'], ARRAY['{"text": "Where?"}', '{"text": "Here."}']::jsonb[])"""
 
 
 @pytest.fixture
@@ -130,6 +133,14 @@ def test_an_embedded_server_that_is_down_is_not_forgotten(refold, own_home, monk
     assert "3 events of the store" in out
     refold("export")
     assert "not folded since: 2026-05" in refold("sql", "SELECT 1")[2]
+    assert refold("db", "psql", "--", "-qc", APPEND)[0] == 0
+    assert "2 events of the store are not in the lake yet" in refold("sql", "SELECT 1")[2]
+    refold("export")
+    dsn = json.loads(refold("db", "start", "--json")[1])["dsn"]
+    with psycopg.connect(dsn, autocommit=True) as writer:
+        writer.execute(APPEND.replace("s1", "s2"))
+    assert refold("db", "stop")[0] == 0
+    assert "2 events of the store are not in the lake yet" in refold("sql", "SELECT 1")[2]
 
 
 def test_help_lists_every_verb_in_its_group(refold):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -194,8 +195,6 @@ def test_most_of_the_bound_is_the_users(memory: int):
 
 
 def _fill(_connection: None, count: int) -> int:
-    import polars as pl
-
     frame = pl.from_arrow(pa.table({"n": list(range(1000))}))
     assert frame.lazy().group_by("n").len().collect().height == 1000
     return len(bytearray(b"x") * count)
