@@ -22,8 +22,8 @@ from assets.partitions import EXPERIMENTS
 from pipelines.errors import BadInputError
 from pipelines.settings import Settings
 from pipelines.web.server import listen, port_of
-from tests.notebooks.browser import find_chromium, open_browser
-from tests.pages import Served, served
+from tests.support.browser import find_chromium, open_browser
+from tests.support.pages import Served, served
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCATION = 'repositorySelector: {repositoryLocationName: "refold", repositoryName: "__repository__"}'

@@ -30,7 +30,7 @@ from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import Store
 from tests.assets.conftest import FEBRUARY, say
-from tests.model_server import serving
+from tests.support.model_server import serving
 
 KEY = "sk-live-4711-abcdefgh"
 

@@ -29,7 +29,7 @@ from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.registry import register_experiment
 from pipelines.lake.lake import Lake
 from pipelines.store import NewEvent
-from tests.pages import served
+from tests.support.pages import served
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 120

@@ -34,11 +34,11 @@ from pipelines.replay.run import run_replay
 from pipelines.replay.sides import list_units
 from pipelines.replay.streams import list_chunks
 from pipelines.settings import Settings
-from tests.asking_child import OneRequest
 from tests.benchmarks.copies import copied_lake
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.log import MONTH, write_lake
 from tests.benchmarks.rounds import Bench, Measure
+from tests.support.asking_child import OneRequest
 
 CONCURRENCY = 32
 LATENCY = 0.1

@@ -25,7 +25,7 @@ import yaml
 from pipelines.folds.state import state
 from pipelines.lake.datasets import find_dataset
 from pipelines.lake.lake import Lake
-from tests.unit.diff.replayed_lake import write_log
+from tests.support.replayed_lake import write_log
 
 CASES = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
 

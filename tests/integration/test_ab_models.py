@@ -26,7 +26,7 @@ from pipelines.review.page import render_page
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store
 from tests.integration.test_ab import add, conversation, refresh
-from tests.model_server import ModelServer, serving
+from tests.support.model_server import ModelServer, serving
 
 KEY = "sk-live-4711-abcdefgh"
 TASKS = 6

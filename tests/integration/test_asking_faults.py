@@ -27,8 +27,8 @@ from pipelines.replay.asking.endpoint import MAX_RESPONSE_BYTES
 from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.drive import drive
 from pipelines.replay.request import Answer, Failure, Request
-from tests.asking_child import VERSION, OneRequest, request_of
-from tests.model_server import ModelServer, echo_answer, serving
+from tests.support.asking_child import VERSION, OneRequest, request_of
+from tests.support.model_server import ModelServer, echo_answer, serving
 
 PRICE = Price(input_usd=1.0, output_usd=10.0, max_output_tokens=100_000)
 KEY = "sk-test-0123456789abcdef"

@@ -16,8 +16,8 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-from tests.asking_child import request_of
-from tests.model_server import ModelServer, echo_answer, serving
+from tests.support.asking_child import request_of
+from tests.support.model_server import ModelServer, echo_answer, serving
 
 REQUESTS = int(os.environ.get("REFOLD_TEST_REPLAY_REQUESTS", "100"))
 CONCURRENCY = 16
@@ -32,7 +32,10 @@ LIMIT = 60 + REQUESTS
 def start(server: ModelServer, store: Path) -> subprocess.Popen[str]:
     arguments = [server.base_url, str(store), str(REQUESTS), str(CONCURRENCY), str(TIMEOUT)]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.asking_child", *arguments], stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        [sys.executable, "-m", "tests.support.asking_child", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     )
 
 

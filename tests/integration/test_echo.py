@@ -22,8 +22,8 @@ from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.plan import make_plan
 from pipelines.lake.lake import Lake
 from pipelines.replay.run import ReplayResult, run_replay
-from tests.strategies import one_stream, recordings
-from tests.unit.diff.replayed_lake import write_log
+from tests.support.log_strategies import one_stream, recordings
+from tests.support.replayed_lake import write_log
 
 MODES = ("decision", "single", "turn", "conversation")
 _DIFFERENT = """

@@ -18,7 +18,7 @@ from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store
 from tests.integration.test_ab import add, conversation
-from tests.model_server import serving
+from tests.support.model_server import serving
 
 PLANTED = "Planted-Ann-Smith-1967"
 """Stands in every conversation's order, and must stand nowhere but where conversations are kept."""

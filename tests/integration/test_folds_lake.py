@@ -15,7 +15,7 @@ from pipelines.folds.steps import FOLDS, fold_batches, projection_query, start_m
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
 from pipelines.store.events import NewEvent, stream_id
-from tests.unit.folds.equality import create_events, make_log
+from tests.support.equality import create_events, make_log
 
 ONE, TWO, ROWS = (str(stream_id("desk/a", name)) for name in ("one", "two", "rows"))
 START = datetime(2026, 1, 31, 23, 0, tzinfo=UTC)

@@ -16,8 +16,8 @@ from pipelines.folds.as_of import Point
 from pipelines.folds.steps import PROJECTIONS
 from pipelines.ingest.convert import Place, convert
 from tests.oracles import left_fold
-from tests.unit.folds.equality import comparable, connect, create_events, fold_with_sql, make_log
-from tests.unit.folds.time_travel import assert_equal, everything_before, folded
+from tests.support.equality import comparable, connect, create_events, fold_with_sql, make_log
+from tests.support.time_travel import assert_equal, everything_before, folded
 
 Log = list[dict[str, Any]]
 AT = datetime(2026, 1, 15, tzinfo=UTC)

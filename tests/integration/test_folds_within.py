@@ -19,7 +19,7 @@ from pipelines.folds.steps import FOLDS
 from pipelines.lake.lake import Lake
 from pipelines.store.events import NewEvent, stream_id
 from tests.integration.test_folds_lake import query, write_log
-from tests.unit.folds.equality import comparable
+from tests.support.equality import comparable
 
 MONTH = "2026-02"
 START = datetime(2026, 2, 1, tzinfo=UTC)

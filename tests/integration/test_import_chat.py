@@ -28,7 +28,7 @@ from pipelines.ingest.restore import restore
 from pipelines.settings import Settings
 from pipelines.store import Store, encode
 from pipelines.store.events import NewEvent, StoredEvent, stream_id
-from tests.unit.ingest import strategies
+from tests.support import chat_strategies
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Write = Callable[..., Path]
@@ -116,7 +116,7 @@ def test_real_conversations(store: Store, shared_data: Path) -> None:
 _examples = count()
 
 
-@given(lines=st.lists(strategies.lines, max_size=8))
+@given(lines=st.lists(chat_strategies.lines, max_size=8))
 @hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_anything_accepted_survives_postgresql(store: Store, write: Write, lines: list[dict[str, Any]]) -> None:
     """Whatever the importer accepts comes back from jsonb as the same line with the same digest."""

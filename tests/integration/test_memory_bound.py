@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.diff.replayed_lake import write_log
+from tests.support.replayed_lake import write_log
 from tests.unit.folds.test_aside import texts
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from pipelines.settings import Settings
 from pipelines.store import Store
 from tests.integration.test_ab import add
 from tests.integration.test_ab_models import replay, rows_of, text_of
-from tests.model_server import ModelServer, serving
+from tests.support.model_server import ModelServer, serving
 
 Message = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]

@@ -19,7 +19,7 @@ from pipelines.ingest.convert import Place, convert
 from pipelines.lake.datasets import REDACTED_EVENTS
 from pipelines.log.readable import readable_query
 from pipelines.log.upcasters import load_upcasters
-from tests.unit.folds.equality import connect, create_events, make_log
+from tests.support.equality import connect, create_events, make_log
 
 Log = list[dict[str, Any]]
 README = Path(__file__).resolve().parents[2] / "README.md"

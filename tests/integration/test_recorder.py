@@ -32,7 +32,7 @@ from pipelines.recorder.spill import REFUSED, SpillFile
 from pipelines.recorder.storable import Storable
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store, StoreUnavailable, connect, stream_id
-from tests.unit.ingest import strategies
+from tests.support import chat_strategies
 
 NOWHERE = "host=/nonexistent port=1 dbname=none user=none"
 TOOLS = [
@@ -558,7 +558,7 @@ def test_a_sealed_month_takes_nothing_and_loses_nothing(store: Store, tmp_path: 
     assert event.metadata["occurred_at"] == "2026-01-31T12:00:00.000000Z"
 
 
-@given(value=st.dictionaries(strategies.text, strategies.json_values, max_size=4))
+@given(value=st.dictionaries(chat_strategies.text, chat_strategies.json_values, max_size=4))
 @hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_storable_value_is_what_jsonb_gives_back(store: Store, value: dict[str, Any]) -> None:
     """Key order, number spelling and all: the recorder hashes exactly what a reader of the store will see."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from pipelines.folds.run import fold_month
 from tests.benchmarks.log import MONTH, write_lake
-from tests.guarded_child import MODES
-from tests.model_server import serving
+from tests.integration.guarded_child import MODES
+from tests.support.model_server import serving
 
 ROOT = Path(__file__).parents[2]
 CONVERSATIONS = 3
@@ -55,7 +55,7 @@ def test_nothing_but_lake_responses_and_endpoint_can_be_touched(tmp_path):
     with serving(answer=agent) as server:
         arguments = [str(tmp_path / "lake"), str(tmp_path / "home"), str(tmp_path / "agent"), server.base_url]
         done = subprocess.run(
-            [sys.executable, "-m", "tests.guarded_child", *arguments],
+            [sys.executable, "-m", "tests.integration.guarded_child", *arguments],
             cwd=elsewhere,
             env=environment,
             capture_output=True,

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.experiment.code import load_python
 from pipelines.experiment.decision import Decision
-from tests.unit.replay.talks import Said, scene, walk
+from tests.support.talks import Said, scene, walk
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "replay.md"
 TALK: list[Said] = [

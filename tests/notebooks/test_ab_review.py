@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.notebooks import find_notebook
-from tests.notebooks.browser import find_chromium, open_browser
 from tests.notebooks.small_lake import OTHER_EXPERIMENT, SCRIPT, Small
-from tests.pages import Served, served
+from tests.support.browser import find_chromium, open_browser
+from tests.support.pages import Served, served
 
 NOTEBOOK = find_notebook("ab_review.py")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.canonical.arguments import Arguments, read_arguments
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.jcs import canonical_text
-from tests.unit.diff import strategies
+from tests.support import call_strategies
 
 
 def inside(text: str) -> str:
@@ -95,7 +95,7 @@ def test_what_is_nested_too_deeply_to_compare_is_still_an_object() -> None:
     assert read_arguments(inside(deep)) == Arguments(inside(deep), is_invalid_json=True)
 
 
-@given(strategies.objects, st.randoms())
+@given(call_strategies.objects, st.randoms())
 def test_the_text_is_canonical_json(value: dict[str, Any], random: Any) -> None:
     """Key order, white space and escapes vanish; where JSON has a number for it, the text is RFC 8785's."""
     keys = list(value)
@@ -111,7 +111,7 @@ def test_the_text_is_canonical_json(value: dict[str, Any], random: Any) -> None:
         assert only.text == canonical
 
 
-@given(strategies.values)
+@given(call_strategies.values)
 def test_any_json_value_is_read_back(value: Any) -> None:
     """What the text says is what was recorded, also where the fast reader is used; a second reading changes nothing."""
     if isinstance(value, str):
@@ -123,7 +123,7 @@ def test_any_json_value_is_read_back(value: Any) -> None:
         assert read_arguments(found.text) == found
 
 
-@given(strategies.objects, strategies.objects)
+@given(call_strategies.objects, call_strategies.objects)
 def test_one_text_exactly_when_one_value(a: dict[str, Any], b: dict[str, Any]) -> None:
     """Two texts are equal exactly when the calls are equal at L1."""
     reader = Canonicaliser()

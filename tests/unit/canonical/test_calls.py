@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.canonical.calls import CallHashes, Canonicaliser, equal_level
 from pipelines.canonical.jcs import canonical_bytes
 from pipelines.canonical.rules import ToolRules, normalise
-from tests.unit.diff import strategies
+from tests.support import call_strategies
 
 
 def hashes(arguments: str | None, name: str = "f") -> CallHashes:
@@ -34,7 +34,7 @@ def test_hashes_can_be_recomputed_by_anybody() -> None:
     assert found.l3 == found.l2
 
 
-@given(strategies.objects, st.randoms())
+@given(call_strategies.objects, st.randoms())
 def test_key_order_white_space_and_escapes_vanish_at_l1(value: dict[str, object], random: object) -> None:
     """One object written in any way, as an object or inside a string, has one L1 hash."""
     keys = list(value)
@@ -44,7 +44,7 @@ def test_key_order_white_space_and_escapes_vanish_at_l1(value: dict[str, object]
     assert len({hashes(text).l1 for text in [*texts, *map(as_string, texts)]}) == 1
 
 
-@given(strategies.objects)
+@given(call_strategies.objects)
 def test_l2_is_the_normalised_value(value: dict[str, object]) -> None:
     """The canonical bytes of L2 are those of the normalised value, also where reading could see that nothing changes."""
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
@@ -64,7 +64,7 @@ def test_numbers_are_equal_by_value_and_types_are_not() -> None:
     assert len({hashes(f'{{"a": {text}}}').l2 for text in ("1", "true", '"1"', "null", "[1]")}) == 5
 
 
-@given(strategies.objects, strategies.objects)
+@given(call_strategies.objects, call_strategies.objects)
 def test_equality_at_a_level_implies_the_next(a: dict[str, object], b: dict[str, object]) -> None:
     """L0 equal implies L1 equal implies L2 equal implies L3 equal, and `equal_level` names the first."""
     rules = {"f": ToolRules(is_lenient=True)}

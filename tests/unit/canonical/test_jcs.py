@@ -21,8 +21,8 @@ from pipelines.canonical.jcs import (
     plain_bytes,
     string_bytes,
 )
+from tests.support import call_strategies
 from tests.unit.canonical.es6_numbers import CHECKSUMS, as_double, bit_patterns
-from tests.unit.diff import strategies
 
 LARGEST = 2**53 - 1
 
@@ -73,14 +73,14 @@ def test_published_examples(text: str, expected: str) -> None:
     assert bytes_of(text).decode() == expected
 
 
-@given(strategies.values)
+@given(call_strategies.values)
 def test_fast_path_equals_rfc8785(value: object) -> None:
     """Reading text and writing it on the fast path gives what the general way gives for the value."""
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)):
         assert bytes_of(text) == canonical_bytes(value)
 
 
-@given(strategies.values)
+@given(call_strategies.values)
 def test_canonical_bytes_are_a_fixed_point(value: object) -> None:
     """Canonical bytes, read again, are themselves, but for what needs mapping and doubles that look like big integers."""
     first = canonical_bytes(value)
@@ -88,7 +88,7 @@ def test_canonical_bytes_are_a_fixed_point(value: object) -> None:
         assert bytes_of(first.decode()) == first
 
 
-@given(strategies.values, strategies.values)
+@given(call_strategies.values, call_strategies.values)
 def test_bytes_are_equal_exactly_for_equal_values(a: object, b: object) -> None:
     """Two values share bytes exactly when they are one JSON value: 1 is 1.0, but neither true nor "1"."""
 

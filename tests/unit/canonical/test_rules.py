@@ -10,7 +10,7 @@ from hypothesis import given
 from pipelines.canonical.jcs import canonical_bytes
 from pipelines.canonical.rules import ToolRules, lenient, normalise, rules_from_tools
 from pipelines.errors import BadInputError
-from tests.unit.diff import strategies
+from tests.support import call_strategies
 
 BOOKING = {
     "type": "object",
@@ -39,7 +39,7 @@ def booking(**arguments: object) -> object:
     return normalise({"guest": "Ann", "nights": 1, "price": None, **arguments}, RULES)
 
 
-@given(strategies.values)
+@given(call_strategies.values)
 def test_normalising_twice_changes_nothing(value: object) -> None:
     """Normalisation is idempotent and leaves what it was given as it was."""
     before = copy.deepcopy(value)

@@ -17,7 +17,7 @@ from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.rules import ToolRules
 from pipelines.diff.align import Alignment, ToolCall, align
 from pipelines.diff.arguments import UNIT, leaves, shares_leaf, similarity
-from tests.unit.diff import strategies
+from tests.support import call_strategies
 
 Matching = tuple[tuple[int, int], ...]
 READER = Canonicaliser()
@@ -84,7 +84,7 @@ EXAMPLES = int(os.environ.get("REFOLD_ALIGNED_LISTS", "24"))
 
 
 @settings(max_examples=150)
-@given(strategies.call_lists(max_size=4), strategies.call_lists(max_size=4))
+@given(call_strategies.call_lists(max_size=4), call_strategies.call_lists(max_size=4))
 def test_no_pairing_is_better(a: list[ToolCall], b: list[ToolCall]) -> None:
     """Of all pairings of up to 4 x 4 calls none has more equal pairs, then more and more alike pairs of one name, then
     more alike pairs across names, then smaller distances."""
@@ -94,7 +94,7 @@ def test_no_pairing_is_better(a: list[ToolCall], b: list[ToolCall]) -> None:
 
 
 @settings(max_examples=EXAMPLES)
-@given(strategies.call_lists(max_size=5), strategies.call_lists(max_size=5))
+@given(call_strategies.call_lists(max_size=5), call_strategies.call_lists(max_size=5))
 def test_no_pairing_of_five_is_better(a: list[ToolCall], b: list[ToolCall]) -> None:
     """The same up to 5 x 5 calls; `REFOLD_ALIGNED_LISTS` asks for more examples."""
     objective = Objective(a, b)
@@ -143,7 +143,7 @@ def best_chain(alignment: Alignment) -> set[int]:
     return set()
 
 
-@given(strategies.call_lists(max_size=6), st.randoms())
+@given(call_strategies.call_lists(max_size=6), st.randoms())
 def test_the_order_kept_is_the_longest_there_is(a: list[ToolCall], random: Random) -> None:
     """Pairs out of order are those outside the best chain, found by trying every subset; among them the same ones are
     classed reordered."""
@@ -160,7 +160,7 @@ def test_the_order_kept_is_the_longest_there_is(a: list[ToolCall], random: Rando
         assert (pair.pair_class == "same") == (is_equal and not pair.is_moved)
 
 
-@given(strategies.call_lists(max_size=8))
+@given(call_strategies.call_lists(max_size=8))
 def test_a_list_against_itself_is_all_same(a: list[ToolCall]) -> None:
     """diff(x, x) is `same`, in place, at L0, without operations, broken arguments included."""
     alignment = align(a, a)
@@ -168,7 +168,7 @@ def test_a_list_against_itself_is_all_same(a: list[ToolCall]) -> None:
     assert all(p.a == p.b and p.equal_level == "L0" and p.similarity == 1 and not p.arg_ops for p in alignment.pairs)
 
 
-@given(strategies.call_lists(max_size=7), strategies.call_lists(max_size=7))
+@given(call_strategies.call_lists(max_size=7), call_strategies.call_lists(max_size=7))
 def test_swapping_sides_mirrors_the_diff(a: list[ToolCall], b: list[ToolCall]) -> None:
     """diff(b, a) has added for removed, and as many of everything that the objective fixes."""
     forward = Counter(classes(align(a, b)))
@@ -180,7 +180,7 @@ def test_swapping_sides_mirrors_the_diff(a: list[ToolCall], b: list[ToolCall]) -
         assert (forward["added"], forward["removed"]) == (back["removed"], back["added"])
 
 
-@given(strategies.call_lists(max_size=7), strategies.call_lists(max_size=7), st.randoms())
+@given(call_strategies.call_lists(max_size=7), call_strategies.call_lists(max_size=7), st.randoms())
 def test_how_arguments_are_written_changes_nothing(a: list[ToolCall], b: list[ToolCall], random: Random) -> None:
     """Permuting keys, white space and 1 for 1.0 on one side changes no pair and no class."""
 
@@ -200,7 +200,7 @@ def test_how_arguments_are_written_changes_nothing(a: list[ToolCall], b: list[To
     assert [pair.arg_ops for pair in plain.pairs] == [pair.arg_ops for pair in other.pairs]
 
 
-@given(strategies.call_lists(max_size=7), strategies.call_lists(max_size=7), st.randoms())
+@given(call_strategies.call_lists(max_size=7), call_strategies.call_lists(max_size=7), st.randoms())
 def test_the_order_in_which_calls_are_given_changes_nothing(
     a: list[ToolCall], b: list[ToolCall], random: Random
 ) -> None:
@@ -208,7 +208,7 @@ def test_the_order_in_which_calls_are_given_changes_nothing(
     assert align(random.sample(a, len(a)), random.sample(b, len(b)), READER) == align(a, b)
 
 
-@given(strategies.call_lists(max_size=7), strategies.call_lists(max_size=7))
+@given(call_strategies.call_lists(max_size=7), call_strategies.call_lists(max_size=7))
 def test_every_call_is_in_one_pair(a: list[ToolCall], b: list[ToolCall]) -> None:
     """Pairs hold A's calls in order, then those of B alone in order; nothing is lost or doubled."""
     alignment = align(a, b)

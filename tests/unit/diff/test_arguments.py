@@ -12,7 +12,7 @@ from hypothesis import given
 from pipelines.canonical.calls import CanonicalCall, Canonicaliser
 from pipelines.canonical.jcs import canonical_bytes
 from pipelines.diff.arguments import UNIT, ArgOp, arg_ops, leaves, shares_leaf, similarity
-from tests.unit.diff import strategies
+from tests.support import call_strategies
 
 
 def call(value: object) -> CanonicalCall:
@@ -69,7 +69,7 @@ def test_pointers_are_those_of_rfc_6901() -> None:
     assert list(leaves(call(document))) == expected
 
 
-@given(strategies.values)
+@given(call_strategies.values)
 def test_every_leaf_is_where_its_pointer_says(value: object) -> None:
     """Resolving a leaf's pointer in the normalised arguments gives the leaf."""
     read = call(value)
@@ -78,7 +78,7 @@ def test_every_leaf_is_where_its_pointer_says(value: object) -> None:
         assert leaf == (found if isinstance(found, str) else canonical_bytes(found))
 
 
-@given(strategies.values, strategies.values)
+@given(call_strategies.values, call_strategies.values)
 def test_operations_turn_a_into_b(a: object, b: object) -> None:
     """Applied in order, the operations give B's arguments; there are none exactly when the arguments are equal."""
     x, y = call(a), call(b)
@@ -87,7 +87,7 @@ def test_operations_turn_a_into_b(a: object, b: object) -> None:
     assert (ops == ()) == (x.l2 == y.l2)
 
 
-@given(strategies.values, strategies.values)
+@given(call_strategies.values, call_strategies.values)
 def test_similarity_is_symmetric_bounded_and_whole_for_equals(a: object, b: object) -> None:
     """0 <= s <= 1; s(a, b) = s(b, a); s(a, a) = 1."""
     assert 0 <= alike(a, b) <= 1

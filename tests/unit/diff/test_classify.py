@@ -10,7 +10,7 @@ from hypothesis import given
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.diff.align import ToolCall, align
 from pipelines.diff.classify import PairCounts, UnitDiff, classify, failed_unit
-from tests.unit.diff import strategies
+from tests.support import call_strategies
 
 F, G, F2 = ("f", '{"x": 1}'), ("g", '{"y": "a"}'), ("f", '{"x": 2}')
 BROKEN = ("f", '"{"')
@@ -72,7 +72,7 @@ def test_same_calls_as_a_metric_is_stricter_than_the_class() -> None:
     assert unit([], []).is_same_calls is True
 
 
-@given(strategies.call_lists(max_size=6), strategies.call_lists(max_size=6))
+@given(call_strategies.call_lists(max_size=6), call_strategies.call_lists(max_size=6))
 def test_the_metrics_equal_a_plain_comparison_of_sequences(a: list[ToolCall], b: list[ToolCall]) -> None:
     """Same names and same calls are what comparing the two sequences says; counts hold every call once."""
     reader = Canonicaliser()
@@ -87,7 +87,7 @@ def test_the_metrics_equal_a_plain_comparison_of_sequences(a: list[ToolCall], b:
         assert found.unit_class == "same_calls"
 
 
-@given(strategies.call_lists(max_size=6), strategies.call_lists(max_size=6))
+@given(call_strategies.call_lists(max_size=6), call_strategies.call_lists(max_size=6))
 def test_an_equal_list_hash_means_the_same_calls(a: list[ToolCall], b: list[ToolCall]) -> None:
     """Lists with one L2 hash need no alignment: the class would be `same_calls` with every pair the same."""
     reader = Canonicaliser()

@@ -11,7 +11,7 @@ import pytest
 from pipelines.diff.dataset import build_diff
 from pipelines.stats.cluster import estimate_paired
 from pipelines.stats.sums import PairedSums
-from tests.unit.diff.replayed_lake import EXPERIMENT, replayed_lake, stream_id
+from tests.support.replayed_lake import EXPERIMENT, replayed_lake, stream_id
 
 STREAMS = 30
 

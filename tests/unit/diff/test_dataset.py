@@ -13,8 +13,8 @@ import pytest
 from pipelines.diff import dataset, shards
 from pipelines.diff.dataset import build_diff
 from pipelines.lake.lake import Lake
+from tests.support.replayed_lake import replayed_lake
 from tests.unit.diff.plain_pairs import diff_plainly
-from tests.unit.diff.replayed_lake import replayed_lake
 
 NAMES = ["lookup", "refund", "send"]
 WORDS = [

@@ -14,7 +14,7 @@ from pipelines.errors import BadInputError
 from pipelines.experiment.file import parse_experiment
 from pipelines.lake.lake import Lake
 from pipelines.review.answer import render_decision
-from tests.unit.diff.replayed_lake import EXPERIMENT, replayed_lake
+from tests.support.replayed_lake import EXPERIMENT, replayed_lake
 
 METRICS = """
 metrics: {made: {sql: call_count, goal: lower, margin: 0.02}}

@@ -22,7 +22,7 @@ from pipelines.experiment.plan import make_plan
 from pipelines.lake.lake import Lake
 from pipelines.review.page import render_page
 from pipelines.sqlfiles import read_sql
-from tests.unit.diff.replayed_lake import EXPERIMENT, replayed_lake
+from tests.support.replayed_lake import EXPERIMENT, replayed_lake
 
 MEASURES = """
 import numpy as np

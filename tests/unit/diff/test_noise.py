@@ -16,7 +16,7 @@ from pipelines.diff.dataset import build_diff
 from pipelines.experiment.plan import Plan
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
-from tests.unit.diff.replayed_lake import replayed_lake, stream_id, write
+from tests.support.replayed_lake import replayed_lake, stream_id, write
 
 EXPERIMENT = """
 experiment: noisy

@@ -16,8 +16,8 @@ from pipelines.diff.rules import Flagger, tool_rules
 from pipelines.errors import BadInputError
 from pipelines.experiment.manifest import Manifest, ManifestTool, ToolPolicy
 from pipelines.experiment.tool_schemas import agreed_tools
+from tests.support.replayed_lake import replayed_lake
 from tests.unit.diff.plain_pairs import diff_plainly
-from tests.unit.diff.replayed_lake import replayed_lake
 from tests.unit.diff.test_dataset import rows_of, some_units
 
 SCHEMAS = [

@@ -23,7 +23,7 @@ from pipelines.lake.datasets import AB_SUMMARY, AB_UNITS, REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.review.between import render_versions
 from pipelines.review.files import report_path
-from tests.unit.diff.replayed_lake import replayed_lake, stream_id
+from tests.support.replayed_lake import replayed_lake, stream_id
 
 STREAMS = 30
 TEXT = """

@@ -22,9 +22,9 @@ from pipelines.fold.snapshots import build_snapshots
 from pipelines.fold.states import build_states, count_states, shown
 from tests.oracles import left_fold
 from tests.oracles.left_fold_streams import StreamFold
-from tests.strategies import exchanges, logs, months_of
+from tests.support.equality import comparable
 from tests.support.event_columns import fold_columns
-from tests.unit.folds.equality import comparable
+from tests.support.log_strategies import exchanges, logs, months_of
 
 Log = list[dict[str, Any]]
 Rows = list[dict[str, Any]]

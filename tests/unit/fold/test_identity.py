@@ -14,8 +14,8 @@ from pipelines.fold import identity
 from pipelines.fold.identity import code_hash, fold_files, hash_folds
 from pipelines.folds.run import fold_month
 from pipelines.sqlfiles import sql_root
-from tests.strategies import one_stream
-from tests.unit.diff.replayed_lake import write_log
+from tests.support.log_strategies import one_stream
+from tests.support.replayed_lake import write_log
 
 PACKAGE = Path(identity.__file__).parents[1]
 # what the folds import beside it moves, keeps or refuses rows, and puts nothing in a cell

@@ -17,8 +17,8 @@ from pipelines.lake.datasets import EVENTS
 from pipelines.log.redaction import target_version
 from tests.oracles import left_fold
 from tests.oracles.left_fold_streams import StreamFold
-from tests.strategies import exchanges, logs
-from tests.unit.folds.equality import comparable, connect, create_events, rows_of
+from tests.support.equality import comparable, connect, create_events, rows_of
+from tests.support.log_strategies import exchanges, logs
 
 Log = list[dict[str, Any]]
 slow = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

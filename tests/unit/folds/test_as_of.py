@@ -13,9 +13,9 @@ from pipelines.demo.desk import generate
 from pipelines.folds.as_of import STATES, Current, Point
 from pipelines.lake.datasets import find_dataset
 from pipelines.store.events import NewEvent
-from tests.strategies import logs
-from tests.unit.folds.equality import make_log, rows_of
-from tests.unit.folds.time_travel import KEYS, Log, as_of, assert_equal, everything_before, folded
+from tests.support.equality import make_log, rows_of
+from tests.support.log_strategies import logs
+from tests.support.time_travel import KEYS, Log, as_of, assert_equal, everything_before, folded
 
 NOTHING = Current()
 

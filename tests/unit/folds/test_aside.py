@@ -16,8 +16,8 @@ from pipelines.folds import aside, steps
 from pipelines.folds.run import fold_month
 from pipelines.folds.state import state
 from pipelines.lake.lake import Lake
-from tests.strategies import one_stream
-from tests.unit.diff.replayed_lake import write_log
+from tests.support.log_strategies import one_stream
+from tests.support.replayed_lake import write_log
 
 MONTH = "2026-01"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.sqlfiles import read_sql
-from tests.unit.folds.equality import connect
+from tests.support.equality import connect
 
 _KEYS = st.one_of(st.sampled_from(["a", "a_b", "aB", "B", "_", "0", "ab", "a-b", "é", ""]), st.text(max_size=3))
 _TEXTS = st.one_of(

@@ -12,8 +12,8 @@ from pipelines.folds.customers import GOES_ON_FROM
 from pipelines.folds.steps import prepare_month, projection_query
 from pipelines.lake.datasets import find_dataset
 from tests.oracles import left_fold
-from tests.strategies import logs
-from tests.unit.folds.equality import comparable, connect, create_events, make_log, rows_of
+from tests.support.equality import comparable, connect, create_events, make_log, rows_of
+from tests.support.log_strategies import logs
 
 Log = list[dict[str, Any]]
 

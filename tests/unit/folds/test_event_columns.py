@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from pipelines.folds.event_columns import columns_query
 from pipelines.log.readable import create_readable
 from pipelines.log.upcasters import load_upcasters
-from tests.strategies import logs, months_of
+from tests.support.equality import comparable, connect, create_events
 from tests.support.event_columns import SCHEMA, event_columns
-from tests.unit.folds.equality import comparable, connect, create_events
+from tests.support.log_strategies import logs, months_of
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -20,8 +20,8 @@ from pipelines.fold.fold import Folded
 from pipelines.folds import steps
 from pipelines.folds.steps import PROJECTIONS, prepare_month, projection_query
 from pipelines.store.events import NewEvent
-from tests.strategies import exchanges, logs
-from tests.unit.folds.equality import connect, create_events, make_log, rows_of
+from tests.support.equality import connect, create_events, make_log, rows_of
+from tests.support.log_strategies import exchanges, logs
 
 Log = list[dict[str, Any]]
 Rows = dict[tuple[str, str], list[dict[str, Any]]]

@@ -14,8 +14,8 @@ from pipelines.errors import BadInputError
 from pipelines.folds.steps import FOLDS, prepare_month, projection_query
 from pipelines.lake.datasets import DATASETS, EVENTS
 from tests.oracles import left_fold
-from tests.strategies import logs
-from tests.unit.folds.equality import connect, create_events, fold_with_sql, rows_of
+from tests.support.equality import connect, create_events, fold_with_sql, rows_of
+from tests.support.log_strategies import logs
 
 
 @pytest.mark.parametrize("name", FOLDS)

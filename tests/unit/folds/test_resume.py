@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pipelines.folds.steps import PROJECTIONS, prepare_month, projection_query
 from tests.oracles import left_fold
-from tests.strategies import exchanges, logs
-from tests.unit.folds.equality import comparable, connect, create_events, rows_of
+from tests.support.equality import comparable, connect, create_events, rows_of
+from tests.support.log_strategies import exchanges, logs
 
 Log = list[dict[str, Any]]
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 
 from pipelines.folds.steps import PROJECTIONS
 from tests.oracles import left_fold
-from tests.strategies import UNKNOWN, exchanges, logs, months_of
-from tests.unit.folds.equality import comparable, connect, create_events, fold_with_sql
+from tests.support.equality import comparable, connect, create_events, fold_with_sql
+from tests.support.log_strategies import UNKNOWN, exchanges, logs, months_of
 
 Log = list[dict[str, Any]]
 

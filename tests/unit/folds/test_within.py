@@ -11,8 +11,8 @@ from pipelines.fold.schemas import STATE_LISTS
 from pipelines.folds.steps import prepare_month, projection_query
 from tests.oracles import left_fold
 from tests.oracles.left_fold_streams import StreamFold
-from tests.strategies import exchanges, logs
-from tests.unit.folds.equality import comparable, connect, create_events, rows_of
+from tests.support.equality import comparable, connect, create_events, rows_of
+from tests.support.log_strategies import exchanges, logs
 
 Log = list[dict[str, Any]]
 COUNTS = (

@@ -14,7 +14,7 @@ from pipelines.ingest.convert import Conversation, Place, convert
 from pipelines.ingest.faults import BadLineError
 from pipelines.store.events import NewEvent, stream_id
 from pipelines.store.registry import Registry
-from tests.unit.ingest import strategies
+from tests.support import chat_strategies
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLACE = Place("f.jsonl", 7)
@@ -223,7 +223,7 @@ def test_wrong_shapes_are_named_by_their_place(value: Any, path: str, reason: st
     assert reason in caught.value.reason
 
 
-@given(line=strategies.lines, hours=st.integers(0, 10**5))
+@given(line=chat_strategies.lines, hours=st.integers(0, 10**5))
 def test_every_accepted_line_makes_events_that_the_store_takes(line: dict[str, Any], hours: int) -> None:
     """Payloads fit the registered schemas, time never decreases, and the import's time changes nothing but times."""
     first = convert(line, place=PLACE, at=AT, default_source="d")

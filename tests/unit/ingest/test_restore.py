@@ -16,13 +16,13 @@ from pipelines.ingest.lines import LineReader
 from pipelines.ingest.restore import restore
 from pipelines.ingest.strict_json import parse
 from pipelines.store.events import NewEvent
-from tests.unit.ingest import strategies
+from tests.support import chat_strategies
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 PLACE = Place("f.jsonl", 1)
 
 
-@given(line=strategies.lines)
+@given(line=chat_strategies.lines)
 def test_round_trip_of_anything_that_is_accepted(line: dict[str, Any]) -> None:
     """Null or absent, known or unknown, integer or text: the restored line is the recorded one."""
     conversation = convert(line, place=PLACE, at=AT, default_source="d")
@@ -32,7 +32,7 @@ def test_round_trip_of_anything_that_is_accepted(line: dict[str, Any]) -> None:
     assert digest(restored) == conversation.digest
 
 
-@given(line=strategies.lines)
+@given(line=chat_strategies.lines)
 def test_payloads_hold_the_content_not_the_notes(line: dict[str, Any]) -> None:
     """What has a place in a payload is only there: no note repeats a content, an argument or a result."""
     for event in convert(line, place=PLACE, at=AT, default_source="d").events:

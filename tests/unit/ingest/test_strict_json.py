@@ -10,7 +10,7 @@ from hypothesis import given
 from pipelines.ingest.canonical import canonical_json, digest, same_json
 from pipelines.ingest.faults import BadLineError, json_path
 from pipelines.ingest.strict_json import MAX_DEPTH, parse
-from tests.unit.ingest import strategies
+from tests.support import chat_strategies
 
 REFUSED = {
     "broken in a message": ('{"messages":[{"role": }]}', "$.messages[0].role", "Expecting value"),
@@ -70,7 +70,7 @@ def test_digits_that_a_double_loses_are_reported(literal: str, is_exact: bool) -
     assert type(parsed.value["a"][1]) is float
 
 
-@given(strategies.json_values)
+@given(chat_strategies.json_values)
 def test_values_survive_both_spellings(value: object) -> None:
     """Escaped or not, sorted or not, a value is parsed to itself and has one canonical text."""
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1)):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.log.context import Context
 from pipelines.log.redaction import HIDDEN, Redaction, redact, redact_text
-from tests.strategies import PAYLOADS, json_values, paths, spans
+from tests.support.log_strategies import PAYLOADS, json_values, paths, spans
 
 redactions = st.lists(
     st.builds(Redaction, paths) | spans.map(lambda s: Redaction(s["path"], s["start"], s["end"])),

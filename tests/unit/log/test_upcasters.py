@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.errors import BadInputError
 from pipelines.log.upcasters import Upcasters, build_upcasters, load_upcasters
 from tests.oracles import left_fold
-from tests.strategies import PAYLOADS
+from tests.support.log_strategies import PAYLOADS
 
 TO_V2 = "-- purpose: test\nSELECT json_merge_patch(payload, '{\"two\": true}')"
 TO_V3 = "SELECT json_merge_patch(payload, '{\"three\": true}');\n"

@@ -16,8 +16,8 @@ from pipelines.recorder.opening import Known, Opening
 from pipelines.recorder.talk import Talk
 from pipelines.store import NewEvent, stream_id
 from tests.oracles import left_fold
-from tests.unit.folds.equality import make_log
-from tests.unit.ingest.strategies import json_values, text
+from tests.support.chat_strategies import json_values, text
+from tests.support.equality import make_log
 
 
 class Kept:

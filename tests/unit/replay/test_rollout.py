@@ -18,7 +18,7 @@ from pipelines.replay.ledger import is_other_model
 from pipelines.replay.recording import Event, read_recording
 from pipelines.replay.request import Answer, Failure, Head, Request
 from pipelines.replay.rollout import STUB
-from tests.unit.replay.talks import Said, echo, events, recording, scene, walk, walk_with
+from tests.support.talks import Said, echo, events, recording, scene, walk, walk_with
 
 EFFECTS = {"get": {"effect": "read"}, "set": {"effect": "write"}}
 TALK: list[Said] = [

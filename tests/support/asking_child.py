@@ -1,6 +1,6 @@
 """A process that asks a model server and can be killed: the requests 0 … N−1, from a store, to the end.
 
-    python -m tests.asking_child BASE_URL STORE REQUESTS CONCURRENCY TIMEOUT
+    python -m tests.support.asking_child BASE_URL STORE REQUESTS CONCURRENCY TIMEOUT
 
 Its last line is a JSON object of unit → answer; there is none when it was killed.
 """

@@ -16,7 +16,7 @@ from pipelines.lake.views import list_views
 from pipelines.settings import SNAPSHOT_EVENTS
 from tests.oracles import left_fold
 from tests.oracles.left_fold_streams import StreamFold, SubjectFold
-from tests.unit.folds.equality import comparable, connect, create_events, fold_with_sql, rows_of
+from tests.support.equality import comparable, connect, create_events, fold_with_sql, rows_of
 
 Log = list[dict[str, Any]]
 KEYS = {"conversations": "aggregate_id", "calls": "aggregate_id", "customers": "subject_id"}

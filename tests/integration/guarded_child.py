@@ -1,6 +1,6 @@
 """A process that replays and may touch nothing: whatever else it opens, connects to, starts or removes raises at once.
 
-    python -m tests.guarded_child LAKE HOME FOLDER BASE_URL
+    python -m tests.integration.guarded_child LAKE HOME FOLDER BASE_URL
 
 Every mode with the echo, a callable and a model, under an audit hook; then the hook itself is tried. Its last line is a JSON
 object of what was replayed.

@@ -141,7 +141,7 @@ def write(
 
 
 def write_log(root: Path, log: Sequence[Mapping[str, Any]]) -> Lake:
-    """Write a log of events, as `tests.strategies` makes it, and fold its months."""
+    """Write a log of events, as `tests.support.log_strategies` makes it, and fold its months."""
     lake = Lake(root)
     heads: dict[tuple[str, str], dict[str, Any]] = {}
     months: dict[str, list[dict[str, Any]]] = {}

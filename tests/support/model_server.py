@@ -4,7 +4,7 @@ What it answers is a function of the request's messages and draw-free body, so a
 without. Which call gets which fault is a function of the body and of how often it was sent. It counts per request what a
 provider would charge for: complete answers that were sent out.
 
-    python -m tests.model_server --faults 0.05      # prints its port; counts go to stdout as JSON when stdin is closed
+    python -m tests.support.model_server --faults 0.05      # prints its port; counts go to stdout as JSON when stdin is closed
 """
 
 from __future__ import annotations
