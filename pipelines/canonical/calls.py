@@ -10,7 +10,7 @@
 Equality at one level implies it at every later one. Arguments that are not JSON are equal only as text, at every level.
 No arguments, `""` and `{}` are one value; `null` is another. A call's hash is SHA-256 over `{"args":<canonical bytes>,"name":…}`, or `{"name":…,"raw":…}` for
 text (L0, and arguments that do not parse), so that anybody can recompute it. How calls of two sides are paired lives in
-`pipelines.diff.align`.
+`pipelines.diff.pair.align`.
 """
 
 from __future__ import annotations

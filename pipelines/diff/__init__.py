@@ -1,5 +1,5 @@
-"""What differs between two agents: tool calls, text, and the class of a decision or conversation.
+"""What differs between two agents, as a version of a dataset: units, pairs of tool calls, summary, gate.
 
-Pure functions of values: nothing here opens a file, a table or a connection, apart from `dataset`, which writes what
-the others find. The diff measures change; it never calls a change good or bad.
+How one pair differs is told in `pair`; here are the lake's rows of many. The diff measures change; it never calls a change good
+or bad.
 """

@@ -14,8 +14,8 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.diff.noise import measure_noise
+from pipelines.diff.pair.rules import tool_rules
 from pipelines.diff.result import DiffResult, find_diff, input_hash_of, result_of
-from pipelines.diff.rules import tool_rules
 from pipelines.diff.shards import create_relations, diff_shards
 from pipelines.diff.summary import Line, summarise
 from pipelines.diff.tally import Tally

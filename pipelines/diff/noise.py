@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.diff.arrays import to_numpy
 from pipelines.diff.names import ALL
-from pipelines.diff.rules import tool_rules
+from pipelines.diff.pair.rules import tool_rules
 from pipelines.diff.summary import Line, encode
 from pipelines.experiment.plan import Plan
 from pipelines.experiment.sides import Side

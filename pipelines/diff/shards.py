@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.diff.arrays import to_numpy
-from pipelines.diff.calls import FLAG_SCHEMA, PAIR_SCHEMA, UNIT_SCHEMA
 from pipelines.diff.measure import Measured, measure_pairs, measure_units
 from pipelines.diff.metrics import UNIT_COLUMNS, as_maps, evaluate_metrics, expressions
-from pipelines.diff.text import CHANGE_SCHEMA
+from pipelines.diff.pair.calls import FLAG_SCHEMA, PAIR_SCHEMA, UNIT_SCHEMA
+from pipelines.diff.pair.text import CHANGE_SCHEMA
 from pipelines.diff.worker import Comparers, Task
 from pipelines.experiment.plan import Plan
 from pipelines.experiment.units import create_plan_relations, create_units, unit_kind

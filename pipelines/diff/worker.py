@@ -25,10 +25,10 @@ import pyarrow as pa
 
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.rules import ToolRules
-from pipelines.diff.align import Aligner
-from pipelines.diff.calls import diff_calls, flag_calls
-from pipelines.diff.rules import Flagger
-from pipelines.diff.text import compare_changed
+from pipelines.diff.pair.align import Aligner
+from pipelines.diff.pair.calls import diff_calls, flag_calls
+from pipelines.diff.pair.rules import Flagger
+from pipelines.diff.pair.text import compare_changed
 from pipelines.errors import RefoldError
 
 Task = Literal["texts", "calls", "flags"]

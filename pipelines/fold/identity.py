@@ -14,16 +14,16 @@ from pathlib import Path
 from pipelines.sqlfiles import sql_root
 
 _FOLDS = (
-    "canonical/*.py",
-    "fold/*.py",
-    "folds/*.py",
+    "canonical/**/*.py",
+    "fold/**/*.py",
+    "folds/**/*.py",
     "lake/datasets/columns.py",
     "lake/datasets/folds.py",
-    "log/*.py",
+    "log/**/*.py",
 )
 _FOLDS_SQL = ("folds/**/*.sql", "upcasters/*.sql")
-_PROJECTIONS = ("projections/*.py",)
-_VERSIONS = ("diff/*.py", "experiment/*.py", "replay/**/*.py", "stats/*.py")
+_PROJECTIONS = ("projections/**/*.py",)
+_VERSIONS = ("diff/**/*.py", "experiment/**/*.py", "replay/**/*.py", "stats/**/*.py")
 _VERSIONS_SQL = ("diffs/*.sql",)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from pipelines.diff.patch import arguments_patch
-from pipelines.diff.wording import token_ops
+from pipelines.diff.pair.patch import arguments_patch
+from pipelines.diff.pair.wording import token_ops
 from pipelines.review.conversation import Conversation, Message
 from pipelines.review.markup import Content, Markup, cut, details, join, tag, text
 from pipelines.review.numbers import metric_name, number

@@ -14,10 +14,10 @@ from typing import Any
 
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.jcs import canonical_text
-from pipelines.diff.align import Alignment, CallPair, ToolCall, align
-from pipelines.diff.classify import classify
-from pipelines.diff.text import compare_texts
-from pipelines.diff.wording import token_ops
+from pipelines.diff.pair.align import Alignment, CallPair, ToolCall, align
+from pipelines.diff.pair.classify import classify
+from pipelines.diff.pair.text import compare_texts
+from pipelines.diff.pair.wording import token_ops
 from pipelines.replay.replan import Action, Replanned
 from pipelines.review.words import ARGUMENT_CHANGES, PAIR_CLASSES, TEXT_CLASSES, UNIT_CLASSES, in_words
 

@@ -6,13 +6,13 @@ from typing import get_args
 
 import pytest
 
-from pipelines.diff.align import PairClass
-from pipelines.diff.arguments import OpKind
 from pipelines.diff.between import compare_versions
-from pipelines.diff.classify import UnitClass
 from pipelines.diff.names import DIFFERENCES
 from pipelines.diff.names import SHARES as MEASURED_SHARES
-from pipelines.diff.text import TextClass
+from pipelines.diff.pair.align import PairClass
+from pipelines.diff.pair.arguments import OpKind
+from pipelines.diff.pair.classify import UnitClass
+from pipelines.diff.pair.text import TextClass
 from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import EVENTS

@@ -6,7 +6,7 @@ import json
 
 from hypothesis import strategies as st
 
-from pipelines.diff.align import ToolCall
+from pipelines.diff.pair.align import ToolCall
 
 keys = st.one_of(
     st.sampled_from(["a", "b", "~", "/", "$int", "$$float", "é", "\ufb33", "\U0001f602", ""]), st.text(max_size=3)

@@ -12,9 +12,9 @@ from pipelines.canonical.arguments import read_arguments
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.jcs import canonical_text
 from pipelines.canonical.rules import ToolRules
-from pipelines.diff.align import Alignment, CallPair, ToolCall, align
-from pipelines.diff.classify import PairCounts, classify, failed_unit
-from pipelines.diff.text import compare_texts
+from pipelines.diff.pair.align import Alignment, CallPair, ToolCall, align
+from pipelines.diff.pair.classify import PairCounts, classify, failed_unit
+from pipelines.diff.pair.text import compare_texts
 
 Row = dict[str, Any]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.canonical.calls import Canonicaliser
-from pipelines.diff.align import Aligner, Alignment, ToolCall
+from pipelines.diff.pair.align import Aligner, Alignment, ToolCall
 from tests.unit.diff.trajectories import COUNT, MODES, Message, pairs
 
 SAID = Path(__file__).parent / "cases" / "agentevals_0_0_9.txt"

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.rules import ToolRules
-from pipelines.diff.align import Alignment, ToolCall, align
-from pipelines.diff.arguments import UNIT, leaves, shares_leaf, similarity
+from pipelines.diff.pair.align import Alignment, ToolCall, align
+from pipelines.diff.pair.arguments import UNIT, leaves, shares_leaf, similarity
 from tests.support import call_strategies
 
 Matching = tuple[tuple[int, int], ...]

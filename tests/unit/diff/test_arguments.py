@@ -11,7 +11,7 @@ from hypothesis import given
 
 from pipelines.canonical.calls import CanonicalCall, Canonicaliser
 from pipelines.canonical.jcs import canonical_bytes
-from pipelines.diff.arguments import UNIT, ArgOp, arg_ops, leaves, shares_leaf, similarity
+from pipelines.diff.pair.arguments import UNIT, ArgOp, arg_ops, leaves, shares_leaf, similarity
 from tests.support import call_strategies
 
 

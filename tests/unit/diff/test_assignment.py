@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from pipelines.diff.assignment import best_assignment
+from pipelines.diff.pair.assignment import best_assignment
 
 small = st.integers(1, 4).flatmap(
     lambda columns: st.lists(

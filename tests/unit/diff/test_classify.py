@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 
 from pipelines.canonical.calls import Canonicaliser
-from pipelines.diff.align import ToolCall, align
-from pipelines.diff.classify import PairCounts, UnitDiff, classify, failed_unit
+from pipelines.diff.pair.align import ToolCall, align
+from pipelines.diff.pair.classify import PairCounts, UnitDiff, classify, failed_unit
 from tests.support import call_strategies
 
 F, G, F2 = ("f", '{"x": 1}'), ("g", '{"y": "a"}'), ("f", '{"x": 2}')

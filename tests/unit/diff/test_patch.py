@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.jcs import canonical_bytes
-from pipelines.diff.patch import arguments_patch
+from pipelines.diff.pair.patch import arguments_patch
 
 KEYS = st.sampled_from(["a", "b", "a/b", "m~n", "~1", "~0", "", "0", "-", "é", "😀", "$int", " "]) | st.text(max_size=3)
 VALUES = st.recursive(

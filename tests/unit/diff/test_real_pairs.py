@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.canonical.calls import Canonicaliser
-from pipelines.diff.align import Alignment, ToolCall, align
-from pipelines.diff.classify import classify
-from pipelines.diff.text import compare_texts
+from pipelines.diff.pair.align import Alignment, ToolCall, align
+from pipelines.diff.pair.classify import classify
+from pipelines.diff.pair.text import compare_texts
 
 Pair = tuple[str, str, str]
 REPEAT = ("agentdojo/none", "gpt-4o-2024-05-13", "gpt-4o-2024-05-13-repeat_user_prompt")

@@ -12,7 +12,7 @@ from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.rules import ToolRules
 from pipelines.diff.dataset import build_diff
 from pipelines.diff.gating import decide_gate
-from pipelines.diff.rules import Flagger, tool_rules
+from pipelines.diff.pair.rules import Flagger, tool_rules
 from pipelines.errors import BadInputError
 from pipelines.experiment.manifest import Manifest, ManifestTool, ToolPolicy
 from pipelines.experiment.tool_schemas import agreed_tools

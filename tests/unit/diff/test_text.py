@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import DamerauLevenshtein, Indel, Jaro, JaroWinkler, Levenshtein
 
-from pipelines.diff import text as text_module
-from pipelines.diff.text import COMPARED, TEXT_SCHEMA, compare_texts
-from pipelines.diff.wording import TokenOp, is_format_only, normalise_text, token_ops, tokens
+from pipelines.diff.pair import text as text_module
+from pipelines.diff.pair.text import COMPARED, TEXT_SCHEMA, compare_texts
+from pipelines.diff.pair.wording import TokenOp, is_format_only, normalise_text, token_ops, tokens
 
 words = st.sampled_from(
     ["refund", "the", "order", "not", "Order", "café", "cafe\u0301", "5", "$5", "3.5", "-", "—", "."]

@@ -22,8 +22,8 @@ from typing import Literal, NamedTuple
 
 from pipelines.canonical.calls import CanonicalCall, Canonicaliser, Level, equal_level
 from pipelines.canonical.jcs import Flag
-from pipelines.diff.arguments import UNIT, ArgOp, arg_ops, leaves, shares_leaf, similarity
-from pipelines.diff.assignment import best_assignment
+from pipelines.diff.pair.arguments import UNIT, ArgOp, arg_ops, leaves, shares_leaf, similarity
+from pipelines.diff.pair.assignment import best_assignment
 
 PairClass = Literal["same", "reordered", "args_changed", "name_changed", "name_args_changed", "added", "removed"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.diff.wording import count_tokens, tokens
+from pipelines.diff.pair.wording import count_tokens, tokens
 
 COMPARED = 100_000
 """Characters of one text that similarity looks at: its cost grows with the square."""

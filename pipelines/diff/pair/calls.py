@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.canonical.jcs import canonical_text, string_bytes
-from pipelines.diff.align import Aligner, ToolCall
-from pipelines.diff.classify import PairCounts, classify
-from pipelines.diff.rules import Flagger
+from pipelines.diff.pair.align import Aligner, ToolCall
+from pipelines.diff.pair.classify import PairCounts, classify
+from pipelines.diff.pair.rules import Flagger
 
 _SAFE = 2**53
 COUNTS = PairCounts._fields

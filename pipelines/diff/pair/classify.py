@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from pipelines.diff.align import Alignment, CallPair, PairClass
+from pipelines.diff.pair.align import Alignment, CallPair, PairClass
 
 UnitClass = Literal[
     "error",

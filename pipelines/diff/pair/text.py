@@ -18,8 +18,8 @@ import pyarrow as pa
 from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
-from pipelines.diff.token_codes import COMPARED, token_codes
-from pipelines.diff.wording import count_tokens, is_format_only, normalise_text
+from pipelines.diff.pair.token_codes import COMPARED, token_codes
+from pipelines.diff.pair.wording import count_tokens, is_format_only, normalise_text
 
 TextClass = Literal["identical", "format_only", "minor", "moderate", "rewrite"]
 TextReason = Literal["missing_a", "missing_b", "missing_both"]
