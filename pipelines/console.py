@@ -21,10 +21,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from pipelines.errors import RefoldError
 from pipelines.foreign import describe, find_cause
 
@@ -231,6 +227,10 @@ def render_table(
         rows: Values. Numbers are counts and are grouped by thousands: a number that names something is given as text.
         to_the_right: Indexes of the columns that are aligned to the right; None is those that hold numbers.
     """
+    from rich.console import Console  # noqa: PLC0415 - for a table alone
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     rows = [tuple(row) for row in rows]
     table = Table(box=None, pad_edge=False)
     for index, name in enumerate(columns):

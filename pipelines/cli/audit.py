@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
+from pipelines.cli.options import PATH, json_option, month_argument, months_option
 from pipelines.console import Ticker, print_result, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.settings import Settings
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Months = Annotated[list[str] | None, typer.Option("--month", help="UTC month, YYYY-MM; may be given more than once.")]
-Month = Annotated[str, typer.Argument(help="UTC month, YYYY-MM.")]
 
-
-def seal(month: Month, as_json: Json = False) -> None:
+@click.command()
+@month_argument
+@json_option
+def seal(month: str, as_json: bool) -> None:
     """Close a month to writes, export it, keep its manifest."""
     from assets.verbs.months import seal_month
     from pipelines.home import tell_empty
@@ -34,11 +33,11 @@ def seal(month: Month, as_json: Json = False) -> None:
     print_result({"month": month, "run_id": run.run_id, **made}, "\n".join(lines), as_json=as_json)
 
 
-def unseal(
-    month: Month,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the store for good.")],
-    as_json: Json = False,
-) -> None:
+@click.command()
+@month_argument
+@click.option("--reason", required=True, help="Why; kept in the store for good.")
+@json_option
+def unseal(month: str, reason: str, as_json: bool) -> None:
     """Open a closing or sealed month again; its manifests stay."""
     from pipelines.store import Store
 
@@ -48,16 +47,19 @@ def unseal(
     print_result({"month": month, "generation": generation}, text, as_json=as_json)
 
 
-def verify(
-    months: Months = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Compare every column of every event with the store.")] = False,
-    lake_only: Annotated[bool, typer.Option("--lake-only", help="Without the store: against the manifests.")] = False,
-    public_keys: Annotated[
-        list[Path] | None,
-        typer.Option("--public-key", help="PEM file; then every manifest must be signed by one of these."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
+@click.command()
+@months_option
+@click.option("--deep", is_flag=True, help="Compare every column of every event with the store.")
+@click.option("--lake-only", is_flag=True, help="Without the store: against the manifests.")
+@click.option(
+    "--public-key",
+    "public_keys",
+    type=PATH,
+    multiple=True,
+    help="PEM file; then every manifest must be signed by one of these.",
+)
+@json_option
+def verify(months: tuple[str, ...], deep: bool, lake_only: bool, public_keys: tuple[Path, ...], as_json: bool) -> None:
     """Check store, lake and manifests against each other."""
     from contextlib import ExitStack
 
@@ -96,4 +98,4 @@ def verify(
         plain |= {"integrity": month.integrity, "completeness": month.completeness}
     print_result({**verdicts, **shown}, render_audit(audit), as_json=as_json)
     if audit.all_findings:
-        raise typer.Exit(CheckFailedError.exit_code)
+        raise click.exceptions.Exit(CheckFailedError.exit_code)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
+from pipelines.cli.help import Verbs
+from pipelines.cli.options import json_option
 from pipelines.console import print_result, render_table, tell, to_plain
 from pipelines.errors import BadInputError
 from pipelines.settings import Settings
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-
-db = typer.Typer(no_args_is_help=True, help="The event store: server, schema, months.")
+db = Verbs("db", help="The event store: server, schema, months.")
 
 
 @db.command("start")
-def db_start(as_json: Json = False) -> None:
+@json_option
+def db_start(as_json: bool) -> None:
     """Start the embedded server and keep it up."""
     server = _embedded()
     server.keep()
@@ -25,9 +26,9 @@ def db_start(as_json: Json = False) -> None:
 
 
 @db.command("stop")
-def db_stop(
-    force: Annotated[bool, typer.Option("--force", help="Also while commands use it.")] = False, as_json: Json = False
-) -> None:
+@click.option("--force", is_flag=True, help="Also while commands use it.")
+@json_option
+def db_stop(force: bool, as_json: bool) -> None:
     """Stop the embedded server."""
     from pipelines.home import changing_store
 
@@ -43,7 +44,8 @@ def db_stop(
 
 
 @db.command("status")
-def db_status(as_json: Json = False) -> None:
+@json_option
+def db_status(as_json: bool) -> None:
     """Show server, schema, guard, what holds followers back and what the lake lacks; start nothing."""
     from pipelines.home import find_behind
     from pipelines.lake.lake import Lake
@@ -85,7 +87,8 @@ def _look(dsn: str) -> dict[str, Any]:
 
 
 @db.command("migrate")
-def db_migrate(as_json: Json = False) -> None:
+@json_option
+def db_migrate(as_json: bool) -> None:
     """Bring the store's schema up to date; idempotent."""
     from pipelines.store import Store, connect
 
@@ -100,12 +103,9 @@ def db_migrate(as_json: Json = False) -> None:
 
 
 @db.command("months")
-def db_months(
-    make: Annotated[
-        list[str] | None, typer.Option("--make", help="First make this month, YYYY-MM, and move its strays into it.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
+@click.option("--make", multiple=True, help="First make this month, YYYY-MM, and move its strays into it.")
+@json_option
+def db_months(make: tuple[str, ...], as_json: bool) -> None:
     """List the store's months: state, events, span, and how many of the events the lake holds."""
     from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
@@ -126,7 +126,8 @@ def db_months(
 
 
 @db.command("new-epoch")
-def db_new_epoch(as_json: Json = False) -> None:
+@json_option
+def db_new_epoch(as_json: bool) -> None:
     """Allow appends after the data moved to another cluster."""
     from pipelines.store import Store
 
@@ -136,14 +137,15 @@ def db_new_epoch(as_json: Json = False) -> None:
 
 
 @db.command("psql")
-def db_psql(arguments: Annotated[list[str] | None, typer.Argument(help="Passed to psql.")] = None) -> None:
+@click.argument("arguments", nargs=-1, help="Passed to psql.")
+def db_psql(arguments: tuple[str, ...]) -> None:
     """Open psql on the store."""
     from pipelines.home import changing_store
     from pipelines.store.psql import run_psql
 
     with changing_store(Settings.from_env()) as store:
         code = run_psql(store.dsn, arguments or [])
-    raise typer.Exit(code)
+    raise click.exceptions.Exit(code)
 
 
 def _embedded() -> Any:

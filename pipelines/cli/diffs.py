@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
 
-import typer
-from typer.core import TyperGroup
+import click
 
+from pipelines.cli.help import Verbs
+from pipelines.cli.options import json_option
 from pipelines.console import print_result, render_table, size, tell
 from pipelines.errors import BadInputError
 from pipelines.settings import Settings
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 _SHOW = "show"
 _DAYS = re.compile(r"(\d+(?:\.\d+)?)d?")
 
 
-class _ShowByDefault(TyperGroup):
+class _ShowByDefault(Verbs):
     """Takes what is no verb of its own for arguments of `show`: `refold diffs`, `refold diffs NAME`, `refold diffs A B`."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         is_verb = bool(args) and (args[0] in self.commands or args[0] == "--help")
-        rest: list[str] = super().parse_args(ctx, args if is_verb else [_SHOW, *args])
-        return rest
+        return super().parse_args(ctx, args if is_verb else [_SHOW, *args])
 
 
-diffs = typer.Typer(cls=_ShowByDefault, help="List versions, compare two of them, or remove old ones.")
+diffs = _ShowByDefault("diffs", help="List versions, compare two of them, or remove old ones.")
 
 
 @diffs.command(_SHOW)
-def show(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(help="An experiment, to list its versions; or two version ids, to compare them."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
+@click.argument("names", nargs=-1, help="An experiment, to list its versions; or two version ids, to compare them.")
+@json_option
+def show(names: tuple[str, ...], as_json: bool) -> None:
     """List complete versions, newest first; or say what differs between two, and how the conclusions moved.
 
     `show` may be left out: refold diffs, refold diffs EXPERIMENT, refold diffs A B. Ids may be shortened.
@@ -47,20 +41,19 @@ def show(
     settings = Settings.from_env()
     tell_empty(settings, tell)
     lake = Lake.from_settings(settings)
-    given = names or []
-    if len(given) > 2:
-        raise BadInputError(f"give an experiment, or two versions; given: {', '.join(given)}")
-    if len(given) == 2:
+    if len(names) > 2:
+        raise BadInputError(f"give an experiment, or two versions; given: {', '.join(names)}")
+    if len(names) == 2:
         from pipelines.diff.between import compare_versions
         from pipelines.diff.versions import resolve_version
         from pipelines.review.between import render_versions
 
-        found = compare_versions(lake, *(resolve_version(lake, name) for name in given))
+        found = compare_versions(lake, *(resolve_version(lake, name) for name in names))
         print_result(found, render_versions(found), as_json=as_json)
         return
     from pipelines.diff.versions import list_versions
 
-    versions = list_versions(lake, given[0] if given else None)
+    versions = list_versions(lake, names[0] if names else None)
     columns = ["experiment", "version_id", "committed_at", "pairs", "same_calls", "same_final", "result_hash"]
     rows = [
         [v.experiment, v.version_id, f"{v.committed_at:%F %T}", v.pairs, v.same_calls, v.same_final, v.result_hash[:16]]
@@ -70,15 +63,14 @@ def show(
 
 
 @diffs.command()
+@click.argument("experiment", required=False, help="Only this experiment.")
+@click.option("--keep", type=int, help="Versions of each experiment that stay.")
+@click.option("--older-than", help="Remove only what is older, in days: 30d.")
+@click.option("--newest-too", is_flag=True, help="Let the newest complete version of an experiment go as well.")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+@json_option
 def prune(
-    experiment: Annotated[str | None, typer.Argument(help="Only this experiment.")] = None,
-    keep: Annotated[int | None, typer.Option(help="Versions of each experiment that stay.")] = None,
-    older_than: Annotated[str | None, typer.Option(help="Remove only what is older, in days: 30d.")] = None,
-    newest_too: Annotated[
-        bool, typer.Option("--newest-too", help="Let the newest complete version of an experiment go as well.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed; remove nothing.")] = False,
-    as_json: Json = False,
+    experiment: str | None, keep: int | None, older_than: str | None, newest_too: bool, dry_run: bool, as_json: bool
 ) -> None:
     """Remove old versions and their reports. Files of the lake stay until `refold vacuum` finds REFOLD_GRACE over; what models answered stays."""
     from pipelines.diff.prune import prune_versions

@@ -9,19 +9,29 @@ import json
 import signal
 import sys
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from pipelines.cli.audit import seal, unseal, verify
 from pipelines.cli.db import db
 from pipelines.cli.diffs import diffs
-from pipelines.cli.events import TimesFrom, TimesUntil, events, import_postgres
-from pipelines.cli.help import GroupedVerbs, print_version
-from pipelines.cli.replay import AllowFiles, allowing, replan, report, tools, write_starter
+from pipelines.cli.events import events, import_postgres
+from pipelines.cli.help import GroupedVerbs, Verbs, print_version
+from pipelines.cli.options import (
+    COUNT,
+    FILE,
+    PATH,
+    TIME,
+    allow_files_option,
+    json_option,
+    months_option,
+    times_from_option,
+    times_until_option,
+)
+from pipelines.cli.replay import allowing, replan, report, tools, write_starter
 from pipelines.cli.storage import storage
 from pipelines.console import Ticker, counted, end, print_result, render_table, safe_streams, size, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
@@ -29,49 +39,22 @@ from pipelines.interrupt import heard
 from pipelines.privacy import private_files, withdraw_access
 from pipelines.settings import Settings, is_debugging, read_shared
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Months = Annotated[list[str] | None, typer.Option("--month", help="UTC month, YYYY-MM; may be given more than once.")]
+_NAME = "refold"
+FORMATS = ("table", "json", "csv", "parquet")
+"""How `refold sql` prints."""
 
-app = typer.Typer(
-    cls=GroupedVerbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+
+@click.group(cls=GroupedVerbs)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Print the version and end.",
 )
-importer = typer.Typer(no_args_is_help=True, help="Bring recorded history into the store.")
-app.add_typer(db, name="db")
-app.add_typer(diffs, name="diffs")
-app.add_typer(importer, name="import")
-app.add_typer(events, name="events")
-app.add_typer(tools, name="tools")
-importer.command("postgres")(import_postgres)
-app.command()(replan)
-app.command()(report)
-app.command("storage")(storage)
-app.command()(seal)
-app.command()(unseal)
-app.command()(verify)
-
-
-class Format(StrEnum):
-    """How `refold sql` prints."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    parquet = "parquet"
-
-
-@app.callback()
-def refold(
-    context: typer.Context,
-    _is_version_wanted: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            help="Print the version and end.",
-            is_eager=True,
-            callback=lambda is_wanted: print_version(is_wanted=is_wanted),
-        ),
-    ] = False,
-) -> None:
+@click.pass_context
+def app(context: click.Context) -> None:
     """Event sourcing for AI agents: replay a conversation, re-plan a decision, audit a refund.
 
     REFOLD_HOME (default ./.refold) holds everything; REFOLD_DSN names a PostgreSQL of your own, REFOLD_LAKE another
@@ -83,11 +66,22 @@ def refold(
         withdraw_access(Settings.from_env())
 
 
+importer = Verbs("import", help="Bring recorded history into the store.")
+importer.add_command(import_postgres, "postgres")
+for verb in (db, diffs, importer, events, tools, replan, report, storage, seal, unseal, verify):
+    app.add_command(verb)
+
+
 @app.command()
-def demo(
-    events: Annotated[int, typer.Option(min=1000, help="About how many events to simulate.")] = 20_000,
-    as_json: Json = False,
-) -> None:
+@click.option(
+    "--events",
+    type=click.IntRange(min=1000),
+    default=20_000,
+    show_default=True,
+    help="About how many events to simulate.",
+)
+@json_option
+def demo(events: int, as_json: bool) -> None:
     """Run the whole pipeline on simulated input."""
     from assets.verbs.demo import demo as run_demo
     from pipelines.demo.page import DemoMonth, render_demo
@@ -105,20 +99,27 @@ def demo(
 
 
 @importer.command("chat")
+@click.argument(
+    "files",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    help="Chat-completions JSON lines; .gz and pipes too; - is standard input.",
+)
+@click.option("--source", help="Source of lines that name none.")
+@click.option("--at", type=TIME, help="Time of conversations that have none, UTC (default: now).")
+@times_from_option
+@times_until_option
+@click.option("--skip-bad", type=PATH, help="Write bad lines with reasons to this file, import the rest.")
+@json_option
 def import_chat(
-    files: Annotated[
-        list[Path], typer.Argument(help="Chat-completions JSON lines; .gz and pipes too; - is standard input.")
-    ],
-    source: Annotated[str | None, typer.Option(help="Source of lines that name none.")] = None,
-    at: Annotated[
-        datetime | None, typer.Option(help="Time of conversations that have none, UTC (default: now).")
-    ] = None,
-    times_from: TimesFrom = None,
-    times_until: TimesUntil = None,
-    skip_bad: Annotated[
-        Path | None, typer.Option(help="Write bad lines with reasons to this file, import the rest.")
-    ] = None,
-    as_json: Json = False,
+    files: tuple[Path, ...],
+    source: str | None,
+    at: datetime | None,
+    times_from: datetime | None,
+    times_until: datetime | None,
+    skip_bad: Path | None,
+    as_json: bool,
 ) -> None:
     """Import chat-completions conversations, exactly and repeatably."""
     from pipelines.home import changing_store
@@ -160,7 +161,9 @@ def import_chat(
 
 
 @app.command()
-def export(months: Months = None, as_json: Json = False) -> None:
+@months_option
+@json_option
+def export(months: tuple[str, ...], as_json: bool) -> None:
     """Bring months of the store into the lake."""
     from assets.verbs.months import export_months
     from pipelines.home import tell_empty
@@ -173,15 +176,16 @@ def export(months: Months = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def fold(
-    names: Annotated[list[str] | None, typer.Argument(help="Projections; default: all, your own too.")] = None,
-    months: Months = None,
-    check: Annotated[
-        Path | None, typer.Option(help="Try this SQL file on a sample of the lake; write nothing.", dir_okay=False)
-    ] = None,
-    drop: Annotated[bool, typer.Option("--drop", help="Remove the tables of your own projections NAMES.")] = False,
-    as_json: Json = False,
-) -> None:
+@click.argument("names", nargs=-1, help="Projections; default: all, your own too.")
+@months_option
+@click.option(
+    "--check",
+    type=FILE,
+    help="Try this SQL file on a sample of the lake; write nothing.",
+)
+@click.option("--drop", is_flag=True, help="Remove the tables of your own projections NAMES.")
+@json_option
+def fold(names: tuple[str, ...], months: tuple[str, ...], check: Path | None, drop: bool, as_json: bool) -> None:
     """Fold the exported months into tables: the shipped projections, and those that you wrote in SQL.
 
     A projection of your own is a file REFOLD_HOME/folds/NAME.sql.
@@ -210,23 +214,18 @@ def fold(
         named = ", ".join(dict.fromkeys(each.asset for each in failed if each.description == fault))
         tell(f"refold: {named}: {fault}")
     if failed:
-        raise typer.Exit(CheckFailedError.exit_code)
+        raise click.exceptions.Exit(CheckFailedError.exit_code)
 
 
 @app.command()
+@click.argument("file", type=FILE, required=False, help="The experiment, YAML.")
+@click.option("--init", is_flag=True, help="Write an experiment to begin with, to FILE or to stdout; run nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be asked, sent and paid; do none of it.")
+@click.option("--retry-failed", is_flag=True, help="Replay the units of a version that failed once more.")
+@allow_files_option
+@json_option
 def ab(
-    file: Annotated[Path | None, typer.Argument(help="The experiment, YAML.", dir_okay=False)] = None,
-    init: Annotated[
-        bool, typer.Option("--init", help="Write an experiment to begin with, to FILE or to stdout; run nothing.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be asked, sent and paid; do none of it.")
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Replay the units of a version that failed once more.")
-    ] = False,
-    allow_files: AllowFiles = None,
-    as_json: Json = False,
+    file: Path | None, init: bool, dry_run: bool, retry_failed: bool, allow_files: tuple[Path, ...], as_json: bool
 ) -> None:
     """Compare two sides: replay, diff, summarise."""
     if init:
@@ -281,17 +280,16 @@ def ab(
     ]
     print_result({**windows[-1], "windows": windows}, "\n\n".join(pages), as_json=as_json)
     if not all(decision.gate is None or decision.gate.passed for decision in decisions):
-        raise typer.Exit(CheckFailedError.exit_code)
+        raise click.exceptions.Exit(CheckFailedError.exit_code)
 
 
 @app.command()
-def state(
-    stream: Annotated[str, typer.Argument(help="Stream id, or source/conversation_id.")],
-    version: Annotated[int | None, typer.Option(min=1, help="As of this stream version.")] = None,
-    position: Annotated[int | None, typer.Option(min=1, help="As of this position of the store.")] = None,
-    at: Annotated[datetime | None, typer.Option(help="As of this time, UTC.")] = None,
-    as_json: Json = False,
-) -> None:
+@click.argument("stream", help="Stream id, or source/conversation_id.")
+@click.option("--version", type=COUNT, help="As of this stream version.")
+@click.option("--position", type=COUNT, help="As of this position of the store.")
+@click.option("--at", type=TIME, help="As of this time, UTC.")
+@json_option
+def state(stream: str, version: int | None, position: int | None, at: datetime | None, as_json: bool) -> None:
     """Show one stream's state, now or as it was."""
     from pipelines.folds.state import state as fold_state
     from pipelines.home import tell_empty
@@ -305,21 +303,32 @@ def state(
 
 
 @app.command()
+@click.argument("query", required=False, help="SQL; without it, from stdin.")
+@click.option(
+    "--format", "output_format", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print."
+)
+@click.option(
+    "-o",
+    "output",
+    type=PATH,
+    help="Write to this file, which is replaced whole; - is standard output.",
+)
+@click.option(
+    "--csv-safe", is_flag=True, help="Write an apostrophe before texts that a spreadsheet takes for formulas."
+)
+@click.option("--tables", is_flag=True, help="List views and columns with what they mean.")
+@click.option("--at", type=TIME, help="conversations, calls and customers as of this time, UTC.")
+@click.option("--position", type=COUNT, help="The same as of this position of the store.")
+@json_option
 def sql(
-    query: Annotated[str | None, typer.Argument(help="SQL; without it, from stdin.")] = None,
-    output_format: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
-    output: Annotated[
-        Path | None, typer.Option("-o", help="Write to this file, which is replaced whole; - is standard output.")
-    ] = None,
-    csv_safe: Annotated[
-        bool, typer.Option("--csv-safe", help="Write an apostrophe before texts that a spreadsheet takes for formulas.")
-    ] = False,
-    tables: Annotated[bool, typer.Option("--tables", help="List views and columns with what they mean.")] = False,
-    at: Annotated[
-        datetime | None, typer.Option(help="conversations, calls and customers as of this time, UTC.")
-    ] = None,
-    position: Annotated[int | None, typer.Option(min=1, help="The same as of this position of the store.")] = None,
-    as_json: Json = False,
+    query: str | None,
+    output_format: str,
+    output: Path | None,
+    csv_safe: bool,
+    tables: bool,
+    at: datetime | None,
+    position: int | None,
+    as_json: bool,
 ) -> None:
     """Query the lake's views with DuckDB, now or as of a time."""
     from pipelines.home import tell_behind
@@ -344,7 +353,7 @@ def sql(
         print_result({"tables": shown}, text, as_json=as_json)
         return
     text_query = query if query is not None else sys.stdin.read()
-    chosen = "json" if as_json else output_format.value
+    chosen = "json" if as_json else output_format
     settings = Settings.from_env()
     tell_behind(settings, tell)
     lake = Lake.from_settings(settings)
@@ -358,11 +367,10 @@ def sql(
 
 
 @app.command()
-def review(
-    experiment: Annotated[str | None, typer.Argument(help="Experiment to open; default: the newest version.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; default: a free one.")] = None,
-    headless: Annotated[bool, typer.Option("--headless", help="Serve the page, open no browser.")] = False,
-) -> None:
+@click.argument("experiment", required=False, help="Experiment to open; default: the newest version.")
+@click.option("--port", type=int, help="Port on 127.0.0.1; default: a free one.")
+@click.option("--headless", is_flag=True, help="Serve the page, open no browser.")
+def review(experiment: str | None, port: int | None, headless: bool) -> None:
     """Open the review notebook in the browser."""
     from pipelines.home import tell_empty
     from pipelines.notebooks import serve_review
@@ -373,10 +381,9 @@ def review(
 
 
 @app.command()
-def vacuum(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed; remove nothing.")] = False,
-    as_json: Json = False,
-) -> None:
+@click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+@json_option
+def vacuum(dry_run: bool, as_json: bool) -> None:
     """Remove files of the lake that nobody needs any more."""
     from pipelines.home import tell_empty
     from pipelines.lake.housekeeping import vacuum as remove_leftovers
@@ -396,11 +403,8 @@ def vacuum(
 
 
 @app.command()
-def ui(
-    port: Annotated[
-        int | None, typer.Option(help="Port on 127.0.0.1; default: 3000, or a free one when that is taken.")
-    ] = None,
-) -> None:
+@click.option("--port", type=int, help="Port on 127.0.0.1; default: 3000, or a free one when that is taken.")
+def ui(port: int | None) -> None:
     """Serve Dagster's web page for this home; the address printed holds the token that the page takes."""
     from assets.ui import serve
 
@@ -424,16 +428,24 @@ def main() -> None:
     # A stop by the system ends like any other: what is open is closed, the embedded server included.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with safe_streams():
-        _run()
+        code = _run()
+    sys.exit(code)
 
 
-def _run() -> None:
+def _run() -> int:
     is_debug = is_debugging()
     if "--debug" in sys.argv:
         sys.argv.remove("--debug")
         is_debug = True
     try:
-        with private_files(is_shared=read_shared()):
-            app()
+        # Not `app()`, which has ways of its own to end.
+        with private_files(is_shared=read_shared()), app.make_context(_NAME, sys.argv[1:]) as context:
+            app.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except BaseException as error:  # noqa: BLE001 - Rust's panics are no Exceptions
-        raise SystemExit(end(error, is_debug=is_debug)) from None
+        return end(error, is_debug=is_debug)
+    return 0

@@ -5,47 +5,38 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
+from pipelines.cli.help import Verbs
+from pipelines.cli.options import FILE_THERE, json_option, times_from_option, times_until_option
 from pipelines.console import Ticker, counted, print_result, render_table, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.settings import Settings
 
-TimesFrom = Annotated[
-    datetime | None,
-    typer.Option(
-        metavar="DATE", formats=["%Y-%m-%d"], help="Believe recorded times from this day on, UTC (default: 2000-01-01)."
-    ),
-]
-TimesUntil = Annotated[
-    datetime | None,
-    typer.Option(
-        metavar="DATE",
-        formats=["%Y-%m-%d"],
-        help="Believe recorded times until this day, UTC (default: a year from now).",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-
 _SHOWN = 20
 """Rows set aside that are printed; the report has more."""
-events = typer.Typer(no_args_is_help=True, help="The registry of event types.")
+events = Verbs("events", help="The registry of event types.")
 
 
+@click.command()
+@click.option(
+    "--dsn", required=True, help="The source's connection string; leave the password to ~/.pgpass or PGPASSWORD."
+)
+@click.option("--table", required=True, help="Its events table, name or schema.name.")
+@click.option("--source", help="Name of the source (default: postgres/SCHEMA.TABLE).")
+@click.option("--register", is_flag=True, help="Register unknown event types with a schema that takes any object.")
+@times_from_option
+@times_until_option
+@json_option
 def import_postgres(
-    dsn: Annotated[
-        str, typer.Option(help="The source's connection string; leave the password to ~/.pgpass or PGPASSWORD.")
-    ],
-    table: Annotated[str, typer.Option(help="Its events table, name or schema.name.")],
-    source: Annotated[str | None, typer.Option(help="Name of the source (default: postgres/SCHEMA.TABLE).")] = None,
-    register: Annotated[
-        bool, typer.Option("--register", help="Register unknown event types with a schema that takes any object.")
-    ] = False,
-    times_from: TimesFrom = None,
-    times_until: TimesUntil = None,
-    as_json: Json = False,
+    dsn: str,
+    table: str,
+    source: str | None,
+    register: bool,
+    times_from: datetime | None,
+    times_until: datetime | None,
+    as_json: bool,
 ) -> None:
     """Import an events table (id, aggregate_id, aggregate_type, event_type, event_version, payload, created_at)."""
     from pipelines.home import changing_store
@@ -78,11 +69,12 @@ def import_postgres(
         ]
     print_result({**to_plain(result), "report": report}, "\n".join(line for line in lines if line), as_json=as_json)
     if report is not None:
-        raise typer.Exit(CheckFailedError.exit_code)
+        raise click.exceptions.Exit(CheckFailedError.exit_code)
 
 
 @events.command("list")
-def list_types(as_json: Json = False) -> None:
+@json_option
+def list_types(as_json: bool) -> None:
     """List the registered event types."""
     from pipelines.ingest.event_types import list_types
     from pipelines.store import Store
@@ -94,9 +86,9 @@ def list_types(as_json: Json = False) -> None:
 
 
 @events.command("show")
-def show_type(
-    event_type: Annotated[str, typer.Argument(metavar="TYPE", help="noun.verb.vN")], as_json: Json = False
-) -> None:
+@click.argument("event_type", metavar="TYPE", help="noun.verb.vN")
+@json_option
+def show_type(event_type: str, as_json: bool) -> None:
     """Show one event type: what it means, its schema, its personal fields."""
     from pipelines.ingest.event_types import show_type
     from pipelines.store import Store
@@ -115,10 +107,13 @@ def show_type(
 
 
 @events.command("register")
-def register_type(
-    file: Annotated[Path, typer.Argument(help="JSON: {event_type, description, schema}.", exists=True, dir_okay=False)],
-    as_json: Json = False,
-) -> None:
+@click.argument(
+    "file",
+    type=FILE_THERE,
+    help="JSON: {event_type, description, schema}.",
+)
+@json_option
+def register_type(file: Path, as_json: bool) -> None:
     """Register an event type; a changed schema is refused, register the next version."""
     from pipelines.ingest.event_types import register_file
     from pipelines.store import Store
@@ -130,13 +125,12 @@ def register_type(
 
 
 @events.command("upcast")
-def check_upcasters(
-    event_type: Annotated[
-        str | None, typer.Argument(metavar="[TYPE]", help="noun.verb; default: every type that has upcasters.")
-    ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Try the upcasters; nothing is ever rewritten.")] = False,
-    as_json: Json = False,
-) -> None:
+@click.argument(
+    "event_type", required=False, metavar="[TYPE]", help="noun.verb; default: every type that has upcasters."
+)
+@click.option("--check", is_flag=True, help="Try the upcasters; nothing is ever rewritten.")
+@json_option
+def check_upcasters(event_type: str | None, check: bool, as_json: bool) -> None:
     """Try the upcasters on every stored payload, and hold what comes out to the newest registered schema.
 
     Upcasters are sql/upcasters/TYPE.vN.sql, and for types of your own REFOLD_HOME/upcasters/TYPE.vN.sql: one expression over
@@ -164,4 +158,4 @@ def check_upcasters(
     lines += [render_table(["position", "stream", "version", "type", ""], told)] if told else []
     print_result(found, "\n".join(lines), as_json=as_json)
     if found.failed:
-        raise typer.Exit(CheckFailedError.exit_code)
+        raise click.exceptions.Exit(CheckFailedError.exit_code)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import typer
-from typer.core import TyperGroup
+import click
 
 GROUPS = {
     "Begin": ("demo", "import", "export", "fold"),
@@ -17,10 +15,18 @@ GROUPS = {
 }
 
 
-class GroupedVerbs(TyperGroup):
+class Verbs(click.Group):
+    """Lists its verbs in the order in which they were added."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """The names of the verbs."""
+        return list(self.commands)
+
+
+class GroupedVerbs(Verbs):
     """Lists its verbs by `GROUPS`; one that is in none of them comes last."""
 
-    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs, each with what it does, under the names of their groups."""
         named = [name for names in GROUPS.values() for name in names]
         others = tuple(name for name in self.commands if name not in named)
@@ -31,11 +37,13 @@ class GroupedVerbs(TyperGroup):
                     formatter.write_dl(rows)
 
 
-def print_version(*, is_wanted: bool) -> None:
+def print_version(context: click.Context, _option: Any, is_wanted: bool) -> None:
     """Print the version and end, for the option `--version`."""
     if is_wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
-            typer.echo(f"refold {version('refold')}")
+            click.echo(f"refold {version('refold')}")
         except PackageNotFoundError:
-            typer.echo("refold, not installed")
-        raise typer.Exit
+            click.echo("refold, not installed")
+        context.exit()

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
+from pipelines.cli.help import Verbs
+from pipelines.cli.options import COUNT, FILE_THERE, PATH, allow_files_option, json_option
 from pipelines.console import print_result, tell
 from pipelines.settings import Settings
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-
-AllowFiles = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--allow-files",
-        metavar="DIR",
-        file_okay=False,
-        help="A folder in which files that the experiment names may be, beside its own; may be given more than once.",
-    ),
-]
-
-tools = typer.Typer(no_args_is_help=True, help="What the recorded agents' tools do.")
+tools = Verbs("tools", help="What the recorded agents' tools do.")
 
 
-def allowing(settings: Settings, folders: list[Path] | None) -> Settings:
+def allowing(settings: Settings, folders: Sequence[Path]) -> Settings:
     """The settings with further folders in which files of an experiment may be."""
-    return replace(settings, allow_files=(*settings.allow_files, *(each.resolve() for each in folders or ())))
+    return replace(settings, allow_files=(*settings.allow_files, *(each.resolve() for each in folders)))
 
 
 def write_starter(file: Path | None) -> None:
@@ -55,15 +45,26 @@ def write_starter(file: Path | None) -> None:
     tell(f"{file} is written; try it with: refold ab {file} --dry-run")
 
 
+@click.command()
+@click.argument("stream", metavar="ID", help="Stream id, or source/conversation_id.")
+@click.option("--decision", type=COUNT, required=True, help="Number of the decision in its conversation.")
+@click.option(
+    "--candidate",
+    type=FILE_THERE,
+    required=True,
+    help="An experiment file, or a file with just its candidate.",
+)
+@click.option(
+    "--draws",
+    type=click.IntRange(min=1, max=100),
+    default=1,
+    show_default=True,
+    help="How often the candidate is asked.",
+)
+@allow_files_option
+@json_option
 def replan(
-    stream: Annotated[str, typer.Argument(metavar="ID", help="Stream id, or source/conversation_id.")],
-    decision: Annotated[int, typer.Option(min=1, help="Number of the decision in its conversation.")],
-    candidate: Annotated[
-        Path, typer.Option(help="An experiment file, or a file with just its candidate.", exists=True, dir_okay=False)
-    ],
-    draws: Annotated[int, typer.Option(min=1, max=100, help="How often the candidate is asked.")] = 1,
-    allow_files: AllowFiles = None,
-    as_json: Json = False,
+    stream: str, decision: int, candidate: Path, draws: int, allow_files: tuple[Path, ...], as_json: bool
 ) -> None:
     """Put one recorded decision before a candidate, and show both actions side by side; ends with 1 when it gives no answer."""
     from pipelines.errors import RefoldError
@@ -81,15 +82,15 @@ def replan(
     found = replan_decision(lake, stream, decision, experiment, folder, draws, settings=settings, tell=tell)
     print_result(describe_replan(found), render_replan(found), as_json=as_json)
     if not any(draw.status == "ok" for draw in found.draws):
-        raise typer.Exit(RefoldError.exit_code)
+        raise click.exceptions.Exit(RefoldError.exit_code)
 
 
-def report(
-    experiment: Annotated[str, typer.Argument(help="The experiment.")],
-    version: Annotated[str | None, typer.Option(help="Its version; default: the newest complete one.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", help="Write to this file instead of into the home.")] = None,
-    as_json: Json = False,
-) -> None:
+@click.command()
+@click.argument("experiment", help="The experiment.")
+@click.option("--version", help="Its version; default: the newest complete one.")
+@click.option("-o", "output", type=PATH, help="Write to this file instead of into the home.")
+@json_option
+def report(experiment: str, version: str | None, output: Path | None, as_json: bool) -> None:
     """Write a version's report: one HTML file with everything in it."""
     from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
@@ -110,10 +111,9 @@ def report(
 
 
 @tools.command()
-def suggest(
-    output: Annotated[Path | None, typer.Option("-o", help="Write to this file; it must not exist.")] = None,
-    as_json: Json = False,
-) -> None:
+@click.option("-o", "output", type=PATH, help="Write to this file; it must not exist.")
+@json_option
+def suggest(output: Path | None, as_json: bool) -> None:
     """Draft a tool manifest from the recorded calls: which tools read, which write, and why that is thought."""
     from pipelines.errors import BadInputError
     from pipelines.home import tell_empty

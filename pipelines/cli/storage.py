@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import click
 
-import typer
-
+from pipelines.cli.options import json_option
 from pipelines.console import print_result, render_table, tell
 from pipelines.settings import Settings
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
-
-def storage(as_json: Json = False) -> None:
+@click.command()
+@json_option
+def storage(as_json: bool) -> None:
     """Show what the log and the lake take, beside a row store that holds the current state alone.
 
     The row store is built in temporary tables of the store's own PostgreSQL from what is folded, measured, and rolled back.

@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND_LINE = {"annotated_doc", "pipelines", "rich", "shellingham", "typer"}
-VALUES = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
-"""What Typer reads the values of arguments with."""
-LAKE = {"_duckdb", "arro3", "dateutil", "deltalake", "duckdb", "numpy", "pyarrow", "pytz", "six"}
+COMMAND_LINE = {"click", "pipelines"}
+TABLE = {"rich"}
+MODELS = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
+"""What an experiment file is read with."""
+LAKE = {"_duckdb", "arro3", "dateutil", "deltalake", "duckdb", "numpy", "pyarrow", "pytz", "six", "typing_extensions"}
 """DuckDB, Delta and Arrow, and what these import."""
 MAY_IMPORT: dict[str, tuple[list[str], set[str]]] = {
     "--help": (["--help"], COMMAND_LINE),
-    "sql": (["sql", "SELECT 1"], COMMAND_LINE | VALUES | LAKE),
-    "diffs": (["diffs"], COMMAND_LINE | VALUES | LAKE),
-    "state": (["state", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | VALUES | LAKE | {"msgspec", "rfc8785"}),
-    "ab with a typo": (["ab", "{typo}"], COMMAND_LINE | VALUES | {"msgspec", "yaml"}),
+    "sql": (["sql", "SELECT 1"], COMMAND_LINE | TABLE | LAKE),
+    "diffs": (["diffs"], COMMAND_LINE | TABLE | LAKE),
+    "state": (["state", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | LAKE | {"msgspec", "rfc8785"}),
+    "ab with a typo": (["ab", "{typo}"], COMMAND_LINE | MODELS | {"msgspec", "yaml"}),
 }
 _RUN = """
 import json, sys
