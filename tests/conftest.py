@@ -10,9 +10,7 @@ newer: the folder holds its `postgres` and `initdb`. Homes that a test makes for
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -24,6 +22,8 @@ import pytest
 
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store, connect
+from tests.support.servers import fresh_server, outer_folder
+from tests.support.verbs import Verbs, run_verb
 
 # A job in the background of a shell ignores it, and so would the programs that the tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -56,17 +56,9 @@ def postgres_tools() -> Path | None:
 
 @pytest.fixture(scope="session")
 def server(postgres_tools: Path | None) -> Iterator[EmbeddedServer]:
-    """One embedded PostgreSQL per test process.
-
-    It has its own temporary folder: pytest takes others' access away from its own base folder whenever a session
-    starts, and as root the server runs under another account.
-    """
-    home = Path(tempfile.mkdtemp(prefix="refold-tests-"))
-    try:
-        with EmbeddedServer(home, postgres_tools, is_durable=False) as running:
-            yield running
-    finally:
-        shutil.rmtree(home)
+    """One embedded PostgreSQL per test process."""
+    with fresh_server(postgres_tools) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +103,33 @@ def store(store_settings: Settings) -> Iterator[Store]:
     """An open, migrated, empty store."""
     with Store.open(store_settings) as opened:
         yield opened
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder outside of pytest's own, for homes with a server of their own."""
+    with outer_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def refold(
+    store_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Verbs:
+    """Runs a verb in this process on the test's store, in its own folder: exit code, stdout, stderr."""
+    assert store_settings.dsn is not None
+    monkeypatch.setenv("REFOLD_HOME", str(store_settings.home))
+    monkeypatch.setenv("REFOLD_DSN", store_settings.dsn)
+    for name in ("REFOLD_LAKE", "REFOLD_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = run_verb(monkeypatch, *arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -9,27 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_odd_paths import ALL_SIGNS, Refold, folder, go_through, readable_by_others
-from tests.unit.test_paths import TAKEN
-
-__all__ = ["folder"]
+from tests.support.odd_paths import ALL_SIGNS, TAKEN, Refold, go_through, readable_by_others
 
 
 @pytest.mark.parametrize("name", [*TAKEN, "x" * 255, "/".join(["deep" * 20] * 12), ALL_SIGNS])
-def test_a_home(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_home(
+    name: str, open_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A home of that name."""
-    go_through(Refold(str(folder / name), monkeypatch, capsys), folder)
-    assert readable_by_others(folder / name) == {}
+    go_through(Refold(str(open_folder / name), monkeypatch, capsys), open_folder)
+    assert readable_by_others(open_folder / name) == {}
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "é", "100%", "{x,y}", "x" * 255])
 def test_a_lake_elsewhere(
-    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, open_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A plain home whose lake is elsewhere, behind a link."""
-    (folder / name).mkdir()
-    (folder / "link").symlink_to(folder / name)
-    refold = Refold(str(folder / "home"), monkeypatch, capsys)
-    monkeypatch.setenv("REFOLD_LAKE", str(folder / "link" / "lake"))
-    go_through(refold, folder)
-    assert readable_by_others(folder / name / "lake") == {}
+    (open_folder / name).mkdir()
+    (open_folder / "link").symlink_to(open_folder / name)
+    refold = Refold(str(open_folder / "home"), monkeypatch, capsys)
+    monkeypatch.setenv("REFOLD_LAKE", str(open_folder / "link" / "lake"))
+    go_through(refold, open_folder)
+    assert readable_by_others(open_folder / name / "lake") == {}

@@ -29,8 +29,8 @@ from pipelines.experiment.registry import list_active, register_experiment
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import Store
-from tests.assets.conftest import FEBRUARY, say
 from tests.support.model_server import serving
+from tests.support.two_months import FEBRUARY, say
 
 KEY = "sk-live-4711-abcdefgh"
 

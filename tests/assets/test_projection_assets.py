@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import dagster as dg  # noqa: TID251 - these tests are of the code location
@@ -11,7 +10,6 @@ import pytest
 
 from assets.definitions import build_defs
 from assets.runs import materialize
-from pipelines import cli
 from pipelines.projections.projection import find_projections
 from pipelines.settings import Settings
 
@@ -41,23 +39,6 @@ def write(settings: Settings, **files: str) -> Path:
     for name, text in files.items():
         (folder / f"{name}.sql").write_text(text, encoding="utf-8")
     return folder
-
-
-@pytest.fixture
-def refold(store_settings, monkeypatch, capsys):
-    """Run a verb in this process; (exit code, stdout, stderr)."""
-    monkeypatch.setenv("REFOLD_HOME", str(store_settings.home))
-    monkeypatch.setenv("REFOLD_DSN", store_settings.dsn)
-    monkeypatch.delenv("REFOLD_LAKE", raising=False)
-
-    def run(*arguments: str):
-        monkeypatch.setattr(sys, "argv", ["refold", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def test_every_file_is_an_asset_and_starts_what_folds_start(settings):

@@ -14,7 +14,7 @@ from assets.resources import Home
 from assets.runs import materialize
 from pipelines.export.errors import SealRefusedError
 from pipelines.store import MonthSealed
-from tests.assets.conftest import JANUARY
+from tests.support.two_months import JANUARY
 
 
 def test_a_month_is_sealed_as_an_asset(store_settings, conversations, speak):

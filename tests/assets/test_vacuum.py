@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import duckdb
 import pyarrow.parquet as pq
-import pytest
 
 from assets.definitions import build_defs
 from assets.folds import FOLDS
 from assets.instance import open_instance
 from assets.resources import Home
 from assets.runs import materialize
-from pipelines import cli
 from pipelines.lake.lake import Lake
 from pipelines.store import NewEvent
 
@@ -75,31 +72,27 @@ def test_the_nightly_job_vacuums_the_lake(store_settings, conversations):
         assert connection.sql("SELECT count(*) FROM events").fetchall() == [(24,)]
 
 
-def test_the_verb(store_settings, store, conversations, monkeypatch, capsys):
+def test_the_verb(refold, store_settings, store, conversations, monkeypatch):
     """`refold vacuum` says what goes and what stays for how long; `--dry-run` removes nothing; `--json` is one object."""
-    monkeypatch.setenv("REFOLD_HOME", str(store_settings.home))
-    monkeypatch.delenv("REFOLD_LAKE", raising=False)
 
-    def refold(*arguments):
-        monkeypatch.setattr(sys, "argv", ["refold", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert not ended.value.code
-        return capsys.readouterr().out
+    def said_by(*arguments):
+        code, out, _ = refold(*arguments)
+        assert code == 0
+        return out
 
     materialize(store_settings, [*LOG], "2026-01").require()
     late = NewEvent("user.utterance.v1", {"text": "late"}, {}, datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
     store.append(conversations[2], "conversation", [late], "exists")
     materialize(store_settings, [*LOG], "2026-01").require()
-    kept = json.loads(refold("vacuum", "--json"))
+    kept = json.loads(said_by("vacuum", "--json"))
     assert kept["files"] == 0
     assert kept["grace_days"] == 7
     monkeypatch.setenv("REFOLD_GRACE", "0")
-    told = json.loads(refold("vacuum", "--dry-run", "--json"))
+    told = json.loads(said_by("vacuum", "--dry-run", "--json"))
     assert (told["is_dry_run"], told["files"], told["size_bytes"]) == (True, kept["kept_files"], kept["kept_bytes"])
     assert {"dataset", "reason", "files", "size_bytes"} == set(told["swept"][0])
     assert ("stream_months", "superseded") in {(each["dataset"], each["reason"]) for each in told["swept"]}
-    printed = refold("vacuum")
+    printed = said_by("vacuum")
     assert printed.startswith(f"removed {told['files']} files, ")
     assert "kept for 0 days (REFOLD_GRACE): 0 replaced files, 0 B" in printed
-    assert refold("vacuum").startswith("removed 0 files, 0 B\n")
+    assert said_by("vacuum").startswith("removed 0 files, 0 B\n")

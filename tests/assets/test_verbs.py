@@ -19,7 +19,7 @@ from pipelines.diff.check import read_checked
 from pipelines.errors import RefoldError
 from pipelines.folds.run import find_folded, fold_month
 from pipelines.lake.lake import Lake
-from tests.assets.conftest import FEBRUARY, say
+from tests.support.two_months import FEBRUARY, say
 
 
 def quiet(_line: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -13,64 +12,19 @@ from pipelines.diff.dataset import build_diff
 from pipelines.diff.gating import decide_gate
 from pipelines.diff.inputs import stale_inputs
 from pipelines.diff.names import require_known_names
-from pipelines.diff.result import DiffResult
 from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.experiment.file import parse_experiment
-from pipelines.experiment.plan import Plan, make_plan
 from pipelines.experiment.registry import load_experiment, register_experiment
 from pipelines.export.month import export_month, months_to_export
-from pipelines.folds.run import fold_month
-from pipelines.ingest.chat import import_chat
 from pipelines.lake.lake import Lake
 from pipelines.recorder import Recorder
 from pipelines.replay.run import run_replay
 from pipelines.review.page import render_page
 from pipelines.store import NewEvent, Store
+from tests.support.shop import add, conversation, plan_of, refresh, run
 
 TASKS = 8
-
-
-def call(name: str, arguments: object, call_id: str | None = "c") -> dict:
-    return {"id": call_id, "function": {"name": name, "arguments": arguments}}
-
-
-def conversation(task: int, variant: str, amount: float, start: str) -> dict:
-    """A refund: the person asks, the agent looks the order up, pays, and says so."""
-    return {
-        "source": "shop",
-        "conversation_id": f"{variant}-{task}",
-        "task_id": f"task/{task}",
-        "variant": variant,
-        "started_at": start,
-        "outcome": {"reward": 1.0 if variant == "v1" or task % 2 else 0.0},
-        "messages": [
-            {"role": "system", "content": "You are the shop's agent."},
-            {"role": "user", "content": f"Please refund order {task}"},
-            {"role": "assistant", "content": None, "tool_calls": [call("lookup_order", {"id": task})]},
-            {"role": "tool", "tool_call_id": "c", "content": json.dumps({"order": task, "total": amount})},
-            {
-                "role": "assistant",
-                "content": "Paying it back.",
-                "tool_calls": [call("refund", {"id": task, "amount_usd": amount})],
-            },
-            {"role": "tool", "tool_call_id": "c", "content": "ok"},
-            {"role": "assistant", "content": f"Refunded {amount} USD"},
-        ],
-    }
-
-
-def refresh(store: Store, lake: Lake) -> None:
-    for month in months_to_export(store, lake):
-        export_month(store.dsn, lake, month)
-        fold_month(lake, month)
-
-
-def add(store: Store, lake: Lake, folder: Path, lines: list[dict], name: str = "more.jsonl") -> None:
-    path = folder / name
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    import_chat(store, [path], at=datetime(2026, 3, 1, tzinfo=UTC))
-    refresh(store, lake)
 
 
 @pytest.fixture
@@ -125,16 +79,6 @@ def unstorable(decision):
         encoding="utf-8",
     )
     return tmp_path
-
-
-def plan_of(lake: Lake, text: str, folder: Path) -> Plan:
-    return make_plan(lake, parse_experiment(text, "test.yaml"), folder)
-
-
-def run(lake: Lake, text: str, folder: Path) -> DiffResult:
-    plan = plan_of(lake, text, folder)
-    run_replay(lake, plan)
-    return build_diff(lake, plan)
 
 
 RECORDED = """

@@ -15,18 +15,18 @@ from pipelines.canonical.tools import tools_sha256
 from pipelines.diff.dataset import build_diff
 from pipelines.errors import BadInputError
 from pipelines.experiment.file import parse_experiment
-from pipelines.experiment.plan import Plan, make_plan
 from pipelines.lake.lake import Lake
 from pipelines.replay.asking.asker import EndpointError
 from pipelines.replay.estimate import estimate_replay
 from pipelines.replay.replan import replan
-from pipelines.replay.run import ReplayResult, run_replay
+from pipelines.replay.run import run_replay
 from pipelines.review.headline import find_version, load_headline
 from pipelines.review.page import render_page
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store
-from tests.integration.test_ab import add, conversation, refresh
-from tests.support.model_server import ModelServer, serving
+from tests.support.history import query
+from tests.support.model_server import serving
+from tests.support.shop import add, conversation, plan_of, refresh, replay, text_of
 
 KEY = "sk-live-4711-abcdefgh"
 TASKS = 6
@@ -39,23 +39,6 @@ def lake(store: Store, settings: Settings, tmp_path: Path) -> Lake:
     lines = [conversation(task, "v1", 10.0 * task, f"2026-01-{task + 1:02d} 12:00:00") for task in range(TASKS)]
     add(store, lake, tmp_path, lines)
     return lake
-
-
-def text_of(server: ModelServer, extra: str = "", rest: str = "", name: str = "asked") -> str:
-    return f"experiment: {name}\ncandidate: {{model: m, base_url: '{server.base_url}'{extra}}}\n{rest}"
-
-
-def plan_of(lake: Lake, text: str, folder: Path) -> Plan:
-    return make_plan(lake, parse_experiment(text, "test.yaml"), folder)
-
-
-def replay(lake: Lake, settings: Settings, text: str, folder: Path, **options: Any) -> ReplayResult:
-    return run_replay(lake, plan_of(lake, text, folder), settings=settings, **options)
-
-
-def rows_of(lake: Lake, query: str) -> list[tuple[Any, ...]]:
-    with lake.connect() as connection:
-        return connection.sql(query).fetchall()
 
 
 def agent(body: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +62,7 @@ def test_a_model_is_asked_with_what_the_agent_saw(lake, settings, tmp_path):
     longest = max(server.bodies, key=lambda body: len(body["messages"]))["messages"]
     assert [message["role"] for message in longest] == ["system", "user", "assistant", "tool", "assistant", "tool"]
     assert longest[2]["tool_calls"][0]["id"] == longest[3]["tool_call_id"]
-    rows = rows_of(
+    rows = query(
         lake, "SELECT decision, text, tool_calls, input_tokens > 0, cost_usd FROM replays_history ORDER BY unit_id"
     )
     assert len(rows) == TASKS * 3
@@ -109,7 +92,7 @@ def test_rows_and_page_say_who_answered_and_why_it_stopped(lake, settings, tmp_p
     with serving(respond=odd_answer) as server:
         result = replay(lake, settings, text_of(server), tmp_path)
         assert result.failures == {}
-    facts = rows_of(
+    facts = query(
         lake,
         "SELECT decision, model, model_requested, finish_reason, text, is_refusal, count(*)::INTEGER FROM replays_history "
         "GROUP BY ALL ORDER BY ALL",
@@ -127,7 +110,7 @@ def test_rows_and_page_say_who_answered_and_why_it_stopped(lake, settings, tmp_p
         f"{TASKS} of {3 * TASKS} answers were cut: the model reached its bound of tokens",
     )
     assert all(note in page for note in notes)
-    refusals = rows_of(lake, "SELECT decision, bool_and(is_refusal_b) FROM ab_units GROUP BY ALL ORDER BY ALL")
+    refusals = query(lake, "SELECT decision, bool_and(is_refusal_b) FROM ab_units GROUP BY ALL ORDER BY ALL")
     assert refusals == [(1, True), (2, False), (3, False)]
 
 
@@ -161,7 +144,7 @@ def test_recorded_reasoning_goes_back_and_a_redacted_conversations_does_not(lake
         for each in range(2)
     ]
     add(store, lake, tmp_path, lines)
-    ((stream,),) = rows_of(lake, "SELECT aggregate_id FROM events WHERE payload LIKE '%Hello 1%'")
+    ((stream,),) = query(lake, "SELECT aggregate_id FROM events WHERE payload LIKE '%Hello 1%'")
     mask = {"target": {"stream_version": 2}, "path": "/text", "method": "mask", "reason": "asked"}
     store.append(UUID(stream), "conversation", [NewEvent("redaction.applied.v1", mask, {"actor": "system"})], "any")
     refresh(store, lake)
@@ -188,7 +171,7 @@ def test_a_run_that_nobody_answered_is_an_error_and_writes_nothing(lake, setting
         text = text_of(server, rest="sample: {conversations: 1}\n")
         with pytest.raises(EndpointError, match=r"nothing was answered: .*this model takes no \ufffd.31mtemperature"):
             replay(lake, settings, text, tmp_path)
-    assert rows_of(lake, "SELECT count(*) FROM replays_history") == [(0,)]
+    assert query(lake, "SELECT count(*) FROM replays_history") == [(0,)]
 
 
 def test_the_prompt_is_the_candidates(lake, settings, tmp_path, store):
@@ -289,7 +272,7 @@ def test_draws_and_control_share_nothing(lake, settings, tmp_path):
         result = replay(lake, settings, text, tmp_path)
         assert server.paid.total() == len(server.paid) == TASKS * 3 * 4
         assert result.units == TASKS * 3 * 4
-        drawn = rows_of(lake, "SELECT side, draw, count(*) FROM replays_history GROUP BY ALL ORDER BY ALL")
+        drawn = query(lake, "SELECT side, draw, count(*) FROM replays_history GROUP BY ALL ORDER BY ALL")
         assert drawn == [
             (side, draw, TASKS * 3)
             for side, draw in (("candidate", 0), ("candidate", 1), ("control", 1000), ("control", 1001))
@@ -313,7 +296,7 @@ def test_failed_units_are_retried_only_when_asked_for(lake, settings, tmp_path):
         again = replay(lake, settings, large, tmp_path, retry_failed=True)
         assert (again.is_written, again.version_id, again.failures) == (True, first.version_id, {})
         assert server.calls.total() == TASKS * 3
-        attempts = rows_of(lake, "SELECT attempt, count(*) FROM replays_history GROUP BY ALL ORDER BY ALL")
+        attempts = query(lake, "SELECT attempt, count(*) FROM replays_history GROUP BY ALL ORDER BY ALL")
         assert attempts == [(1, 10), (2, TASKS * 3 - 10)]
         assert build_diff(lake, plan).result_hash != before.result_hash
         assert not replay(lake, settings, large, tmp_path, retry_failed=True).is_written
@@ -323,7 +306,7 @@ def test_provenance_says_what_was_sent_where(lake, settings, tmp_path):
     """The commit holds calls, charges, and whose text went to which endpoint; units with the same request are counted."""
     with serving() as server:
         replay(lake, settings, text_of(server), tmp_path)
-    ((provenance,),) = rows_of(lake, "SELECT provenance FROM commits WHERE dataset = 'replays'")
+    ((provenance,),) = query(lake, "SELECT provenance FROM commits WHERE dataset = 'replays'")
     asked = json.loads(provenance)["asked"]
     (sent,) = asked["sent"]
     assert (sent["endpoint"], sent["model"], sent["side"], sent["conversations"]) == (
@@ -380,7 +363,7 @@ def test_responses_about_what_was_redacted_are_erased(lake, settings, tmp_path, 
     with serving(answer=repeat) as server:
         replay(lake, settings, text_of(server), tmp_path)
         assert b"refund order 3" in settings.responses.read_bytes() + _wal(settings).read_bytes()
-        ((stream, version),) = rows_of(
+        ((stream, version),) = query(
             lake,
             "SELECT aggregate_id, stream_version FROM events WHERE event_type LIKE 'user.utterance%' "
             "AND payload LIKE '%refund order 3%'",

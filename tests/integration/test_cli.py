@@ -10,25 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines import cli
 from pipelines.settings import Settings
-
-
-@pytest.fixture
-def refold(store_settings, monkeypatch, capsys):
-    """Run a verb in this process; (exit code, stdout, stderr)."""
-    monkeypatch.setenv("REFOLD_HOME", str(store_settings.home))
-    monkeypatch.setenv("REFOLD_DSN", store_settings.dsn)
-    monkeypatch.delenv("REFOLD_LAKE", raising=False)
-
-    def run(*arguments: str):
-        monkeypatch.setattr(sys, "argv", ["refold", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def conversation(number: int, variant: str, amount: int) -> dict:

@@ -5,36 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from uuid import uuid4
 
 import duckdb
 import pytest
 
-from pipelines import cli
 from pipelines.lake.lake import Lake
-from tests.assets.conftest import FEBRUARY, say
-from tests.unit.lake.test_lost_answers import contents, replace_month
-
-
-@pytest.fixture
-def refold(store_settings, monkeypatch, capsys):
-    """Run a verb in this process; (exit code, object on stdout, the last line on stderr: before it a lake without events is said)."""
-    monkeypatch.setenv("REFOLD_HOME", str(store_settings.home))
-    monkeypatch.setenv("REFOLD_DSN", store_settings.dsn)
-    for name in ("REFOLD_LAKE", "REFOLD_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments: str):
-        monkeypatch.setattr(sys, "argv", ["refold", *arguments, "--json"])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.err
-        return ended.value.code or 0, json.loads(printed.out), printed.err.splitlines()[-1:]
-
-    return run
+from tests.support.lake_rows import contents, replace_month
+from tests.support.two_months import FEBRUARY, say
 
 
 @pytest.fixture
@@ -43,6 +22,18 @@ def lake(store_settings) -> Lake:
     lake = Lake.from_settings(store_settings)
     replace_month(lake)
     return lake
+
+
+@pytest.fixture
+def refold(refold):
+    """Run a verb; (exit code, object on stdout, the last line on stderr: before it a lake without events is said)."""
+
+    def run(*arguments: str):
+        code, out, err = refold(*arguments, "--json")
+        assert "Traceback" not in err
+        return code, json.loads(out), err.splitlines()[-1:]
+
+    return run
 
 
 QUERY = ("sql", "SELECT sum(last_version) AS n FROM stream_months")

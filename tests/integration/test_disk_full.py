@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,6 @@ from uuid import uuid4
 import duckdb
 import pytest
 
-from pipelines import cli
 from pipelines.export.month import export_month
 from pipelines.folds.run import fold_month
 from pipelines.lake.catalog import publish_catalog
@@ -28,6 +26,7 @@ from pipelines.lake.lake import Lake
 from pipelines.lake.table import Table
 from pipelines.store import NewEvent, Store
 from tests.integration.log_equality import require_equal
+from tests.support.verbs import run_verb
 
 JANUARY = datetime(2026, 1, 5, tzinfo=UTC)
 DISK_BYTES = 8 * 2**20
@@ -218,11 +217,8 @@ def test_the_verb_ends_with_one_line(disk, store, monkeypatch, capsys):
     monkeypatch.setenv("REFOLD_DSN", store.dsn)
     say(store, 1_000, 2_000)
     disk.fill(leave=200_000)
-    monkeypatch.setattr(sys, "argv", ["refold", "export", "--json"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
+    assert run_verb(monkeypatch, "export", "--json") == 1
     printed = capsys.readouterr()
-    assert ended.value.code == 1
     assert json.loads(printed.out)["error"] == "DiskFullError"
     assert printed.err.splitlines()[-1].startswith("refold: no space left on the disk of ")
     assert "Traceback" not in printed.err

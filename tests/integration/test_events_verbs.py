@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from pipelines import cli
 from pipelines.settings import Settings
 from pipelines.store import Registry
+from tests.support.verbs import Verbs
 
-Run = Callable[..., tuple[int, str, str]]
 PAID = {
     "event_type": "order.paid.v1",
     "description": "An order was paid.",
     "schema": {"type": "object", "properties": {"card": {"type": "string", "x-personal": True}}},
 }
-
-
-@pytest.fixture
-def refold(store_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a verb in this process; (exit code, stdout, stderr)."""
-    assert store_settings.dsn is not None
-    monkeypatch.setenv("REFOLD_HOME", str(store_settings.home))
-    monkeypatch.setenv("REFOLD_DSN", store_settings.dsn)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["refold", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 def write(tmp_path: Path, document: Any) -> str:
@@ -46,7 +26,7 @@ def write(tmp_path: Path, document: Any) -> str:
     return str(path)
 
 
-def test_the_shipped_types_are_listed_and_shown(refold: Run) -> None:
+def test_the_shipped_types_are_listed_and_shown(refold: Verbs) -> None:
     """`list` has every shipped type; `show` has schema, hash and personal fields, as text and as JSON."""
     code, out, _ = refold("events", "list", "--json")
     assert code == 0
@@ -61,7 +41,7 @@ def test_the_shipped_types_are_listed_and_shown(refold: Run) -> None:
     assert (code, "not registered" in err) == (2, True)
 
 
-def test_a_type_is_registered_once_and_never_changes(refold: Run, tmp_path: Path) -> None:
+def test_a_type_is_registered_once_and_never_changes(refold: Verbs, tmp_path: Path) -> None:
     """The same file again says so; a changed schema is refused with both hashes, and the old one stays."""
     code, out, _ = refold("events", "register", write(tmp_path, PAID), "--json")
     first = json.loads(out)
@@ -89,7 +69,7 @@ def test_a_type_is_registered_once_and_never_changes(refold: Run, tmp_path: Path
         ({**PAID, "schema": {"$ref": "https://example.invalid/x"}}, "whole by itself"),
     ],
 )
-def test_a_file_that_describes_no_type_is_refused(refold: Run, tmp_path: Path, document: Any, message: str) -> None:
+def test_a_file_that_describes_no_type_is_refused(refold: Verbs, tmp_path: Path, document: Any, message: str) -> None:
     """Exit code 2, the file and what is wrong with it; nothing is registered."""
     code, _, err = refold("events", "register", write(tmp_path, document))
     assert code == 2
@@ -97,7 +77,7 @@ def test_a_file_that_describes_no_type_is_refused(refold: Run, tmp_path: Path, d
     assert len(json.loads(refold("events", "list", "--json")[1])["event_types"]) == len(Registry.shipped().types)
 
 
-def test_import_postgres_says_what_it_did(refold: Run, store_settings: Settings) -> None:
+def test_import_postgres_says_what_it_did(refold: Verbs, store_settings: Settings) -> None:
     """First all rows, then nothing, then a refusal: text, JSON and exit codes."""
     assert store_settings.dsn is not None
     with psycopg.connect(store_settings.dsn, autocommit=True) as conn:

@@ -10,25 +10,22 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from click.testing import CliRunner
 
-from pipelines.cli import app
-from pipelines.errors import BadInputError, RefoldError
+from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store
-from tests.integration.test_ab import add, conversation
 from tests.support.model_server import serving
+from tests.support.shop import add, conversation
+from tests.support.verbs import Verbs
 
 PLANTED = "Planted-Ann-Smith-1967"
 """Stands in every conversation's order, and must stand nowhere but where conversations are kept."""
 
 
 @pytest.fixture
-def run(
-    store: Store, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[int, str]]:
-    """Runs `refold` on a home with some conversations; exit code and all that was printed or raised."""
+def run(refold: Verbs, store: Store, settings: Settings, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """Runs `refold` on a home with some conversations; exit code and all that was printed."""
     lines = [conversation(n, "v1", 10.0 + n, f"2026-01-0{1 + n % 7} 08:00:00") for n in range(6)]
     lines = [
         json.loads(json.dumps(line).replace("Paying it back.", PLANTED).replace("Refunded", PLANTED)) for line in lines
@@ -37,16 +34,12 @@ def run(
         line["messages"][1]["content"] += f" {PLANTED}"
         line["task_id"] += PLANTED
     add(store, Lake.from_settings(settings), tmp_path, lines)
-    for name, value in {"HOME": settings.home, "LAKE": settings.lake, "DSN": store.dsn}.items():
-        monkeypatch.setenv(f"REFOLD_{name}", str(value))
 
-    def refold(*arguments: str) -> tuple[int, str]:
-        result = CliRunner().invoke(app, [*arguments])
-        if isinstance(result.exception, RefoldError):
-            return result.exception.exit_code, f"{result.output}\n{result.exception}"
-        return result.exit_code, f"{result.output}\n{result.exception or ''}"
+    def told(*arguments: str) -> tuple[int, str]:
+        code, out, err = refold(*arguments)
+        return code, f"{out}\n{err}"
 
-    return refold
+    return told
 
 
 MANY = """experiment: many-faults

@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -35,6 +33,7 @@ from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, NewEvent, Store, StoreUnavailable, connect
 from pipelines.store.events import StreamBatch
 from tests.integration.log_equality import require_equal
+from tests.support.servers import crash, fresh_server
 
 KILLS = int(os.environ.get("REFOLD_TEST_KILLS", "2"))
 EVENTS_AT_FIRST = int(os.environ.get("REFOLD_TEST_EVENTS", "6000"))
@@ -144,31 +143,6 @@ def writer(dsn: str, number: int) -> Callable[[], None]:
     return append
 
 
-@pytest.fixture
-def killable(postgres_tools: Path | None) -> Iterator[EmbeddedServer]:
-    """A server that the test may stop."""
-    home = Path(tempfile.mkdtemp(prefix="refold-tests-"))
-    try:
-        # not durable: what is lost then is lost with the machine, not with the server
-        with EmbeddedServer(home, postgres_tools, is_durable=False) as server:
-            yield server
-    finally:
-        shutil.rmtree(home)
-
-
-def stop_at_once(server: EmbeddedServer) -> None:
-    """`pg_ctl stop -m immediate`, then start again: recovery from the log."""
-    pid = server.status().pid
-    assert pid is not None
-    os.kill(pid, signal.SIGQUIT)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while (server.data / "postmaster.pid").exists():
-        assert time.monotonic() < deadline, "the server did not stop"
-        time.sleep(0.01)
-    with EmbeddedServer(server.home, server.tools, is_durable=False):
-        pass
-
-
 def exporting(settings: Settings) -> subprocess.Popen[str]:
     """`refold export` in a process of its own, once it has begun with the month."""
     environment = {
@@ -203,7 +177,7 @@ def kill_one(server: EmbeddedServer, settings: Settings, *, is_server: bool, aft
         process.communicate(timeout=after)
     has_ended = process.poll() is not None
     if is_server:
-        stop_at_once(server)
+        crash(server, is_durable=False)
         if not has_ended:
             said_last = process.communicate(timeout=WAIT_SECONDS)[1]
             assert "Traceback" not in said_last, said_last
@@ -227,6 +201,13 @@ def load(dsn: str) -> int:
                 conn.execute("ANALYZE refold.events, refold.streams")  # lest plans made for empty tables are kept
         conn.execute("VACUUM ANALYZE refold.events")
     return streams
+
+
+@pytest.fixture
+def killable(postgres_tools: Path | None) -> Iterator[EmbeddedServer]:
+    """A server that the test may stop."""
+    with fresh_server(postgres_tools) as server:
+        yield server
 
 
 def test_kills_at_random_moments(killable: EmbeddedServer, tmp_path: Path) -> None:

@@ -2,89 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipelines.errors import BadInputError
 from pipelines.folds.run import HEADS, FoldResult, fold_month, state
 from pipelines.folds.steps import FOLDS, fold_batches, projection_query, start_month
-from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
-from pipelines.store.events import NewEvent, stream_id
-from tests.support.equality import create_events, make_log
-
-ONE, TWO, ROWS = (str(stream_id("desk/a", name)) for name in ("one", "two", "rows"))
-START = datetime(2026, 1, 31, 23, 0, tzinfo=UTC)
-BY_ANN = {"subject_id": "ann", "source": "desk/a"}
-
-
-def event(kind: str, day: float, payload: dict[str, Any], **metadata: Any) -> NewEvent:
-    """An event `day` days after the start."""
-    return NewEvent(f"{kind}.v1", payload, {**BY_ANN, **metadata}, START + timedelta(days=day))
-
-
-ASKED = event("tool.call", 0.01, {"call_id": "c", "name": "refund", "arguments": {"usd": 5}}, message_id="m1")
-LONG = [
-    event("conversation.started", 0, {"messages": [], "agent": "desk"}),
-    event("user.utterance", 0, {"text": "Anna here, refund please"}, message_id="m0"),
-    ASKED,
-    event("tool.result", 20, {"call_id": "c", "output": "ok", "error": None}),
-    event("agent.utterance", 20.1, {"text": "Done."}, message_id="m3"),
-    event("weather.changed", 45, {}),
-    event("user.utterance", 45, {"text": "Thanks"}, message_id="m4"),
-]
-SHORT = [event("user.utterance", 18, {"text": "Hello"}, message_id="m0", subject_id="bob")]
-CHANGES = [
-    event(
-        "row.changed", 1, {"table": "refunds", "key": 1, "before": None, "after": {"status": "asked", "amount_usd": 5}}
-    ),
-    event(
-        "row.changed", 40, {"table": "refunds", "key": 1, "before": {}, "after": {"status": "paid", "amount_usd": 5}}
-    ),
-]
-HISTORY = [(ONE, "conversation", LONG), (TWO, "call", SHORT), (ROWS, "customer", CHANGES)]
-MONTHS = ("2026-01", "2026-02", "2026-03")
-REDACTION = event(
-    "redaction.applied",
-    46,
-    {"target": {"stream_version": 2}, "span": {"path": "/text", "start": 0, "end": 4}, "method": "mask", "reason": "r"},
+from pipelines.store.events import stream_id
+from tests.support.history import (
+    HISTORY,
+    LONG,
+    MONTHS,
+    ONE,
+    REDACTION,
+    START,
+    TWO,
+    event,
+    query,
+    write_log,
 )
-
-
-def write_log(root: Path, history: Iterable[tuple[str, str, Iterable[NewEvent]]]) -> Lake:
-    """A lake that holds a history as an export leaves it."""
-    lake = Lake(root, memory_bytes=10**9)
-    log = make_log(history)
-    with lake.connect() as connection:
-        connection.execute("DROP VIEW events")
-        create_events(connection, log)
-        for month in sorted({event["month"] for event in log}):
-            params = {"month": month}
-            lake.write_partition(
-                EVENTS, params, connection, "SELECT * FROM events WHERE month = $month", params, input_hash=""
-            )
-            heads = (
-                "SELECT aggregate_id, any_value(aggregate_type) AS aggregate_type, min(stream_version) AS first_version, "
-                "max(stream_version) AS last_version, count(*) AS event_count, NULL AS prev_hash, "
-                "arg_max(hash, stream_version) AS last_hash FROM events WHERE month = $month GROUP BY aggregate_id"
-            )
-            lake.write_partition(STREAM_MONTHS, params, connection, heads, params, input_hash="")
-    return lake
 
 
 def fold_all(lake: Lake) -> dict[tuple[str, str], FoldResult]:
     """Fold every month; (month, projection) → result."""
     return {(month, result.dataset): result for month in MONTHS for result in fold_month(lake, month)}
-
-
-def query(lake: Lake, text: str) -> list[tuple[Any, ...]]:
-    """Rows of a query over the lake's views."""
-    with lake.connect() as connection:
-        return connection.sql(text).fetchall()
 
 
 def written(results: dict[tuple[str, str], FoldResult]) -> set[tuple[str, str]]:

@@ -18,8 +18,8 @@ from pipelines.folds.state import state
 from pipelines.folds.steps import FOLDS
 from pipelines.lake.lake import Lake
 from pipelines.store.events import NewEvent, stream_id
-from tests.integration.test_folds_lake import query, write_log
 from tests.support.equality import comparable
+from tests.support.history import query, write_log
 
 MONTH = "2026-02"
 START = datetime(2026, 2, 1, tzinfo=UTC)

@@ -25,6 +25,7 @@ from pipelines.console import printable
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.store import EmbeddedServer, Store
+from tests.support.verbs import run_verb
 
 FILE = "FILE"
 VERBS = {
@@ -121,11 +122,9 @@ def run(settings, monkeypatch, capsys, tmp_path):
             patch.setattr("pipelines.diff.check.read_checked", fail)
             patch.setattr("pipelines.replay.replan.replan", fail)
             patch.setattr("pipelines.notebooks.serve_review", fail)
-            patch.setattr(sys, "argv", ["refold", *(str(file) if each == FILE else each for each in arguments)])
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
+            code = run_verb(patch, *(str(file) if each == FILE else each for each in arguments))
         printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
+        return code, printed.out, printed.err
 
     return run
 

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
-import pytest
 
 from pipelines import cli
 
@@ -19,24 +13,6 @@ EXPERIMENT = "experiment: x\nbaseline: {recorded: {}}\ncandidate: {echo: true}\n
 FILLING = "`refold demo` fills it"
 APPEND = """SELECT refold.append_events(md5('s1')::uuid, 'conversation', 'no_stream',
     ARRAY['user.utterance.v1', 'agent.utterance.v1'], ARRAY['{"text": "Where?"}', '{"text": "Here."}']::jsonb[])"""
-
-
-@pytest.fixture
-def refold(store_settings, monkeypatch, capsys, tmp_path):
-    """Run a verb in this process, in a folder of its own; (exit code, stdout, stderr)."""
-    monkeypatch.setenv("REFOLD_HOME", str(store_settings.home))
-    monkeypatch.setenv("REFOLD_DSN", store_settings.dsn)
-    monkeypatch.delenv("REFOLD_LAKE", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str):
-        monkeypatch.setattr(sys, "argv", ["refold", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def line(number: int, month: int) -> str:
@@ -111,17 +87,9 @@ def test_the_lake_behind_its_store_is_told(refold, tmp_path):
     assert behind == {"is_empty": False, "waiting": {}, "unfolded": []}
 
 
-@pytest.fixture
-def own_home() -> Iterator[Path]:
-    """A home that the server's account can reach, whichever test session starts meanwhile."""
-    folder = Path(tempfile.mkdtemp(prefix="refold-tests-"))
-    yield folder / "home"
-    shutil.rmtree(folder)
-
-
-def test_an_embedded_server_that_is_down_is_not_forgotten(refold, own_home, monkeypatch, tmp_path):
+def test_an_embedded_server_that_is_down_is_not_forgotten(refold, open_folder, monkeypatch, tmp_path):
     """What the last verb saw waiting is told from its note; no server is started for it."""
-    monkeypatch.setenv("REFOLD_HOME", str(own_home))
+    monkeypatch.setenv("REFOLD_HOME", str(open_folder / "home"))
     monkeypatch.delenv("REFOLD_DSN")
     talks = tmp_path / "talks.jsonl"
     talks.write_text(line(1, 5), encoding="utf-8")

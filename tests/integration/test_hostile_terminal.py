@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import cli
-
 # Clears the screen, sets a title, links elsewhere, rings, overwrites, reverses, hides, and in 8 bits; markup of Rich.
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x1b]8;;http://x\x1b\\l\x08\r\x7f\x9b31m\x85\u061c\u200b\u202e\u2028\u2066\ufeff\U000e0041[bold]x[/bold]"
 SHOWN = r"\x1b[2J"
@@ -48,22 +46,16 @@ class Terminal:
 
 
 @pytest.fixture
-def refold(store_settings, monkeypatch, tmp_path):
-    """Run a verb in this process on a terminal; (exit code, what the terminal got)."""
-    monkeypatch.setenv("REFOLD_HOME", str(store_settings.home))
-    monkeypatch.setenv("REFOLD_DSN", store_settings.dsn)
-    monkeypatch.delenv("REFOLD_LAKE", raising=False)
-    monkeypatch.chdir(tmp_path)
+def refold(refold, monkeypatch):
+    """Run a verb on a terminal; (exit code, what the terminal got)."""
 
     def run(*arguments: str) -> tuple[int, str]:
         terminal = Terminal()
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["refold", *arguments])
             patch.setattr(sys, "stdout", terminal.stream)
             patch.setattr(sys, "stderr", terminal.stream)
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        return int(ended.value.code or 0), terminal.close()
+            code, _, _ = refold(*arguments)
+        return code, terminal.close()
 
     return run
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.replayed_lake import write_log
-from tests.unit.folds.test_aside import texts
+from tests.support.replayed_lake import texts, write_log
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ from pipelines.replay.run import run_replay
 from pipelines.review.page import render_page
 from pipelines.settings import Settings
 from pipelines.store import Store
-from tests.integration.test_ab import add, conversation
+from tests.support.shop import add, conversation
 
 TASKS = 22
 AGENT = """

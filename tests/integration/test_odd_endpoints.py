@@ -17,9 +17,9 @@ import pytest
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import Store
-from tests.integration.test_ab import add
-from tests.integration.test_ab_models import replay, rows_of, text_of
+from tests.support.history import query
 from tests.support.model_server import ModelServer, serving
+from tests.support.shop import add, replay, text_of
 
 Message = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
@@ -137,7 +137,7 @@ def lake(store: Store, settings: Settings, tmp_path: Path) -> Lake:
 
 def test_the_agent_behind_any_endpoint_is_its_recording(lake: Lake, settings: Settings, tmp_path: Path) -> None:
     """Each turn of a walk: no unit fails, and calls, texts and refusals are the recorded ones."""
-    recorded = rows_of(lake, "SELECT turn, text, is_refusal, [c.name FOR c IN tool_calls] FROM decisions ORDER BY ALL")
+    recorded = query(lake, "SELECT turn, text, is_refusal, [c.name FOR c IN tool_calls] FROM decisions ORDER BY ALL")
     assert len(recorded) == DECISIONS
     refusals = {(turn, text, declined) for turn, text, declined, calls in recorded if not calls}
     assert refusals == {(1, "I do not give out addresses.", True), (2, "In Lund.", False)}
@@ -146,7 +146,7 @@ def test_the_agent_behind_any_endpoint_is_its_recording(lake: Lake, settings: Se
             mode = "tools: {unknown: read}\nmode: turn\n"
             result = replay(lake, settings, text_of(server, name=habit.replace(" ", "-"), rest=mode), tmp_path)
         assert (result.units, result.failures) == (2 * PARCELS, {}), habit
-        found = rows_of(
+        found = query(
             lake,
             "SELECT turn, text, is_refusal, [c.name FOR c IN tool_calls], divergence, coverage, count(*) FROM replays_history "
             f"WHERE version_id = '{result.version_id}' GROUP BY ALL ORDER BY ALL",

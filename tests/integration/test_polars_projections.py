@@ -16,8 +16,8 @@ from pipelines.projections.fold import ProjectionKeyError, check_projection, fol
 from pipelines.projections.function import OUTPUT, run_function
 from pipelines.projections.projection import ProjectionError, read_projection
 from pipelines.projections.relations import RELATIONS, empty_relations, write_files
-from tests.integration.test_folds_lake import HISTORY, MONTHS, ONE, REDACTION, event, query, write_log
-from tests.integration.test_projections import CALLS, fold, fold_built_in, write
+from tests.support.history import HISTORY, MONTHS, ONE, REDACTION, event, query, write_log
+from tests.support.own_projections import CALLS, fold, fold_built_in, write
 
 HEADER = "# purpose: p\n# parameters: none\n# grain: g\n# key: {key}\nimport polars as pl\n"
 CALLS_IN_POLARS = HEADER.format(key="name") + (

@@ -11,22 +11,19 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import BadInputError
-from pipelines.folds.redacted import fold_redacted
-from pipelines.folds.run import fold_month
 from pipelines.folds.steps import PROJECTIONS
 from pipelines.lake.catalog import describe, publish_catalog
 from pipelines.lake.lake import Lake
 from pipelines.projections.fold import (
-    OwnFold,
     ProjectionKeyError,
     check_projection,
     drop_projections,
-    fold_projection,
     left_over,
 )
-from pipelines.projections.projection import ProjectionError, read_projection
+from pipelines.projections.projection import ProjectionError
 from pipelines.projections.relations import RELATIONS
-from tests.integration.test_folds_lake import HISTORY, MONTHS, ONE, REDACTION, event, query, write_log
+from tests.support.history import HISTORY, MONTHS, ONE, REDACTION, event, query, write_log
+from tests.support.own_projections import CALLS, fold, fold_built_in, write
 
 SAID = """-- purpose: What was said.
 -- parameters: $month, YYYY-MM
@@ -37,36 +34,12 @@ SELECT aggregate_id AS stream, stream_version AS place, payload ->> '$.text' AS 
 FROM events
 WHERE event_name LIKE '%.utterance'
 """
-CALLS = """-- purpose: Calls by tool.
--- parameters: none
--- grain: one tool
--- key: name
-SELECT name, count(*) AS calls, count(output) AS answered FROM tool_calls GROUP BY name
-"""
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     """A lake with three months of history; what the files of these tests read is folded."""
     return fold_built_in(write_log(tmp_path / "lake", HISTORY))
-
-
-def fold_built_in(lake: Lake, names: tuple[str, ...] = ("tool_calls", "conversation_months")) -> Lake:
-    for month in MONTHS:
-        fold_redacted(lake, month)
-        fold_month(lake, month, names)
-    return lake
-
-
-def write(tmp_path: Path, text: str, name: str = "said") -> Path:
-    path = tmp_path / "folds" / f"{name}.sql"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def fold(lake: Lake, path: Path, months: tuple[str, ...] = MONTHS) -> list[OwnFold]:
-    return [fold_projection(lake, read_projection(path), month) for month in months]
 
 
 def test_a_file_is_a_table_and_a_view(lake: Lake, tmp_path: Path):

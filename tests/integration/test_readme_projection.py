@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from pipelines import cli
 from pipelines.demo.desk import generate
 from pipelines.demo.load import load_demo
 from pipelines.projections.relations import RELATIONS
+from tests.support.verbs import run_verb
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENTS = 1_500
@@ -39,11 +38,9 @@ def test_the_example_runs_as_it_is_written(section, store, store_settings, monke
     load_demo(store, EVENTS)
 
     def run(command: str) -> str:
-        monkeypatch.setattr(sys, "argv", shlex.split(command, comments=True))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
+        code = run_verb(monkeypatch, *shlex.split(command, comments=True)[1:])
         printed = capsys.readouterr()
-        assert not ended.value.code, printed.err
+        assert code == 0, printed.err
         return printed.out
 
     run("refold export")

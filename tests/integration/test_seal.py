@@ -17,7 +17,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pipelines import cli
 from pipelines.audit.verify import verify
 from pipelines.export import seal as sealing
 from pipelines.export import snapshot
@@ -30,6 +29,7 @@ from pipelines.lake.lake import Lake
 from pipelines.proof.manifest import SignedManifest
 from pipelines.settings import Settings
 from pipelines.store import InvalidEvent, MonthSealed, NewEvent, Store, StoreBusy
+from tests.oracles.merkle import tree
 
 MAY = "2026-05"
 AT = datetime(2026, 5, 31, 23, 0, tzinfo=UTC)
@@ -82,14 +82,6 @@ def manifests(store: Store) -> list:
 def in_lake(lake: Lake) -> int:
     with lake.connect() as connection:
         return connection.sql("SELECT count(*) FROM events WHERE month = '2026-05'").fetchall()[0][0]
-
-
-def tree(leaves: list[bytes]) -> bytes:
-    """RFC 6962's definition."""
-    if len(leaves) <= 1:
-        return leaves[0] if leaves else hashlib.sha256().digest()
-    k = 1 << (len(leaves) - 1).bit_length() - 1
-    return hashlib.sha256(b"\x01" + tree(leaves[:k]) + tree(leaves[k:])).digest()
 
 
 def test_the_manifest_says_what_the_store_holds(may: Store, lake: Lake) -> None:
@@ -327,23 +319,6 @@ def test_month_bounds_in_microseconds(month: str) -> None:
     epoch, micro = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
     assert f"{epoch + start * micro:%d %H:%M:%S.%f}" == "01 00:00:00.000000"
     assert (epoch + (stop - 1) * micro).strftime("%m %H:%M:%S.%f") == f"{month[5:]} 23:59:59.999999"
-
-
-@pytest.fixture
-def refold(store_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a verb in this process; (exit code, stdout, stderr)."""
-    monkeypatch.setenv("REFOLD_HOME", str(store_settings.home))
-    monkeypatch.setenv("REFOLD_DSN", store_settings.dsn)
-    monkeypatch.delenv("REFOLD_LAKE", raising=False)
-
-    def run(*arguments: str):
-        monkeypatch.setattr(sys, "argv", ["refold", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def test_the_verbs(refold, may: Store, store_settings: Settings) -> None:

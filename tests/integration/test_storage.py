@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-import pytest
-
-from pipelines import cli
 from pipelines.demo.load import load_demo
 from pipelines.export.month import export_month
 from pipelines.export.storage import measure_storage
@@ -20,23 +16,6 @@ from pipelines.lake.lake import Lake
 from pipelines.store import NewEvent
 
 STATES = ("conversation_months", "call_months", "customer_months")
-
-
-@pytest.fixture
-def refold(store_settings, monkeypatch, capsys):
-    """Run a verb in this process; (exit code, stdout, stderr)."""
-    monkeypatch.setenv("REFOLD_HOME", str(store_settings.home))
-    monkeypatch.setenv("REFOLD_DSN", store_settings.dsn)
-    monkeypatch.delenv("REFOLD_LAKE", raising=False)
-
-    def run(*arguments: str):
-        monkeypatch.setattr(sys, "argv", ["refold", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def test_storage_is_what_is_there(store, store_settings, refold):

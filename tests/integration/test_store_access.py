@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,12 +10,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from pipelines import cli
 from pipelines.export.month import export_month
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import AppendOnly, NewEvent, PermissionDenied, Store, StoreError, connect
 from pipelines.store.sqlstate import typed_errors
+from tests.support.verbs import run_verb
 
 EVENT = NewEvent("user.utterance.v1", {"text": "x"}, {}, datetime(2026, 3, 5, tzinfo=UTC))
 
@@ -240,8 +239,6 @@ def test_every_reading_verb_needs_a_reader_alone(
         monkeypatch.delenv("REFOLD_LAKE", raising=False)
         ended = {}
         for verb in READING_VERBS:
-            monkeypatch.setattr(sys, "argv", ["refold", *verb, "--json"])
-            with pytest.raises(SystemExit) as end:
-                cli.main()
-            ended[" ".join(verb)] = (end.value.code or 0, capsys.readouterr().err.strip().splitlines()[-1:])
+            code = run_verb(monkeypatch, *verb, "--json")
+            ended[" ".join(verb)] = (code, capsys.readouterr().err.strip().splitlines()[-1:])
     assert {verb: end for verb, end in ended.items() if end[0]} == {}

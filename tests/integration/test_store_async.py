@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -218,22 +216,13 @@ def test_a_cancelled_append_leaves_the_store_usable(store: Store, store_settings
     assert [e.payload["text"] for e in store.read_stream(stream)] == ["first", "second"]
 
 
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A home outside of pytest's own folder, which only root may enter when root runs the tests."""
-    folder = Path(tempfile.mkdtemp(prefix="refold-tests-"))
-    yield folder
-    EmbeddedServer(folder).stop(force=True)
-    shutil.rmtree(folder)
-
-
-def test_the_embedded_server_is_held_while_open(home: Path) -> None:
+def test_the_embedded_server_is_held_while_open(open_folder: Path) -> None:
     """Opening the default store starts, migrates and holds its server, also when opening is cancelled; leaving stops it."""
-    settings = Settings(home=home, dsn=None, lake=home / "lake")
+    settings = Settings(home=open_folder, dsn=None, lake=open_folder / "lake")
 
     async def use() -> None:
         async with AsyncStore.open(settings) as opened:
-            assert EmbeddedServer(home).status().is_used
+            assert EmbeddedServer(open_folder).status().is_used
             await opened.append(uuid4(), "conversation", [say("a")], "no_stream")
 
     async def cancelled() -> None:
@@ -242,10 +231,10 @@ def test_the_embedded_server_is_held_while_open(home: Path) -> None:
 
     with pytest.raises(TimeoutError):
         asyncio.run(cancelled())
-    status = EmbeddedServer(home).status()
+    status = EmbeddedServer(open_folder).status()
     assert (status.is_running, status.is_used) == (False, False)
     asyncio.run(use())
-    assert not EmbeddedServer(home).status().is_running
+    assert not EmbeddedServer(open_folder).status().is_running
 
 
 def test_where_there_is_no_store_the_error_says_so(settings: Settings, server: EmbeddedServer) -> None:

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
-import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +20,7 @@ from uuid import UUID
 import pytest
 
 from pipelines.store import EmbeddedServer, NewEvent, Store, StoreBusy, StoreUnavailable, VersionConflict, connect
+from tests.support.servers import crash, outer_folder
 
 WRITERS = 16
 SECONDS = float(os.environ.get("REFOLD_TEST_SECONDS", "3"))
@@ -127,30 +125,14 @@ def kill(server: EmbeddedServer, dsn: str, seed: int) -> Counter[str]:
     return killed
 
 
-def crash(server: EmbeddedServer) -> None:
-    """Stop the server as `pg_ctl stop -m immediate` does, and start it: it recovers from its log."""
-    pid = server.status().pid
-    assert pid is not None
-    os.kill(pid, signal.SIGQUIT)
-    deadline = time.monotonic() + RECOVERY_SECONDS
-    while (server.data / "postmaster.pid").exists():
-        assert time.monotonic() < deadline, "the server did not stop"
-        time.sleep(0.01)
-    with EmbeddedServer(server.home, server.tools):  # starts it; the fixture holds it, so it stays up
-        pass
-
-
 @pytest.fixture(scope="module")
 def own_server(postgres_tools: Path | None) -> Iterator[EmbeddedServer]:
     """A server that this module may kill."""
-    home = Path(tempfile.mkdtemp(prefix="refold-tests-"))
-    try:
+    with outer_folder(postgres_tools) as home:
         with EmbeddedServer(home, postgres_tools, is_durable=False):
             pass  # made in a hurry, used with all that makes commits durable
         with EmbeddedServer(home, postgres_tools) as server:
             yield server
-    finally:
-        shutil.rmtree(home)
 
 
 @pytest.mark.parametrize("streams", [4, 64])

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store, StoreUnavailable
 from pipelines.store.account import Account, let_pass, server_account
 from pipelines.store.postmaster import Postmaster
+from tests.support.servers import outer_folder
 
 HOLD = """
 import sys
@@ -30,30 +30,20 @@ with EmbeddedServer(Path(sys.argv[1])):
 """
 
 
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A home outside of pytest's own folder, which only root may enter when root runs the tests."""
-    folder = Path(tempfile.mkdtemp(prefix="refold-tests-"))
-    yield folder
-    EmbeddedServer(folder).stop(force=True)
-    shutil.rmtree(folder)
-
-
 @pytest.fixture(scope="module")
 def made_home() -> Iterator[Path]:
     """A home with a cluster, stopped; making one takes seconds where the disk is slow."""
-    folder = Path(tempfile.mkdtemp(prefix="refold-tests-"))
-    with EmbeddedServer(folder, is_durable=False):
-        pass
-    yield folder
-    shutil.rmtree(folder)
+    with outer_folder() as folder:
+        with EmbeddedServer(folder, is_durable=False):
+            pass
+        yield folder
 
 
 @pytest.fixture
-def ready_home(home: Path, made_home: Path) -> Path:
+def ready_home(open_folder: Path, made_home: Path) -> Path:
     """A home of its own with a cluster, for tests that are not about making one."""
-    subprocess.run(["cp", "-a", made_home / "postgres", home / "postgres"], check=True)
-    return home
+    subprocess.run(["cp", "-a", made_home / "postgres", open_folder / "postgres"], check=True)
+    return open_folder
 
 
 def hold(home: Path) -> subprocess.Popen[str]:
@@ -90,19 +80,19 @@ def test_the_last_to_leave_stops_the_server(ready_home: Path) -> None:
         ask(ready_home)
 
 
-def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
+def test_processes_that_start_at_once_share_one_server(open_folder: Path) -> None:
     """Several processes that find no cluster make one, together."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", HOLD, str(open_folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         for _ in range(3)
     ]
     assert [p.stdout.readline() for p in processes if p.stdout] == ["up\n"] * 3
-    assert ask(home) == (str(home / "postgres"),)
+    assert ask(open_folder) == (str(open_folder / "postgres"),)
     for process in processes:
         leave(process)
-    assert not EmbeddedServer(home).status().is_running
+    assert not EmbeddedServer(open_folder).status().is_running
 
 
 def test_a_killed_user_is_not_counted(ready_home: Path) -> None:
@@ -158,9 +148,9 @@ def test_a_kept_server_stays_until_it_is_stopped(ready_home: Path) -> None:
     assert not server.status().is_running
 
 
-def test_the_server_is_durable_and_private(home: Path) -> None:
+def test_the_server_is_durable_and_private(open_folder: Path) -> None:
     """No TCP, fsync and synchronous commit on, UTC, and a data directory that only its account may enter."""
-    with EmbeddedServer(home) as server, psycopg.connect(server.dsn) as conn:
+    with EmbeddedServer(open_folder) as server, psycopg.connect(server.dsn) as conn:
         settings = dict(
             conn.execute(
                 "SELECT name, setting FROM pg_settings WHERE name IN "
@@ -176,12 +166,12 @@ def test_the_server_is_durable_and_private(home: Path) -> None:
         "server_encoding": "UTF8",
         "data_checksums": "on",
     }
-    assert (home / "postgres").stat().st_mode & 0o777 == 0o700
+    assert (open_folder / "postgres").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_long_path_gets_a_short_private_socket(home: Path) -> None:
-    """A home whose path is too long for a socket works; the socket lies in a folder of the account alone."""
-    deep = home / ("long folder äöü " * 4) / ("x" * 60)
+def test_a_long_path_gets_a_short_private_socket(open_folder: Path) -> None:
+    """A open_folder whose path is too long for a socket works; the socket lies in a folder of the account alone."""
+    deep = open_folder / ("long folder äöü " * 4) / ("x" * 60)
     with EmbeddedServer(deep) as server, psycopg.connect(server.dsn) as conn:
         assert conn.execute("SELECT 1").fetchone() == (1,)
         folder = Path(conn.info.host)
@@ -189,9 +179,9 @@ def test_a_long_path_gets_a_short_private_socket(home: Path) -> None:
     shutil.rmtree(folder)
 
 
-def test_a_prepared_socket_folder_is_refused(home: Path) -> None:
+def test_a_prepared_socket_folder_is_refused(open_folder: Path) -> None:
     """Somebody else's folder at the socket's place is refused, not used."""
-    deep = home / ("y" * 120)
+    deep = open_folder / ("y" * 120)
     folder = Postmaster((deep / "postgres").absolute(), server_account()).socket_dir
     folder.mkdir(mode=0o777)
     try:
@@ -212,22 +202,22 @@ def test_a_server_that_cannot_start_shows_its_log(ready_home: Path) -> None:
     assert not EmbeddedServer(ready_home).status().is_used
 
 
-def test_a_folder_with_other_things_is_left_alone(home: Path) -> None:
+def test_a_folder_with_other_things_is_left_alone(open_folder: Path) -> None:
     """A `postgres` folder that is no cluster is refused and not touched."""
-    (home / "postgres").mkdir()
-    (home / "postgres" / "thesis.txt").write_text("mine")
+    (open_folder / "postgres").mkdir()
+    (open_folder / "postgres" / "thesis.txt").write_text("mine")
     with pytest.raises(StoreUnavailable, match=r"neither empty|belongs to"):
-        EmbeddedServer(home).acquire()
-    assert (home / "postgres" / "thesis.txt").read_text() == "mine"
+        EmbeddedServer(open_folder).acquire()
+    assert (open_folder / "postgres" / "thesis.txt").read_text() == "mine"
 
 
-def test_an_interrupted_creation_is_begun_again(home: Path) -> None:
+def test_an_interrupted_creation_is_begun_again(open_folder: Path) -> None:
     """A cluster that was cut off while being made is made anew."""
-    (home / "postgres.new").mkdir()
-    (home / "postgres.new" / "PG_VERSION").write_text("18\n")
-    with EmbeddedServer(home):
-        ask(home)
-    assert not (home / "postgres.new").exists()
+    (open_folder / "postgres.new").mkdir()
+    (open_folder / "postgres.new" / "PG_VERSION").write_text("18\n")
+    with EmbeddedServer(open_folder):
+        ask(open_folder)
+    assert not (open_folder / "postgres.new").exists()
 
 
 def test_only_the_traverse_bit_is_given(tmp_path: Path) -> None:
@@ -244,13 +234,13 @@ def test_only_the_traverse_bit_is_given(tmp_path: Path) -> None:
     assert closed.stat().st_mode & 0o777 == 0o701
 
 
-def test_a_store_opens_from_an_empty_home(home: Path) -> None:
+def test_a_store_opens_from_an_empty_home(open_folder: Path) -> None:
     """Opening the default store creates, starts and migrates it; opening it again finds the same one."""
-    settings = Settings(home=home, dsn=None, lake=home / "lake")
+    settings = Settings(home=open_folder, dsn=None, lake=open_folder / "lake")
     with Store.open(settings) as store:
         assert store.months()
         assert store.check_cluster()
         made = store.conn.execute("SELECT created_at FROM refold.store").fetchone()
     with Store.open(settings) as store:
         assert store.conn.execute("SELECT created_at FROM refold.store").fetchone() == made
-    assert not EmbeddedServer(home).status().is_running
+    assert not EmbeddedServer(open_folder).status().is_running

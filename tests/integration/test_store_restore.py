@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +15,7 @@ import pytest
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, NewEvent, Store, StoredEvent, StoreReadOnly
 from pipelines.store.postmaster import binaries
+from tests.support.servers import fresh_server
 
 AT = datetime(2026, 5, 30, tzinfo=UTC)
 
@@ -28,12 +27,8 @@ def say(text: str, days: int = 0) -> NewEvent:
 @pytest.fixture
 def other_server(postgres_tools: Path | None) -> Iterator[EmbeddedServer]:
     """A second cluster, new and empty."""
-    home = Path(tempfile.mkdtemp(prefix="refold-tests-"))
-    try:
-        with EmbeddedServer(home, postgres_tools, is_durable=False) as server:
-            yield server
-    finally:
-        shutil.rmtree(home)
+    with fresh_server(postgres_tools) as server:
+        yield server
 
 
 def move(server: EmbeddedServer, database: str, target: EmbeddedServer, folder: Path) -> None:

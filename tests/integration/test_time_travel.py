@@ -14,7 +14,7 @@ from pipelines.folds.redacted import fold_redacted
 from pipelines.folds.run import fold_month, state
 from pipelines.lake.catalog import publish_catalog
 from pipelines.lake.lake import Lake
-from tests.integration.test_folds_lake import HISTORY, MONTHS, ONE, REDACTION, START, query, write_log
+from tests.support.history import HISTORY, MONTHS, ONE, REDACTION, START, query, write_log
 
 AT = [START + timedelta(days=days) for days in (0, 0.005, 15, 20, 20.05, 30, 45, 400)]
 

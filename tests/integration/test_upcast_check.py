@@ -15,7 +15,7 @@ from pipelines.lake.own_upcasters import load_own_upcasters
 from pipelines.projections.fold import fold_projection
 from pipelines.projections.projection import read_projection
 from pipelines.store import EventType, Registry, UnknownEventType
-from tests.integration.test_folds_lake import HISTORY, TWO, event, write_log
+from tests.support.history import HISTORY, TWO, event, write_log
 
 TO_V2 = "SELECT json_object('temperature', json_extract(payload, '$.degrees'), 'note', payload ->> '$.note')"
 TO_V3 = "SELECT json_object('celsius', (payload ->> '$.temperature')::DOUBLE, 'note', payload ->> '$.note')"

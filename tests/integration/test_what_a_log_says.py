@@ -16,7 +16,8 @@ from pipelines.review.page import render_page
 from pipelines.review.report import load_report
 from pipelines.review.report_html import render_report
 from pipelines.store import Store
-from tests.integration.test_ab import add, run
+from tests.support.history import query
+from tests.support.shop import add, run
 
 TASKS = 6
 TOOL = {"type": "function", "function": {"name": "refund", "parameters": {"type": "object"}}}
@@ -92,27 +93,22 @@ def lake(store: Store, settings, tmp_path: Path) -> Lake:
     return lake
 
 
-def rows_of(lake: Lake, query: str) -> list[tuple[Any, ...]]:
-    with lake.connect() as connection:
-        return connection.sql(query).fetchall()
-
-
 def test_the_same_calls_measure_the_same(lake, tmp_path):
     """A candidate that makes the same calls changes no metric and no rule, however the log spells its arguments."""
     result = run(lake, EXPERIMENT, tmp_path)
     assert (result.pairs, result.same_calls, result.failed) == (2 * TASKS, 2 * TASKS, 0)
     wanted = 10.5 * sum(range(TASKS))
-    totals = rows_of(lake, "SELECT metric, total_a, total_b FROM ab_summary WHERE segment = 'all' ORDER BY metric")
+    totals = query(lake, "SELECT metric, total_a, total_b FROM ab_summary WHERE segment = 'all' ORDER BY metric")
     found = {name: (a, b) for name, a, b in totals}
     assert found["refund_usd"] == found["measured_usd"] == (wanted, wanted)
     assert found["in_usd"] == found["is_json"] == (2 * TASKS, 2 * TASKS)
-    assert rows_of(lake, "SELECT sum(invalid_calls_a), sum(money_a) = sum(money_b) FROM ab_units") == [(0, True)]
+    assert query(lake, "SELECT sum(invalid_calls_a), sum(money_a) = sum(money_b) FROM ab_units") == [(0, True)]
     assert result.flat_metrics == [("missed", "a", None), ("missed", "b", None)]
     assert "missed is never anything but null on A" in render_page(lake, result)
     shown = str(render_headline(load_headline(lake, find_version(lake, "spelled"))))
     assert "missed is never anything but null on B" in shown
     assert "missed is never anything but null on A" in render_report(load_report(lake, find_version(lake, "spelled")))
-    levels = rows_of(
+    levels = query(
         lake,
         "SELECT name_a, equal_level, arguments_a = arguments_b, count(*) FROM ab_tool_calls GROUP BY ALL ORDER BY ALL",
     )
@@ -125,29 +121,25 @@ def test_every_table_shows_one_value(lake):
         json.dumps({"amount_usd": usd, "currency": "USD"}, separators=(",", ":"))
         for usd in (0, 10.5, 21, 31.5, 42, 52.5)
     }
-    calls = rows_of(lake, "SELECT arguments, is_invalid_json FROM tool_calls WHERE name = 'refund'")
+    calls = query(lake, "SELECT arguments, is_invalid_json FROM tool_calls WHERE name = 'refund'")
     assert {text for text, _ in calls} == texts
-    assert {text for (text,) in rows_of(lake, "SELECT DISTINCT arguments FROM tool_calls WHERE name = 'clock'")} == {
-        "{}"
-    }
+    assert {text for (text,) in query(lake, "SELECT DISTINCT arguments FROM tool_calls WHERE name = 'clock'")} == {"{}"}
     for source in ("conversations", "decisions"):
-        found = rows_of(
+        found = query(
             lake,
             "SELECT DISTINCT (call.arguments ->> '$.amount_usd')::DOUBLE, call.arguments ->> '$.currency' FROM "
             f"(SELECT unnest(tool_calls) AS call FROM {source}) WHERE call.name = 'refund' ORDER BY ALL",
         )
         assert found == [(10.5 * number, "USD") for number in range(TASKS)]
-    recorded = rows_of(
-        lake, "SELECT json_type(payload, '$.arguments') FROM events WHERE payload ->> '$.name' = 'refund'"
-    )
+    recorded = query(lake, "SELECT json_type(payload, '$.arguments') FROM events WHERE payload ->> '$.name' = 'refund'")
     assert sorted(recorded) == [("OBJECT",)] * 3 + [("VARCHAR",)] * 3
-    kept = rows_of(lake, "SELECT count(call.recorded) FROM (SELECT unnest(tool_calls) AS call FROM decisions)")
+    kept = query(lake, "SELECT count(call.recorded) FROM (SELECT unnest(tool_calls) AS call FROM decisions)")
     assert kept[0][0] >= 3
 
 
 def test_tools_on_the_line_are_registered_once(lake, store, tmp_path):
     """Every decision names the list; it is one stream, imported again or beside other conversations."""
-    assert rows_of(lake, "SELECT count(*), count(DISTINCT tools_sha256) FROM decisions") == [(2 * TASKS, 1)]
+    assert query(lake, "SELECT count(*), count(DISTINCT tools_sha256) FROM decisions") == [(2 * TASKS, 1)]
     more = tmp_path / "again.jsonl"
     more.write_text(json.dumps({**conversation(1, {}, {}), "conversation_id": "other"}) + "\n", encoding="utf-8")
     assert import_chat(store, [more]).events == 10 - 1
@@ -176,12 +168,12 @@ def test_refusals_and_pictures_count(store, settings, tmp_path):
         for number in range(3)
     ]
     add(store, lake, tmp_path, lines)
-    assert rows_of(lake, "SELECT turn, text, is_refusal, count(*) FROM decisions GROUP BY ALL ORDER BY ALL") == [
+    assert query(lake, "SELECT turn, text, is_refusal, count(*) FROM decisions GROUP BY ALL ORDER BY ALL") == [
         (1, "Not here.", True, 3),
         (2, "An oak.", False, 3),
     ]
     run(lake, "experiment: e\ncandidate: {echo: true}\nmode: turn\n", tmp_path)
-    assert rows_of(lake, "SELECT is_refusal_a, is_refusal_b, count(*) FROM ab_units GROUP BY ALL ORDER BY ALL") == [
+    assert query(lake, "SELECT is_refusal_a, is_refusal_b, count(*) FROM ab_units GROUP BY ALL ORDER BY ALL") == [
         (False, False, 3),
         (True, True, 3),
     ]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from pipelines.cli import app
 from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError
 from pipelines.experiment.file import parse_experiment
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import Store
-from tests.integration.test_ab import add, conversation
+from tests.support.shop import add, conversation
+from tests.support.verbs import Verbs
 
 EXPERIMENT = """
 experiment: two-windows
@@ -44,17 +44,20 @@ def half(decision):
 """
 
 
-def ab(folder: Path, window: str, *options: str) -> tuple[int, str]:
-    path = folder / "experiment.yaml"
-    path.write_text(EXPERIMENT.replace("WINDOW", window), encoding="utf-8")
-    result = CliRunner().invoke(app, ["ab", str(path), *options])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout
+@pytest.fixture
+def ab(refold: Verbs, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """Runs the experiment in these windows; exit code and page."""
+    path = tmp_path / "experiment.yaml"
+
+    def run(window: str, *options: str) -> tuple[int, str]:
+        path.write_text(EXPERIMENT.replace("WINDOW", window), encoding="utf-8")
+        return refold("ab", str(path), *options)[:2]
+
+    return run
 
 
 def test_yesterday_and_seven_days_together(
-    store: Store, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ab: Callable[..., tuple[int, str]], store: Store, settings: Settings, tmp_path: Path
 ):
     """Each window is a version of its own with an answer of its own; the widest decides unless one speaks against; the gate has to
     hold in every window. A window without a conversation is left out. Again, nothing is written."""
@@ -66,10 +69,8 @@ def test_yesterday_and_seven_days_together(
     lines.append(conversation(99, "v1", 5.0, f"{tomorrow + timedelta(days=40)} 09:00:00"))  # somebody's clock is ahead
     add(store, lake, tmp_path, lines)
     (tmp_path / "desk.py").write_text(AGENT, encoding="utf-8")
-    for name, value in {"HOME": settings.home, "LAKE": settings.lake, "DSN": store.dsn}.items():
-        monkeypatch.setenv(f"REFOLD_{name}", str(value))
 
-    code, page = ab(tmp_path, "windows: [yesterday, 7d]")
+    code, page = ab("windows: [yesterday, 7d]")
     assert code == 3  # five conversations of one day improve nothing
     assert f"conversations that began from {yesterday} to before {today}, UTC" in page
     assert f"conversations that began from {week} to before {today}, UTC" in page
@@ -81,16 +82,16 @@ def test_yesterday_and_seven_days_together(
     versions = list_versions(lake, "two-windows")
     assert [version.pairs for version in versions] == [35 * 3, 5 * 3]
 
-    code, printed = ab(tmp_path, "windows: [yesterday, 7d]", "--json")
+    code, printed = ab("windows: [yesterday, 7d]", "--json")
     found = json.loads(printed)
     assert [window["answer"]["word"] for window in found["windows"]] == ["not_enough_data", "ship"]
     assert [window["is_written"] for window in found["windows"]] == [False, False]
     assert found["version_id"] == versions[0].version_id
 
-    assert ab(tmp_path, "window: 7d")[0] == 0
+    assert ab("window: 7d")[0] == 0
     assert list_versions(lake, "two-windows") == versions  # one window alone is the version that it was
 
-    code, page = ab(tmp_path, "windows: [{from: 2025-01-01, to: 2025-02-01}, 7d]")
+    code, page = ab("windows: [{from: 2025-01-01, to: 2025-02-01}, 7d]")
     assert code == 0
     assert page.splitlines()[-1].startswith("  paid_usd") or "answer: ship" in page
     assert "answer over" not in page

@@ -20,6 +20,7 @@ from pipelines.folds.run import fold_month
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, EVENTS, REPLAYS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
+from tests.support.log_strategies import one_stream
 
 EXPERIMENT = "experiment: made\ncandidate: {echo: true}\n"
 _START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -143,6 +144,13 @@ def write(
 def write_log(root: Path, log: Sequence[Mapping[str, Any]]) -> Lake:
     """Write a log of events, as `tests.support.log_strategies` makes it, and fold its months."""
     lake = Lake(root)
+    for month in write_events(lake, log):
+        fold_month(lake, month)
+    return lake
+
+
+def write_events(lake: Lake, log: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Write a log as an export leaves it: events and the heads of streams of every month; the months."""
     heads: dict[tuple[str, str], dict[str, Any]] = {}
     months: dict[str, list[dict[str, Any]]] = {}
     for event in log:
@@ -168,6 +176,18 @@ def write_log(root: Path, log: Sequence[Mapping[str, Any]]) -> Lake:
         write(lake, EVENTS, {"month": month}, rows, "made")
         of_month = [head for (of, _), head in sorted(heads.items()) if of == month]
         write(lake, STREAM_MONTHS, {"month": month}, of_month, "made")
-    for month in sorted(months):
-        fold_month(lake, month)
-    return lake
+    return sorted(months)
+
+
+def texts(number: int, count: int, size: int) -> list[dict[str, Any]]:
+    """A conversation of `count` texts of `size` bytes, none of them twice."""
+    said = [
+        {
+            "event_type": f"{('user', 'agent')[place % 2]}.utterance.v1",
+            "payload": {"text": f"{number} {place} ".ljust(size, "x")},
+            "metadata": {"source": "shop"},
+            "seconds": 0,
+        }
+        for place in range(count)
+    ]
+    return [{**event, "aggregate_id": f"0000000{number}-0000-0000-0000-000000000000"} for event in one_stream(said)]

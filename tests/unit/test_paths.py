@@ -8,32 +8,12 @@ import pytest
 
 from pipelines.errors import BadInputError
 from pipelines.settings import Settings
+from tests.support.odd_paths import TAKEN
 
 REFUSED = [
     *("a*b", "a?b", "a[b", "a]b", "a[b]c", "a|b", "a^b", "a\\b", "month=2026-01", "a=b", "a#b"),
     *("a%20b", "a%2fb", "%C3%A9", "new\nline", "tab\tx", "a\rb", "a\x01b", "a\x7fb", "a\x85b", "a\u2028b", "a\udcffb"),
     *("x" * 256, "é" * 128, "/".join(["deep"] * 700)),
-]
-TAKEN = [
-    "a b",
-    "it's",
-    'a"b',
-    "é",
-    "e\u0301",
-    "😀",
-    "100%",
-    "%",
-    "a%2",
-    "%zz",
-    "a&b",
-    "a;b",
-    "a$b",
-    "-lead",
-    "dot.",
-    "~",
-    "{x,y}",
-    "a:b",
-    "@+!()<>`",
 ]
 
 

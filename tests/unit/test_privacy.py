@@ -16,7 +16,7 @@ from pipelines.lake.catalog import publish_catalog
 from pipelines.lake.lake import Lake
 from pipelines.privacy import private_files, withdraw_access
 from pipelines.settings import Settings
-from tests.unit.lake.test_lost_answers import register, replace_month
+from tests.support.lake_rows import register, replace_month
 
 
 def modes(folder: Path) -> dict[str, int]:

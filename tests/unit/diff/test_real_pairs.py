@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections import Counter, defaultdict
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 
 from pipelines.canonical.calls import Canonicaliser
-from pipelines.diff.pair.align import Alignment, ToolCall, align
+from pipelines.diff.pair.align import Alignment, align
 from pipelines.diff.pair.classify import classify
 from pipelines.diff.pair.text import compare_texts
+from tests.unit.diff.real_calls import agent_calls
 
 Pair = tuple[str, str, str]
 REPEAT = ("agentdojo/none", "gpt-4o-2024-05-13", "gpt-4o-2024-05-13-repeat_user_prompt")
 MINI = ("agentdojo/none", "gpt-4o-2024-05-13", "gpt-4o-mini-2024-07-18")
 SONNET = ("agentdojo/none", "claude-3-5-sonnet-20240620", "claude-3-5-sonnet-20241022")
 TAU = ("tau-bench", "gpt-4o#trial0", "gpt-4o#trial1")
-
-
-def agent_calls(conversation: dict) -> list[ToolCall]:
-    """The agent's tool calls, a message being a parallel block; arguments as jsonb would print them."""
-    found = []
-    for message_index, message in enumerate(conversation["messages"]):
-        if message["role"] == "assistant":
-            for call in message.get("tool_calls") or []:
-                function = call["function"]
-                arguments = json.dumps(function["arguments"], ensure_ascii=False)
-                found.append(ToolCall(len(found), message_index, function["name"], arguments))
-    return found
 
 
 def final_text(conversation: dict) -> str | None:
@@ -44,13 +30,6 @@ def final_text(conversation: dict) -> str | None:
         if message["role"] == "assistant" and content and content.strip():
             texts.append(content)
     return texts[-1] if texts else None
-
-
-@pytest.fixture(scope="module")
-def conversations(shared_data: Path) -> list[dict]:
-    """All real conversations, in file order."""
-    with gzip.open(shared_data / "conversations.jsonl.gz", "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="module")

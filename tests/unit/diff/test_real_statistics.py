@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -15,14 +12,7 @@ from pipelines.experiment.metrics import Metric
 from pipelines.stats.cluster import estimate_paired
 from pipelines.stats.sums import PairedSums
 from pipelines.stats.verdict import judge
-from tests.unit.diff.test_real_pairs import agent_calls
-
-
-@pytest.fixture(scope="module")
-def conversations(shared_data: Path) -> list[dict]:
-    """All real conversations, in file order."""
-    with gzip.open(shared_data / "conversations.jsonl.gz", "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+from tests.unit.diff.real_calls import agent_calls
 
 
 @pytest.fixture(scope="module")

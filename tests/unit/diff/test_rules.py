@@ -17,8 +17,12 @@ from pipelines.errors import BadInputError
 from pipelines.experiment.manifest import Manifest, ManifestTool, ToolPolicy
 from pipelines.experiment.tool_schemas import agreed_tools
 from tests.support.replayed_lake import replayed_lake
+from tests.unit.diff.odd_units import (
+    rows_of,
+    some_units,
+    unit_pairs,
+)
 from tests.unit.diff.plain_pairs import diff_plainly
-from tests.unit.diff.test_dataset import rows_of, some_units
 
 SCHEMAS = [
     {
@@ -55,29 +59,14 @@ def test_the_tools_rules_decide_what_is_the_same(tmp_path: Path):
     build_diff(lake, plan)
     rules = tool_rules(plan.tools)
     flagger = Flagger(rules)
-    with lake.connect() as connection:
-        pairs = connection.sql(
-            """
-            SELECT
-                b.unit_id, b.status, a.text AS text_a, b.text AS text_b, b.tool_calls AS tool_calls_b,
-                list_transform(
-                    a.tool_calls,
-                    LAMBDA call: {
-                        'block': 0, 'name': call.name, 'arguments': call.arguments, 'recorded': call.recorded
-                    }
-                )
-                    AS tool_calls_a
-            FROM replays_history AS b
-            JOIN decisions AS a ON b.unit_id = a.aggregate_id || '/' || a.decision
-            """
-        ).to_arrow_table()
+    pairs = unit_pairs(lake)
     units = {row["unit_id"]: row for row in rows_of(lake, "ab_units", "unit_id")}
     expected = []
-    for row in pairs.to_pylist():
+    for row in pairs:
         unit, calls = diff_plainly(row, rules)
         assert {name: units[row["unit_id"]][name] for name in unit} == unit
         expected += calls
-    given = {row["unit_id"]: row for row in pairs.to_pylist()}
+    given = {row["unit_id"]: row for row in pairs}
     for call in expected:
         for side in "ab":
             if call[f"flags_{side}"] is not None:  # what is odd about a text is odd as it was recorded

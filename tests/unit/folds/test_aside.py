@@ -17,7 +17,7 @@ from pipelines.folds.run import fold_month
 from pipelines.folds.state import state
 from pipelines.lake.lake import Lake
 from tests.support.log_strategies import one_stream
-from tests.support.replayed_lake import write_log
+from tests.support.replayed_lake import texts, write_log
 
 MONTH = "2026-01"
 
@@ -89,20 +89,6 @@ def test_what_is_too_small_to_be_it_is_not_set_aside(tmp_path: Path, monkeypatch
     monkeypatch.setattr(steps, "fold", fails)
     with pytest.raises(MemoryError):
         lake_of(tmp_path, 1, 2)
-
-
-def texts(number: int, count: int, size: int) -> list[dict[str, Any]]:
-    """A conversation of `count` texts of `size` bytes, none of them twice."""
-    said = [
-        {
-            "event_type": f"{('user', 'agent')[place % 2]}.utterance.v1",
-            "payload": {"text": f"{number} {place} ".ljust(size, "x")},
-            "metadata": {"source": "shop"},
-            "seconds": 0,
-        }
-        for place in range(count)
-    ]
-    return [{**event, "aggregate_id": f"0000000{number}-0000-0000-0000-000000000000"} for event in one_stream(said)]
 
 
 def test_a_state_larger_than_memory_names_the_bound_that_folds_it(tmp_path: Path):

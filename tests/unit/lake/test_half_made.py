@@ -15,7 +15,7 @@ from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.housekeeping import vacuum
 from pipelines.lake.lake import Lake
 from pipelines.lake.own import find_own, own_column, own_dataset
-from tests.unit.lake.test_lost_answers import contents, register, replace_month
+from tests.support.lake_rows import contents, register, replace_month
 
 OWN = own_dataset("refunds", "one refund", ("id",), (own_column("id", "VARCHAR", "its id"),))
 FIRST, SECOND = f"{0:020d}.json", f"{1:020d}.json"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -13,19 +10,14 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from pipelines.duck import scratch
 from pipelines.errors import RefoldError
 from pipelines.lake import lake as lake_module
-from pipelines.lake.datasets import DATASETS, EXPERIMENTS, STREAM_MONTHS, TOOL_CALLS
+from pipelines.lake.datasets import DATASETS, STREAM_MONTHS, TOOL_CALLS
 from pipelines.lake.lake import Lake
 from pipelines.lake.own import own_column, own_dataset
 from pipelines.lake.staging import staging
+from tests.support.lake_rows import ROWS, contents, register, replace_month
 from tests.unit.lake.lost_answers import ERRORS, Commits
 
-ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_version, i AS last_version, 1 AS event_count, NULL AS prev_hash, NULL AS last_hash FROM range($n) r(i)"
 OWN = own_dataset("refunds", "one refund", ("id",), (own_column("id", "VARCHAR", "its id"),))
-
-
-def replace_month(lake: Lake) -> None:
-    with scratch() as connection:
-        lake.write_partition(STREAM_MONTHS, {"month": "2026-01"}, connection, ROWS, {"n": 7}, input_hash="h")
 
 
 def add_to_month(lake: Lake) -> None:
@@ -59,12 +51,6 @@ def empty_month(lake: Lake) -> None:
         lake.write_partition(STREAM_MONTHS, {"month": "2026-01"}, connection, ROWS, {"n": 0}, input_hash="j")
 
 
-def register(lake: Lake) -> None:
-    for number in range(4):  # merged into one file on the way
-        row = {"experiment": f"e{number}", "spec": "{}", "spec_sha256": "0", "folder": "/", "mode": "decision"}
-        lake.append(EXPERIMENTS, [row | {"is_active": False, "registered_at": datetime(2026, 1, 1, tzinfo=UTC)}])
-
-
 def begin_own_anew(lake: Lake) -> None:
     lake.begin(OWN)
     with scratch() as connection:
@@ -87,21 +73,6 @@ def widen(lake: Lake) -> None:
 
 
 WRITERS = [replace_month, add_to_month, stage_month, empty_month, register, begin_own_anew, widen]
-
-
-def contents(root: Path) -> dict[str, Counter]:
-    """Every row of every table, read anew, the moments of commits and names of files aside; files named exist."""
-    lake = Lake(root)
-    rows = {}
-    for dataset in lake.datasets().values():
-        files = lake.files(dataset.name)
-        assert all(Path(file).exists() for file in files), dataset.name
-        columns = "dataset, partition, number, row_count, input_hash" if dataset.name == "commits" else "*"
-        if files:
-            with scratch() as connection:
-                query = f"SELECT {columns} FROM read_parquet($files, union_by_name = true, hive_partitioning = true)"
-                rows[dataset.name] = Counter(map(repr, connection.sql(query, params={"files": files}).fetchall()))
-    return rows
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.projections.projection import BrokenProjection, ProjectionError, find_projections, read_projection
+from pipelines.projections.projection import BrokenProjection, find_projections, read_projection
 from pipelines.projections.relations import RELATIONS
+from tests.unit.projections.faults import fault
 
 HEADER = """# purpose: Calls by tool.
 # parameters: {parameters}
@@ -31,13 +32,6 @@ def write(folder: Path, text: str = FUNCTION, *, name: str = "tools", parameters
     path = folder / f"{name}.py"
     path.write_text(HEADER.format(parameters=parameters) + text, encoding="utf-8")
     return path
-
-
-def fault(path: Path) -> str:
-    """The fault of a file, without the folder."""
-    with pytest.raises(ProjectionError) as raised:
-        read_projection(path)
-    return str(raised.value).replace(f"{path.parent}/", "")
 
 
 def test_columns_and_types_are_those_of_the_frame(tmp_path: Path):

@@ -10,11 +10,11 @@ from pipelines.lake.datasets import DATASETS
 from pipelines.projections.projection import (
     BrokenProjection,
     Projection,
-    ProjectionError,
     find_projections,
     read_projection,
 )
 from pipelines.projections.relations import RELATIONS
+from tests.unit.projections.faults import fault
 
 HEADER = """-- purpose: Tool calls per tool.
 -- parameters: {parameters}
@@ -34,13 +34,6 @@ def write(folder: Path, query: str = QUERY, *, name: str = "tools", parameters: 
     path = folder / f"{name}.sql"
     path.write_text(HEADER.format(parameters=parameters) + query, encoding="utf-8")
     return path
-
-
-def fault(path: Path) -> str:
-    """The fault of a file, without the folder."""
-    with pytest.raises(ProjectionError) as raised:
-        read_projection(path)
-    return str(raised.value).replace(f"{path.parent}/", "")
 
 
 def test_columns_and_types_are_those_of_the_query(tmp_path: Path):

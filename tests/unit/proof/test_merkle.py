@@ -24,6 +24,7 @@ from pipelines.proof.merkle import (
     reduce_run,
     verify_inclusion,
 )
+from tests.oracles.merkle import tree
 
 # The leaves, roots and paths that implementations of Certificate Transparency test with.
 VECTOR_LEAVES = [
@@ -75,18 +76,6 @@ def leaf(data: bytes) -> bytes:
 
 def rows(hashes: list[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
-
-
-def tree(leaves: list[bytes]) -> bytes:
-    """MTH of RFC 6962, section 2.1, word by word."""
-    if not leaves:
-        return hashlib.sha256().digest()
-    if len(leaves) == 1:
-        return leaves[0]
-    k = 1
-    while k * 2 < len(leaves):
-        k *= 2
-    return hashlib.sha256(b"\x01" + tree(leaves[:k]) + tree(leaves[k:])).digest()
 
 
 def path(index: int, leaves: list[bytes]) -> list[bytes]:

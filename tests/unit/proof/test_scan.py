@@ -22,6 +22,7 @@ from pipelines.proof.inclusion import prove_inclusion
 from pipelines.proof.merkle import ProofError
 from pipelines.proof.parts import lay_out, read_part
 from pipelines.proof.scan import HEADS, Scan, scan_month
+from tests.oracles.merkle import tree
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BOUNDS = (1_767_225_600_000_000, 1_769_904_000_000_000)
@@ -85,14 +86,6 @@ def scan(files: list[str], entering: list[str] | None = None) -> tuple[Scan, lis
     with duckdb.connect() as connection:
         found = scan_month(lay_out(files), BOUNDS, entering or [], connection, memory_bytes=10**9)
         return found, connection.sql(f"SELECT * FROM {HEADS} ORDER BY aggregate_id").fetchall()
-
-
-def tree(leaves: list[bytes]) -> bytes:
-    """RFC 6962's definition."""
-    if len(leaves) <= 1:
-        return leaves[0] if leaves else hashlib.sha256().digest()
-    k = 1 << (len(leaves) - 1).bit_length() - 1
-    return hashlib.sha256(b"\x01" + tree(leaves[:k]) + tree(leaves[k:])).digest()
 
 
 def root_of(rows: list[Row]) -> bytes:

@@ -20,7 +20,7 @@ from openai import NOT_GIVEN, omit
 from pydantic import BaseModel
 
 from pipelines.recorder.storable import MAX_VALUES, Storable
-from tests.unit.recorder.test_talk import Kept, new_talk
+from tests.unit.recorder.kept import Kept, new_talk
 
 
 class Step(BaseModel):

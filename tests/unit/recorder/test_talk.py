@@ -7,43 +7,15 @@ import json
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.recorder.opening import Known, Opening
-from pipelines.recorder.talk import Talk
-from pipelines.store import NewEvent, stream_id
+from pipelines.store import stream_id
 from tests.oracles import left_fold
 from tests.support.chat_strategies import json_values, text
 from tests.support.equality import make_log
-
-
-class Kept:
-    """An outbox that keeps everything, as the store would give it back."""
-
-    def __init__(self) -> None:
-        self.events: list[NewEvent] = []
-        self.told: list[str] = []
-        self.described = 0
-
-    def send(self, _stream: UUID, _kind: str, expected: int, events: list[NewEvent]) -> None:
-        assert expected == len(self.events)
-        self.events += events
-
-    def register(self, kind: str, sha256: str, payload: dict[str, Any]) -> None:
-        pass
-
-    def report(self, error: Exception) -> None:
-        raise error
-
-    def count_described(self, values: int) -> None:
-        self.described += values
-
-    def tell_once(self, about: str, message: str, *values: object, level: int = 0) -> None:
-        self.told.append(about)
-
+from tests.unit.recorder.kept import Kept, new_talk
 
 _contents = text | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": text}), min_size=1, max_size=2)
 _ids = st.sampled_from(["a", "b", "", None])
@@ -74,11 +46,6 @@ def _answers(draw: st.DrawFn) -> dict[str, Any]:
 
 _rounds = st.lists(st.tuples(st.lists(_inputs, max_size=3), _answers()), min_size=1, max_size=4)
 _params = st.dictionaries(st.sampled_from(["temperature", "seed", "stop"]), json_values, max_size=2)
-
-
-def new_talk(kept: Kept, system: list[Any] | None = None) -> Talk:
-    opening = Opening(stream_id("s", "c"), "conversation", {"source": "s"}, {}, system, None, "p")
-    return Talk(kept, opening, Known())
 
 
 def folded(kept: Kept) -> list[dict[str, Any]]:

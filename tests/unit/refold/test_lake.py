@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.diff.dataset import build_diff
 from refold import BadInputError, Lake
-from tests.integration.test_folds_lake import HISTORY, MONTHS, ONE, write_log
+from tests.support.history import HISTORY, MONTHS, ONE, write_log
 from tests.support.replayed_lake import replayed_lake
 
 EXPERIMENT = "experiment: {name}\ncandidate: {{echo: true}}\nmetrics: {{made: {{sql: call_count * {factor}}}}}\n"

@@ -1,0 +1,40 @@
+"""A talk whose outbox keeps everything."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from pipelines.recorder.opening import Known, Opening
+from pipelines.recorder.talk import Talk
+from pipelines.store import NewEvent, stream_id
+
+
+class Kept:
+    """An outbox that keeps everything, as the store would give it back."""
+
+    def __init__(self) -> None:
+        self.events: list[NewEvent] = []
+        self.told: list[str] = []
+        self.described = 0
+
+    def send(self, _stream: UUID, _kind: str, expected: int, events: list[NewEvent]) -> None:
+        assert expected == len(self.events)
+        self.events += events
+
+    def register(self, kind: str, sha256: str, payload: dict[str, Any]) -> None:
+        pass
+
+    def report(self, error: Exception) -> None:
+        raise error
+
+    def count_described(self, values: int) -> None:
+        self.described += values
+
+    def tell_once(self, about: str, message: str, *values: object, level: int = 0) -> None:
+        self.told.append(about)
+
+
+def new_talk(kept: Kept, system: list[Any] | None = None) -> Talk:
+    opening = Opening(stream_id("s", "c"), "conversation", {"source": "s"}, {}, system, None, "p")
+    return Talk(kept, opening, Known())
