@@ -5,7 +5,7 @@ remembered in a file of the home: it starts at the first month that is materiali
 UI lists the months that there are instead of decades of missing ones. `REFOLD_FIRST_MONTH` wins over the file.
 
 A month that is far from any that agents talked in, a year with two digits mostly, would make the UI list every month between;
-Dagster cannot even name those before the year 1000. It is remote: run like any other, as a partition by itself, and remembered nowhere.
+Dagster 1.13 cannot even name those before the year 1000. It is remote: run like any other, as a partition by itself, and remembered nowhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """PyArrow without pandas, which it would import, where it is installed, to see whether a list is a Series.
 
 That costs half a second of processor time, in every process that makes one array. PyArrow asks once, and again only where
-pandas is wanted by name (`to_pandas`, `from_pandas`). pyarrow 26: `pandas-shim.pxi`; there is no setting for it.
+pandas is wanted by name (`to_pandas`, `from_pandas`). pyarrow 26: `pandas-shim.pxi`; there is no setting for it. This module can go
+with the release that closes apache/arrow#34994.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def scratch() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
-    atexit.register(_database.cache_clear)  # else the interpreter ends before it, and its bindings complain of leaks
+    atexit.register(_database.cache_clear)  # the interpreter may end before it: duckdb/duckdb-python#601
     return duckdb.connect()
 
 
@@ -45,7 +45,7 @@ def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Tabl
 def unless_none(connection: duckdb.DuckDBPyConnection, wanted: str, query: str) -> str:
     """`query`, which joins payloads with the rows of the SELECT `wanted`; without such rows, a query of its columns that reads nothing.
 
-    DuckDB reads a range of all payloads before it notices that there is nothing to look for.
+    DuckDB 2.0 reads a range of all payloads before it notices that there is nothing to look for (no issue known).
     """
     (is_any,) = connection.sql(f"SELECT count(*) > 0 FROM ({wanted})").fetchall()[0]
     query = query.strip().rstrip(";")

@@ -63,7 +63,7 @@ def serve_review(
             with _opened(url, is_headless=is_headless):
                 run_server(app, listener, token)
         finally:
-            # A mounted application is told neither of start nor of end (marimo 0.25), and its kernels are threads.
+            # A mounted application is told neither of start nor of end (Kludex/starlette#649), and marimo's kernels are threads.
             asyncio.run(app.routes[0].app.state.session_manager.shutdown())
 
 

@@ -37,7 +37,7 @@ def scratch(memory_bytes: int) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path
 @contextmanager
 def read_store(dsn: str, query: str) -> Iterator[pa.RecordBatchReader]:
     """The rows of a query as Arrow batches, by binary COPY."""
-    import adbc_driver_postgresql.dbapi as adbc  # noqa: PLC0415 -- loads pandas, which an audit of the lake alone need not
+    import adbc_driver_postgresql.dbapi as adbc  # noqa: PLC0415 -- 1.13 loads pandas, which an audit of the lake alone need not
 
     with adbc.connect(dsn, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute(session_query())

@@ -147,9 +147,8 @@ def _restated(rows: pa.Table, others: pa.Table) -> pa.Table:
         return rows
     both = pa.concat_tables([rows, others])
     for place, field in enumerate(both.schema):
-        if pa.types.is_dictionary(
-            field.type
-        ):  # each part has its own, and Arrow does not put together those with nulls
+        # each part has its own, and pyarrow 26 refuses to put those with nulls together (apache/arrow#8984 left them out)
+        if pa.types.is_dictionary(field.type):
             both = both.set_column(place, field.name, both[field.name].cast(field.type.value_type))
     return both.take(_newest(ints(both["stream_version"])))
 

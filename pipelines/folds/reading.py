@@ -76,7 +76,8 @@ class Reader:
         self._stored = f"SELECT stored.* FROM ({upcasters.query('events')}) AS stored"
         self._touched = None
         if is_partial:
-            # a join, though it leaves no order: of EXISTS with a comparison, DuckDB makes a plan that keeps every payload
+            # a join, though it leaves no order: of EXISTS with a comparison, DuckDB 2.0 makes a plan that keeps every payload
+            # (of the kind of duckdb/duckdb#19213)
             self._stored += (
                 " INNER JOIN fold_read AS wanted "
                 "ON stored.aggregate_id = wanted.aggregate_id AND stored.stream_version > wanted.after"

@@ -121,7 +121,7 @@ class Attempt:
         return next((version for version in versions if self._is_at(version)), None)
 
     def _is_at(self, version: int) -> bool:
-        """Whether an entry carries the token. Read as text: `history` finds no entry where a path has a `#`."""
+        """Whether an entry carries the token. Read as text: deltalake 1.6's `history` is empty where a path has a `#` (no issue known)."""
         with suppress(FileNotFoundError):  # entries go a month after a checkpoint stands for them
             for line in (self._folder / LOG / f"{version:020d}.json").read_text(encoding="utf-8").splitlines():
                 if f'"{self._token}"' in line and json.loads(line).get("commitInfo", {}).get(TOKEN) == self._token:

@@ -41,8 +41,9 @@ _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "
 """What a child that runs SQL inherits; keys are not among it."""
 
 _BOUNDED = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "POLARS_ROW_GROUP_PREFETCH_SIZE": "2"}
-"""Reserves of the allocator, and no other allocator for Arrow, whose own takes a GiB of the bound with its first byte; row groups that
-Polars reads ahead, 128 by default, whatever they hold."""
+"""Reserves of the allocator, and no other allocator for Arrow, whose own takes a GiB of the bound with its first byte (mimalloc's first
+arena, in pyarrow 26); row groups that Polars reads ahead: 2.1 bounds them by 512 and 64 MB as they are compressed, not by what they
+unpack to. Not needed any more once pola-rs/polars#28569 is closed."""
 
 
 class StoppedError(BadInputError):

@@ -237,7 +237,7 @@ def _write_csv(connection: duckdb.DuckDBPyConnection, stream: BinaryIO, *, is_cs
         if not faults:
             raise
         kind = duckdb.OutOfMemoryException if "Out of Memory Error" in str(faults[0]) else duckdb.Error
-        raise kind(str(faults[0])) from error  # Arrow keeps the words of the query's error, not its kind
+        raise kind(str(faults[0])) from error  # pyarrow 26 keeps an error's words, not its kind
     if formulas := sum(found):
         tell(
             f"refold: texts that begin with =, +, -, @, a tab or a line end: {formulas:,}; a spreadsheet would take them for "

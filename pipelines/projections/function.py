@@ -147,7 +147,7 @@ def _told(path: str, line: int, *, is_whole: bool) -> Iterator[None]:
         raise
     except SyntaxError as error:
         raise FileFaultError(error.lineno or 1, f"SyntaxError: {error.msg}") from None
-    except BaseException as error:  # noqa: BLE001 -- a panic of Polars, and an exit, are no `Exception`
+    except BaseException as error:  # noqa: BLE001 -- a panic of Polars (PyO3/pyo3#2783) and an exit are no `Exception`
         own = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == path]
         says = str(error).strip().split("\n\n", maxsplit=1)[0].replace("\n", " ")
         reason = f"{type(error).__name__}{f': {says[:_SHOWN]}' if is_whole and says else ' …'}"

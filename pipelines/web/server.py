@@ -70,14 +70,14 @@ def run_server(app: App, listener: socket.socket, token: str, *, post_only: Iter
 
     config = uvicorn.Config(
         Guard(app, token, port_of(listener), post_only=post_only),
-        http="h11",  # the guard must see a target with a host in it; the other parser drops that host
+        http="h11",  # the guard must see a target with a host in it; httptools drops that host (Kludex/uvicorn#3097)
         log_level="error",
         access_log=False,  # addresses may hold the token
         proxy_headers=False,  # nobody stands between, so X-Forwarded-* is somebody's invention
         server_header=False,
         timeout_graceful_shutdown=1,  # a page that is open holds its websocket for ever
     )
-    # uvicorn ends on both signals and then raises them again; for this program to be stopped is an ordinary end.
+    # uvicorn ends on both signals and, since 0.29, raises them again; for this program to be stopped is an ordinary end.
     former = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         uvicorn.Server(config).run(sockets=[listener])
