@@ -24,6 +24,9 @@ _ODD = re.compile(r"[\x00-\x1f\x7f-\x9f*?\[\]|^\\=#\u2028\u2029\ud800-\udfff]|%[
 column, Delta decodes `%20`, loses entries behind `#` and takes no `[]|^`, and a name with a new line or bytes that are no text cannot be said."""
 _MAX_NAME, _MAX_PATH = 255, 3_000
 """Bytes of a name and of a path: what file systems take, less what Refold puts below the folder."""
+_MAX_HOME = 440
+"""Bytes of a home's path: SQLite opens no file whose path, links followed, has more than 504, and of a run's events Dagster keeps one 61
+bytes below. The embedded PostgreSQL would start in a home of 992."""
 SNAPSHOT_EVENTS = 500
 """Events of a stream between two snapshots: about what is folded in the time that reading a snapshot takes."""
 SQL_SECONDS = 60.0
@@ -92,7 +95,7 @@ class Settings:
             BadInputError: A variable's value cannot be read; the message names the variable and the value.
         """
         env = os.environ if env is None else env
-        home = _parse_folder("REFOLD_HOME", env.get("REFOLD_HOME") or ".refold")
+        home = _parse_folder("REFOLD_HOME", env.get("REFOLD_HOME") or ".refold", _MAX_HOME)
         lake = _parse_folder("REFOLD_LAKE", env["REFOLD_LAKE"]) if env.get("REFOLD_LAKE") else home / "lake"
         memory = parse_size("REFOLD_MEMORY", env.get("REFOLD_MEMORY") or "1GB")
         if memory < MIN_MEMORY_BYTES:
@@ -145,8 +148,8 @@ def is_debugging(env: Mapping[str, str] | None = None) -> bool:
     return bool((os.environ if env is None else env).get("REFOLD_DEBUG"))
 
 
-def _parse_folder(name: str, text: str) -> Path:
-    """A folder's whole path; it need not be there."""
+def _parse_folder(name: str, text: str, most: int = _MAX_PATH) -> Path:
+    """A folder's whole path, of so many bytes at most; it need not be there."""
     try:
         path = Path(text).expanduser().absolute()
         resolved = path.resolve()
@@ -160,8 +163,12 @@ def _parse_folder(name: str, text: str) -> Path:
                 "folder without * ? [ ] | ^ = # \\, without % before two digits, and without control characters"
             )
         encoded = os.fsencode(each)
-        if len(encoded) > _MAX_PATH or any(len(part) > _MAX_NAME for part in encoded.split(b"/")):
-            raise BadInputError(f"{name} is {str(each)[:200]!r}…, {len(encoded):,} bytes long; choose a shorter one")
+        longest = max(map(len, encoded.split(b"/")))
+        for what, size, limit in (("a name in it", longest, _MAX_NAME), ("its path", len(encoded), most)):
+            if size > limit:
+                raise BadInputError(
+                    f"{name} is {str(each)[:200]!r}…: {what} has {size:,} bytes, and {limit:,} are the most; choose a shorter one"
+                )
     if resolved.exists() and not resolved.is_dir():
         raise BadInputError(f"{name} is {str(path)!r}, which is a file; name a folder")
     return path

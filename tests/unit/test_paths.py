@@ -51,6 +51,26 @@ def test_links_are_followed_to_what_they_name(tmp_path):
             Settings.from_env({"REFOLD_HOME": str(value)})
 
 
+@pytest.mark.parametrize("sign", ["x", "é"])
+def test_a_home_is_shorter_than_a_lake(sign, tmp_path):
+    """SQLite opens nothing in a home whose path, or what a link in it leads to, is longer: it is refused by its bytes, with what to do."""
+
+    def folder(size: int) -> str:
+        left = size - len(f"{tmp_path}/".encode())
+        names = [*["d" * 100] * (left // 101 - 1), "a" * (left % 101 + 20), sign * (80 // len(sign.encode()))]
+        return f"{tmp_path}/{'/'.join(names)}"
+
+    assert Settings.from_env({"REFOLD_HOME": folder(440)}).home == Path(folder(440))
+    assert Settings.from_env({"REFOLD_HOME": "x", "REFOLD_LAKE": folder(1_200)}).lake == Path(folder(1_200))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "link").symlink_to(folder(441))
+    for home in (folder(441), f"{tmp_path}/link"):
+        with pytest.raises(
+            BadInputError, match=r"^REFOLD_HOME is .* its path has 441 bytes, and 440 are the most; choose a shorter"
+        ):
+            Settings.from_env({"REFOLD_HOME": home, "REFOLD_DSN": "host=elsewhere"})
+
+
 def test_relative_and_own(tmp_path, monkeypatch):
     """A relative folder is below where one stands, `~` is one's own."""
     monkeypatch.chdir(tmp_path)
