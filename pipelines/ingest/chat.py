@@ -259,16 +259,20 @@ class _FileImport:
         self._register_tools(new)
         try:
             done = self.store.append_many((_stream_batch(read) for read in new), validate=True)
-        except BadInputError:
+        except VersionConflict:
+            # Another import was first with some of them: the same lines at its own time or of a file of another name.
+            left = self._new_ones(new)
+            if len(left) == len(new):
+                raise
+            self._append(left)
+        except BadInputError as error:
             # Rare: something that only the store can refuse, such as an event that is too long as jsonb. The batch was
             # undone; one by one it shows which line it was.
+            if len(new) == 1:
+                self._bad(new[0].raw, BadLineError("$", str(error)))
+                return
             for read in new:
-                try:
-                    done = self.store.append_many([_stream_batch(read)], validate=True)
-                except BadInputError as error:
-                    self._bad(read.raw, BadLineError("$", str(error)))
-                else:
-                    self._count([read], done)
+                self._append([read])
         else:
             self._count(new, done)
 

@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -420,10 +420,14 @@ def test_what_is_no_time_is_refused(store: Store, write: Write, time: object) ->
     assert stored_count(store) == 0
 
 
+@pytest.mark.parametrize("later", [timedelta(0), timedelta(seconds=1)], ids=["one time", "own times"])
 def test_two_imports_of_one_file_at_once_count_what_each_appended(
-    store: Store, store_settings: Settings, write: Write, monkeypatch: pytest.MonkeyPatch
+    later: timedelta, store: Store, store_settings: Settings, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both look before either has appended: one says all, the other none, and the log has each event once."""
+    """Both look before either has appended: one says all, the other none, and the log has each event once.
+
+    Lines without times get that of their import, so the second would append other events.
+    """
     file = write(*[said(n) for n in range(300)])
     looked = threading.Barrier(2)
     look = chat.known_streams
@@ -438,11 +442,11 @@ def test_two_imports_of_one_file_at_once_count_what_each_appended(
     monkeypatch.setattr(chat, "known_streams", look_together)
     results = []
 
-    def run() -> None:
+    def run(at: datetime) -> None:
         with Store.open(store_settings) as own:
-            results.append(import_chat(own, [file], at=AT))
+            results.append(import_chat(own, [file], at=at))
 
-    threads = [threading.Thread(target=run) for _ in range(2)]
+    threads = [threading.Thread(target=run, args=[at]) for at in (AT, AT + later)]
     for thread in threads:
         thread.start()
     for thread in threads:
