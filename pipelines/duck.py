@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _HANDED_OVER = "refold_handed_over"
+_OUT_OF_MEMORY = "Out of Memory Error"
+"""How a message of DuckDB of that kind begins."""
 
 
 @contextmanager
@@ -40,6 +42,26 @@ def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Tabl
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {_HANDED_OVER}")
     finally:
         connection.unregister(_HANDED_OVER)
+
+
+def read_batches(
+    connection: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, Any] | None, rows: int
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a query, at most about `rows` at a time; they are never all in memory, and the connection is in use meanwhile.
+
+    Raises:
+        duckdb.Error: The query failed, also in the middle, which Arrow alone would tell as an error of the system.
+    """
+    reader = connection.sql(query, params=dict(params or {})).to_arrow_reader(rows)
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except OSError as error:
+            kind = duckdb.OutOfMemoryException if str(error).startswith(_OUT_OF_MEMORY) else duckdb.Error
+            raise kind(str(error)) from error
+        yield batch
 
 
 def unless_none(connection: duckdb.DuckDBPyConnection, wanted: str, query: str) -> str:

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import duckdb
 import pyarrow as pa
 
 from pipelines.diff.noise import measure_noise
 from pipelines.diff.pair.rules import tool_rules
 from pipelines.diff.result import DiffResult, find_diff, input_hash_of, result_of
 from pipelines.diff.shards import create_relations, diff_shards
-from pipelines.diff.summary import Line, summarise
+from pipelines.diff.summary import summarise
 from pipelines.diff.tally import Tally
 from pipelines.diff.worker import Comparers
 from pipelines.errors import RefoldError
 from pipelines.experiment.plan import Plan
 from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAYS
 from pipelines.lake.lake import Lake
-from pipelines.lake.staging import staging
 
 
 def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None = None) -> DiffResult:
@@ -50,8 +48,9 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
     with (
         lake.connect() as connection,
         Comparers(tool_rules(plan.tools), _processes()) as comparers,
-        staging(lake, AB_UNITS, plan.partition) as units,
-        staging(lake, AB_TOOL_CALLS, plan.partition) as calls,
+        lake.replacing(AB_UNITS, plan.partition) as units,
+        lake.replacing(AB_TOOL_CALLS, plan.partition) as calls,
+        lake.replacing(AB_SUMMARY, plan.partition) as summary,
     ):
         tally = Tally(connection, plan)
         done = 0
@@ -60,25 +59,19 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
         for pairs in diff_shards(connection, plan, shards, comparers, memory_bytes=memory, seconds=seconds):
             done += pairs
             tally.add()
-            units.add(connection, "SELECT * FROM diffed_units")
-            calls.add(connection, "SELECT * FROM diffed_calls")
+            units.write_query(connection, "SELECT * FROM diffed_units")
+            calls.write_query(connection, "SELECT * FROM diffed_calls")
             if on_progress is not None:
                 on_progress(done)
         rules = frozenset(rule.name for rule in plan.experiment.expect)
         lines = summarise(*tally.summary_input(), plan.experiment.metrics, plan.experiment.primary, rules)
         lines += measure_noise(connection, plan)
-        _keep_summary(connection, lines)
         headline = tally.headline(lines)
         units.commit(input_hash=input_hash)
         calls.commit(input_hash=input_hash)
-        lake.write_partition(
-            AB_SUMMARY,
-            plan.partition,
-            connection,
-            "SELECT * FROM diffed_summary",
-            input_hash=input_hash,
-            provenance=headline,
-        )
+        rows = pa.Table.from_pylist([line.row() for line in lines], schema=AB_SUMMARY.data_schema())
+        summary.write(AB_SUMMARY.sort(rows))
+        summary.commit(input_hash=input_hash, provenance=headline)
     return result_of(plan, headline, replayed.provenance, is_written=True, seconds=time.monotonic() - started)
 
 
@@ -86,11 +79,3 @@ def _processes() -> int:
     """Helper processes: one per core, none on a single one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores if cores > 1 else 0
-
-
-def _keep_summary(connection: duckdb.DuckDBPyConnection, lines: Sequence[Line]) -> None:
-    """Make `diffed_summary`."""
-    schema = pa.schema([AB_SUMMARY.arrow_schema().field(column.name) for column in AB_SUMMARY.data_columns])
-    connection.register("lines", pa.Table.from_pylist([line.row() for line in lines], schema=schema))
-    connection.execute("CREATE OR REPLACE TEMP TABLE diffed_summary AS SELECT * FROM lines")
-    connection.unregister("lines")

@@ -17,7 +17,6 @@ from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
-from pipelines.lake.writers import writing
 
 PRUNED = "pruned"
 """Input hash of the commit that removed a version."""
@@ -97,16 +96,8 @@ def _remove(lake: Lake, dataset: Dataset, partition: dict[str, str]) -> None:
     last = lake.last_commit(dataset.name, partition)
     if last is None or not last.row_count:
         return
-    with writing(lake.root):
-        lake.commit_files(
-            dataset,
-            partition,
-            [],
-            number=last.number + 1,
-            input_hash=PRUNED,
-            provenance={**last.provenance, "pruned_input_hash": last.input_hash},
-            seconds=0.0,
-        )
+    with lake.replacing(dataset, partition, number=last.number + 1) as writer:
+        writer.commit(input_hash=PRUNED, provenance={**last.provenance, "pruned_input_hash": last.input_hash})
 
 
 def _leftovers(lake: Lake) -> list[tuple[Dataset, dict[str, str]]]:

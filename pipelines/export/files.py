@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from pipelines.export.arrays import integers
 from pipelines.export.reading import SCHEMA
 from pipelines.export.sorting import Keys
+from pipelines.lake.partition import PartitionWriter
 
 _HEAD_FIELDS: list[tuple[str, pa.DataType]] = [
     ("aggregate_id", pa.string()),
@@ -37,57 +37,42 @@ _HEX = np.array([list(b"%02x" % byte) for byte in range(256)], dtype=np.uint8)
 _LEVEL = {field.name: 1 for field in SCHEMA if field.name != "hash"}  # 3 takes half as long again for 5 % less
 
 
+_ORDER: list[tuple[str, Literal["ascending", "descending"]]] = [
+    ("aggregate_id", "ascending"),
+    ("stream_version", "ascending"),
+]
+_OPTIONS: dict[str, Any] = {
+    "compression": _COMPRESSION,
+    "compression_level": _LEVEL,
+    "use_dictionary": ["aggregate_id", *_REPEATED],
+    "column_encoding": _COUNTED | _OWN_TEXT,
+    "store_schema": False,  # readers shall see text, not the dictionary that it was written from
+    "sorting_columns": pq.SortingColumn.from_ordering(_FILE_SCHEMA, _ORDER),
+}
+
+
 class EventFile:
     """One file of events, written a bucket at a time, in order.
 
     Args:
-        path: Where to.
-        group_rows: Rows of a row group at most; a stream is in several only if it alone has more.
+        writer: Of the month; its row groups have as many rows as the dataset says at most, and a stream is in several only if
+            it alone has more.
     """
 
-    def __init__(self, path: Path, group_rows: int) -> None:
-        self.path = path
-        self._group_rows = group_rows
-        self.rows = 0
-        order: list[tuple[str, Literal["ascending", "descending"]]] = [
-            ("aggregate_id", "ascending"),
-            ("stream_version", "ascending"),
-        ]
-        dictionaries: Any = ["aggregate_id", *_REPEATED]  # the stubs know only yes and no
-        self._writer = pq.ParquetWriter(
-            path,
-            _FILE_SCHEMA,
-            compression=_COMPRESSION,
-            compression_level=_LEVEL,
-            use_dictionary=dictionaries,
-            column_encoding=_COUNTED | _OWN_TEXT,
-            store_schema=False,  # readers shall see text, not the dictionary that it was written from
-            sorting_columns=pq.SortingColumn.from_ordering(_FILE_SCHEMA, order),
-        )
+    def __init__(self, writer: PartitionWriter) -> None:
+        self._file = writer.new_file(_FILE_SCHEMA, **_OPTIONS)
+        self._group_rows = writer.dataset.row_group_size
 
     def write(self, batch: pa.RecordBatch, keys: Keys) -> pa.RecordBatch:
         """Write a sorted bucket; answers the heads of its streams, a batch of `HEADS`."""
         streams, heads = _describe(batch, keys)
         for first, end in pairwise(_cuts(streams.starts, batch.num_rows, self._group_rows)):
-            self._writer.write_batch(streams.name(batch, first, end), row_group_size=end - first)
-        self.rows += batch.num_rows
+            self._file.write(pa.Table.from_batches([streams.name(batch, first, end)]), end - first)
         return heads
 
-    def bounds(self) -> dict[str, tuple[int, int]]:
-        """Smallest and largest value of each integer column; the file is closed."""
-        found = pq.read_metadata(self.path)
-        bounds = {}
-        for place, field in enumerate(_FILE_SCHEMA):
-            if pa.types.is_integer(field.type):
-                stats: list[Any] = [found.row_group(g).column(place).statistics for g in range(found.num_row_groups)]
-                bounds[field.name] = min(each.min for each in stats), max(each.max for each in stats)
-        return bounds
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._writer.close()
+    def close(self) -> int:
+        """End it; how many rows it has."""
+        return self._file.close().row_count
 
 
 def id_texts(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> pa.Array[Any]:

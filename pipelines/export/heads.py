@@ -5,7 +5,6 @@ They were noted while the events were written, so the files need not be read aga
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -135,20 +134,10 @@ def commit_heads(
     provenance: dict[str, Any],
 ) -> Commit:
     """Commit `heads` as the month of `stream_months`, with the chain link before each."""
-    started = time.monotonic()
-    partition = {"month": now.month}
     _create_links(connection, store, now)
-    table = lake.table(STREAM_MONTHS.name)
-    files = table.write_file(connection, _STREAM_MONTHS, {}, partition)
-    return lake.commit_files(
-        STREAM_MONTHS,
-        partition,
-        files,
-        number=number,
-        input_hash=now.input_hash,
-        provenance=provenance,
-        seconds=time.monotonic() - started,
-    )
+    with lake.replacing(STREAM_MONTHS, {"month": now.month}, number=number) as writer:
+        writer.write_query(connection, _STREAM_MONTHS)
+        return writer.commit(input_hash=now.input_hash, provenance=provenance)
 
 
 def _refuse_loss(connection: duckdb.DuckDBPyConnection, month: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +25,9 @@ from pipelines.export.spool import Spool
 from pipelines.export.staging import Shares, Stage, Staged, divide_table
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
 from pipelines.lake.errors import told_when_full
+from pipelines.lake.files import DataFile
 from pipelines.lake.lake import Commit, Lake
-from pipelines.lake.table import DataFile
-from pipelines.lake.writers import writing
+from pipelines.lake.partition import PartitionWriter
 from pipelines.store import Store, connect
 from pipelines.store.sqlstate import typed_errors
 
@@ -136,7 +136,6 @@ class _Export:
         self._store = store
         self._dsn = dsn
         self._on_rows = on_rows
-        self._started = time.monotonic()
         self._partition = {"month": now.month}
         tables = (lake.table(EVENTS.name), lake.table(STREAM_MONTHS.name))
         # Before anything is read: whoever commits from here on makes this export lose.
@@ -172,7 +171,7 @@ class _Export:
     def run(self, *, full: bool) -> tuple[Commit, Commit]:
         """Write and commit; the last commits of both tables."""
         increment = None if full else plan_increment(self.now, *self.known)
-        with writing(self._lake.root), Spool(self._lake.spill) as spool:
+        with Spool(self._lake.spill) as spool:
             if increment is not None and self._holds(increment.base):
                 try:
                     return self._add(spool, increment)
@@ -183,12 +182,12 @@ class _Export:
     def _write_whole(self, spool: Spool) -> tuple[Commit, Commit]:
         shares = Shares.of(self._lake.memory_bytes, self.now.rows)
         conditions = divide_table(self.now.where, self.now.blocks, shares.threads)
-        staged = self._stage(spool, shares, conditions, self.now.rows)
-        if staged.rows != self.now.rows:
-            self._lake.table(EVENTS.name).discard(staged.files)
-            raise ExportIncompleteError(self.now.month, self.now.rows, staged.rows)
-        provenance = self.now.provenance(sorted_rows=staged.rows, increments=0)
-        return self._commit(spool, staged, provenance, kept=())
+        with self._replacing() as writer:
+            staged = self._stage(spool, shares, writer, conditions, self.now.rows)
+            if staged.rows != self.now.rows:
+                raise ExportIncompleteError(self.now.month, self.now.rows, staged.rows)
+            provenance = self.now.provenance(sorted_rows=staged.rows, increments=0)
+            return self._commit(spool, writer, staged, provenance, kept=())
 
     def _add(self, spool: Spool, increment: Increment) -> tuple[Commit, Commit]:
         """Add what is new.
@@ -197,50 +196,44 @@ class _Export:
             _UnfittingError: That does not make the month what the store holds.
         """
         shares = Shares.of(self._lake.memory_bytes, increment.rows)
-        staged = self._stage(spool, shares, [increment.where], increment.rows)
-        if staged.rows != increment.rows:
-            self._lake.table(EVENTS.name).discard(staged.files)
-            raise _UnfittingError
-        known = increment.base.provenance
-        provenance = self.now.provenance(sorted_rows=known["sorted_rows"], increments=known["increments"] + 1)
-        return self._commit(spool, staged, provenance, kept=increment.base.files)
+        with self._replacing() as writer:
+            staged = self._stage(spool, shares, writer, [increment.where], increment.rows)
+            if staged.rows != increment.rows:
+                raise _UnfittingError
+            known = increment.base.provenance
+            provenance = self.now.provenance(sorted_rows=known["sorted_rows"], increments=known["increments"] + 1)
+            return self._commit(spool, writer, staged, provenance, kept=increment.base.files)
+
+    def _replacing(self) -> AbstractContextManager[PartitionWriter]:
+        return self._lake.replacing(EVENTS, self._partition, number=self._numbers[0])
 
     def _holds(self, base: Commit) -> bool:
         """Whether the lake's month still consists of the files of `base`."""
         table = self._lake.table(EVENTS.name)
         return {str(table.path / file.path) for file in base.files} == set(table.files(self._partition))
 
-    def _stage(self, spool: Spool, shares: Shares, conditions: list[str], rows: int) -> Staged:
+    def _stage(self, spool: Spool, shares: Shares, writer: PartitionWriter, conditions: list[str], rows: int) -> Staged:
         on_rows = self._on_rows
         told = None if on_rows is None else (lambda done: on_rows(done, rows))
-        stage = Stage(self._dsn, self.now.token, spool, shares, told)
-        return stage.write(self._lake.table(EVENTS.name), self._partition, conditions)
+        return Stage(self._dsn, self.now.token, spool, shares, told).write(writer, conditions)
 
     def _commit(
-        self, spool: Spool, staged: Staged, provenance: dict[str, Any], kept: tuple[DataFile, ...]
+        self,
+        spool: Spool,
+        writer: PartitionWriter,
+        staged: Staged,
+        provenance: dict[str, Any],
+        kept: tuple[DataFile, ...],
     ) -> tuple[Commit, Commit]:
         """Compare what was staged, and commit both tables; `kept` are the files that it is added to."""
         with self._lake.connect() as connection:
-            try:
-                noted = (spool.get(place, HEADS) for place in staged.heads)
-                create_heads(connection, self.now.month, noted, adds_to_lake=bool(kept))
-                if kept:
-                    _refuse_misfit(connection)
-                with closing(SnapshotReader(self._dsn, self.now.token)) as reader:
-                    refuse_damage(connection, reader, self.now)
-            except BaseException:
-                self._lake.table(EVENTS.name).discard(staged.files)
-                raise
-            events = self._lake.commit_files(
-                EVENTS,
-                self._partition,
-                staged.files,
-                number=self._numbers[0],
-                input_hash=self.now.input_hash,
-                provenance=provenance,
-                seconds=time.monotonic() - self._started,
-                kept=kept,
-            )
+            noted = (spool.get(place, HEADS) for place in staged.heads)
+            create_heads(connection, self.now.month, noted, adds_to_lake=bool(kept))
+            if kept:
+                _refuse_misfit(connection)
+            with closing(SnapshotReader(self._dsn, self.now.token)) as reader:
+                refuse_damage(connection, reader, self.now)
+            events = writer.commit(input_hash=self.now.input_hash, provenance=provenance, kept=kept)
             heads = commit_heads(
                 connection, self._store, self._lake, self.now, number=self._numbers[1], provenance=provenance
             )

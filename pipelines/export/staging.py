@@ -21,7 +21,7 @@ from pipelines.export.reading import SCHEMA, SnapshotReader
 from pipelines.export.sorting import Bucket, Run, Sorter, plan_buckets, read_bucket
 from pipelines.export.spool import Place, Spool
 from pipelines.lake.memory import free_bytes, give_back
-from pipelines.lake.table import DataFile, Table
+from pipelines.lake.partition import PartitionWriter
 
 _MB = 2**20
 _MAX_THREADS = 4
@@ -67,15 +67,13 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """Files that are written and not committed.
+    """What is written and not committed.
 
     Attributes:
-        files: In the order of keys.
-        rows: Events in them.
+        rows: Events in the files.
         heads: Where the heads of their streams are, in order; batches of `HEADS`.
     """
 
-    files: list[DataFile]
     rows: int
     heads: list[Place]
 
@@ -107,7 +105,7 @@ class Stage:
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
-    def write(self, table: Table, partition: dict[str, str], conditions: Sequence[str]) -> Staged:
+    def write(self, writer: PartitionWriter, conditions: Sequence[str]) -> Staged:
         """Read the events that meet any of `conditions`, one thread each, and write them sorted.
 
         Raises:
@@ -117,20 +115,9 @@ class Stage:
         sorters = self._in_parallel([partial(self._read, each) for each in conditions])
         runs = [run for sorter in sorters for run in sorter.runs]
         buckets = plan_buckets(runs, _BUCKET_ROWS, self._shares.bucket_bytes)
-        parts = _divide(buckets, self._shares.threads)
-        paths = [table.new_path(partition, index) for index in range(len(parts))]
-        try:
-            written = self._in_parallel(
-                [partial(self._write, table, path, part, runs) for path, part in zip(paths, parts, strict=True)]
-            )
-        except BaseException:
-            for path in paths:
-                (table.path / path).unlink(missing_ok=True)
-            raise
-        files = [file for file, _heads in written if file is not None]
-        return Staged(
-            files, sum(file.row_count for file in files), [head for _file, heads in written for head in heads]
-        )
+        parts = [(EventFile(writer), part) for part in _divide(buckets, self._shares.threads)]
+        written = self._in_parallel([partial(self._write, file, part, runs) for file, part in parts])
+        return Staged(sum(rows for rows, _heads in written), [head for _rows, heads in written for head in heads])
 
     def _read(self, condition: str) -> Sorter:
         sorter = Sorter(self._spool, self._shares.run_bytes)
@@ -145,22 +132,17 @@ class Stage:
         give_back()
         return sorter
 
-    def _write(
-        self, table: Table, path: str, buckets: Sequence[Bucket], runs: Sequence[Run]
-    ) -> tuple[DataFile | None, list[Place]]:
+    def _write(self, file: EventFile, buckets: Sequence[Bucket], runs: Sequence[Run]) -> tuple[int, list[Place]]:
         heads = []
-        with EventFile(table.path / path, table.dataset.row_group_size) as file:
-            for bucket in buckets:
-                self._go_on(0)
-                found = read_bucket(self._spool, runs, SCHEMA, bucket)
-                if found is not None:
-                    heads.append(self._spool.put(file.write(*found)))
-                del found  # a bucket is not held while the next is read
+        for bucket in buckets:
+            self._go_on(0)
+            found = read_bucket(self._spool, runs, SCHEMA, bucket)
+            if found is not None:
+                heads.append(self._spool.put(file.write(*found)))
+            del found  # a bucket is not held while the next is read
+        rows = file.close()
         give_back()
-        if not file.rows:
-            (table.path / path).unlink()
-            return None, heads
-        return table.describe_file(path, file.rows, file.bounds()), heads
+        return rows, heads
 
     def _go_on(self, rows: int) -> None:
         if self._stop.is_set():

@@ -250,7 +250,7 @@ def _write(folder: Path, tables: Iterable[tuple[str, pa.Table]]) -> None:
     """Write the rows of each table to a file named after it; every table of `STATES` has one."""
     schemas = {WHOLE: _IDS}
     for name in STATES:
-        schemas[name] = pa.schema([field for field in find_dataset(name).arrow_schema() if field.name != "month"])
+        schemas[name] = find_dataset(name).data_schema()
     with ExitStack() as opened:
         writers = {
             name: opened.enter_context(pq.ParquetWriter(folder / f"{name}.parquet", schema, compression="zstd"))

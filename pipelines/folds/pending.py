@@ -16,7 +16,7 @@ from pipelines.fold.fold import Folded
 from pipelines.fold.schemas import LISTS, STATE_LISTS
 from pipelines.fold.states import redactions, transcript
 from pipelines.folds.aside import StreamTooLargeError, enough_for
-from pipelines.folds.writing import LARGE_SHARE
+from pipelines.lake.partition import LARGE_SHARE
 
 _MOST_BYTES = 2**31 - 1
 """Bytes of text in one column of a list: Arrow counts them in 32 bits."""

@@ -35,7 +35,7 @@ ORDER BY applied.aggregate_id, applied.stream_version
 """
 
 _DECIDING = ("aggregate_id", "stream_version", "hashes")
-_SCHEMA = pa.schema([field for field in REDACTED_EVENTS.arrow_schema() if field.name != "month"])
+_SCHEMA = REDACTED_EVENTS.data_schema()
 
 
 class RedactionFault(NamedTuple):
@@ -59,23 +59,16 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
         CommitLostError: Another writer committed the same month meanwhile.
     """
     started = time.monotonic()
-    partition = {"month": month}
     with lake.connect() as connection:
         found = compute_redacted(connection, month)
         wanted = _hash(found.rows)
         commit = _current(lake, month, wanted)
         is_written = commit is None
         if commit is None:
-            connection.register("refold_redacted", found.rows.select(_SCHEMA.names).cast(_SCHEMA))
-            commit = lake.write_partition(
-                REDACTED_EVENTS,
-                partition,
-                connection,
-                "SELECT * FROM refold_redacted",
-                input_hash=wanted,
-                provenance={"redactions": found.redactions, "inexact_redactions": found.inexact},
-            )
-            connection.unregister("refold_redacted")
+            provenance = {"redactions": found.redactions, "inexact_redactions": found.inexact}
+            with lake.replacing(REDACTED_EVENTS, {"month": month}) as writer:
+                writer.write(REDACTED_EVENTS.sort(found.rows))
+                commit = writer.commit(input_hash=wanted, provenance=provenance)
     return _result(month, commit, is_written=is_written, seconds=time.monotonic() - started)
 
 

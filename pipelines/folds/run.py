@@ -21,6 +21,7 @@ from pipelines.folds.aside import OUT_OF_MEMORY, Reached, find_culprit
 from pipelines.folds.current import RESUMED_FROM, current_months, customers_go_on, is_of_one_log
 from pipelines.folds.inputs import Inputs
 from pipelines.folds.limits import alone, limit_readers, plan_batches
+from pipelines.folds.merging import merge, one_behind
 from pipelines.folds.plan import HEADS, leave_out, leave_out_unchanged, months_before, plan_month
 from pipelines.folds.reading import sharing_threads
 from pipelines.folds.resume import WANTED
@@ -34,11 +35,10 @@ from pipelines.folds.steps import (
     start_month,
     steps_of,
 )
-from pipelines.folds.writing import MonthWriter, one_behind
 from pipelines.lake.datasets import find_dataset
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.memory import give_back
-from pipelines.lake.writers import writing
+from pipelines.lake.partition import PartitionWriter
 from pipelines.log.upcasters import Upcasters, load_upcasters
 
 __all__ = ["FoldResult", "find_folded", "fold_month", "state"]
@@ -208,14 +208,14 @@ def _fold(work: _Work, aside: Mapping[str, int], reached: Reached) -> dict[str, 
     started = time.monotonic()
     by_stream = [name for name in names if is_by_stream(name)]
     results = {}
-    with writing(lake.root), ExitStack() as unfinished:
+    with ExitStack() as opened:
         has_customers = any("customers" in steps_of(name) for name in names)
         go_on = has_customers and customers_go_on(lake, inputs, month)
         with alone(lake, connection):
             prepared = start_month(connection, month, names, work.upcasters, HEADS, customers_go_on=go_on)
-        writers = {name: MonthWriter(lake, find_dataset(name), month) for name in by_stream}
-        for writer in writers.values():
-            unfinished.callback(writer.discard)
+        writers = {
+            name: opened.enter_context(lake.replacing(find_dataset(name), {"month": month})) for name in by_stream
+        }
         folded = _fold_streams(work, prepared, writers, aside, reached) if by_stream else prepared.streams
         for name in names:
             provenance = _provenance(prepared) | {
@@ -240,12 +240,11 @@ def _fold(work: _Work, aside: Mapping[str, int], reached: Reached) -> dict[str, 
             started = time.monotonic()
             if work.on_progress is not None:
                 work.on_progress(name)
-        unfinished.pop_all()
     return results
 
 
 def _fold_streams(
-    work: _Work, prepared: Prepared, writers: Mapping[str, MonthWriter], aside: Mapping[str, int], reached: Reached
+    work: _Work, prepared: Prepared, writers: Mapping[str, PartitionWriter], aside: Mapping[str, int], reached: Reached
 ) -> int:
     """Fold the month's streams, or those that changed if they are few, and write their rows; how many."""
     lake, connection, month, names = work.lake, work.connection, work.month, list(writers)
@@ -284,7 +283,7 @@ def _fold_streams(
 def _write_all(
     connection: duckdb.DuckDBPyConnection,
     batches: Iterable[Mapping[str, pa.Table]],
-    writers: Mapping[str, MonthWriter],
+    writers: Mapping[str, PartitionWriter],
 ) -> None:
     """Write a projection's rows of a batch while the next are made."""
     with one_behind() as write:
@@ -306,7 +305,7 @@ def _merge(
     connection: duckdb.DuckDBPyConnection,
     month: str,
     batches: Iterable[Mapping[str, pa.Table]],
-    writers: Mapping[str, MonthWriter],
+    writers: Mapping[str, PartitionWriter],
 ) -> None:
     """Fold the streams that changed, which are few, and put their rows in the place of their old ones."""
     rows: dict[str, list[pa.Table]] = {name: [] for name in writers}
@@ -315,11 +314,11 @@ def _merge(
             made.append(_rows(connection, name, whole))
     streams = connection.sql(WANTED).to_arrow_table()
 
-    def merge(name: str) -> None:
-        writers[name].merge(lake.files(name, {"month": month}), streams, pa.concat_tables(rows.pop(name)))
+    def merge_table(name: str) -> None:
+        merge(writers[name], lake.files(name, {"month": month}), streams, pa.concat_tables(rows.pop(name)))
 
     with ThreadPoolExecutor(_MERGED_AT_A_TIME) as pool:
-        list(pool.map(merge, writers))
+        list(pool.map(merge_table, writers))
 
 
 def _provenance(prepared: Prepared) -> dict[str, Any]:

@@ -91,6 +91,25 @@ class Dataset:
         """The columns as an Arrow schema, as DuckDB exports their types."""
         return _arrow_schema(self)
 
+    def data_schema(self) -> pa.Schema:
+        """`arrow_schema` of the columns that data files hold."""
+        return _data_schema(self)
+
+    def cast(self, rows: pa.Table) -> pa.Table:
+        """Rows with these columns, in whatever order, and maybe others, as data files hold them."""
+        schema = self.data_schema()
+        return rows if rows.schema.equals(schema) else rows.select(schema.names).cast(schema)
+
+    def sort(self, rows: pa.Table) -> pa.Table:
+        """`cast`, in the order of the dataset."""
+        return self.cast(rows).sort_by([(column, "ascending") for column in self.sort_by])
+
+
+@cache
+def _data_schema(dataset: Dataset) -> pa.Schema:
+    schema = dataset.arrow_schema()
+    return pa.schema([schema.field(column.name) for column in dataset.data_columns])
+
 
 @cache
 def _arrow_schema(dataset: Dataset) -> pa.Schema:

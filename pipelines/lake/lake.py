@@ -25,10 +25,12 @@ from pipelines.lake import readable
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import COMMITS, DATASETS, find_dataset
 from pipelines.lake.errors import told_when_full
+from pipelines.lake.files import DataFile
 from pipelines.lake.memory import free_bytes
 from pipelines.lake.own import begin_own, find_own
 from pipelines.lake.own_upcasters import load_own_upcasters
-from pipelines.lake.table import DataFile, Table
+from pipelines.lake.partition import PartitionWriter
+from pipelines.lake.table import Table
 from pipelines.lake.views import TIME_TRAVEL, list_views
 from pipelines.lake.writers import writing
 from pipelines.log.readable import readable_query
@@ -249,6 +251,34 @@ class Lake:
             (c for (dataset, _), c in self._all_commits().items() if dataset == name), key=lambda c: c.partition
         )
 
+    @contextmanager
+    def replacing(
+        self, dataset: Dataset, partition: Mapping[str, str], *, number: int | None = None
+    ) -> Iterator[PartitionWriter]:
+        """A partition's writer; its files that are not offered to a commit at the end are removed.
+
+        Args:
+            dataset: The table.
+            partition: Value of every partition column.
+            number: Of the commit: one above the partition's last when the caller looked at what it builds on; default: now.
+
+        Raises:
+            DiskFullError: There is no space for it; the partition is as it was.
+        """
+        with told_when_full(self.root), writing(self.root):
+            table = self.table(dataset.name)
+            writer = PartitionWriter(
+                table,
+                partition,
+                number=table.number(partition) + 1 if number is None else number,
+                memory_bytes=self.memory_bytes,
+                commit=self._commit,
+            )
+            try:
+                yield writer
+            finally:
+                writer.discard()
+
     def write_partition(
         self,
         dataset: Dataset,
@@ -259,46 +289,18 @@ class Lake:
         *,
         input_hash: str,
         provenance: Mapping[str, Any] | None = None,
-        check: Callable[[list[str]], None] | None = None,
     ) -> Commit:
-        """Replace a partition by the rows of `query`, all or nothing.
-
-        Args:
-            dataset: The table.
-            partition: Value of every partition column.
-            connection: Where the query runs.
-            query: A SELECT that yields at least the dataset's data columns; it is sorted and cast here.
-            params: Values bound in the query.
-            input_hash: Hash of what the rows are a function of.
-            provenance: What to remember beside the commit; JSON values.
-            check: Called with the staged files (absolute paths) before the commit; what it raises prevents the commit.
+        """Replace a partition by the rows of `query`, all or nothing; see `PartitionWriter.write_query` and `commit`.
 
         Raises:
             CommitLostError: Another writer committed the partition meanwhile.
             DiskFullError: There is no space for it; the partition is as it was.
         """
-        with told_when_full(self.root), writing(self.root):
-            started = time.monotonic()
-            table = self.table(dataset.name)
-            number = table.number(partition) + 1
-            files = table.write_file(connection, query, params or {}, partition)
-            if check is not None:
-                try:
-                    check([str(table.path / file.path) for file in files])
-                except BaseException:
-                    table.discard(files)
-                    raise
-            return self.commit_files(
-                dataset,
-                partition,
-                files,
-                number=number,
-                input_hash=input_hash,
-                provenance=provenance or {},
-                seconds=time.monotonic() - started,
-            )
+        with self.replacing(dataset, partition) as writer:
+            writer.write_query(connection, query, params)
+            return writer.commit(input_hash=input_hash, provenance=provenance)
 
-    def commit_files(
+    def _commit(
         self,
         dataset: Dataset,
         partition: Mapping[str, str],
@@ -307,27 +309,10 @@ class Lake:
         number: int,
         input_hash: str,
         provenance: Mapping[str, Any],
-        seconds: float,
-        kept: Sequence[DataFile] = (),
+        started: float,
+        kept: Sequence[DataFile],
     ) -> Commit:
-        """Make written files a partition's, all or nothing, and remember what they come from.
-
-        The caller is in `writing` since before it made the first file.
-
-        Args:
-            dataset: The table.
-            partition: Value of every partition column.
-            files: Written and described; `vacuum` removes them when the commit is lost.
-            number: One above the partition's last when the caller looked at what it builds on.
-            input_hash: Hash of what the rows are a function of.
-            provenance: What to remember beside the commit; JSON values.
-            seconds: Time that writing took.
-            kept: Files of the partition that stay in it: all of them, or none.
-
-        Raises:
-            CommitLostError: Another writer committed the partition meanwhile.
-        """
-        started = time.monotonic()
+        """Make written files a partition's, all or nothing, and remember what they come from; `started` by the monotonic clock."""
         version = self.table(dataset.name).commit(files, partition, number, keeps_others=bool(kept))
         current = (*kept, *files)
         commit = Commit(
@@ -339,7 +324,7 @@ class Lake:
             size_bytes=sum(file.size_bytes for file in current),
             input_hash=input_hash,
             provenance=dict(provenance),
-            seconds=seconds + time.monotonic() - started,
+            seconds=time.monotonic() - started,
             committed_at=datetime.now(UTC),
             files=current,
         )
@@ -350,7 +335,7 @@ class Lake:
         """Add rows to an unpartitioned registry table, merging its files when there are many small ones."""
         table = self.table(dataset.name)
         with told_when_full(table.path), writing(self.root):
-            table.add(_arrow_rows(dataset, rows))
+            table.add(pa.Table.from_pylist(rows, schema=dataset.arrow_schema()))
             if len(table.files()) > _COMMIT_FILES:
                 table.merge_files()
 
@@ -395,14 +380,3 @@ class Lake:
                 newest[values["dataset"], values["partition"]] = Commit(**values)
             self._commits = (version, newest)
         return self._commits[1]
-
-
-def _arrow_rows(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """A few rows as Arrow; by DuckDB, because `pa.Table.from_pylist` loads pandas, which takes 60 MB."""
-    values = ", ".join(f"CAST(? AS {column.type}) AS {quote_identifier(column.name)}" for column in dataset.columns)
-    with scratch() as connection:
-        made = [
-            connection.sql(f"SELECT {values}", params=[row.get(name) for name in dataset.column_names]).to_arrow_table()
-            for row in rows
-        ]
-    return pa.concat_tables(made)

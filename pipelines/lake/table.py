@@ -9,49 +9,28 @@ token (see `pipelines.lake.delta`); files that were offered to a commit are remo
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from pipelines.duck import quote_identifier, quote_literal, scratch
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.delta import Attempt, making, open_table
 from pipelines.lake.errors import CommitLostError
-
-__all__ = ["DataFile", "Table"]
+from pipelines.lake.files import DataFile, NewFile
 
 _WIDENED = "refold.widened"
 """Property of a table whose older files lack columns that were added later."""
 _ATTEMPTS = 20
 """Commits of other partitions can win this often in a row before giving up; each retry reloads the table."""
-
-
-@dataclass(frozen=True, slots=True)
-class DataFile:
-    """One Parquet file of a table: path relative to the table, SHA-256 (hex), bytes and rows.
-
-    `stats` are Delta's, for its commit; empty when the file is read back from `commits`.
-    """
-
-    path: str
-    sha256: str
-    size_bytes: int
-    row_count: int
-    stats: str = ""
 
 
 class Table:
@@ -168,43 +147,6 @@ class Table:
             return dict.fromkeys(paths, 0)
         return {path: delta.transaction_version(self._app_id(path)) or 0 for path in paths}
 
-    def write_file(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        query: str,
-        params: Mapping[str, Any],
-        partition: Mapping[str, str],
-        index: int = 0,
-    ) -> list[DataFile]:
-        """Write the rows of `query` (the data columns, sorted) to one new file of the partition; not yet visible.
-
-        Their texts are held at once: of more than memory has room for, a file for each range is written instead (see
-        `pipelines.lake.sizes`), the next with the next `index`.
-
-        Returns:
-            The file, or nothing when the query has no row.
-        """
-        relative = self.new_path(partition, index)
-        path = self.path / relative
-        columns = ", ".join(
-            f'CAST("{column.name}" AS {column.type}) AS "{column.name}"' for column in self.dataset.data_columns
-        )
-        order = ", ".join(f'"{column}"' for column in self.dataset.sort_by)
-        copy = (
-            f"COPY (SELECT {columns} FROM ({query}) ORDER BY {order}) TO {quote_literal(str(path))} "
-            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {self.dataset.row_group_size}, RETURN_STATS)"
-        )
-        try:
-            rows = connection.execute(copy, dict(params)).fetchall()
-            row_count = int(rows[0][1]) if rows else 0
-            if not row_count:
-                path.unlink(missing_ok=True)
-                return []
-            return [self.describe_file(relative, row_count, _bounds(rows[0][4], self.dataset))]
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-
     def new_path(self, partition: Mapping[str, str], index: int = 0) -> str:
         """A path, relative to the table, for one more file of a partition; its folder is there.
 
@@ -213,24 +155,6 @@ class Table:
         relative = f"{self.dataset.partition_path(partition)}/part-{index:05d}-{uuid.uuid4().hex}.parquet".lstrip("/")
         (self.path / relative).parent.mkdir(parents=True, exist_ok=True)
         return relative
-
-    def describe_file(self, relative: str, row_count: int, bounds: Mapping[str, tuple[int, int]]) -> DataFile:
-        """Describe a file that is written and not yet committed, by reading its bytes once more.
-
-        Args:
-            relative: Its path, relative to the table.
-            row_count: Its rows.
-            bounds: Smallest and largest value of each integer column of which they are known exactly.
-        """
-        path = self.path / relative
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        stats = {
-            "numRecords": row_count,
-            "minValues": {column: low for column, (low, _high) in bounds.items()},
-            "maxValues": {column: high for column, (_low, high) in bounds.items()},
-        }
-        return DataFile(relative, digest, path.stat().st_size, row_count, json.dumps(stats))
 
     def commit(
         self, files: Sequence[DataFile], partition: Mapping[str, str], number: int, *, keeps_others: bool = False
@@ -260,11 +184,15 @@ class Table:
         Raises:
             CommitLostError: Others committed again and again; nothing was added.
         """
-        with scratch() as connection:
-            connection.register("given", rows)
-            files = self.write_file(connection, "SELECT * FROM given", {}, {})
+        file = NewFile(self.path, self.new_path({}), self.dataset.data_schema())
+        try:
+            file.write(self.dataset.sort(rows), self.dataset.row_group_size)
+            written = file.close()
+        except BaseException:
+            file.discard()
+            raise
         for attempt in range(_ATTEMPTS):
-            if self._commit(files, {}, self.number({}) + 1, keeps_others=True) is not None:
+            if self._commit([written], {}, self.number({}) + 1, keeps_others=True) is not None:
                 return
             time.sleep(0.01 * attempt)
         raise CommitLostError(self.dataset.name, "", self.number({}) + 1)
@@ -307,25 +235,9 @@ class Table:
             delta = self.create()
         return made.landed()  # an answer that was late: what took the number may be this very attempt
 
-    def discard(self, files: Sequence[DataFile]) -> None:
-        """Remove files that were written and never offered to a commit."""
-        for file in files:
-            (self.path / file.path).unlink(missing_ok=True)
-
     def _app_id(self, path: str) -> str:
         return f"refold.{self.dataset.name}.{path}"
 
     def _add_action(self, file: DataFile, partition: Mapping[str, str]) -> AddAction:
         now_ms = int(time.time() * 1000)
         return AddAction(file.path, file.size_bytes, dict(partition), now_ms, data_change=True, stats=file.stats)
-
-
-def _bounds(column_stats: Mapping[str, Mapping[str, str]], dataset: Dataset) -> dict[str, tuple[int, int]]:
-    """Exact bounds of the integer columns that readers prune by, from what DuckDB says of a file."""
-    bounds = {}
-    for column in dataset.data_columns:
-        stats = column_stats.get(quote_identifier(column.name), {})
-        exact = stats.get("min_is_exact") == stats.get("max_is_exact") == "true"
-        if column.type in ("INTEGER", "BIGINT") and exact and "min" in stats and "max" in stats:
-            bounds[column.name] = int(stats["min"]), int(stats["max"])
-    return bounds

@@ -65,7 +65,7 @@ class _Sink:
     ) -> None:
         self._connection, self._name, self._writer = connection, name, writer
         self._written: Future[None] | None = None
-        self._schema = pa.schema([dataset.arrow_schema().field(column.name) for column in dataset.data_columns])
+        self._schema = dataset.data_schema()
         self._rows: list[Row] = []
         self._characters = 0
         columns = ", ".join(

@@ -23,7 +23,6 @@ from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.sizes import RANGE_SHARE, SAID_BYTES, Range, cut_ranges
-from pipelines.lake.staging import staging
 from pipelines.replay.answer import replay_units
 from pipelines.replay.asking.models import asking
 from pipelines.replay.collecting import collecting_seldom
@@ -39,8 +38,8 @@ from pipelines.replay.streams import list_chunks
 from pipelines.replay.work import Unit
 from pipelines.settings import Settings
 
-_FILE_ROWS = 10**6
-"""Rows of a file of what was replayed, at most."""
+_RANGE_ROWS = 10**6
+"""Rows of what was replayed that are sorted at a time, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +131,14 @@ def _write(
     relation: str,
     provenance: dict[str, Any],
 ) -> Commit:
-    """Write a relation as the plan's partition, one file for as much text as is sorted in memory: a sort spills no texts."""
+    """Write a relation as the plan's partition, as much text at a time as is sorted in memory: a sort spills no texts."""
     items = f"SELECT unit_id AS id, count(*) AS rows, sum({SAID_BYTES}) AS bytes FROM {relation} GROUP BY unit_id"
-    ranges = cut_ranges(connection, items, rows=_FILE_ROWS, size=int(lake.memory_bytes * RANGE_SHARE))
-    with staging(lake, dataset, plan.partition) as files:
+    ranges = cut_ranges(connection, items, rows=_RANGE_ROWS, size=int(lake.memory_bytes * RANGE_SHARE))
+    with lake.replacing(dataset, plan.partition) as writer:
         for each in ranges:
             query = f"SELECT * FROM {relation} WHERE unit_id BETWEEN $first AND $last"
-            files.add(connection, query, {"first": each.first, "last": each.last})
-        return files.commit(input_hash=plan.version_id, provenance=provenance)
+            writer.write_query(connection, query, {"first": each.first, "last": each.last})
+        return writer.commit(input_hash=plan.version_id, provenance=provenance)
 
 
 @dataclass(slots=True)

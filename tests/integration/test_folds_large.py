@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.fold.fold import Folded
-from pipelines.folds import limits, writing
+from pipelines.folds import limits
 from pipelines.folds.parts import LongStream
 from pipelines.folds.run import fold_month
 from pipelines.folds.steps import FOLDS
+from pipelines.lake import partition
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS, find_dataset
 from pipelines.lake.lake import Lake
-from pipelines.lake.table import Table
 
 MONTH = "2026-01"
 STREAM_EVENTS = int(os.environ.get("REFOLD_TEST_STREAM_EVENTS", "50000")) // 4 * 4
@@ -69,15 +68,16 @@ print(json.dumps({"peak_bytes": 1024 * int(mark[1])}))
 def write_events(root: Path, streams: int, events: int, *, parts: int = 1, row_group_size: int = 122_880) -> Lake:
     """A lake whose month consists of `parts` files, each with every so many-th event."""
     lake = Lake(root, memory_bytes=LIMIT)
-    partition = {"month": MONTH}
-    table = Table(root, replace(EVENTS, row_group_size=row_group_size))
+    january = {"month": MONTH}
     params = {"streams": streams, "events": events}
+    with lake.connect() as connection, lake.replacing(EVENTS, january) as writer:
+        for part in range(parts):
+            query = f"SELECT * FROM ({_LOG}) WHERE position % {parts} = {part}"
+            rows = connection.sql(query, params=params).to_arrow_table()
+            writer.new_file().write(EVENTS.sort(rows), row_group_size)
+        writer.commit(input_hash="made")
     with lake.connect() as connection:
-        query = f"SELECT * FROM ({_LOG}) WHERE position % {parts} = {{}}"
-        files = [table.write_file(connection, query.format(part), params, partition)[0] for part in range(parts)]
-    lake.commit_files(EVENTS, partition, files, number=1, input_hash="made", provenance={}, seconds=0)
-    with lake.connect() as connection:
-        lake.write_partition(STREAM_MONTHS, partition, connection, _HEADS, input_hash="made")
+        lake.write_partition(STREAM_MONTHS, january, connection, _HEADS, input_hash="made")
     return lake
 
 
@@ -117,7 +117,7 @@ def test_streams_larger_than_a_batch_are_folded_in_parts(tmp_path: Path, monkeyp
     monkeypatch.setattr(LongStream, "carry", spy)
     monkeypatch.setattr(limits, "_LEAST_EVENTS", 2_400)
     monkeypatch.setattr(limits, "_MOST_EVENTS", 2_400)
-    monkeypatch.setattr(writing, "_MOST_BYTES", 50_000)
+    monkeypatch.setattr(partition, "_MOST_BYTES", 50_000)
     fold_month(many, MONTH)
     (states,) = many.files("conversation_months", {"month": MONTH})
     assert pq.read_metadata(states).num_row_groups == 2  # the state of one long stream does not wait for others

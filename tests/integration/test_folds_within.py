@@ -91,13 +91,13 @@ def test_a_long_stream_is_folded_again_from_its_newest_snapshot(
     fold_month(lake_of(tmp_path / "lake", until(version)), MONTH)
     lake = lake_of(tmp_path / "lake", LOG)
     merged: list[dict[str, Any]] = []
-    merge = run.MonthWriter.merge
+    merge = run.merge
 
-    def spy(self: Any, files: Any, streams: Any, folded: Any) -> None:
+    def spy(writer: Any, files: Any, streams: Any, folded: Any) -> None:
         merged.extend(streams.to_pylist())
-        merge(self, files, streams, folded)
+        merge(writer, files, streams, folded)
 
-    monkeypatch.setattr(run.MonthWriter, "merge", spy)
+    monkeypatch.setattr(run, "merge", spy)
     fold_month(lake, MONTH)
     assert {each["aggregate_id"] for each in merged} == {STREAMS[-1]}
     (after,) = {each["after"] for each in merged}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from uuid import UUID
 
 import pyarrow as pa
@@ -15,6 +16,9 @@ from pipelines.export.files import HEADS, EventFile
 from pipelines.export.reading import SCHEMA
 from pipelines.export.sorting import Sorter, plan_buckets, read_bucket
 from pipelines.export.spool import Spool
+from pipelines.lake.datasets import EVENTS
+from pipelines.lake.partition import PartitionWriter
+from pipelines.lake.table import Table
 
 
 def batch_of(rows: list[tuple[bytes, int, str]]) -> pa.RecordBatch:
@@ -47,14 +51,16 @@ def write(folder, rows, *, run_bytes=20_000, max_rows=50, max_bytes=10**9, reade
             sorter.flush()
         runs = [run for sorter in sorters for run in sorter.runs]
         buckets = plan_buckets(runs, max_rows, max_bytes)
-        path = folder / "events.parquet"
         heads, sizes = [], []
-        with EventFile(path, group_rows) as file:
-            for bucket in buckets:
-                found = read_bucket(spool, runs, SCHEMA, bucket)
-                if found is not None:
-                    sizes.append(found[0].num_rows)
-                    heads += file.write(*found).to_pylist()
+        table = Table(folder, replace(EVENTS, row_group_size=group_rows))
+        file = EventFile(PartitionWriter(table, {"month": "2026-01"}, number=1, memory_bytes=10**9, commit=None))
+        for bucket in buckets:
+            found = read_bucket(spool, runs, SCHEMA, bucket)
+            if found is not None:
+                sizes.append(found[0].num_rows)
+                heads += file.write(*found).to_pylist()
+        assert file.close() == len(rows)
+        (path,) = table.path.rglob("*.parquet")
         return path, heads, sizes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError
 
@@ -11,9 +12,9 @@ from pipelines.duck import scratch
 from pipelines.errors import RefoldError
 from pipelines.lake import lake as lake_module
 from pipelines.lake.datasets import DATASETS, STREAM_MONTHS, TOOL_CALLS
+from pipelines.lake.files import NewFile
 from pipelines.lake.lake import Lake
 from pipelines.lake.own import own_column, own_dataset
-from pipelines.lake.staging import staging
 from tests.support.lake_rows import ROWS, contents, register, replace_month
 from tests.unit.lake.lost_answers import ERRORS, Commits
 
@@ -23,26 +24,19 @@ OWN = own_dataset("refunds", "one refund", ("id",), (own_column("id", "VARCHAR",
 def add_to_month(lake: Lake) -> None:
     replace_month(lake)
     base = lake.last_commit("stream_months", {"month": "2026-01"})
-    table = lake.table("stream_months")
-    with scratch() as connection:
-        files = table.write_file(connection, ROWS, {"n": 2}, {"month": "2026-01"})
-    lake.commit_files(
-        STREAM_MONTHS,
-        {"month": "2026-01"},
-        files,
-        number=base.number + 1,
-        input_hash="i",
-        provenance={},
-        seconds=0,
-        kept=base.files,
-    )
+    with (
+        scratch() as connection,
+        lake.replacing(STREAM_MONTHS, {"month": "2026-01"}, number=base.number + 1) as writer,
+    ):
+        writer.write_query(connection, ROWS, {"n": 2})
+        writer.commit(input_hash="i", kept=base.files)
 
 
 def stage_month(lake: Lake) -> None:
-    with scratch() as connection, staging(lake, STREAM_MONTHS, {"month": "2026-02"}) as staged:
-        staged.add(connection, ROWS, {"n": 3})
-        staged.add(connection, ROWS, {"n": 4})
-        staged.commit(input_hash="h")
+    with scratch() as connection, lake.replacing(STREAM_MONTHS, {"month": "2026-02"}) as writer:
+        writer.write_query(connection, ROWS, {"n": 3})
+        writer.write_query(connection, ROWS, {"n": 4})
+        writer.commit(input_hash="h")
 
 
 def empty_month(lake: Lake) -> None:
@@ -53,11 +47,11 @@ def empty_month(lake: Lake) -> None:
 
 def begin_own_anew(lake: Lake) -> None:
     lake.begin(OWN)
-    with scratch() as connection:
-        table = lake.table("refunds")
-        files = table.write_file(connection, "SELECT 'a' AS id", {}, {"month": "2026-01"})
+    table = lake.table("refunds")
     if table.number({"month": "2026-01"}) == 0:
-        table.commit(files, {"month": "2026-01"}, 1)
+        file = NewFile(table.path, table.new_path({"month": "2026-01"}), OWN.data_schema())
+        file.write(pa.table({"id": ["a"]}), 1)
+        table.commit([file.close()], {"month": "2026-01"}, 1)
     lake.begin(
         own_dataset("refunds", "one refund", ("id",), (*OWN.columns[1:], own_column("usd", "DOUBLE", "dollars")))
     )
@@ -125,12 +119,12 @@ def test_an_answer_that_was_late(tmp_path, monkeypatch):
     lake = Lake(tmp_path)
     replace_month(lake)
     table = lake.table("stream_months")
-    with scratch() as connection:
-        files = table.write_file(connection, ROWS, {"n": 5}, {"month": "2026-01"})
     late = []
     original = table.load().__class__.create_write_transaction
 
     def delayed(self, *arguments, **options):
+        if "stream_months" not in self.table_uri:
+            return original(self, *arguments, **options)
         if not late:
             late.append((arguments, options))
             raise CommitFailedError("no answer yet")
@@ -139,7 +133,9 @@ def test_an_answer_that_was_late(tmp_path, monkeypatch):
         return original(self, *arguments, **options)
 
     monkeypatch.setattr("deltalake.DeltaTable.create_write_transaction", delayed)
-    version = table.commit(files, {"month": "2026-01"}, 2)
+    with scratch() as connection, lake.replacing(STREAM_MONTHS, {"month": "2026-01"}) as writer:
+        writer.write_query(connection, ROWS, {"n": 5})
+        version = writer.commit(input_hash="h").delta_version
     monkeypatch.undo()
     assert version == Lake(tmp_path).table("stream_months").load().version()
     assert sum(contents(tmp_path)["stream_months"].values()) == 5
@@ -149,11 +145,11 @@ def test_another_ones_token_is_not_taken_for_ours(tmp_path):
     """Who loses the number to another writer is told so, and the other's rows stay."""
     first, second = Lake(tmp_path), Lake(tmp_path)
     replace_month(first)
-    with scratch() as connection:
-        files = second.table("stream_months").write_file(connection, ROWS, {"n": 1}, {"month": "2026-01"})
-    replace_month(first)
-    with pytest.raises(RefoldError, match="another writer made commit 2"):
-        second.table("stream_months").commit(files, {"month": "2026-01"}, 2)
+    with scratch() as connection, second.replacing(STREAM_MONTHS, {"month": "2026-01"}) as writer:
+        writer.write_query(connection, ROWS, {"n": 1})
+        replace_month(first)
+        with pytest.raises(RefoldError, match="another writer made commit 2"):
+            writer.commit(input_hash="h")
 
 
 def test_every_commit_carries_a_token(tmp_path):

@@ -1,0 +1,90 @@
+"""One Parquet file of a table: how it is written, and what is known of it afterwards.
+
+The one place where a file of a table is made. Which rows it gets, and when it is the table's, is its partition's matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_USUAL: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
+LARGE: dict[str, Any] = {"use_dictionary": False, "data_page_version": "2.0"}
+"""How a file of rows that are large is written: there are no dictionaries, which would hold their texts once more, and pages are
+made of compressed parts, of which the whole is not put together before."""
+_BOUNDED = (pa.int32(), pa.int64())
+"""Types of the columns whose bounds are told, by which readers leave files out."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One Parquet file of a table: path relative to the table, SHA-256 (hex), bytes and rows.
+
+    `stats` are Delta's, for its commit; empty when the file is read back from `commits`.
+    """
+
+    path: str
+    sha256: str
+    size_bytes: int
+    row_count: int
+    stats: str = ""
+
+
+class NewFile:
+    """A file while it is written, by one thread at a time; no reader sees it.
+
+    Args:
+        root: The table's folder.
+        path: Where, relative to it; the file's folder is there.
+        schema: Of the rows.
+        options: Of Parquet's writer, beside the usual ones or in their place.
+    """
+
+    def __init__(self, root: Path, path: str, schema: pa.Schema, **options: Any) -> None:
+        self._path, self._file = path, root / path
+        self._schema = schema
+        self._described: DataFile | None = None
+        self.rows = 0
+        self._writer = pq.ParquetWriter(str(self._file), schema, **{**_USUAL, **options})
+
+    def write(self, rows: pa.Table, group_rows: int) -> None:
+        """Add row groups of at most `group_rows` rows."""
+        self._writer.write_table(rows, row_group_size=group_rows)
+        self.rows += rows.num_rows
+
+    def close(self) -> DataFile:
+        """End it and describe it, by reading its bytes once more."""
+        if self._described is None:
+            self._writer.close()
+            with self._file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            size = self._file.stat().st_size
+            self._described = DataFile(self._path, digest, size, self.rows, json.dumps(self._stats()))
+        return self._described
+
+    def discard(self) -> None:
+        """Remove it; not once it was offered to a commit."""
+        with suppress(OSError, pa.ArrowException):  # its disk may be full
+            self._writer.close()
+        self._file.unlink(missing_ok=True)
+
+    def _stats(self) -> dict[str, Any]:
+        """Delta's statistics, from the file's own list of contents."""
+        bounded = {field.name for field in self._schema if field.type in _BOUNDED}
+        low: dict[str, int] = {}
+        high: dict[str, int] = {}
+        contents = pq.read_metadata(self._file)
+        for group in map(contents.row_group, range(contents.num_row_groups)):
+            for part in map(group.column, range(group.num_columns)):
+                name, found = part.path_in_schema, cast("Any", part.statistics)
+                if name in bounded and found is not None and found.has_min_max:
+                    low[name] = min(low.get(name, found.min), found.min)
+                    high[name] = max(high.get(name, found.max), found.max)
+        return {"numRecords": self.rows, "minValues": low, "maxValues": high}
