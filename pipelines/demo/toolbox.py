@@ -50,8 +50,6 @@ _TOOLS: Mapping[str, tuple[Effect, str, Mapping[str, Any]]] = {
     "list_viewings": ("read", "Free times for viewing a listing.", {"listing_id": _TEXT}),
     "book_viewing": ("write", "Book a viewing of a listing.", {"slot": _TEXT, "listing_id": _TEXT}),
 }
-TOOL_EFFECTS: Mapping[str, Effect] = {name: effect for name, (effect, _, _) in _TOOLS.items()}
-"""Tool name -> whether calling it changes anything."""
 
 _SHARED = ("find_customer", "lookup_order", "refund_order", "escalate_refund", "send_message")
 _OFFERED: Mapping[Vertical, tuple[str, ...]] = {

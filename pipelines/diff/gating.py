@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pipelines.diff.names import ALL
-from pipelines.experiment.file import Experiment
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
 from pipelines.stats.answer import Answer, Evidence, decide
@@ -32,11 +31,6 @@ class Decision:
     answer: Answer
     gate: GateResult | None
     cluster: str
-
-
-def decide_gate(lake: Lake, experiment: Experiment, version_id: str) -> GateResult | None:
-    """The gate's outcome on a version, clause by clause; None when the experiment has no gate."""
-    return decide_version(lake, experiment.experiment, version_id, experiment.gate).gate
 
 
 def decide_version(lake: Lake, experiment: str, version_id: str, gate: str | None) -> Decision:

@@ -35,16 +35,6 @@ def metric_names(experiment: Experiment) -> list[str]:
     return [*experiment.metrics, *(rule.name for rule in experiment.expect)]
 
 
-def require_known_names(experiment: Experiment) -> None:
-    """Check the names in an experiment's gate, and its primary metric, before anything is replayed.
-
-    Raises:
-        BadInputError: The gate speaks of a metric or segment that the experiment does not have, or the primary is no metric.
-    """
-    require_known_primary(experiment)
-    require_known_gate(experiment)
-
-
 def require_known_primary(experiment: Experiment) -> None:
     """Check that the primary is a metric.
 

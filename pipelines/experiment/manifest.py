@@ -120,11 +120,6 @@ class ToolPolicy:
         """Hash of each recorded schema by the tool's name, hex."""
         return {str(tool["name"]): _sha256(tool) for tool in self.registered}
 
-    @property
-    def schemas_sha256(self) -> str:
-        """Hash of the schemas alone, hex: all that a single decision sees of this."""
-        return _sha256(self.schemas)
-
 
 def read_tool_policy(tools: Tools, folder: Path, allowed: Sequence[Path] = ()) -> ToolPolicy:
     """The policy that an experiment's `tools` asks for.

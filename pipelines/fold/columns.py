@@ -145,10 +145,3 @@ def take(column: Column, rows: Ints | Column) -> Column:
     if not isinstance(rows, pa.Array):
         rows = nullable(rows, rows >= 0) if len(rows) and rows.min() < 0 else pa.array(rows)
     return one_array(one_array(column).take(rows))
-
-
-def last_of(owners: Ints, rows: Ints, count: int) -> Ints:
-    """For each of the owners 0 … count-1 the last of its rows, -1 for none."""
-    found = np.full(count, -1, np.int64)
-    found[owners] = rows
-    return found

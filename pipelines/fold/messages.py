@@ -57,12 +57,6 @@ class Standing:
     turns: Ints
     inputs: Ints
 
-    @classmethod
-    def at_start(cls, streams: int) -> Standing:
-        """Of streams without an event."""
-        never, none = np.full(streams, NEVER), np.zeros(streams, np.int64)
-        return cls(never, never, never, never, none, none, none)
-
 
 @dataclass(frozen=True, slots=True)
 class Places:

@@ -7,7 +7,7 @@ of one conversation resemble each other and treating them as independent gives t
 
 What cannot be computed is None with a reason code, never 0. The order in which rows arrive changes no digit.
 
-Modules: `sums` (input), `estimate` (output), `cluster` (means, differences, rates), `moments` (the same standard error
-from six SQL aggregates), `wilson`, `binary` and `sign_flip` (paired tests), `multiplicity`, `power`, `verdict`,
-`noise_floor`, `gate`; `reproducible` holds the summation that makes the order of rows irrelevant.
+Modules: `sums` (input), `estimate` (output), `cluster` (means, differences, rates), `wilson`, `binary` and `sign_flip`
+(paired tests), `multiplicity`, `power`, `verdict`, `noise_floor`, `gate`; `reproducible` holds the summation that makes the
+order of rows irrelevant.
 """

@@ -43,30 +43,6 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * _tail(only_a, only_b))
 
 
-def mcnemar_mid_p(only_a: int, only_b: int) -> float:
-    """The exact p-value with the observed table counted half: less conservative (Fagerland, Lydersen & Laake 2013)."""
-    from scipy.stats import binom  # noqa: PLC0415 -- 50 MB that verbs without a summary need not hold
-
-    _check(only_a, only_b)
-    if only_a + only_b == 0:
-        return 1.0  # the one possible table; halving it would look like evidence
-
-    if only_a == only_b:  # the two tails share the observed table
-        return 1.0 - float(binom.pmf(only_a, 2 * only_a, 0.5)) / 2
-    return 2 * _tail(only_a, only_b) - float(binom.pmf(min(only_a, only_b), only_a + only_b, 0.5))
-
-
-def mcnemar_chi_square(only_a: int, only_b: int, *, continuity: bool = False) -> ChiSquare:
-    """McNemar's statistic `(|b - c| - k)^2 / (b + c)`, k = 1 with the continuity correction, else 0."""
-    _check(only_a, only_b)
-    if only_a + only_b == 0:
-        return ChiSquare(None, None)
-    distance = abs(only_a - only_b)
-    if continuity:
-        distance = max(0, distance - 1)
-    return _chi_square(distance**2 / (only_a + only_b))
-
-
 def mcnemar_clustered(gained: FloatArray) -> ChiSquare:
     """McNemar for several pairs per cluster: `(K-1)/K (sum_k d_k)^2 / sum_k d_k^2` (Obuchowski 1998).
 

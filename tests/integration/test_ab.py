@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from pipelines.diff.dataset import build_diff
-from pipelines.diff.gating import decide_gate
+from pipelines.diff.gating import decide_version
 from pipelines.diff.inputs import stale_inputs
-from pipelines.diff.names import require_known_names
+from pipelines.diff.names import require_known_gate
 from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.experiment.file import parse_experiment
@@ -278,12 +278,13 @@ def test_the_gate_decides_on_the_summary(lake, agent):
     """Clauses are evaluated on the version's numbers; unknown names are refused before anything runs."""
     text = PYTHON + 'gate: "same_names >= 0.9; same_calls >= 0.9; refund_usd.high <= 0"\n'
     result = run(lake, text, agent)
-    gate = decide_gate(lake, parse_experiment(text, "test"), result.version_id)
+    experiment = parse_experiment(text, "test")
+    gate = decide_version(lake, experiment.experiment, result.version_id, experiment.gate).gate
     assert gate is not None
     assert [clause.passed for clause in gate.clauses][:2] == [True, False]
     assert not gate.passed
     with pytest.raises(BadInputError, match="refunds_usd"):
-        require_known_names(parse_experiment(PYTHON + "gate: refunds_usd >= 1\n", "test"))
+        require_known_gate(parse_experiment(PYTHON + "gate: refunds_usd >= 1\n", "test"))
 
 
 def test_more_decisions_than_one_batch(lake, store, agent, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.diff.dataset import build_diff
-from pipelines.diff.gating import decide_gate
+from pipelines.diff.gating import decide_version
 from pipelines.diff.result import DiffResult, Outcomes
 from pipelines.errors import BadInputError
 from pipelines.experiment.file import parse_experiment
@@ -155,7 +155,8 @@ gate: "noise_excess.low <= 0; noise_excess <= 0.05"
     assert lines["noise_drift"][0] is None
     assert lines["noise_drift"][-1] == "recorded_is_control"
     assert not {line[-2] for line in lines.values()} & {"improved", "regressed"}
-    gate = decide_gate(lake, parse_experiment(text, "test"), result.version_id)
+    experiment = parse_experiment(text, "test")
+    gate = decide_version(lake, experiment.experiment, result.version_id, experiment.gate).gate
     assert gate is not None
     assert gate.passed
     shared = text.replace("#trial3", "#trial2")

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.diff.dataset import build_diff
 from pipelines.diff.gating import decide_version
-from pipelines.diff.names import require_known_names
+from pipelines.diff.names import require_known_gate, require_known_primary
 from pipelines.diff.result import DiffResult
 from pipelines.errors import BadInputError
 from pipelines.experiment.file import parse_experiment
@@ -94,6 +94,6 @@ def test_the_answer_of_a_version(
 def test_the_primary_is_a_metric():
     """A primary that is no metric of the experiment is refused before anything is replayed."""
     with pytest.raises(BadInputError, match="primary 'mode' is no metric of this experiment; there are calls"):
-        require_known_names(parse_experiment(EXPERIMENT + "primary: mode\n", "test"))
+        require_known_primary(parse_experiment(EXPERIMENT + "primary: mode\n", "test"))
     with pytest.raises(BadInputError, match="unknown segment 'vertical'"):
-        require_known_names(parse_experiment(f"{EXPERIMENT}{METRICS}gate: made@vertical=x improved\n", "test"))
+        require_known_gate(parse_experiment(f"{EXPERIMENT}{METRICS}gate: made@vertical=x improved\n", "test"))

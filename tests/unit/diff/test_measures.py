@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.diff.dataset import build_diff
-from pipelines.diff.gating import decide_gate
+from pipelines.diff.gating import decide_version
 from pipelines.errors import BadInputError
 from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.plan import make_plan
@@ -133,7 +133,7 @@ def test_what_is_found_nowhere_is_not_told(tmp_path: Path):
     result = build_diff(lake, plan)
     page = render_page(lake, result)
     assert not [name for name in ("money", "refusals", "invalid_calls") if name in page]
-    gate = decide_gate(lake, plan.experiment, result.version_id)
+    gate = decide_version(lake, plan.experiment.experiment, result.version_id, plan.experiment.gate).gate
     assert gate is not None
     assert [(clause.passed, clause.reason) for clause in gate.clauses] == [(False, "no_units"), (True, None)]
 

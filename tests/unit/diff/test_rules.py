@@ -11,7 +11,7 @@ import pytest
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.rules import ToolRules
 from pipelines.diff.dataset import build_diff
-from pipelines.diff.gating import decide_gate
+from pipelines.diff.gating import decide_version
 from pipelines.diff.pair.rules import Flagger, tool_rules
 from pipelines.errors import BadInputError
 from pipelines.experiment.manifest import Manifest, ManifestTool, ToolPolicy
@@ -215,6 +215,6 @@ gate: "at_most_150; at_most_150.low >= 0.9"
     rule = lines["at_most_150"]
     assert (rule["kind"], rule["n"], rule["mean_a"]) == ("rule", 260, 1.0)
     assert rule["mean_b"] == rule["estimate"] == pytest.approx(same / 260)
-    gate = decide_gate(lake, plan.experiment, done.version_id)
+    gate = decide_version(lake, plan.experiment.experiment, done.version_id, plan.experiment.gate).gate
     assert gate is not None
     assert [(clause.passed, clause.seen) for clause in gate.clauses] == [(False, False), (False, rule["low"])]

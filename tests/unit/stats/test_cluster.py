@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from scipy.stats import binomtest, t
 
 from pipelines.errors import BadInputError
 from pipelines.stats.cluster import estimate, estimate_paired, estimate_paired_segments, estimate_segments
-from pipelines.stats.moments import Moments, cr1_from_moments
 from pipelines.stats.sums import ClusterSums, PairedSums
 
 THYROIDS = [
@@ -142,24 +142,20 @@ def test_jackknife_is_leaving_one_cluster_out(units):
 
 @given(unit_values)
 def test_six_aggregates_give_the_same_cr1(units):
-    """The route over SQL aggregates equals the route over clusters."""
+    """The formula over six sums, in fractions, equals the route over clusters."""
     cluster, values = zip(*units, strict=True)
     sums = sums_of_units(cluster, values)
     result = estimate(sums, "mean")
-    moments = cr1_from_moments(
-        Moments(
-            g=sums.n.size,
-            s=float(sums.s.sum()),
-            n=int(sums.n.sum()),
-            ss=float((sums.s**2).sum()),
-            sn=float((sums.s * sums.n).sum()),
-            nn=int((sums.n**2).sum()),
-        )
-    )
-    assert moments.theta == pytest.approx(result.theta, rel=1e-12, abs=1e-12)
-    assert moments.g_star == pytest.approx(result.g_star)
+    s, n = ([Fraction(float(value)) for value in column] for column in (sums.s, sums.n))
+    units_in_all, squares = sum(n), sum(size * size for size in n)
+    theta = sum(s) / units_in_all
+    assert float(theta) == pytest.approx(result.theta, rel=1e-12, abs=1e-12)
+    assert float(units_in_all**2 / squares) == pytest.approx(result.g_star)
     if result.se_cr1 is not None:
-        assert moments.se == pytest.approx(result.se_cr1, rel=1e-6, abs=1e-9)
+        products = sum(total * size for total, size in zip(s, n, strict=True))
+        bracket = sum(total * total for total in s) - 2 * theta * products + theta**2 * squares
+        se = math.sqrt(Fraction(len(n), len(n) - 1) * bracket) / float(units_in_all)
+        assert se == pytest.approx(result.se_cr1, rel=1e-6, abs=1e-9)
 
 
 @given(unit_values, st.randoms(use_true_random=False))
@@ -369,20 +365,6 @@ def test_broken_segments_and_rates_are_refused():
         estimate_segments(sums, np.array([0]), 2)
     with pytest.raises(BadInputError, match="use estimand 'mean'"):
         estimate(sums, "rate")
-
-
-def test_moments_are_exact_where_floats_are_not():
-    """Aggregates beyond 2^53 whose bracket cancels give the exact error; contradictions and NaN are refused."""
-    big = 10**12
-    s, n = [big, big + 1, big + 2], [1, 1, 1]
-    moments = Moments(3, sum(s), 3, sum(x * x for x in s), sum(x * y for x, y in zip(s, n, strict=True)), 3)
-    assert cr1_from_moments(moments).se == pytest.approx(math.sqrt(1 / 3), rel=1e-15)
-    assert cr1_from_moments(Moments(0, 0, 0, 0, 0, 0)).reason == "no_units"
-    assert cr1_from_moments(Moments(1, 5, 10, 25, 50, 100)).reason == "one_cluster"
-    with pytest.raises(BadInputError, match="g <= n <= nn"):
-        cr1_from_moments(Moments(3, 1, 2, 1, 1, 2))
-    with pytest.raises(BadInputError, match="not finite"):
-        cr1_from_moments(Moments(3, math.nan, 3, 1, 1, 3))
 
 
 def test_intervals_cover_with_unequal_clusters():
