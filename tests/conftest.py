@@ -22,6 +22,7 @@ import pytest
 
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store, connect
+from tests.support.pace import mark_slow
 from tests.support.servers import fresh_server, outer_folder
 from tests.support.verbs import Verbs, run_verb
 
@@ -29,15 +30,18 @@ from tests.support.verbs import Verbs, run_verb
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What earlier tests of a process imported and left in its memory, a verb that runs in it would count as its own.
-os.environ.setdefault("REFOLD_MEMORY", "3GB")
-
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("refold", deadline=None)
 hypothesis.settings.load_profile("refold")
 
 _TEMPLATE = "refold_template"
 _numbers = count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests, by the rule of `tests.support.pace`."""
+    mark_slow(items, Path(__file__).parent.as_posix())
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ def graph() -> dg.AssetGraph:
     return build_defs().get_repository_def().asset_graph
 
 
+@pytest.mark.quick
 def test_every_derived_dataset_is_an_asset(graph):
     """Assets are `refold/<dataset>` for every dataset but the registries, grouped and described by its spec."""
     derived = {name for name, dataset in DATASETS.items() if dataset.layer != "registry"}
@@ -64,6 +65,7 @@ def test_partitions_are_months_and_experiments(graph):
             assert partitions == EXPERIMENTS
 
 
+@pytest.mark.quick
 def test_no_automation_reaches_a_replay(graph):
     """Replays and what follows from them have no condition; one schedule selects them, stopped until it is switched on."""
     repository = build_defs().get_repository_def()
@@ -128,6 +130,7 @@ def test_the_code_location_is_that_of_the_environment(monkeypatch, tmp_path):
     assert node.partitions_def.get_last_partition_key() == f"{datetime.now(UTC):%Y-%m}"
 
 
+@pytest.mark.quick
 def test_the_first_month_only_moves_back(settings):
     """Months begin at the earliest ever remembered, whatever the order; a nonsense month is refused."""
     for month, first in (("2026-03", "2026-03"), ("1969-07", "1969-07"), ("2026-05", "1969-07")):

@@ -309,6 +309,7 @@ def test_the_token_is_in_no_file_argument_or_environment(ui, review, home):
     assert seen >= 4  # the verbs, the web server, the daemon
 
 
+@pytest.mark.quick
 def test_the_usual_port_is_left_when_it_is_taken():
     """Without --port the usual one or a free one; with it that one, or a sentence."""
     with listen(0, 3000) as taken, listen(None, port_of(taken)) as other:

@@ -180,6 +180,7 @@ def test_whatever_changes_a_cell_changes_the_version(lake, agent):
     assert newest == [(list_versions(lake, "cap")[0].version_id,)]
 
 
+@pytest.mark.quick
 def test_a_python_candidate_answers_every_decision(lake, agent):
     """Its replies are rows, the recorded context is what it got, and the metric is summed on both sides."""
     result = run(lake, PYTHON, agent)

@@ -24,6 +24,7 @@ def unguard(store: Store) -> None:
     store.conn.execute("ALTER TABLE refold.events_2026_01 DISABLE TRIGGER ALL")
 
 
+@pytest.mark.quick
 def test_a_month_in_the_lake_equals_the_store(store, settings):
     """Every column of every event is the same in both, to the byte and the microsecond."""
     lake = Lake(settings.lake)
@@ -110,6 +111,7 @@ def test_a_gap_inside_a_stream_aborts(store, settings):
         export_month(store.dsn, Lake(settings.lake), "2026-01")
 
 
+@pytest.mark.quick
 def test_month_bounds():
     """A month is half-open and ends where the next begins, also in December."""
     assert month_bounds("2025-12") == (datetime(2025, 12, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))

@@ -6,6 +6,7 @@ import json
 import re
 
 import psycopg
+import pytest
 
 from pipelines import cli
 
@@ -44,6 +45,7 @@ VERBS = [
 ]
 
 
+@pytest.mark.quick
 def test_every_verb_in_an_empty_home_says_what_to_do(refold, tmp_path):
     """Nothing to read is no bare zero and no bare error: stderr says what fills the home, once; stdout is the verb's own."""
     (tmp_path / "x.yaml").write_text(EXPERIMENT, encoding="utf-8")

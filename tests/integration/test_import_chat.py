@@ -208,6 +208,7 @@ def test_what_only_the_store_can_refuse_is_a_bad_line_too(
     assert stored_count(store) == 4
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("batch", [1, 100])
 def test_the_same_twice_is_one(store: Store, write: Write, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     """A conversation repeated in a file, in another file, or with its keys in another order is stored once."""

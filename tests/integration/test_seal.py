@@ -84,6 +84,7 @@ def in_lake(lake: Lake) -> int:
         return connection.sql("SELECT count(*) FROM events WHERE month = '2026-05'").fetchall()[0][0]
 
 
+@pytest.mark.quick
 def test_the_manifest_says_what_the_store_holds(may: Store, lake: Lake) -> None:
     """Rows, streams, order, files and root are those computed anew from the store and the files, by other means."""
     result = seal_month(may, lake, MAY)

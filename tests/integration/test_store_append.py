@@ -33,6 +33,7 @@ def count(store: Store) -> int:
     return store.conn.execute("SELECT count(*) FROM refold.events").fetchone()[0]
 
 
+@pytest.mark.quick
 def test_versions_are_gapless(store: Store) -> None:
     """Versions of a stream are 1, 2, 3 and so on over several appends, and reading gives back what was written."""
     stream = uuid4()
@@ -62,6 +63,7 @@ def test_a_stream_longer_than_a_page_is_read_whole(store: Store) -> None:
     assert [e.stream_version for e in store.read_stream(stream)] == list(range(1, 1202))
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("expected", "actual"), [("no_stream", 2), (0, 2), (1, 2), (3, 2), (999_999_999, 2)], ids=str)
 def test_a_wrong_expectation_is_a_typed_conflict(store: Store, expected: int | str, actual: int) -> None:
     """A conflict carries both sides, and nothing is stored."""
@@ -137,6 +139,7 @@ def test_another_batch_at_the_same_place_is_no_retry(store: Store, other: list[N
         store.append(stream, "conversation", other, "no_stream")
 
 
+@pytest.mark.quick
 def test_two_writers_of_one_stream_cannot_both_win(store: Store, store_settings: Settings) -> None:
     """Of two writers with the same expectation exactly one appends, the other meets a conflict when the first commits."""
     stream = uuid4()

@@ -195,6 +195,7 @@ def verdicts(audit: Audit, month: str = JANUARY) -> tuple[str, str]:
     return next((m.integrity, m.completeness) for m in audit.months if m.month == month)
 
 
+@pytest.mark.quick
 def test_a_whole_log_passes(case: Case) -> None:
     """All months, shallow and deep: states, generations, rows; nothing is found and nothing left unchecked."""
     for deep in (False, True):

@@ -18,6 +18,7 @@ ADDRESS = re.compile("(?:[:/@]|www)(?!\u2060)", re.IGNORECASE)
 
 @given(st.text())
 @example(HOSTILE)
+@pytest.mark.quick
 def test_text_reads_back_as_it_was(value):
     """A browser shows the text that the log holds: nothing is lost, nothing becomes a tag."""
     shown = Fragment(f"<div>{text(value).html}</div>")
@@ -29,6 +30,7 @@ def test_text_reads_back_as_it_was(value):
 
 @given(st.text(), st.text(), st.text())
 @example(HOSTILE, HOSTILE, HOSTILE)
+@pytest.mark.quick
 def test_strings_are_escaped_wherever_they_enter(content, attribute, summary):
     """Content, attributes and summaries that are plain strings can add no element and no attribute."""
     fragment = tag("div", content, details(summary, content), join([content, content], content), title=attribute)
@@ -36,6 +38,7 @@ def test_strings_are_escaped_wherever_they_enter(content, attribute, summary):
     assert (shown.tags, shown.attributes) == ({"div", "details", "summary"}, {"title"})
 
 
+@pytest.mark.quick
 def test_markup_is_no_string():
     """Markup and text cannot be joined by accident: one is not the other."""
     with pytest.raises(TypeError):

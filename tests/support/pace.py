@@ -1,0 +1,60 @@
+"""Which tests are slow: the rule, in one place. `pytest -m "not slow"` leaves them out.
+
+A test is slow where its folder is, where a fixture of it takes long, or where its module was measured to. `@pytest.mark.quick` takes
+one out of a slow folder: each package has a real test among the quick ones, which `tests/contracts/test_pace.py` looks after.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+SLOW_FOLDERS = ("integration", "assets", "notebooks", "sql")
+"""PostgreSQL, runs of Dagster, browsers, programs that are killed."""
+SLOW_FIXTURES = {"server", "shared_data"}
+"""PostgreSQL, and all the real conversations."""
+SLOW_MODULES = (
+    "unit/benchmarks/test_benchmarks.py",
+    "unit/diff/test_dataset.py",
+    "unit/diff/test_decided.py",
+    "unit/diff/test_measures.py",
+    "unit/diff/test_noise.py",
+    "unit/diff/test_rules.py",
+    "unit/fold/test_lookup.py",
+    "unit/folds/test_as_of.py",
+    "unit/folds/test_aside.py",
+    "unit/folds/test_fold_faults.py",
+    "unit/folds/test_parts.py",
+    "unit/folds/test_resume.py",
+    "unit/folds/test_sql_equals_reference.py",
+    "unit/lake/test_lake.py",
+    "unit/lake/test_locked.py",
+    "unit/lake/test_lost_answers.py",
+    "unit/lake/test_vacuum.py",
+    "unit/proof/test_scan.py",
+    "unit/refold/test_lake.py",
+)
+"""Seven seconds of processor time and more, as measured."""
+
+
+def is_slow(path: str, fixtures: list[str], *, is_marked_quick: bool) -> bool:
+    """Whether a test is slow.
+
+    Args:
+        path: Its module below `tests`, such as `unit/lake/test_lake.py`.
+        fixtures: All its fixtures, those of fixtures too.
+        is_marked_quick: Whether it carries the mark `quick`.
+    """
+    if is_marked_quick:
+        return False
+    return (
+        path.split("/", maxsplit=1)[0] in SLOW_FOLDERS or path in SLOW_MODULES or not SLOW_FIXTURES.isdisjoint(fixtures)
+    )
+
+
+def mark_slow(items: list[pytest.Item], tests: str) -> None:
+    """Give the slow ones of these tests the mark `slow`; `tests` is the folder `tests`."""
+    for item in items:
+        path = item.path.as_posix().removeprefix(f"{tests}/")
+        fixtures: list[str] = getattr(item, "fixturenames", [])
+        if is_slow(path, fixtures, is_marked_quick=item.get_closest_marker("quick") is not None):
+            item.add_marker("slow")
