@@ -15,6 +15,7 @@ from pipelines.fold.columns import Ints, ints
 from pipelines.fold.columns import compute as pc
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.partition import PartitionWriter
+from pipelines.lake.sizes import find_large
 
 _VERSIONS = {
     "utterances": "stream_version",
@@ -46,9 +47,9 @@ def merge(writer: PartitionWriter, files: Sequence[str], streams: pa.Table, rows
             last = old["aggregate_id"][-1]
             count = pc.sum(pc.less(rows["aggregate_id"], last), min_count=0).as_py()
             cut = np.searchsorted(kept, pc.index(both["aggregate_id"], last).as_py())
-            write(writer.write, _sorted(dataset, both, kept[:cut], rows.slice(0, count)))
-            waiting, rows = both.take(kept[cut:]), rows.slice(count)
-        write(writer.write, _sorted(dataset, waiting, np.arange(waiting.num_rows), rows))
+            write(writer.write, _sorted(writer, both, kept[:cut], rows.slice(0, count)))
+            waiting, rows = _take(writer, both, kept[cut:]), rows.slice(count)
+        write(writer.write, _sorted(writer, waiting, np.arange(waiting.num_rows), rows))
 
 
 def _groups(dataset: Dataset, files: Sequence[str]) -> Iterator[pa.Table]:
@@ -76,16 +77,32 @@ def _kept(dataset: Dataset, old: pa.Table, streams: pa.Table, rows: pa.Table) ->
     return kept
 
 
-def _sorted(dataset: Dataset, old: pa.Table, kept: Ints, new: pa.Table) -> pa.Table:
+def _sorted(writer: PartitionWriter, old: pa.Table, kept: Ints, new: pa.Table) -> pa.Table:
     """The kept rows of `old` and the `new` rows, each in order, in one order; every value is copied once."""
+    sort_by = list(writer.dataset.sort_by)
     both, order = old, kept
     if new.num_rows:
         both = pa.concat_tables([old, new])
         order = np.concatenate((kept, np.arange(old.num_rows, both.num_rows)))
         if len(kept):
-            keys = both.select(list(dataset.sort_by)).take(order)
-            order = order[pc.sort_indices(keys, [(name, "ascending") for name in dataset.sort_by])]
-    return both if len(order) == both.num_rows and _ascends(order) else both.take(order)
+            keys = both.select(sort_by).take(order)
+            order = order[pc.sort_indices(keys, [(name, "ascending") for name in sort_by])]
+    return both if len(order) == both.num_rows and _ascends(order) else _take(writer, both, order)
+
+
+def _take(writer: PartitionWriter, rows: pa.Table, order: Ints) -> pa.Table:
+    """Rows in an order; those that are large are not copied, and the others without them."""
+    large = np.array(find_large(rows, writer.large_bytes), np.int64)
+    if not len(large):
+        return rows.take(order)
+    bounds = zip([0, *large + 1], [*large, rows.num_rows], strict=True)
+    others = pa.concat_tables([rows.slice(start, end - start) for start, end in bounds])
+    places = order - np.searchsorted(large, order)
+    parts, start = [], 0
+    for end in np.flatnonzero(np.isin(order, large)).tolist():
+        parts += [others.take(places[start:end]), rows.slice(order[end], 1)]
+        start = end + 1
+    return pa.concat_tables([*parts, others.take(places[start:])])
 
 
 @contextmanager

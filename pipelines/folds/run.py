@@ -39,6 +39,7 @@ from pipelines.lake.datasets import find_dataset
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.memory import give_back
 from pipelines.lake.partition import PartitionWriter
+from pipelines.lake.sizes import most_group_bytes
 from pipelines.log.upcasters import Upcasters, load_upcasters
 
 __all__ = ["FoldResult", "find_folded", "fold_month", "state"]
@@ -46,8 +47,8 @@ __all__ = ["FoldResult", "find_folded", "fold_month", "state"]
 _MOST_ASIDE = 100
 """Streams of a month that are set aside before more memory is asked for; the month is begun again after each."""
 
-_MERGED_AT_A_TIME = 2
-"""Tables whose row groups are copied at a time; each holds one group, and what waits to be written."""
+_MERGED_AT_A_TIME, _MERGED_SHARE = 2, 0.02
+"""Tables whose row groups are copied at a time; each holds a few groups. One, if a group has more than this share of the memory bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,10 +315,13 @@ def _merge(
             made.append(_rows(connection, name, whole))
     streams = connection.sql(WANTED).to_arrow_table()
 
-    def merge_table(name: str) -> None:
-        merge(writers[name], lake.files(name, {"month": month}), streams, pa.concat_tables(rows.pop(name)))
+    files = {name: lake.files(name, {"month": month}) for name in writers}
 
-    with ThreadPoolExecutor(_MERGED_AT_A_TIME) as pool:
+    def merge_table(name: str) -> None:
+        merge(writers[name], files[name], streams, pa.concat_tables(rows.pop(name)))
+
+    largest = max(most_group_bytes(files[name], find_dataset(name).column_names) for name in files)
+    with ThreadPoolExecutor(_MERGED_AT_A_TIME if largest <= _MERGED_SHARE * lake.memory_bytes else 1) as pool:
         list(pool.map(merge_table, writers))
 
 

@@ -43,6 +43,10 @@ class PartitionWriter:
         number: Of the commit: one above the partition's last when the writer looked at what it builds on.
         memory_bytes: Bound on the memory of the process.
         commit: `Lake`'s: makes files the partition's and remembers what they come from.
+
+    Attributes:
+        dataset: The table's.
+        large_bytes: A row that has more is in a file of such rows.
     """
 
     def __init__(
@@ -60,7 +64,7 @@ class PartitionWriter:
         self._commit = commit
         self._started = time.monotonic()
         self._most_bytes = min(_MOST_BYTES, int(memory_bytes * _WAITING_SHARE))
-        self._large_bytes = int(memory_bytes * LARGE_SHARE)
+        self.large_bytes = int(memory_bytes * LARGE_SHARE)
         self._files: list[NewFile] = []
         self._current: NewFile | None = None
         self._is_large = False
@@ -72,7 +76,7 @@ class PartitionWriter:
         rows = self.dataset.cast(rows)
         if not rows.num_rows:
             return
-        if rows.nbytes <= self._large_bytes:
+        if rows.nbytes <= self.large_bytes:
             self._wait(rows)
         elif rows.num_rows == 1:
             self._write_large(rows)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 RANGE_SHARE = 0.05
@@ -63,6 +64,20 @@ def cut_ranges(
     bound = {"range_rows": rows, "range_bytes": max(size, 1), "first_rows": first_rows or rows}
     found = connection.sql(_RANGES.format(items=items), params={**bound, **(params or {})}).fetchall()
     return [Range(*row) for row in found]
+
+
+def find_large(rows: pa.Table, size: int) -> list[int]:
+    """Places of the rows that have more bytes than `size`, in order."""
+    found, parts = [], [(0, rows.num_rows)]
+    while parts:
+        start, count = parts.pop()
+        if rows.slice(start, count).nbytes > size:
+            half = count // 2
+            if half:
+                parts += [(start + half, count - half), (start, half)]
+            else:
+                found.append(start)
+    return found
 
 
 def prepare_for_large(

@@ -21,8 +21,9 @@ from pipelines.folds.parts import LongStream
 from pipelines.folds.run import fold_month
 from pipelines.folds.steps import FOLDS
 from pipelines.lake import partition
-from pipelines.lake.datasets import EVENTS, STREAM_MONTHS, find_dataset
+from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
+from tests.support.lake_rows import content
 
 MONTH = "2026-01"
 STREAM_EVENTS = int(os.environ.get("REFOLD_TEST_STREAM_EVENTS", "50000")) // 4 * 4
@@ -79,15 +80,6 @@ def write_events(root: Path, streams: int, events: int, *, parts: int = 1, row_g
     with lake.connect() as connection:
         lake.write_partition(STREAM_MONTHS, january, connection, _HEADS, input_hash="made")
     return lake
-
-
-def content(lake: Lake, name: str) -> tuple[int, str]:
-    """Rows of a table, and a hash of them all."""
-    with lake.connect() as connection:
-        rows_as_text = f"SELECT line::VARCHAR AS row FROM {find_dataset(name).relation} AS line"
-        query = f"SELECT md5(string_agg(row, ';' ORDER BY row)), count(*) FROM ({rows_as_text})"
-        digest, rows = connection.sql(query).fetchall()[0]
-    return rows, digest
 
 
 def test_rows_do_not_depend_on_files_row_groups_or_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

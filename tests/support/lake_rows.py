@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.duck import scratch
-from pipelines.lake.datasets import EXPERIMENTS, STREAM_MONTHS
+from pipelines.lake.datasets import EXPERIMENTS, STREAM_MONTHS, find_dataset
 from pipelines.lake.lake import Lake
 
 ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_version, i AS last_version, 1 AS event_count, NULL AS prev_hash, NULL AS last_hash FROM range($n) r(i)"
@@ -22,6 +22,15 @@ def register(lake: Lake) -> None:
     for number in range(4):  # merged into one file on the way
         row = {"experiment": f"e{number}", "spec": "{}", "spec_sha256": "0", "folder": "/", "mode": "decision"}
         lake.append(EXPERIMENTS, [row | {"is_active": False, "registered_at": datetime(2026, 1, 1, tzinfo=UTC)}])
+
+
+def content(lake: Lake, name: str) -> tuple[int, str]:
+    """Rows of a table, and a hash of them all."""
+    with lake.connect() as connection:
+        rows_as_text = f"SELECT line::VARCHAR AS row FROM {find_dataset(name).relation} AS line"
+        query = f"SELECT md5(string_agg(row, ';' ORDER BY row)), count(*) FROM ({rows_as_text})"
+        digest, rows = connection.sql(query).fetchall()[0]
+    return rows, digest
 
 
 def contents(root: Path) -> dict[str, Counter]:
