@@ -91,6 +91,7 @@ def test_times_are_one_instant_only_where_the_schema_says_so() -> None:
     assert booking(at="2024-03-31t00:30:00.5z") == booking(at="2024-03-31T00:30:00.500000+00:00")
     assert booking(at="2024-03-31T00:30:00") != booking(at="2024-03-31T00:30:00Z")
     assert booking(opens="01:30:00+02:00") == booking(opens="23:30:00Z")
+    assert booking(opens="01:30:00.0") == booking(opens="01:30:00") != booking(opens="01:30:00Z")
     for text in ("tomorrow", "2024-02-30T00:00:00Z", "0001-01-01T00:00:00+14:00", "2024-03-31T00:30:00.1234567Z"):
         assert booking(at=text)["at"] == text
     for text in ("noon", "01:00:00+99:99"):

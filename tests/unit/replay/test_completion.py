@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.experiment.prices import Price
 from pipelines.replay.asking import completion as module
-from pipelines.replay.asking.completion import read_completion, read_response
-from pipelines.replay.asking.fault import Again, Broken
+from pipelines.replay.asking.completion import MAX_ODD_BYTES, NoAnswerError, read_completion, read_response
+from pipelines.replay.asking.fault import Again, Broken, judge
 from pipelines.replay.request import Failure
 
 PRICE = Price(input_usd=2.0, cached_input_usd=0.5, output_usd=8.0)
@@ -414,3 +414,20 @@ def test_an_endpoints_words_are_bounded_and_do_nothing():
     assert isinstance(result, Again)
     assert result.detail.startswith("HTTP 500: \ufffd[2J\ufffdevil xxx")
     assert len(result.detail) < 250
+
+
+def test_an_error_in_a_list_is_read_to_its_details():
+    """As Google's endpoint writes errors: the code that says what it is stands in a list of details, in a list."""
+    error = {"code": 400, "message": "blocked", "details": [{"reason": "content_filter"}]}
+    found = judge(400, json.dumps([{"error": error}]).encode())
+    assert isinstance(found, Failure)
+    assert found.reason == "refused"
+    bare = judge(400, json.dumps([{"error": {**error, "details": []}}]).encode())
+    assert not (isinstance(bare, Failure) and bare.reason == "refused")
+
+
+def test_a_large_body_of_an_odd_shape_is_not_read():
+    """Reading it whole would take twenty times its size; somebody worked for it all the same."""
+    with pytest.raises(NoAnswerError, match="bytes of an unusual shape") as raised:
+        read_completion(b'{"choices": []' + b" " * MAX_ODD_BYTES + b"}")
+    assert raised.value.is_worked

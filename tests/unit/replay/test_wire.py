@@ -170,6 +170,14 @@ def test_a_tool_of_free_text_is_offered_as_a_function_and_read_as_what_it_is(too
     assert from_wire({"input": 5}) == {"input": 5}
 
 
+def test_a_tool_of_free_text_says_what_form_it_takes():
+    """A grammar has no place in a function's schema; it is told in words."""
+    form = {"type": "grammar", "syntax": "lark", "definition": "start: WORD"}
+    (offered,) = wire_tools([{"type": "custom", "custom": {"name": "run", "format": form}}])
+    text = offered["function"]["parameters"]["properties"]["input"]
+    assert text == {"type": "string", "description": f"Must be of this form: {json.dumps(form)}"}
+
+
 def test_a_function_without_its_wrapper_gets_it():
     """As other interfaces write them; one that is written as usual is the same object."""
     usual = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
