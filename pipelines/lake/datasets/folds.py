@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipelines.fold.schemas import STATE_LISTS
+from pipelines.fold.schemas import LISTS, STANDING, STATE, STATE_LISTS
 from pipelines.lake.dataset import Column, Dataset
-from pipelines.lake.datasets.columns import ARGUMENTS, MONTH, SOURCE, STREAM, STREAM_TYPE, TOOL_CALL
+from pipelines.lake.datasets.columns import MONTH, SOURCE, STREAM, STREAM_TYPE, TOOL_CALL, columns_of
 
 UTTERANCES = Dataset(
     name="utterances",
@@ -135,60 +135,47 @@ DECISIONS = Dataset(
     ),
 )
 
-_STATE_COLUMNS = (
-    MONTH,
-    STREAM,
-    SOURCE,
-    Column("source_id", "VARCHAR", "The conversation's id at its source; null when the writer did not say."),
-    Column("source_ordinal", "BIGINT", "Place of the conversation at its source (an import: line number)."),
-    Column("agent", "VARCHAR", "The agent that served; null when not recorded."),
-    Column("variant", "VARCHAR", "Variant of the agent; with source and task it pairs recorded runs."),
-    Column("task", "VARCHAR", "Task of a benchmark or campaign; null for ordinary traffic."),
-    Column("channel", "VARCHAR", "chat, voice, mail …; null when not recorded."),
-    Column("vertical", "VARCHAR", "Line of business; null when not recorded."),
-    Column("subject_id", "VARCHAR", "The person it is about; null when not recorded.", is_personal=True),
-    Column("status", "VARCHAR", "ended once the end was recorded, else open."),
-    Column("outcome", "VARCHAR", "JSON text of the recorded outcome; null when none was recorded."),
-    Column("started_at", "TIMESTAMP WITH TIME ZONE", "First event, UTC."),
-    Column("ended_at", "TIMESTAMP WITH TIME ZONE", "When the end was recorded, UTC; null while open."),
-    Column("last_at", "TIMESTAMP WITH TIME ZONE", "Newest event, UTC."),
-    Column("duration_seconds", "DOUBLE", "last_at − started_at, seconds."),
-    Column("last_version", "INTEGER", "stream_version of the newest event."),
-    Column("last_position", "BIGINT", "position of the newest event."),
-    Column("event_count", "INTEGER", "Events so far."),
-    Column("user_messages", "INTEGER", "User messages so far, those of tool calls alone included."),
-    Column("turns", "INTEGER", "User messages so far with text, a picture or the like."),
-    Column("agent_messages", "INTEGER", "Agent messages so far; each is one decision."),
-    Column("agent_text_messages", "INTEGER", "Agent messages with text that is not blank."),
-    Column("tool_call_count", "INTEGER", "Tool calls so far, the user's included."),
-    Column("tool_result_count", "INTEGER", "Tool results so far."),
-    Column("unanswered_tool_calls", "INTEGER", "Tool calls without a result so far."),
-    Column("failed_tool_calls", "INTEGER", "Tool calls whose result carries an error (not null, not false)."),
-    Column("redaction_count", "INTEGER", "Redactions so far."),
-    Column("input_tokens", "BIGINT", "Sum over recorded model calls; null when none was recorded."),
-    Column("output_tokens", "BIGINT", "Sum over recorded model calls; null when none was recorded."),
-    Column("cost_usd", "DOUBLE", "Sum over recorded model calls, US dollars; null when none was recorded."),
-    Column("final_text", "VARCHAR", "Last agent text that is not blank; null when there is none.", is_personal=True),
-    Column(
-        "transcript",
-        'STRUCT(stream_version INTEGER, "role" VARCHAR, "text" VARCHAR, created_at TIMESTAMP WITH TIME ZONE)[]',
-        "What was said, in order.",
-        is_personal=True,
-    ),
-    Column(
-        "tool_calls",
-        'STRUCT(stream_version INTEGER, actor VARCHAR, call_id VARCHAR, "name" VARCHAR, arguments VARCHAR, '
-        'result_version INTEGER, "output" VARCHAR, error VARCHAR)[]',
-        "The tool calls with their results, in order; payloads are JSON text.",
-        is_personal=True,
-    ),
-    Column(
-        "redactions",
-        'STRUCT(stream_version INTEGER, target_version INTEGER, path VARCHAR, "method" VARCHAR, reason VARCHAR)[]',
-        "The redactions, in order.",
-    ),
-    Column("skipped_events", "INTEGER", "Events whose type or version the fold does not know; counted, never guessed."),
-)
+_TEXTS = {
+    "aggregate_id": STREAM.description,
+    "source": SOURCE.description,
+    "source_id": "The conversation's id at its source; null when the writer did not say.",
+    "source_ordinal": "Place of the conversation at its source (an import: line number).",
+    "agent": "The agent that served; null when not recorded.",
+    "variant": "Variant of the agent; with source and task it pairs recorded runs.",
+    "task": "Task of a benchmark or campaign; null for ordinary traffic.",
+    "channel": "chat, voice, mail …; null when not recorded.",
+    "vertical": "Line of business; null when not recorded.",
+    "subject_id": "The person it is about; null when not recorded.",
+    "status": "ended once the end was recorded, else open.",
+    "outcome": "JSON text of the recorded outcome; null when none was recorded.",
+    "started_at": "First event, UTC.",
+    "ended_at": "When the end was recorded, UTC; null while open.",
+    "last_at": "Newest event, UTC.",
+    "duration_seconds": "last_at − started_at, seconds.",
+    "last_version": "stream_version of the newest event.",
+    "last_position": "position of the newest event.",
+    "event_count": "Events so far.",
+    "user_messages": "User messages so far, those of tool calls alone included.",
+    "turns": "User messages so far with text, a picture or the like.",
+    "agent_messages": "Agent messages so far; each is one decision.",
+    "agent_text_messages": "Agent messages with text that is not blank.",
+    "tool_call_count": "Tool calls so far, the user's included.",
+    "tool_result_count": "Tool results so far.",
+    "unanswered_tool_calls": "Tool calls without a result so far.",
+    "failed_tool_calls": "Tool calls whose result carries an error (not null, not false).",
+    "redaction_count": "Redactions so far.",
+    "input_tokens": "Sum over recorded model calls; null when none was recorded.",
+    "output_tokens": "Sum over recorded model calls; null when none was recorded.",
+    "cost_usd": "Sum over recorded model calls, US dollars; null when none was recorded.",
+    "final_text": "Last agent text that is not blank; null when there is none.",
+    "transcript": "What was said, in order.",
+    "tool_calls": "The tool calls with their results, in order; payloads are JSON text.",
+    "redactions": "The redactions, in order.",
+    "skipped_events": "Events whose type or version the fold does not know; counted, never guessed.",
+}
+"""What the columns of a state mean."""
+_PERSONAL = ("subject_id", "final_text", "transcript", "tool_calls")
+_STATE_COLUMNS = (MONTH, *columns_of(STATE, _TEXTS, _PERSONAL))
 
 CONVERSATION_MONTHS = Dataset(
     name="conversation_months",
@@ -273,7 +260,27 @@ CUSTOMER_SNAPSHOTS = Dataset(
     ),
 )
 
-_SHARED_WITH_STATES = {column.name: column for column in _STATE_COLUMNS}
+_STANDING_TEXTS = {
+    "aggregate_type": STREAM_TYPE.description,
+    "stream_version": "The newest event in it.",
+    "position": "Global id of that event.",
+    "created_at": "When that event happened, UTC.",
+    "cost_usd": "Sum over recorded model calls, US dollars, exact; null when none was recorded.",
+    "groups": "Agent messages and lone runs of model decisions so far.",
+    "inputs": "Messages so far that a context renders, the agent's left out.",
+    "hidden_results": "Of those the results of the user's own tool calls, which no agent sees.",
+    "open_message": "Key of the agent message that may go on; empty when none may, null when there was none.",
+    "said_in": "Key of the message of the user's last utterance; null when there was none.",
+    "user_message": "Key of the user's last message; null when there was none.",
+    "subjects": "The people whom its events are about.",
+    "last_role": "Role of the last event that speaks, calls, answers or informs; null when there was none.",
+    "waiting": "The tool calls that a result can still answer, in order.",
+}
+"""What the columns of a snapshot mean, where it is not what they mean in a state."""
+_LIST_TEXTS = {
+    name: f"What is new in the state's {name} since the snapshot of `lists_since`; null if it has none."
+    for name in STATE_LISTS
+}
 
 SNAPSHOTS = Dataset(
     name="snapshots",
@@ -285,79 +292,8 @@ SNAPSHOTS = Dataset(
     row_group_size=5_120,  # one stream is read with its whole group
     columns=(
         MONTH,
-        STREAM,
-        STREAM_TYPE,
-        Column("stream_version", "INTEGER", "The newest event in it."),
-        Column("position", "BIGINT", "Global id of that event."),
-        Column("created_at", "TIMESTAMP WITH TIME ZONE", "When that event happened, UTC."),
-        *(
-            _SHARED_WITH_STATES[name]
-            for name in (
-                "source",
-                "source_id",
-                "source_ordinal",
-                "subject_id",
-                "agent",
-                "variant",
-                "task",
-                "channel",
-                "vertical",
-                "outcome",
-                "started_at",
-                "ended_at",
-                "event_count",
-                "skipped_events",
-                "user_messages",
-                "turns",
-                "agent_messages",
-                "agent_text_messages",
-                "tool_call_count",
-                "tool_result_count",
-                "unanswered_tool_calls",
-                "failed_tool_calls",
-                "redaction_count",
-                "input_tokens",
-                "output_tokens",
-            )
-        ),
-        Column(
-            "cost_usd",
-            "DECIMAL(38, 12)",
-            "Sum over recorded model calls, US dollars, exact; null when none was recorded.",
-        ),
-        _SHARED_WITH_STATES["final_text"],
-        Column("groups", "INTEGER", "Agent messages and lone runs of model decisions so far."),
-        Column("inputs", "INTEGER", "Messages so far that a context renders, the agent's left out."),
-        Column("hidden_results", "INTEGER", "Of those the results of the user's own tool calls, which no agent sees."),
-        Column(
-            "open_message",
-            "VARCHAR",
-            "Key of the agent message that may go on; empty when none may, null when there was none.",
-        ),
-        Column("said_in", "VARCHAR", "Key of the message of the user's last utterance; null when there was none."),
-        Column("user_message", "VARCHAR", "Key of the user's last message; null when there was none."),
-        Column("subjects", "VARCHAR[]", "The people whom its events are about.", is_personal=True),
-        Column(
-            "last_role",
-            "VARCHAR",
-            "Role of the last event that speaks, calls, answers or informs; null when there was none.",
-        ),
-        Column(
-            "waiting",
-            'STRUCT(stream_version INTEGER, "position" BIGINT, message_id VARCHAR, group_no INTEGER, turn INTEGER, '
-            f'actor VARCHAR, call_id VARCHAR, "name" VARCHAR, {ARGUMENTS}, created_at TIMESTAMP WITH TIME ZONE)[]',
-            "The tool calls that a result can still answer, in order.",
-            is_personal=True,
-        ),
-        *(
-            Column(
-                name,
-                _SHARED_WITH_STATES[name].type,
-                f"What is new in the state's {name} since the snapshot of `lists_since`; null if it has none.",
-                is_personal=True,
-            )
-            for name in STATE_LISTS
-        ),
+        *columns_of(STANDING, _TEXTS | _STANDING_TEXTS, (*_PERSONAL, "subjects", "waiting")),
+        *columns_of(LISTS, _LIST_TEXTS, STATE_LISTS),
         Column(
             "lists_since",
             "INTEGER",
