@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from assets.partitions import EXPERIMENTS
 from assets.reports import keep_reports
@@ -27,9 +28,11 @@ class ReplayConfig(dg.Config):
 
     Attributes:
         retry_failed: Replay the failed units of a version that was replayed once more.
+        versions: The versions that are meant, which are kept; none: those that the experiment is planned as now.
     """
 
     retry_failed: bool = False
+    versions: list[str] = Field(default_factory=list)
 
 
 def build_experiment_assets() -> list[dg.AssetsDefinition]:
@@ -53,7 +56,7 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         from pipelines.replay.run import run_replay
 
         tell = home.tell or context.log.info
-        plans = home.plans(context.partition_key)
+        plans = home.plans(context.partition_key, config.versions)
         for plan in plans:
             require_measurable(home.lake, plan)
         results = [
@@ -94,7 +97,7 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
     def diff(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
         from pipelines.diff.dataset import build_diff
 
-        plans = home.plans(context.partition_key)
+        plans = home.plans(context.partition_key, _replayed(context))
         results = [build_diff(home.lake, plan, on_progress=home.on_progress) for plan in plans]
         home.publish_catalog()
         summed = ("seconds", "pairs", "not_asked", "conversations", "failed", "same_names", "same_calls")
@@ -112,6 +115,14 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
             yield dg.MaterializeResult(key_of(name), metadata={**common, **size, **shown}, data_version=data_version)
 
     return [replay, diff]
+
+
+def _replayed(context: dg.AssetExecutionContext) -> list[str]:
+    """The versions of an experiment that were replayed last, one per window; none as long as it never was."""
+    partition = dg.AssetRecordsFilter(key_of("replays"), asset_partitions=[context.partition_key])
+    newest = context.instance.fetch_materializations(partition, limit=1).records
+    made = newest[0].asset_materialization if newest else None
+    return [] if made is None else str(made.metadata["version_id"].value).split()
 
 
 def _joined(hashes: Iterable[str]) -> str:

@@ -36,8 +36,6 @@ class Home:
         lake: The lake that the settings name.
         on_progress: Passed to the library functions that report progress; None for runs that nobody watches.
         tell: Takes what somebody who watches should know now; None likewise.
-
-    A verb that has planned an experiment hands its plans over, so that it is planned once.
     """
 
     def __init__(
@@ -45,13 +43,12 @@ class Home:
         settings: Settings,
         on_progress: Callable[..., Any] | None = None,
         tell: Callable[[str], None] | None = None,
-        plans: Sequence[Plan] = (),
     ) -> None:
         self.settings = settings
         self.lake = Lake.from_settings(settings)
         self.on_progress = on_progress
         self.tell = tell
-        self._plans = {plans[0].experiment.experiment: list(plans)} if plans else {}
+        self._plans: dict[str, list[Plan]] = {}
         self._stack = ExitStack()
         self._store: Store | None = None
         self._published_at = time.monotonic()
@@ -71,20 +68,33 @@ class Home:
         """The plans of the run that is at work on an experiment; None when there are none yet."""
         return self._plans.get(experiment)
 
-    def plans(self, experiment: str) -> list[Plan]:
-        """The plans of a registered experiment, one per window: those of the verb that runs it, or made once for a run.
+    def plans(self, experiment: str, versions: Sequence[str]) -> list[Plan]:
+        """The plans of an experiment, one per window: what is kept of some versions, or, without any, what it is registered as, which is kept.
 
         Raises:
-            BadInputError: There is no such experiment, or it cannot be planned.
+            BadInputError: There is no such experiment or version, or it cannot be planned or gone on with.
         """
-        if experiment not in self._plans:
-            from pipelines.experiment.plan import make_plans
-            from pipelines.experiment.registry import load_experiment
+        known = self._plans.get(experiment, [])
+        if not versions:
+            self._plans[experiment] = self._plan(experiment)
+        elif [plan.version_id for plan in known] != list(versions):
+            from pipelines.experiment.versions import load_version
 
-            tell = self.tell or (lambda _line: None)
-            spec, folder = load_experiment(self.lake, experiment)
-            self._plans[experiment] = make_plans(self.lake, spec, folder, tell, allowed=self.settings.allow_files)
+            allowed = self.settings.allow_files
+            self._plans[experiment] = [load_version(self.lake, experiment, each, allowed) for each in versions]
         return self._plans[experiment]
+
+    def _plan(self, experiment: str) -> list[Plan]:
+        from pipelines.experiment.plan import make_plans
+        from pipelines.experiment.registry import load_experiment
+        from pipelines.experiment.versions import keep_version
+
+        tell = self.tell or (lambda _line: None)
+        spec, folder = load_experiment(self.lake, experiment)
+        plans = make_plans(self.lake, spec, folder, tell, allowed=self.settings.allow_files)
+        for plan in plans:
+            keep_version(self.lake, plan, folder)
+        return plans
 
     def publish_catalog(self) -> None:
         """Let `lake.duckdb` show the lake as it is now: when the home is closed, and every ten seconds of longer work."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pipelines.diff.result import DiffResult, find_diff, has_failures
 from pipelines.experiment.file import Experiment
 from pipelines.experiment.plan import Plan, make_plans
 from pipelines.experiment.registry import register_experiment
+from pipelines.experiment.versions import find_replays, keep_version
 from pipelines.lake.catalog import publish_catalog
 from pipelines.lake.lake import Lake
 from pipelines.review.files import report_path
@@ -21,7 +22,13 @@ ASSETS = ("replays", "replay_steps", "ab_units", "ab_tool_calls", "ab_summary")
 
 
 def compare(
-    settings: Settings, experiment: Experiment, folder: Path, tell: Tell, *, retry_failed: bool = False
+    settings: Settings,
+    experiment: Experiment,
+    folder: Path,
+    tell: Tell,
+    *,
+    retry_failed: bool = False,
+    require_keys: Callable[[], None] = lambda: None,
 ) -> list[DiffResult]:
     """Register an experiment and materialise its replays and its diffs, one per window.
 
@@ -31,16 +38,21 @@ def compare(
         folder: The folder of its file.
         tell: Takes a line of progress.
         retry_failed: Whether units that failed are replayed once more.
+        require_keys: Called before anything is registered when somebody is to be asked; raises if a key is missing.
 
     Raises:
-        BadInputError: It selects nothing; nothing was registered.
+        BadInputError: It selects nothing, or a key is missing; nothing was registered.
     """
     lake = Lake.from_settings(settings)
     with lake.reading():
         plans = make_plans(lake, experiment, folder, tell, allowed=settings.allow_files)
+        is_to_retry = retry_failed and any(has_failures(lake, plan) for plan in plans)
+        if is_to_retry or not all(find_replays(lake, plan) for plan in plans):
+            require_keys()
+        for plan in plans:
+            keep_version(lake, plan, folder)
         is_other = register_experiment(lake, experiment, folder)
     found = [find_diff(lake, plan) for plan in plans]
-    is_to_retry = retry_failed and any(has_failures(lake, plan) for plan in plans)
     if is_to_retry or None in found or has_dead_runs(settings.home / "dagster"):
         return _run(settings, lake, experiment, plans, tell, retry_failed=retry_failed)
     complete = [result for result in found if result is not None]
@@ -61,9 +73,9 @@ def _run(
     from assets.runs import Runs
 
     commits = [lake.last_commit("ab_summary", plan.partition) for plan in plans]
-    with Runs(settings, on_event=tell, on_progress=progress("units", tell), plans=plans) as runs:
+    with Runs(settings, on_event=tell, on_progress=progress("units", tell)) as runs:
         runs.add_experiment(experiment.experiment)
-        config = {"replay": {"retry_failed": True}} if retry_failed else None
+        config = {"replay": {"retry_failed": retry_failed, "versions": [plan.version_id for plan in plans]}}
         runs.materialize(ASSETS, experiment.experiment, config).require()
     results = []
     for plan, last in zip(plans, commits, strict=True):

@@ -237,7 +237,8 @@ def ab(
     from pipelines.diff.check import read_checked
 
     settings = allowing(Settings.from_env(), allow_files)
-    experiment = read_checked(file, settings, note=tell if dry_run else None)  # before anything heavy is imported
+    checked = read_checked(file, settings)  # before anything heavy is imported
+    experiment = checked.experiment
 
     from pipelines.home import tell_behind
 
@@ -245,6 +246,8 @@ def ab(
     if dry_run:
         from pipelines.replay.estimate import estimate_experiment
 
+        for _place, what in checked.missing_keys:
+            tell(f"note: {what}; a dry run needs none")
         found = estimate_experiment(settings, experiment, file.resolve().parent, tell)
         estimates = [{**to_plain(estimate), "window": to_plain(plan.window)} for plan, estimate in found]
         page = "\n\n".join(estimate.describe() for _, estimate in found)
@@ -260,7 +263,8 @@ def ab(
     from pipelines.review.page import render_page
 
     lake = Lake.from_settings(settings)
-    results = compare(settings, experiment, file.resolve().parent, tell, retry_failed=retry_failed)
+    folder, require = file.resolve().parent, checked.require_keys
+    results = compare(settings, experiment, folder, tell, retry_failed=retry_failed, require_keys=require)
     pages = []
     with lake.reading():
         decisions = [decide_version(lake, each.experiment, each.version_id, experiment.gate) for each in results]

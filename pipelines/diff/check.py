@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,13 +31,36 @@ _NO_NUMBER = ("STRUCT", "MAP", "UNION", "BLOB", "DATE", "TIME", "INTERVAL", "UUI
 """Beginnings of types that are never a number, nor yes or no."""
 
 
-def read_checked(path: Path, settings: Settings, note: Callable[[str], None] | None = None) -> Experiment:
-    """The experiment in a file, once nothing is found wrong with it.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An experiment with which nothing is wrong.
+
+    Attributes:
+        experiment: The experiment.
+        missing_keys: What asking alone needs and is not there, by its place in the file: API keys.
+        document: The file.
+    """
+
+    experiment: Experiment
+    missing_keys: list[Finding]
+    document: Document
+
+    def require_keys(self) -> None:
+        """Refuse the file, if a key is missing: somebody is to be asked.
+
+        Raises:
+            BadInputError: One is; all are listed, with lines.
+        """
+        if self.missing_keys:
+            self.document.refuse(self.missing_keys)
+
+
+def read_checked(path: Path, settings: Settings) -> Checked:
+    """The experiment in a file, once nothing is found wrong with it; a key that is missing is no fault by itself.
 
     Args:
         path: The file.
         settings: The lake whose views a filter speaks of, prices, endpoints, and folders in which files may be.
-        note: Told what asking alone needs and is not there, an API key; None, as for who asks, makes that a finding.
 
     Raises:
         BadInputError: It cannot be read, or something is wrong; all of it is listed, with lines.
@@ -52,16 +76,13 @@ def read_checked(path: Path, settings: Settings, note: Callable[[str], None] | N
         findings += error.findings
     findings += _sql_findings(document, settings)
     findings += _file_findings(document.value, path.resolve().parent, settings)
+    missing = []
     if experiment is not None:
         findings += _bound_findings(experiment, settings)
-        for place, what in _key_findings(experiment):
-            if note is None:
-                findings.append((place, what))
-            else:
-                note(f"note: {what}; a dry run needs none")
+        missing = list(_key_findings(experiment))
     if findings or experiment is None:
-        document.refuse(findings)
-    return experiment
+        document.refuse([*findings, *missing])
+    return Checked(experiment, missing, document)
 
 
 def _sql_findings(document: Document, settings: Settings) -> Iterator[Finding]:

@@ -21,7 +21,8 @@ from pipelines.diff.tally import Tally
 from pipelines.diff.worker import Comparers
 from pipelines.errors import RefoldError
 from pipelines.experiment.plan import Plan
-from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAYS
+from pipelines.experiment.versions import find_replays
+from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS
 from pipelines.lake.lake import Lake
 
 
@@ -41,8 +42,8 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
     found = find_diff(lake, plan)
     if found is not None:
         return found
-    replayed = lake.last_commit(REPLAYS.name, plan.partition)
-    if replayed is None or replayed.input_hash != plan.version_id:
+    replayed = find_replays(lake, plan)
+    if replayed is None:
         raise RefoldError(f"version {plan.version_id} of {plan.experiment.experiment} is not replayed; run `refold ab`")
     input_hash = input_hash_of(plan, replayed.number)
     with (

@@ -15,12 +15,12 @@ from itertools import groupby
 from pipelines.diff.versions import Version, list_versions
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS
+from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS, VERSIONS
 from pipelines.lake.lake import Commit, Lake
 
 PRUNED = "pruned"
 """Input hash of the commit that removed a version."""
-_REST = (AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS)
+_REST = (AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS, VERSIONS)
 
 
 @dataclass(frozen=True, slots=True)

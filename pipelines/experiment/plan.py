@@ -197,12 +197,17 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequ
             tools = replace(tools, registered=selected_tools(connection))
     definition = _definition(experiment, window, callables, prompts, tools)
     definition["measures"] = {name: each.source_sha256 for name, each in measures.items()}
+    version_id = name_version(definition, streams, runs)
+    kept = streams.drop_columns(["lake_version", "recorded_lake_version"])
+    return Plan(experiment, version_id, window, kept, callables, prompts, tools, definition, measures, runs)
+
+
+def name_version(definition: Mapping[str, Any], streams: pa.Table, runs: pa.Table) -> str:
+    """The `version_id` of a plan: of its definition, and of the heads of its conversations and runs."""
     heads = [streams.column(name).to_pylist() for name in _HEAD_COLUMNS]
     inputs = [definition, list(zip(*heads, strict=True)), runs.to_pylist()]
     hashed = json.dumps(inputs, sort_keys=True, ensure_ascii=False)
-    version_id = hashlib.sha256(hashed.encode()).hexdigest()[:_VERSION_LENGTH]
-    kept = streams.drop_columns(["lake_version", "recorded_lake_version"])
-    return Plan(experiment, version_id, window, kept, callables, prompts, tools, definition, measures, runs)
+    return hashlib.sha256(hashed.encode()).hexdigest()[:_VERSION_LENGTH]
 
 
 _HEAD_COLUMNS = (

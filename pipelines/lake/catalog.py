@@ -31,7 +31,7 @@ def describe(lake: Lake | None = None) -> dict[str, tuple[str, tuple[Column, ...
     datasets = DATASETS if lake is None else lake.datasets()
     described = {d.relation: (d.grain, d.columns) for d in datasets.values()}
     described[readable.NAME] = (readable.GRAIN, readable.readable_columns())
-    described |= {view.name: (view.grain, view.dataset.columns) for view in list_views()}
+    described |= {view.name: (view.grain, view.columns) for view in list_views()}
     return dict(sorted(described.items()))
 
 

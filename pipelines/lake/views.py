@@ -1,7 +1,7 @@
 """The SQL views over the datasets: `sql/views/*.sql`, one file per view, named after it.
 
-A file begins with a comment header: `-- of:` the dataset whose columns (and their descriptions) the view shows,
-`-- grain:` what one row is. Views are created in the order of `-- after:` (a view that must exist already), then by name.
+A file begins with a comment header: `-- of:` the dataset whose columns (and their descriptions) the view shows, `-- adds:` a
+column of the view's own after them (name, type, description), `-- grain:` what one row is. Views are created in the order of `-- after:` (a view that must exist already), then by name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from pipelines.errors import RefoldError
-from pipelines.lake.dataset import Dataset
+from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import find_dataset
 from pipelines.sqlfiles import list_sql
 
@@ -28,11 +28,12 @@ TIME_TRAVEL = tuple(
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view: its name, what one row is, the dataset it shows, and its query."""
+    """One view: its name, what one row is, the dataset it shows, its columns, and its query."""
 
     name: str
     grain: str
     dataset: Dataset
+    columns: tuple[Column, ...]
     query: str
 
 
@@ -46,6 +47,9 @@ def list_views() -> tuple[View, ...]:
         header = dict(_HEADER.findall(text))
         if "of" not in header or "grain" not in header:
             raise RefoldError(f"{path}: the header needs `-- of: <dataset>` and `-- grain: <what one row is>`")
-        views[path.stem] = View(path.stem, header["grain"], find_dataset(header["of"]), text.strip().rstrip(";"))
+        added = [Column(*header["adds"].split(" ", 2))] if "adds" in header else []
+        dataset = find_dataset(header["of"])
+        columns = (*dataset.columns, *added)
+        views[path.stem] = View(path.stem, header["grain"], dataset, columns, text.strip().rstrip(";"))
         after[path.stem] = header.get("after", "")
     return tuple(sorted(views.values(), key=lambda view: (after[view.name] != "", view.name)))

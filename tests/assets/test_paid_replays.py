@@ -23,9 +23,10 @@ from assets.verbs.compare import compare
 from assets.verbs.months import export_months, fold_months
 from pipelines.diff.check import read_checked
 from pipelines.diff.result import DiffResult
-from pipelines.errors import RefoldError
+from pipelines.errors import BadInputError, RefoldError
 from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.registry import list_active, register_experiment
+from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import Store
@@ -55,7 +56,8 @@ def experiment_at(base_url: str, folder: Path, rest: str = "", draws: int = 1) -
 
 def compared(settings: Settings, path: Path, tell: Callable[[str], None]) -> list[DiffResult]:
     """What `refold ab FILE` does."""
-    return compare(settings, read_checked(path, settings), path.parent, tell)
+    checked = read_checked(path, settings)
+    return compare(settings, checked.experiment, path.parent, tell, require_keys=checked.require_keys)
 
 
 def test_the_key_is_in_nothing_that_a_run_leaves(settings, tmp_path, monkeypatch, capfd):
@@ -172,3 +174,25 @@ def test_the_budget_of_the_day_holds_over_experiments(settings, tmp_path, monkey
         for draws in (6, 7):
             compared(settings, experiment_at(server.base_url, tmp_path, "mode: single", draws), lambda _line: None)
             assert server.paid.total() == 5
+
+
+def test_a_key_is_asked_for_when_somebody_is(settings, tmp_path, monkeypatch):
+    """Without it nothing is asked or registered; a version that is replayed needs none, whether it is compared or not."""
+    monkeypatch.delenv("MODEL_KEY", raising=False)
+    lake = Lake.from_settings(settings)
+    with serving() as server:
+        path = experiment_at(server.base_url, tmp_path)
+        with pytest.raises(BadInputError, match=r"line 2: .*MODEL_KEY is not set"):
+            compared(settings, path, print)
+        with lake.connect() as connection:
+            assert connection.sql("SELECT count(*) FROM experiments").fetchall() == [(0,)]
+        monkeypatch.setenv("MODEL_KEY", KEY)
+        (first,) = compared(settings, path, print)
+        monkeypatch.delenv("MODEL_KEY")
+        (again,) = compared(settings, path, print)
+        partition = {"experiment": first.experiment, "version_id": first.version_id}
+        with lake.replacing(AB_SUMMARY, partition) as writer:
+            writer.commit(input_hash="killed before it")
+        (mended,) = compared(settings, path, print)
+    assert [result.is_written for result in (first, again, mended)] == [True, False, True]
+    assert len({result.result_hash for result in (first, again, mended)}) == 1

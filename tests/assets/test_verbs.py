@@ -68,7 +68,7 @@ def test_nothing_to_do_starts_no_run_and_needs_no_dagster(store_settings, store,
     """Months and versions that are up to date are told as they are; Dagster could not even be imported."""
     path = tmp_path / "same.yaml"
     path.write_text("experiment: same\ncandidate: {echo: true}\n", encoding="utf-8")
-    experiment = read_checked(path, store_settings)
+    experiment = read_checked(path, store_settings).experiment
     verbs = {
         "export": lambda: export_months(store_settings, None, quiet),
         "fold": lambda: fold_months(store_settings, None, None, quiet),

@@ -22,7 +22,7 @@ from pipelines.lake.datasets.folds import (
 )
 from pipelines.lake.datasets.log import EVENTS, STREAM_MONTHS
 from pipelines.lake.datasets.redacted import REDACTED_EVENTS
-from pipelines.lake.datasets.registry import COMMITS, EXPERIMENTS
+from pipelines.lake.datasets.registry import COMMITS, EXPERIMENTS, VERSIONS
 
 __all__ = [
     "AB_SUMMARY",
@@ -45,6 +45,7 @@ __all__ = [
     "STREAM_MONTHS",
     "TOOL_CALLS",
     "UTTERANCES",
+    "VERSIONS",
     "find_dataset",
 ]
 
@@ -69,6 +70,7 @@ DATASETS: dict[str, Dataset] = {
         AB_TOOL_CALLS,
         AB_SUMMARY,
         EXPERIMENTS,
+        VERSIONS,
         COMMITS,
     )
 }

@@ -1,8 +1,9 @@
-"""What was asked for and what was committed: experiments and the provenance of every commit."""
+"""What was asked for and what was committed: experiments, what they were planned as, and the provenance of every commit."""
 
 from __future__ import annotations
 
 from pipelines.lake.dataset import Column, Dataset
+from pipelines.lake.datasets.columns import EXPERIMENT, VERSION_ID
 
 EXPERIMENTS = Dataset(
     name="experiments",
@@ -20,6 +21,42 @@ EXPERIMENTS = Dataset(
         Column("mode", "VARCHAR", "decision, conversation or single."),
         Column("is_active", "BOOLEAN", "Whether the nightly schedule runs it."),
         Column("registered_at", "TIMESTAMP WITH TIME ZONE", "When it was registered, UTC."),
+    ),
+)
+
+VERSIONS = Dataset(
+    name="versions",
+    grain="one version of an experiment, as it was planned",
+    key=("experiment", "version_id"),
+    partition_by=("experiment", "version_id"),
+    sort_by=("definition",),
+    layer="registry",
+    has_newest_view=True,
+    columns=(
+        EXPERIMENT,
+        VERSION_ID,
+        Column(
+            "definition", "VARCHAR", "JSON text: every setting that changes a cell, with prompts and hashes of code."
+        ),
+        Column(
+            "settings", "VARCHAR", "JSON text: the experiment with its one window; budget, gate and the like included."
+        ),
+        Column("folder", "VARCHAR", "Folder of the experiment file, where callables are looked for."),
+        Column("tools", "VARCHAR", "JSON text: what is known of tools, and how calls are answered."),
+        Column(
+            "streams",
+            "STRUCT(aggregate_id VARCHAR, recorded_aggregate_id VARCHAR, source VARCHAR, agent VARCHAR, vertical VARCHAR, "
+            'channel VARCHAR, task VARCHAR, variant VARCHAR, started_at TIMESTAMP WITH TIME ZONE, "cluster" VARCHAR, '
+            "last_version INTEGER, last_hash VARCHAR, recorded_last_version INTEGER, recorded_last_hash VARCHAR, "
+            "is_noise_sampled BOOLEAN)[]",
+            "The conversations, with the heads of both sides, by aggregate_id.",
+        ),
+        Column(
+            "runs",
+            "STRUCT(side VARCHAR, draw INTEGER, aggregate_id VARCHAR, recorded_aggregate_id VARCHAR, last_version INTEGER, "
+            "last_hash VARCHAR)[]",
+            "Further recorded runs of the same tasks, where a recorded side names several.",
+        ),
     ),
 )
 
