@@ -220,7 +220,7 @@ class _FileImport:
             self.path,
             kept=self.kept,
             max_line_bytes=self.room.max_line_bytes,
-            too_long=self.room.too_long,
+            long_line=self.room.long_line,
             skip_blank=True,
             on_block=tell_block,
         )

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from pipelines.errors import BadInputError
 
@@ -42,6 +42,16 @@ class RawLine:
     fault: str | None = None
 
 
+class LongLine(Protocol):
+    """What is to be said of a line that is too long, told from its bytes, which nobody holds."""
+
+    def add(self, piece: bytes) -> None:
+        """Take the line's next bytes."""
+
+    def fault(self) -> str:
+        """What is wrong, once all pieces were added."""
+
+
 class _DamagedError(Exception):
     """The compressed bytes end early or are not what they say."""
 
@@ -55,7 +65,7 @@ class LineReader:
         path: The file.
         kept: What `path` gave, where that can be read once (`pipes`); `path` is then a name alone.
         max_line_bytes: Longer lines come out cut, with a fault.
-        too_long: What the fault says of a line of so many bytes; default: that it has more.
+        long_line: Makes what tells the fault of one that is too long; default: that it has more.
         skip_blank: Whether blank lines are counted and not given; many of them then cost next to nothing.
         on_block: Called after every piece of the decompressed file, of at most a megabyte.
 
@@ -70,14 +80,14 @@ class LineReader:
         *,
         kept: IO[bytes] | None = None,
         max_line_bytes: int = MAX_LINE_BYTES,
-        too_long: Callable[[int], str] | None = None,
+        long_line: Callable[[], LongLine] | None = None,
         skip_blank: bool = False,
         on_block: Callable[[], None] | None = None,
     ) -> None:
         self._path = path
         self._kept = kept
         self._max = max_line_bytes
-        self._too_long = too_long or (lambda _length: f"the line has more than {max_line_bytes:,} bytes")
+        self._long_line = long_line
         self._skips_blank = skip_blank
         self._on_block = on_block
         self.bytes_read = 0
@@ -93,8 +103,7 @@ class LineReader:
 
     def __iter__(self) -> Iterator[RawLine]:
         number = 1
-        held: list[bytes] = []
-        length = 0
+        line = _Line(self._max, self._long_line)
         chunks = self._chunks()
         damage: str | None = None
         while True:
@@ -105,39 +114,24 @@ class LineReader:
                 break
             if chunk is None:
                 break
-            if not length and self._is_blank(chunk) and chunk.endswith(b"\n"):
+            if not line.length and self._is_blank(chunk) and chunk.endswith(b"\n"):
                 number += chunk.count(b"\n")
                 continue
             *whole, rest = chunk.split(b"\n")
             for piece in whole:
-                if length or not self._is_blank(piece):
-                    pieces, length = [*held, piece], length + len(piece)
-                    held.clear()
-                    yield self._line(number, pieces, length)
-                number, length = number + 1, 0
-                held.clear()
-            length += len(rest)
-            if length <= self._max or not held:
-                held.append(rest)
-            else:
-                del held[1:]  # of a line that is too long its beginning is shown
+                if line.length or not self._is_blank(piece):
+                    line.add(piece)
+                    yield line.end(number)
+                number += 1
+            line.add(rest)
         if damage is not None:
-            yield RawLine(number, b"".join(held), damage)
-        elif length:
-            yield self._line(number, held, length)
+            yield line.end(number, damage)
+        elif line.length:
+            yield line.end(number)
 
     def _is_blank(self, data: bytes) -> bool:
         """Whether these are blank lines that nobody wants."""
         return self._skips_blank and (not data or data.isspace())
-
-    def _line(self, number: int, pieces: list[bytes], length: int) -> RawLine:
-        data = b"".join(pieces[:1] if length > self._max else pieces)
-        pieces.clear()  # whoever called would hold them beside the line
-        if number == 1:
-            data = data.removeprefix(_BOM)
-        if length > self._max:
-            return RawLine(number, data[:_KEPT_OF_LONG], self._too_long(length))
-        return RawLine(number, data)
 
     def _chunks(self) -> Iterator[bytes]:
         blocks = self._blocks()
@@ -157,6 +151,38 @@ class LineReader:
                     yield block
         except OSError as error:
             raise BadInputError(f"cannot read {self._path}: {error.strerror}") from error
+
+
+class _Line:
+    """The line that is being read: its pieces, or, once it is too long, its beginning and what is to be said of it."""
+
+    def __init__(self, most: int, long_line: Callable[[], LongLine] | None) -> None:
+        self._most = most
+        self._long_line = long_line
+        self._pieces: list[bytes] = []
+        self._long: LongLine | None = None
+        self.length = 0
+
+    def add(self, piece: bytes) -> None:
+        self.length += len(piece)
+        if self.length <= self._most:
+            self._pieces.append(piece)
+            return
+        if self._long is None and self._long_line is not None:
+            self._long = self._long_line()
+            for each in self._pieces:
+                self._long.add(each)
+        if self._long is not None:
+            self._long.add(piece)
+        self._pieces = [b"".join([*self._pieces[:1], piece[:_KEPT_OF_LONG]])[:_KEPT_OF_LONG]]
+
+    def end(self, number: int, fault: str | None = None) -> RawLine:
+        """The line, and the next one begins."""
+        data = b"".join(self._pieces)
+        if fault is None and self.length > self._most:
+            fault = f"the line has more than {self._most:,} bytes" if self._long is None else self._long.fault()
+        self._pieces, self._long, self.length = [], None, 0  # whoever called would hold them beside the line
+        return RawLine(number, data.removeprefix(_BOM) if number == 1 else data, fault)
 
 
 def _gunzip(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

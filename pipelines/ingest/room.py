@@ -20,10 +20,13 @@ _WIDE_COPIES = 4
 """How often its characters are held at their own width, where one is beyond Latin-1: Python gives all of a text the widest's."""
 _VALUE_BYTES, _OBJECT_BYTES, _MESSAGE_BYTES = 90, 400, 4_000
 """What a value, an object and a message take beside their characters, as Python objects, as events and on their way."""
+_ROLE = b'"role"'
+_LONGEST = len(_ROLE) - 1
+"""Bytes of what is counted that may stand in the piece before; as many as a mark of wide characters needs."""
 _STEP = 50 * 10**6
-"""What a bound that would do is rounded up to."""
+"""What a bound that would do is rounded up to; half of it is left for what a process takes more than the one before it."""
 _WIDEST = re.compile(rb"[\xf0-\xf7]|\\u[dD][89abAB]")
-_WIDE = re.compile(rb"[\xc4-\xef]|\\u(?!00)")
+_WIDE = re.compile(rb"[\xc4-\xef]|\\u(?:[^0]|0[^0])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,9 @@ class Room:
         """Longer lines do not fit, whatever is in them."""
         return min(MAX_LINE_BYTES, max(int((self.limit - self.taken - _FIXED) / _COPIES), 0))
 
-    def too_long(self, length: int) -> str:
-        """What is wrong with a line of more than `max_line_bytes`."""
-        if length > MAX_LINE_BYTES:
-            return f"the line has {length:,} bytes, more than the {MAX_LINE_BYTES:,} that can be stored"
-        return self._refusal(length, self.taken + _FIXED + int(length * _COPIES))
+    def long_line(self) -> LineSize:
+        """What is wrong with a line of more than `max_line_bytes`, told from its bytes as they pass."""
+        return LineSize(self)
 
     def refuse_dense(self, data: bytes) -> None:
         """Refuse a line of so many values, messages or wide characters that it does not fit, though it is not too long.
@@ -58,24 +59,51 @@ class Room:
         worst = len(data) * (_COPIES + _MESSAGE_BYTES / 8)
         if self.taken + _FIXED + worst <= self.limit:
             return
-        needed = self.taken + _FIXED + _bytes_of(data)
-        if needed > self.limit:
-            raise BadLineError("$", self._refusal(len(data), needed))
+        size = LineSize(self)
+        size.add(data)
+        if size.needed > self.limit:
+            raise BadLineError("$", size.fault())
 
-    def _refusal(self, length: int, needed: int) -> str:
-        enough = -(-needed // _STEP) * _STEP // 10**6
+
+class LineSize:
+    """What a line takes, added up piece by piece."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._length = self._extra = 0
+        self._width = 1
+        self._end = b""
+
+    def add(self, piece: bytes) -> None:
+        """Take the line's next bytes."""
+        self._length += len(piece)
+        around = self._end + piece[:_LONGEST]  # what is counted may begin in one piece and end in the next
+        self._extra += _beside(piece) + _beside(around) - _beside(self._end) - _beside(piece[:_LONGEST])
+        for each in (around, piece):
+            self._width = max(self._width, 4 if _WIDEST.search(each) else 2 if _WIDE.search(each) else 1)
+        self._end = (self._end + piece[-_LONGEST:])[-_LONGEST:]
+
+    @property
+    def needed(self) -> int:
+        """Bytes of the process with this line, about and at most."""
+        copies = _COPIES + _WIDE_COPIES * (self._width - 1)
+        return self._room.taken + _FIXED + int(self._length * copies) + self._extra
+
+    def fault(self) -> str:
+        """What is wrong with it, and the bound that would do."""
+        if self._length > MAX_LINE_BYTES:
+            return f"the line has {self._length:,} bytes, more than the {MAX_LINE_BYTES:,} that can be stored"
+        enough = -(-(self.needed + _STEP // 2) // _STEP) * _STEP // 10**6
         return (
-            f"the line has {length:,} bytes and takes some {needed // 10**6:,} MB of memory to import, more than REFOLD_MEMORY "
-            f"({self.limit // 10**6:,} MB) allows; REFOLD_MEMORY={enough}MB would do"
+            f"the line has {self._length:,} bytes and takes some {self.needed // 10**6:,} MB of memory to import, more than "
+            f"REFOLD_MEMORY ({self._room.limit // 10**6:,} MB) allows; REFOLD_MEMORY={enough}MB would do"
         )
 
 
-def _bytes_of(data: bytes) -> int:
-    """Bytes that a process takes for a line beside its own, about and at most."""
-    width = 4 if _WIDEST.search(data) else 2 if _WIDE.search(data) else 1
-    return int(
-        len(data) * (_COPIES + _WIDE_COPIES * (width - 1))
-        + data.count(b",") * _VALUE_BYTES
+def _beside(data: bytes) -> int:
+    """Bytes that values, objects and messages take beside their characters."""
+    return (
+        data.count(b",") * _VALUE_BYTES
         + (data.count(b"{") + data.count(b"[")) * _OBJECT_BYTES
-        + data.count(b'"role"') * _MESSAGE_BYTES
+        + data.count(_ROLE) * _MESSAGE_BYTES
     )

@@ -53,10 +53,20 @@ def test_a_line_larger_than_the_memory_is_refused_or_set_aside(store, tmp_path: 
     assert f"the line has {size:,} bytes" in told["reason"]
 
 
-def test_the_bound_that_a_refusal_names_would_do(store, tmp_path: Path) -> None:
-    """Second route: what is refused is imported with the memory that the refusal asks for, and no less."""
+LARGE_AND_DENSE = {
+    "long and of many values": line("large", "a" * LONG, x=[{}] * VALUES),
+    "long and wide": line("large", "a" * LONG + "\N{GRINNING FACE}"),
+    "long and of many messages": line("large", "a" * LONG).replace(
+        "]", ', {"role": "user", "content": "b"}' * (VALUES // 20) + "]"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["values", *LARGE_AND_DENSE])
+def test_the_bound_that_a_refusal_names_would_do(store, tmp_path: Path, kind: str) -> None:
+    """Second route: what is refused is imported with the memory that the first refusal asks for, though no byte of it was held."""
     path = tmp_path / "large.jsonl"
-    path.write_text(LARGE["values"])
+    path.write_text({**LARGE, **LARGE_AND_DENSE}[kind])
     taken = resident_bytes()
     with pytest.raises(BadInputError) as refused:
         import_chat(store, [path], room=Room(taken + MARGIN, taken))
