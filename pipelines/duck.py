@@ -59,7 +59,7 @@ def read_batches(
         except StopIteration:
             return
         except OSError as error:
-            kind = duckdb.OutOfMemoryException if str(error).startswith(_OUT_OF_MEMORY) else duckdb.Error
+            kind = duckdb.OutOfMemoryException if is_out_of_memory(error) else duckdb.Error
             raise kind(str(error)) from error
         yield batch
 
@@ -72,6 +72,14 @@ def unless_none(connection: duckdb.DuckDBPyConnection, wanted: str, query: str) 
     (is_any,) = connection.sql(f"SELECT count(*) > 0 FROM ({wanted})").fetchall()[0]
     query = query.strip().rstrip(";")
     return query if is_any else f"SELECT * FROM ({query}) LIMIT 0"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was too little memory: by DuckDB's, Python's or NumPy's exception, or by DuckDB's words in another's.
+
+    What reads a result through Arrow gets an `OSError` with the words of DuckDB's exception.
+    """
+    return isinstance(error, duckdb.OutOfMemoryException | MemoryError) or _OUT_OF_MEMORY in str(error)
 
 
 def quote_literal(text: str) -> str:

@@ -63,7 +63,7 @@ class _Rule:
 
 
 _RULES = (
-    _Rule(MORE_MEMORY, words=r"^(MemoryError|ArrowMemoryError|OutOfMemoryException)\b"),
+    _Rule(MORE_MEMORY, words=r"^(MemoryError|ArrowMemoryError|OutOfMemoryException)\b|Out of Memory Error"),
     _Rule(
         "no space is left ({words}); nothing half-written is visible. Make room and run the command again",
         (errno.ENOSPC, errno.EDQUOT),

@@ -19,6 +19,7 @@ from pipelines.audit.findings import Audit, Finding
 from pipelines.audit.manifests import Kept, ManifestAuditor, lake_manifests
 from pipelines.audit.month import LakeState, MonthAuditor
 from pipelines.audit.unread import list_unread
+from pipelines.duck import is_out_of_memory
 from pipelines.errors import BadInputError
 from pipelines.export.manifests import stored_manifest
 from pipelines.lake.dataset import Dataset
@@ -109,6 +110,8 @@ def _look_at_lake(lake: Lake, findings: list[Finding]) -> LakeState:
             else:
                 manifests = lake_manifests(lake)
         except (DeltaError, TableDamagedError, duckdb.Error, OSError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = str(error).strip().splitlines()[0]
             findings.append(Finding("file_unreadable", None, "lake", f"the table cannot be read: {reason}", file=name))
     for name, log in logs.items():

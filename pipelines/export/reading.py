@@ -16,6 +16,7 @@ import adbc_driver_postgresql
 import numpy as np
 import pyarrow as pa
 
+from pipelines.duck import is_out_of_memory
 from pipelines.export.arrays import integers
 from pipelines.store import StoreUnavailable
 from pipelines.store.session import session_query
@@ -94,6 +95,8 @@ def _told_as_store_errors() -> Iterator[None]:
     try:
         yield
     except (adbc.Error, pa.ArrowException, OSError) as error:
+        if is_out_of_memory(error):
+            raise
         raise StoreUnavailable(
             f"the store could not be read to its end, and the lake was left as it is: {error}"
         ) from error

@@ -25,7 +25,7 @@ from pipelines.errors import BadInputError
 from pipelines.folds.current import RESUMED_FROM, current_months, customers_go_on, is_of_one_log
 from pipelines.folds.inputs import Inputs
 from pipelines.folds.limits import limit_readers, plan_batches
-from pipelines.folds.plan import EVENT_HEADS, HEADS, leave_out, leave_out_unchanged
+from pipelines.folds.plan import ALL, EVENT_HEADS, HEADS, RangeSize, leave_out, leave_out_unchanged
 from pipelines.folds.reading import AHEAD, sharing_threads
 from pipelines.folds.steps import fold_batches, projection_query, start_month
 from pipelines.lake.datasets import CALL_MONTHS, CONVERSATION_MONTHS, CUSTOMER_MONTHS, find_dataset
@@ -134,7 +134,7 @@ def fold_up_to(
     current: Current,
     *,
     heads: str = EVENT_HEADS,
-    batch_events: int = 0,
+    size: RangeSize = ALL,
     cuts: Sequence[str] = (),
     snapshot_events: int = SNAPSHOT_EVENTS,
     left_out: Sequence[str] = (),
@@ -149,7 +149,7 @@ def fold_up_to(
         month: `month_of`.
         current: What may be gone on from.
         heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash` of the months before.
-        batch_events: Events of a batch; 0: all streams are one batch.
+        size: Of a batch; by default all streams are one.
         cuts: Stream ids before which a batch had best begin.
         snapshot_events: Events between two snapshots of a stream.
         left_out: Streams that are not folded.
@@ -184,7 +184,7 @@ def fold_up_to(
         connection,
         month,
         _BY_STREAM,
-        batch_events=batch_events,
+        size=size,
         cuts=cuts,
         resumable=current.months,
         is_partial=is_current,
@@ -237,7 +237,7 @@ def _fold_of_lake(
             month,
             current,
             heads=HEADS,
-            batch_events=size,
+            size=size,
             cuts=cuts,
             snapshot_events=lake.snapshot_events,
             left_out=[] if last is None else list(last.provenance.get("set_aside", {})),

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from pipelines.duck import is_out_of_memory
 from pipelines.errors import BadInputError
-from pipelines.folds.plan import Span
+from pipelines.folds.plan import EVENT_BYTES, Span
 from pipelines.lake.lake import Lake
 
 BY_STREAM = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "snapshots")
@@ -29,14 +30,14 @@ _STEP = 50 * 10**6
 """What a bound that would do is rounded up to."""
 _EVENT_COPIES = 9.5
 """What DuckDB takes per byte of the largest event while it reads its payload; measured by `tests/acceptance/odd_streams.py payload`."""
+_UNLISTED_COPIES = 2.0
+"""What is held per byte of what happened since the last snapshot that has all lists: it, and it again while a part is added."""
 _MORE = 1.5
 """By how much a bound is raised that had no room, though by the estimates it should."""
 _SHOWN = 10
 """Streams that are named."""
 LEAST_SHARE = 0.05
 """Of the memory bound: streams that are smaller are not what it was too little for."""
-_EVENT_BYTES = 500
-"""What an event takes in columns beside its texts, about."""
 
 _LARGEST = """
 SELECT aggregate_id, count(*), sum(strlen(payload) + strlen(metadata))::BIGINT AS bytes, max(strlen(payload))
@@ -77,14 +78,36 @@ class Culprit:
         return f"{self.stream}, REFOLD_MEMORY={self.enough_bytes // 10**6}MB would do"
 
 
-def enough_for(lists_bytes: int, longest_bytes: int) -> int:
+def enough_for(lists_bytes: int, longest_bytes: int, largest_bytes: int = 0, unlisted_bytes: int = 0) -> int:
     """A memory bound that would do for a long stream.
 
     Args:
         lists_bytes: What the lists of its state hold.
         longest_bytes: What the longest of their columns holds.
+        largest_bytes: Its largest payload.
+        unlisted_bytes: What happened in it between two snapshots, at most.
     """
-    return _rounded(_FIXED + lists_bytes + _PAGE_COPIES * longest_bytes)
+    copies = _PAGE_COPIES * longest_bytes + _EVENT_COPIES * largest_bytes + _UNLISTED_COPIES * unlisted_bytes
+    return _rounded(_FIXED + lists_bytes + copies)
+
+
+def refuse_too_large(connection: duckdb.DuckDBPyConnection, memory_bytes: int, snapshot_events: int) -> None:
+    """See that there is memory for the planned streams, before any of them is read; `spans` has measured them.
+
+    Raises:
+        StreamTooLargeError: There is not; of the stream that needs the most.
+    """
+    rows = connection.sql(
+        "SELECT aggregate_id, payloads, largest FROM fold_sizes WHERE payloads >= $least",
+        params={"least": int(LEAST_SHARE * memory_bytes)},
+    ).fetchall()
+    needed = [
+        (enough_for(payloads, payloads, largest, min(payloads, snapshot_events * largest)), stream)
+        for stream, payloads, largest in rows
+    ]
+    enough, stream = max(needed, default=(0, ""))
+    if enough > memory_bytes:
+        raise StreamTooLargeError(stream, "there is no memory for its events and what a state lists of them", enough)
 
 
 def find_set_aside(lake: Lake) -> list[Culprit]:
@@ -109,8 +132,9 @@ def _rounded(size: float) -> int:
     return -int(-size // _STEP) * _STEP
 
 
-OUT_OF_MEMORY = (duckdb.OutOfMemoryException, MemoryError, pa.ArrowCapacityError, StreamTooLargeError)
-"""What says that there is more than fits. Arrow's and NumPy's own are `MemoryError`s."""
+def is_too_large(error: Exception) -> bool:
+    """Whether a fold ended because there is more than fits into memory, or into a column."""
+    return isinstance(error, pa.ArrowCapacityError | StreamTooLargeError) or is_out_of_memory(error)
 
 
 @dataclass(slots=True)
@@ -128,20 +152,20 @@ class Reached:
 
 
 def find_culprit(
-    connection: duckdb.DuckDBPyConnection, month: str, reached: Reached, error: BaseException, memory_bytes: int
+    connection: duckdb.DuckDBPyConnection, month: str, reached: Reached, error: BaseException, lake: Lake
 ) -> Culprit | None:
     """The stream that was too large for the fold that `error` ended; None if no stream alone is."""
     if isinstance(error, StreamTooLargeError):
         return Culprit(error.stream, error.enough_bytes)
     if not reached.high:
         return None  # it had not begun with any
-    params = {"month": month, "low": reached.low, "high": reached.high, "event_bytes": _EVENT_BYTES}
+    params = {"month": month, "low": reached.low, "high": reached.high, "event_bytes": EVENT_BYTES}
     rows = connection.sql(_LARGEST, params=params).fetchall()
     if not rows:
         return None
     stream, events, size, largest = rows[0]
-    held = size + _EVENT_BYTES * events
-    enough = max(enough_for(held, size), _rounded(_FIXED + _EVENT_COPIES * largest))
-    if enough <= memory_bytes:
-        enough = _rounded(_MORE * memory_bytes)
-    return Culprit(str(stream), enough) if held >= LEAST_SHARE * memory_bytes else None
+    held = size + EVENT_BYTES * events
+    enough = enough_for(held, size, largest, min(size, lake.snapshot_events * largest))
+    if enough <= lake.memory_bytes:
+        enough = _rounded(_MORE * lake.memory_bytes)
+    return Culprit(str(stream), enough) if held >= LEAST_SHARE * lake.memory_bytes else None

@@ -13,7 +13,7 @@ from pipelines.fold.columns import take
 from pipelines.fold.fold import place
 from pipelines.fold.messages import continuing
 from pipelines.folds.parts import LongStream
-from pipelines.folds.plan import LAST_VERSION, Span
+from pipelines.folds.plan import LAST_VERSION, RangeSize, Span
 from pipelines.folds.reading import Reader
 from pipelines.folds.resume import bring
 from pipelines.lake.memory import give_back
@@ -26,7 +26,7 @@ class Batches:
         connection: `plan_resume` has run on it.
         reader: Reads the month.
         month: YYYY-MM.
-        size: Events of a batch.
+        size: Of a batch.
         resumes: Whether any stream goes on from a snapshot.
         with_lists: Whether states or snapshots are made of the batches.
         memory_bytes: Bound on the memory of the process.
@@ -38,7 +38,7 @@ class Batches:
         reader: Reader,
         month: str,
         *,
-        size: int,
+        size: RangeSize,
         resumes: bool,
         with_lists: bool,
         memory_bytes: int,

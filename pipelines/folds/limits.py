@@ -10,6 +10,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from pipelines.folds.current import RESUMED_FROM
+from pipelines.folds.plan import RangeSize
 from pipelines.folds.reading import AHEAD
 from pipelines.lake.lake import Lake
 from pipelines.lake.memory import free_bytes
@@ -19,8 +20,8 @@ from pipelines.settings import parse_size
 _OF_STATES = frozenset(RESUMED_FROM)
 _BATCH_SHARE, _FLAT_BATCH_SHARE = 0.05, 0.035
 """A batch's events, as columns in the file, by the memory; less when flat tables are made of them, which hold them again."""
-_LEAST_EVENTS, _MOST_EVENTS = 250, 400_000
-"""Fewer than so many, of some 150 kB each, are not cut further; more gain nothing."""
+_MOST_EVENTS = 400_000
+"""More gain nothing."""
 
 _VECTOR_EVENTS = 2_048
 _VECTOR_SHARE = 0.05
@@ -32,14 +33,19 @@ _ALONE_SHARE = 0.85
 
 def limit_readers(lake: Lake, connection: duckdb.DuckDBPyConnection) -> int:
     """How many ranges are read at a time: one, by one thread, where events are so large that there is no room for more."""
+    if not _are_large(lake):
+        return AHEAD
+    connection.execute("SET threads = 1")
+    return 1
+
+
+def _are_large(lake: Lake) -> bool:
+    """Whether what DuckDB reads of payloads at a time may be too much for it to be read beside something else."""
     files = lake.files("events")
     vector = _VECTOR_EVENTS * most_row_bytes(files, ("payload",))
     if not math.isfinite(vector):
         vector = most_group_bytes(files, ("payload",))
-    if vector * AHEAD <= lake.memory_bytes * _VECTOR_SHARE:
-        return AHEAD
-    connection.execute("SET threads = 1")
-    return 1
+    return vector * AHEAD > lake.memory_bytes * _VECTOR_SHARE
 
 
 @contextmanager
@@ -55,16 +61,17 @@ def alone(lake: Lake, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         connection.execute(f"SET memory_limit = '{usual}'")
 
 
-def plan_batches(lake: Lake, month: str, names: list[str]) -> tuple[int, list[str]]:
-    """How many events of the month's mean size fit into a batch, and where the row groups of its largest file begin."""
+def plan_batches(lake: Lake, month: str, names: list[str]) -> tuple[RangeSize, list[str]]:
+    """How much of the month fits into a batch, and where the row groups of its largest file begin."""
     files = [pq.read_metadata(path) for path in lake.files("events", {"month": month})]
     groups = [[file.row_group(number) for number in range(file.num_row_groups)] for file in files]
     rows = sum(file.num_rows for file in files)
     event_bytes = max(sum(group.total_byte_size for file in groups for group in file) / max(rows, 1), 1.0)
-    share = _BATCH_SHARE if set(names) <= _OF_STATES else _FLAT_BATCH_SHARE
-    size = min(max(int(lake.memory_bytes * share / event_bytes), _LEAST_EVENTS), _MOST_EVENTS)
+    most_bytes = int(lake.memory_bytes * (_BATCH_SHARE if set(names) <= _OF_STATES else _FLAT_BATCH_SHARE))
+    events = min(max(int(most_bytes / event_bytes), 1), _MOST_EVENTS)
     largest = max(groups, key=lambda file: sum(group.num_rows for group in file), default=[])
     firsts = [_first_id(group) for group in largest]
+    size = RangeSize(events, most_bytes if _are_large(lake) else 0)
     return size, [first for first in firsts if first is not None]
 
 

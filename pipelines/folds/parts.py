@@ -24,7 +24,7 @@ from pipelines.fold.pieces import Pieces
 from pipelines.fold.rows import RELATIONS
 from pipelines.fold.schemas import STANDING, STATE_LISTS
 from pipelines.folds.pending import LongLists, PendingCalls, split_calls
-from pipelines.folds.plan import LAST_VERSION, Span, versions
+from pipelines.folds.plan import LAST_VERSION, RangeSize, Span, versions
 from pipelines.folds.reading import Reader
 from pipelines.folds.resume import bring
 from pipelines.lake.memory import give_back
@@ -53,7 +53,7 @@ class LongStream:
         first: The first range of the stream.
         month: YYYY-MM.
         first_no: The stream's number within the month.
-        size: Events of a batch.
+        size: Of a batch.
         with_lists: Whether to bring along what states list.
         memory_bytes: Bound on the memory of the process.
 
@@ -69,7 +69,7 @@ class LongStream:
         month: str,
         *,
         first_no: int,
-        size: int,
+        size: RangeSize,
         with_lists: bool,
         memory_bytes: int,
     ) -> None:
@@ -168,7 +168,7 @@ class LongStream:
         self._carry = Carry.nothing(1)
         until = self._first.after
         history = Span(self._first.low, self._first.high, until, self._first.stream, 0, until)
-        for span in versions(history, self._size):
+        for span in versions(self._connection, self._month, history, self._size):
             events = self._reader.history(span, f"SELECT {quote_literal(str(span.stream))}")
             yield from self._parts(events, is_last=False)
         yield from self._parts(of_month, is_last=is_last)

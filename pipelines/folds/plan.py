@@ -80,14 +80,15 @@ GROUP BY heads.aggregate_id
 LAST_VERSION = 2**31 - 1
 """Not below any stream version."""
 # Batches within each piece between two cuts; small pieces are put together afterwards. A large stream is a piece of its own:
-# one that has more events to read than a batch, or would have if it had to be folded from its first event after all.
+# one that has more to read than a batch, or would have if it had to be folded from its first event after all.
 _PIECES = """
-SELECT min(aggregate_id), sum(events)::BIGINT, bool_or(is_large), min(after), sum(new_events)::BIGINT
+SELECT
+    min(aggregate_id), sum(events)::BIGINT, bool_or(is_large), min(after), sum(new_events)::BIGINT, sum(weight)::BIGINT
 FROM (
     SELECT
         sized.*, cuts.cut,
         count(*) FILTER (WHERE sized.is_large) OVER in_order AS larges,
-        (sum(sized.events) OVER in_order - sized.events) // $size AS batch
+        (sum(sized.weight) OVER in_order - sized.weight) // $most AS batch
     FROM (
         SELECT
             touched.aggregate_id,
@@ -95,11 +96,14 @@ FROM (
             touched.first_version + touched.events - 1 AS last_version,
             last_version - after AS new_events,
             new_events + coalesce(behind.events, 0) AS events,
-            if(resumed.stream_version > 0 AND coalesce(resumed.open_message, '') = '', new_events, last_version) > $size
+            {new_weight} AS new_weight,
+            if(behind.aggregate_id IS NULL, new_weight, {weight}) AS weight,
+            if(resumed.stream_version > 0 AND coalesce(resumed.open_message, '') = '', new_weight, {whole_weight}) > $most
                 AS is_large
         FROM fold_touched AS touched
         LEFT JOIN fold_behind AS behind ON touched.aggregate_id = behind.aggregate_id
         LEFT JOIN fold_resumed AS resumed ON touched.aggregate_id = resumed.aggregate_id
+        {sizes}
     ) AS sized
     ASOF INNER JOIN (SELECT unnest($cuts) AS cut) AS cuts ON sized.aggregate_id >= cuts.cut
     WINDOW in_order AS (PARTITION BY cuts.cut ORDER BY sized.aggregate_id)
@@ -107,6 +111,78 @@ FROM (
 GROUP BY cut, batch, larges, is_large
 ORDER BY 1
 """
+_BY_EVENTS = {
+    "new_weight": "new_events",
+    "weight": "new_events + behind.events",
+    "whole_weight": "last_version",
+    "sizes": "",
+}
+_BY_BYTES = {
+    "new_weight": "sizes.new_bytes",
+    "weight": "sizes.bytes",
+    "whole_weight": "sizes.bytes",
+    "sizes": "LEFT JOIN fold_sizes AS sizes ON touched.aggregate_id = sizes.aggregate_id",
+}
+EVENT_BYTES = 500
+"""What an event takes in columns beside its texts, about."""
+_EVENT_SIZE = f"{EVENT_BYTES} + strlen(events.payload) + strlen(events.metadata)"
+# What happened before the month is read of streams alone that go on from nothing, or in the middle of a message.
+_SIZES = f"""
+CREATE OR REPLACE TEMP TABLE fold_sizes AS
+SELECT
+    events.aggregate_id, sum({_EVENT_SIZE})::BIGINT AS bytes, sum(strlen(events.payload))::BIGINT AS payloads,
+    max(strlen(events.payload)) AS largest,
+    coalesce(sum({_EVENT_SIZE}) FILTER (
+        WHERE events.stream_version > coalesce(resumed.stream_version, touched.first_version - 1)
+    ), 0)::BIGINT AS new_bytes
+FROM events
+INNER JOIN fold_touched AS touched ON events.aggregate_id = touched.aggregate_id
+LEFT JOIN fold_resumed AS resumed ON touched.aggregate_id = resumed.aggregate_id
+WHERE
+    events.month <= $month
+    AND (events.month = $month OR resumed.aggregate_id IS NULL OR coalesce(resumed.open_message, '') <> '')
+GROUP BY events.aggregate_id
+"""
+_TOUCHED_BYTES = f"""
+SELECT coalesce(sum({_EVENT_SIZE}), 0)::BIGINT
+FROM events
+INNER JOIN fold_touched AS touched ON events.aggregate_id = touched.aggregate_id
+WHERE events.month <= $month
+"""
+# What starts within a part belongs to it.
+_ENDS = f"""
+SELECT max(stream_version)
+FROM (
+    SELECT stream_version, (sum(bytes) OVER (ORDER BY stream_version) - bytes) // $step AS part
+    FROM (
+        SELECT events.stream_version, {_EVENT_SIZE} AS bytes
+        FROM events
+        WHERE
+            events.aggregate_id = $stream AND events.month <= $month
+            AND events.stream_version > $after AND events.stream_version <= $until
+    ) AS sized
+) AS parts
+GROUP BY part
+ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeSize:
+    """How much is read at a time.
+
+    Attributes:
+        events: Events of a range; 0: all are one.
+        bytes: Bytes of a range; 0: where events are about alike, their number tells enough, and none is read to be measured.
+    """
+
+    events: int = 0
+    bytes: int = 0
+
+    @property
+    def most(self) -> int:
+        """What a range holds, in what it is measured by."""
+        return self.bytes or self.events
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +204,9 @@ class Span:
     stream: str | None = None
     after: int = 0
     until: int = LAST_VERSION
+
+
+ALL = RangeSize()
 
 
 def create_redactions(connection: duckdb.DuckDBPyConnection, log: str = "events") -> None:
@@ -152,6 +231,17 @@ def plan_month(
     connection.execute(_BEHIND, {"month": month})
     counts = connection.sql("SELECT count(*), coalesce(sum(events), 0)::BIGINT FROM fold_touched").fetchall()[0]
     return int(counts[0]), int(counts[1])
+
+
+def fits(connection: duckdb.DuckDBPyConnection, month: str, events: int, size: RangeSize) -> bool:
+    """Whether the planned streams, with so many events in the month, are no more than one range.
+
+    Where that is measured in bytes, all their events up to the month's end count: states list what happened in all of them.
+    """
+    if not size.bytes:
+        return events <= size.events
+    found = connection.sql(_TOUCHED_BYTES, params={"month": month}).fetchall()
+    return int(found[0][0]) <= size.bytes
 
 
 def months_before(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -188,39 +278,45 @@ def leave_out(connection: duckdb.DuckDBPyConnection, month: str, streams: Sequen
         connection.execute(_BEHIND, {"month": month})
 
 
-def spans(connection: duckdb.DuckDBPyConnection, batch_events: int, cuts: Sequence[str] = ()) -> list[Span]:
+def spans(connection: duckdb.DuckDBPyConnection, month: str, size: RangeSize, cuts: Sequence[str] = ()) -> list[Span]:
     """What is read of the planned month, in the order of ids. A month without streams has one range, too.
 
     Args:
         connection: `plan_month` and `plan_resume` have run on it.
-        batch_events: Events of a range, at most; 0: all are one. Of a stream with more, ranges have a quarter of it.
+        month: YYYY-MM.
+        size: Of a range, at most, unless one event has more. Of a stream with more, ranges have a quarter of it.
         cuts: Ids before which a batch had best begin, in any order: where row groups do, none is read twice.
     """
-    size = batch_events or 2**62
-    planned: list[Span] = []
-    for low, count, is_large, after, new in connection.sql(
-        _PIECES, params={"size": size, "cuts": ["", *cuts]}
+    most = size.most or 2**62
+    if size.bytes:
+        connection.execute(_SIZES, {"month": month})
+    planned: list[tuple[Span, int]] = []
+    for low, count, is_large, after, new, weight in connection.sql(
+        _PIECES.format(**(_BY_BYTES if size.bytes else _BY_EVENTS)), params={"most": most, "cuts": ["", *cuts]}
     ).fetchall():
-        last = planned[-1] if planned else None
+        last, held = planned[-1] if planned else (None, 0)
         if is_large:
-            planned.append(Span(low, "", new, low, after))
-        elif last is not None and last.stream is None and last.events + count <= size:
-            planned[-1] = replace(last, events=last.events + count)
+            planned.append((Span(low, "", new, low, after), 0))
+        elif last is not None and last.stream is None and held + weight <= most:
+            planned[-1] = replace(last, events=last.events + count), held + weight
         else:
-            planned.append(Span(low if planned else "", "", count))
-    planned = planned or [Span("", "", 0)]
-    highs = [*(span.low for span in planned[1:]), LAST_ID]
-    ranges = [replace(span, high=high) for span, high in zip(planned, highs, strict=True)]
-    return [each for span in ranges for each in (versions(span, size) if span.stream else [span])]
+            planned.append((Span(low if planned else "", "", count), weight))
+    found = [span for span, _ in planned] or [Span("", "", 0)]
+    highs = [*(span.low for span in found[1:]), LAST_ID]
+    ranges = [replace(span, high=high) for span, high in zip(found, highs, strict=True)]
+    return [each for span in ranges for each in (versions(connection, month, span, size) if span.stream else [span])]
 
 
-def versions(span: Span, size: int) -> list[Span]:
-    """A stream's range of versions, in ranges of a quarter of a batch's events."""
-    step = max(size // 4, 1)
+def versions(connection: duckdb.DuckDBPyConnection, month: str, span: Span, size: RangeSize) -> list[Span]:
+    """A stream's range of versions up to a month's end, in ranges of a quarter of a batch's size."""
+    step = max(size.most // 4, 1)
     last = span.after + span.events
-    afters = range(span.after, max(last, span.after + 1), step)
-    untils = [*afters[1:], span.until]
+    if size.bytes:
+        bounds = {"stream": span.stream, "month": month, "after": span.after, "until": span.until, "step": step}
+        ends = [end for (end,) in connection.sql(_ENDS, params=bounds).fetchall()[:-1]]
+    else:
+        ends = list(range(span.after + step, last, step))
     return [
         replace(span, after=after, until=until, events=min(until, last) - after)
-        for after, until in zip(afters, untils, strict=True)
+        for after, until in zip([span.after, *ends], [*ends, span.until], strict=True)
     ]

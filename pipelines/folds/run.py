@@ -17,12 +17,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.folds.aside import OUT_OF_MEMORY, Reached, find_culprit
+from pipelines.folds.aside import Reached, find_culprit, is_too_large
 from pipelines.folds.current import RESUMED_FROM, current_months, customers_go_on, is_of_one_log
 from pipelines.folds.inputs import Inputs
 from pipelines.folds.limits import alone, limit_readers, plan_batches
 from pipelines.folds.merging import merge, one_behind
-from pipelines.folds.plan import HEADS, leave_out, leave_out_unchanged, months_before, plan_month
+from pipelines.folds.plan import HEADS, fits, leave_out, leave_out_unchanged, months_before, plan_month
 from pipelines.folds.reading import sharing_threads
 from pipelines.folds.resume import WANTED
 from pipelines.folds.state import state
@@ -194,10 +194,12 @@ def _fold_what_fits(work: _Work) -> dict[str, FoldResult]:
         reached = Reached()
         try:
             return _fold(work, aside, reached)
-        except OUT_OF_MEMORY as error:
+        except Exception as error:
+            if not is_too_large(error):
+                raise
             failure = error.with_traceback(None)  # it would hold all that was in memory
         give_back(work.connection)
-        culprit = find_culprit(work.connection, work.month, reached, failure, work.lake.memory_bytes)
+        culprit = find_culprit(work.connection, work.month, reached, failure, work.lake)
         if culprit is None or culprit.stream in aside or len(aside) == _MOST_ASIDE:
             raise failure
         aside[culprit.stream] = culprit.enough_bytes
@@ -253,7 +255,7 @@ def _fold_streams(
     folded, is_partial = prepared.streams, False
     if is_of_one_log(lake, work.inputs, month, names):
         folded, events = leave_out_unchanged(connection, month)
-        is_partial = not aside and events <= min(size, prepared.events // 2)
+        is_partial = not aside and events <= prepared.events // 2 and fits(connection, month, events, size)
         if not is_partial:
             folded = plan_month(connection, month, HEADS)[0]
     leave_out(connection, month, list(aside))
@@ -262,7 +264,7 @@ def _fold_streams(
         month,
         names,
         work.upcasters,
-        batch_events=size,
+        size=size,
         cuts=cuts,
         resumable=current_months(lake, work.inputs, RESUMED_FROM, months_before(connection)),
         is_partial=is_partial,

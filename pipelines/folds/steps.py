@@ -24,15 +24,16 @@ from pipelines.fold.pieces import cut, whole
 from pipelines.fold.rows import RELATIONS
 from pipelines.fold.snapshots import build_snapshots
 from pipelines.fold.states import as_shown, build_states, count_states
-from pipelines.folds.aside import Reached
+from pipelines.folds.aside import Reached, refuse_too_large
 from pipelines.folds.batches import Batches
 from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.parts import LongStream
-from pipelines.folds.plan import EVENT_HEADS, REDACTIONS_HASH, plan_month, spans
+from pipelines.folds.plan import ALL, EVENT_HEADS, REDACTIONS_HASH, RangeSize, plan_month, spans
 from pipelines.folds.reading import AHEAD, Reader
 from pipelines.folds.resume import plan_resume, plan_within
 from pipelines.folds.verification import Verifier
+from pipelines.lake.memory import give_back
 from pipelines.log.readable import create_readable, create_readable_events
 from pipelines.log.upcasters import Upcasters, load_upcasters
 from pipelines.settings import SNAPSHOT_EVENTS
@@ -96,7 +97,7 @@ def prepare_month(
     upcasters: Upcasters | None = None,
     *,
     heads: str = EVENT_HEADS,
-    batch_events: int = 0,
+    size: RangeSize = ALL,
     resumable: Iterable[str] = (),
     customers_go_on: bool = False,
     snapshot_events: int = SNAPSHOT_EVENTS,
@@ -109,7 +110,7 @@ def prepare_month(
         names: Projections.
         upcasters: Known types and upcasters; default: those shipped.
         heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count` of the log.
-        batch_events: Events of a batch; 0: all streams are one batch.
+        size: Of a batch; by default all streams are one.
         resumable: Earlier months whose snapshots and states streams may go on from.
         customers_go_on: Whether customers go on from the months before.
         snapshot_events: Events between two snapshots of a stream.
@@ -125,7 +126,7 @@ def prepare_month(
         month,
         names,
         upcasters,
-        batch_events=batch_events,
+        size=size,
         resumable=resumable,
         snapshot_events=snapshot_events,
     )
@@ -182,7 +183,7 @@ def fold_batches(
     names: Iterable[str],
     upcasters: Upcasters | None = None,
     *,
-    batch_events: int = 0,
+    size: RangeSize = ALL,
     cuts: Sequence[str] = (),
     resumable: Iterable[str] = (),
     is_partial: bool = False,
@@ -199,7 +200,7 @@ def fold_batches(
         month: YYYY-MM.
         names: Projections; what none of them reads is not made.
         upcasters: Known types and upcasters; default: those shipped.
-        batch_events: Events of a batch; 0: all streams are one batch.
+        size: Of a batch; by default all streams are one.
         cuts: Stream ids before which a batch had best begin.
         resumable: Earlier months whose snapshots and states streams may go on from.
         is_partial: Whether only some of the month's streams are planned.
@@ -218,7 +219,10 @@ def fold_batches(
     if is_partial:
         plan_within(connection, month, code_hash(snapshot_events))
         resumes = resumes or bool(connection.sql("SELECT count(*) FROM fold_within").fetchall()[0][0])
-    planned = spans(connection, batch_events, cuts)
+    planned = spans(connection, month, size, cuts)
+    if size.bytes:
+        refuse_too_large(connection, memory_bytes, snapshot_events)
+        give_back(connection)
     reader = Reader(
         connection,
         month,
@@ -233,7 +237,7 @@ def fold_batches(
         connection,
         reader,
         month,
-        size=batch_events,
+        size=size,
         resumes=resumes,
         with_lists=with_lists,
         memory_bytes=memory_bytes,

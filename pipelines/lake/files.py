@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _USUAL: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
-LARGE: dict[str, Any] = {"use_dictionary": False, "data_page_version": "2.0"}
-"""How a file of rows that are large is written: there are no dictionaries, which would hold their texts once more, and pages are
-made of compressed parts, of which the whole is not put together before."""
+_LARGE: dict[str, Any] = {"use_dictionary": False, "data_page_version": "2.0"}
 _BOUNDED = (pa.int32(), pa.int64())
 """Types of the columns whose bounds are told, by which readers leave files out."""
+
+
+def for_large_rows(schema: pa.Schema, sort_by: Iterable[str]) -> dict[str, Any]:
+    """How a file of large rows is written, with the least memory.
+
+    There are no dictionaries, which would hold its texts once more; pages are made of compressed parts, of which the whole is not
+    put together before; and there are no bounds of texts, which are the text six times over while they are found.
+    """
+    bounded = [field.name for field in schema if field.name in sort_by or field.type in _BOUNDED]
+    return {**_LARGE, "write_statistics": bounded}
 
 
 @dataclass(frozen=True, slots=True)

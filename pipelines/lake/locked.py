@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import duckdb
 import pyarrow as pa
 
+from pipelines.duck import is_out_of_memory
 from pipelines.errors import BadInputError
 from pipelines.lake.locked_child import Bounds, UserCodeError, batches, bind, execute, fetch, select, type_of
 from pipelines.lake.sql_errors import without_values
@@ -225,8 +226,8 @@ class _Child:
         try:
             for batch in reader:
                 self._send("load", batch)
-        except (duckdb.Error, pa.ArrowException) as error:
-            if "Out of Memory" in str(error):
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            if is_out_of_memory(error):
                 raise duckdb.OutOfMemoryException(name) from None
             told = without_values(error) if isinstance(error, duckdb.Error) else "a value cannot be read …"
             raise BadInputError(

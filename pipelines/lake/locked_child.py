@@ -21,7 +21,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.duck import quote_identifier, quote_literal
+from pipelines.duck import is_out_of_memory, quote_identifier, quote_literal
 from pipelines.lake.sql_errors import read_error, without_values
 
 SLACK_BYTES = 384 * 2**20
@@ -234,7 +234,7 @@ def _call(
 
 def _told(error: Exception) -> Exception:
     """An error as the parent may have it: those of our own as they are, others by their kind."""
-    if isinstance(error, MemoryError | duckdb.OutOfMemoryException | pa.ArrowMemoryError):
+    if is_out_of_memory(error):
         return UserCodeError("", is_memory=True)
     if type(error).__module__.startswith("pipelines."):
         error.__cause__ = error.__context__ = None

@@ -18,15 +18,15 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.duck import quote_identifier, read_batches
-from pipelines.lake.files import LARGE, DataFile, NewFile
+from pipelines.lake.files import DataFile, NewFile, for_large_rows
 from pipelines.lake.memory import give_back
 from pipelines.lake.table import Table
 
 if TYPE_CHECKING:
     from pipelines.lake.lake import Commit
 
-LARGE_SHARE = 0.03
-"""Of the memory bound: a row that has more bytes is in a file of such rows."""
+LARGE_SHARE, _LARGE_BYTES = 0.03, 2**21
+"""A row that has more bytes, of the memory bound or at all, is in a file of such rows, but for one among many small ones."""
 _MOST_BYTES, _WAITING_SHARE = 2**25, 0.01
 """Bytes of rows that wait until they fill a row group, at most and by the memory bound; several tables are written at once. The
 state of one long stream is as large as thousands of others."""
@@ -76,7 +76,7 @@ class PartitionWriter:
         rows = self.dataset.cast(rows)
         if not rows.num_rows:
             return
-        if rows.nbytes <= self.large_bytes:
+        if rows.nbytes <= min(self.large_bytes, _LARGE_BYTES * rows.num_rows):
             self._wait(rows)
         elif rows.num_rows == 1:
             self._write_large(rows)
@@ -178,5 +178,7 @@ class PartitionWriter:
         if self._current is None or self._is_large != is_large:
             if self._current is not None:
                 self._current.close()
-            self._current, self._is_large = self.new_file(**(LARGE if is_large else {})), is_large
+            dataset = self.dataset
+            options = for_large_rows(dataset.data_schema(), dataset.sort_by) if is_large else {}
+            self._current, self._is_large = self.new_file(**options), is_large
         return self._current

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.console import render_table, tell, to_json, to_plain
-from pipelines.duck import quote_identifier, quote_literal
+from pipelines.duck import is_out_of_memory, quote_identifier, quote_literal
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.lake.sql_errors import read_error
@@ -236,7 +236,7 @@ def _write_csv(connection: duckdb.DuckDBPyConnection, stream: BinaryIO, *, is_cs
     except duckdb.Error as error:
         if not faults:
             raise
-        kind = duckdb.OutOfMemoryException if "Out of Memory Error" in str(faults[0]) else duckdb.Error
+        kind = duckdb.OutOfMemoryException if is_out_of_memory(faults[0]) else duckdb.Error
         raise kind(str(faults[0])) from error  # pyarrow 26 keeps an error's words, not its kind
     if formulas := sum(found):
         tell(

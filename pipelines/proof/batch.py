@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.duck import is_out_of_memory
 from pipelines.proof.chain import EVENT_TEXT, START
 from pipelines.proof.merkle import (
     HASH_BYTES,
@@ -129,9 +130,9 @@ class PartScanner:
                 rows += batch.num_rows
             if rows != part.rows:
                 found.error = f"it holds {rows:,} rows where its footer says {part.rows:,}"
-        except duckdb.OutOfMemoryException:
-            raise  # not the file's fault
         except (OSError, pa.ArrowException, duckdb.Error) as error:
+            if is_out_of_memory(error):
+                raise  # not the file's fault
             found.error = str(error).strip().splitlines()[0]
         return found
 

@@ -15,9 +15,14 @@ from tests.support.replayed_lake import texts, write_log
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("kind", "memory", "scale"), [("messages", "600MB", "0.2"), ("events", "750MB", "0.05")])
+@pytest.mark.parametrize(
+    ("kind", "memory", "scale"), [("messages", "600MB", "0.2"), ("events", "750MB", "0.05"), ("line", "500MB", "0.1")]
+)
 def test_verbs_hold_within_the_bound(kind: str, memory: str, scale: str):
-    """Import, export, fold and verify end well, none of them above the bound by more than a tenth, each in a process of its own."""
+    """Import, export, fold and verify end well, none of them above the bound by more than a tenth, each in a process of its own.
+
+    A few messages that are large beside the bound are set aside, with the one that would do, and it does.
+    """
     words = ["--memory", memory, "--scale", scale, "--without-ab"]
     # what this process holds would count as theirs; the script's own does not
     done = subprocess.run(
@@ -28,7 +33,10 @@ def test_verbs_hold_within_the_bound(kind: str, memory: str, scale: str):
     )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     verbs = ["export", "fold", "verify"] if kind == "events" else ["import", "export", "fold", "verify"]
-    assert [(row["verb"], row["code"]) for row in rows] == [(verb, 0) for verb in verbs], done.stderr
+    codes = [(row["verb"], row["code"]) for row in rows]
+    if kind == "line":
+        assert codes.pop(2) == ("fold", 3), done.stdout
+    assert codes == [(verb, 0) for verb in verbs], done.stderr
     assert done.returncode == 0, {row["verb"]: row["peak_bytes"] for row in rows}
 
 

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.folds.as_of import STATES, Current, Point, fold_up_to, month_of, show_as_of
+from pipelines.folds.plan import ALL, RangeSize
 from pipelines.lake.datasets import SNAPSHOTS, find_dataset
 from pipelines.lake.datasets.folds import CUSTOMER_SNAPSHOTS
 from pipelines.lake.views import list_views
@@ -47,7 +48,7 @@ def as_of(
     point: Point,
     current: Current,
     *,
-    batch_events: int = 0,
+    size: RangeSize = ALL,
     snapshot_events: int = SNAPSHOT_EVENTS,
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows of `conversations`, `calls` and `customers` as of a point, each in the order of its key."""
@@ -58,9 +59,7 @@ def as_of(
     month = month_of(connection, point)
     if month is not None:
         parts: dict[str, list[pa.Table]] = {}
-        tables = fold_up_to(
-            connection, point, month, current, batch_events=batch_events, snapshot_events=snapshot_events
-        )
+        tables = fold_up_to(connection, point, month, current, size=size, snapshot_events=snapshot_events)
         for name, rows in tables:
             parts.setdefault(name, []).append(rows)
         for name, made in parts.items():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.demo.desk import generate
 from pipelines.folds.as_of import STATES, Current, Point
+from pipelines.folds.plan import ALL, RangeSize
 from pipelines.lake.datasets import find_dataset
 from pipelines.store.events import NewEvent
 from tests.support.equality import make_log, rows_of
@@ -28,11 +29,13 @@ def test_a_state_at_any_point_is_the_left_fold_up_to_it(log: Log, data: st.DataO
     at = data.draw(st.sampled_from(times))
     points = [Point(at), Point(at - timedelta(microseconds=1))]
     points.append(Point(position=data.draw(st.sampled_from([event["position"] for event in log] or [1]))))
-    ways = st.tuples(st.sampled_from([NOTHING, everything_before(log)]), st.sampled_from([0, 3]))
+    ways = st.tuples(
+        st.sampled_from([NOTHING, everything_before(log)]), st.sampled_from([ALL, RangeSize(3), RangeSize(3, 2_000)])
+    )
     drawn = [(point, *data.draw(ways)) for point in points]
     with folded(log, snapshot_events=6) as connection:
-        for point, current, batch_events in drawn:
-            assert_equal(connection, log, point, current, batch_events=batch_events, snapshot_events=6)
+        for point, current, size in drawn:
+            assert_equal(connection, log, point, current, size=size, snapshot_events=6)
 
 
 def test_the_simulated_desk_at_several_points() -> None:

@@ -9,6 +9,7 @@ types pass, and redactions hide what an earlier part has.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 from pipelines.fold.batch import Batch
 from pipelines.fold.fold import Folded
 from pipelines.folds import steps
+from pipelines.folds.plan import ALL, EVENT_BYTES, LAST_VERSION, RangeSize, plan_month, spans
+from pipelines.folds.resume import plan_resume
 from pipelines.folds.steps import PROJECTIONS, prepare_month, projection_query
 from pipelines.store.events import NewEvent
 from tests.support.equality import connect, create_events, make_log, rows_of
@@ -28,18 +31,19 @@ Rows = dict[tuple[str, str], list[dict[str, Any]]]
 NAMES = tuple(name for name in (*PROJECTIONS, "snapshots") if name != "customer_months")
 CARRIED = ("conversation_months", "call_months", "snapshots")
 slow = settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-sizes = st.integers(min_value=1, max_value=7)
+every_of = st.integers(min_value=1, max_value=7)
+sizes = st.builds(lambda events, each: RangeSize(events, events * each), every_of, st.sampled_from([0, 300, 700]))
 
 
-def fold(log: Log, every: int, size: int, *, goes_on: bool) -> Rows:
-    """The rows of every month, folded in batches of `size` events; from the months before, or each from the first event."""
+def fold(log: Log, every: int, size: RangeSize, *, goes_on: bool) -> Rows:
+    """The rows of every month, folded in batches of `size`; from the months before, or each from the first event."""
     rows: Rows = {}
     months = sorted({event["month"] for event in log})
     with connect() as connection:
         create_events(connection, log)
         for number, month in enumerate(months):
             known = months[:number] if goes_on else []
-            prepare_month(connection, month, NAMES, batch_events=size, resumable=known, snapshot_events=every)
+            prepare_month(connection, month, NAMES, size=size, resumable=known, snapshot_events=every)
             for name in NAMES:
                 rows[month, name] = rows_of(connection, projection_query(name))
             for name in CARRIED if goes_on else ():
@@ -49,24 +53,24 @@ def fold(log: Log, every: int, size: int, *, goes_on: bool) -> Rows:
     return rows
 
 
-def assert_equal(log: Log, every: int, size: int, *, goes_on: bool) -> None:
+def assert_equal(log: Log, every: int, size: RangeSize, *, goes_on: bool) -> None:
     """All rows of all months, in their order."""
-    whole = fold(log, every, 0, goes_on=goes_on)
+    whole = fold(log, every, ALL, goes_on=goes_on)
     in_parts = fold(log, every, size, goes_on=goes_on)
     for key, rows in whole.items():
         assert in_parts[key] == rows, key
 
 
 @slow
-@given(log=logs(max_streams=4, max_events=24), every=sizes, size=sizes, goes_on=st.booleans())
-def test_parts_are_the_whole(log: Log, every: int, size: int, goes_on: bool) -> None:
+@given(log=logs(max_streams=4, max_events=24), every=every_of, size=sizes, goes_on=st.booleans())
+def test_parts_are_the_whole(log: Log, every: int, size: RangeSize, goes_on: bool) -> None:
     """Wherever streams and months are cut: every projection, snapshots included, row for row."""
     assert_equal(log, every, size, goes_on=goes_on)
 
 
 @settings(slow, max_examples=3)
-@given(log=exchanges(), every=sizes, size=sizes)
-def test_results_find_tool_calls_of_earlier_parts(log: Log, every: int, size: int) -> None:
+@given(log=exchanges(), every=every_of, size=sizes)
+def test_results_find_tool_calls_of_earlier_parts(log: Log, every: int, size: RangeSize) -> None:
     """Calls and results with next to no ids find each other across parts, and rows come in the order of the calls."""
     assert_equal(log, every, size, goes_on=False)
 
@@ -100,11 +104,44 @@ def test_each_projection_alone(name: str) -> None:
     with connect() as connection:
         create_events(connection, talk())
         found = []
-        for names, size in ((NAMES, 0), ((name,), 2)):
-            prepare_month(connection, "2026-01", names, batch_events=size, snapshot_events=3)
+        for names, size in ((NAMES, ALL), ((name,), RangeSize(2))):
+            prepare_month(connection, "2026-01", names, size=size, snapshot_events=3)
             found.append(rows_of(connection, projection_query(name)))
     assert found[0] == found[1]
     assert all(row["source"] == "desk" for row in found[1] if name in ("utterances", "tool_calls", "decisions"))
+
+
+def test_ranges_are_measured_in_bytes() -> None:
+    """Whole streams up to the size; a stream that alone has more in quarters of it, an event that has more than that alone."""
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+
+    def said(*lengths: int) -> list[NewEvent]:
+        return [NewEvent("user.utterance.v1", {"text": "x" * length}, {}, at) for length in lengths]
+
+    streams = {
+        "1": said(10, 10),
+        "2": said(10),
+        "3": said(9_000, 10, 10, 10, 9_000, 3_000, 10),
+        "4": said(2_000),
+        "5": said(3_000),
+    }
+    ids = {name: f"0000000{name}-0000-0000-0000-000000000000" for name in streams}
+    log = make_log([(ids[name], "conversation", events) for name, events in streams.items()])
+    with connect() as connection:
+        create_events(connection, log)
+        plan_month(connection, "2026-01")
+        plan_resume(connection, [])
+        found = spans(connection, "2026-01", RangeSize(1_000, 8_000))
+    large = [span for span in found if span.stream == ids["3"]]
+    assert [(span.low, span.events) for span in found if not span.stream] == [("", 3), (ids["4"], 2)]
+    assert [(span.after, span.until) for span in large] == [
+        *pairwise([0, *(span.after for span in large[1:]), LAST_VERSION])
+    ]
+    assert sum(span.events for span in large) == len(streams["3"])
+    sizes = [EVENT_BYTES + len(event.payload["text"]) for event in streams["3"]]
+    for span in large:
+        assert sum(sizes[span.after : span.after + span.events - 1]) < 8_000 // 4
+    assert (0, 1) in [(span.after, span.until) for span in large]
 
 
 def test_a_message_is_never_cut() -> None:
@@ -120,7 +157,7 @@ def test_a_message_is_never_cut() -> None:
 
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(steps, "fold", spy)
-            prepare_month(connection, "2026-01", NAMES, batch_events=2)
+            prepare_month(connection, "2026-01", NAMES, size=RangeSize(2))
     assert len(lengths) > 4
     assert 6 <= max(lengths) <= 8
     assert sum(lengths) == len(TALK) + 1

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipelines.folds.plan import ALL, RangeSize
 from pipelines.folds.steps import PROJECTIONS, prepare_month, projection_query
 from tests.oracles import left_fold
 from tests.support.equality import comparable, connect, create_events, rows_of
@@ -68,8 +69,8 @@ def test_waiting_calls_are_answered_after_the_cut(log: Log, at: list[int]) -> No
     assert_goes_on(cut_log(log, at))
 
 
-@pytest.mark.parametrize("batch_events", [1, 3, 0])
-def test_batches_change_nothing(batch_events: int) -> None:
+@pytest.mark.parametrize("size", [RangeSize(1), RangeSize(3), RangeSize(3, 900), ALL])
+def test_batches_change_nothing(size: RangeSize) -> None:
     """A stream at a time, a few, or all at once: the rows are the same."""
     log = [
         {
@@ -100,7 +101,7 @@ def test_batches_change_nothing(batch_events: int) -> None:
     ]
     with connect() as connection:
         create_events(connection, log)
-        prepare_month(connection, AFTER, PROJECTIONS, batch_events=batch_events)
+        prepare_month(connection, AFTER, PROJECTIONS, size=size)
         rows = {name: rows_of(connection, projection_query(name)) for name in PROJECTIONS}
     expected = left_fold.fold_month(log, AFTER)
     for name in PROJECTIONS:
