@@ -616,7 +616,7 @@ def late_row(bench: Bench) -> Seen:
             "SELECT count(*) FROM refold.events WHERE metadata->>'source' = 'shop' AND event_type LIKE 'order.%'"
         )
         yield label, (done.code, int(count[0])), right
-    yield "told", done.out + done.err, re.compile(r"set aside.*\b9\b")
+    yield "told", done.out + done.err, re.compile(r"(?s)set aside.*\b9\b.*stream was imported")
 
 
 @row("09c day number")
