@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import duckdb
 
 from pipelines.diff.gating import decide_version
-from pipelines.diff.versions import Version
+from pipelines.diff.versions import Version, read_summary
 from pipelines.experiment.registry import find_gate
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
@@ -64,11 +64,6 @@ INNER JOIN ab_units_history AS second
     AND second.experiment = $second_experiment AND second.version_id = $second_version
 WHERE first.unit_class IS DISTINCT FROM second.unit_class
 ORDER BY first.unit_class, second.unit_class, first.unit_id
-"""
-_LINES = """
-SELECT metric, segment, segment_value, estimate, low, high, verdict, reason
-FROM ab_summary_history
-WHERE experiment = $experiment AND version_id = $version_id
 """
 
 
@@ -278,8 +273,12 @@ _Key = tuple[str, str, str]
 
 
 def _lines(connection: duckdb.DuckDBPyConnection, version: Version) -> dict[_Key, Conclusion]:
-    rows = connection.sql(_LINES, params=version.partition).fetchall()
-    return {(metric, segment, value): Conclusion(*numbers) for metric, segment, value, *numbers in rows}
+    return {
+        (line["metric"], line["segment"], line["segment_value"]): Conclusion(
+            *(line[field.name] for field in fields(Conclusion))
+        )
+        for line in read_summary(connection, version.partition)
+    }
 
 
 def _conclusions(first: Mapping[_Key, Conclusion], second: Mapping[_Key, Conclusion]) -> list[Moved]:

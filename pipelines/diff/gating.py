@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pipelines.diff.names import ALL
+from pipelines.diff.versions import read_summary
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
 from pipelines.stats.answer import Answer, Evidence, decide
@@ -49,7 +50,8 @@ def decide_version(lake: Lake, experiment: str, version_id: str, gate: str | Non
     commit = lake.last_commit(AB_SUMMARY.name, partition)
     kept: Mapping[str, Any] = commit.provenance if commit is not None else {}
     definition: Mapping[str, Any] = kept.get("definition") or {}
-    lines = _read_lines(lake, partition)
+    with lake.connect() as connection:
+        lines = read_summary(connection, partition)
     whole = {line["metric"]: line for line in lines if line["segment"] == ALL}
     estimates = {name: _estimate(line) for name, line in whole.items()}
     rules = {name: estimates[name] for name, line in whole.items() if line["kind"] == "rule"}
@@ -72,15 +74,6 @@ def decide_version(lake: Lake, experiment: str, version_id: str, gate: str | Non
         drift=estimates.get("noise_drift"),
     )
     return Decision(decide(evidence), result, definition.get("cluster", "conversation"))
-
-
-def _read_lines(lake: Lake, partition: Mapping[str, str]) -> list[dict[str, Any]]:
-    with lake.connect() as connection:
-        rows = connection.sql(
-            "SELECT * FROM ab_summary_history WHERE experiment = $experiment AND version_id = $version_id",
-            params=dict(partition),
-        )
-        return [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]
 
 
 def _evaluate(

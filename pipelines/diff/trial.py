@@ -13,7 +13,7 @@ from pipelines.diff.metrics import UNIT_COLUMNS, evaluate_metrics, expressions
 from pipelines.diff.shards import create_recorded, create_relations
 from pipelines.errors import BadInputError
 from pipelines.experiment.plan import Plan
-from pipelines.lake.datasets import REPLAYS
+from pipelines.experiment.versions import find_replays
 from pipelines.lake.lake import Lake
 
 TRIED = 20
@@ -30,9 +30,8 @@ def require_measurable(lake: Lake, plan: Plan) -> None:
         BadInputError: SQL cannot be evaluated on a recorded value, or a metric fails wherever it was tried.
     """
     metrics, measures = expressions(plan.experiment), plan.measures
-    last = lake.last_commit(REPLAYS.name, plan.partition)
     is_asked = any(asked.model or asked.python for asked in plan.experiment.sides.values())
-    if not is_asked or not (metrics or measures) or (last is not None and last.input_hash == plan.version_id):
+    if not is_asked or not (metrics or measures) or find_replays(lake, plan) is not None:
         return
     memory, seconds = lake.memory_bytes // 4, lake.sql_seconds
     tried: Counter[str] = Counter()

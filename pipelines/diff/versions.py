@@ -1,15 +1,24 @@
-"""The complete versions of experiments. One that was pruned is none."""
+"""The complete versions of experiments, and the lines of their summaries. One that was pruned is none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+import duckdb
 
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
 
+_LINES = """
+SELECT *
+FROM ab_summary_history
+WHERE experiment = $experiment AND version_id = $version_id
+ORDER BY segment <> 'all', segment, segment_value, metric
+"""
 _SHOWN = 10
 """Versions named in an error."""
 
@@ -87,3 +96,14 @@ def pick_version(versions: Sequence[Version], version_id: str) -> Version:
         what = "is the beginning of several versions" if found else "is no complete version"
         raise BadInputError(f"{version_id!r} {what}; {'they' if found else 'there'} are: {known or 'none'}")
     return found[0]
+
+
+def read_summary(connection: duckdb.DuckDBPyConnection, partition: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The lines of a version's summary, by column: of the whole first, then of segments; none of a version that is not complete.
+
+    Args:
+        connection: A lake's.
+        partition: The version's `experiment` and `version_id`.
+    """
+    rows = connection.sql(_LINES, params=dict(partition))
+    return [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]

@@ -19,6 +19,7 @@ from pipelines.experiment.file import is_walked
 from pipelines.experiment.plan import Plan
 from pipelines.experiment.sides import Side
 from pipelines.experiment.units import create_plan_relations, create_units
+from pipelines.experiment.versions import find_replays
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
@@ -94,14 +95,13 @@ def run_replay(
         KeyboardInterrupt: It was stopped; what was paid for is kept, and the next run goes on from there.
     """
     started = time.monotonic()
-    last = lake.last_commit(REPLAYS.name, plan.partition)
-    is_replayed = last is not None and last.input_hash == plan.version_id
-    if last is not None and is_replayed and not (retry_failed and last.provenance["failures"]):
+    last = find_replays(lake, plan)
+    if last is not None and not (retry_failed and last.provenance["failures"]):
         return _result(plan, last, is_written=False, seconds=time.monotonic() - started)
     with lake.connect() as connection, collecting_seldom():
         create_plan_relations(connection, plan)
         work = _Work(connection, plan, on_progress, settings, tell)
-        with _replayed(lake, work, is_retry=is_replayed) as told:
+        with _replayed(lake, work, is_retry=last is not None) as told:
             commit = _commit(lake, connection, plan, {"first_failures": told.firsts.listed(), **told.provenance})
     seconds = time.monotonic() - started
     return _result(plan, commit, is_written=True, seconds=seconds, first_error=told.firsts.first_error)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from pipelines.diff.gating import Decision, decide_version
 from pipelines.diff.names import ALL
-from pipelines.diff.versions import Version, list_versions
+from pipelines.diff.versions import Version, list_versions, read_summary
 from pipelines.errors import BadInputError
 from pipelines.experiment.registry import find_gate
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
@@ -18,16 +18,6 @@ from pipelines.review.words import answers_in_words
 
 MAX_LINES = 500
 """Lines of the summary that are read: the whole, and then segments, in order."""
-
-_LINES = """
-SELECT
-    metric, kind, segment, segment_value, n, excluded, g, mean_a, mean_b, total_a, total_b, estimate, low, high,
-    q_value, goal, margin, verdict, g_needed, reason
-FROM ab_summary_history
-WHERE experiment = $experiment AND version_id = $version_id
-ORDER BY segment <> $all, segment, segment_value, metric
-LIMIT $lines
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +138,8 @@ def load_headline(lake: Lake, version: Version) -> Headline:
     replayed = lake.last_commit(REPLAYS.name, partition)
     definition: Mapping[str, Any] = kept.get("definition") or {}
     with lake.connect() as connection:
-        found = connection.sql(_LINES, params={**partition, "all": ALL, "lines": MAX_LINES})
-        lines = [SummaryLine(*row) for row in found.fetchall()]
+        found = read_summary(connection, partition)[:MAX_LINES]
+    lines = [SummaryLine(**{field.name: line[field.name] for field in fields(SummaryLine)}) for line in found]
     whole = [line for line in lines if line.segment == ALL]
     primary = definition.get("primary")
     start, stop = definition.get("window") or (None, None)

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.console import counted
+from pipelines.diff.names import ALL
 from pipelines.diff.result import DiffResult
+from pipelines.diff.versions import read_summary
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.review.noise import noise_in_order, tell_noise
@@ -19,12 +21,12 @@ from pipelines.review.words import FAILURES, NOISE, REASONS, SHARES, UNIT_CLASSE
 _CALLS = """
 SELECT count(DISTINCT aggregate_id)
 FROM ab_units_history
-WHERE experiment = $experiment AND version_id = $version AND aggregate_id IN (SELECT calls.aggregate_id FROM calls)
+WHERE experiment = $experiment AND version_id = $version_id AND aggregate_id IN (SELECT calls.aggregate_id FROM calls)
 """
 _FAILURES = """
 SELECT reason, count(*)
 FROM ab_units_history
-WHERE experiment = $experiment AND version_id = $version AND status = 'failed' AND reason IS NOT NULL
+WHERE experiment = $experiment AND version_id = $version_id AND status = 'failed' AND reason IS NOT NULL
 GROUP BY reason
 ORDER BY count(*) DESC, reason
 """
@@ -32,18 +34,9 @@ ORDER BY count(*) DESC, reason
 
 def render_page(lake: Lake, result: DiffResult) -> str:
     """The page of a version, as lines of at most about 100 characters."""
-    partition = {"experiment": result.experiment, "version": result.version_id}
+    partition = {"experiment": result.experiment, "version_id": result.version_id}
     with lake.connect() as connection:
-        rows = connection.sql(
-            """
-            SELECT metric, kind, n, excluded, g, mean_a, mean_b, total_a, total_b, estimate, low, high, goal, verdict,
-                reason
-            FROM ab_summary_history
-            WHERE experiment = $experiment AND version_id = $version AND segment = 'all'
-            """,
-            params=partition,
-        )
-        lines = [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]
+        lines = [line for line in read_summary(connection, partition) if line["segment"] == ALL]
         ((calls,),) = connection.sql(_CALLS, params=partition).fetchall()
         failures = connection.sql(_FAILURES, params=partition).fetchall()
     start, stop = result.window
