@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,40 @@ def is_out_of_memory(error: BaseException) -> bool:
     What reads a result through Arrow gets an `OSError` with the words of DuckDB's exception.
     """
     return isinstance(error, duckdb.OutOfMemoryException | MemoryError) or _OUT_OF_MEMORY in str(error)
+
+
+def named_tables(connection: duckdb.DuckDBPyConnection, query: str, known: Collection[str]) -> set[str] | None:
+    """Those of the `known` tables that a query names; None when it may read others than it names.
+
+    That is so for everything but one SELECT, for a table function, which may be told what to read, for what shows the catalog,
+    and for a name that is not known.
+
+    Args:
+        connection: Parses it; nothing is bound.
+        query: SQL.
+        known: Names in lower case.
+    """
+    try:
+        (text,) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0]
+        parts: list[Any] = [json.loads(text)]
+    except (duckdb.Error, RecursionError):
+        return None
+    if parts[0]["error"] or len(parts[0]["statements"]) != 1:
+        return None
+    named: set[str] = set()
+    aliases: set[str] = set()
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            if part.get("type") in ("TABLE_FUNCTION", "SHOW_REF"):
+                return None
+            if part.get("type") == "BASE_TABLE":
+                named.add(part["table_name"].lower())
+            aliases |= {each["key"].lower() for each in part.get("cte_map", {}).get("map", ())}
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+    return None if named - aliases - set(known) else named & set(known)
 
 
 def quote_literal(text: str) -> str:

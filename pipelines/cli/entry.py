@@ -361,7 +361,7 @@ def sql(
     settings = Settings.from_env()
     tell_behind(settings, tell)
     lake = Lake.from_settings(settings)
-    connect = lake.connect
+    connect = None
     if at is not None or position is not None:
         from pipelines.folds.as_of import connect_at, read_point
 

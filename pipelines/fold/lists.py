@@ -13,7 +13,8 @@ from pipelines.fold.carry import no_lists
 from pipelines.fold.columns import Bools, Column, Ints, bools, ints, lists, nullable, take
 from pipelines.fold.fold import Folded
 from pipelines.fold.pieces import Pieces, keeps_lists
-from pipelines.fold.schemas import LISTS, STATE_LISTS
+from pipelines.fold.schemas import LISTS
+from pipelines.fold.shapes import STATE_LISTS
 from pipelines.fold.snapshots import calls_in
 from pipelines.fold.states import call_fields, joined, redactions, transcript
 

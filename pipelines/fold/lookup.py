@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.fold.schemas import STATE_LISTS
+from pipelines.fold.shapes import STATE_LISTS
 
 Row = dict[str, Any]
 

@@ -16,7 +16,8 @@ from pipelines.fold.fold import Folded, first_told
 from pipelines.fold.messages import AGENT_SAID, RESULT, STARTED, USER_SAID
 from pipelines.fold.pairing import NOBODY
 from pipelines.fold.pieces import Pieces
-from pipelines.fold.schemas import LISTS, STATE_NAMES
+from pipelines.fold.schemas import LISTS
+from pipelines.fold.shapes import STATE_NAMES
 from pipelines.fold.sums import as_floats, sums
 from pipelines.fold.tool_calls import ToolCalls
 

@@ -22,7 +22,8 @@ from pipelines.fold.fold import Folded, place
 from pipelines.fold.messages import START, continuing, goes_on_after, is_agent
 from pipelines.fold.pieces import Pieces
 from pipelines.fold.rows import RELATIONS
-from pipelines.fold.schemas import STANDING, STATE_LISTS
+from pipelines.fold.schemas import STANDING
+from pipelines.fold.shapes import STATE_LISTS
 from pipelines.folds.pending import LongLists, PendingCalls, split_calls
 from pipelines.folds.plan import LAST_VERSION, RangeSize, Span, versions
 from pipelines.folds.reading import Reader

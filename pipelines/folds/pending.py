@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from pipelines.fold.columns import Bools, Column, Ints, ints, one_array, take
 from pipelines.fold.fold import Folded
-from pipelines.fold.schemas import LISTS, STATE_LISTS
+from pipelines.fold.schemas import LISTS
+from pipelines.fold.shapes import STATE_LISTS
 from pipelines.fold.states import redactions, transcript
 from pipelines.folds.aside import StreamTooLargeError, enough_for
 from pipelines.lake.partition import LARGE_SHARE

@@ -19,7 +19,8 @@ from pipelines.fold.carry import Carry
 from pipelines.fold.columns import Column, one_array
 from pipelines.fold.columns import compute as pc
 from pipelines.fold.lookup import is_current
-from pipelines.fold.schemas import STANDING, STATE_LISTS
+from pipelines.fold.schemas import STANDING
+from pipelines.fold.shapes import STATE_LISTS
 from pipelines.folds.plan import Span
 from pipelines.lake.datasets.folds import SNAPSHOTS
 

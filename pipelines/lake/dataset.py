@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Literal
 
 from pipelines.arrow import leave_pandas_out
 from pipelines.duck import scratch
 
-leave_pandas_out()  # before the first array, which modules make when they are imported
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+leave_pandas_out()  # before the first array, which modules make when they are imported, and without importing it
 
 Layer = Literal["log", "fold", "replay", "diff", "registry"]
 
@@ -107,6 +108,8 @@ class Dataset:
 
 @cache
 def _data_schema(dataset: Dataset) -> pa.Schema:
+    import pyarrow as pa  # noqa: PLC0415 - not for verbs that make no array
+
     schema = dataset.arrow_schema()
     return pa.schema([schema.field(column.name) for column in dataset.data_columns])
 

@@ -31,6 +31,10 @@ POINTER = "_last_checkpoint"
 """Names the newest checkpoint, so that a reader need not list the log. Only a hint: all that it says is in the names."""
 TOKEN = "refold.token"  # noqa: S105 - the name of a random number, no secret
 """Key of the random token in a commit's own words (`commitInfo`)."""
+CHECKPOINT_COMMITS = 20
+"""Commits between two checkpoints: whoever opens a table reads every entry since the last, a third of a millisecond each."""
+SETTINGS: dict[str, str | None] = {"delta.checkpointInterval": str(CHECKPOINT_COMMITS)}
+"""Of every table."""
 _ENTRY = re.compile(r"(\d{20})(\.json|\.checkpoint\..*parquet|\.checkpoint\..*json)")
 _LOCK = ".tables.lock"
 

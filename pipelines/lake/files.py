@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _USUAL: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
 _LARGE: dict[str, Any] = {"use_dictionary": False, "data_page_version": "2.0"}
-_BOUNDED = (pa.int32(), pa.int64())
+_BOUNDED = ("int32", "int64")
 """Types of the columns whose bounds are told, by which readers leave files out."""
 
 
@@ -28,7 +28,7 @@ def for_large_rows(schema: pa.Schema, sort_by: Iterable[str]) -> dict[str, Any]:
     There are no dictionaries, which would hold its texts once more; pages are made of compressed parts, of which the whole is not
     put together before; and there are no bounds of texts, which are the text six times over while they are found.
     """
-    bounded = [field.name for field in schema if field.name in sort_by or field.type in _BOUNDED]
+    bounded = [field.name for field in schema if field.name in sort_by or str(field.type) in _BOUNDED]
     return {**_LARGE, "write_statistics": bounded}
 
 
@@ -57,6 +57,8 @@ class NewFile:
     """
 
     def __init__(self, root: Path, path: str, schema: pa.Schema, **options: Any) -> None:
+        import pyarrow.parquet as pq  # noqa: PLC0415 - not for verbs that only read
+
         self._path, self._file = path, root / path
         self._schema = schema
         self._described: DataFile | None = None
@@ -80,13 +82,17 @@ class NewFile:
 
     def discard(self) -> None:
         """Remove it; not once it was offered to a commit."""
+        import pyarrow as pa  # noqa: PLC0415 - not for verbs that only read
+
         with suppress(OSError, pa.ArrowException):  # its disk may be full
             self._writer.close()
         self._file.unlink(missing_ok=True)
 
     def _stats(self) -> dict[str, Any]:
         """Delta's statistics, from the file's own list of contents."""
-        bounded = {field.name for field in self._schema if field.type in _BOUNDED}
+        import pyarrow.parquet as pq  # noqa: PLC0415 - not for verbs that only read
+
+        bounded = {field.name for field in self._schema if str(field.type) in _BOUNDED}
         low: dict[str, int] = {}
         high: dict[str, int] = {}
         contents = pq.read_metadata(self._file)

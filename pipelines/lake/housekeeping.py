@@ -33,7 +33,7 @@ from typing import Any, Literal
 
 from pipelines.lake.catalog import leftover_catalogs, publish_catalog
 from pipelines.lake.datasets import COMMITS
-from pipelines.lake.delta import LOG, POINTER
+from pipelines.lake.delta import LOG
 from pipelines.lake.errors import MissingFileError, NotRemovableError
 from pipelines.lake.lake import Lake
 from pipelines.lake.writers import oldest_writer
@@ -42,8 +42,6 @@ Reason = Literal["superseded", "redacted", "orphan", "temporary", "log"]
 
 CLOCK_SECONDS = 3600.0
 """How far a clock may be set back while somebody writes, without a file of theirs passing for an older one."""
-CHECKPOINT_COMMITS = 20
-"""Commits after a checkpoint that are worth another: opening a table reads each of them."""
 
 _DAY_SECONDS = 86_400
 _HALF_WRITTEN = re.compile(r"_commit_.*|.*\.tmp|.*#\d+")
@@ -164,7 +162,7 @@ class _Knowledge:
 
 
 def vacuum(lake: Lake, catalog: Path, *, grace_days: float, is_dry_run: bool = False) -> VacuumResult:
-    """Remove what is not needed, renew the catalog, and give long logs a checkpoint. Again, it finds nothing to do.
+    """Remove what is not needed, and renew the catalog. Again, it finds nothing to do.
 
     Args:
         lake: The lake; writers and readers may be at work.
@@ -358,21 +356,11 @@ def _remove(path: Path) -> bool:
 
 
 def _shorten_log(lake: Lake, name: str) -> list[int]:
-    """Give a long log a checkpoint and drop the entries that it stands for, once they are old; bytes of each."""
+    """Drop the entries of a log that a checkpoint stands for, once they are old; bytes of each."""
     table = lake.table(name)
     delta = table.load()
     if delta is None:
         return []
     entries = {path: path.stat().st_size for path in (table.path / LOG).glob("*.json")}
-    if sum(int(path.stem) > _checkpointed(table.path / LOG) for path in entries) >= CHECKPOINT_COMMITS:
-        delta.create_checkpoint()
     delta.cleanup_metadata()
     return [size for path, size in entries.items() if not path.exists()]
-
-
-def _checkpointed(log: Path) -> int:
-    """Version of the newest checkpoint; -1 without one, or without a pointer that says so."""
-    try:
-        return int(json.loads((log / POINTER).read_text(encoding="utf-8"))["version"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return -1

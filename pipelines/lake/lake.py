@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
-from pipelines.duck import quote_identifier, quote_literal, scratch
+from pipelines.duck import named_tables, quote_identifier, quote_literal, scratch
 from pipelines.lake import readable
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import COMMITS, DATASETS, find_dataset
@@ -44,7 +43,7 @@ _LEAST_DUCKDB_SHARE = 0.3
 moment of more memory lets pass."""
 _ATTEMPTS = 10
 """Times that files may go while views of them are made, before it is taken for a fault."""
-_COMMIT_FILES = 64
+_COMMIT_FILES = 32
 """Small files of a registry table that are merged into one when there are more."""
 
 
@@ -154,11 +153,14 @@ class Lake:
         return self.table(name).files(partition)
 
     @contextmanager
-    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(self, reads: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A DuckDB connection that sees every dataset and view at its newest version, within the memory bound.
 
         The current files are fixed when the connection is made: it is a snapshot. Closed on leaving. Inside `reading` it is a
         cursor of the one that is open.
+
+        Args:
+            reads: A query: only the relations that it needs are made, which takes time for each. None makes all.
 
         Raises:
             DiskFullError: What was done with it, on the lake's disk or where it spills, ran out of space.
@@ -179,7 +181,8 @@ class Lake:
             connection.execute("SET enable_progress_bar = false")
             # files never change, and a fold opens each many times: it takes 4 % less CPU
             connection.execute("SET parquet_metadata_cache = true")
-            self.with_current_views(lambda statements: [connection.execute(statement) for statement in statements])
+            wanted = None if reads is None else named_tables(connection, reads, self._relations())
+            self.with_current_views(lambda views: [connection.execute(view) for view in views], wanted)
             yield connection
 
     @contextmanager
@@ -195,29 +198,51 @@ class Lake:
             finally:
                 self._reading = before
 
-    def with_current_views(self, create: Callable[[list[str]], object]) -> None:
-        """Call `create` with the statements of `view_statements`; again when files went meanwhile.
+    def with_current_views(self, create: Callable[[list[str]], object], wanted: Collection[str] | None = None) -> None:
+        """Call `create` with the statements of `view_statements(wanted)`; again when files went meanwhile.
 
         A file that a redaction replaced goes at once, also between being listed and being opened.
         """
         for _ in range(_ATTEMPTS):
-            statements = self.view_statements()
+            statements = self.view_statements(wanted)
             try:
                 create(statements)
             except duckdb.IOException:
-                if self.view_statements() == statements:
+                if self.view_statements(wanted) == statements:
                     raise
             else:
                 return
-        create(self.view_statements())
+        create(self.view_statements(wanted))
 
-    def view_statements(self) -> list[str]:
-        """What creates a relation for every dataset and view over the files that are current now, in order."""
-        relations = [(dataset.relation, self._scan(dataset)) for dataset in self.datasets().values()]
-        relations.append((readable.NAME, readable_query(load_own_upcasters(self.home))))
-        relations += [(view.name, view.query) for view in list_views()]
+    def view_statements(self, wanted: Collection[str] | None = None) -> list[str]:
+        """What creates a relation for every dataset and view over the files that are current now, in order.
+
+        Args:
+            wanted: Names of relations: only these and those that they read. None for all, and for what is no relation.
+        """
+        needed = self._relations() if wanted is None else self._with_read(wanted)
+        relations = [(each.relation, self._scan(each)) for each in self.datasets().values() if each.relation in needed]
+        if readable.NAME in needed:
+            relations.append((readable.NAME, readable_query(load_own_upcasters(self.home))))
+        relations += [(view.name, view.query) for view in list_views() if view.name in needed]
         views = [f"CREATE OR REPLACE VIEW {quote_identifier(name)} AS {query}" for name, query in relations]
-        return [*views, *TIME_TRAVEL]
+        return [*views, *TIME_TRAVEL] if wanted is None else views
+
+    def _relations(self) -> set[str]:
+        """The names of all relations."""
+        views = (view.name for view in list_views())
+        return {readable.NAME, *views, *(dataset.relation for dataset in self.datasets().values())}
+
+    def _with_read(self, wanted: Collection[str]) -> set[str]:
+        """The relations `wanted`, and all that they read."""
+        words = {view.name: view.words for view in list_views()} | {readable.NAME: readable.READS}
+        known = self._relations()
+        needed: set[str] = set()
+        todo = set(wanted)
+        while todo:
+            needed |= todo
+            todo = {word for name in todo for word in words.get(name, ()) if word in known} - needed
+        return needed
 
     def _scan(self, dataset: Dataset) -> str:
         files = self.files(dataset.name)
@@ -335,6 +360,8 @@ class Lake:
         """Add rows to an unpartitioned registry table, merging its files when there are many small ones."""
         table = self.table(dataset.name)
         with told_when_full(table.path), writing(self.root):
+            import pyarrow as pa  # noqa: PLC0415 - not for verbs that only read
+
             table.add(pa.Table.from_pylist(rows, schema=dataset.arrow_schema()))
             if len(table.files()) > _COMMIT_FILES:
                 table.merge_files()

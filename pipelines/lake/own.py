@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyarrow as pa
 from deltalake import CommitProperties, Schema, write_deltalake
 
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import DATASETS
 from pipelines.lake.datasets.columns import MONTH
-from pipelines.lake.delta import Attempt, making, open_table
+from pipelines.lake.delta import SETTINGS, Attempt, making, open_table
 from pipelines.lake.errors import CommitLostError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _COMMENT = "comment"  # the name that other readers of Delta tables show as well
 _GRAIN, _KEY = "refold.grain", "refold.key"
@@ -80,6 +82,8 @@ def read_own(path: Path) -> Dataset | None:
 
 def empty_table(schema: Schema) -> pa.Table:
     """No rows of a Delta schema, with the types and field metadata that readers get."""
+    import pyarrow as pa  # noqa: PLC0415 - where there are such tables
+
     return pa.table(schema.to_arrow().empty_table())
 
 
@@ -105,6 +109,8 @@ def begin_own(root: Path, dataset: Dataset) -> bool:
 
 
 def _begin(path: Path, dataset: Dataset, properties: CommitProperties) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - where there are such tables
+
     write_deltalake(
         str(path),
         pa.Table.from_pylist([], schema=_schema(dataset)),
@@ -112,11 +118,14 @@ def _begin(path: Path, dataset: Dataset, properties: CommitProperties) -> None:
         schema_mode="overwrite",
         partition_by=list(dataset.partition_by),
         name=dataset.name,
+        configuration=SETTINGS,
         commit_properties=properties,
     )
 
 
 def _schema(dataset: Dataset) -> pa.Schema:
+    import pyarrow as pa  # noqa: PLC0415 - where there are such tables
+
     described: dict[str, dict[bytes | str, bytes | str]] = {
         column.name: {_COMMENT: column.description} for column in dataset.columns
     }

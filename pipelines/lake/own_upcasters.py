@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from pipelines.errors import BadInputError
 from pipelines.log.upcasters import Upcasters, build_upcasters, load_upcasters, parse_type, read_steps
@@ -57,7 +56,9 @@ def _tried_type(path: Path, text: str, expression: str) -> str:
     Raises:
         BadInputError: It cannot be bound, names something else than the payload, or has to be stopped.
     """
-    from pipelines.lake.locked import StoppedError, locked_session  # noqa: PLC0415 -- only where there are such steps
+    import pyarrow as pa  # noqa: PLC0415 -- only where there are such steps
+
+    from pipelines.lake.locked import StoppedError, locked_session  # noqa: PLC0415
 
     key = hashlib.sha256(f"{duckdb.__version__}\n{expression}".encode()).hexdigest()
     known = _remembered(path)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyarrow as pa
 
 from pipelines.duck import quote_identifier, read_batches
 from pipelines.lake.files import DataFile, NewFile, for_large_rows
@@ -23,6 +22,8 @@ from pipelines.lake.memory import give_back
 from pipelines.lake.table import Table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipelines.lake.lake import Commit
 
 LARGE_SHARE, _LARGE_BYTES = 0.03, 2**21
@@ -92,6 +93,8 @@ class PartitionWriter:
 
         The dataset's order holds among them; where it should hold over all, they must come after those that were added before.
         """
+        import pyarrow as pa  # noqa: PLC0415 - not for verbs that only read
+
         columns = ", ".join(
             f"CAST({quote_identifier(column.name)} AS {column.type}) AS {quote_identifier(column.name)}"
             for column in self.dataset.data_columns
@@ -160,6 +163,8 @@ class PartitionWriter:
     def _flush(self, count: int) -> None:
         if not count:
             return
+        import pyarrow as pa  # noqa: PLC0415 - not for verbs that only read
+
         waiting = pa.concat_tables(self._waiting)
         self._open(is_large=False).write(waiting.slice(0, count), self.dataset.row_group_size)
         # an empty slice would keep all that it is cut from

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import duckdb
-import pyarrow as pa
 
 from pipelines.console import render_table, tell, to_json, to_plain
 from pipelines.duck import is_out_of_memory, quote_identifier, quote_literal
@@ -19,6 +18,9 @@ from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.lake.sql_errors import read_error
 from pipelines.output import named_pipe_to, open_output
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Connect = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 _WITH_ROWS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.PRAGMA)
@@ -94,7 +96,7 @@ def _asked(
     connect: Connect | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to the lake on which `refold_query_result` is what the query gives; an error of the query is told as one."""
-    with (connect or lake.connect)() as connection:
+    with connect() if connect else lake.connect(query) as connection:
         try:
             statements = connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type not in _WITH_ROWS:
@@ -203,6 +205,8 @@ def _spelt(value: Any, kind: Any) -> Any:
 
 def _write_csv(connection: duckdb.DuckDBPyConnection, stream: BinaryIO, *, is_csv_safe: bool) -> None:
     """All rows as CSV, exactly as they are unless it is to be safe; what a spreadsheet would run is told."""
+    import pyarrow as pa  # noqa: PLC0415 - a tenth of a second, for a CSV alone
+
     result = connection.table(_RESULT)
     texts = [name for name, kind in zip(result.columns, result.types, strict=True) if str(kind.id) in _TEXTS]
     cells = []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pipelines.lake.dataset import Column
-from pipelines.lake.datasets import EVENTS
+from pipelines.lake.datasets import EVENTS, REDACTED_EVENTS
 
 NAME = "readable_events"
 GRAIN = "one event as it may be read: redactions applied, payload at the latest version of its type"
+READS = (EVENTS.name, REDACTED_EVENTS.name)
 _REPLACED = {
     "event_type": "noun.verb.vN; N is the latest version for known types, else as recorded.",
     "event_version": "N of event_type.",

@@ -15,17 +15,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.delta import Attempt, making, open_table
+from pipelines.lake.delta import SETTINGS, Attempt, making, open_table
 from pipelines.lake.errors import CommitLostError
 from pipelines.lake.files import DataFile, NewFile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _WIDENED = "refold.widened"
 """Property of a table whose older files lack columns that were added later."""
@@ -82,6 +85,7 @@ class Table:
                         partition_by=list(self.dataset.partition_by) or None,
                         name=self.dataset.name,
                         description=self.dataset.grain,
+                        configuration=SETTINGS,
                         commit_properties=made.properties(),
                     )
                 )
@@ -100,6 +104,8 @@ class Table:
 
         Should it not be possible, the commit that follows says what is wrong.
         """
+        import pyarrow as pa  # noqa: PLC0415 - not for verbs that only read
+
         for _ in range(_ATTEMPTS):
             known = {field.name for field in delta.schema().fields}
             missing = pa.schema([field for field in self.dataset.arrow_schema() if field.name not in known])

@@ -17,6 +17,7 @@ from pipelines.sqlfiles import list_sql
 
 _HEADER = re.compile(r"^-- (\w+): (.+)$", re.MULTILINE)
 
+_WORD = re.compile(r"\w+")
 _AT = "states of any time are made by the fold: refold sql --at TIME ''SELECT … FROM {0}'', or --position P"
 TIME_TRAVEL = tuple(
     f'CREATE OR REPLACE MACRO {name}_as_of("time") AS TABLE '
@@ -35,6 +36,11 @@ class View:
     dataset: Dataset
     columns: tuple[Column, ...]
     query: str
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words of its query: whatever it reads is among them."""
+        return frozenset(_WORD.findall(self.query))
 
 
 @cache

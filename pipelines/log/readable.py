@@ -7,17 +7,16 @@ is not what is left of the recorded one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute
 
 from pipelines.duck import create_table, quote_literal, unless_none
 from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION, Redaction, redact_text
 from pipelines.log.upcasters import Upcasters, load_upcasters
 
-pc: Any = pyarrow.compute  # its stubs refuse columns in chunks
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _NAMED = f"""
 SELECT
@@ -133,14 +132,16 @@ def redact_events(connection: duckdb.DuckDBPyConnection, condition: str, log: st
         condition: Which events, as SQL over `target`.
         log: The relation that has all redactions.
     """
+    import pyarrow as pa  # noqa: PLC0415 - not for those who only read the view
+
     named = _NAMED.format(log=log, condition=condition)
     query = unless_none(connection, f"FROM {log} WHERE {IS_REDACTION}", named)
     found = connection.sql(query).to_arrow_table()
+    applied: list[list[str]] = found["redactions"].to_pylist()
     shown = [
-        redact_text(payload, [Redaction.from_json(each) for each in applied])
-        for payload, applied in zip(found["payload"].to_pylist(), found["redactions"].to_pylist(), strict=True)
+        redact_text(payload, [Redaction.from_json(each) for each in texts])
+        for payload, texts in zip(found["payload"].to_pylist(), applied, strict=True)
     ]
-    redactions = int(pc.sum(pc.list_value_length(found["redactions"]), min_count=0).as_py())
-    texts = pa.array([text for text, _ in shown], pa.string())
-    rows = found.drop_columns(["payload", "redactions"]).append_column("payload", texts)
-    return RedactedEvents(rows, redactions, sum(inexact for _, inexact in shown))
+    payloads = pa.array([text for text, _ in shown], pa.string())
+    rows = found.drop_columns(["payload", "redactions"]).append_column("payload", payloads)
+    return RedactedEvents(rows, sum(map(len, applied)), sum(inexact for _, inexact in shown))

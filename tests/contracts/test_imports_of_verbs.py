@@ -15,13 +15,15 @@ COMMAND_LINE = {"click", "pipelines"}
 TABLE = {"rich"}
 MODELS = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
 """What an experiment file is read with."""
-LAKE = {"_duckdb", "arro3", "dateutil", "deltalake", "duckdb", "numpy", "pyarrow", "pytz", "six", "typing_extensions"}
-"""DuckDB, Delta and Arrow, and what these import."""
+LAKE = {"_duckdb", "arro3", "deltalake", "duckdb", "pytz", "typing_extensions"}
+"""DuckDB and Delta, and what these import."""
+ARROW = {"dateutil", "numpy", "pyarrow", "six"}
+"""Arrow, and what it imports."""
 MAY_IMPORT: dict[str, tuple[list[str], set[str]]] = {
     "--help": (["--help"], COMMAND_LINE),
     "sql": (["sql", "SELECT 1"], COMMAND_LINE | TABLE | LAKE),
     "diffs": (["diffs"], COMMAND_LINE | TABLE | LAKE),
-    "state": (["state", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | LAKE | {"msgspec", "rfc8785"}),
+    "state": (["state", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | LAKE | ARROW | {"msgspec", "rfc8785"}),
     "ab with a typo": (["ab", "{typo}"], COMMAND_LINE | MODELS | {"msgspec", "yaml"}),
 }
 _RUN = """

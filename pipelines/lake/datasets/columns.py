@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-import pyarrow as pa
-
+from pipelines.fold.shapes import Shape
 from pipelines.lake.dataset import Column
-
-_TYPES: dict[pa.DataType, str] = {
-    pa.string(): "VARCHAR",
-    pa.binary(): "BLOB",
-    pa.bool_(): "BOOLEAN",
-    pa.int32(): "INTEGER",
-    pa.int64(): "BIGINT",
-    pa.float64(): "DOUBLE",
-    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
-}
 
 MONTH = Column("month", "VARCHAR", "UTC calendar month, YYYY-MM; the partition.")
 STREAM = Column("aggregate_id", "VARCHAR", "The stream's id, a UUID as text.")
@@ -30,23 +19,21 @@ string that holds no JSON, so that the value is the string."""
 TOOL_CALL = f'STRUCT(stream_version INTEGER, call_id VARCHAR, "name" VARCHAR, {ARGUMENTS})'
 
 
-def columns_of(schema: pa.Schema, texts: Mapping[str, str], personal: Collection[str]) -> tuple[Column, ...]:
+def columns_of(shapes: Mapping[str, Shape], texts: Mapping[str, str], personal: Collection[str]) -> tuple[Column, ...]:
     """The columns of what the fold gives, described.
 
     Args:
-        schema: The fold's own.
+        shapes: The fold's own, by name.
         texts: What each column means.
         personal: Those that can hold text or values of a person.
     """
-    return tuple(Column(each.name, type_of(each.type), texts[each.name], each.name in personal) for each in schema)
+    return tuple(Column(name, type_of(shape), texts[name], name in personal) for name, shape in shapes.items())
 
 
-def type_of(kind: pa.DataType) -> str:
-    """The type of DuckDB whose values come as an Arrow type."""
-    if isinstance(kind, pa.ListType):
-        return f"{type_of(kind.value_type)}[]"
-    if isinstance(kind, pa.StructType):
-        return f"STRUCT({', '.join(f'{each.name} {type_of(each.type)}' for each in kind)})"
-    if isinstance(kind, pa.Decimal128Type):
-        return f"DECIMAL({kind.precision}, {kind.scale})"
-    return _TYPES[kind]
+def type_of(shape: Shape) -> str:
+    """A shape as DuckDB's type."""
+    if isinstance(shape, list):
+        return f"{type_of(shape[0])}[]"
+    if isinstance(shape, dict):
+        return f"STRUCT({', '.join(f'{name} {type_of(each)}' for name, each in shape.items())})"
+    return shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.fold.schemas import LISTS, STANDING, STATE, STATE_LISTS
+from pipelines.fold.shapes import LISTS, STANDING, STATE, STATE_LISTS
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets.columns import MONTH, SOURCE, STREAM, STREAM_TYPE, TOOL_CALL, columns_of
 

@@ -17,7 +17,7 @@ from pipelines.fold.lists import add_lists
 from pipelines.fold.messages import continuing
 from pipelines.fold.pieces import Pieces, cut, whole
 from pipelines.fold.rows import RELATIONS
-from pipelines.fold.schemas import STATE_LISTS
+from pipelines.fold.shapes import STATE_LISTS
 from pipelines.fold.snapshots import build_snapshots
 from pipelines.fold.states import build_states, count_states, shown
 from tests.oracles import left_fold

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.fold.schemas import STATE_LISTS
+from pipelines.fold.shapes import STATE_LISTS
 from pipelines.folds.steps import prepare_month, projection_query
 from tests.oracles import left_fold
 from tests.oracles.left_fold_streams import StreamFold

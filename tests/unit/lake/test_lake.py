@@ -41,6 +41,22 @@ def test_replaces_one_partition_and_leaves_the_others(tmp_path):
     assert lake.months("stream_months") == ["2026-01", "2026-02"]
 
 
+def test_a_connection_for_one_query_has_what_it_needs(tmp_path):
+    """Every relation can be read on a connection that was made for it alone, and is there as on one that has all."""
+    lake = Lake(tmp_path)
+    write(lake, "2026-01", 5)
+    views = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
+    counts = "SELECT count(*) FROM {}"
+    with lake.connect() as everything:
+        names = [name for (name,) in everything.sql(views).fetchall()]
+        there = {name: everything.sql(counts.format(name)).fetchall() for name in names}
+    assert there["stream_months"] == [(5,)]
+    for name in names:
+        with lake.connect(counts.format(name)) as connection:
+            assert len(connection.sql(views).fetchall()) < len(names)
+            assert connection.sql(counts.format(name)).fetchall() == there[name]
+
+
 def test_an_empty_result_empties_the_partition(tmp_path):
     """No rows is a result: the partition is committed and holds nothing."""
     lake = Lake(tmp_path)
