@@ -11,8 +11,9 @@ from assets.resources import Home
 from assets.specs import describe_asset, key_of
 from pipelines.folds.aside import Culprit, tell_set_aside
 from pipelines.folds.redacted import fold_redacted
-from pipelines.folds.run import FoldResult, fold_month
-from pipelines.folds.steps import FOLDS
+from pipelines.folds.result import FoldResult
+from pipelines.folds.run import fold_month
+from pipelines.folds.shipped import FOLDS
 from pipelines.lake.datasets import REDACTED_EVENTS
 
 REDACTED = REDACTED_EVENTS.name

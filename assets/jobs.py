@@ -8,7 +8,7 @@ from assets.experiments import DIFFS, REPLAY
 from assets.folds import REDACTED
 from assets.internals import UnresolvedAssetJobDefinition
 from assets.specs import key_of
-from pipelines.folds.steps import FOLDS
+from pipelines.folds.shipped import FOLDS
 
 
 def select_free(own: Sequence[str] = ()) -> dg.AssetSelection:

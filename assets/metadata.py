@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipelines.export.month import ExportResult
     from pipelines.export.seal import SealResult
-    from pipelines.folds.run import FoldResult
+    from pipelines.folds.result import FoldResult
     from pipelines.projections.fold import OwnFold
 
 _OF_FOLDS = ("size_bytes", "skipped_events", "redactions", "inexact_redactions", "input_hash", "is_written", "seconds")

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -18,16 +19,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
+from unicodedata import combining, east_asian_width
 
 from pipelines.errors import RefoldError
 from pipelines.foreign import describe, find_cause
 
 _SECONDS_BETWEEN = 0.5
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-_PIPED_WIDTH = 10_000
-"""Columns of a line that goes to a file or a program: nothing is cut."""
+_BETWEEN = "  "
+"""Stands between the columns of a table."""
 
 
 # Unicode's categories Cc, Cf, Cs, Zl and Zp: control characters, formatting (direction of reading, zero width, tags), halves
@@ -227,23 +230,52 @@ def render_table(
         rows: Values. Numbers are counts and are grouped by thousands: a number that names something is given as text.
         to_the_right: Indexes of the columns that are aligned to the right; None is those that hold numbers.
     """
-    from rich.console import Console  # noqa: PLC0415 - for a table alone
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    given = [tuple(row) for row in rows]
+    if to_the_right is None:
+        to_the_right = [index for index, _ in enumerate(columns) if any(_is_number(row[index]) for row in given)]
+    cells = [list(map(on_one_line, columns)), *([on_one_line(_cell(value)) for value in row] for row in given)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - len(_BETWEEN) * (len(widths) - 1)
+        widths = _narrowed(widths, room)
+    lines = []
+    for row in cells:
+        for parts in zip_longest(*map(_folded, row, widths), fillvalue=""):
+            aligned = [
+                " " * (width - _width(part)) + part if index in to_the_right else part + " " * (width - _width(part))
+                for index, (part, width) in enumerate(zip(parts, widths, strict=True))
+            ]
+            lines.append(_BETWEEN.join(aligned).rstrip())
+    return "\n".join(lines)
 
-    rows = [tuple(row) for row in rows]
-    table = Table(box=None, pad_edge=False)
-    for index, name in enumerate(columns):
-        is_right = index in to_the_right if to_the_right is not None else any(_is_number(row[index]) for row in rows)
-        table.add_column(Text(on_one_line(name)), justify="right" if is_right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(on_one_line(_cell(value))) for value in row))
-    width = None if sys.stdout.isatty() else _PIPED_WIDTH
-    # Without colours: a terminal is sent no control characters, our own included.
-    console = Console(file=sys.stdout, width=width, color_system=None, highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+def _narrowed(widths: list[int], room: int) -> list[int]:
+    """Widths that together take at most so many columns, if they can; the widest give way."""
+    most = max((most for most in range(1, room + 1) if sum(min(width, most) for width in widths) <= room), default=1)
+    wide = [index for index, width in enumerate(widths) if width > most]
+    left = max(room - sum(min(width, most) for width in widths), 0)
+    return [min(width, most + (index in wide[:left])) for index, width in enumerate(widths)]
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes; Chinese letters and emoji take two, marks upon letters none."""
+    if text.isascii():
+        return len(text)
+    return sum(1 + (east_asian_width(each) in "WF") for each in text if not combining(each))
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """A text in lines of so many columns, broken between words where there are any."""
+    lines, start, taken = [], 0, 0
+    for place, each in enumerate(text):
+        taken += _width(each)
+        if taken > width and place > start:
+            space = text.rfind(" ", start + 1, place + 1)
+            end = space if space > start else place
+            lines.append(text[start:end])
+            start = end + (end == space)
+            taken = _width(text[start : place + 1])
+    return [*lines, text[start:]]
 
 
 def _is_number(value: Any) -> bool:

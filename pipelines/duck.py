@@ -95,26 +95,31 @@ def named_tables(connection: duckdb.DuckDBPyConnection, query: str, known: Colle
         known: Names in lower case.
     """
     try:
-        (text,) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0]
-        parts: list[Any] = [json.loads(text)]
+        nodes = syntax(connection, query)
     except (duckdb.Error, RecursionError):
         return None
-    if parts[0]["error"] or len(parts[0]["statements"]) != 1:
+    if nodes[0]["error"] or len(nodes[0]["statements"]) != 1:
         return None
-    named: set[str] = set()
-    aliases: set[str] = set()
+    if any(node.get("type") in ("TABLE_FUNCTION", "SHOW_REF") for node in nodes):
+        return None
+    aliases = {each["key"].lower() for node in nodes for each in node.get("cte_map", {}).get("map", ())}
+    named = {node["table_name"].lower() for node in nodes if node.get("type") == "BASE_TABLE"}
+    return None if named - aliases - set(known) else named & set(known)
+
+
+def syntax(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    """The nodes of what DuckDB's parser makes of SELECTs, the root first; the root's `error` says that they are none."""
+    (text,) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0]
+    nodes: list[dict[str, Any]] = []
+    parts: list[Any] = [json.loads(text)]
     while parts:
         part = parts.pop()
         if isinstance(part, dict):
-            if part.get("type") in ("TABLE_FUNCTION", "SHOW_REF"):
-                return None
-            if part.get("type") == "BASE_TABLE":
-                named.add(part["table_name"].lower())
-            aliases |= {each["key"].lower() for each in part.get("cte_map", {}).get("map", ())}
-            parts += part.values()
+            nodes.append(part)
+            parts += reversed(part.values())
         elif isinstance(part, list):
-            parts += part
-    return None if named - aliases - set(known) else named & set(known)
+            parts += reversed(part)
+    return nodes
 
 
 def quote_literal(text: str) -> str:

@@ -17,6 +17,7 @@ from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.projections.projection import BrokenProjection, Projection
     from pipelines.store import Store
 
 Tables = dict[str, dict[str, Any]]
@@ -57,7 +58,7 @@ def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) 
     with changing_store(settings) as store:
         lake = Lake.from_settings(settings)
         chosen = _chosen(months, months_to_export(store, lake), "no events in the store")
-        return run_months(settings, "export", chosen, LOG, _find_exported(store, lake, chosen), tell)
+        return run_months(settings, lake, "export", chosen, LOG, _find_exported(store, lake, chosen), tell)
 
 
 def export_and_fold(
@@ -73,7 +74,7 @@ def export_and_fold(
     exported = _find_exported(store, lake, months)
     folded = _find_folded(settings, lake, list(exported), names)
     found = {month: exported[month] | folded[month] for month in folded}
-    done = run_months(settings, "export and fold", months, (*LOG, *names), found, tell)
+    done = run_months(settings, lake, "export and fold", months, (*LOG, *names), found, tell)
     log, folds = ([replace(run, tables=_only(run.tables, part)) for run in done] for part in (LOG, names))
     return log, folds
 
@@ -88,10 +89,11 @@ def seal_month(settings: Settings, month: str, tell: Tell) -> MonthRun:
     from pipelines.export.seal import find_sealed
     from pipelines.store import Store
 
+    lake = Lake.from_settings(settings)
     with Store.open(settings) as store:
-        sealed = find_sealed(store, Lake.from_settings(settings), month)
+        sealed = find_sealed(store, lake, month)
         found = {} if sealed is None else {month: {"manifests": reported_seal(sealed)}}
-        (done,) = run_months(settings, "seal", [month], ("manifests",), found, tell)
+        (done,) = run_months(settings, lake, "seal", [month], ("manifests",), found, tell)
     return done
 
 
@@ -105,7 +107,7 @@ def fold_months(
     Raises:
         BadInputError: There is no such projection, or a month is not in the lake.
     """
-    from pipelines.projections.fold import left_over
+    from pipelines.projections.projection import left_over
 
     lake = Lake.from_settings(settings)
     chosen_names = folds_of(settings, names)
@@ -113,7 +115,9 @@ def fold_months(
         tell(f"{name}: its file is gone, its table stays as last folded; `refold fold --drop {name}` removes it")
     # Runs need the home, not the store: with an embedded server nothing has to be up.
     chosen = _chosen(months, lake.months(EVENTS.name), "not in the lake; run `refold export`")
-    return run_months(settings, "fold", chosen, chosen_names, _find_folded(settings, lake, chosen, chosen_names), tell)
+    return run_months(
+        settings, lake, "fold", chosen, chosen_names, _find_folded(settings, lake, chosen, chosen_names), tell
+    )
 
 
 def folds_of(settings: Settings, names: Sequence[str] | None) -> list[str]:
@@ -122,9 +126,8 @@ def folds_of(settings: Settings, names: Sequence[str] | None) -> list[str]:
     Raises:
         BadInputError: There is no such projection.
     """
-    from pipelines.folds.steps import FOLDS
+    from pipelines.folds.shipped import FOLDS
     from pipelines.projections.projection import BrokenProjection, find_projections
-    from pipelines.projections.relations import RELATIONS
 
     own = {each.name: each for each in find_projections(settings.home)}
     known = [REDACTED, *FOLDS, *own]
@@ -136,6 +139,8 @@ def folds_of(settings: Settings, names: Sequence[str] | None) -> list[str]:
             f"there is no projection {unknown[0]!r}; there are {', '.join(known)}; "
             f"your own are SQL files in {settings.home / 'folds'}"
         )
+    from pipelines.projections.relations import RELATIONS
+
     needed = set(names)
     for name in names:
         projection = own.get(name)
@@ -146,6 +151,7 @@ def folds_of(settings: Settings, names: Sequence[str] | None) -> list[str]:
 
 def run_months(
     settings: Settings,
+    lake: Lake,
     what: str,
     months: Sequence[str],
     names: Sequence[str],
@@ -156,6 +162,7 @@ def run_months(
 
     Args:
         settings: The home.
+        lake: Its lake.
         what: What is done with a month, for progress.
         months: YYYY-MM.
         names: Datasets.
@@ -185,7 +192,7 @@ def run_months(
                     ]
                     done[month] = MonthRun(month, run.run_id, run.partitions.get(month, {}), checks)
     else:
-        publish_catalog(Lake.from_settings(settings), settings.catalog)
+        publish_catalog(lake, settings.catalog)
     return [done[month] for month in months]
 
 
@@ -211,12 +218,20 @@ def _find_exported(store: Store, lake: Lake, months: Sequence[str]) -> dict[str,
 
 def _find_folded(settings: Settings, lake: Lake, months: Sequence[str], names: Sequence[str]) -> dict[str, Tables]:
     """What is told of the months in which all the projections are up to date."""
+    from pipelines.projections.projection import find_projections
+
+    own = [each for each in find_projections(settings.home) if each.name in names]
+    with lake.reading(None if own else "FROM events, stream_months"):
+        return _find_read(lake, months, names, own)
+
+
+def _find_read(
+    lake: Lake, months: Sequence[str], names: Sequence[str], own: Sequence[Projection | BrokenProjection]
+) -> dict[str, Tables]:
     from assets.metadata import reported_fold, reported_own
     from pipelines.folds.redacted import find_redacted
-    from pipelines.folds.run import find_folded
-    from pipelines.folds.steps import FOLDS
-    from pipelines.projections.fold import find_projected
-    from pipelines.projections.projection import BrokenProjection, find_projections
+    from pipelines.folds.result import find_folded
+    from pipelines.folds.shipped import FOLDS
 
     folded = find_folded(lake, months, [name for name in names if name in FOLDS])
     found: dict[str, Tables] = {
@@ -227,12 +242,14 @@ def _find_folded(settings: Settings, lake: Lake, months: Sequence[str], names: S
     if REDACTED in names:
         redacted = find_redacted(lake, list(found))
         found = {m: {REDACTED: reported_fold(redacted[m]), **found[m]} for m in found if m in redacted}
-    for projection in find_projections(settings.home):
-        if projection.name in names:
-            if isinstance(projection, BrokenProjection):
-                return {}
-            own = find_projected(lake, projection, list(found))
-            found = {m: {**found[m], projection.name: reported_own(own[m])} for m in found if m in own}
+    for projection in own:
+        from pipelines.projections.fold import find_projected
+        from pipelines.projections.projection import BrokenProjection
+
+        if isinstance(projection, BrokenProjection):
+            return {}
+        projected = find_projected(lake, projection, list(found))
+        found = {m: {**found[m], projection.name: reported_own(projected[m])} for m in found if m in projected}
     return found
 
 

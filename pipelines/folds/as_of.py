@@ -27,7 +27,8 @@ from pipelines.folds.inputs import Inputs
 from pipelines.folds.limits import limit_readers, plan_batches
 from pipelines.folds.plan import ALL, EVENT_HEADS, HEADS, RangeSize, leave_out, leave_out_unchanged
 from pipelines.folds.reading import AHEAD, sharing_threads
-from pipelines.folds.steps import fold_batches, projection_query, start_month
+from pipelines.folds.shipped import projection_query
+from pipelines.folds.steps import fold_batches, start_month
 from pipelines.lake.datasets import CALL_MONTHS, CONVERSATION_MONTHS, CUSTOMER_MONTHS, find_dataset
 from pipelines.lake.lake import Lake
 from pipelines.log.upcasters import load_upcasters

@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 
 from pipelines.fold.identity import fold_hash
-from pipelines.folds import plan, steps
+from pipelines.folds import plan
+from pipelines.folds.shipped import steps_of
 from pipelines.log.upcasters import Upcasters
 
 # Rows are hashed one by one and the hashes combined by XOR, which needs no order; no two rows are equal.
@@ -71,12 +72,12 @@ class Inputs:
 
     def code(self, name: str) -> str:
         """Hash of everything that computes a fold: its SQL and Python, known types and upcasters, and of snapshots how many."""
-        interval = [str(self._snapshot_events)] if "snapshots" in steps.steps_of(name) else []
+        interval = [str(self._snapshot_events)] if "snapshots" in steps_of(name) else []
         return _hash_of(self._upcasters, fold_hash(), *interval)
 
     def log(self, name: str, month: str) -> str:
         """What of the log a month of a fold is a function of: the streams that it touches; of customers, all streams."""
-        if "customers" in steps.steps_of(name):
+        if "customers" in steps_of(name):
             told = [f"{each} {log}" for each, log in self._logs.items() if each <= month]
             return hashlib.sha256("\n".join(told).encode()).hexdigest()
         return self._logs.get(month, "")

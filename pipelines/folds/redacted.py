@@ -14,14 +14,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import duckdb
-import pyarrow as pa
 
 from pipelines.duck import quote_literal, unless_none
 from pipelines.fold.identity import fold_hash
-from pipelines.folds.run import FoldResult
+from pipelines.folds.result import FoldResult
 from pipelines.lake.datasets import REDACTED_EVENTS
 from pipelines.lake.lake import Commit, Lake
-from pipelines.log.readable import RedactedEvents, redact_events
+from pipelines.log.readable import RedactedEvents, named_query, redact_events
 from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION, Fault, Redaction, find_fault
 
 _APPLIED = f"""
@@ -33,9 +32,6 @@ LEFT JOIN events AS target
 WHERE $months IS NULL OR list_contains($months::VARCHAR[], applied.month)
 ORDER BY applied.aggregate_id, applied.stream_version
 """
-
-_DECIDING = ("aggregate_id", "stream_version", "hashes")
-_SCHEMA = REDACTED_EVENTS.data_schema()
 
 
 class RedactionFault(NamedTuple):
@@ -60,11 +56,11 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
     """
     started = time.monotonic()
     with lake.connect() as connection:
-        found = compute_redacted(connection, month)
-        wanted = _hash(found.rows)
+        wanted = _hash(connection, month)
         commit = _current(lake, month, wanted)
         is_written = commit is None
         if commit is None:
+            found = compute_redacted(connection, month)
             provenance = {"redactions": found.redactions, "inexact_redactions": found.inexact}
             with lake.replacing(REDACTED_EVENTS, {"month": month}) as writer:
                 writer.write(REDACTED_EVENTS.sort(found.rows))
@@ -77,7 +73,7 @@ def find_redacted(lake: Lake, months: Sequence[str]) -> dict[str, FoldResult]:
     found = {}
     with lake.connect() as connection:
         for month in months:
-            commit = _current(lake, month, _hash(compute_redacted(connection, month).rows))
+            commit = _current(lake, month, _hash(connection, month))
             if commit is not None:
                 found[month] = _result(month, commit, is_written=False, seconds=0.0)
     return found
@@ -107,16 +103,22 @@ def _result(month: str, commit: Commit, *, is_written: bool, seconds: float) -> 
 
 def compute_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> RedactedEvents:
     """What redactions leave of the month's events, from the relation `events`; the rows are those of the table."""
-    found = redact_events(connection, f"target.month = {quote_literal(month)}")
-    return replace(found, rows=found.rows.select([*_SCHEMA.names, "hashes"]))
+    found = redact_events(connection, _of(month))
+    schema = REDACTED_EVENTS.data_schema()
+    return replace(found, rows=found.rows.select(schema.names).cast(schema))
 
 
-def _hash(rows: pa.Table) -> str:
-    """Hash of all that decides what is left of the month's events."""
+def _hash(connection: duckdb.DuckDBPyConnection, month: str) -> str:
+    """Hash of all that decides what is left of the month's events; their payloads are not read."""
     digest = hashlib.sha256(fold_hash().encode())
-    for stream, version, hashes in zip(*(rows[name].to_pylist() for name in _DECIDING), strict=True):
+    query = f"SELECT aggregate_id, stream_version, hashes FROM ({named_query(connection, _of(month))}) ORDER BY ALL"
+    for stream, version, hashes in connection.sql(query).fetchall():
         digest.update(f"{stream} {version} {hashes}\n".encode())
     return digest.hexdigest()
+
+
+def _of(month: str) -> str:
+    return f"target.month = {quote_literal(month)}"
 
 
 def find_faults(lake: Lake, months: Sequence[str] | None = None) -> list[RedactionFault]:

@@ -8,7 +8,7 @@ spilled by DuckDB.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
@@ -24,63 +24,25 @@ from pipelines.folds.limits import alone, limit_readers, plan_batches
 from pipelines.folds.merging import merge, one_behind
 from pipelines.folds.plan import HEADS, fits, leave_out, leave_out_unchanged, months_before, plan_month
 from pipelines.folds.reading import sharing_threads
+from pipelines.folds.result import FoldResult, current_results, result_of
 from pipelines.folds.resume import WANTED
+from pipelines.folds.shipped import FOLDS, is_by_stream, projection_query, steps_of
 from pipelines.folds.state import state
-from pipelines.folds.steps import (
-    FOLDS,
-    Prepared,
-    fold_batches,
-    is_by_stream,
-    projection_query,
-    start_month,
-    steps_of,
-)
+from pipelines.folds.steps import Prepared, fold_batches, start_month
 from pipelines.lake.datasets import find_dataset
-from pipelines.lake.lake import Commit, Lake
+from pipelines.lake.lake import Lake
 from pipelines.lake.memory import give_back
 from pipelines.lake.partition import PartitionWriter
 from pipelines.lake.sizes import most_group_bytes
 from pipelines.log.upcasters import Upcasters, load_upcasters
 
-__all__ = ["FoldResult", "find_folded", "fold_month", "state"]
+__all__ = ["fold_month", "state"]
 
 _MOST_ASIDE = 100
 """Streams of a month that are set aside before more memory is asked for; the month is begun again after each."""
 
 _MERGED_AT_A_TIME, _MERGED_SHARE = 2, 0.02
 """Tables whose row groups are copied at a time; each holds a few groups. One, if a group has more than this share of the memory bound."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoldResult:
-    """One projection's month.
-
-    Attributes:
-        dataset: The projection.
-        month: YYYY-MM.
-        is_written: False when the table was up to date and nothing was written.
-        rows: Rows of the month.
-        size_bytes: Bytes of the month's files.
-        skipped_events: Events of the month whose type or version is not known.
-        redactions: Redactions, of whatever month, in force on events up to the month's end.
-        inexact_redactions: Those of them that had to hide more than they named.
-        set_aside: Streams with events in the month that cannot be folded within the memory bound, nothing of the month is theirs;
-            each with the bytes of a bound that would do, about.
-        input_hash: What the month was computed from.
-        seconds: Time taken; that of the shared steps is in the first written projection's.
-    """
-
-    dataset: str
-    month: str
-    is_written: bool
-    rows: int
-    size_bytes: int
-    skipped_events: int
-    redactions: int
-    inexact_redactions: int
-    set_aside: dict[str, int]
-    input_hash: str
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,51 +102,13 @@ def fold_month(
     with lake.connect() as connection:
         inputs = Inputs(connection, month, upcasters, lake.snapshot_events)
         wanted = {name: inputs.hash(name, month) for name in names}
-        results = _current_results(lake, month, wanted)
+        results = current_results(lake, month, wanted)
         stale = [name for name in names if name not in results]
         if stale:
             readers = limit_readers(lake, connection)
             work = _Work(lake, connection, month, stale, wanted, inputs, upcasters, readers, on_progress)
             results |= _fold_what_fits(work)
     return [results[name] for name in names]
-
-
-def find_folded(lake: Lake, months: Sequence[str], names: Sequence[str]) -> dict[str, list[FoldResult]]:
-    """What folds would say of those of the months of which all the projections `names` are up to date; nothing is written.
-
-    Args:
-        lake: As for `fold_month`.
-        months: YYYY-MM.
-        names: Projections, or `snapshots`.
-
-    Returns:
-        By month, one result per projection, in the order of `names`.
-    """
-    if not months or not names:
-        return {month: [] for month in months}
-    found = {}
-    with lake.connect() as connection:
-        inputs = Inputs(connection, max(months), load_upcasters(), lake.snapshot_events)
-        for month in months:
-            results = _current_results(lake, month, {name: inputs.hash(name, month) for name in names})
-            if len(results) == len(names):
-                found[month] = [results[name] for name in names]
-    return found
-
-
-def _current_results(lake: Lake, month: str, wanted: Mapping[str, str]) -> dict[str, FoldResult]:
-    """Those of the projections that are up to date, by the hash of what they are to be computed from."""
-    results = {}
-    for name, input_hash in wanted.items():
-        commit = lake.last_commit(name, {"month": month})
-        if commit is not None and commit.input_hash == input_hash and not _can_more(commit, lake):
-            results[name] = _result(commit, month, is_written=False, seconds=0.0)
-    return results
-
-
-def _can_more(commit: Commit, lake: Lake) -> bool:
-    """Whether streams of a month were set aside for want of memory, and there is more now."""
-    return bool(commit.provenance.get("set_aside")) and lake.memory_bytes > commit.provenance["memory_bytes"]
 
 
 def _fold_what_fits(work: _Work) -> dict[str, FoldResult]:
@@ -239,7 +163,7 @@ def _fold(work: _Work, aside: Mapping[str, int], reached: Reached) -> dict[str, 
                     input_hash=work.wanted[name],
                     provenance=provenance,
                 )
-            results[name] = _result(commit, month, is_written=True, seconds=time.monotonic() - started)
+            results[name] = result_of(commit, month, is_written=True, seconds=time.monotonic() - started)
             started = time.monotonic()
             if work.on_progress is not None:
                 work.on_progress(name)
@@ -336,19 +260,3 @@ def _provenance(prepared: Prepared) -> dict[str, Any]:
         "redactions": prepared.redactions,
         "inexact_redactions": prepared.inexact_redactions,
     }
-
-
-def _result(commit: Commit, month: str, *, is_written: bool, seconds: float) -> FoldResult:
-    return FoldResult(
-        dataset=commit.dataset,
-        month=month,
-        is_written=is_written,
-        rows=commit.row_count,
-        size_bytes=commit.size_bytes,
-        skipped_events=int(commit.provenance.get("skipped_events", 0)),
-        redactions=int(commit.provenance.get("redactions", 0)),
-        inexact_redactions=int(commit.provenance.get("inexact_redactions", 0)),
-        set_aside=dict(commit.provenance.get("set_aside", {})),
-        input_hash=commit.input_hash,
-        seconds=seconds,
-    )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import duckdb
 import pyarrow as pa
@@ -32,31 +31,13 @@ from pipelines.folds.parts import LongStream
 from pipelines.folds.plan import ALL, EVENT_HEADS, REDACTIONS_HASH, RangeSize, plan_month, spans
 from pipelines.folds.reading import AHEAD, Reader
 from pipelines.folds.resume import plan_resume, plan_within
+from pipelines.folds.shipped import PROJECTIONS, steps_of
 from pipelines.folds.verification import Verifier
 from pipelines.lake.memory import give_back
-from pipelines.log.readable import create_readable, create_readable_events
+from pipelines.log.readable import create_readable
 from pipelines.log.upcasters import Upcasters, load_upcasters
 from pipelines.settings import SNAPSHOT_EVENTS
 from pipelines.sqlfiles import read_sql
-
-__all__ = [
-    "FOLDS",
-    "PROJECTIONS",
-    "Prepared",
-    "create_readable_events",
-    "fold_batches",
-    "is_by_stream",
-    "prepare_month",
-    "projection_query",
-    "start_month",
-    "steps_of",
-]
-
-PROJECTIONS = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "customer_months")
-"""The shipped projections, each named after its dataset and its file in `sql/folds/`."""
-
-FOLDS = (*PROJECTIONS, "snapshots", "customer_snapshots")
-"""What is folded of every month: the projections, and what later months go on from."""
 
 _STATES = {"conversation_months": "conversation", "call_months": "call"}
 """Steps that are states, whole: the relations `fold_<step>`, and the type of their streams."""
@@ -163,7 +144,7 @@ def start_month(
     """
     if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is None:
         raise BadInputError(f"month {month!r}: write YYYY-MM, for example 2026-01")
-    needed = {step for name in names for step in steps_of(name)}
+    needed = _needed(names)
     _drop(connection, [f"fold_{step}" for step in (*_BATCH_STEPS, "links")])
     upcasters = load_upcasters() if upcasters is None else upcasters
     hidden = create_readable(connection, month, upcasters, log)
@@ -213,7 +194,7 @@ def fold_batches(
     Yields:
         The rows of the projections that are whole without a query, by name; the others' relations are there.
     """
-    needed = {step for name in names for step in steps_of(name)}
+    needed = _needed(names)
     with_lists = not needed.isdisjoint((*_STATES, "snapshots"))
     resumes = plan_resume(connection, resumable)
     if is_partial:
@@ -306,39 +287,16 @@ def _drop(connection: duckdb.DuckDBPyConnection, relations: Iterable[str]) -> No
         connection.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} temp.{name}")
 
 
-def projection_query(name: str) -> str:
-    """The SELECT of a projection: the data columns of its dataset, in its order; it reads what `prepare_month` made.
-
-    Raises:
-        BadInputError: There is no such projection.
-    """
-    return _projection(name).strip().rstrip(";")
-
-
-def is_by_stream(name: str) -> bool:
-    """Whether the projection can run on each batch of streams by itself."""
-    return re.search(r"^-- batch: streams$", _projection(name), re.MULTILINE) is not None
-
-
-def _projection(name: str) -> str:
-    if name not in FOLDS:
-        raise BadInputError(f"no fold named {name!r}; there are: {', '.join(FOLDS)}")
-    return read_sql(f"folds/{name}.sql")
-
-
-@cache
-def steps_of(name: str) -> tuple[str, ...]:
-    """The steps that a projection's header names, all of which must exist."""
-    match = re.search(r"^-- steps: (.+)$", _projection(name), re.MULTILINE)
-    steps = tuple(step.strip() for step in match[1].split(",")) if match else ()
-    unknown = set(steps) - set(_STEPS)
-    if not steps or unknown:
-        raise BadInputError(f"sql/folds/{name}.sql: the header needs `-- steps:` and known steps; found {steps!r}")
-    return steps
+def _needed(names: Iterable[str]) -> set[str]:
+    """The steps that projections read, all of which must exist."""
+    needed = {step for name in names for step in steps_of(name)}
+    if needed.difference(_STEPS):
+        raise BadInputError(f"no steps {sorted(needed.difference(_STEPS))}; there are: {', '.join(_STEPS)}")
+    return needed
 
 
 def _relations_of(names: Iterable[str]) -> list[str]:
     """The relations, made batch by batch, that the projections read."""
-    needed = {step for name in names for step in steps_of(name)} - {"customers"}
+    needed = _needed(names) - {"customers"}
     links = ["fold_links"] if "snapshots" in needed else []
     return sorted([*(f"fold_{step}" for step in needed), *links])

@@ -186,12 +186,15 @@ class Lake:
             yield connection
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self, reads: str | None = None) -> Iterator[None]:
         """Inside the block every `connect` sees one snapshot, made once: for an answer that takes many queries, in one thread.
 
         What is written meanwhile is not seen. Temporary relations are each connection's own, as without it.
+
+        Args:
+            reads: A query that names all relations that are read in the block, as for `connect`.
         """
-        with self.connect() as connection:
+        with self.connect(reads) as connection:
             before, self._reading = self._reading, connection
             try:
                 yield

@@ -20,10 +20,9 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import duckdb
-import pyarrow as pa
 
 from pipelines.duck import is_out_of_memory
 from pipelines.errors import BadInputError
@@ -31,8 +30,11 @@ from pipelines.lake.locked_child import Bounds, UserCodeError, batches, bind, ex
 from pipelines.lake.sql_errors import without_values
 from pipelines.settings import SQL_SECONDS
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 T = TypeVar("T")
-Rows = pa.Table | Callable[[], pa.RecordBatchReader]
+Rows: TypeAlias = "pa.Table | Callable[[], pa.RecordBatchReader]"
 
 _START = "from pipelines.lake.locked_child import main; main()"
 _BATCH = 50_000
@@ -76,6 +78,8 @@ class Locked:
             BadInputError: It is not one SELECT, it fails, or it gives more rows; values are not told.
             StoppedError: It took too long or too much.
         """
+        import pyarrow as pa  # noqa: PLC0415 - see `pipelines.arrow`
+
         named = f"{what}: {fragment!r}"
         schema, *rows = self._each(named, select, query, most_rows)
         return pa.Table.from_batches(rows, schema)
@@ -98,6 +102,8 @@ class Locked:
 
     def read(self, query: str, rows: int = _BATCH) -> pa.RecordBatchReader:
         """The rows of one of our own queries, in batches of at most so many; they stay in the child until they are read."""
+        import pyarrow as pa  # noqa: PLC0415 - see `pipelines.arrow`
+
         items = self._each("a query", batches, query, rows)
         return pa.RecordBatchReader.from_batches(next(items), items)
 
@@ -220,6 +226,8 @@ class _Child:
 
     def load(self, name: str, rows: Rows) -> None:
         """Send a table."""
+        import pyarrow as pa  # noqa: PLC0415 - see `pipelines.arrow`
+
         reader = rows.to_reader(_BATCH) if isinstance(rows, pa.Table) else rows()
         self._send("load", ("load", name))
         self._send("load", reader.schema)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from pipelines.duck import is_out_of_memory, quote_identifier, quote_literal
 from pipelines.lake.sql_errors import read_error, without_values
@@ -148,6 +147,8 @@ def _open(bounds: Bounds) -> duckdb.DuckDBPyConnection:
 
 def _load(connection: duckdb.DuckDBPyConnection, parent: Connection, name: str) -> None:
     """Copy the rows that the parent sends; all are taken from it, whatever becomes of them."""
+    import pyarrow as pa  # noqa: PLC0415 - see `pipelines.arrow`
+
     schema = parent.recv()
     rows = iter(parent.recv, None)
     try:

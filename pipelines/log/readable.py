@@ -124,6 +124,11 @@ class RedactedEvents:
     inexact: int
 
 
+def named_query(connection: duckdb.DuckDBPyConnection, condition: str, log: str = "events") -> str:
+    """A SELECT of the events that redactions name, as recorded, and of those redactions; arguments as of `redact_events`."""
+    return unless_none(connection, f"FROM {log} WHERE {IS_REDACTION}", _NAMED.format(log=log, condition=condition))
+
+
 def redact_events(connection: duckdb.DuckDBPyConnection, condition: str, log: str = "events") -> RedactedEvents:
     """Apply the redactions of the log to the events, as recorded, that they name.
 
@@ -134,9 +139,7 @@ def redact_events(connection: duckdb.DuckDBPyConnection, condition: str, log: st
     """
     import pyarrow as pa  # noqa: PLC0415 - not for those who only read the view
 
-    named = _NAMED.format(log=log, condition=condition)
-    query = unless_none(connection, f"FROM {log} WHERE {IS_REDACTION}", named)
-    found = connection.sql(query).to_arrow_table()
+    found = connection.sql(named_query(connection, condition, log)).to_arrow_table()
     applied: list[list[str]] = found["redactions"].to_pylist()
     shown = [
         redact_text(payload, [Redaction.from_json(each) for each in texts])

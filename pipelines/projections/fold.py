@@ -26,12 +26,11 @@ from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.locked import Locked, StoppedError, frame_session, spill_folder
-from pipelines.lake.own import find_own
 from pipelines.lake.own_upcasters import load_own_upcasters
 from pipelines.lake.sql_errors import without_values
 from pipelines.projections.faults import FileFaultError
 from pipelines.projections.function import OUTPUT, Function, run_function
-from pipelines.projections.projection import Projection, ProjectionError, find_projections, read_projection
+from pipelines.projections.projection import Projection, ProjectionError, left_over, read_projection
 from pipelines.projections.relations import RELATIONS, empty_relations, month_relations, projection_memory, write_files
 from pipelines.projections.select import Select, run_select
 
@@ -159,12 +158,6 @@ def find_projected(lake: Lake, projection: Projection, months: Sequence[str]) ->
                 rows, size = commit.row_count, commit.size_bytes
                 found[month] = OwnFold(projection.name, month, False, rows, size, redactions, wanted, 0.0)
     return found
-
-
-def left_over(lake: Lake, home: Path) -> list[str]:
-    """Own projections that have a table and no file any more, sorted: nothing folds them again, redactions neither."""
-    files = {each.name for each in find_projections(home)}
-    return sorted(set(find_own(lake.root)) - files)
 
 
 def drop_projections(lake: Lake, home: Path, names: Iterable[str]) -> list[str]:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import pyarrow as pa
-
 from pipelines.projections.faults import FileFaultError
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
 NAME, OUTPUT = "fold", "made.parquet"
 _MONTH = "month"

@@ -19,8 +19,9 @@ from deltalake import Schema
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import DATASETS
+from pipelines.lake.lake import Lake
 from pipelines.lake.locked import frame_session, locked_session
-from pipelines.lake.own import empty_table, own_column, own_dataset
+from pipelines.lake.own import empty_table, find_own, own_column, own_dataset
 from pipelines.lake.views import list_views
 from pipelines.projections.faults import FileFaultError
 from pipelines.projections.function import Function, examine_function
@@ -99,6 +100,12 @@ def find_projections(home: Path) -> list[Projection | BrokenProjection]:
             projection = BrokenProjection(path, _name_of_broken(path.stem, found), str(fault))
         found[projection.name] = projection
     return [found[name] for name in sorted(found)]
+
+
+def left_over(lake: Lake, home: Path) -> list[str]:
+    """Own projections that have a table and no file any more, sorted: nothing folds them again, redactions neither."""
+    files = {each.name for each in find_projections(home)}
+    return sorted(set(find_own(lake.root)) - files)
 
 
 def read_projection(path: Path) -> Projection:

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import (
@@ -33,6 +32,9 @@ from pipelines.lake.sql_errors import without_values
 from pipelines.log.readable import SHOWN
 from pipelines.log.upcasters import Upcasters, load_upcasters
 from pipelines.settings import MIN_MEMORY_BYTES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _STORED = "stored_events"
 _BATCH = 50_000  # rows; bounds what is in Python at once
@@ -178,6 +180,9 @@ def write_files(locked: Locked, names: Iterable[str], folder: Path, *, is_shuffl
         folder: Is there.
         is_shuffled: Whether the rows are put in an order that says nothing, the same each time.
     """
+    import pyarrow as pa  # noqa: PLC0415 - see `pipelines.arrow`
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
     files = {}
     for name in names:
         files[name] = folder / f"{name}.parquet"

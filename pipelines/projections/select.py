@@ -6,19 +6,20 @@ the line, and no value of the data: messages of a database quote what they stumb
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
-import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
-from pipelines.duck import quote_identifier, scratch
+from pipelines.duck import quote_identifier, scratch, syntax
 from pipelines.lake.sql_errors import read_error, without_values
 from pipelines.projections.faults import FileFaultError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _LEADING = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 _TABLE_FUNCTIONS = {"unnest", "range", "generate_series", "json_each", "json_tree"}
@@ -101,9 +102,8 @@ def read_relations(
     Raises:
         FileFaultError: It reads something else, or its result is not a function of what it reads (a clock, chance, settings).
     """
-    tree = json.loads(connection.execute("SELECT json_serialize_sql($text)", {"text": text}).fetchall()[0][0])
     unstable = {row[0] for row in connection.execute(_UNSTABLE).fetchall()} | _CLOCKS
-    nodes = list(_nodes(tree))
+    nodes = syntax(connection, text)
     defined = {entry["key"] for node in nodes for entry in node.get("cte_map", {}).get("map", ())}
     reads = set()
     for node in nodes:
@@ -183,16 +183,6 @@ def storable_type(kind: DuckDBPyType) -> str | None:
     if name == "struct":
         return f"STRUCT({', '.join(f'{quote_identifier(member)} {inner}' for member, inner in parts.items())})"
     return f"{parts['child']}[]"
-
-
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        for value in tree.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _nodes(value)
 
 
 def _line_at(text: str, position: int) -> int:

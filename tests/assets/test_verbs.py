@@ -17,7 +17,8 @@ from assets.verbs.compare import compare
 from assets.verbs.months import export_months, fold_months, seal_month
 from pipelines.diff.check import read_checked
 from pipelines.errors import RefoldError
-from pipelines.folds.run import find_folded, fold_month
+from pipelines.folds.result import find_folded
+from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
 from tests.support.two_months import FEBRUARY, say
 
@@ -120,7 +121,7 @@ def test_a_month_without_all_of_its_streams_is_never_up_to_date(store_settings, 
         found = find_folded(*given)
         return {**found, "2026-02": [replace(each, set_aside={"s": 10**9}) for each in found["2026-02"]]}
 
-    monkeypatch.setattr("pipelines.folds.run.find_folded", find_with_one_set_aside)
+    monkeypatch.setattr("pipelines.folds.result.find_folded", find_with_one_set_aside)
     runs = fold_months(store_settings, ["utterances"], None, quiet)
     assert [run.run_id is None for run in runs] == [True, False]
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import BadInputError
-from pipelines.folds.run import HEADS, FoldResult, fold_month, state
-from pipelines.folds.steps import FOLDS, fold_batches, projection_query, start_month
+from pipelines.folds.result import FoldResult
+from pipelines.folds.run import HEADS, fold_month, state
+from pipelines.folds.shipped import FOLDS, projection_query
+from pipelines.folds.steps import fold_batches, start_month
 from pipelines.lake.lake import Lake
 from pipelines.store.events import stream_id
 from tests.support.history import (

@@ -19,7 +19,7 @@ from pipelines.fold.fold import Folded
 from pipelines.folds import limits
 from pipelines.folds.parts import LongStream
 from pipelines.folds.run import fold_month
-from pipelines.folds.steps import FOLDS
+from pipelines.folds.shipped import FOLDS
 from pipelines.lake import partition
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
 from pipelines.lake.lake import Lake

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.demo.desk import generate
 from pipelines.folds.as_of import Point
-from pipelines.folds.steps import PROJECTIONS
+from pipelines.folds.shipped import PROJECTIONS
 from pipelines.ingest.convert import Place, convert
 from tests.oracles import left_fold
 from tests.support.equality import comparable, connect, create_events, fold_with_sql, make_log

@@ -14,8 +14,8 @@ import pytest
 from pipelines.folds import run
 from pipelines.folds import state as states
 from pipelines.folds.run import fold_month
+from pipelines.folds.shipped import FOLDS
 from pipelines.folds.state import state
-from pipelines.folds.steps import FOLDS
 from pipelines.lake.lake import Lake
 from pipelines.store.events import NewEvent, stream_id
 from tests.support.equality import comparable

@@ -11,16 +11,15 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import BadInputError
-from pipelines.folds.steps import PROJECTIONS
+from pipelines.folds.shipped import PROJECTIONS
 from pipelines.lake.catalog import describe, publish_catalog
 from pipelines.lake.lake import Lake
 from pipelines.projections.fold import (
     ProjectionKeyError,
     check_projection,
     drop_projections,
-    left_over,
 )
-from pipelines.projections.projection import ProjectionError
+from pipelines.projections.projection import ProjectionError, left_over
 from pipelines.projections.relations import RELATIONS
 from tests.support.history import HISTORY, MONTHS, ONE, REDACTION, event, query, write_log
 from tests.support.own_projections import CALLS, fold, fold_built_in, write

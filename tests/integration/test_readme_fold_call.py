@@ -49,7 +49,7 @@ def selected(connection: duckdb.DuckDBPyConnection, log: Log, select: str) -> di
     create_events(connection, log)
     connection.execute(f"CREATE TABLE redacted_events AS {REDACTED_EVENTS.typed_empty()}")
     for month in sorted({event["month"] for event in log}):
-        rows = compute_redacted(connection, month).rows.drop_columns(["hashes"])
+        rows = compute_redacted(connection, month).rows
         connection.register("given", rows)
         connection.execute("INSERT INTO redacted_events BY NAME SELECT $month AS month, * FROM given", {"month": month})
     connection.execute(f"CREATE VIEW readable_events AS {readable_query(load_upcasters())}")

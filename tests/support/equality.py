@@ -12,7 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.canonical.calls import Canonicaliser
-from pipelines.folds.steps import PROJECTIONS, Prepared, prepare_month, projection_query
+from pipelines.folds.shipped import PROJECTIONS, projection_query
+from pipelines.folds.steps import Prepared, prepare_month
 from pipelines.lake.datasets import EVENTS
 from pipelines.settings import SNAPSHOT_EVENTS
 from pipelines.store.events import NewEvent

@@ -129,6 +129,23 @@ def test_a_table_shows_texts_and_not_their_markup():
     assert [line.strip() for line in lines] == [r"[red]x[/red] :smile:\n[link]  2026", "1,234,567"]
 
 
+def test_a_table_fits_the_terminal(monkeypatch):
+    """Wide columns are folded, between words where there are any, until the line fits; letters of two columns count as two."""
+    columns, rows = ["n", "said", "id"], [[7, "one two three four", "x" * 12], [8, "日本語日本語日本語", ""]]
+    assert render_table(columns, rows).splitlines()[1] == f"7  one two three four  {'x' * 12}"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "23")
+    assert render_table(columns, rows).splitlines() == [
+        "n  said       id",
+        "7  one two    xxxxxxxxx",
+        "   three      xxx",
+        "   four",
+        "8  日本語日",
+        "   本語日本",
+        "   語",
+    ]
+
+
 @pytest.mark.parametrize(
     ("number", "nouns", "told"),
     [

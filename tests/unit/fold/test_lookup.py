@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pipelines.fold.identity import code_hash
 from pipelines.fold.lookup import Stop, newest_stop
+from pipelines.folds.shipped import projection_query
 from pipelines.folds.state import MessageGoesOnError, carry_of, fold_stream
-from pipelines.folds.steps import prepare_month, projection_query
+from pipelines.folds.steps import prepare_month
 from pipelines.lake.datasets import EVENTS
 from pipelines.log.redaction import target_version
 from tests.oracles import left_fold

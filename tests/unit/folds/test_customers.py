@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 
 from pipelines.demo.desk import generate
 from pipelines.folds.customers import GOES_ON_FROM
-from pipelines.folds.steps import prepare_month, projection_query
+from pipelines.folds.shipped import projection_query
+from pipelines.folds.steps import prepare_month
 from pipelines.lake.datasets import find_dataset
 from tests.oracles import left_fold
 from tests.support.equality import comparable, connect, create_events, make_log, rows_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.folds.run import fold_month
-from pipelines.folds.steps import PROJECTIONS
+from pipelines.folds.shipped import PROJECTIONS
 from pipelines.lake.errors import DiskFullError
 from pipelines.lake.lake import Lake
 from tests.benchmarks.log import MONTH, write_lake

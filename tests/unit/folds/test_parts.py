@@ -21,7 +21,8 @@ from pipelines.fold.fold import Folded
 from pipelines.folds import steps
 from pipelines.folds.plan import ALL, EVENT_BYTES, LAST_VERSION, RangeSize, plan_month, spans
 from pipelines.folds.resume import plan_resume
-from pipelines.folds.steps import PROJECTIONS, prepare_month, projection_query
+from pipelines.folds.shipped import PROJECTIONS, projection_query
+from pipelines.folds.steps import prepare_month
 from pipelines.store.events import NewEvent
 from tests.support.equality import connect, create_events, make_log, rows_of
 from tests.support.log_strategies import exchanges, logs

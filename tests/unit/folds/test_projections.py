@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from pipelines.errors import BadInputError
-from pipelines.folds.steps import FOLDS, prepare_month, projection_query
+from pipelines.folds.shipped import FOLDS, projection_query
+from pipelines.folds.steps import prepare_month
 from pipelines.lake.datasets import DATASETS, EVENTS
 from tests.oracles import left_fold
 from tests.support.equality import connect, create_events, fold_with_sql, rows_of

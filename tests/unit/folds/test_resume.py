@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.folds.plan import ALL, RangeSize
-from pipelines.folds.steps import PROJECTIONS, prepare_month, projection_query
+from pipelines.folds.shipped import PROJECTIONS, projection_query
+from pipelines.folds.steps import prepare_month
 from tests.oracles import left_fold
 from tests.support.equality import comparable, connect, create_events, rows_of
 from tests.support.log_strategies import exchanges, logs

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from pipelines.folds.steps import PROJECTIONS
+from pipelines.folds.shipped import PROJECTIONS
 from tests.oracles import left_fold
 from tests.support.equality import comparable, connect, create_events, fold_with_sql
 from tests.support.log_strategies import UNKNOWN, exchanges, logs, months_of

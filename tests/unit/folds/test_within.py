@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.fold.shapes import STATE_LISTS
-from pipelines.folds.steps import prepare_month, projection_query
+from pipelines.folds.shipped import projection_query
+from pipelines.folds.steps import prepare_month
 from tests.oracles import left_fold
 from tests.oracles.left_fold_streams import StreamFold
 from tests.support.equality import comparable, connect, create_events, rows_of
