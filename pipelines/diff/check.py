@@ -153,10 +153,9 @@ def _texts(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
 
 def _empty_conversations(lake: Lake) -> pa.Table:
     """What `where` speaks of, without rows."""
-    with lake.connect() as connection:
-        rows: pa.Table = connection.sql(
-            f"SELECT * FROM ({read_sql('diffs/selectable_streams.sql')}) LIMIT 0"
-        ).to_arrow_table()
+    query = f"SELECT * FROM ({read_sql('diffs/selectable_streams.sql')}) LIMIT 0"
+    with lake.connect(query) as connection:
+        rows: pa.Table = connection.sql(query).to_arrow_table()
         return rows
 
 

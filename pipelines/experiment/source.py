@@ -12,6 +12,7 @@ import hashlib
 import linecache
 import re
 import traceback
+from functools import cache
 from pathlib import Path
 
 from pipelines.errors import BadInputError
@@ -66,7 +67,8 @@ def source_sha256(name: str, roots: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _imports(source: bytes, module: str, path: Path, *, is_package: bool) -> list[str]:
+@cache
+def _imports(source: bytes, module: str, path: Path, *, is_package: bool) -> tuple[str, ...]:
     """Every dotted name that the source may import, relative ones resolved."""
     try:
         tree = ast.parse(source, str(path))
@@ -85,7 +87,7 @@ def _imports(source: bytes, module: str, path: Path, *, is_package: bool) -> lis
             base = [part for part in base if part]
             names += [".".join(base[: n + 1]) for n in range(len(base))]
             names += [".".join([*base, alias.name]) for alias in node.names]
-    return [name for name in names if name]
+    return tuple(name for name in names if name)
 
 
 _SAID_BY_PYTHON = (NameError, AttributeError, ImportError, TypeError, IndexError, ZeroDivisionError, RecursionError)

@@ -32,6 +32,7 @@ LEFT JOIN events AS target
 WHERE $months IS NULL OR list_contains($months::VARCHAR[], applied.month)
 ORDER BY applied.aggregate_id, applied.stream_version
 """
+_READS = "FROM events"
 
 
 class RedactionFault(NamedTuple):
@@ -55,7 +56,7 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
         CommitLostError: Another writer committed the same month meanwhile.
     """
     started = time.monotonic()
-    with lake.connect() as connection:
+    with lake.connect(_READS) as connection:
         wanted = _hash(connection, month)
         commit = _current(lake, month, wanted)
         is_written = commit is None
@@ -71,7 +72,7 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
 def find_redacted(lake: Lake, months: Sequence[str]) -> dict[str, FoldResult]:
     """What `fold_redacted` would say of those of the months that are up to date; nothing is written."""
     found = {}
-    with lake.connect() as connection:
+    with lake.connect(_READS) as connection:
         for month in months:
             commit = _current(lake, month, _hash(connection, month))
             if commit is not None:

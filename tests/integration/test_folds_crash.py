@@ -21,7 +21,7 @@ import pytest
 
 from pipelines.folds import run
 from pipelines.folds.run import fold_month
-from pipelines.folds.steps import FOLDS
+from pipelines.folds.shipped import FOLDS
 from pipelines.lake import partition
 from pipelines.lake.housekeeping import vacuum
 from pipelines.lake.lake import Lake
