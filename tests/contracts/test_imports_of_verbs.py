@@ -12,7 +12,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_LINE = {"click", "pipelines"}
-TABLE = {"rich"}
 MODELS = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
 """What an experiment file is read with."""
 LAKE = {"_duckdb", "arro3", "deltalake", "duckdb", "pytz", "typing_extensions"}
@@ -21,8 +20,9 @@ ARROW = {"dateutil", "numpy", "pyarrow", "six"}
 """Arrow, and what it imports."""
 MAY_IMPORT: dict[str, tuple[list[str], set[str]]] = {
     "--help": (["--help"], COMMAND_LINE),
-    "sql": (["sql", "SELECT 1"], COMMAND_LINE | TABLE | LAKE),
-    "diffs": (["diffs"], COMMAND_LINE | TABLE | LAKE),
+    "sql": (["sql", "SELECT 1"], COMMAND_LINE | LAKE),
+    "fold": (["fold"], COMMAND_LINE | LAKE | {"assets"}),
+    "diffs": (["diffs"], COMMAND_LINE | LAKE),
     "state": (["state", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | LAKE | ARROW | {"msgspec", "rfc8785"}),
     "ab with a typo": (["ab", "{typo}"], COMMAND_LINE | MODELS | {"msgspec", "yaml"}),
 }
