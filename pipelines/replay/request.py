@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -201,6 +202,18 @@ class Lines:
             return self
         return type(self)(head, self.messages, self.pieces)
 
+    def first(self, count: int, pieces: int, digest: Any) -> Lines:
+        """The first `count` messages, which are so many pieces and had this digest when they were all."""
+        other = object.__new__(type(self))
+        vars(other).update(
+            head=self.head, messages=self.messages[:count], pieces=self.pieces[:pieces], _digest=digest.copy()
+        )
+        return other
+
+    def digest(self) -> Any:
+        """The hash of the messages so far, to go on from."""
+        return self._digest.copy()
+
     def fork(self) -> Lines:
         """A copy that grows on its own."""
         return copy(self)
@@ -230,6 +243,35 @@ class Lines:
         aggregate_id, number = place
         sha256, sizes = self._digest.hexdigest(), (len(self.messages), len(self.pieces))
         return Request(unit_id, side, draw, aggregate_id, number, self.head, sha256, about, self, *sizes)
+
+
+class Beginnings:
+    """The messages with which walks of one recording begin: written and hashed once, whatever turn a walk begins in.
+
+    Args:
+        messages: All that was rendered.
+        starts: Numbers of messages before which walks begin.
+    """
+
+    def __init__(self, messages: Sequence[Mapping[str, Any]], starts: Iterable[int]) -> None:
+        self._messages = messages
+        self._starts = sorted(set(starts))
+        self._lines: Lines | None = None
+        self._digests: dict[int, tuple[int, Any]] = {}
+
+    def before(self, count: int, head: Head) -> Lines:
+        """The first `count` messages under a head, to go on from. Those of the last head that was asked for are kept."""
+        if self._lines is None or self._lines.head is not head:
+            self._lines = Lines(head)
+            self._digests = {0: (0, self._lines.digest())}
+        for start in [*self._starts[bisect_right(self._starts, len(self._lines)) :], count]:
+            if len(self._lines) < start <= count:
+                self._lines.add(*self._messages[len(self._lines) : start])
+                self._digests[start] = len(self._lines.pieces), self._lines.digest()
+        known = max(each for each in self._digests if each <= count) if count not in self._digests else count
+        lines = self._lines.first(known, *self._digests[known])
+        lines.add(*self._messages[known:count])
+        return lines
 
 
 def _dump(value: Mapping[str, Any]) -> bytes:

@@ -42,7 +42,7 @@ from pipelines.replay.ledger import (
     walked_unit,
 )
 from pipelines.replay.recording import Message, Recording, Segment, Step
-from pipelines.replay.request import Ask, Failure, Head, Lines, Reason
+from pipelines.replay.request import Ask, Beginnings, Failure, Head, Lines, Reason
 
 STUB = "replay: there is no recorded result for this call"
 """What a call reads that the recording cannot answer, when the policy is `stub_error`."""
@@ -80,6 +80,15 @@ class Scene:
     max_steps: int = 50
     heads: Mapping[int, Head] = field(default_factory=dict)
     first_asked: int | None = 1
+    beginnings: Beginnings = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        starts = (segment.offset for segment in self.recording.segments if segment.steps)
+        object.__setattr__(self, "beginnings", Beginnings(self.recording.messages, starts))
+
+    def head_at(self, decision: int) -> Head:
+        """What surrounds the messages of a request at a recorded decision."""
+        return self.heads.get(decision, self.head)
 
     def turns(self) -> list[int]:
         """The turns in which the recorded agent acted."""
@@ -186,7 +195,8 @@ class _Walk:
     async def run(self, segments: Sequence[Segment], unit: Row, ask: Ask) -> Outcome:
         """Walk through segments, from what was rendered before the first of them."""
         if segments:
-            self._show(self.scene.recording.messages[: segments[0].offset])
+            head = self.scene.head_at(segments[0].steps[0].decision)
+            self.lines = self.scene.beginnings.before(segments[0].offset, head)
         for segment in segments:
             if self.is_diverged and segment.inputs:
                 if self.scene.past == "stop":
@@ -237,7 +247,7 @@ class _Walk:
             recorded = segment.steps[place] if place < len(segment.steps) and not self.is_diverged else None
             # whoever goes on longer than was recorded keeps the tools of the last decision there
             here = segment.steps[min(place, len(segment.steps) - 1)]
-            self.lines = self.lines.under(self.scene.heads.get(here.decision, self.scene.head))
+            self.lines = self.lines.under(self.scene.head_at(here.decision))
             step = await self._ask(segment, recorded, ask)
             self.steps.append(step)
             place += 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.experiment.decision import Decision
 from pipelines.log.context import request_sha256, tools_sha256
-from pipelines.replay.request import Head, Lines
+from pipelines.replay.request import Beginnings, Head, Lines
 
 messages = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": st.text()}),
@@ -49,3 +49,26 @@ def test_body_and_hash_are_those_of_the_whole_request(given_messages, given_tool
     assert lines.under(Head("other")).sha256 == other
     forked = [*given_messages[:split], {"role": "user", "content": "elsewhere"}]
     assert fork.sha256 == request_sha256(forked, model=model, params=given_params, tools_sha256=hashed)
+
+
+@given(
+    messages,
+    st.lists(st.integers(0, 5), max_size=3),
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["m", "n"])), max_size=8),
+)
+def test_a_beginning_is_the_messages_before_it_in_whatever_order_they_are_asked_for(given_messages, starts, asked):
+    """Hash, body and messages are those of lines written for it alone, and what is added to one is in no other."""
+    heads = {name: Head(name) for name in ("m", "n")}
+    beginnings = Beginnings(given_messages, starts)
+    for wanted, name in asked:
+        count = min(wanted, len(given_messages))
+        alone = Lines(heads[name], ())
+        alone.add(*given_messages[:count])
+        lines = beginnings.before(count, heads[name])
+        for each in (lines, alone):
+            each.add({"role": "user", "content": "and?"})
+        made, expected = (
+            each.request("u", "candidate", 0, ("s", 1), lambda: (2, {"source": "shop"})) for each in (lines, alone)
+        )
+        assert (made.sha256, made.body()) == (expected.sha256, expected.body())
+        assert made.decision == expected.decision
