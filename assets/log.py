@@ -10,7 +10,8 @@ from assets.by_month import Made, materialize_months
 from assets.metadata import reported, reported_heads
 from assets.resources import Home
 from assets.specs import describe_asset
-from pipelines.export.month import ExportResult, export_month
+from pipelines.export.month import export_month
+from pipelines.export.result import ExportResult
 from pipelines.lake.memory import peak_bytes
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.export.month import ExportResult
+    from pipelines.export.result import ExportResult
     from pipelines.export.seal import SealResult
     from pipelines.folds.result import FoldResult
     from pipelines.projections.fold import OwnFold

@@ -180,11 +180,13 @@ def _find(lake: tables.Lake, table: str) -> tuple[Dataset, bool]:
     relations = {dataset.relation: dataset for dataset in datasets.values()}
     if table in relations:
         return relations[table], False
+    view = next((view for view in list_views() if view.name == table), None)
     dataset = datasets.get(table)
-    if dataset is not None and "version_id" in dataset.partition_by:
+    is_computed = view is not None and view.columns != view.dataset.columns
+    if dataset is not None and "version_id" in dataset.partition_by and not is_computed:
         return dataset, True
     if table in describe(lake):
-        of = next((view.dataset.relation for view in list_views() if view.name == table), "events")
+        of = "events" if view is None else view.dataset.relation
         raise BadInputError(
             f"{table} is a view: what it shows is computed; use sql('FROM {table}'), or scan {of}, of which it is made"
         )

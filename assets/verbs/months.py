@@ -53,7 +53,7 @@ def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) 
     Raises:
         BadInputError: A month has no events in the store.
     """
-    from pipelines.export.month import months_to_export
+    from pipelines.export.result import months_to_export
 
     with changing_store(settings) as store:
         lake = Lake.from_settings(settings)
@@ -208,7 +208,7 @@ def _only(tables: Tables, names: Sequence[str]) -> Tables:
 def _find_exported(store: Store, lake: Lake, months: Sequence[str]) -> dict[str, Tables]:
     """What is told of the months that the lake holds as the store does."""
     from assets.metadata import reported, reported_heads
-    from pipelines.export.month import find_exported
+    from pipelines.export.result import find_exported
 
     return {
         month: {EVENTS.name: reported(result), STREAM_MONTHS.name: reported_heads(result)}

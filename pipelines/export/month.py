@@ -8,9 +8,8 @@ Nothing is committed before it was compared with the lake and with the store: an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -20,7 +19,8 @@ from pipelines.export.errors import ExportIncompleteError
 from pipelines.export.files import HEADS
 from pipelines.export.heads import commit_heads, create_heads, has_gap, refuse_damage
 from pipelines.export.reading import SnapshotReader
-from pipelines.export.snapshot import Increment, Snapshot, is_sorted, month_bounds, plan_increment, take_snapshot
+from pipelines.export.result import ExportResult, Held
+from pipelines.export.snapshot import Increment, Snapshot, is_sorted, plan_increment, take_snapshot
 from pipelines.export.spool import Spool
 from pipelines.export.staging import Shares, Stage, Staged, divide_table
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
@@ -28,39 +28,10 @@ from pipelines.lake.errors import told_when_full
 from pipelines.lake.files import DataFile
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.partition import PartitionWriter
-from pipelines.store import Store, connect
+from pipelines.store import connect
 from pipelines.store.sqlstate import typed_errors
 
-__all__ = ["ExportResult", "export_month", "find_exported", "month_bounds", "months_to_export"]
-
-
-@dataclass(frozen=True, slots=True)
-class ExportResult:
-    """What one month's export did.
-
-    Attributes:
-        month: UTC month, YYYY-MM.
-        is_written: False when the lake already held exactly this.
-        is_sorted: Whether the month is in its one compacted form: all of it sorted by (aggregate_id, stream_version).
-        rows: Events of the month.
-        added_rows: Events that the lake did not hold before; all of them when that is not remembered.
-        late_rows: Those among them that came after the month had ended and been exported.
-        streams: Streams with events in the month.
-        size_bytes: Bytes of the month's event files.
-        input_hash: Hash of what was exported: rows and last position of the month.
-        seconds: Time taken.
-    """
-
-    month: str
-    is_written: bool
-    is_sorted: bool
-    rows: int
-    added_rows: int
-    late_rows: int
-    streams: int
-    size_bytes: int
-    input_hash: str
-    seconds: float
+__all__ = ["export_month"]
 
 
 def export_month(
@@ -91,34 +62,10 @@ def export_month(
     with told_when_full(lake.root), typed_errors(), connect(dsn) as store:
         store.autocommit = False
         export = _Export(lake, take_snapshot(store, month), store, dsn, on_rows)
-        unchanged = export.unchanged()
+        unchanged = export.held.unchanged()
         if unchanged is None or (full and not is_sorted(unchanged[0])):
-            return export.result(export.run(full=full), started, is_written=True)
-        return export.result(unchanged, started, is_written=False)
-
-
-def find_exported(dsn: str, lake: Lake, months: Sequence[str]) -> dict[str, ExportResult]:
-    """What exports would say of those of the months that the lake holds already just as the store does; nothing is written.
-
-    Args:
-        dsn: The store.
-        lake: Where exports go.
-        months: UTC months, YYYY-MM.
-
-    Raises:
-        StoreUnavailable: The server went away.
-    """
-    found = {}
-    with typed_errors(), connect(dsn) as store:
-        store.autocommit = False
-        for month in months:
-            started = time.monotonic()
-            export = _Export(lake, take_snapshot(store, month), store, dsn, None)
-            unchanged = export.unchanged()
-            if unchanged is not None:
-                found[month] = export.result(unchanged, started, is_written=False)
-            store.rollback()
-    return found
+            return export.held.result(export.run(full=full), started, is_written=True)
+        return export.held.result(unchanged, started, is_written=False)
 
 
 class _UnfittingError(Exception):
@@ -140,37 +87,11 @@ class _Export:
         tables = (lake.table(EVENTS.name), lake.table(STREAM_MONTHS.name))
         # Before anything is read: whoever commits from here on makes this export lose.
         self._numbers = [table.number(self._partition) + 1 for table in tables]
-        self.known = [lake.last_commit(table.dataset.name, self._partition) for table in tables]
-
-    def unchanged(self) -> tuple[Commit, Commit] | None:
-        """The last commits of both tables, if they are of this very content."""
-        events, heads = self.known
-        if events is None or heads is None or events.input_hash != heads.input_hash or not self.now.is_held_by(events):
-            return None
-        return events, heads
-
-    def result(self, commits: tuple[Commit, Commit], started: float, *, is_written: bool) -> ExportResult:
-        """What the export comes to, with the last commits of both tables."""
-        events, heads = commits
-        before = self.known[0]
-        added = self.now.rows - (before.row_count if before is not None else 0)
-        is_late = before is not None and before.committed_at >= self.now.stop
-        return ExportResult(
-            month=self.now.month,
-            is_written=is_written,
-            is_sorted=is_sorted(events),
-            rows=self.now.rows,
-            added_rows=added,
-            late_rows=added if is_late else 0,
-            streams=heads.row_count,
-            size_bytes=events.size_bytes,
-            input_hash=events.input_hash,
-            seconds=time.monotonic() - started,
-        )
+        self.held = Held(lake, now)
 
     def run(self, *, full: bool) -> tuple[Commit, Commit]:
         """Write and commit; the last commits of both tables."""
-        increment = None if full else plan_increment(self.now, *self.known)
+        increment = None if full else plan_increment(self.now, *self.held.known)
         with Spool(self._lake.spill) as spool:
             if increment is not None and self._holds(increment.base):
                 try:
@@ -243,8 +164,3 @@ class _Export:
 def _refuse_misfit(connection: duckdb.DuckDBPyConnection) -> None:
     if has_gap(connection):
         raise _UnfittingError
-
-
-def months_to_export(store: Store, lake: Lake) -> list[str]:
-    """Months with events in the store or rows in the lake, ascending; strays are listed under their own month."""
-    return sorted({status.month for status in store.months() if status.events} | set(lake.months(EVENTS.name)))

@@ -17,7 +17,9 @@ from typing import Any
 
 from pipelines.export.errors import NotSealableError, SealRefusedError
 from pipelines.export.manifests import copy_manifests, missing_manifests, stored_manifest
-from pipelines.export.month import ExportResult, export_month, month_bounds
+from pipelines.export.month import export_month
+from pipelines.export.result import ExportResult
+from pipelines.export.snapshot import month_bounds
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
 from pipelines.lake.errors import CommitLostError
 from pipelines.lake.lake import Lake

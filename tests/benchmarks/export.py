@@ -14,7 +14,8 @@ from tempfile import mkdtemp
 
 import psycopg
 
-from pipelines.export.month import export_month, month_bounds
+from pipelines.export.month import export_month
+from pipelines.export.snapshot import month_bounds
 from pipelines.lake.lake import Lake
 from tests.benchmarks.databases import create_database, running_server
 from tests.benchmarks.figures import Figure, Target

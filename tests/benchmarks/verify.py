@@ -11,8 +11,8 @@ import adbc_driver_postgresql.dbapi  # noqa: F401 -- loaded when first used; imp
 import pyarrow.compute  # noqa: F401 -- likewise
 
 from pipelines.audit.verify import verify as audit
-from pipelines.export.month import month_bounds
 from pipelines.export.seal import seal_month
+from pipelines.export.snapshot import month_bounds
 from pipelines.lake.lake import Lake
 from tests.benchmarks.databases import create_database, opened, running_server
 from tests.benchmarks.export import export

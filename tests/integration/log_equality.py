@@ -6,7 +6,7 @@ from contextlib import closing
 
 import adbc_driver_postgresql.dbapi as adbc
 
-from pipelines.export.month import month_bounds
+from pipelines.export.snapshot import month_bounds
 from pipelines.lake.lake import Lake
 
 _STORED = """

@@ -16,7 +16,8 @@ from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.registry import load_experiment, register_experiment
-from pipelines.export.month import export_month, months_to_export
+from pipelines.export.month import export_month
+from pipelines.export.result import months_to_export
 from pipelines.lake.lake import Lake
 from pipelines.recorder import Recorder
 from pipelines.replay.run import run_replay

@@ -10,7 +10,9 @@ from uuid import uuid4
 import pytest
 
 from pipelines.export.errors import ExportGapError, ExportLossError
-from pipelines.export.month import export_month, month_bounds, months_to_export
+from pipelines.export.month import export_month
+from pipelines.export.result import months_to_export
+from pipelines.export.snapshot import month_bounds
 from pipelines.lake.lake import Lake
 from pipelines.store import NewEvent, Store, connect
 from tests.integration.exported import both, say

@@ -107,7 +107,6 @@ def test_streams_larger_than_a_batch_are_folded_in_parts(tmp_path: Path, monkeyp
         return carry(self, folded, *rest)
 
     monkeypatch.setattr(LongStream, "carry", spy)
-    monkeypatch.setattr(limits, "_LEAST_EVENTS", 2_400)
     monkeypatch.setattr(limits, "_MOST_EVENTS", 2_400)
     monkeypatch.setattr(partition, "_MOST_BYTES", 50_000)
     fold_month(many, MONTH)

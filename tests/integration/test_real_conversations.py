@@ -16,7 +16,8 @@ from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.manifest import ToolBook, ToolPolicy, read_manifest
 from pipelines.experiment.plan import make_plan
 from pipelines.experiment.units import create_stream_relations
-from pipelines.export.month import export_month, months_to_export
+from pipelines.export.month import export_month
+from pipelines.export.result import months_to_export
 from pipelines.folds.run import fold_month
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.datasets import EVENTS

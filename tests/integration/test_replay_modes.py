@@ -22,6 +22,7 @@ from pipelines.experiment.manifest import read_manifest
 from pipelines.experiment.plan import Plan, make_plan
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
+from pipelines.lake.partition import PartitionWriter
 from pipelines.replay import streams
 from pipelines.replay.replan import read_candidate, replan
 from pipelines.replay.run import ReplayResult, run_replay
@@ -221,22 +222,33 @@ def test_workers_write_what_one_process_writes(lake, folder, monkeypatch, mode, 
 
 
 @pytest.mark.parametrize("mode", ["decision", "turn"])
-def test_long_answers_are_written_in_files_of_bounded_texts(lake, folder, monkeypatch, mode):
-    """More text than is sorted at once makes several files, in order one after the other; the rows are those of a single file."""
+def test_long_answers_are_written_in_ranges_of_bounded_texts(lake, folder, monkeypatch, mode):
+    """More text than is sorted at once is sorted in several ranges, one after the other; the rows are those of a single sort."""
     answer = 'python: "modes_agent:talks_at_length"'
     first = run_replay(lake, plan_of(lake, folder, mode, answer))
     plan = plan_of(lake, folder, mode, answer, "segments: [task]\n")
+    sorted_at_once: list[list[tuple[str, int]]] = []
+    write = PartitionWriter.write_query
+
+    def spy(writer, connection, query, params=None):
+        texts = f"SELECT unit_id, coalesce(strlen(text), 0) FROM ({query}) ORDER BY unit_id"
+        sorted_at_once.append(connection.sql(texts, params=params).fetchall())
+        write(writer, connection, query, params)
+
     with monkeypatch.context() as patch:
         patch.setattr("pipelines.replay.run.RANGE_SHARE", 100_000 / lake.memory_bytes)
+        patch.setattr(PartitionWriter, "write_query", spy)
         second = run_replay(lake, plan)
+    assert len(sorted_at_once) > 3
+    for each in sorted_at_once:
+        assert sum(size for unit, size in each if unit != each[-1][0]) <= 100_000
     for table in ("replays", "replay_steps")[: 1 if mode == "decision" else 2]:
-        assert len(lake.files(table, {"experiment": first.experiment, "version_id": first.version_id})) == 1
-        files = lake.files(table, plan.partition)
-        assert len(files) > 3
-        found = [duckdb.sql(f"SELECT unit_id, strlen(text) AS size FROM '{each}'").fetchall() for each in files]
-        assert [unit for each in found for unit, _ in each] == sorted(unit for each in found for unit, _ in each)
-        for each in found:
-            assert sum(size for unit, size in each if unit != each[-1][0]) <= 100_000
+        units = [
+            unit
+            for file in lake.files(table, plan.partition)
+            for (unit,) in duckdb.sql(f"SELECT unit_id FROM '{file}'").fetchall()
+        ]
+        assert units == sorted(units)
         both = [rows(lake, table, "* EXCLUDE (experiment, version_id)", each) for each in (first, second)]
         assert both[0] == both[1]
 

@@ -11,7 +11,8 @@ from pipelines.diff.dataset import build_diff
 from pipelines.diff.result import DiffResult
 from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.plan import Plan, make_plan
-from pipelines.export.month import export_month, months_to_export
+from pipelines.export.month import export_month
+from pipelines.export.result import months_to_export
 from pipelines.folds.run import fold_month
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.lake import Lake

@@ -53,6 +53,7 @@ def test_a_table_is_that_of_sql(home: Path, compared: Path):
         "tool_calls",
         "readable_events",
         "refold_query_result",
+        "versions",
     }
     assert views < set(tables)
     for table in set(tables) - views:
