@@ -22,7 +22,7 @@ BY_STREAM = ("utterances", "tool_calls", "decisions", "conversation_months", "ca
 """The folds of which streams can be set aside."""
 READ_AHEAD = 2
 """Ranges that are read while one is folded and another is written."""
-_FIXED = 360 * 10**6
+_FIXED = 400 * 10**6
 _PAGE_COPIES = 2.1
 """What the last part of a long stream takes beside the lists of its state: the libraries, and per byte of the longest column the page
 that Parquet makes of it. A fold then passes the bound by a tenth at most; measured by `tests/acceptance/memory_bound.py messages`."""

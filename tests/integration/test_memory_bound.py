@@ -55,6 +55,6 @@ def test_a_fold_names_what_it_set_aside_and_ends_with_3(tmp_path: Path):
     for _ in range(2):
         done = fold("256MB")
         assert done.returncode == 3, done.stderr
-        assert f"({log[4]['aggregate_id']}, REFOLD_MEMORY=450MB would do); the others are folded" in done.stderr
-    done = fold("450MB")
+        assert f"({log[4]['aggregate_id']}, REFOLD_MEMORY=500MB would do); the others are folded" in done.stderr
+    done = fold("500MB")
     assert done.returncode == 0, done.stderr
