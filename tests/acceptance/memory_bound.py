@@ -54,10 +54,11 @@ FROM generate_series(0, %(events)s - 1) AS v
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """What one verb took: its exit code, the largest resident memory in bytes, seconds, and the end of what it said."""
+    """What one verb took: its bound and its largest resident memory in bytes, exit code, seconds, and the end of what it said."""
 
     verb: str
     code: int
+    memory_bytes: int
     peak_bytes: int
     seconds: float
     said: str
@@ -76,7 +77,7 @@ def run(home: Path, memory: int, *words: str) -> Took:
         said.seek(0)
         text = said.read()
     return Took(
-        words[0], process.returncode, usage.ru_maxrss * 1024, round(time.monotonic() - started, 1), text[-1500:]
+        words[0], process.returncode, memory, usage.ru_maxrss * 1024, round(time.monotonic() - started, 1), text[-1500:]
     )
 
 
@@ -175,7 +176,7 @@ def main() -> None:
                 sys.stdout.write(json.dumps(row) + "\n")
                 sys.stdout.flush()
                 enough = re.search(r"REFOLD_MEMORY=(\d+)MB", row["said"])
-                is_over |= row["peak_bytes"] > SLACK * memory and enough is None
+                is_over |= row["peak_bytes"] > SLACK * row["memory_bytes"] and enough is None
     sys.exit(int(is_over))
 
 
