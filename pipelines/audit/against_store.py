@@ -11,7 +11,7 @@ from pipelines.audit.findings import MonthAudit, Place
 from pipelines.audit.heads import NAMED, compare_heads
 from pipelines.audit.reading import read_store
 from pipelines.export.snapshot import month_bounds, month_condition
-from pipelines.proof.chain import EVENT_TEXT
+from pipelines.proof.chain import CONTENT, HEADER
 from pipelines.proof.parts import COLUMNS
 from pipelines.store import Store
 
@@ -75,14 +75,14 @@ LIMIT {limit}
 _EVENTS = """
 SELECT
     aggregate_id::text AS aggregate_id, aggregate_type, stream_version, event_type, event_version, payload::text AS payload,
-    metadata::text AS metadata, created_at, epoch, xid::text::bigint AS xid, position, hash
+    metadata::text AS metadata, created_at, epoch, xid::text::bigint AS xid, position, hash, salt, digest
 FROM refold.events
 WHERE {condition}
 """
 _PRINT = f"""
 SELECT
     aggregate_id, stream_version,
-    unhex(sha256(concat_ws(chr(10), epoch, xid, position, hex(hash), {EVENT_TEXT}))) AS fingerprint
+    unhex(sha256(encode(concat_ws(chr(10), epoch, xid, position, hex(hash), hex(salt), hex(digest), '')) || {HEADER} || {CONTENT})) AS fingerprint
 FROM {{source}}
 """
 _DIFFERING = """

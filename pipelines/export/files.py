@@ -28,15 +28,17 @@ HEADS = pa.schema(_HEAD_FIELDS)
 """What a bucket holds of each of its streams; a stream larger than a bucket has a head in each."""
 
 _FILE_SCHEMA = SCHEMA.set(0, pa.field("aggregate_id", pa.dictionary(pa.int32(), pa.string())))
-_REPEATED = ["aggregate_type", "event_type", "event_version", "epoch"]
+_REPEATED = ["aggregate_type", "event_type", "event_version", "epoch", "digest"]
 _COUNTED = dict.fromkeys(("stream_version", "created_at", "xid", "position"), "DELTA_BINARY_PACKED")
-_OWN_TEXT = dict.fromkeys(("payload", "metadata", "hash"), "PLAIN")
-_BOUNDED: Any = [field.name for field in SCHEMA if field.name not in ("payload", "metadata")]
+_RANDOM = ("hash", "salt")
+_OWN_TEXT = dict.fromkeys(("payload", "metadata"), "PLAIN")
+_OWN_BYTES = dict.fromkeys(_RANDOM, "DELTA_LENGTH_BYTE_ARRAY")  # their lengths, all the same, take nothing
+_BOUNDED: Any = [field.name for field in SCHEMA if field.name not in ("payload", "metadata", *_RANDOM)]
 """Columns with bounds: those of long texts say nothing, and take six times the text while it is written."""
-_COMPRESSION: Any = {field.name: "zstd" for field in SCHEMA} | {"hash": "none"}  # a hash does not compress
+_COMPRESSION: Any = {field.name: "zstd" for field in SCHEMA} | dict.fromkeys(_RANDOM, "none")
 _HEX = np.array([list(b"%02x" % byte) for byte in range(256)], dtype=np.uint8)
 """Two digits for every byte."""
-_LEVEL = {field.name: 1 for field in SCHEMA if field.name != "hash"}  # 3 takes half as long again for 5 % less
+_LEVEL = {field.name: 1 for field in SCHEMA if field.name not in _RANDOM}  # 3 takes half as long again for 5 % less
 
 
 _ORDER: list[tuple[str, Literal["ascending", "descending"]]] = [
@@ -47,7 +49,7 @@ _OPTIONS: dict[str, Any] = {
     "compression": _COMPRESSION,
     "compression_level": _LEVEL,
     "use_dictionary": ["aggregate_id", *_REPEATED],
-    "column_encoding": _COUNTED | _OWN_TEXT,
+    "column_encoding": _COUNTED | _OWN_TEXT | _OWN_BYTES,
     "write_statistics": _BOUNDED,
     "store_schema": False,  # readers shall see text, not the dictionary that it was written from
     "sorting_columns": pq.SortingColumn.from_ordering(_FILE_SCHEMA, _ORDER),

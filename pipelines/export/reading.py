@@ -23,7 +23,7 @@ from pipelines.store.session import session_query
 
 _COLUMNS = (
     "aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, xid, "
-    "position, hash"
+    "position, hash, salt, digest"
 )
 _FIELDS: list[tuple[str, pa.DataType]] = [
     ("aggregate_id", pa.binary(16)),
@@ -38,6 +38,8 @@ _FIELDS: list[tuple[str, pa.DataType]] = [
     ("xid", pa.int64()),
     ("position", pa.int64()),
     ("hash", pa.binary()),
+    ("salt", pa.binary()),
+    ("digest", pa.binary()),
 ]
 SCHEMA = pa.schema(_FIELDS)
 """An event between the store and its file."""

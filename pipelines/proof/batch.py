@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.duck import is_out_of_memory
-from pipelines.proof.chain import EVENT_TEXT, START
+from pipelines.proof.chain import CONTENT, HEADER, IS_ERASED, IS_WHOLE, START
 from pipelines.proof.merkle import (
     HASH_BYTES,
     Hashes,
@@ -161,8 +161,8 @@ class PartScanner:
         is_deferred[0] = before is None
         self._fill_starts(prev, ids, versions, is_start & ~is_deferred)
         is_next = is_start | (versions == prev_versions + 1)
-        links = self._links(batch, prev)
-        broken = ((links != hashes).any(axis=1) | ~is_hash) & is_next & ~is_deferred
+        links, has_link = self._links(batch, prev)
+        broken = ((links != hashes).any(axis=1) | ~is_hash | ~has_link) & is_next & ~is_deferred
         created = int_column(batch["created_at"].cast(pa.int64()))
         self._note(found, "broken_link", broken, ids, versions)
         self._note(found, "missing_version", ~is_start & (versions > prev_versions + 1), ids, versions)
@@ -192,9 +192,15 @@ class PartScanner:
             for at, stream in zip(later, streams, strict=True):
                 prev[at] = np.frombuffer(known.get(stream, START), np.uint8)
 
-    def _links(self, batch: pa.RecordBatch, prev: Hashes) -> Hashes:
-        table = pa.Table.from_batches([batch]).append_column("prev_hash", _binary(prev))
-        return hash_texts(self._answer(f"SELECT prev_hash || encode({EVENT_TEXT}) AS linked FROM given", table))
+    def _links(self, batch: pa.RecordBatch, prev: Hashes) -> tuple[Hashes, Bools]:
+        """The link that each event should have, and which have one: the others are neither whole nor erased."""
+        table = pa.Table.from_batches([batch])
+        digests = np.array(hash_texts(self._answer(f"SELECT {CONTENT} FROM given", table)))
+        is_whole, is_erased = (_bools(self._answer(f"SELECT {each} FROM given", table)) for each in (IS_WHOLE, IS_ERASED))
+        if is_erased.any():
+            digests[is_erased] = binary_rows(batch["digest"])[0][is_erased]
+        table = table.append_column("prev_hash", _binary(prev)).append_column("bound", _binary(digests))
+        return hash_texts(self._answer(f"SELECT prev_hash || {HEADER} || bound FROM given", table)), is_whole | is_erased
 
     def _hash_rows(self, rows: Hashes) -> Hashes:
         if len(rows) < _FEW_ROWS:

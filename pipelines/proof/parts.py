@@ -24,6 +24,8 @@ COLUMNS = (
     "xid",
     "position",
     "hash",
+    "salt",
+    "digest",
 )
 """The columns of an event that a data file holds."""
 _BATCH_BYTES = 16 * 2**20

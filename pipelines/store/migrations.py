@@ -1,7 +1,7 @@
 """Bring a database to the schema of this version: `sql/postgres`, forward only.
 
 `migrations/NNNN_name.sql` change tables; each runs once, in its own transaction, and may not change afterwards (its
-checksum is kept). `functions`, `triggers` and `privileges` hold one object a file. When a file's checksum changes, the
+checksum is kept). The first one names the log's format: a store whose first was another is refused. `functions`, `triggers` and `privileges` hold one object a file. When a file's checksum changes, the
 function is replaced and all triggers and privileges, which look at what is there, are applied again, in one
 transaction. What ran is in `refold.migrations`. The guard against DDL is off inside these transactions only.
 """
@@ -99,6 +99,11 @@ def pending(conn: psycopg.Connection) -> tuple[SqlFile, ...]:
         applied: dict[str, str] = dict(conn.execute("SELECT name, checksum FROM refold.migrations").fetchall())
     shipped = shipped_files()
     known = {file.name for file in shipped}
+    if applied and shipped[0].name not in applied:
+        raise SchemaOutdated(
+            "this store keeps its log in an older format, which this version does not read: with the version that made it, write "
+            "its conversations to a file (`refold lines -o FILE`), then import that file into a new home with this one"
+        )
     if newer := sorted(name for name in applied if name.startswith("migrations/") and name not in known):
         raise SchemaOutdated(f"the database was migrated by a newer Refold ({newer[-1]}); install that version")
     for file in shipped:

@@ -40,7 +40,7 @@ _COPY = """
 COPY (
     SELECT
         aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, xid,
-        position, hash
+        position, hash, salt, digest
     FROM refold.events
     WHERE created_at >= '{start}' AND created_at < '{stop}'
 ) TO '/dev/null' (FORMAT binary)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 COLUMNS = (
     "aggregate_id::text AS aggregate_id, aggregate_type, stream_version, event_type, event_version, payload{text} AS payload, "
-    "metadata{text} AS metadata, created_at, epoch, xid::text::bigint AS xid, position, hash"
+    "metadata{text} AS metadata, created_at, epoch, xid::text::bigint AS xid, position, hash, salt, digest"
 )
 
 

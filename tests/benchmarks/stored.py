@@ -18,19 +18,20 @@ _CHUNK = 300_000
 _ROWS = f"""
 SELECT
     $first + row_number() OVER (ORDER BY (xid - 1) // {_AT_ONCE}, stream_version, xid), aggregate_id, aggregate_type, stream_version,
-    event_type, event_version, payload, metadata, created_at, epoch, '\\x' || hex(hash)
+    event_type, event_version, payload, metadata, created_at, epoch, '\\x' || hex(hash),
+    '\\x' || left(hex(hash), 32)
 FROM read_parquet($path)
 WHERE position > $first AND position <= $first + {_CHUNK}
 ORDER BY 1
 """
 _COPY = """
 COPY refold.events (
-    position, aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, hash
+    position, aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, hash, salt
 ) FROM STDIN (FORMAT csv)
 """
 _HEADS = """
-INSERT INTO refold.streams (aggregate_id, aggregate_type, stream_version, hash, created_at)
-SELECT DISTINCT ON (aggregate_id) aggregate_id, aggregate_type, stream_version, hash, created_at
+INSERT INTO refold.streams (aggregate_id, aggregate_type, stream_version, hash, created_at, epoch, order_xid)
+SELECT DISTINCT ON (aggregate_id) aggregate_id, aggregate_type, stream_version, hash, created_at, epoch, order_xid
 FROM refold.events ORDER BY aggregate_id, stream_version DESC
 """
 _SIZE = "SELECT count(*), (SELECT sum(pg_total_relation_size(relid))::bigint FROM pg_partition_tree('refold.events')) FROM refold.events"

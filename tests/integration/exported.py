@@ -12,12 +12,12 @@ from pipelines.store import NewEvent, Store
 _LAKE = """
 SELECT
     aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, epoch_us(created_at), epoch, xid,
-    position, hash
+    position, hash, salt, digest
 FROM events WHERE month = $month ORDER BY 1, 3
 """
 _STORE = """
 SELECT aggregate_id::text, aggregate_type, stream_version, event_type, event_version, payload::text, metadata::text,
-    (extract(epoch FROM created_at) * 1000000)::bigint, epoch, xid::text::bigint, position, hash
+    (extract(epoch FROM created_at) * 1000000)::bigint, epoch, xid::text::bigint, position, hash, salt, digest
 FROM refold.events WHERE to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM') = %s ORDER BY 1, 3
 """
 _HEADS = """

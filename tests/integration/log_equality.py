@@ -11,12 +11,12 @@ from pipelines.lake.lake import Lake
 
 _STORED = """
 SELECT aggregate_id::text, aggregate_type, stream_version, event_type, event_version, payload::text, metadata::text,
-    (extract(epoch FROM created_at) * 1000000)::bigint, epoch, xid::text::bigint, position, hash
+    (extract(epoch FROM created_at) * 1000000)::bigint, epoch, xid::text::bigint, position, hash, salt, digest
 FROM refold.events WHERE created_at >= '{}' AND created_at < '{}'
 """
 _EXPORTED = """
 SELECT aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata,
-    epoch_us(created_at), epoch, xid, position, hash
+    epoch_us(created_at), epoch, xid, position, hash, salt, digest
 FROM events WHERE month = $month
 """
 _HEADS = """

@@ -16,15 +16,15 @@ PAYLOAD_BYTES = 12_800
 ROOT = Path(__file__).resolve().parents[2]
 # Inserted by the server itself: large texts that it keeps small, so that the test does not wait for a disk.
 _FILL = """
-INSERT INTO refold.events (aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, hash)
+INSERT INTO refold.events (aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, hash, salt)
 SELECT
     md5(mod(n, 5000)::text)::uuid, 'conversation', 1 + n / 5000, 'user.utterance.v1', 1,
-    jsonb_build_object('text', repeat(md5(n::text), %(times)s)), '{}', '2026-01-05', 1, sha256(n::text::bytea)
+    jsonb_build_object('text', repeat(md5(n::text), %(times)s)), '{}', '2026-01-05', 1, sha256(n::text::bytea), uuid_send(gen_random_uuid())
 FROM generate_series(0, %(events)s - 1) AS n
 """
 _HEADS = """
-INSERT INTO refold.streams (aggregate_id, aggregate_type, stream_version, hash, created_at)
-SELECT DISTINCT ON (aggregate_id) aggregate_id, aggregate_type, stream_version, hash, created_at
+INSERT INTO refold.streams (aggregate_id, aggregate_type, stream_version, hash, created_at, epoch, order_xid)
+SELECT DISTINCT ON (aggregate_id) aggregate_id, aggregate_type, stream_version, hash, created_at, epoch, order_xid
 FROM refold.events ORDER BY aggregate_id, stream_version DESC
 """
 _EXPORT = """

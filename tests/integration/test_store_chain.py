@@ -23,14 +23,15 @@ ZERO = bytes(32)
 # One row per event; payload and metadata as the verbatim jsonb text, as an export carries them.
 ROWS = """
 SELECT aggregate_id::text, aggregate_type, stream_version, event_type, event_version, payload::text, metadata::text,
-    created_at, hash
+    created_at, salt, hash
 FROM refold.events ORDER BY aggregate_id, stream_version
 """
 
 # The documented DuckDB expression, over `lag(hash)`.
 DUCKDB_CHECK = """
-SELECT count(*) FILTER (WHERE hash <> unhex(sha256(prev || encode(concat_ws(chr(10), '1', aggregate_id, aggregate_type,
-    stream_version::varchar, event_type, event_version::varchar, epoch_us(created_at)::varchar, payload, metadata))))),
+SELECT count(*) FILTER (WHERE hash <> unhex(sha256(prev || encode(concat_ws(chr(10), '2', aggregate_id, aggregate_type,
+    stream_version::varchar, event_type, event_version::varchar, epoch_us(created_at)::varchar, ''))
+    || unhex(sha256(salt || encode(payload || chr(10) || metadata)))))),
     count(*)
 FROM (
     SELECT *, coalesce(lag(hash) OVER (PARTITION BY aggregate_id ORDER BY stream_version), $zero) AS prev FROM events
@@ -53,10 +54,11 @@ ODD_TIMES = [
 
 def python_hash(prev: bytes, row: tuple) -> bytes:
     """The chain by the documented rule, with Python's own integers and times."""
-    stream, kind, version, event_type, event_version, payload, metadata, at, _ = row
+    stream, kind, version, event_type, event_version, payload, metadata, at, salt, _ = row
     micros = (at - EPOCH) // timedelta(microseconds=1)
-    parts = ["1", stream, kind, str(version), event_type, str(event_version), str(micros), payload, metadata]
-    return hashlib.sha256(prev + "\n".join(parts).encode()).digest()
+    header = "\n".join(["2", stream, kind, str(version), event_type, str(event_version), str(micros)])
+    digest = hashlib.sha256(salt + payload.encode() + b"\n" + metadata.encode()).digest()
+    return hashlib.sha256(prev + header.encode() + b"\n" + digest).digest()
 
 
 def rows_of(conn: psycopg.Connection) -> list[tuple]:
@@ -82,6 +84,7 @@ def mismatches_by_duckdb(rows: list[tuple], zone: str = "UTC") -> tuple[int, int
             ("payload", pa.string()),
             ("metadata", pa.string()),
             ("created_at", pa.timestamp("us", tz="UTC")),
+            ("salt", pa.binary()),
             ("hash", pa.binary()),
         ]
     )
@@ -131,7 +134,7 @@ def test_every_changed_value_breaks_the_chain(odd_store: Store) -> None:
     victim = 2
     changes: list[list[tuple]] = [rows[:victim] + rows[victim + 1 :]]
     for column, value in enumerate(
-        [str(uuid4()), "call", 9, "agent.utterance.v1", 2, "{}", '{"n": 1}', ODD_TIMES[1], bytes(32)]
+        [str(uuid4()), "call", 9, "agent.utterance.v1", 2, "{}", '{"n": 1}', ODD_TIMES[1], bytes(16), bytes(32)]
     ):
         row = list(rows[victim])
         row[column] = value
@@ -155,11 +158,19 @@ def test_a_known_link(store: Store) -> None:
     stream = UUID("00000000-0000-4000-8000-000000000001")
     at = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
     store.append(stream, "conversation", [NewEvent("user.utterance.v1", {"text": "hi"}, {"actor": "user"}, at)], "any")
-    text = (
-        "1\n00000000-0000-4000-8000-000000000001\nconversation\n1\nuser.utterance.v1\n1\n1767323045600000\n"
-        '{"text": "hi"}\n{"actor": "user"}'
-    )
-    assert next(store.read_stream(stream)).hash == hashlib.sha256(ZERO + text.encode()).digest()
+    ((salt, kept),) = store.conn.execute("SELECT salt, digest FROM refold.events").fetchall()
+    assert (len(salt), kept) == (16, b"")
+    header = "2\n00000000-0000-4000-8000-000000000001\nconversation\n1\nuser.utterance.v1\n1\n1767323045600000\n"
+    digest = hashlib.sha256(salt + b'{"text": "hi"}\n{"actor": "user"}').digest()
+    assert next(store.read_stream(stream)).hash == hashlib.sha256(ZERO + header.encode() + digest).digest()
+
+
+def test_no_two_events_have_a_salt_in_common(store: Store) -> None:
+    """Equal events, of one batch and of many, have digests that nobody can tell to be equal."""
+    for _ in range(40):
+        store.append(uuid4(), "conversation", [NewEvent("user.utterance.v1", {"text": "yes"})] * 25, "any")
+    found = store.conn.execute("SELECT count(*), count(DISTINCT salt), min(length(salt)), max(length(salt)) FROM refold.events")
+    assert found.fetchone() == (1000, 1000, 16, 16)
 
 
 def test_every_real_message_is_kept_and_chained(store: Store, shared_data: Path) -> None:

@@ -33,8 +33,8 @@ SELECT count(*) FROM (
     SELECT *, coalesce(lag(hash) OVER (PARTITION BY aggregate_id ORDER BY stream_version), decode(repeat('00', 32), 'hex')) AS prev
     FROM refold.events
 ) AS e
-WHERE hash <> sha256(prev || convert_to(concat_ws(E'\n', '1', aggregate_id, aggregate_type, stream_version, event_type, event_version,
-    (extract(epoch FROM created_at) * 1000000)::bigint, payload::text, metadata::text), 'UTF8'))
+WHERE hash <> sha256(prev || convert_to(concat_ws(E'\n', '2', aggregate_id, aggregate_type, stream_version, event_type, event_version,
+    (extract(epoch FROM created_at) * 1000000)::bigint, ''), 'UTF8') || sha256(salt || convert_to(payload::text || E'\n' || metadata::text, 'UTF8')))
 """
 WRONG_HEADS = """
 SELECT count(*) FROM refold.streams AS s

@@ -24,8 +24,8 @@ def restored(store: Store, move: str) -> None:
     """Make the database look like one that was restored, with an event whose transaction is far ahead."""
     if move == "younger cluster":
         store.conn.execute(
-            "INSERT INTO refold.events OVERRIDING SYSTEM VALUE SELECT position + 1000, gen_random_uuid(), aggregate_type, 1, "
-            "event_type, event_version, payload, metadata, created_at, epoch, '900000000'::xid8, hash, '900000000'::xid8 "
+            "INSERT INTO refold.events OVERRIDING SYSTEM VALUE SELECT position + 1000, created_at, '900000000'::xid8, "
+            "'900000000'::xid8, epoch, 1, event_version, gen_random_uuid(), aggregate_type, event_type, payload, metadata, hash, salt, digest "
             "FROM refold.events LIMIT 1"
         )
     store.conn.execute(MOVES[move].encode())

@@ -426,6 +426,8 @@ def test_updates_in_the_store(case: Case) -> None:
         5: ("epoch", "2"),
         6: ("event_type", "'agent.utterance.v1'"),
         7: ("hash", "sha256('forged')"),
+        8: ("salt", "uuid_send(gen_random_uuid())"),
+        9: ("digest", "sha256('forged')"),
     }
     case.unguarded(
         "; ".join(
@@ -641,7 +643,7 @@ def listed(audit: Audit, place: str) -> dict[str, tuple[str, ...]]:
 def altered(name: str, kind: str) -> str:
     """Another value of a column's type."""
     if kind == "BLOB":
-        return f"unhex(repeat('01', octet_length({name})))"
+        return f"unhex(repeat('01', greatest(octet_length({name}), 32)))"
     if kind.startswith("TIMESTAMP"):
         return f"{name} + INTERVAL 1 MICROSECOND"
     return f"{name} || ' '" if kind == "VARCHAR" else f"{name} + 1"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
@@ -14,6 +16,7 @@ from pipelines.store import (
     EventType,
     EventTypeChanged,
     MigrationFailed,
+    NewEvent,
     Registry,
     SchemaOutdated,
     Store,
@@ -103,7 +106,7 @@ def test_a_failing_file_leaves_nothing_of_itself(empty_dsn: str, monkeypatch: py
 
 def test_a_changed_migration_is_refused(store: Store) -> None:
     """A migration that was applied in another form is an error, not a silent difference."""
-    store.conn.execute("UPDATE refold.migrations SET checksum = 'other' WHERE name = 'migrations/0001_event_store.sql'")
+    store.conn.execute("UPDATE refold.migrations SET checksum = 'other' WHERE name LIKE 'migrations/0001_%'")
     with pytest.raises(SchemaOutdated, match="a migration never changes"):
         pending(store.conn)
 
@@ -172,27 +175,26 @@ def test_a_registered_schema_never_changes(store: Store) -> None:
     assert Registry([new]).register(store.conn) == ("order.placed.v1",)
 
 
-def test_an_older_log_gets_its_order(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`order_xid` of what is there is the running maximum of `xid` along a stream within an epoch; nothing else changes."""
-    shipped = shipped_files()
-    older = tuple(file for file in shipped if file.name != "migrations/0004_order_xid.sql")
-    monkeypatch.setattr("pipelines.store.migrations.shipped_files", lambda: older)
-    stream = "00000000-0000-0000-0000-000000000007"
-    rows = [(1, 1, 100, 100), (2, 1, 90, 100), (3, 1, 101, 101), (4, 2, 7, 7), (5, 2, 5, 7)]
-    with connect(empty_dsn) as conn:
-        migrate(conn)
-        for version, epoch, xid, _ in rows:
-            conn.execute(
-                "INSERT INTO refold.events (aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, "
-                "metadata, created_at, epoch, xid, hash) VALUES (%s, 'call', %s, 'a.b.v1', 1, '{}', '{}', now(), %s, %s::text::xid8, '')",
-                [stream, version, epoch, str(xid)],
-            )
-        conn.execute("INSERT INTO refold.streams VALUES (%s, 'call', 5, '', now())", [stream])
-        monkeypatch.setattr("pipelines.store.migrations.shipped_files", lambda: shipped)
-        assert migrate(conn).migrations == ("migrations/0004_order_xid.sql",)
-        found = conn.execute(
-            "SELECT stream_version, epoch, xid::text::bigint, order_xid::text::bigint FROM refold.events ORDER BY 1"
-        ).fetchall()
-        assert found == rows
-        assert conn.execute("SELECT epoch, order_xid::text::bigint FROM refold.streams").fetchone() == (2, 7)
-        assert conn.execute("SELECT problem FROM refold.guard_problems()").fetchall() == []
+def test_a_log_of_another_format_is_refused(store: Store) -> None:
+    """Its events cannot be hashed again; the error says how they come into a new home."""
+    store.conn.execute("UPDATE refold.migrations SET name = 'migrations/0001_event_store.sql' WHERE name LIKE '%/0001_%'")
+    with pytest.raises(SchemaOutdated, match=r"older format.*`refold lines -o FILE`.*new home"):
+        pending(store.conn)
+
+
+def test_values_are_not_kept_in_statistics(store: Store) -> None:
+    """ANALYZE keeps nothing of what events say, in a month, in DEFAULT or over all; where it would, the guard says so."""
+    store.ensure_months([datetime(2026, 1, 1, tzinfo=UTC)])
+    for at in (datetime(2026, 1, 2, tzinfo=UTC), datetime(1999, 1, 2, tzinfo=UTC)):
+        events = [NewEvent("user.utterance.v1", {"text": "Ada Lovelace"}, {"subject_id": "ada"}, at)] * 400
+        store.append(uuid4(), "conversation", events, "any")
+    store.conn.execute("ANALYZE refold.events")
+    columns = {row[0] for row in store.conn.execute("SELECT attname FROM pg_stats WHERE schemaname = 'refold'").fetchall()}
+    assert "event_type" in columns
+    assert not columns & {"payload", "metadata"}
+    with store.conn.transaction(force_rollback=True):
+        store.conn.execute("SET LOCAL session_replication_role = replica")
+        for guard in ("ddl_start", "ddl_end", "drop", "rewrite"):
+            store.conn.execute(f"ALTER EVENT TRIGGER refold_guard_{guard} DISABLE".encode())
+        store.conn.execute("ALTER TABLE ONLY refold.events_2026_01 ALTER COLUMN payload SET STATISTICS 100")
+        assert "ANALYZE keeps values of events_2026_01.payload in clear" in store.guard_problems()

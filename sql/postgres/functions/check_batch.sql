@@ -1,8 +1,8 @@
 -- Refuse a batch that holds an event which may not be stored, naming the first one and why.
 --
 -- event_types, payloads, metadatas  those of refold.append_events
--- contents                          what is hashed of each event: its text
-CREATE OR REPLACE FUNCTION refold.check_batch(event_types text[], payloads jsonb[], metadatas jsonb[], contents bytea[])
+-- sizes                             bytes of payload and metadata as text
+CREATE OR REPLACE FUNCTION refold.check_batch(event_types text[], payloads jsonb[], metadatas jsonb[], sizes integer[])
 RETURNS void
 LANGUAGE plpgsql
 STABLE
@@ -16,15 +16,15 @@ DECLARE
     event record;
 BEGIN
     FOR event IN
-        SELECT b.event_type, t.event_version, b.payload, m.metadata, octet_length(b.content) AS size, b.ordinality
-        FROM unnest(check_batch.event_types, check_batch.payloads, check_batch.metadatas, check_batch.contents)
-        WITH ORDINALITY AS b (event_type, payload, metadata, content)
+        SELECT b.event_type, t.event_version, b.payload, m.metadata, b.size, b.ordinality
+        FROM unnest(check_batch.event_types, check_batch.payloads, check_batch.metadatas, check_batch.sizes)
+        WITH ORDINALITY AS b (event_type, payload, metadata, size)
         CROSS JOIN LATERAL (SELECT coalesce(b.metadata, '{}') AS metadata) AS m
         LEFT JOIN refold.event_types AS t ON b.event_type = t.event_type
         WHERE t.event_version IS NULL
             OR jsonb_typeof(b.payload) IS DISTINCT FROM 'object'
             OR jsonb_typeof(m.metadata) <> 'object'
-            OR octet_length(b.content) > 500
+            OR b.size > 400
         ORDER BY b.ordinality
     LOOP
         IF event.event_version IS NULL THEN

@@ -60,8 +60,13 @@ AS $$
         SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN '' ELSE ' null' END, ', ' ORDER BY a.attnum) AS found
         FROM pg_attribute AS a WHERE a.attrelid = t.relid AND a.attnum > 0 AND NOT a.attisdropped
     ) AS a
-    WHERE a.found IS DISTINCT FROM 'position bigint, aggregate_id uuid, aggregate_type text, stream_version integer, event_type text, '
-        'event_version integer, payload jsonb, metadata jsonb, created_at timestamp with time zone, epoch integer, xid xid8, hash bytea, order_xid xid8'
+    WHERE a.found IS DISTINCT FROM 'position bigint, created_at timestamp with time zone, xid xid8, order_xid xid8, epoch integer, stream_version integer, '
+        'event_version integer, aggregate_id uuid, aggregate_type text, event_type text, payload jsonb, metadata jsonb, '
+        'hash bytea, salt bytea, digest bytea'
+    UNION ALL
+    SELECT format('ANALYZE keeps values of %s.%s in clear', t.relname, a.attname)
+    FROM tables AS t INNER JOIN pg_attribute AS a ON t.relid = a.attrelid
+    WHERE a.attname IN ('payload', 'metadata') AND a.attstattarget IS DISTINCT FROM 0
     UNION ALL
     SELECT format('%s has the rule %s', t.relname, r.rulename) FROM tables AS t INNER JOIN pg_rewrite AS r ON t.relid = r.ev_class
     UNION ALL

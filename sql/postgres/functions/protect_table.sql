@@ -1,6 +1,7 @@
 -- Give a table its append-only triggers. Statement triggers are not cloned to partitions, so every partition gets its own;
 -- row triggers are cloned, but a partition that is detached or not yet attached has none. ENABLE ALWAYS makes them fire
 -- under session_replication_role = replica too.
+-- What events say is kept out of pg_statistic, where ANALYZE would keep values in clear: no query is planned by them.
 CREATE OR REPLACE FUNCTION refold.protect_table(target regclass)
 RETURNS void
 LANGUAGE plpgsql
@@ -19,5 +20,8 @@ BEGIN
         );
     END IF;
     EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER refold_append_only_row', target);
+    IF EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = target AND a.attname = 'payload') THEN
+        EXECUTE format('ALTER TABLE ONLY %s ALTER COLUMN payload SET STATISTICS 0, ALTER COLUMN metadata SET STATISTICS 0', target);
+    END IF;
 END
 $$;

@@ -36,6 +36,8 @@ def batch_of(rows: list[tuple[bytes, int, str]]) -> pa.RecordBatch:
         "xid": [7] * len(rows),
         "position": list(range(len(rows))),
         "hash": [row[0] + row[1].to_bytes(16, "big") for row in rows],
+        "salt": [row[0] for row in rows],
+        "digest": [b""] * len(rows),
     }
     arrays = [pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.proof.chain import START, link
+from pipelines.proof.chain import NOTHING, START, digest, link
 from pipelines.proof.inclusion import prove_inclusion
 from pipelines.proof.merkle import ProofError
 from pipelines.proof.parts import lay_out, read_part
@@ -41,6 +41,8 @@ SCHEMA = pa.schema(
         ("xid", pa.int64()),
         ("position", pa.int64()),
         ("hash", pa.binary()),
+        ("salt", pa.binary()),
+        ("digest", pa.binary()),
     ]
 )
 Row = dict
@@ -64,6 +66,8 @@ def make_rows(lengths: list[int], first_version: int = 1) -> list[Row]:
                 "epoch": 1 + version % 2,
                 "xid": 100 - n,
                 "position": len(rows) + 1,
+                "salt": hashlib.sha256(str(len(rows)).encode()).digest()[:16],
+                "digest": b"",
             }
             micros = (row["created_at"] - EPOCH) // timedelta(microseconds=1)
             prev = row["hash"] = link(prev, row | {"created_us": micros})
@@ -115,6 +119,55 @@ def test_any_cut_gives_the_same_scan(tmp_path: Path, lengths: list[int], group: 
     assert (found.first, found.last) == (min(orders), max(orders))
     lasts = {r["aggregate_id"]: r["hash"] for r in rows}
     assert heads == [(stream, 1, n, n, lasts[stream]) for stream, n in zip(lasts, lengths, strict=True)]
+
+
+def erased(row: Row) -> Row:
+    return row | {"payload": NOTHING, "metadata": NOTHING, "salt": b"", "digest": digest(row)}
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(1, 9), st.data())
+def test_what_stays_of_erased_events_is_bound(tmp_path: Path, lengths: list[int], group: int, data: st.DataObject) -> None:
+    """Whichever events lose their content: chain, root and heads are those that they were, and no flaw is seen."""
+    rows = make_rows(lengths)
+    gone = data.draw(st.sets(st.integers(0, len(rows) - 1)))
+    left = [erased(row) if at in gone else row for at, row in enumerate(rows)]
+    found, _ = scan(write(tmp_path, left, [], group))
+    assert (found.counts, found.unreadable, found.merkle_root) == ({}, {}, root_of(rows))
+
+
+@pytest.mark.parametrize("group", [1, 5, 100])
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"payload": '{"text": "said by nobody"}'},
+        {"metadata": '{"actor": "nobody"}'},
+        {"salt": bytes(16)},
+        {"salt": None},
+        {"digest": b""},
+        {"digest": bytes(32)},
+        {"digest": None},
+        {"digest": bytes(31)},
+        {"event_type": "b.c.v1"},
+    ],
+    ids=str,
+)
+def test_an_erased_event_is_what_it_was_without_content(tmp_path: Path, group: int, forged: Row) -> None:
+    """Content in its place, a salt, another digest or none, another header: the link does not hold."""
+    rows = make_rows([3, 6, 3])
+    for at in range(3, 9):
+        left = [*rows[:at], erased(rows[at]) | forged, *rows[at + 1 :]]
+        assert flaws(scan(write(tmp_path, left, [], group))[0]) == [("broken_link", 2, at - 2)]
+
+
+@pytest.mark.parametrize("group", [1, 5, 100])
+@pytest.mark.parametrize("forged", [{"salt": bytes(15)}, {"salt": b""}, {"digest": bytes(32)}, {"payload": None}], ids=str)
+def test_a_whole_event_has_salt_and_content_and_no_digest(tmp_path: Path, group: int, forged: Row) -> None:
+    """Anything else is neither whole nor erased, and has no link."""
+    rows = make_rows([3, 6, 3])
+    for at in range(3, 9):
+        left = [*rows[:at], rows[at] | forged, *rows[at + 1 :]]
+        assert flaws(scan(write(tmp_path, left, [], group))[0]) == [("broken_link", 2, at - 2)]
 
 
 @pytest.mark.parametrize("group", [1, 2, 3, 5, 100])

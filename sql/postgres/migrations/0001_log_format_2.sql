@@ -1,4 +1,5 @@
--- The event store: events by month, one head row per stream, months, event types, the store itself.
+-- The event store in format 2 of the log (see pipelines/proof/chain.py; every database says by this file's name which it has): events by month, one head row per stream, months and what happened to them,
+-- manifests, event types, the store itself.
 -- Functions, triggers and privileges are in their own folders and are re-applied when they change.
 
 CREATE TABLE refold.store (
@@ -33,36 +34,68 @@ CREATE TABLE refold.months (
 COMMENT ON TABLE refold.months IS 'One row per UTC month that has a partition: its state and how often it was opened (generation).';
 COMMENT ON COLUMN refold.months.changed_xid IS 'Transaction of the last change of state; only in it may partitions of events be made or moved.';
 
+CREATE TABLE refold.month_log (
+    log_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    month text NOT NULL REFERENCES refold.months (month),
+    generation integer NOT NULL,
+    state text NOT NULL CHECK (state IN ('open', 'closing', 'sealed')),
+    reason text,
+    changed_by text NOT NULL DEFAULT session_user,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK (state <> 'open' OR reason <> '')
+);
+COMMENT ON TABLE refold.month_log IS 'One row per change of a month''s state: into which state, by whom, and why.';
+
+CREATE TABLE refold.manifests (
+    month text NOT NULL REFERENCES refold.months (month),
+    generation integer NOT NULL CHECK (generation > 0),
+    manifest text NOT NULL,
+    signature bytea CHECK (octet_length(signature) = 64),
+    sealed_by text NOT NULL DEFAULT session_user,
+    sealed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (month, generation)
+);
+COMMENT ON TABLE refold.manifests IS 'One row per sealed month and generation: its manifest as canonical JSON text, and the Ed25519 signature over it, if any. All generations stay.';
+
 CREATE TABLE refold.streams (
     aggregate_id uuid PRIMARY KEY,
     aggregate_type text NOT NULL,
     stream_version integer NOT NULL,
     hash bytea NOT NULL,
-    created_at timestamptz NOT NULL
-) WITH (fillfactor = 80); -- every append updates the row in place (HOT), which needs room on its page
-COMMENT ON TABLE refold.streams IS 'Head of each stream: last version, last hash, last time. Locked by append; derived from events.';
-
-CREATE TABLE refold.events (
-    position bigint GENERATED ALWAYS AS IDENTITY,
-    aggregate_id uuid NOT NULL,
-    aggregate_type text NOT NULL,
-    stream_version integer NOT NULL,
-    event_type text NOT NULL,
-    event_version integer NOT NULL,
-    payload jsonb NOT NULL,
-    metadata jsonb NOT NULL,
     created_at timestamptz NOT NULL,
     epoch integer NOT NULL,
+    order_xid xid8 NOT NULL
+) WITH (fillfactor = 80); -- every append updates the row in place (HOT), which needs room on its page
+COMMENT ON TABLE refold.streams IS 'Head of each stream: last version, last hash, last time, and where followers have it. Locked by append; derived from events.';
+
+-- Columns of fixed width come first, widest before narrower: nothing is lost to alignment (ten bytes an event).
+CREATE TABLE refold.events (
+    position bigint GENERATED ALWAYS AS IDENTITY,
+    created_at timestamptz NOT NULL,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    hash bytea NOT NULL
+    order_xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    epoch integer NOT NULL,
+    stream_version integer NOT NULL,
+    event_version integer NOT NULL,
+    aggregate_id uuid NOT NULL,
+    aggregate_type text NOT NULL,
+    event_type text NOT NULL,
+    payload jsonb NOT NULL,
+    metadata jsonb NOT NULL,
+    hash bytea NOT NULL,
+    salt bytea NOT NULL,
+    digest bytea NOT NULL DEFAULT ''
 ) PARTITION BY RANGE (created_at);
 COMMENT ON TABLE refold.events IS 'One row per event, never changed. Appended only through refold.append_events.';
+COMMENT ON COLUMN refold.events.order_xid IS 'What followers order by: the running maximum of xid along the stream, since a writer that waited for the head may have an older xid than the event it goes on from.';
+COMMENT ON COLUMN refold.events.salt IS 'Sixteen bytes, random but for six bits: without them nobody can tell by the digest what a payload was. Empty when the content is gone.';
+COMMENT ON COLUMN refold.events.digest IS 'SHA-256 of salt, payload, line feed, metadata; kept for events whose content is gone, else empty: it is computed.';
 
 -- The partition column must be part of a key on a partitioned table. That a version exists once per stream whatever its
 -- month follows from the head row's lock in append_events.
 CREATE UNIQUE INDEX events_stream ON refold.events (aggregate_id, stream_version, created_at);
 -- What a follower orders and checkpoints by.
-CREATE INDEX events_order ON refold.events (epoch, xid, position);
+CREATE INDEX events_order ON refold.events (epoch, order_xid, position);
 
 CREATE TABLE refold.events_default PARTITION OF refold.events DEFAULT;
 COMMENT ON TABLE refold.events_default IS 'Events of months without a partition (strays); ensure_month moves them.';
