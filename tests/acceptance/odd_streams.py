@@ -56,14 +56,15 @@ SELECT
     ({first} + n)::INTEGER AS stream_version, {kind} AS event_type, 1 AS event_version, ({payload})::VARCHAR AS payload,
     json_object('message_id', {message}, 'actor', 'agent', 'source', 'shop')::VARCHAR AS metadata,
     TIMESTAMPTZ '{month}-02 00:00:00+00' + to_milliseconds(n) AS created_at,
-    1 AS epoch, n AS xid, {first} + n AS position, unhex(sha256('odd' || {first} + n)) AS hash
+    1 AS epoch, n AS xid, {first} + n AS position, unhex(sha256('odd' || {first} + n)) AS hash,
+    unhex(md5('odd' || {first} + n)) AS salt, ''::BLOB AS digest
 FROM range({count}) AS numbers (n)
 UNION ALL
 SELECT
     md5('{month}' || s)::UUID::VARCHAR, 'conversation', (1 + v)::INTEGER,
     ['user.utterance.v1', 'agent.utterance.v1'][1 + v % 2], 1, json_object('text', 'so ' || v)::VARCHAR,
     json_object('message_id', 'm' || v, 'source', 'shop')::VARCHAR, TIMESTAMPTZ '{month}-03 00:00:00+00' + to_milliseconds(s + v),
-    1, s, 1000000000 + s * 10 + v, unhex(sha256(s || '/' || v))
+    1, s, 1000000000 + s * 10 + v, unhex(sha256(s || '/' || v)), unhex(md5(s || '/' || v)), ''::BLOB
 FROM range({ordinary}) AS streams (s), range(4) AS events (v)
 """
 _HEADS = """

@@ -104,7 +104,7 @@ SELECT
     1 AS epoch,
     stream + 1 AS xid,
     stream * {STREAM_EVENTS} + version AS position,
-    unhex(sha256(stream || '/' || version)) AS hash
+    unhex(sha256(stream || '/' || version)) AS hash, unhex(md5(stream || '/' || version)) AS salt, ''::BLOB AS digest
 FROM told
 ORDER BY stream, version
 """

@@ -44,7 +44,8 @@ SELECT
     ][1 + (n // $streams) % 4]::VARCHAR AS payload,
     json_object('message_id', 'm' || n, 'subject_id', 'p' || n % $streams, 'source', 'shop')::VARCHAR AS metadata,
     TIMESTAMPTZ '2026-01-02 00:00:00+00' + to_milliseconds(n) AS created_at,
-    1 AS epoch, n AS xid, n AS position, unhex(sha256(n::VARCHAR)) AS hash
+    1 AS epoch, n AS xid, n AS position, unhex(sha256(n::VARCHAR)) AS hash,
+    unhex(md5(n::VARCHAR)) AS salt, ''::BLOB AS digest
 FROM range($events) AS numbers (n)
 """
 _HEADS = """

@@ -438,7 +438,7 @@ def test_updates_in_the_store(case: Case) -> None:
     audit = case.verify(deep=True)
     found = [(f.month, f.place, f.stream, f.version, f.detail) for f in audit.all_findings if f.code == "event_differs"]
     assert found == [
-        (JANUARY, "store", VICTIM, version, f"lake and store differ in {column}")
+        (JANUARY if version < 9 else FEBRUARY, "store", VICTIM, version, f"lake and store differ in {column}")
         for version, (column, _) in changes.items()
     ]
     assert "forged" not in render_audit(audit)
