@@ -26,7 +26,7 @@ def build_jobs(own: Sequence[str] = ()) -> list[UnresolvedAssetJobDefinition]:
         ),
         dg.define_asset_job(
             "seal_month",
-            selection=dg.AssetSelection.assets(key_of("manifests")),
+            selection=dg.AssetSelection.assets(key_of("merkle_nodes")),
             description="Seal one month that has ended.",
         ),
     ]

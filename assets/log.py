@@ -10,6 +10,7 @@ from assets.by_month import Made, materialize_months
 from assets.metadata import reported, reported_heads
 from assets.resources import Home
 from assets.specs import describe_asset
+from pipelines.export.home_log import copy_home_log
 from pipelines.export.month import export_month
 from pipelines.export.result import ExportResult
 from pipelines.lake.memory import peak_bytes
@@ -44,6 +45,7 @@ def build_log_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
     def export(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
         def make(month: str) -> Iterator[Made]:
             result = export_month(home.store().dsn, home.lake, month, on_rows=home.on_progress)
+            copy_home_log(home.store(), home.lake)
             home.publish_catalog()
             events = reported(result) | _describe(home, month, result)
             yield Made("events", events, result.input_hash)

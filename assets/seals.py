@@ -13,11 +13,11 @@ from pipelines.export.seal import SealResult, seal_month
 
 
 def build_seal_assets(months: Months) -> list[dg.AssetsDefinition]:
-    """`refold/manifests`: closes a month to writes, exports it whole and keeps what proves it."""
+    """`refold/merkle_nodes`: closes a month to writes, exports it whole and keeps what proves it."""
 
     @dg.multi_asset(
         name="seal",
-        specs=[describe_asset("manifests", deps=["events", "stream_months"])],
+        specs=[describe_asset("merkle_nodes", deps=["events", "stream_months"])],
         partitions_def=closed_months(months),
         description="Seal one month that has ended: from then on it takes no event.",
     )
@@ -28,7 +28,7 @@ def build_seal_assets(months: Months) -> list[dg.AssetsDefinition]:
         home.publish_catalog()
         _report_export(context, result)
         yield dg.MaterializeResult(
-            key_of("manifests"),
+            key_of("merkle_nodes"),
             metadata=reported_seal(result),
             data_version=dg.DataVersion(result.manifest_sha256),
         )

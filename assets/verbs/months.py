@@ -92,8 +92,8 @@ def seal_month(settings: Settings, month: str, tell: Tell) -> MonthRun:
     lake = Lake.from_settings(settings)
     with Store.open(settings) as store:
         sealed = find_sealed(store, lake, month)
-        found = {} if sealed is None else {month: {"manifests": reported_seal(sealed)}}
-        (done,) = run_months(settings, lake, "seal", [month], ("manifests",), found, tell)
+        found = {} if sealed is None else {month: {"merkle_nodes": reported_seal(sealed)}}
+        (done,) = run_months(settings, lake, "seal", [month], ("merkle_nodes",), found, tell)
     return done
 
 
@@ -206,10 +206,12 @@ def _only(tables: Tables, names: Sequence[str]) -> Tables:
 
 
 def _find_exported(store: Store, lake: Lake, months: Sequence[str]) -> dict[str, Tables]:
-    """What is told of the months that the lake holds as the store does."""
+    """What is told of the months that the lake holds as the store does; the lake's copy of the home log is made good."""
     from assets.metadata import reported, reported_heads
+    from pipelines.export.home_log import copy_home_log
     from pipelines.export.result import find_exported
 
+    copy_home_log(store, lake)
     return {
         month: {EVENTS.name: reported(result), STREAM_MONTHS.name: reported_heads(result)}
         for month, result in find_exported(store.dsn, lake, months).items()

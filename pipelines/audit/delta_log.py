@@ -14,13 +14,13 @@ import duckdb
 from deltalake.exceptions import DeltaError
 
 from pipelines.audit.findings import Finding
-from pipelines.lake.datasets import COMMITS, EVENTS, MANIFESTS, STREAM_MONTHS
+from pipelines.lake.datasets import COMMITS, EVENTS, HOME_LOG, STREAM_MONTHS
 from pipelines.lake.delta import LOG
 from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake
-from pipelines.proof.manifest import ManifestFile
+from pipelines.proof.manifest import ListedFile
 
-AUDITED = (EVENTS.name, STREAM_MONTHS.name, COMMITS.name, MANIFESTS.name)
+AUDITED = (EVENTS.name, STREAM_MONTHS.name, COMMITS.name, HOME_LOG.name)
 _NAME_DIGITS = 20
 
 
@@ -33,7 +33,7 @@ class Recorded:
     number: int
     delta_version: int
     row_count: int
-    files: tuple[ManifestFile, ...]
+    files: tuple[ListedFile, ...]
     provenance: Mapping[str, Any]
 
     @property
@@ -124,7 +124,5 @@ def _reading_error(lake: Lake, name: str) -> str | None:
     return None
 
 
-def _file(described: Mapping[str, Any]) -> ManifestFile:
-    return ManifestFile(
-        described["path"], described["sha256"], int(described["size_bytes"]), int(described["row_count"])
-    )
+def _file(described: Mapping[str, Any]) -> ListedFile:
+    return ListedFile(described["path"], described["sha256"], int(described["size_bytes"]), int(described["row_count"]))

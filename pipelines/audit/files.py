@@ -8,10 +8,10 @@ from pathlib import Path
 from pipelines.audit.findings import MonthAudit
 from pipelines.lake.table import Table
 from pipelines.proof.files import hash_file
-from pipelines.proof.manifest import ManifestFile
+from pipelines.proof.manifest import ListedFile
 
 
-def current_files(table: Table, current: Sequence[str] | None, recorded: Sequence[ManifestFile]) -> list[str]:
+def current_files(table: Table, current: Sequence[str] | None, recorded: Sequence[ListedFile]) -> list[str]:
     """The month's files as readers see them; as recorded, where the Delta log cannot be read. Absolute paths."""
     if current is not None:
         return list(current)
@@ -22,7 +22,7 @@ def audit_files(
     audit: MonthAudit,
     table: Table,
     current: Sequence[str],
-    recorded: Sequence[ManifestFile],
+    recorded: Sequence[ListedFile],
     known: Mapping[str, str],
     by: str,
 ) -> None:

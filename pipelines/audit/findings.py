@@ -24,6 +24,9 @@ Integrity = Literal[
     "manifest_invalid",
     "manifest_differs",
     "manifest_outdated",
+    "entry_differs",
+    "state_differs",
+    "node_differs",
     "signature_wrong",
     "signature_missing",
 ]
@@ -40,6 +43,7 @@ Completeness = Literal[
     "stream_missing",
     "stream_added",
     "manifest_missing",
+    "entry_missing",
 ]
 Code = Integrity | Completeness
 Place = Literal["lake", "store", "manifest"]

@@ -26,22 +26,24 @@ from pipelines.audit.against_store import (
     read_orders,
 )
 from pipelines.audit.delta_log import Recorded, TableLog, read_commits
+from pipelines.audit.documents import DocumentAuditor, Measure, compare_totals
 from pipelines.audit.files import audit_files, current_files
-from pipelines.audit.findings import Code, MonthAudit
+from pipelines.audit.findings import Code, MonthAudit, Place
 from pipelines.audit.heads import compare_heads, compare_months, files_of
-from pipelines.audit.manifests import Kept, ManifestAuditor, compare_totals
+from pipelines.audit.home_log import final_states
 from pipelines.audit.reading import exported_condition, scratch
 from pipelines.duck import quote_literal
 from pipelines.export.seal import month_bounds_us
 from pipelines.export.snapshot import month_condition
-from pipelines.lake.datasets import COMMITS, EVENTS, STREAM_MONTHS
+from pipelines.lake.datasets import COMMITS, EVENTS, MERKLE_NODES, STREAM_MONTHS
 from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake
 from pipelines.proof.batch import FlawKind
+from pipelines.proof.inclusion import read_nodes
 from pipelines.proof.manifest import Manifest
 from pipelines.proof.parts import COLUMNS, Layout, lay_out
 from pipelines.proof.scan import HEADS, Scan, scan_month
-from pipelines.store import MonthStatus, Store
+from pipelines.store import Entry, MonthStatus, Store
 
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 _LOOKS = 3
@@ -63,7 +65,7 @@ class LakeState:
     lake: Lake
     logs: Mapping[str, TableLog]
     commits: Sequence[Recorded]
-    manifests: Sequence[Kept]
+    entries: Sequence[Entry]
 
     def last(self, name: str, month: str) -> Recorded | None:
         """The last commit that `commits` remembers of a month."""
@@ -99,7 +101,9 @@ class LakeState:
 
     def months(self) -> set[str]:
         """Months that the lake has anything of."""
-        found = {c.month for c in self.commits} | {kept.month for kept in self.manifests}
+        found = {c.month for c in self.commits} | {
+            each.month for each in self.entries if each.kind == "sealed" and each.month
+        }
         if self.logs[EVENTS.name].error is None:
             found |= set(self.lake.months(EVENTS.name))
         return {month for month in found if _MONTH.fullmatch(month)}
@@ -126,27 +130,28 @@ class MonthAuditor:
         of_lake: LakeState,
         store: Store | None,
         statuses: Mapping[str, MonthStatus],
-        stored: Sequence[Kept] | None,
-        auditor: ManifestAuditor,
+        stored: Sequence[Entry] | None,
+        auditor: DocumentAuditor,
         month: str,
         on_rows: Callable[[int, int], Any] | None,
     ) -> None:
         self._of_lake, self._lake = of_lake, of_lake.lake
         self._store, self._statuses = store, statuses
-        self._stored = None if stored is None else [kept for kept in stored if kept.month == month]
+        self._stored = stored
         self._auditor, self._on_rows = auditor, on_rows
         self._month = month
 
     def run(self, *, deep: bool) -> MonthAudit:
         """Look at everything of the month."""
         audit = MonthAudit(self._month, "exported")
-        manifest = self._measure(audit)
+        measure = self._measure(audit)
+        manifest, listed = (measure.manifest, measure.files) if measure else (None, None)
         current, commit, number = self._of_lake.look(EVENTS.name, self._month)
-        recorded = manifest.files if manifest else commit.files if commit else ()
+        recorded = listed.files if listed else commit.files if commit else ()
         files = current_files(self._lake.table(EVENTS.name), current, recorded)
         self._audit_commit(audit, EVENTS.name, commit, number if current is not None else None)
-        if manifest is not None or (commit is not None and number <= commit.number):
-            by = "the manifest" if manifest else "`commits`"
+        if listed is not None or (commit is not None and number <= commit.number):
+            by = "the list of its files" if listed else "`commits`"
             audit_files(audit, self._lake.table(EVENTS.name), files, recorded, self._of_lake.known(), by)
         if not files and commit is None:
             self._note_absent(audit, manifest)
@@ -173,26 +178,45 @@ class MonthAuditor:
             self._name_files(audit, connection, readable)
         return audit
 
-    def _measure(self, audit: MonthAudit) -> Manifest | None:
-        """The manifest that the month must match now, if it is sealed."""
-        in_lake = [kept for kept in self._of_lake.manifests if kept.month == self._month]
-        newest = self._auditor.audit(audit, in_lake, self._stored)
+    def _measure(self, audit: MonthAudit) -> Measure | None:
+        """The documents that the month must match now, if it is sealed."""
+        sides: dict[Place, Sequence[Entry]] = {} if self._stored is None else {"store": self._stored}
+        sides["lake"] = self._of_lake.entries
+        of_month = {place: [e for e in entries if e.month == self._month] for place, entries in sides.items()}
+        newest = self._auditor.audit(audit, of_month)
         if self._store is not None:
             found = self._store.month_state(self._month)
             audit.state = found[0] if found else "exported"
             if audit.state != "sealed":
                 audit.generation = found[1] if found and found[1] else audit.generation
-                return None
-            if newest is None or (found and newest.generation != found[1]):
+                newest = None
+            elif newest is None or (found and newest.manifest.generation != found[1]):
                 audit.find("manifest_missing", "manifest", "the month is sealed, and no manifest of it can be used")
                 return None
-            return newest
-        if newest is not None:
+        elif final_states(self._of_lake.entries).get(self._month, ("", 0))[0] != "sealed":
+            newest = None
+        elif newest is not None:
             audit.state = "sealed"
-            if self._of_lake.number(EVENTS.name, self._month) > newest.commit_number:
-                detail = f"the month was committed again after commit {newest.commit_number}, which the manifest names"
+            if newest.files and self._of_lake.number(EVENTS.name, self._month) > newest.files.commit_number:
+                detail = f"the month was committed again after commit {newest.files.commit_number}, which its list of files names"
                 audit.find("manifest_outdated", "lake", detail)
+        if newest is None and self._auditor.expects_seal(self._month):
+            audit.find("manifest_missing", "manifest", "the month has ended, and no signed manifest proves it: seal it")
         return newest
+
+    def _audit_nodes(self, audit: MonthAudit, scan: Scan) -> None:
+        """The nodes kept of the month's tree must be those of the events: proofs are made of them."""
+        files = self._lake.files(MERKLE_NODES.name, {"month": self._month})
+        try:
+            kept = read_nodes(files)
+        except (duckdb.Error, OSError) as error:
+            audit.find("file_unreadable", "lake", str(error).splitlines()[0], file=MERKLE_NODES.name)
+            return
+        if scan.merkle_root is not None and kept != scan.nodes:
+            differing = len(set(kept) ^ set(scan.nodes))
+            audit.find(
+                "node_differs", "lake", f"{differing:,} kept nodes are not those of the events' tree, or lack in it"
+            )
 
     def _audit_commit(self, audit: MonthAudit, name: str, commit: Recorded | None, number: int | None) -> None:
         """The Delta log and `commits` must speak of the same last commit of the month."""
@@ -261,7 +285,8 @@ class MonthAuditor:
             return None
         if manifest is not None:
             audit.has_measure = True
-            compare_totals(audit, manifest, scan.merkle_root, (scan.first, scan.last))
+            compare_totals(audit, manifest, scan)
+            self._audit_nodes(audit, scan)
         if heads:
             connection.execute(
                 "CREATE OR REPLACE TEMP VIEW recorded_heads AS SELECT * FROM read_parquet(["

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from pipelines.audit.findings import MonthAudit, Unread
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets import COMMITS, EVENTS, MANIFESTS, STREAM_MONTHS
+from pipelines.lake.datasets import COMMITS, EVENTS, HOME_LOG, MERKLE_NODES, STREAM_MONTHS
 
 _OUTSIDE_CHAIN = ("epoch", "xid", "position")
 """Columns of an event that its link of the chain does not cover; the Merkle tree of a sealed month does."""
@@ -18,7 +18,8 @@ _READ = {
     EVENTS.name: tuple(name for name in EVENTS.column_names if name not in _OUTSIDE_CHAIN),
     STREAM_MONTHS.name: tuple(name for name in STREAM_MONTHS.column_names if name != "aggregate_type"),
     COMMITS.name: ("dataset", "partition", "number", "delta_version", "files", "provenance"),
-    MANIFESTS.name: ("month", "generation", "manifest", "signature"),
+    HOME_LOG.name: tuple(name for name in HOME_LOG.column_names if name != "document_sha256"),
+    MERKLE_NODES.name: MERKLE_NODES.column_names,
 }
 """Columns that are recomputed, or compared with what somebody else says of them."""
 
@@ -41,8 +42,8 @@ def list_unread(
         read = set(_READ.get(dataset.name, ()))
         if dataset.name == EVENTS.name and (deep or all(_has_root(month) for month in months)):
             read |= set(_OUTSIDE_CHAIN)
-        if dataset.name == MANIFESTS.name and not must_be_signed:
-            read.discard("signature")
+        if dataset.name == HOME_LOG.name:
+            read -= {name for name, is_read in (("signature", must_be_signed), ("noted_at", has_store)) if not is_read}
         columns = tuple(name for name in dataset.column_names if name not in read)
         if columns:
             unread.append(Unread("lake", dataset.name, columns if read else (), _why(dataset)))
@@ -61,7 +62,7 @@ def _why(dataset: Dataset) -> str:
         return (
             "rows of other tables than events and stream_months, and these columns of theirs, are compared with nothing"
         )
-    if dataset.name == MANIFESTS.name:
+    if dataset.name == HOME_LOG.name:
         return "compared with nothing; that there is a signature at all is asked for by --public-key FILE alone"
     if dataset.name in _READ:
         return "compared with nothing"
@@ -83,6 +84,6 @@ def _of_store(*, deep: bool, has_store: bool) -> list[Unread]:
     nothing = "compared with nothing"
     unread.append(Unread("store", "streams", ("aggregate_type", "created_at"), nothing))
     unread.append(Unread("store", "months", ("changed_xid", "created_at"), nothing))
-    unread.append(Unread("store", "manifests", ("sealed_by", "sealed_at"), nothing))
-    unread += [Unread("store", table, (), nothing) for table in ("month_log", "event_types", "store")]
+    unread.append(Unread("store", "home_log", ("noted_by",), nothing))
+    unread += [Unread("store", table, (), nothing) for table in ("event_types", "store")]
     return unread

@@ -9,26 +9,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 from deltalake.exceptions import DeltaError
 
 from pipelines.audit.delta_log import AUDITED, Recorded, log_findings, read_commits, read_log
+from pipelines.audit.documents import DocumentAuditor
 from pipelines.audit.findings import Audit, Finding
-from pipelines.audit.manifests import Kept, ManifestAuditor, lake_manifests
+from pipelines.audit.home_log import audit_logs, audit_states, lake_entries
 from pipelines.audit.month import LakeState, MonthAuditor
 from pipelines.audit.unread import list_unread
+from pipelines.console import counted
 from pipelines.duck import is_out_of_memory
 from pipelines.errors import BadInputError
-from pipelines.export.manifests import stored_manifest
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets import COMMITS, DATASETS, MANIFESTS
+from pipelines.lake.datasets import COMMITS, DATASETS, HOME_LOG
 from pipelines.lake.delta import is_table
 from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake
 from pipelines.proof.signing import PublicKeys
-from pipelines.store import Store
+from pipelines.store import Entry, Store
 
 
 def verify(
@@ -39,6 +41,7 @@ def verify(
     deep: bool = False,
     public_keys: PublicKeys | None = None,
     must_be_signed: bool = False,
+    at: datetime | None = None,
     on_month: Callable[[str], Any] | None = None,
     on_rows: Callable[[int, int], Any] | None = None,
 ) -> Audit:
@@ -50,7 +53,8 @@ def verify(
         months: UTC months, YYYY-MM; all that either side knows by default.
         deep: Whether to compare every column of every event with the store.
         public_keys: Keys that manifests may be signed with, by id.
-        must_be_signed: Whether a manifest without a signature by one of these keys is a finding.
+        must_be_signed: Whether a document without a signature by one of these keys is a finding, and an ended month without one.
+        at: By when a month must have ended to be expected sealed, UTC; now by default.
         on_month: Told each month as it begins.
         on_rows: Called with the number of events of the month checked so far, and of events to check.
 
@@ -62,10 +66,16 @@ def verify(
         raise BadInputError("--deep compares with the store; it cannot be had with --lake-only")
     findings: list[Finding] = []
     of_lake = _look_at_lake(lake, findings)
-    statuses = {status.month: status for status in store.months() if status.events} if store else {}
-    stored = [Kept(m.month, m.generation, stored_manifest(m).signed) for m in store.manifests()] if store else None
-    known = of_lake.months() | set(statuses) | {kept.month for kept in stored or ()}
-    auditor = ManifestAuditor(public_keys or {}, must_be_signed=must_be_signed)
+    everything = store.months() if store else []
+    statuses = {status.month: status for status in everything if status.events}
+    stored = store.home_log() if store else None
+    findings += audit_logs(of_lake.entries, stored)
+    if stored is not None:
+        findings += audit_states(stored, {status.month: status for status in everything if status.state != "stray"})
+    known = (
+        of_lake.months() | set(statuses) | {each.month for each in stored or () if each.kind == "sealed" and each.month}
+    )
+    auditor = DocumentAuditor(public_keys or {}, must_be_signed=must_be_signed, at=at or datetime.now(UTC))
     audits = []
     for month in _chosen(months, known):
         if on_month is not None:
@@ -76,10 +86,12 @@ def verify(
     for finding in findings:
         if finding.month in by_month:
             by_month[finding.month].findings.insert(0, finding)
-    notes = [] if store else ["the store: whether it holds what the lake holds, and months or manifests the lake lacks"]
+    notes = [] if store else ["the store: whether it holds what the lake holds, and months or documents the lake lacks"]
+    if stored is not None and (newer := len(stored) - len(of_lake.entries)) > 0:
+        notes.append(f"{counted(newer, 'entry', 'entries')} of the home log, newer than the last export")
     return Audit(
         months=audits,
-        findings=[finding for finding in findings if finding.month is None],
+        findings=[finding for finding in findings if finding.month not in by_month],
         guard_problems=store.guard_problems() if store else [],
         not_checked=notes,
         unread=list_unread(
@@ -102,13 +114,13 @@ def _look_at_lake(lake: Lake, findings: list[Finding]) -> LakeState:
     """Read logs, commits and manifests; what is wrong with them is noted and the rest goes on."""
     logs = {name: read_log(lake, name) for name in AUDITED}
     commits: list[Recorded] = []
-    manifests: list[Kept] = []
-    for name in (COMMITS.name, MANIFESTS.name):
+    entries: list[Entry] = []
+    for name in (COMMITS.name, HOME_LOG.name):
         try:
             if name == COMMITS.name:
                 commits = read_commits(lake)
             else:
-                manifests = lake_manifests(lake)
+                entries = lake_entries(lake)
         except (DeltaError, TableDamagedError, duckdb.Error, OSError) as error:
             if is_out_of_memory(error):
                 raise
@@ -116,7 +128,7 @@ def _look_at_lake(lake: Lake, findings: list[Finding]) -> LakeState:
             findings.append(Finding("file_unreadable", None, "lake", f"the table cannot be read: {reason}", file=name))
     for name, log in logs.items():
         findings += log_findings(name, log, commits)
-    return LakeState(lake, logs, commits, manifests)
+    return LakeState(lake, logs, commits, entries)
 
 
 def _chosen(months: Sequence[str] | None, known: set[str]) -> list[str]:

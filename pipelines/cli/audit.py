@@ -23,7 +23,7 @@ def seal(month: str, as_json: bool) -> None:
     settings = Settings.from_env()
     tell_empty(settings, tell)
     run = seal_month(settings, month, tell)
-    made = run.tables["manifests"]
+    made = run.tables["merkle_nodes"]
     signer = made.get("public_key_id")
     lines = [
         f"{month} is sealed, generation {made['generation']}" + ("" if made["is_written"] else " (it was before)"),
@@ -56,7 +56,7 @@ def unseal(month: str, reason: str, as_json: bool) -> None:
     "public_keys",
     type=PATH,
     multiple=True,
-    help="PEM file; then every manifest must be signed by one of these.",
+    help="PEM file; then every ended month must be sealed, and its documents signed by one of these.",
 )
 @json_option
 def verify(months: tuple[str, ...], deep: bool, lake_only: bool, public_keys: tuple[Path, ...], as_json: bool) -> None:
@@ -88,7 +88,7 @@ def verify(months: tuple[str, ...], deep: bool, lake_only: bool, public_keys: tu
             months,
             deep=deep,
             public_keys=keys,
-            must_be_signed=bool(public_keys),
+            must_be_signed=bool(keys),
             on_month=lambda month: tell(f"{month} verify"),
             on_rows=Ticker("rows"),
         )

@@ -8,27 +8,30 @@ and manifest; the lake's copy of the manifest follows, and is made good by the n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from pipelines.export.errors import NotSealableError, SealRefusedError
-from pipelines.export.manifests import copy_manifests, missing_manifests, stored_manifest
+from pipelines.export.home_log import copied_entries, copy_home_log, last_files, last_seal
 from pipelines.export.month import export_month
 from pipelines.export.result import ExportResult
 from pipelines.export.snapshot import month_bounds
-from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
+from pipelines.lake.datasets import EVENTS, MERKLE_NODES, STREAM_MONTHS
 from pipelines.lake.errors import CommitLostError
 from pipelines.lake.lake import Lake
 from pipelines.proof.files import hash_file
-from pipelines.proof.manifest import Manifest, ManifestFile, SignedManifest
+from pipelines.proof.manifest import FileList, ListedFile, Manifest
 from pipelines.proof.parts import Layout, lay_out
 from pipelines.proof.scan import Scan, scan_month
 from pipelines.proof.signing import key_id, read_private_key
-from pipelines.store import Store
+from pipelines.store import Entry, Signed, Store
 
 WAIT_SECONDS = 30.0
 """How long closing waits for writers that hold events of the month, before it gives up and names them."""
@@ -98,10 +101,13 @@ def seal_month(
             generation = store.close_month(month, wait_seconds=wait_seconds)
         exported = export_month(store.dsn, lake, month, full=True, on_rows=on_rows)
         public_key_id = key_id(key.public_key()) if key else None
-        manifest = _make_manifest(store, lake, month, generation, exported, public_key_id, on_rows)
-        text = manifest.text()
-        store.seal_month(month, text, key.sign(text.encode()) if key else None)
-    copy_manifests(store, lake)
+        proven = _Proven.read(lake, month, exported, on_rows)
+        proven.keep_nodes(lake)
+        entries = store.home_log()
+        manifest = _sign(proven.manifest(generation, entries, public_key_id).text(), key)
+        files = _sign(proven.file_list(manifest, generation, entries, public_key_id).text(), key)
+        store.seal_month(month, manifest, files)
+    copy_home_log(store, lake)
     return _result(store, month, generation, exported, started)
 
 
@@ -113,14 +119,15 @@ def find_sealed(store: Store, lake: Lake, month: str) -> SealResult | None:
     """
     started = time.monotonic()
     state, generation = require_sealable(store, month)
-    if state != "sealed" or missing_manifests(store, lake):
+    if state != "sealed" or store.home_log(copied_entries(lake)):
         return None
     return _result(store, month, generation, None, started)
 
 
 def _result(store: Store, month: str, generation: int, exported: ExportResult | None, started: float) -> SealResult:
-    signed = _history(store, month)[generation]
-    manifest = signed.read()
+    found = last_seal(store.home_log(), month)
+    assert found is not None
+    signed, manifest = found
     return SealResult(
         month=month,
         generation=generation,
@@ -168,51 +175,100 @@ def _microseconds(since: Any) -> int:
     return int((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
-def _make_manifest(
-    store: Store,
-    lake: Lake,
-    month: str,
-    generation: int,
-    exported: ExportResult,
-    public_key_id: str | None,
-    on_rows: Callable[[int, int], Any] | None,
-) -> Manifest:
-    """Read back what the lake holds of the closed month, and describe it if it holds together."""
-    partition = {"month": month}
-    commit = lake.last_commit(EVENTS.name, partition)
-    if commit is None:
-        raise CommitLostError(EVENTS.name, f"month={month}", lake.table(EVENTS.name).number(partition))
-    layout = lay_out(lake.files(EVENTS.name, partition))
-    with lake.connect() as connection:
-        scan = scan_month(
-            layout,
-            month_bounds_us(month),
-            lake.files(STREAM_MONTHS.name, partition),
-            connection,
-            memory_bytes=lake.memory_bytes,
-            on_rows=on_rows,
+@dataclass(frozen=True, slots=True)
+class _Proven:
+    """What the lake holds of a closed month, read back and found to hold together."""
+
+    month: str
+    scan: Scan
+    files: tuple[ListedFile, ...]
+    delta_version: int
+    commit_number: int
+    at: str
+
+    @classmethod
+    def read(cls, lake: Lake, month: str, exported: ExportResult, on_rows: Callable[[int, int], Any] | None) -> _Proven:
+        """Read the month once.
+
+        Raises:
+            SealRefusedError: It does not hold together.
+            CommitLostError: Another export of the month committed meanwhile.
+        """
+        partition = {"month": month}
+        commit = lake.last_commit(EVENTS.name, partition)
+        if commit is None:
+            raise CommitLostError(EVENTS.name, f"month={month}", lake.table(EVENTS.name).number(partition))
+        layout = lay_out(lake.files(EVENTS.name, partition))
+        with lake.connect() as connection:
+            scan = scan_month(
+                layout,
+                month_bounds_us(month),
+                lake.files(STREAM_MONTHS.name, partition),
+                connection,
+                memory_bytes=lake.memory_bytes,
+                on_rows=on_rows,
+            )
+        _refuse_damage(month, scan, exported)
+        files = _describe_files(lake, layout)
+        if lake.table(EVENTS.name).number(partition) != commit.number:
+            raise CommitLostError(EVENTS.name, f"month={month}", commit.number + 1)
+        return cls(month, scan, files, commit.delta_version, commit.number, datetime.now(UTC).isoformat())
+
+    def keep_nodes(self, lake: Lake) -> None:
+        """Keep the nodes with which a proof needs to read little of the month."""
+        root = self.scan.merkle_root
+        assert root is not None
+        columns = zip(*self.scan.nodes, strict=True) if self.scan.nodes else ((), (), ())
+        named = dict(zip(("level", "place", "hash"), (list(column) for column in columns), strict=True))
+        fields = [field for field in MERKLE_NODES.arrow_schema() if field.name in named]
+        with lake.replacing(MERKLE_NODES, {"month": self.month}) as writer:
+            writer.write(pa.table(named, schema=pa.schema(fields)))
+            writer.commit(input_hash=root.hex())
+
+    def manifest(self, generation: int, entries: Sequence[Entry], public_key_id: str | None) -> Manifest:
+        """What proves the month's rows for ever."""
+        scan, before = self.scan, last_seal(entries, self.month)
+        assert scan.merkle_root is not None
+        assert scan.heads_root is not None
+        return Manifest(
+            month=self.month,
+            generation=generation,
+            rows=scan.rows,
+            streams=scan.streams,
+            first=scan.first,
+            last=scan.last,
+            merkle_root=scan.merkle_root.hex(),
+            heads_root=scan.heads_root.hex(),
+            code_version=metadata.version("refold"),
+            sealed_at=self.at,
+            supersedes=before[0].sha256 if before else None,
+            public_key_id=public_key_id,
         )
-    _refuse_damage(month, scan, exported)
-    files = _describe_files(lake, layout)
-    if lake.table(EVENTS.name).number(partition) != commit.number:
-        raise CommitLostError(EVENTS.name, f"month={month}", commit.number + 1)
-    assert scan.merkle_root is not None
-    return Manifest(
-        month=month,
-        generation=generation,
-        rows=scan.rows,
-        streams=scan.streams,
-        first=scan.first,
-        last=scan.last,
-        files=files,
-        merkle_root=scan.merkle_root.hex(),
-        delta_version=commit.delta_version,
-        commit_number=commit.number,
-        code_version=metadata.version("refold"),
-        sealed_at=datetime.now(UTC).isoformat(),
-        supersedes=_newest_sha256(store, month),
-        public_key_id=public_key_id,
-    )
+
+    def file_list(
+        self, manifest: Signed, generation: int, entries: Sequence[Entry], public_key_id: str | None
+    ) -> FileList:
+        """Which files hold it now."""
+        before = last_files(entries, self.month)
+        return FileList(
+            month=self.month,
+            generation=generation,
+            number=1,
+            manifest_sha256=manifest.sha256,
+            files=self.files,
+            delta_version=self.delta_version,
+            commit_number=self.commit_number,
+            reason=None,
+            causes=(),
+            code_version=metadata.version("refold"),
+            listed_at=self.at,
+            supersedes=before[0].sha256 if before else None,
+            public_key_id=public_key_id,
+        )
+
+
+def _sign(text: str, key: Ed25519PrivateKey | None) -> Signed:
+    return Signed(text, key.sign(text.encode()) if key else None)
 
 
 def _refuse_damage(month: str, scan: Scan, exported: ExportResult) -> None:
@@ -235,23 +291,12 @@ def _refuse_damage(month: str, scan: Scan, exported: ExportResult) -> None:
         )
 
 
-def _describe_files(lake: Lake, layout: Layout) -> tuple[ManifestFile, ...]:
+def _describe_files(lake: Lake, layout: Layout) -> tuple[ListedFile, ...]:
     root = lake.table(EVENTS.name).path
     rows: dict[str, int] = {}
     for part in layout.parts:
         rows[part.file] = rows.get(part.file, 0) + part.rows
     return tuple(
-        ManifestFile(str(Path(file).relative_to(root)), hash_file(file), Path(file).stat().st_size, count)
+        ListedFile(str(Path(file).relative_to(root)), hash_file(file), Path(file).stat().st_size, count)
         for file, count in rows.items()
     )
-
-
-def _history(store: Store, month: str) -> dict[int, SignedManifest]:
-    """The month's manifests by generation, ascending."""
-    return {kept.generation: stored_manifest(kept).signed for kept in store.manifests() if kept.month == month}
-
-
-def _newest_sha256(store: Store, month: str) -> str | None:
-    """Hash of the manifest that the new one supersedes."""
-    history = list(_history(store, month).values())
-    return history[-1].sha256 if history else None

@@ -73,6 +73,7 @@ class PartScan:
         first: Its first event with all columns and `created_us`; its link is checked by who joins the parts.
         last: Its last event.
         subtrees: The whole Merkle subtrees it consists of, from left to right.
+        nodes: Those of `KEPT_LEVELS` that are whole in it.
         runs: One row per stream and batch: `aggregate_id, first_version, last_version, event_count, last_hash`.
         low: Smallest (epoch, xid, position).
         high: Largest.
@@ -85,6 +86,7 @@ class PartScan:
     first: dict[str, Any] | None = None
     last: Row | None = None
     subtrees: list[Subtree] = field(default_factory=list)
+    nodes: list[Subtree] = field(default_factory=list)
     runs: list[pa.RecordBatch] = field(default_factory=list)
     low: Order | None = None
     high: Order | None = None
@@ -173,7 +175,7 @@ class PartScanner:
 
         epochs, xids, positions = (int_column(batch[name]) for name in ("epoch", "xid", "position"))
         leaves = leaf_hashes(leaf_data(hashes, epochs.astype(np.int32), xids, positions), self._hash_rows)
-        found.subtrees += reduce_run(leaves, offset, self._hash_rows)
+        found.subtrees += reduce_run(leaves, offset, self._hash_rows, found.nodes)
         low, high = _extremes(epochs, xids, positions)
         found.low = min(found.low or low, low)
         found.high = max(found.high or high, high)
@@ -196,11 +198,15 @@ class PartScanner:
         """The link that each event should have, and which have one: the others are neither whole nor erased."""
         table = pa.Table.from_batches([batch])
         digests = np.array(hash_texts(self._answer(f"SELECT {CONTENT} FROM given", table)))
-        is_whole, is_erased = (_bools(self._answer(f"SELECT {each} FROM given", table)) for each in (IS_WHOLE, IS_ERASED))
+        is_whole, is_erased = (
+            _bools(self._answer(f"SELECT {each} FROM given", table)) for each in (IS_WHOLE, IS_ERASED)
+        )
         if is_erased.any():
             digests[is_erased] = binary_rows(batch["digest"])[0][is_erased]
         table = table.append_column("prev_hash", _binary(prev)).append_column("bound", _binary(digests))
-        return hash_texts(self._answer(f"SELECT prev_hash || {HEADER} || bound FROM given", table)), is_whole | is_erased
+        return hash_texts(
+            self._answer(f"SELECT prev_hash || {HEADER} || bound FROM given", table)
+        ), is_whole | is_erased
 
     def _hash_rows(self, rows: Hashes) -> Hashes:
         if len(rows) < _FEW_ROWS:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -12,11 +14,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.proof.batch import binary_rows, int_column
-from pipelines.proof.merkle import Hashes, PathCollector, ProofError, leaf_data, leaf_hashes, verify_inclusion
-from pipelines.proof.parts import Layout
+from pipelines.proof.merkle import (
+    HASH_BYTES,
+    KEPT_LEVELS,
+    Frontier,
+    Hashes,
+    ProofError,
+    Subtree,
+    leaf_data,
+    leaf_hashes,
+    merkle_root,
+    path_ranges,
+    reduce_run,
+    verify_inclusion,
+)
+from pipelines.proof.parts import Layout, group_bounds
 
 _COLUMNS = ("aggregate_id", "stream_version", "epoch", "xid", "position", "hash")
-_BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,51 +71,120 @@ class InclusionProof:
         return verify_inclusion(leaf_hashes(data).tobytes(), self.index, self.size, self.path, merkle_root)
 
 
-def prove_inclusion(layout: Layout, aggregate_id: str, stream_version: int) -> InclusionProof:
-    """Prove that an event is in a month, by reading the month's leaves once; memory is a batch.
+def read_nodes(files: Sequence[str]) -> list[Subtree]:
+    """The nodes kept of a month's tree (files of `merkle_nodes`), by level and place.
+
+    Raises:
+        duckdb.Error: A file cannot be read.
+    """
+    if not files:
+        return []
+    with duckdb.connect() as connection:
+        rows = connection.sql(
+            "SELECT level, place, hash FROM read_parquet($files, hive_partitioning = false) ORDER BY ALL",
+            params={"files": list(files)},
+        ).fetchall()
+    return [Subtree(*row) for row in rows]
+
+
+def prove_inclusion(layout: Layout, nodes: Sequence[Subtree], aggregate_id: str, stream_version: int) -> InclusionProof:
+    """Prove that an event is in a month: reads the row group that may hold it, the leaves beside it, and the month's last ones.
+
+    Whoever checks the proof holds it to the manifest's root, so nodes that are not the tree's make a proof that does not hold.
 
     Args:
         layout: The month's parts, in order.
+        nodes: What was kept of its tree; see `KEPT_LEVELS`.
         aggregate_id: The stream.
         stream_version: The event's version in it.
 
     Raises:
-        ProofError: The month does not hold the event, or a file cannot be read.
+        ProofError: The month does not hold the event, a file cannot be read, or nodes are missing.
     """
     if layout.unreadable:
         raise ProofError(f"{next(iter(layout.unreadable))} cannot be read; a proof needs every event of the month")
-    index = _find(layout, aggregate_id, stream_version)
-    collector, event = PathCollector(index, layout.rows), None
-    for offset, batch in _batches(layout, _COLUMNS):
-        collector.add(_leaves(batch))
-        if offset <= index < offset + batch.num_rows:
-            event = batch.slice(index - offset, 1).to_pylist()[0]
-    assert event is not None
-    return InclusionProof(**event, index=index, size=layout.rows, path=tuple(collector.path()))
+    groups = _Groups(layout)
+    index = groups.find(aggregate_id, stream_version)
+    stretch = 1 << KEPT_LEVELS[0]
+    event = groups.read(index, index + 1, _COLUMNS).to_pylist()[0]
+    whole = layout.rows // stretch
+    kept = {(node.level, node.place): node.hash for node in nodes}
+    tail = reduce_run(_leaves(groups.read(whole * stretch, layout.rows, _COLUMNS)), whole * stretch)
+    first = index // stretch * stretch
+    near = _leaves(groups.read(first, min(first + stretch, layout.rows), _COLUMNS))
+    path = []
+    for start, stop in path_ranges(index, layout.rows):
+        if first <= start and stop <= first + len(near):
+            path.append(merkle_root(near[start - first : stop - first]))
+            continue
+        covered = [*_cover(kept, start, min(stop, whole * stretch)), *(tail if stop > whole * stretch else ())]
+        frontier = Frontier()  # a range is a tree of its own, so places count from its start
+        frontier.add(each._replace(place=each.place - (start >> each.level)) for each in covered)
+        path.append(frontier.root())
+    return InclusionProof(**event, index=index, size=layout.rows, path=tuple(path))
 
 
-def _find(layout: Layout, aggregate_id: str, stream_version: int) -> int:
-    for offset, batch in _batches(layout, ("aggregate_id", "stream_version")):
-        is_event = pc.and_(
-            pc.equal(batch["aggregate_id"], pa.scalar(aggregate_id)),
-            pc.equal(batch["stream_version"], pa.scalar(stream_version, pa.int32())),
-        )
-        found: npt.NDArray[np.intp] = np.flatnonzero(is_event.to_numpy(zero_copy_only=False))
-        if len(found):
-            return offset + int(found[0])
-    raise ProofError(f"the month does not hold version {stream_version} of stream {aggregate_id}")
+def _cover(kept: Mapping[tuple[int, int], bytes], start: int, stop: int) -> Iterator[Subtree]:
+    """The largest kept subtrees that make up the leaves [start, stop), from left to right; both are multiples of 256."""
+    while start < stop:
+        level = max(level for level in KEPT_LEVELS if start % (1 << level) == 0 and start + (1 << level) <= stop)
+        found = kept.get((level, start >> level))
+        if found is None:
+            raise ProofError(f"node {start >> level} of level {level} was not kept; seal the month again to keep it")
+        yield Subtree(level, start >> level, found)
+        start += 1 << level
 
 
-def _batches(layout: Layout, columns: tuple[str, ...]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The month's rows in order, with the number of the first row of each batch."""
-    offset = 0
-    for part in layout.parts:
-        with pq.ParquetFile(part.file) as file:
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=list(part.groups), columns=list(columns)):
-                yield offset, batch
-                offset += batch.num_rows
+class _Groups:
+    """The month's row groups in order, each with the number of its first event."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._groups: list[tuple[int, int, str, int]] = []
+        self._bounds: list[tuple[str, str]] = []
+        offset = 0
+        for file, parts in groupby(layout.parts, key=lambda part: part.file):
+            footer = pq.read_metadata(file)
+            for group in chain.from_iterable(part.groups for part in parts):
+                rows = footer.row_group(group).num_rows
+                self._groups.append((offset, offset + rows, file, group))
+                self._bounds.append(group_bounds(footer, group))
+                offset += rows
+
+    def find(self, aggregate_id: str, stream_version: int) -> int:
+        """Number of the event in the month.
+
+        Raises:
+            ProofError: It is not there.
+        """
+        columns = ["aggregate_id", "stream_version"]
+        for (start, _, file, group), (low, high) in zip(self._groups, self._bounds, strict=True):
+            if not low <= aggregate_id <= high:
+                continue
+            with pq.ParquetFile(file) as opened:
+                rows = opened.read_row_group(group, columns=columns)
+            is_event = pc.and_(
+                pc.equal(rows["aggregate_id"], pa.scalar(aggregate_id)),
+                pc.equal(rows["stream_version"], pa.scalar(stream_version, pa.int32())),
+            )
+            found: npt.NDArray[np.intp] = np.flatnonzero(is_event.to_numpy(zero_copy_only=False))
+            if len(found):
+                return start + int(found[0])
+        raise ProofError(f"the month does not hold version {stream_version} of stream {aggregate_id}")
+
+    def read(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
+        """The events with numbers [start, stop), in order."""
+        pieces = []
+        for first, end, file, group in self._groups:
+            low, high = max(start, first), min(stop, end)
+            if low < high:
+                with pq.ParquetFile(file) as opened:
+                    pieces.append(opened.read_row_group(group, columns=list(columns)).slice(low - first, high - low))
+        return pa.concat_tables(pieces) if pieces else pa.table({name: [] for name in columns})
 
 
-def _leaves(batch: pa.RecordBatch) -> Hashes:
-    epochs, xids, positions = (int_column(batch[name]) for name in ("epoch", "xid", "position"))
-    return leaf_hashes(leaf_data(binary_rows(batch["hash"])[0], epochs.astype(np.int32), xids, positions))
+def _leaves(rows: pa.Table) -> Hashes:
+    if not rows.num_rows:
+        return np.empty((0, HASH_BYTES), np.uint8)
+    epochs, xids, positions = (int_column(rows[name].combine_chunks()) for name in ("epoch", "xid", "position"))
+    hashes = binary_rows(rows["hash"].combine_chunks())[0]
+    return leaf_hashes(leaf_data(hashes, epochs.astype(np.int32), xids, positions))

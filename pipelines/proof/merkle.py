@@ -24,6 +24,9 @@ LEAF_BYTES = HASH_BYTES + 4 + 8 + 8
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 """Root of a tree without leaves, as RFC 6962 has it."""
 
+KEPT_LEVELS = (8, 16, 24)
+"""Levels whose whole subtrees are kept when a month is sealed: with them, a proof reads one stretch of 256 leaves."""
+
 Hashes = npt.NDArray[np.uint8]
 """Hashes or messages of one length, one per row: shape (n, length)."""
 HashRows = Callable[[Hashes], Hashes]
@@ -79,21 +82,27 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def reduce_run(leaves: Hashes, offset: int, hasher: HashRows = hash_rows) -> list[Subtree]:
+def reduce_run(
+    leaves: Hashes, offset: int, hasher: HashRows = hash_rows, kept: list[Subtree] | None = None, level: int = 0
+) -> list[Subtree]:
     """The largest whole subtrees that a run of leaves consists of, from left to right.
 
     Args:
-        leaves: Leaf hashes, (n, 32).
-        offset: Index of the first one in the whole tree.
+        leaves: Leaf hashes, (n, 32), or nodes of `level`.
+        offset: Index of the first one in the whole tree, among those of its level.
         hasher: What hashes many messages at once.
+        kept: Gets all whole subtrees of the run that are of `KEPT_LEVELS`.
+        level: Of what is given; 0 are leaves.
 
     Returns:
         At most two per level.
     """
     left: list[Subtree] = []
     right: list[Subtree] = []
-    nodes, first, level = leaves, offset, 0
+    nodes, first = leaves, offset
     while len(nodes):
+        if kept is not None and level in KEPT_LEVELS:
+            kept += [Subtree(level, first + n, nodes[n].tobytes()) for n in range(len(nodes))]
         if first % 2:
             left.append(Subtree(level, first, nodes[0].tobytes()))
             nodes, first = nodes[1:], first + 1
@@ -110,10 +119,15 @@ def reduce_run(leaves: Hashes, offset: int, hasher: HashRows = hash_rows) -> lis
 
 
 class Frontier:
-    """Joins subtrees, given from left to right without a gap, to the root."""
+    """Joins subtrees, given from left to right without a gap, to the root.
 
-    def __init__(self) -> None:
+    Args:
+        kept: Gets the subtrees of `KEPT_LEVELS` that come of joining.
+    """
+
+    def __init__(self, kept: list[Subtree] | None = None) -> None:
         self._stack: list[Subtree] = []
+        self._kept = kept
         self.leaves = 0
 
     def add(self, subtrees: Iterable[Subtree]) -> None:
@@ -129,7 +143,10 @@ class Frontier:
             self._stack.append(subtree)
             while len(self._stack) > 1 and self._stack[-2].level == self._stack[-1].level:
                 right, left = self._stack.pop(), self._stack.pop()
-                self._stack.append(Subtree(left.level + 1, left.place // 2, node_hash(left.hash, right.hash)))
+                joined = Subtree(left.level + 1, left.place // 2, node_hash(left.hash, right.hash))
+                self._stack.append(joined)
+                if self._kept is not None and joined.level in KEPT_LEVELS:
+                    self._kept.append(joined)
 
     def root(self) -> bytes:
         """The root over all leaves given so far."""
@@ -169,38 +186,64 @@ def path_ranges(index: int, size: int) -> list[tuple[int, int]]:
     return ranges[::-1]
 
 
-class PathCollector:
-    """Collects the inclusion proof of one leaf while the leaves pass by, in runs, from left to right."""
-
-    def __init__(self, index: int, size: int) -> None:
-        self._ranges = path_ranges(index, size)
-        self._roots = {bounds: Frontier() for bounds in self._ranges}
-        self._index, self._offset = index, 0
-        self.leaf: bytes | None = None
-
-    def add(self, leaves: Hashes, hasher: HashRows = hash_rows) -> None:
-        """Take the next leaf hashes."""
-        offset = self._offset
-        self._offset += len(leaves)
-        if offset <= self._index < self._offset:
-            self.leaf = leaves[self._index - offset].tobytes()
-        for start, stop in self._ranges:
-            low, high = max(start, offset), min(stop, self._offset)
-            if low < high:
-                # Within its range a leaf counts from the range's start: the range is a tree of its own.
-                run = leaves[low - offset : high - offset]
-                self._roots[start, stop].add(reduce_run(run, low - start, hasher))
-
-    def path(self) -> list[bytes]:
-        """The proof: sibling hashes from the leaf to the root, once all leaves have passed."""
-        return [self._roots[bounds].root() for bounds in self._ranges]
-
-
 def inclusion_path(leaves: Hashes, index: int) -> list[bytes]:
     """The inclusion proof of one leaf among leaves that are all in memory: PATH(index, leaves) of RFC 6962."""
-    collector = PathCollector(index, len(leaves))
-    collector.add(leaves)
-    return collector.path()
+    return [merkle_root(leaves[start:stop]) for start, stop in path_ranges(index, len(leaves))]
+
+
+def consistency_path(leaves: Hashes, size: int) -> list[bytes]:
+    """The proof that a tree over the first `size` leaves is the beginning of this one: PROOF(size, leaves) of RFC 6962.
+
+    Raises:
+        ProofError: There are fewer leaves, or none were there before.
+    """
+    if not 0 < size <= len(leaves):
+        raise ProofError(f"a tree of {len(leaves)} leaves has no beginning of {size}")
+    path: list[bytes] = []
+    start, stop, is_whole = 0, len(leaves), True  # is_whole: the old tree is the subtree [start, size) itself
+    while size != stop:
+        split = start + (1 << (stop - start - 1).bit_length() - 1)
+        if size <= split:
+            path.append(merkle_root(leaves[split:stop]))
+            stop = split
+        else:
+            path.append(merkle_root(leaves[start:split]))
+            start, is_whole = split, False
+    if not is_whole:
+        path.append(merkle_root(leaves[start:stop]))
+    return path[::-1]
+
+
+def verify_consistency(old: tuple[int, bytes], new: tuple[int, bytes], path: Sequence[bytes]) -> bool:
+    """Whether `path` proves that the tree (size, root) `old` is the beginning of the tree `new`.
+
+    The algorithm of RFC 9162, section 2.1.4.2.
+    """
+    (old_size, old_root), (new_size, new_root) = old, new
+    if old_size == new_size:
+        return not path and old_root == new_root
+    if not 0 < old_size < new_size:
+        return False
+    rest = list(path)
+    if old_size & (old_size - 1) == 0:  # a power of two: its root is a node of the new tree
+        rest.insert(0, old_root)
+    if not rest:
+        return False
+    place, last = old_size - 1, new_size - 1
+    while place % 2:
+        place, last = place >> 1, last >> 1
+    found_old = found_new = rest[0]
+    for sibling in rest[1:]:
+        if last == 0:
+            return False
+        if place % 2 or place == last:
+            found_old, found_new = node_hash(sibling, found_old), node_hash(sibling, found_new)
+            while place % 2 == 0 and place:
+                place, last = place >> 1, last >> 1
+        else:
+            found_new = node_hash(found_new, sibling)
+        place, last = place >> 1, last >> 1
+    return last == 0 and (found_old, found_new) == (old_root, new_root)
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:

@@ -79,7 +79,7 @@ def lay_out(files: Sequence[str]) -> Layout:
     parts, offset, last, is_sorted = [], 0, "", True
     for _, file, footer in sorted(footers, key=lambda item: item[:2]):
         for group in range(footer.num_row_groups):
-            low, high = _bounds(footer, group)
+            low, high = group_bounds(footer, group)
             is_sorted = is_sorted and last <= low
             last = max(last, high)
         for groups in _runs(footer):
@@ -117,7 +117,7 @@ def _first(file: str, footer: pq.FileMetaData) -> tuple[str, int]:
     return row["aggregate_id"] or "", row["stream_version"] or 0
 
 
-def _bounds(footer: pq.FileMetaData, group: int) -> tuple[str, str]:
+def group_bounds(footer: pq.FileMetaData, group: int) -> tuple[str, str]:
     """First and last stream of a row group; ("", "￿") where the footer does not say, which reads as unsorted."""
     column = footer.row_group(group).column(footer.schema.names.index("aggregate_id"))
     statistics = column.statistics

@@ -21,7 +21,8 @@ import pyarrow as pa
 
 from pipelines.proof.batch import Flaw, FlawKind, Order, PartScan, PartScanner, Row
 from pipelines.proof.chain import START, link
-from pipelines.proof.merkle import Frontier
+from pipelines.proof.heads import heads_root
+from pipelines.proof.merkle import Frontier, Subtree
 from pipelines.proof.parts import Layout, Part
 
 HEADS = "scanned_heads"
@@ -52,6 +53,8 @@ class Scan:
         rows: Events read.
         streams: Streams read; their heads are in the temporary table `scanned_heads`.
         merkle_root: Root over all events, None when some could not be read.
+        nodes: Whole subtrees of `KEPT_LEVELS`, by level and place; none when some could not be read.
+        heads_root: Root over the heads, None likewise; see `heads_root`.
         first: Smallest (epoch, xid, position); None without events.
         last: Largest.
         counts: Flaws by kind.
@@ -62,6 +65,8 @@ class Scan:
     rows: int = 0
     streams: int = 0
     merkle_root: bytes | None = None
+    nodes: list[Subtree] = field(default_factory=list)
+    heads_root: bytes | None = None
     first: Order | None = None
     last: Order | None = None
     counts: dict[FlawKind, int] = field(default_factory=dict)
@@ -105,6 +110,8 @@ def scan_month(
     scan.streams = connection.sql(f"SELECT count(*) FROM {HEADS}").fetchall()[0][0]
     if not scan.unreadable:
         scan.merkle_root = joined.frontier.root()
+        scan.nodes = sorted(joined.nodes)
+        scan.heads_root = heads_root(connection, HEADS)
     return scan
 
 
@@ -113,7 +120,8 @@ class _Joined:
 
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
-        self.frontier = Frontier()
+        self.nodes: list[Subtree] = []
+        self.frontier = Frontier(self.nodes)
         self._last: Row | None = None
 
     def add(self, found: PartScan, scanner: PartScanner) -> None:
@@ -132,6 +140,7 @@ class _Joined:
         scan.flaws += found.flaws
         if not scan.unreadable:
             self.frontier.add(found.subtrees)
+            self.nodes += found.nodes
         assert found.low is not None
         assert found.high is not None
         scan.first = min(scan.first or found.low, found.low)

@@ -32,8 +32,9 @@ from pipelines.store.events import (
     StreamBatch,
     stream_id,
 )
+from pipelines.store.home_log import Entry, Signed
 from pipelines.store.migrations import MigrationReport, migrate, pending
-from pipelines.store.months import MonthStatus, StoredManifest, month_of
+from pipelines.store.months import MonthStatus, month_of
 from pipelines.store.read import Stall, Watermark
 from pipelines.store.registry import EventType, Registry
 
@@ -43,6 +44,7 @@ __all__ = [
     "AppendResult",
     "AsyncStore",
     "EmbeddedServer",
+    "Entry",
     "EventType",
     "EventTypeChanged",
     "Expected",
@@ -58,6 +60,7 @@ __all__ = [
     "Registry",
     "SchemaOutdated",
     "ServerStatus",
+    "Signed",
     "Stall",
     "Store",
     "StoreBusy",
@@ -65,7 +68,6 @@ __all__ = [
     "StoreReadOnly",
     "StoreUnavailable",
     "StoredEvent",
-    "StoredManifest",
     "StreamBatch",
     "UnknownEventType",
     "VersionConflict",

@@ -22,10 +22,11 @@ from pipelines.store.embedded import EmbeddedServer
 from pipelines.store.encode import prepare_connection
 from pipelines.store.errors import PermissionDenied, SchemaOutdated, StoreReadOnly, StoreUnavailable
 from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
+from pipelines.store.home_log import Entry, Signed, read_entries
 from pipelines.store.locks import without_writers
 from pipelines.store.migrations import migrate as run_migrations
 from pipelines.store.migrations import pending
-from pipelines.store.months import MonthState, MonthStatus, StoredManifest
+from pipelines.store.months import MonthState, MonthStatus
 from pipelines.store.read import Stall, Watermark
 from pipelines.store.registry import Registry, read_types
 from pipelines.store.session import refuse_shared, session_query
@@ -207,13 +208,13 @@ class Store:
         """
         return month_list.close_month(self.conn, month, wait_seconds)
 
-    def seal_month(self, month: str, manifest: str, signature: bytes | None = None) -> int:
-        """Seal a closing month with the manifest of its export (canonical JSON text); answers its generation."""
-        return month_list.seal_month(self.conn, month, manifest, signature)
+    def seal_month(self, month: str, manifest: Signed, files: Signed) -> int:
+        """Seal a closing month with the manifest of its export and the list of its files; answers its generation."""
+        return month_list.seal_month(self.conn, month, manifest, files)
 
-    def manifests(self) -> list[StoredManifest]:
-        """The manifests of all sealed months and generations, ascending."""
-        return month_list.list_manifests(self.conn)
+    def home_log(self, first: int = 0) -> list[Entry]:
+        """What happened to the log as a whole, from entry `first` on, in order."""
+        return read_entries(self.conn, first)
 
     def unseal_month(self, month: str, reason: str) -> int:
         """Open a closing or sealed month again as a new generation, which is answered; earlier manifests stay."""

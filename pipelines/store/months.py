@@ -9,6 +9,7 @@ from typing import Literal, LiteralString
 
 import psycopg
 
+from pipelines.store.home_log import Signed
 from pipelines.store.locks import without_writers
 from pipelines.store.sqlstate import typed_errors
 
@@ -59,34 +60,6 @@ class MonthStatus:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoredManifest:
-    """The manifest that a month was sealed with.
-
-    Attributes:
-        month: `YYYY-MM`, UTC.
-        generation: Which opening of the month it closed.
-        manifest: Canonical JSON text, as it was signed.
-        signature: Ed25519 signature over the text, None for none.
-        sealed_at: When, by the database's clock.
-    """
-
-    month: str
-    generation: int
-    manifest: str
-    signature: bytes | None
-    sealed_at: datetime
-
-
-def list_manifests(conn: psycopg.Connection) -> list[StoredManifest]:
-    """The manifests of all months and generations, ascending."""
-    with typed_errors():
-        rows = conn.execute(
-            "SELECT month, generation, manifest, signature, sealed_at FROM refold.manifests ORDER BY month, generation"
-        ).fetchall()
-    return [StoredManifest(*row) for row in rows]
-
-
 def list_months(conn: psycopg.Connection) -> list[MonthStatus]:
     """All months with a partition or with strays, ascending."""
     with typed_errors():
@@ -129,9 +102,10 @@ def close_month(conn: psycopg.Connection, month: str, wait_seconds: float) -> in
         return _generation(conn, "SELECT refold.close_month(%s)", [month])
 
 
-def seal_month(conn: psycopg.Connection, month: str, manifest: str, signature: bytes | None) -> int:
-    """Seal a closing month with its manifest; answers its generation."""
-    return _generation(conn, "SELECT refold.seal_month(%s, %s, %s)", [month, manifest, signature])
+def seal_month(conn: psycopg.Connection, month: str, manifest: Signed, files: Signed) -> int:
+    """Seal a closing month with its manifest and the list of its files; answers its generation."""
+    given = [month, manifest.text, files.text, manifest.signature, files.signature]
+    return _generation(conn, "SELECT refold.seal_month(%s, %s, %s, %s, %s)", given)
 
 
 def unseal_month(conn: psycopg.Connection, month: str, reason: str) -> int:

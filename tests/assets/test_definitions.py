@@ -23,7 +23,7 @@ PAID = {"replays", "replay_steps", "ab_units", "ab_tool_calls", "ab_summary"}
 BY_MONTH = {
     "events",
     "stream_months",
-    "manifests",
+    "merkle_nodes",
     "redacted_events",
     "utterances",
     "tool_calls",
@@ -102,7 +102,7 @@ def test_refolding_requests_folds_alone(graph):
             for key in graph.get_all_asset_keys()
             for partition in result.get_requested_partitions(key)
         }
-    assert requested == {(name, "2026-02") for name in BY_MONTH - {"events", "stream_months", "manifests"}}
+    assert requested == {(name, "2026-02") for name in BY_MONTH - {"events", "stream_months", "merkle_nodes"}}
 
 
 def test_definitions_validate_as_a_code_location(tmp_path):
@@ -180,5 +180,5 @@ def test_the_schedule_takes_the_month_that_just_ended(now, months):
 def test_the_month_just_closed_is_sealed(graph, now, month):
     """The seal's schedule asks for the month before; only months that have ended can be sealed."""
     assert month_before(now) == month
-    months = graph.get(dg.AssetKey(["refold", "manifests"])).partitions_def.get_partition_keys()
+    months = graph.get(dg.AssetKey(["refold", "merkle_nodes"])).partitions_def.get_partition_keys()
     assert months[-1] == month_before(datetime.now(UTC))

@@ -31,7 +31,7 @@ from pipelines.recorder.packet import Packet, write_line
 from pipelines.recorder.spill import REFUSED, SpillFile
 from pipelines.recorder.storable import Storable
 from pipelines.settings import Settings
-from pipelines.store import NewEvent, Store, StoreUnavailable, connect, stream_id
+from pipelines.store import NewEvent, Signed, Store, StoreUnavailable, connect, stream_id
 from tests.support import chat_strategies
 
 NOWHERE = "host=/nonexistent port=1 dbname=none user=none"
@@ -550,7 +550,8 @@ def test_a_sealed_month_takes_nothing_and_loses_nothing(store: Store, tmp_path: 
     file.close()
     store.ensure_months([then])
     store.close_month("2026-01")
-    store.seal_month("2026-01", '{"generation":1,"month":"2026-01"}')
+    document = Signed('{"generation":1,"month":"2026-01"}', None)
+    store.seal_month("2026-01", document, document)
     with Recorder(store, source="shop", spill=tmp_path) as recorder:
         assert recorder.flush(20)
     (event,) = store.read_stream(stream_id("shop", "late"))

@@ -17,18 +17,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from pipelines.audit.home_log import lake_entries
 from pipelines.audit.verify import verify
 from pipelines.export import seal as sealing
 from pipelines.export import snapshot
 from pipelines.export.errors import NotSealableError, SealRefusedError
-from pipelines.export.manifests import lake_manifests
 from pipelines.export.month import export_month
 from pipelines.export.seal import month_bounds_us, seal_month
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.lake import Lake
-from pipelines.proof.manifest import SignedManifest
+from pipelines.proof.manifest import read_file_list, read_manifest
 from pipelines.settings import Settings
-from pipelines.store import InvalidEvent, MonthSealed, NewEvent, Store, StoreBusy
+from pipelines.store import Entry, InvalidEvent, MonthSealed, NewEvent, Signed, Store, StoreBusy
 from tests.oracles.merkle import tree
 
 MAY = "2026-05"
@@ -75,8 +75,12 @@ def state(store: Store) -> tuple[str, int] | None:
     return store.month_state(MAY)
 
 
+def sealed(entries: list[Entry], kind: str = "sealed") -> list[Signed]:
+    return [each.signed for each in entries if each.kind == kind]
+
+
 def manifests(store: Store) -> list:
-    return [SignedManifest(kept.manifest, kept.signature).read() for kept in store.manifests()]
+    return [read_manifest(signed.text) for signed in sealed(store.home_log())]
 
 
 def in_lake(lake: Lake) -> int:
@@ -95,15 +99,17 @@ def test_the_manifest_says_what_the_store_holds(may: Store, lake: Lake) -> None:
     assert (manifest.first, manifest.last) == (min(row[1:] for row in rows), max(row[1:] for row in rows))
     assert (manifest.month, manifest.generation, manifest.supersedes, manifest.public_key_id) == (MAY, 1, None, None)
     commit = lake.last_commit("events", {"month": MAY})
-    assert (manifest.delta_version, manifest.commit_number) == (commit.delta_version, commit.number)
-    for file in manifest.files:
+    text = sealed(may.home_log())[0].text
+    (listed,) = [read_file_list(signed.text) for signed in sealed(may.home_log(), "files")]
+    assert (listed.delta_version, listed.commit_number) == (commit.delta_version, commit.number)
+    assert (listed.number, listed.manifest_sha256) == (1, hashlib.sha256(text.encode()).hexdigest())
+    for file in listed.files:
         content = (lake.root / "events" / file.path).read_bytes()
         assert (hashlib.sha256(content).hexdigest(), len(content)) == (file.sha256, file.size_bytes)
-    assert sum(file.row_count for file in manifest.files) == 9
-    text = may.manifests()[0].manifest
+    assert sum(file.row_count for file in listed.files) == 9
     assert json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False) == text
-    (kept,) = lake_manifests(lake)
-    assert kept.signed.text == text
+    assert lake_entries(lake) == may.home_log()
+    assert [each.kind for each in may.home_log() if each.month == MAY] == ["opened", "closing", "sealed", "files"]
     assert (result.is_written, result.manifest_sha256) == (True, hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -113,7 +119,7 @@ def test_sealing_again_changes_nothing(may: Store, lake: Lake) -> None:
     again = seal_month(may, Lake(lake.root), MAY)
     assert (first.is_written, again.is_written) == (True, False)
     assert again.manifest_sha256 == first.manifest_sha256
-    assert len(may.manifests()) == len(lake_manifests(lake)) == 1
+    assert len(sealed(may.home_log())) == len(sealed(lake_entries(lake))) == 1
 
 
 def test_other_rules_leave_a_sealed_month_alone(may: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,17 +154,17 @@ def test_killed_seals_go_on(may: Store, lake: Lake, store_settings: Settings) ->
             time.sleep(random.uniform(0, 0.5))
             process.kill()
         is_sealed = state(may) == ("sealed", kill + 1)
-        assert len(may.manifests()) == kill + is_sealed
-        sealed = seal_month(may, Lake(lake.root), MAY)
-        assert (sealed.is_written, sealed.generation) == (not is_sealed, kill + 1)
-        assert len(may.manifests()) == len(lake_manifests(Lake(lake.root))) == kill + 1
+        assert len(sealed(may.home_log())) == kill + is_sealed
+        result = seal_month(may, Lake(lake.root), MAY)
+        assert (result.is_written, result.generation) == (not is_sealed, kill + 1)
+        assert len(sealed(may.home_log())) == len(sealed(lake_entries(Lake(lake.root)))) == kill + 1
         assert verify(Lake(lake.root), may).all_findings == []
         may.unseal_month(MAY, "once more")
         say(may, uuid4(), "another")
         print(f"{kill + 1} kills, {time.monotonic() - begun:.0f} s, sealed already: {is_sealed}", flush=True)
 
 
-@pytest.mark.parametrize("step", ["export_month", "scan_month", "_describe_files", "copy_manifests"])
+@pytest.mark.parametrize("step", ["export_month", "scan_month", "_describe_files", "copy_home_log"])
 def test_an_interrupted_seal_goes_on(may: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Stopped after any step, the month takes no event, and the same verb ends what was begun, once."""
 
@@ -169,12 +175,12 @@ def test_an_interrupted_seal_goes_on(may: Store, lake: Lake, monkeypatch: pytest
         patch.setattr(sealing, step, stop)
         with pytest.raises(KeyboardInterrupt):
             seal_month(may, lake, MAY)
-    assert state(may) == ("sealed" if step == "copy_manifests" else "closing", 1)
+    assert state(may) == ("sealed" if step == "copy_home_log" else "closing", 1)
     with pytest.raises(MonthSealed):
         say(may, uuid4(), "late")
     seal_month(may, Lake(lake.root), MAY)
     assert state(may) == ("sealed", 1)
-    assert len(may.manifests()) == len(lake_manifests(lake)) == 1
+    assert len(sealed(may.home_log())) == len(sealed(lake_entries(lake))) == 1
     assert in_lake(lake) == 9
 
 
@@ -188,8 +194,8 @@ def test_unsealed_amended_and_sealed_again(may: Store, lake: Lake) -> None:
     assert seal_month(may, lake, MAY).generation == 2
     first, second = manifests(may)
     assert (first.rows, second.rows, in_lake(lake)) == (9, 10, 10)
-    assert second.supersedes == hashlib.sha256(may.manifests()[0].manifest.encode()).hexdigest()
-    assert [kept.generation for kept in lake_manifests(lake)] == [1, 2]
+    assert second.supersedes == sealed(may.home_log())[0].sha256
+    assert [each.generation for each in lake_entries(lake) if each.kind == "sealed"] == [1, 2]
 
 
 @pytest.mark.parametrize("prepared", [False, True])
@@ -308,7 +314,7 @@ def test_a_damaged_month_is_not_sealed(may: Store, lake: Lake) -> None:
     may.conn.execute("RESET event_triggers")
     with pytest.raises(SealRefusedError, match=rf"first stream {victim} version 2 in .*broken link"):
         seal_month(may, lake, MAY)
-    assert (state(may), may.manifests()) == (("closing", 1), [])
+    assert (state(may), sealed(may.home_log())) == (("closing", 1), [])
     may.unseal_month(MAY, "damaged")
     assert state(may) == ("open", 2)
 

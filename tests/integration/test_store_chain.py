@@ -169,7 +169,9 @@ def test_no_two_events_have_a_salt_in_common(store: Store) -> None:
     """Equal events, of one batch and of many, have digests that nobody can tell to be equal."""
     for _ in range(40):
         store.append(uuid4(), "conversation", [NewEvent("user.utterance.v1", {"text": "yes"})] * 25, "any")
-    found = store.conn.execute("SELECT count(*), count(DISTINCT salt), min(length(salt)), max(length(salt)) FROM refold.events")
+    found = store.conn.execute(
+        "SELECT count(*), count(DISTINCT salt), min(length(salt)), max(length(salt)) FROM refold.events"
+    )
     assert found.fetchone() == (1000, 1000, 16, 16)
 
 

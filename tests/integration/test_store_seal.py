@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from pipelines.settings import Settings
-from pipelines.store import AppendOnly, InvalidEvent, MonthSealed, NewEvent, Store, StoreBusy
+from pipelines.store import AppendOnly, InvalidEvent, MonthSealed, NewEvent, Signed, Store, StoreBusy
 from pipelines.store.sqlstate import typed_errors
 
 MAY = datetime(2026, 5, 31, 23, 59, tzinfo=UTC)
@@ -21,6 +21,11 @@ def say(at: datetime) -> NewEvent:
 
 def manifest(generation: int = 1, **more: int) -> str:
     return json.dumps({"month": "2026-05", "generation": generation, **more})
+
+
+def seal(store: Store, text: str, signature: bytes | None = None) -> int:
+    """Seal May with a manifest; the list of its files says no more than of which month and generation it is."""
+    return store.seal_month("2026-05", Signed(text, signature), Signed(text, signature))
 
 
 def state(store: Store) -> tuple[str, int]:
@@ -38,29 +43,34 @@ def may(store: Store) -> Store:
 def test_a_month_goes_from_open_over_closing_to_sealed_and_back(may: Store) -> None:
     """Only open months close, only closing ones are sealed; unsealing needs a reason and begins a new generation."""
     with pytest.raises(InvalidEvent, match="is open, it must be closing"):
-        may.seal_month("2026-05", manifest(rows=1))
+        seal(may, manifest(rows=1))
     assert (may.close_month("2026-05"), state(may)) == (1, ("closing", 1))
     with pytest.raises(InvalidEvent, match="is closing, it must be open"):
         may.close_month("2026-05")
-    assert (may.seal_month("2026-05", manifest(rows=1)), state(may)) == (1, ("sealed", 1))
+    assert (seal(may, manifest(rows=1)), state(may)) == (1, ("sealed", 1))
     with pytest.raises(InvalidEvent, match="needs a reason"):
         may.unseal_month("2026-05", " ")
     assert (may.unseal_month("2026-05", "a late file"), state(may)) == (2, ("open", 2))
     may.append(uuid4(), "conversation", [say(MAY)], "any")
     may.close_month("2026-05")
-    may.seal_month("2026-05", manifest(2, rows=2), bytes(64))
-    log = may.conn.execute("SELECT generation, state, reason FROM refold.month_log ORDER BY log_id").fetchall()
-    assert log == [
-        (1, "closing", None),
-        (1, "sealed", None),
-        (2, "open", "a late file"),
-        (2, "closing", None),
-        (2, "sealed", None),
+    seal(may, manifest(2, rows=2), bytes(64))
+    log = [each for each in may.home_log() if each.month == "2026-05"]
+    assert [(each.kind, each.generation) for each in log] == [
+        ("opened", 1),
+        ("closing", 1),
+        ("sealed", 1),
+        ("files", 1),
+        ("unsealed", 2),
+        ("closing", 2),
+        ("sealed", 2),
+        ("files", 2),
     ]
-    assert [(m.generation, m.manifest, m.signature) for m in may.manifests()] == [
-        (1, manifest(rows=1), None),
-        (2, manifest(2, rows=2), bytes(64)),
+    assert json.loads(log[4].signed.text)["reason"] == "a late file"
+    assert [each.signed for each in log if each.kind == "sealed"] == [
+        Signed(manifest(rows=1), None),
+        Signed(manifest(2, rows=2), bytes(64)),
     ]
+    assert [each.entry for each in may.home_log()] == list(range(len(may.home_log())))
     assert may.guard_problems() == []
 
 
@@ -97,16 +107,14 @@ def test_closing_waits_for_writers_and_names_them(may: Store, store_settings: Se
 def test_the_trigger_of_a_sealed_month_is_guarded(may: Store) -> None:
     """Neither the trigger nor the log of a sealed month can be taken away."""
     may.close_month("2026-05")
-    may.seal_month("2026-05", manifest())
+    seal(may, manifest())
     for statement in (
         "DROP TRIGGER refold_sealed ON refold.events_2026_05",
         "ALTER TABLE refold.events_2026_05 DISABLE TRIGGER refold_sealed",
-        "DELETE FROM refold.month_log",
-        "UPDATE refold.month_log SET reason = 'forged'",
-        "UPDATE refold.manifests SET manifest = 'forged'",
-        "DELETE FROM refold.manifests",
-        "TRUNCATE refold.manifests",
-        "ALTER TABLE refold.manifests DISABLE TRIGGER refold_append_only",
+        "UPDATE refold.home_log SET document = 'forged'",
+        "DELETE FROM refold.home_log",
+        "TRUNCATE refold.home_log",
+        "ALTER TABLE refold.home_log DISABLE TRIGGER refold_append_only",
     ):
         with pytest.raises(AppendOnly), typed_errors():
             may.conn.execute(statement.encode())
@@ -117,8 +125,9 @@ def test_a_manifest_is_of_its_month_and_generation(may: Store, other: str) -> No
     """The manifest of another month or generation seals nothing."""
     may.close_month("2026-05")
     with pytest.raises(InvalidEvent, match=r"not of 2026-05 generation 1"):
-        may.seal_month("2026-05", other)
-    assert (state(may), may.manifests()) == (("closing", 1), [])
+        seal(may, other)
+    assert state(may) == ("closing", 1)
+    assert "sealed" not in {each.kind for each in may.home_log()}
 
 
 def test_what_is_no_month_cannot_be_closed(may: Store) -> None:

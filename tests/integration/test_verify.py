@@ -21,18 +21,20 @@ from pipelines.audit.findings import Audit
 from pipelines.audit.page import render_audit
 from pipelines.audit.verify import verify
 from pipelines.errors import BadInputError
+from pipelines.export.home_log import copy_home_log
 from pipelines.export.month import export_month
 from pipelines.export.seal import seal_month
 from pipelines.folds.run import fold_month
-from pipelines.lake.datasets import EVENTS, EXPERIMENTS, MANIFESTS, STREAM_MONTHS
+from pipelines.lake.datasets import EVENTS, EXPERIMENTS, HOME_LOG, MERKLE_NODES, STREAM_MONTHS
 from pipelines.lake.lake import Lake
-from pipelines.proof.manifest import SignedManifest
+from pipelines.proof.manifest import read_file_list
 from pipelines.proof.signing import read_private_key, read_public_keys
-from pipelines.store import EmbeddedServer, NewEvent, Store, connect
+from pipelines.store import EmbeddedServer, Entry, NewEvent, Store, connect
 
 JANUARY, FEBRUARY, MARCH = "2026-01", "2026-02", "2026-03"
 STREAMS = [UUID(int=n << 96 | 0x4000 << 64 | 0x8000 << 48 | n) for n in range(1, 9)]
 VICTIM = str(STREAMS[3])
+MARCH_15 = datetime(2026, 3, 15, tzinfo=UTC)
 _numbers = count(1)
 
 
@@ -54,7 +56,8 @@ class Case:
     keys: Path
 
     def verify(self, *months: str, **options) -> Audit:
-        options = {"public_keys": read_public_keys([self.keys / "public.pem"]), "must_be_signed": True} | options
+        expected = {"public_keys": read_public_keys([self.keys / "public.pem"]), "must_be_signed": True, "at": MARCH_15}
+        options = expected | options
         store = None if options.pop("lake_only", False) else self.store
         return verify(Lake(self.lake.root), store, months or None, **options)
 
@@ -107,10 +110,10 @@ class Case:
         """Do what only a superuser can: every guard off, and on again afterwards."""
         conn = self.store.conn
         conn.execute("SET event_triggers = off")
-        for table in ("events", "manifests"):
+        for table in ("events", "home_log"):
             conn.execute(f"ALTER TABLE refold.{table} DISABLE TRIGGER ALL")
         conn.execute(statement)
-        for table in ("events", "manifests"):
+        for table in ("events", "home_log"):
             conn.execute(f"ALTER TABLE refold.{table} ENABLE ALWAYS TRIGGER refold_append_only")
             conn.execute(f"ALTER TABLE refold.{table} ENABLE ALWAYS TRIGGER refold_append_only_row")
         for table in ("events_2026_01", "events_2026_02"):
@@ -334,10 +337,8 @@ def test_files_swapped_between_months(case: Case) -> None:
 
 def test_a_file_swapped_with_an_older_one(case: Case) -> None:
     """The month as its first generation held it: right by itself, and not what the second manifest says."""
-    manifests = {
-        m.generation: SignedManifest(m.manifest, None).read() for m in case.store.manifests() if m.month == JANUARY
-    }
-    old = case.lake.root / "events" / manifests[1].files[0].path
+    first, _ = entries(case, "files", JANUARY)
+    old = case.lake.root / "events" / read_file_list(first.signed.text).files[0].path
     path = case.file()
     assert old != path
     path.write_bytes(old.read_bytes())
@@ -395,7 +396,7 @@ def test_a_deleted_delta_commit(case: Case) -> None:
     """A commit out of a table's Delta log, at its end or inside, or the whole log: found and named."""
     kept = case.lake.root.with_name("kept")
     shutil.copytree(case.lake.root, kept)
-    for name, which in product(("events", "stream_months", "commits", "manifests"), ("last", "middle", "all")):
+    for name, which in product(("events", "stream_months", "commits", "home_log"), ("last", "middle", "all")):
         log = sorted((case.lake.root / name / "_delta_log").glob("*.json"))
         gone = {"last": log[-1:], "middle": log[-2:-1], "all": log}[which]
         for path in gone:
@@ -403,8 +404,8 @@ def test_a_deleted_delta_commit(case: Case) -> None:
         audit = case.verify()
         assert audit.completeness == "broken", (name, which)
         missing = {f.file for f in audit.all_findings if f.code == "delta_commit_missing"}
-        if which == "last" and name == "manifests":
-            assert ("manifest_missing", FEBRUARY, "lake") in codes(audit)  # nothing in the lake speaks of it
+        if which == "last" and name == "home_log":
+            assert ("entry_missing", FEBRUARY, "lake") in codes(audit)  # nothing in the lake speaks of it
         elif which == "last" and name == "commits":
             assert missing == {"commits"}
         else:
@@ -476,17 +477,18 @@ def test_an_exported_event_that_was_changed_before(case: Case) -> None:
 
 
 def forged_manifest(case: Case) -> str:
-    text = next(m.manifest for m in case.store.manifests() if (m.month, m.generation) == (JANUARY, 2))
+    text = entries(case, "sealed", JANUARY)[1].signed.text
     return text.replace('"rows":53', '"rows":52')
 
 
 def test_a_manifest_changed_in_the_store(case: Case) -> None:
     """Another text under the same signature: the two sides differ, and the signature speaks against the store's."""
     case.unguarded(
-        f"UPDATE refold.manifests SET manifest = '{forged_manifest(case)}' WHERE month = '{JANUARY}' AND generation = 2"
+        f"UPDATE refold.home_log SET document = '{forged_manifest(case)}' "
+        f"WHERE kind = 'sealed' AND month = '{JANUARY}' AND generation = 2"
     )
     audit = case.verify()
-    assert {("manifest_differs", JANUARY, "manifest"), ("signature_wrong", JANUARY, "store")} <= codes(audit)
+    assert {("entry_differs", JANUARY, "manifest"), ("signature_wrong", JANUARY, "store")} <= codes(audit)
     assert verdicts(audit)[0] == "broken"
 
 
@@ -494,27 +496,28 @@ def test_a_manifest_changed_in_the_store(case: Case) -> None:
 def test_a_manifest_changed_in_the_lake(case: Case, lake_only: bool) -> None:
     """Likewise in the lake; without the store the signature alone tells."""
     forged = forged_manifest(case)
-    _rewrite_manifests(case, f"if(month = '{JANUARY}' AND generation = 2, '{forged}', manifest) AS manifest")
+    is_second = f"kind = 'sealed' AND month = '{JANUARY}' AND generation = 2"
+    _rewrite_log(case, f"if({is_second}, '{forged}', document) AS document")
     audit = case.verify(lake_only=lake_only)
     assert ("signature_wrong", JANUARY, "lake") in codes(audit)
-    assert (("manifest_differs", JANUARY, "manifest") in codes(audit)) == (not lake_only)
+    assert (("entry_differs", JANUARY, "manifest") in codes(audit)) == (not lake_only)
 
 
 def test_a_manifest_whose_signature_was_taken_away(case: Case) -> None:
     """Stripped of its signature, or signed by somebody else, a manifest is refused by who expects a signature."""
-    text = next(m.manifest for m in case.store.manifests() if (m.month, m.generation) == (FEBRUARY, 1))
+    text = entries(case, "sealed", FEBRUARY)[0].signed.text
     bare = json.loads(text) | {"public_key_id": None}
     stripped = json.dumps(bare, sort_keys=True, separators=(",", ":"))
     for where in ("lake", "store"):
         if where == "lake":
-            _rewrite_manifests(
+            _rewrite_log(
                 case,
-                f"if(month = '{FEBRUARY}', '{stripped}', manifest) AS manifest",
-                f"if(month = '{FEBRUARY}', NULL, signature) AS signature",
+                f"if(kind = 'sealed' AND month = '{FEBRUARY}', '{stripped}', document) AS document",
+                f"if(kind = 'sealed' AND month = '{FEBRUARY}', NULL, signature) AS signature",
             )
         else:
             case.unguarded(
-                f"UPDATE refold.manifests SET manifest = '{stripped}', signature = NULL WHERE month = '{FEBRUARY}'"
+                f"UPDATE refold.home_log SET document = '{stripped}', signature = NULL WHERE kind = 'sealed' AND month = '{FEBRUARY}'"
             )
         assert ("signature_missing", FEBRUARY, where) in codes(case.verify())
     others = read_public_keys([case.keys / "other-public.pem"])
@@ -522,21 +525,86 @@ def test_a_manifest_whose_signature_was_taken_away(case: Case) -> None:
 
 
 def test_a_manifest_that_is_gone(case: Case) -> None:
-    """A generation missing on either side is missed, also an older one: the next names its hash."""
-    case.unguarded(f"DELETE FROM refold.manifests WHERE month = '{JANUARY}' AND generation = 1")
-    assert one(case.verify(), "manifest_missing").place == "store"
-    _rewrite_manifests(case, where=f"NOT (month = '{JANUARY}' AND generation = 1)")
-    assert one(case.verify(), "manifest_missing").place == "manifest"
+    """An entry missing on either side is missed, also where the rest closes up; the next manifest names its hash."""
+    gone = entries(case, "sealed", JANUARY)[0].entry
+    case.unguarded(f"DELETE FROM refold.home_log WHERE entry = {gone}")
+    found = {(f.code, f.place) for f in case.verify().all_findings}
+    assert {("entry_missing", "store"), ("state_differs", "store")} <= found
+    _rewrite_log(
+        case, "if(entry > $gone, entry - 1, entry) AS entry".replace("$gone", str(gone)), where=f"entry <> {gone}"
+    )
+    case.unguarded(f"UPDATE refold.home_log SET entry = entry - 1 WHERE entry > {gone}")
+    assert ("manifest_missing", JANUARY, "manifest") in codes(case.verify())
 
 
-def _rewrite_manifests(case: Case, *replaced: str, where: str = "true") -> None:
-    """Replace the lake's manifests by changed ones, as a table that looks untouched."""
+def test_a_month_that_was_opened_quietly(case: Case) -> None:
+    """Taken out of its state behind the guards, a month is not what the log says became of it; nor is one that nobody opened."""
+    state = case.store.conn.execute(
+        "SELECT state, generation FROM refold.months WHERE month = %s", [JANUARY]
+    ).fetchone()
+    assert state == ("sealed", 2)
+    for change in ("state = 'open'", "state = 'open', generation = 3", "generation = 1"):
+        case.unguarded(f"UPDATE refold.months SET {change} WHERE month = '{JANUARY}'")
+        assert ("state_differs", JANUARY, "store") in codes(case.verify()), change
+        case.unguarded(f"UPDATE refold.months SET state = 'sealed', generation = 2 WHERE month = '{JANUARY}'")
+    case.unguarded("INSERT INTO refold.months (month) VALUES ('1999-01')")
+    assert ("state_differs", "1999-01", "store") in codes(case.verify())
+
+
+def test_the_end_of_the_log_cut_in_one_place(case: Case) -> None:
+    """Last entries gone from the store are still in the lake; what the lake lacks is newer than it, and told."""
+    case.store.make_month("2026-07")
+    audit = case.verify()
+    assert audit.all_findings == []
+    assert audit.not_checked == ["1 entry of the home log, newer than the last export"]
+    copy_home_log(case.store, Lake(case.lake.root))
+    assert case.verify().not_checked == []
+    case.unguarded("DELETE FROM refold.home_log WHERE month = '2026-07'")
+    assert one(case.verify(), "entry_missing").place == "store"
+
+
+def test_an_entry_says_what_its_document_does(case: Case) -> None:
+    """Columns beside the document, which no tree covers, are held to it; so is a document that is no JSON."""
+    opened = case.store.home_log()[0]
+    for change in ("month = '2026-02'", "generation = 7", "kind = 'closing'", "document = 'x'"):
+        case.unguarded(f"UPDATE refold.home_log SET {change} WHERE entry = 0")
+        found = [f for f in case.verify().all_findings if f.code == "entry_differs" and f.place == "store"]
+        assert found, change
+        case.unguarded(
+            "UPDATE refold.home_log SET month = '2026-01', generation = 1, kind = 'opened', "
+            f"document = '{opened.signed.text}' WHERE entry = 0"
+        )
+
+
+def test_nodes_that_are_not_the_trees(case: Case) -> None:
+    """Nodes kept of a sealed month's tree are compared with those of its events."""
+    lake = Lake(case.lake.root)
+    with lake.connect() as connection:
+        query = "SELECT 8 AS level, 0::BIGINT AS place, repeat('x', 32)::BLOB AS hash"
+        lake.write_partition(MERKLE_NODES, {"month": JANUARY}, connection, query, input_hash="forged")
+    assert one(case.verify(), "node_differs").month == JANUARY
+
+
+def test_an_ended_month_that_is_not_sealed(case: Case) -> None:
+    """Who expects signatures expects every ended month sealed; without keys an open month is only open."""
+    assert one(case.verify(at=None), "manifest_missing").month == MARCH
+    assert ("manifest_missing", MARCH, "manifest") in codes(case.verify(at=None, lake_only=True))
+    assert case.verify(at=None, public_keys={}, must_be_signed=False).all_findings == []
+
+
+def entries(case: Case, kind: str, month: str) -> list[Entry]:
+    """The store's entries of a kind and month, in order."""
+    return [each for each in case.store.home_log() if (each.kind, each.month) == (kind, month)]
+
+
+def _rewrite_log(case: Case, *replaced: str, where: str = "true") -> None:
+    """Replace the lake's home log by a changed one, as a table that looks untouched."""
     lake = Lake(case.lake.root)
     with lake.connect() as connection:
         star = f"* REPLACE ({', '.join(replaced)})" if replaced else "*"
-        rows = connection.sql(f"SELECT {star} FROM manifests WHERE {where}").to_arrow_table().to_pylist()
-    shutil.rmtree(case.lake.root / MANIFESTS.name)
-    Lake(case.lake.root).append(MANIFESTS, rows)
+        rows = connection.sql(f"SELECT {star} FROM home_log WHERE {where}").to_arrow_table().to_pylist()
+    shutil.rmtree(case.lake.root / HOME_LOG.name)
+    Lake(case.lake.root).append(HOME_LOG, rows)
 
 
 def test_keys_that_are_not_known_are_said(case: Case) -> None:
@@ -694,7 +762,8 @@ def test_what_is_not_read_is_listed(case: Case) -> None:
         "events",
         "stream_months",
         "commits",
-        "manifests",
+        "home_log",
+        "merkle_nodes",
     }
     assert unread["events"] == ("epoch", "xid", "position")
     assert unread["stream_months"] == ("aggregate_type",)
@@ -706,7 +775,8 @@ def test_what_is_not_read_is_listed(case: Case) -> None:
     assert {"payload", "metadata", "created_at"} <= set(listed(audit, "store")["events"])
     assert listed(case.verify(lake_only=True), "store") == {"all of it": ()}
     assert "  lake  utterances: made from events; `refold fold` makes it again" in render_audit(audit).splitlines()
-    assert "signature" in listed(case.verify(must_be_signed=False), "lake")["manifests"]
+    assert "signature" in listed(case.verify(must_be_signed=False), "lake")["home_log"]
+    assert "noted_at" in listed(case.verify(lake_only=True), "lake")["home_log"]
 
 
 def test_a_payload_at_the_tail_of_the_store_takes_deep(case: Case) -> None:

@@ -177,7 +177,9 @@ def test_a_registered_schema_never_changes(store: Store) -> None:
 
 def test_a_log_of_another_format_is_refused(store: Store) -> None:
     """Its events cannot be hashed again; the error says how they come into a new home."""
-    store.conn.execute("UPDATE refold.migrations SET name = 'migrations/0001_event_store.sql' WHERE name LIKE '%/0001_%'")
+    store.conn.execute(
+        "UPDATE refold.migrations SET name = 'migrations/0001_event_store.sql' WHERE name LIKE '%/0001_%'"
+    )
     with pytest.raises(SchemaOutdated, match=r"older format.*`refold lines -o FILE`.*new home"):
         pending(store.conn)
 
@@ -189,7 +191,9 @@ def test_values_are_not_kept_in_statistics(store: Store) -> None:
         events = [NewEvent("user.utterance.v1", {"text": "Ada Lovelace"}, {"subject_id": "ada"}, at)] * 400
         store.append(uuid4(), "conversation", events, "any")
     store.conn.execute("ANALYZE refold.events")
-    columns = {row[0] for row in store.conn.execute("SELECT attname FROM pg_stats WHERE schemaname = 'refold'").fetchall()}
+    columns = {
+        row[0] for row in store.conn.execute("SELECT attname FROM pg_stats WHERE schemaname = 'refold'").fetchall()
+    }
     assert "event_type" in columns
     assert not columns & {"payload", "metadata"}
     with store.conn.transaction(force_rollback=True):

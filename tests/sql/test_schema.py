@@ -8,7 +8,7 @@ from pipelines.store.schema import DOCUMENT, describe_schema, make_example
 
 CHANGES = {
     "column": "ALTER TABLE refold.streams ADD COLUMN extra integer",
-    "type": "ALTER TABLE refold.month_log ALTER COLUMN reason TYPE varchar(9)",
+    "type": "ALTER TABLE refold.home_log ALTER COLUMN noted_by TYPE varchar(99)",
     "constraint": "ALTER TABLE refold.store DROP CONSTRAINT store_epoch_check",
     "index": "CREATE INDEX ON refold.streams (created_at)",
     "trigger": "ALTER TABLE refold.event_types DISABLE TRIGGER refold_append_only",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets.audit import MANIFESTS
+from pipelines.lake.datasets.audit import HOME_LOG, MERKLE_NODES
 from pipelines.lake.datasets.diffs import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS
 from pipelines.lake.datasets.folds import (
     CALL_MONTHS,
@@ -37,7 +37,8 @@ __all__ = [
     "DECISIONS",
     "EVENTS",
     "EXPERIMENTS",
-    "MANIFESTS",
+    "HOME_LOG",
+    "MERKLE_NODES",
     "REDACTED_EVENTS",
     "REPLAYS",
     "REPLAY_STEPS",
@@ -54,7 +55,8 @@ DATASETS: dict[str, Dataset] = {
     for dataset in (
         EVENTS,
         STREAM_MONTHS,
-        MANIFESTS,
+        HOME_LOG,
+        MERKLE_NODES,
         REDACTED_EVENTS,
         UTTERANCES,
         TOOL_CALLS,

@@ -1,26 +1,56 @@
-"""What an auditor needs beside the log: the manifests of sealed months."""
+"""What an auditor needs beside the log: what happened to it as a whole, and the nodes of sealed months' trees."""
 
 from __future__ import annotations
 
 from pipelines.lake.dataset import Column, Dataset
+from pipelines.lake.datasets.columns import MONTH
 
-MANIFESTS = Dataset(
-    name="manifests",
-    grain="one sealed month and generation",
-    key=("month", "generation"),
+HOME_LOG = Dataset(
+    name="home_log",
+    grain="one thing that happened to the log as a whole",
+    key=("entry",),
     partition_by=(),
-    sort_by=("sealed_at",),
+    sort_by=("entry",),
     layer="log",
     columns=(
-        Column("month", "VARCHAR", "UTC calendar month, YYYY-MM."),
-        Column("generation", "INTEGER", "How often the month was opened when it was sealed; all generations stay."),
+        Column("entry", "BIGINT", "Place in the home log: 0, 1, 2 … with no gap."),
         Column(
-            "manifest",
+            "kind",
             "VARCHAR",
-            "What the month held, as canonical JSON text: rows, streams, order, files, Merkle root, versions.",
+            "opened, closing, sealed, files, unsealed: of a month; redacted: an event that redacts.",
         ),
-        Column("manifest_sha256", "VARCHAR", "SHA-256 of the text, hex."),
+        Column("month", "VARCHAR", "UTC calendar month, YYYY-MM; null for what is of no month."),
+        Column("generation", "INTEGER", "Which opening of the month; null likewise."),
+        Column(
+            "document",
+            "VARCHAR",
+            "JSON text, byte for byte: of `sealed` the manifest (rows, streams, order, roots), of `files` the list of files.",
+        ),
+        Column("document_sha256", "VARCHAR", "SHA-256 of the text, hex."),
         Column("signature", "BLOB", "Ed25519 signature over the text's bytes; null when it is not signed."),
-        Column("sealed_at", "TIMESTAMP WITH TIME ZONE", "When the store sealed the month, UTC."),
+        Column("noted_at", "TIMESTAMP WITH TIME ZONE", "When the store noted it, UTC."),
+    ),
+)
+
+MERKLE_NODES = Dataset(
+    name="merkle_nodes",
+    grain="one node of level 8, 16 or 24 of a sealed month's Merkle tree",
+    key=("month", "level", "place"),
+    partition_by=("month",),
+    sort_by=("level", "place"),
+    layer="log",
+    columns=(
+        MONTH,
+        Column("level", "INTEGER", "The node is over 2^level events."),
+        Column(
+            "place",
+            "BIGINT",
+            "Its place among the nodes of its level, from 0; events are in order of stream and version.",
+        ),
+        Column(
+            "hash",
+            "BLOB",
+            "SHA-256 as RFC 6962 has it; with these a proof that an event is in the month reads 256 events.",
+        ),
     ),
 )

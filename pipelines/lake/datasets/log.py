@@ -33,7 +33,11 @@ EVENTS = Dataset(
         Column("position", "BIGINT", "Global id of the event in the store; ascending, gaps allowed."),
         Column("hash", "BLOB", "SHA-256 link of the stream's chain."),
         Column("salt", "BLOB", "Random bytes that payload and metadata are hashed with; empty once they are gone."),
-        Column("digest", "BLOB", "Of an event whose payload and metadata are gone: their SHA-256 with the salt. Else empty."),
+        Column(
+            "digest",
+            "BLOB",
+            "Of an event whose payload and metadata are gone: their SHA-256 with the salt. Else empty.",
+        ),
     ),
 )
 

@@ -203,6 +203,15 @@ BEGIN
     WITH ORDINALITY AS b (event_type, event_version, payload, metadata, created_at, hash, salt);
     last_position := currval('refold.events_position_seq');
 
+    IF strpos(array_to_string(append_events.event_types, ' '), 'redaction.applied.v') > 0 THEN
+        PERFORM refold.note('redacted', null, null, jsonb_build_object(
+            'format', 'refold-redaction/1', 'stream', stream, 'version', wanted + b.ordinality, 'hash', encode(b.hash, 'hex')
+        )::text)
+        FROM unnest(append_events.event_types, hashes) WITH ORDINALITY AS b (event_type, hash)
+        WHERE b.event_type LIKE 'redaction.applied.v%'
+        ORDER BY b.ordinality;
+    END IF;
+
     first_version := wanted + 1;
     last_version := head_version;
     duplicate := false;

@@ -1,6 +1,6 @@
--- Move a month from one of some states to another and note it; the row's lock makes concurrent changes queue.
+-- Move a month from one of some states to another; the row's lock makes concurrent changes queue. Who calls it notes it.
 -- From here to the end of the transaction the guard takes DDL on partitions for maintenance (see is_maintenance).
-CREATE OR REPLACE FUNCTION refold.change_month(month text, from_states text[], to_state text, reason text)
+CREATE OR REPLACE FUNCTION refold.change_month(month text, from_states text[], to_state text)
 RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -21,8 +21,6 @@ BEGIN
     SET state = to_state, generation = m.generation + (to_state = 'open')::integer, changed_xid = pg_current_xact_id()
     WHERE m.month = the_month.month
     RETURNING * INTO the_month;
-    INSERT INTO refold.month_log (month, generation, state, reason)
-    VALUES (the_month.month, the_month.generation, to_state, change_month.reason);
     RETURN the_month.generation;
 END
 $$;

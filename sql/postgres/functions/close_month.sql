@@ -28,11 +28,12 @@ BEGIN
     ) THEN
         RAISE EXCEPTION 'events of % lie in the DEFAULT partition; they must be moved first', the_month USING ERRCODE = 'RF005';
     END IF;
-    generation := refold.change_month(the_month, ARRAY['open'], 'closing', null);
+    generation := refold.change_month(the_month, ARRAY['open'], 'closing');
     EXECUTE format(
         'CREATE TRIGGER refold_sealed BEFORE INSERT ON refold.%I FOR EACH ROW EXECUTE FUNCTION refold.refuse_sealed()', table_name
     );
     EXECUTE format('ALTER TABLE ONLY refold.%I ENABLE ALWAYS TRIGGER refold_sealed', table_name);
+    PERFORM refold.note_month('closing', the_month, generation);
     RETURN generation;
 END
 $$;

@@ -60,6 +60,7 @@ BEGIN
         PERFORM refold.move_strays(table_name);
     END IF;
     PERFORM refold.assert_guarded();
+    PERFORM refold.note_month('opened', the_month, 1);
     RETURN true;
 END
 $$;

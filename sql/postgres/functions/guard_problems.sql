@@ -26,7 +26,7 @@ AS $$
         SELECT t.relid, t.relname FROM tables AS t
         UNION ALL
         SELECT c.oid, c.relname::text FROM pg_class AS c
-        WHERE c.relnamespace = to_regnamespace('refold') AND c.relname IN ('event_types', 'manifests', 'month_log')
+        WHERE c.relnamespace = to_regnamespace('refold') AND c.relname IN ('event_types', 'home_log')
     ),
 
     triggers AS (

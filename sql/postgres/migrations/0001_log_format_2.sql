@@ -1,5 +1,5 @@
--- The event store in format 2 of the log (see pipelines/proof/chain.py; every database says by this file's name which it has): events by month, one head row per stream, months and what happened to them,
--- manifests, event types, the store itself.
+-- The event store in format 2 of the log (see pipelines/proof/chain.py; every database says by this file's name which it has): events by month, one head row per stream, months,
+-- what happened to them and to the log, event types, the store itself.
 -- Functions, triggers and privileges are in their own folders and are re-applied when they change.
 
 CREATE TABLE refold.store (
@@ -34,28 +34,20 @@ CREATE TABLE refold.months (
 COMMENT ON TABLE refold.months IS 'One row per UTC month that has a partition: its state and how often it was opened (generation).';
 COMMENT ON COLUMN refold.months.changed_xid IS 'Transaction of the last change of state; only in it may partitions of events be made or moved.';
 
-CREATE TABLE refold.month_log (
-    log_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    month text NOT NULL REFERENCES refold.months (month),
-    generation integer NOT NULL,
-    state text NOT NULL CHECK (state IN ('open', 'closing', 'sealed')),
-    reason text,
-    changed_by text NOT NULL DEFAULT session_user,
-    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CHECK (state <> 'open' OR reason <> '')
-);
-COMMENT ON TABLE refold.month_log IS 'One row per change of a month''s state: into which state, by whom, and why.';
-
-CREATE TABLE refold.manifests (
-    month text NOT NULL REFERENCES refold.months (month),
-    generation integer NOT NULL CHECK (generation > 0),
-    manifest text NOT NULL,
+CREATE TABLE refold.home_log (
+    entry bigint PRIMARY KEY CHECK (entry >= 0),
+    kind text NOT NULL CHECK (kind IN ('opened', 'closing', 'sealed', 'files', 'unsealed', 'redacted')),
+    month text CHECK (month ~ '^[0-9]{4}-(0[1-9]|1[0-2])$'),
+    generation integer CHECK (generation > 0),
+    document text NOT NULL,
     signature bytea CHECK (octet_length(signature) = 64),
-    sealed_by text NOT NULL DEFAULT session_user,
-    sealed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (month, generation)
+    noted_by text NOT NULL DEFAULT session_user,
+    noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON TABLE refold.manifests IS 'One row per sealed month and generation: its manifest as canonical JSON text, and the Ed25519 signature over it, if any. All generations stay.';
+COMMENT ON TABLE refold.home_log IS 'One row per thing that happened to the log as a whole, in order: months opened, closed, sealed (the manifest), their files, unsealed; redactions. Leaves of the tree that checkpoints prove.';
+COMMENT ON COLUMN refold.home_log.entry IS 'Place in the log: 0, 1, 2 and so on, without a gap; written by refold.note alone.';
+COMMENT ON COLUMN refold.home_log.document IS 'JSON text, kept byte for byte; SHA-256 of a zero byte and this text is the leaf (RFC 6962).';
+COMMENT ON COLUMN refold.home_log.signature IS 'Ed25519 signature over the text, of manifests and file lists that are signed.';
 
 CREATE TABLE refold.streams (
     aggregate_id uuid PRIMARY KEY,

@@ -22,7 +22,7 @@ BEGIN
             ('refold_exporter', 'GRANT USAGE ON SCHEMA refold TO refold_exporter'),
             ('refold_exporter', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_exporter'),
             ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.ensure_month, refold.guard_problems TO refold_exporter'),
-            ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.close_month, refold.seal_month, refold.unseal_month TO refold_exporter')
+            ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.close_month, refold.seal_month, refold.note_files, refold.unseal_month TO refold_exporter')
         ) AS g (role_name, command)
         WHERE to_regrole(g.role_name) IS NOT NULL
     LOOP

@@ -70,7 +70,7 @@ HALVES = [nothing, no_entry, half_an_upload, zero_bytes, zeros, cut_short, point
 def test_half_a_table_is_none(half, tmp_path):
     """Half-made tables of every kind (by month, registry, provenance, one's own) read as empty, and the next writer makes them."""
     lake = Lake(tmp_path / "lake")
-    for name in ("stream_months", "experiments", "commits", "manifests", "refunds"):
+    for name in ("stream_months", "experiments", "commits", "home_log", "refunds"):
         half(lake.root / name)
         assert not is_table(lake.root / name)
     assert find_own(lake.root) == {}
@@ -92,7 +92,7 @@ def test_half_a_table_is_none(half, tmp_path):
 def test_half_tables_are_no_damage(tmp_path):
     """`verify` finds nothing wrong in a lake that was left half-made."""
     lake = Lake(tmp_path / "lake")
-    for name in ("events", "stream_months", "experiments", "commits", "manifests"):
+    for name in ("events", "stream_months", "experiments", "commits", "home_log"):
         no_entry(lake.root / name)
     assert verify(lake, None).all_findings == []
 

@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 
 from pipelines.proof.merkle import (
     EMPTY_ROOT,
+    KEPT_LEVELS,
     Frontier,
-    PathCollector,
     ProofError,
     Subtree,
+    consistency_path,
     inclusion_path,
     leaf_data,
     leaf_hashes,
     merkle_root,
     reduce_run,
+    verify_consistency,
     verify_inclusion,
 )
 from tests.oracles.merkle import tree
@@ -70,6 +72,20 @@ VECTOR_PATHS = {
 }
 
 
+VECTOR_CONSISTENCY = {
+    (1, 8): VECTOR_PATHS[0, 8],
+    (6, 8): [
+        "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
+        "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    ],
+    (2, 5): [
+        "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+        "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+    ],
+}
+
+
 def leaf(data: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + data).digest()
 
@@ -88,6 +104,18 @@ def path(index: int, leaves: list[bytes]) -> list[bytes]:
     if index < k:
         return [*path(index, leaves[:k]), tree(leaves[k:])]
     return [*path(index - k, leaves[k:]), tree(leaves[:k])]
+
+
+def subproof(old: int, leaves: list[bytes], *, whole: bool) -> list[bytes]:
+    """SUBPROOF of RFC 6962, section 2.1.2, word by word."""
+    if old == len(leaves):
+        return [] if whole else [tree(leaves)]
+    k = 1
+    while k * 2 < len(leaves):
+        k *= 2
+    if old <= k:
+        return [*subproof(old, leaves[:k], whole=whole), tree(leaves[k:])]
+    return [*subproof(old - k, leaves[k:], whole=False), tree(leaves[:k])]
 
 
 def numbered(n: int) -> list[bytes]:
@@ -118,19 +146,44 @@ def test_roots_and_paths_are_those_of_the_definition(size):
         assert verify_inclusion(leaves[index], index, size, proof, root)
 
 
-@given(st.integers(1, 200), st.data())
+@given(st.integers(1, 1200), st.data())
 def test_runs_of_any_length_give_the_same_tree(size, data):
-    """However the leaves are cut into runs, root and path are the same."""
+    """However the leaves are cut into runs, the root is the same, and every node of a kept level comes out once."""
     leaves = rows(numbered(size))
-    index = data.draw(st.integers(0, size - 1))
     cuts = sorted({0, size, *data.draw(st.lists(st.integers(0, size), max_size=6))})
-    frontier, collector = Frontier(), PathCollector(index, size)
+    kept: list[Subtree] = []
+    frontier = Frontier(kept)
     for start, stop in itertools.pairwise(cuts):
-        frontier.add(reduce_run(leaves[start:stop], start))
-        collector.add(leaves[start:stop])
+        frontier.add(reduce_run(leaves[start:stop], start, kept=kept))
     assert frontier.root() == merkle_root(leaves)
-    assert collector.path() == inclusion_path(leaves, index)
-    assert collector.leaf == leaves[index].tobytes()
+    width = 1 << KEPT_LEVELS[0]
+    whole = [merkle_root(leaves[at : at + width]) for at in range(0, size - width + 1, width)]
+    assert sorted(kept) == [Subtree(KEPT_LEVELS[0], place, root) for place, root in enumerate(whole)]
+
+
+def test_the_published_consistency_proofs():
+    """Proofs between trees over the published leaves are those that implementations of Certificate Transparency test with."""
+    leaves = rows([leaf(data) for data in VECTOR_LEAVES])
+    for (old, new), proof in VECTOR_CONSISTENCY.items():
+        assert [h.hex() for h in consistency_path(leaves[:new], old)] == proof
+        roots = (old, bytes.fromhex(VECTOR_ROOTS[old - 1])), (new, bytes.fromhex(VECTOR_ROOTS[new - 1]))
+        assert verify_consistency(*roots, [bytes.fromhex(text) for text in proof])
+
+
+@pytest.mark.parametrize("new", [*range(1, 20), 33, 64])
+def test_a_tree_is_shown_to_be_the_beginning_of_another(new):
+    """For every earlier size the proof is the recursive definition's, holds, and proves nothing of another tree."""
+    leaves = numbered(new)
+    root, forged = tree(leaves), tree([leaf(b"forged"), *leaves[1:]])
+    for old in range(1, new + 1):
+        proof = consistency_path(rows(leaves), old)
+        assert proof == subproof(old, leaves, whole=True)
+        assert verify_consistency((old, tree(leaves[:old])), (new, root), proof)
+        assert not verify_consistency((old, tree(leaves[:old])), (new, forged), proof)
+        assert not verify_consistency((old, tree([*leaves[: old - 1], leaf(b"x")])), (new, root), proof)
+        assert not verify_consistency((old, tree(leaves[:old])), (new, root), [*proof, root])
+        if proof:
+            assert not verify_consistency((old, tree(leaves[:old])), (new, root), proof[:-1])
 
 
 @given(st.integers(1, 40), st.data())

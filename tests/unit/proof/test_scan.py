@@ -127,7 +127,9 @@ def erased(row: Row) -> Row:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(1, 9), st.data())
-def test_what_stays_of_erased_events_is_bound(tmp_path: Path, lengths: list[int], group: int, data: st.DataObject) -> None:
+def test_what_stays_of_erased_events_is_bound(
+    tmp_path: Path, lengths: list[int], group: int, data: st.DataObject
+) -> None:
     """Whichever events lose their content: chain, root and heads are those that they were, and no flaw is seen."""
     rows = make_rows(lengths)
     gone = data.draw(st.sets(st.integers(0, len(rows) - 1)))
@@ -161,7 +163,9 @@ def test_an_erased_event_is_what_it_was_without_content(tmp_path: Path, group: i
 
 
 @pytest.mark.parametrize("group", [1, 5, 100])
-@pytest.mark.parametrize("forged", [{"salt": bytes(15)}, {"salt": b""}, {"digest": bytes(32)}, {"payload": None}], ids=str)
+@pytest.mark.parametrize(
+    "forged", [{"salt": bytes(15)}, {"salt": b""}, {"digest": bytes(32)}, {"payload": None}], ids=str
+)
 def test_a_whole_event_has_salt_and_content_and_no_digest(tmp_path: Path, group: int, forged: Row) -> None:
     """Anything else is neither whole nor erased, and has no link."""
     rows = make_rows([3, 6, 3])
@@ -237,17 +241,43 @@ def test_an_empty_month(tmp_path: Path) -> None:
     assert (found.rows, found.merkle_root, found.first, heads) == (0, hashlib.sha256().digest(), None, [])
 
 
-def test_every_event_has_a_proof(tmp_path: Path) -> None:
-    """Each event's proof holds under the month's root, and under no other; an event that is not there has none."""
-    rows = make_rows([3, 5, 1])
-    layout = lay_out(write(tmp_path, rows, [4], 2))
-    for at, row in enumerate(rows):
-        proof = prove_inclusion(layout, row["aggregate_id"], row["stream_version"])
-        assert (proof.index, proof.size, proof.hash) == (at, 9, row["hash"])
-        assert proof.holds(root_of(rows))
-        assert not proof.holds(root_of(rows[::-1]))
+@pytest.mark.parametrize(("lengths", "cuts", "group"), [([3, 5, 1], [4], 2), ([200, 56, 1, 300, 511], [300, 700], 90)])
+def test_every_event_has_a_proof(tmp_path: Path, lengths: list[int], cuts: list[int], group: int) -> None:
+    """Each event's proof is the definition's, holds under the month's root and under no other; none of an event that is not there."""
+    rows = make_rows(lengths)
+    layout = lay_out(write(tmp_path, rows, cuts, group))
+    root, other = root_of(rows), root_of(rows[::-1])
+    with duckdb.connect() as connection:
+        nodes = scan_month(layout, BOUNDS, [], connection, memory_bytes=10**9).nodes
+    assert len(nodes) == len(rows) // 256
+    for at in {*range(min(len(rows), 20)), *range(240, len(rows), 7), *range(len(rows) - 50, len(rows))} - {
+        *range(-50, 0)
+    }:
+        row = rows[at]
+        proof = prove_inclusion(layout, nodes, row["aggregate_id"], row["stream_version"])
+        assert (proof.index, proof.size, proof.hash) == (at, len(rows), row["hash"])
+        assert proof.holds(root)
+        assert not proof.holds(other)
     with pytest.raises(ProofError, match="does not hold version 4"):
-        prove_inclusion(layout, rows[0]["aggregate_id"], 4)
+        prove_inclusion(layout, nodes, rows[0]["aggregate_id"] if lengths[0] < 4 else str(UUID(int=3 << 64)), 4)
+    if nodes:
+        forged = prove_inclusion(layout, [node._replace(hash=bytes(32)) for node in nodes], rows[0]["aggregate_id"], 1)
+        assert not forged.holds(root)
+        with pytest.raises(ProofError, match="was not kept"):
+            prove_inclusion(layout, nodes[1:], rows[-1]["aggregate_id"], 1)
+
+
+def test_the_root_over_heads_is_that_of_its_definition(tmp_path: Path) -> None:
+    """A leaf a stream, in order: stream, LF, last version, LF, last link; another last link is another root."""
+    rows = make_rows([3, 1, 5])
+    found, _ = scan(write(tmp_path, rows, [], 100))
+    lasts = {row["aggregate_id"]: row for row in rows}
+    leaves = [
+        hashlib.sha256(f"\0{stream}\n{row['stream_version']}\n".encode() + row["hash"]).digest()
+        for stream, row in sorted(lasts.items())
+    ]
+    assert found.heads_root == tree(leaves)
+    assert scan(write(tmp_path, rows[:-1], [], 100))[0].heads_root != found.heads_root
 
 
 def test_a_part_is_read_without_keeping_the_row_groups_before(tmp_path: Path):

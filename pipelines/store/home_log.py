@@ -1,0 +1,67 @@
+"""The home log: what happened to the log as a whole, in order. Entries are written by the SQL functions, and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import psycopg
+
+from pipelines.store.sqlstate import typed_errors
+
+Kind = Literal["opened", "closing", "sealed", "files", "unsealed", "redacted"]
+"""sealed: the document is the month's manifest; files: the list of files that hold a sealed month."""
+
+_ENTRIES = """
+SELECT entry, kind, month, generation, document, signature, noted_at FROM refold.home_log WHERE entry >= %s ORDER BY entry
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A document as it is kept: its text, byte for byte, and the Ed25519 signature over it, if any."""
+
+    text: str
+    signature: bytes | None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the text, hex."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the home log.
+
+    Attributes:
+        entry: Its place: 0, 1, 2 and so on, without a gap.
+        kind: What happened.
+        month: To which UTC month, YYYY-MM; None for what is of no month.
+        generation: Which opening of the month; None likewise.
+        signed: The document, JSON text, with its signature.
+        noted_at: When, by the store's clock; what the document says of it is what is proven.
+    """
+
+    entry: int
+    kind: Kind
+    month: str | None
+    generation: int | None
+    signed: Signed
+    noted_at: datetime
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Entry:
+        """An entry of `entry, kind, month, generation, document, signature, noted_at`."""
+        entry, kind, month, generation, text, signature, noted_at = row
+        return cls(entry, kind, month, generation, Signed(text, signature), noted_at)
+
+
+def read_entries(conn: psycopg.Connection, first: int = 0) -> list[Entry]:
+    """The entries from `first` on, in order."""
+    with typed_errors():
+        rows = conn.execute(_ENTRIES, [first]).fetchall()
+    return [Entry.of(row) for row in rows]
