@@ -47,6 +47,9 @@ class Settings:
         grace_days: Days for which superseded files are kept (`REFOLD_GRACE`, default 7).
         first_month: First month that Dagster shows, `YYYY-MM` (`REFOLD_FIRST_MONTH`), or None for the store's first.
         signing_key: PEM file of the Ed25519 private key that signs manifests (`REFOLD_SIGNING_KEY`), or None.
+        origin: Name of the log in its checkpoints (`REFOLD_ORIGIN`), or None for `refold/` and the store's own id.
+        checkpoints: Where else checkpoints are kept (`REFOLD_CHECKPOINTS`, separated by spaces): folders, `git+URL#BRANCH`,
+            `postgresql://…`.
         endpoints: Addresses of the models that recorded texts may be sent to (`REFOLD_ENDPOINTS`, separated by spaces or
             commas), or None for this machine's alone.
         prices: A price table that goes before the one of the package (`REFOLD_PRICES`), or None.
@@ -64,6 +67,8 @@ class Settings:
     grace_days: float = 7.0
     first_month: str | None = None
     signing_key: Path | None = None
+    origin: str | None = None
+    checkpoints: tuple[str, ...] = ()
     endpoints: tuple[str, ...] | None = None
     prices: Path | None = None
     daily_usd: float | None = None
@@ -113,6 +118,8 @@ class Settings:
             signing_key=Path(env["REFOLD_SIGNING_KEY"]).expanduser().absolute()
             if env.get("REFOLD_SIGNING_KEY")
             else None,
+            origin=_parse_origin(env.get("REFOLD_ORIGIN") or ""),
+            checkpoints=tuple((env.get("REFOLD_CHECKPOINTS") or "").split()),
             endpoints=_parse_endpoints(env.get("REFOLD_ENDPOINTS") or ""),
             prices=Path(env["REFOLD_PRICES"]).expanduser().absolute() if env.get("REFOLD_PRICES") else None,
             daily_usd=_parse_usd("REFOLD_DAILY_USD", env["REFOLD_DAILY_USD"]) if env.get("REFOLD_DAILY_USD") else None,
@@ -185,6 +192,14 @@ def parse_size(name: str, text: str) -> int:
     if match is None or unit not in _UNITS:
         raise BadInputError(f"{name} is {text!r}; write a size such as 1GB, 512MB or 2GiB")
     return int(float(match.group(1)) * _UNITS[unit])
+
+
+def _parse_origin(text: str) -> str | None:
+    if re.search(r"[\s+]", text):
+        raise BadInputError(
+            f"REFOLD_ORIGIN is {text!r}; it may have neither spaces nor a plus, for example logs.example.org/refold"
+        )
+    return text or None
 
 
 def _parse_endpoints(text: str) -> tuple[str, ...] | None:

@@ -25,6 +25,7 @@ Integrity = Literal[
     "manifest_differs",
     "manifest_outdated",
     "entry_differs",
+    "checkpoint_differs",
     "state_differs",
     "node_differs",
     "signature_wrong",

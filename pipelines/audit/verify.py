@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 from deltalake.exceptions import DeltaError
 
+from pipelines.audit.checkpoints import Against, audit_against, verifiers
 from pipelines.audit.delta_log import AUDITED, Recorded, log_findings, read_commits, read_log
 from pipelines.audit.documents import DocumentAuditor
 from pipelines.audit.findings import Audit, Finding
@@ -29,6 +30,7 @@ from pipelines.lake.datasets import COMMITS, DATASETS, HOME_LOG
 from pipelines.lake.delta import is_table
 from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake
+from pipelines.proof.note import Verifier
 from pipelines.proof.signing import PublicKeys
 from pipelines.store import Entry, Store
 
@@ -42,6 +44,8 @@ def verify(
     public_keys: PublicKeys | None = None,
     must_be_signed: bool = False,
     at: datetime | None = None,
+    against: Sequence[Against] = (),
+    witnesses: Sequence[Verifier] = (),
     on_month: Callable[[str], Any] | None = None,
     on_rows: Callable[[int, int], Any] | None = None,
 ) -> Audit:
@@ -55,6 +59,8 @@ def verify(
         public_keys: Keys that manifests may be signed with, by id.
         must_be_signed: Whether a document without a signature by one of these keys is a finding, and an ended month without one.
         at: By when a month must have ended to be expected sealed, UTC; now by default.
+        against: Checkpoints that were kept elsewhere: nothing before them may have changed.
+        witnesses: Keys of witnesses that may have cosigned them.
         on_month: Told each month as it begins.
         on_rows: Called with the number of events of the month checked so far, and of events to check.
 
@@ -72,6 +78,12 @@ def verify(
     findings += audit_logs(of_lake.entries, stored)
     if stored is not None:
         findings += audit_states(stored, {status.month: status for status in everything if status.state != "stray"})
+    notes = [] if store else ["the store: whether it holds what the lake holds, and months or documents the lake lacks"]
+    if stored is not None and (newer := len(stored) - len(of_lake.entries)) > 0:
+        notes.append(f"{counted(newer, 'entry', 'entries')} of the home log, newer than the last export")
+    for each in against:
+        keys = [*verifiers(public_keys or {}, each.checkpoint.origin), *witnesses]
+        findings += audit_against(each, stored or of_lake.entries, store, keys, lake.memory_bytes, notes)
     known = (
         of_lake.months() | set(statuses) | {each.month for each in stored or () if each.kind == "sealed" and each.month}
     )
@@ -86,9 +98,6 @@ def verify(
     for finding in findings:
         if finding.month in by_month:
             by_month[finding.month].findings.insert(0, finding)
-    notes = [] if store else ["the store: whether it holds what the lake holds, and months or documents the lake lacks"]
-    if stored is not None and (newer := len(stored) - len(of_lake.entries)) > 0:
-        notes.append(f"{counted(newer, 'entry', 'entries')} of the home log, newer than the last export")
     return Audit(
         months=audits,
         findings=[finding for finding in findings if finding.month not in by_month],

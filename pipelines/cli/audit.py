@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pipelines.cli.options import PATH, json_option, month_argument, months_option
-from pipelines.console import Ticker, print_result, tell, to_plain
+from pipelines.console import Ticker, counted, print_result, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.settings import Settings
 
@@ -58,15 +58,34 @@ def unseal(month: str, reason: str, as_json: bool) -> None:
     multiple=True,
     help="PEM file; then every ended month must be sealed, and its documents signed by one of these.",
 )
+@click.option(
+    "--against", type=PATH, multiple=True, help="A checkpoint kept elsewhere; nothing before it may have changed."
+)
+@click.option(
+    "--witness",
+    "witnesses",
+    multiple=True,
+    help="Key of a witness (NAME+NUMBER+BASE64), for cosignatures of checkpoints.",
+)
 @json_option
-def verify(months: tuple[str, ...], deep: bool, lake_only: bool, public_keys: tuple[Path, ...], as_json: bool) -> None:
+def verify(
+    months: tuple[str, ...],
+    deep: bool,
+    lake_only: bool,
+    public_keys: tuple[Path, ...],
+    against: tuple[Path, ...],
+    witnesses: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Check store, lake and manifests against each other."""
     from contextlib import ExitStack
 
+    from pipelines.audit.checkpoints import Against
     from pipelines.audit.page import render_audit
     from pipelines.audit.verify import verify as audit_months
     from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
+    from pipelines.proof.note import NoteError, Verifier
     from pipelines.proof.signing import key_id, read_private_key, read_public_keys
     from pipelines.store import EmbeddedServer, Store
 
@@ -76,6 +95,11 @@ def verify(months: tuple[str, ...], deep: bool, lake_only: bool, public_keys: tu
     if not keys and settings.signing_key is not None:
         own = read_private_key(settings.signing_key).public_key()
         keys = {key_id(own): own}
+    kept = [Against.read(file) for file in against]
+    try:
+        cosigners = [Verifier.read(text) for text in witnesses]
+    except NoteError as error:
+        raise BadInputError(f"--witness: {error}") from None
     with ExitStack() as stack:
         store = None
         if not lake_only:
@@ -89,6 +113,8 @@ def verify(months: tuple[str, ...], deep: bool, lake_only: bool, public_keys: tu
             deep=deep,
             public_keys=keys,
             must_be_signed=bool(keys),
+            against=kept,
+            witnesses=cosigners,
             on_month=lambda month: tell(f"{month} verify"),
             on_rows=Ticker("rows"),
         )
@@ -99,3 +125,49 @@ def verify(months: tuple[str, ...], deep: bool, lake_only: bool, public_keys: tu
     print_result({**verdicts, **shown}, render_audit(audit), as_json=as_json)
     if audit.all_findings:
         raise click.exceptions.Exit(CheckFailedError.exit_code)
+
+
+@click.command()
+@click.option("-o", "output", type=PATH, help="File to write (default: in the home's folder checkpoints).")
+@json_option
+def checkpoint(output: Path | None, as_json: bool) -> None:
+    """Sign where the log stands now, for `refold verify --against FILE`; keep it where who can change the log cannot."""
+    from pipelines.audit.checkpoints import make_checkpoint, origin_of
+    from pipelines.audit.places import file_name, keep, write_checkpoint
+    from pipelines.export.home_log import copy_home_log
+    from pipelines.home import tell_empty
+    from pipelines.lake.lake import Lake
+    from pipelines.proof.note import SIGNED, Verifier
+    from pipelines.proof.signing import read_private_key
+    from pipelines.store import Store
+
+    settings = Settings.from_env()
+    tell_empty(settings, tell)
+    if settings.signing_key is None:
+        raise BadInputError(
+            "a checkpoint is signed: set REFOLD_SIGNING_KEY to a PEM file with an Ed25519 key "
+            "(`openssl genpkey -algorithm ed25519 -out key.pem`)"
+        )
+    key = read_private_key(settings.signing_key)
+    with Store.open(settings) as store:
+        copy_home_log(store, Lake.from_settings(settings))  # so that the lake alone can be held to it
+        note, made = make_checkpoint(store, origin_of(store, settings.origin), key, settings.memory_bytes)
+    path = output or settings.home / "checkpoints" / file_name(made)
+    write_checkpoint(path, note.write())
+    kept = keep(settings.checkpoints, made, note.write())
+    verifier = Verifier(made.origin, SIGNED, key.public_key()).text
+    months = ", ".join(each.month for each in made.heads) or "none"
+    lines = [
+        f"{path}",
+        f"  {counted(made.size, 'entry', 'entries')} of the home log, root {made.root.hex()}",
+        f"  heads of months that are not sealed: {months}",
+        f"  signed as {verifier}",
+        *(
+            f"  {'kept in' if each.error is None else 'NOT kept in'} {each.place}{f': {each.error}' if each.error else ''}"
+            for each in kept
+        ),
+    ]
+    told = {"file": path, "origin": made.origin, "size": made.size, "root": made.root.hex(), "key": verifier}
+    print_result({**told, "places": kept}, "\n".join(lines), as_json=as_json)
+    if any(each.error for each in kept):
+        raise click.exceptions.Exit(1)

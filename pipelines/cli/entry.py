@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli.audit import seal, unseal, verify
+from pipelines.cli.audit import checkpoint, seal, unseal, verify
 from pipelines.cli.db import db
 from pipelines.cli.diffs import diffs
 from pipelines.cli.events import events, import_postgres
@@ -68,7 +68,7 @@ def app(context: click.Context) -> None:
 
 importer = Verbs("import", help="Bring recorded history into the store.")
 importer.add_command(import_postgres, "postgres")
-for verb in (db, diffs, importer, events, tools, replan, report, storage, seal, unseal, verify):
+for verb in (db, diffs, importer, events, tools, replan, report, storage, seal, unseal, verify, checkpoint):
     app.add_command(verb)
 
 

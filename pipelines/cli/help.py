@@ -10,7 +10,7 @@ GROUPS = {
     "Begin": ("demo", "import", "export", "fold"),
     "Ask": ("sql", "state"),
     "Compare": ("ab", "review", "report", "diffs", "replan", "tools"),
-    "Prove": ("seal", "unseal", "verify"),
+    "Prove": ("seal", "unseal", "verify", "checkpoint"),
     "Look after": ("ui", "db", "events", "storage", "vacuum"),
 }
 

@@ -22,7 +22,7 @@ from pipelines.store.embedded import EmbeddedServer
 from pipelines.store.encode import prepare_connection
 from pipelines.store.errors import PermissionDenied, SchemaOutdated, StoreReadOnly, StoreUnavailable
 from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
-from pipelines.store.home_log import Entry, Signed, read_entries
+from pipelines.store.home_log import Entry, Signed, read_entries, read_home
 from pipelines.store.locks import without_writers
 from pipelines.store.migrations import migrate as run_migrations
 from pipelines.store.migrations import pending
@@ -211,6 +211,10 @@ class Store:
     def seal_month(self, month: str, manifest: Signed, files: Signed) -> int:
         """Seal a closing month with the manifest of its export and the list of its files; answers its generation."""
         return month_list.seal_month(self.conn, month, manifest, files)
+
+    def home_id(self) -> UUID:
+        """What names this log for good."""
+        return read_home(self.conn)
 
     def home_log(self, first: int = 0) -> list[Entry]:
         """What happened to the log as a whole, from entry `first` on, in order."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 import psycopg
 
@@ -65,3 +66,12 @@ def read_entries(conn: psycopg.Connection, first: int = 0) -> list[Entry]:
     with typed_errors():
         rows = conn.execute(_ENTRIES, [first]).fetchall()
     return [Entry.of(row) for row in rows]
+
+
+def read_home(conn: psycopg.Connection) -> UUID:
+    """What names the log for good."""
+    with typed_errors():
+        row = conn.execute("SELECT home FROM refold.store").fetchone()
+    assert row is not None
+    home: UUID = row[0]
+    return home

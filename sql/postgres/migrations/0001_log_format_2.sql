@@ -4,12 +4,14 @@
 
 CREATE TABLE refold.store (
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    home uuid NOT NULL DEFAULT gen_random_uuid(),
     epoch integer NOT NULL DEFAULT 1 CHECK (epoch > 0),
     system_identifier bigint NOT NULL,
     checked_start timestamptz,
     created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE refold.store IS 'One row: which cluster this store lives in, and how often it has moved to another (epoch).';
+COMMENT ON COLUMN refold.store.home IS 'Names this log for good, whatever cluster it moves to; the origin of its checkpoints unless another is set.';
 COMMENT ON COLUMN refold.store.checked_start IS 'Start time of the server process whose cluster was last found to be the right one.';
 
 INSERT INTO refold.store (system_identifier)
