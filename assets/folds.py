@@ -32,7 +32,9 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     @dg.multi_asset(
         name="fold",
         specs=[
-            describe_asset(name, deps=["events", "stream_months"], automation_condition=REFOLD, skippable=True)
+            describe_asset(
+                name, deps=["events", "stream_months", REDACTED], automation_condition=REFOLD, skippable=True
+            )
             for name in FOLDS
         ],
         check_specs=[

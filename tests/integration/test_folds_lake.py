@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import BadInputError
+from pipelines.folds.as_of import connect_at, read_point
+from pipelines.folds.redacted import fold_redacted
 from pipelines.folds.result import FoldResult
 from pipelines.folds.run import HEADS, fold_month, state
 from pipelines.folds.shipped import FOLDS, projection_query
@@ -197,6 +199,30 @@ def test_a_late_redaction_reaches_back(lake: Lake) -> None:
     ]
     assert ("2026-01", "utterances") in written(results)
     assert "Anna" in str(query(lake, "SELECT payload FROM events"))
+
+
+def test_a_fold_reads_what_was_redacted(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Months of `redacted_events` that are up to date are read, of now and of then; those that are not are not trusted."""
+    for month in MONTHS:
+        fold_redacted(lake, month)
+    lake = write_log(lake.root, [*HISTORY, (ONE, "conversation", [REDACTION])])
+    fold_all(lake)
+    wanted = query(lake, "SELECT * FROM conversation_months ORDER BY ALL")
+    assert "Anna" not in str(wanted)
+    for month in MONTHS:
+        fold_redacted(lake, month)
+    other = write_log(lake.root.parent / "other", [*HISTORY, (ONE, "conversation", [REDACTION])])
+    for month in MONTHS:
+        fold_redacted(other, month)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("pipelines.log.readable.redact_text", refuse)
+    fold_all(other)
+    assert query(other, "SELECT * FROM conversation_months ORDER BY ALL") == wanted
+    with connect_at(other, read_point(None, 4)) as connection:
+        assert "[redacted]" in str(connection.sql("SELECT transcript FROM conversations").fetchall())
 
 
 def test_deleting_all_folds_and_folding_again_gives_the_same_rows(lake: Lake, tmp_path: Path) -> None:
