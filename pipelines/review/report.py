@@ -13,7 +13,7 @@ from pipelines.diff.gating import Decision
 from pipelines.diff.versions import Version
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
-from pipelines.review.answer import headline, tell
+from pipelines.review.answer import headline, seen_in_words, tell
 from pipelines.review.changes import list_metrics, load_changes
 from pipelines.review.flows import Flows, load_flows
 from pipelines.review.headline import Headline, load_headline
@@ -140,7 +140,5 @@ def _answer(decision: Decision) -> Answer:
         word=decision.answer.word,
         title=title[:1].upper() + title[1:],
         reasons=tell(decision),
-        clauses=[
-            (clause.text, "nothing" if clause.seen is None else str(clause.seen), clause.passed) for clause in clauses
-        ],
+        clauses=[(clause.text, seen_in_words(clause), clause.passed) for clause in clauses],
     )
