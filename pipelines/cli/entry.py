@@ -38,6 +38,7 @@ from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.interrupt import heard
 from pipelines.privacy import private_files, withdraw_access
 from pipelines.settings import Settings, is_debugging, read_shared
+from pipelines.startup import begin
 
 _NAME = "refold"
 FORMATS = ("table", "json", "csv", "parquet")
@@ -429,6 +430,7 @@ def _print_months(runs: list[Any], tables: list[str], none: str, *, as_json: boo
 
 def main() -> None:
     """Entry point: run a verb; turn whatever ends it into one sentence and an exit code."""
+    begin()
     # A stop by the system ends like any other: what is open is closed, the embedded server included.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with safe_streams():
