@@ -16,13 +16,13 @@ import dagster as dg
 
 from assets.instance import hold_run, run_tags
 from pipelines.lake.catalog import publish_catalog
-from pipelines.lake.housekeeping import VacuumResult, remove_redacted, vacuum
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
-from pipelines.store import Store
 
 if TYPE_CHECKING:
     from pipelines.experiment.plan import Plan
+    from pipelines.lake.housekeeping import VacuumResult
+    from pipelines.store import Store
 
 _PUBLISHED_EVERY = 10.0
 """Seconds between two catalogs of a run that writes many months: to write one takes as long as to fold a small month."""
@@ -61,6 +61,8 @@ class Home:
             StoreError: It cannot be opened; the message says why.
         """
         if self._store is None:
+            from pipelines.store import Store
+
             self._store = self._stack.enter_context(Store.open(self.settings))
         return self._store
 
@@ -112,10 +114,14 @@ class Home:
         commits = {name: self.lake.last_commit(name, {"month": month}) for name in names}
         replaced = [name for name, commit in commits.items() if commit is None or commit.number > 1]
         if replaced:
+            from pipelines.lake.housekeeping import remove_redacted
+
             remove_redacted(self.lake, self.settings.catalog, replaced)
 
     def vacuum(self) -> VacuumResult:
         """Remove the lake's files that nobody needs any more."""
+        from pipelines.lake.housekeeping import vacuum
+
         return vacuum(self.lake, self.settings.catalog, grace_days=self.settings.grace_days)
 
     def __enter__(self) -> Self:

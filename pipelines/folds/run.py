@@ -146,6 +146,7 @@ def _fold(work: _Work, aside: Mapping[str, int], reached: Reached) -> dict[str, 
             name: opened.enter_context(lake.replacing(find_dataset(name), {"month": month})) for name in by_stream
         }
         folded = _fold_streams(work, prepared, writers, aside, reached) if by_stream else prepared.streams
+        opened.enter_context(lake.remembering())
         for name in names:
             provenance = _provenance(prepared) | {
                 "folded_streams": folded,

@@ -68,6 +68,12 @@ def open_table(folder: Path) -> DeltaTable | None:
         raise TableDamagedError(folder, _words(error)) from error
 
 
+def is_newest(folder: Path, version: int) -> bool:
+    """Whether a version of a table is its newest: its entry is there and the next is not. Entries go oldest first, if at all."""
+    log = folder / LOG
+    return (log / f"{version:020d}.json").exists() and not (log / f"{version + 1:020d}.json").exists()
+
+
 @contextmanager
 def making(folder: Path) -> Iterator[bool]:
     """Be the only one who makes tables of the lake; what half a maker left of this one is put aside.

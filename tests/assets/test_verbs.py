@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import dagster as dg  # noqa: TID251 - these tests are of the code location
 import pytest
 
-import assets.folds
+import pipelines.folds.run
 from assets.instance import open_instance
 from assets.live import hold
 from assets.verbs.compare import compare
@@ -136,7 +136,7 @@ def test_a_month_that_fails_is_named_and_those_before_it_are_noted(store_setting
             raise RefoldError("the disk was away")
         return fold_month(lake, month, *given, **more)
 
-    monkeypatch.setattr(assets.folds, "fold_month", fail)
+    monkeypatch.setattr(pipelines.folds.run, "fold_month", fail)
     told = []
     with pytest.raises(RefoldError, match="the disk was away"):
         fold_months(store_settings, ["conversation_months"], None, told.append)

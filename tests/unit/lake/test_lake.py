@@ -248,3 +248,50 @@ def test_newest_views_show_each_key_once(tmp_path):
         history = connection.sql("SELECT count(*) FROM tool_calls_history").fetchall()
     assert rows == [("s1", 1, "new"), ("s1", 2, "only"), ("s1", 3, "only"), ("s2", 1, "only")]
     assert history == [(5,)]
+
+
+def test_what_is_remembered_together_is_known_before_it_is_kept(tmp_path):
+    """Inside of the block a commit is the partition's last, as it is afterwards, for another reader too; one entry keeps all."""
+    lake = Lake(tmp_path)
+    write(lake, "2026-01", 1)
+    before = lake.table("commits").load().version()
+    with lake.remembering():
+        written = [write(lake, month, 2, input_hash="two") for month in ("2026-01", "2026-02")]
+        inside = lake.last_commits("stream_months")
+        assert Lake(tmp_path).last_commit("stream_months", {"month": "2026-02"}) is None
+    assert [(commit.partition, commit.number, commit.input_hash) for commit in inside] == [
+        (commit.partition, commit.number, "two") for commit in written
+    ]
+    assert lake.table("commits").load().version() == before + 1
+    assert inside == lake.last_commits("stream_months") == Lake(tmp_path).last_commits("stream_months")
+
+
+def test_what_was_committed_before_an_error_is_remembered(tmp_path):
+    """An error between two commits that are remembered together leaves the first with what it comes from."""
+    lake = Lake(tmp_path)
+
+    def write_then_fail() -> None:
+        with lake.remembering():
+            write(lake, "2026-01", 2)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_then_fail()
+    assert Lake(tmp_path).last_commit("stream_months", {"month": "2026-01"}).row_count == 2
+
+
+def test_a_table_is_read_again_when_another_wrote_it(tmp_path):
+    """A table that is open shows another's commits at once, also those behind a checkpoint whose entries are gone."""
+    ours, theirs = Lake(tmp_path), Lake(tmp_path)
+    write(ours, "2026-01", 1)
+    for rows in range(2, 25):
+        write(theirs, "2026-01", rows)
+        assert count(ours) == {"2026-01": rows}
+    for rows in range(25, 50):
+        write(theirs, "2026-01", rows)
+    log = tmp_path / "stream_months" / "_delta_log"
+    newest = max(log.glob("*.checkpoint.parquet")).name.split(".")[0]
+    for entry in log.glob("*.json"):
+        if entry.name < newest:
+            entry.unlink()
+    assert count(ours) == {"2026-01": 49}
