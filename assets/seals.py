@@ -11,7 +11,7 @@ from assets.resources import Home
 from assets.specs import describe_asset, key_of
 
 if TYPE_CHECKING:
-    from pipelines.export.seal import SealResult
+    from pipelines.export.sealed import SealResult
 
 
 def build_seal_assets(months: Months) -> list[dg.AssetsDefinition]:

@@ -10,6 +10,8 @@ from pipelines.lake.lake import Lake
 from pipelines.proof.manifest import SignedManifest
 from pipelines.store import Store, StoredManifest
 
+_MANIFESTS = "SELECT DISTINCT month, generation, manifest, signature, sealed_at FROM manifests ORDER BY ALL"
+
 
 @dataclass(frozen=True, slots=True)
 class KeptManifest:
@@ -30,10 +32,8 @@ def stored_manifest(stored: StoredManifest) -> KeptManifest:
 
 def lake_manifests(lake: Lake) -> list[KeptManifest]:
     """The manifests in the lake by month and generation; one that is there twice, in the same words, is given once."""
-    with lake.connect() as connection:
-        rows = connection.sql(
-            "SELECT DISTINCT month, generation, manifest, signature, sealed_at FROM manifests ORDER BY ALL"
-        ).fetchall()
+    with lake.connect(_MANIFESTS) as connection:
+        rows = connection.sql(_MANIFESTS).fetchall()
     return [
         KeptManifest(month, generation, SignedManifest(text, signature), sealed_at)
         for month, generation, text, signature, sealed_at in rows

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipelines.export.errors import NotSealableError, SealRefusedError
-from pipelines.export.manifests import copy_manifests, missing_manifests, stored_manifest
+from pipelines.export.errors import SealRefusedError
+from pipelines.export.manifests import copy_manifests
 from pipelines.export.month import export_month
 from pipelines.export.result import ExportResult
+from pipelines.export.sealed import SealResult, describe_seal, require_sealable, seals_of
 from pipelines.export.snapshot import month_bounds
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
 from pipelines.lake.errors import CommitLostError
 from pipelines.lake.lake import Lake
 from pipelines.proof.files import hash_file
-from pipelines.proof.manifest import Manifest, ManifestFile, SignedManifest
+from pipelines.proof.manifest import Manifest, ManifestFile
 from pipelines.proof.parts import Layout, lay_out
 from pipelines.proof.scan import Scan, scan_month
 from pipelines.proof.signing import key_id, read_private_key
@@ -32,35 +32,6 @@ from pipelines.store import Store
 
 WAIT_SECONDS = 30.0
 """How long closing waits for writers that hold events of the month, before it gives up and names them."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealResult:
-    """What sealing a month did.
-
-    Attributes:
-        month: UTC month, YYYY-MM.
-        generation: How often the month was opened.
-        is_written: False when the month was sealed already.
-        rows: Events of the month.
-        streams: Streams with events in it.
-        merkle_root: Root over its events, hex.
-        manifest_sha256: Hash of the manifest's text, hex: what to note elsewhere.
-        public_key_id: Id of the key that signed it, None when it is not signed.
-        exported: The export that the seal made, None when the month was sealed already.
-        seconds: Time taken.
-    """
-
-    month: str
-    generation: int
-    is_written: bool
-    rows: int
-    streams: int
-    merkle_root: str
-    manifest_sha256: str
-    public_key_id: str | None
-    exported: ExportResult | None
-    seconds: float
 
 
 def seal_month(
@@ -102,60 +73,7 @@ def seal_month(
         text = manifest.text()
         store.seal_month(month, text, key.sign(text.encode()) if key else None)
     copy_manifests(store, lake)
-    return _result(store, month, generation, exported, started)
-
-
-def find_sealed(store: Store, lake: Lake, month: str) -> SealResult | None:
-    """What `seal_month` would say of a month that is sealed, with its manifest in the lake; None where it has something to do.
-
-    Raises:
-        NotSealableError: See `seal_month`.
-    """
-    started = time.monotonic()
-    state, generation = require_sealable(store, month)
-    if state != "sealed" or missing_manifests(store, lake):
-        return None
-    return _result(store, month, generation, None, started)
-
-
-def _result(store: Store, month: str, generation: int, exported: ExportResult | None, started: float) -> SealResult:
-    signed = _history(store, month)[generation]
-    manifest = signed.read()
-    return SealResult(
-        month=month,
-        generation=generation,
-        is_written=exported is not None,
-        rows=manifest.rows,
-        streams=manifest.streams,
-        merkle_root=manifest.merkle_root,
-        manifest_sha256=signed.sha256,
-        public_key_id=manifest.public_key_id,
-        exported=exported,
-        seconds=time.monotonic() - started,
-    )
-
-
-def require_sealable(store: Store, month: str) -> tuple[str, int]:
-    """State and generation of a month that may be sealed, or is.
-
-    Raises:
-        NotSealableError: See `seal_month`.
-    """
-    found = store.month_state(month)
-    if found is None:
-        known = [status.month for status in store.months() if status.events]
-        raise NotSealableError(f"there is no month {month!r}; months with events are {', '.join(known) or 'none'}")
-    if found[0] == "stray":
-        raise NotSealableError(
-            f"month {month} has no partition: its events wait in the DEFAULT partition. "
-            f"Move them with `refold db months --make {month}`, then seal it"
-        )
-    if month_bounds(month)[1] > datetime.now(UTC):
-        raise NotSealableError(
-            f"month {month} has not ended; sealed, it would refuse what happens until then. It can be sealed from "
-            f"{month_bounds(month)[1]:%Y-%m-%d %H:%M} UTC"
-        )
-    return found
+    return describe_seal(store, month, generation, exported, started)
 
 
 def month_bounds_us(month: str) -> tuple[int, int]:
@@ -246,12 +164,7 @@ def _describe_files(lake: Lake, layout: Layout) -> tuple[ManifestFile, ...]:
     )
 
 
-def _history(store: Store, month: str) -> dict[int, SignedManifest]:
-    """The month's manifests by generation, ascending."""
-    return {kept.generation: stored_manifest(kept).signed for kept in store.manifests() if kept.month == month}
-
-
 def _newest_sha256(store: Store, month: str) -> str | None:
     """Hash of the manifest that the new one supersedes."""
-    history = list(_history(store, month).values())
+    history = list(seals_of(store, month).values())
     return history[-1].sha256 if history else None
