@@ -3,13 +3,20 @@
 The file holds views only, no data: they name the Parquet files that were current when it was written, so it is written
 anew after every commit. It is written to a temporary file and renamed, so a reader that has it open keeps the version
 it opened; the files of that version stay for the grace. DuckDB 1.x can open it (`STORAGE_VERSION 'v1.0.0'`).
+
+Whether it is to be written anew is asked by every verb that finds nothing to do. So it is noted beside the file of which state of the
+tables' logs it was written: to compare takes 2 ms, to open thirty tables and the file 100.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -17,10 +24,13 @@ from pipelines.duck import quote_identifier, quote_literal
 from pipelines.lake import readable
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import DATASETS
+from pipelines.lake.delta import newest_entry
 from pipelines.lake.errors import ForeignCatalogError, told_when_full
 from pipelines.lake.lake import Lake
+from pipelines.lake.own_upcasters import load_own_upcasters
 from pipelines.lake.views import list_views
 from pipelines.lake.writers import publishing, writing
+from pipelines.log.readable import readable_query
 
 _MARK = "refold_catalog_hash"
 """A macro of the catalog: hash of what it shows. A macro is in no list of tables."""
@@ -46,9 +56,47 @@ def publish_catalog(lake: Lake, path: Path) -> bool:
         ForeignCatalogError: Something of somebody else's has its name; it stays.
     """
     with told_when_full(path), publishing(lake.root):
+        state = _state(lake)  # before the tables are read: what is committed meanwhile is published by the next
+        if _is_noted(path, state):
+            return False
         written: list[bool] = []
         lake.with_current_views(lambda views: written.append(_renew(lake, path, [*views, *_comments(lake)])))
+        _note_state(path, state)
         return written[-1]
+
+
+def _state(lake: Lake) -> str:
+    """Hash of what the catalog is a function of: code, one's own upcasters, and the newest entries of all tables' logs."""
+    code = [str(lake.root), metadata.version("refold"), *(view.query for view in list_views()), *_comments(None)]
+    own = readable_query(load_own_upcasters(lake.home))
+    logs = [[folder.name, newest_entry(folder)] for folder in sorted(lake.root.iterdir())]
+    return hashlib.sha256(json.dumps([code, own, [each for each in logs if each[1]]]).encode()).hexdigest()
+
+
+def _is_noted(path: Path, state: str) -> bool:
+    with suppress(OSError, ValueError):
+        noted: Any = json.loads(_note(path).read_text(encoding="utf-8"))
+        return bool(noted == {"state": state, "file": _identity(path)})
+    return False
+
+
+def _note_state(path: Path, state: str) -> None:
+    """Note of which state the file is; without the note, the next who asks compares the file itself."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with suppress(OSError):
+        temporary.write_text(json.dumps({"state": state, "file": _identity(path)}), encoding="utf-8")
+        temporary.replace(_note(path))
+
+
+def _note(path: Path) -> Path:
+    """Beside the file: of which state it was written."""
+    return path.with_name(f".{path.stem}.json")
+
+
+def _identity(path: Path) -> list[Any]:
+    """What tells a file from every other, and from itself once it was changed."""
+    found = path.stat()
+    return [str(path.resolve()), found.st_ino, found.st_size, found.st_mtime_ns]
 
 
 def _renew(lake: Lake, path: Path, statements: list[str]) -> bool:
@@ -86,7 +134,7 @@ def _write(path: Path, statements: list[str]) -> None:
         connection.execute("DETACH out")
 
 
-def _comments(lake: Lake) -> list[str]:
+def _comments(lake: Lake | None) -> list[str]:
     statements = []
     for name, (grain, columns) in describe(lake).items():
         statements.append(f"COMMENT ON VIEW {quote_identifier(name)} IS {quote_literal(grain)}")

@@ -11,7 +11,7 @@ import duckdb
 
 from pipelines.diff.gating import Decision, decide_version
 from pipelines.diff.names import ALL
-from pipelines.diff.versions import Version, list_versions, read_summary
+from pipelines.diff.versions import Version, find_definition, list_versions, read_summary
 from pipelines.errors import BadInputError
 from pipelines.experiment.registry import find_gate
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
@@ -146,7 +146,7 @@ def load_headline(lake: Lake, version: Version) -> Headline:
     commit = lake.last_commit(AB_SUMMARY.name, partition)
     kept: Mapping[str, Any] = commit.provenance if commit is not None else {}
     replayed = lake.last_commit(REPLAYS.name, partition)
-    definition: Mapping[str, Any] = kept.get("definition") or {}
+    definition = find_definition(lake, partition)
     with lake.connect() as connection:
         found = read_summary(connection, partition)[:MAX_LINES]
         calls = count_calls(connection, partition)

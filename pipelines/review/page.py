@@ -39,6 +39,10 @@ ORDER BY count(*) DESC, reason
 """
 
 
+READS = "FROM ab_summary_history, ab_units_history, versions_history, calls"
+"""All relations that a page and the answer of its version read, for `Lake.reading`."""
+
+
 def render_page(lake: Lake, result: DiffResult) -> str:
     """The page of a version, as lines of at most about 100 characters."""
     partition = {"experiment": result.experiment, "version_id": result.version_id}

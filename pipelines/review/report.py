@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.diff.gating import Decision
-from pipelines.diff.versions import Version
+from pipelines.diff.versions import Version, find_definition
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
 from pipelines.review.answer import headline, seen_in_words, tell
@@ -128,7 +128,7 @@ def _load(lake: Lake, version: Version) -> Report:
         changed=page.total,
         left_out=left_out,
         firsts=tuple(firsts),
-        definition=kept.get("definition") or {},
+        definition=find_definition(lake, partition),
         result_hash=version.result_hash,
     )
 

@@ -73,7 +73,7 @@ def test_nothing_to_do_starts_no_run_and_needs_no_dagster(store_settings, store,
     verbs = {
         "export": lambda: export_months(store_settings, None, quiet),
         "fold": lambda: fold_months(store_settings, None, None, quiet),
-        "ab": lambda: compare(store_settings, experiment, tmp_path, quiet),
+        "ab": lambda: compare(store_settings, Lake.from_settings(store_settings), experiment, tmp_path, quiet),
         "seal": lambda: [seal_month(store_settings, "2026-01", quiet)],
     }
     first = {name: verb() for name, verb in verbs.items()}

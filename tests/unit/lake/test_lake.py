@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -217,7 +218,40 @@ def test_the_catalog_opens_read_only_and_describes_itself(tmp_path):
             "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake' AND comment IS NULL"
         ).fetchall()
         assert bare == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "lake.duckdb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lake.json", "lake", "lake.duckdb"]
+
+
+def test_a_catalog_is_written_anew_when_anything_it_shows_changed(tmp_path, monkeypatch):
+    """Nothing is opened where lake and file are as they were; a commit of another, another file, a projection and code are seen."""
+    lake, path = Lake(tmp_path / "lake"), tmp_path / "lake.duckdb"
+    write(lake, "2026-01", 5)
+
+    def is_current() -> bool:
+        with monkeypatch.context() as patched:
+            patched.setattr(Lake, "with_current_views", lambda *_given: pytest.fail("the tables are opened"))
+            return not publish_catalog(Lake(tmp_path / "lake"), path)
+
+    assert publish_catalog(lake, path)
+    assert is_current()
+    write(Lake(tmp_path / "lake"), "2026-01", 6)
+    assert publish_catalog(lake, path)
+    assert is_current()
+    path.unlink()
+    assert publish_catalog(lake, path)
+    path.write_bytes(b"cut short")
+    assert publish_catalog(lake, path)
+    assert is_current()
+    (tmp_path / ".lake.json").unlink()  # then the file itself is looked at
+    assert not publish_catalog(lake, path)
+    assert is_current()
+    shutil.copytree(tmp_path / "lake" / "stream_months", tmp_path / "lake" / "other")
+    shutil.rmtree(tmp_path / "lake" / "stream_months")
+    assert publish_catalog(Lake(tmp_path / "lake"), path)
+    with duckdb.connect(str(path), read_only=True) as reader:
+        assert reader.sql("SELECT count(*) FROM stream_months").fetchall() == [(0,)]
+    monkeypatch.setattr("pipelines.lake.catalog.metadata.version", lambda _name: "another")
+    with pytest.raises(BaseException, match="the tables are opened"):
+        is_current()
 
 
 def test_every_view_shows_the_columns_of_its_dataset(tmp_path):
