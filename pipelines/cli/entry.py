@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 a check found a differ
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from datetime import UTC, datetime
@@ -33,7 +32,17 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.replay import replan, report, tools
 from pipelines.cli.storage import storage
-from pipelines.console import Ticker, counted, end, print_result, render_table, safe_streams, size, tell, to_plain
+from pipelines.console import (
+    Ticker,
+    counted,
+    end,
+    print_long,
+    print_result,
+    render_table,
+    safe_streams,
+    size,
+    tell,
+)
 from pipelines.errors import CheckFailedError
 from pipelines.interrupt import heard
 from pipelines.privacy import private_files, withdraw_access
@@ -233,8 +242,7 @@ def state(stream: str, version: int | None, position: int | None, at: datetime |
     settings = Settings.from_env()
     tell_empty(settings, tell)
     found = fold_state(Lake.from_settings(settings), stream, version=version, position=position, at=at)
-    text = json.dumps(to_plain(found), ensure_ascii=False, indent=2)
-    print_result(found, text, as_json=as_json)
+    print_long(found, as_json=as_json)
 
 
 @app.command()

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.errors import BadInputError
 from pipelines.folds.as_of import connect_at, read_point
+from pipelines.folds.aside import StreamTooLargeError
 from pipelines.folds.redacted import fold_redacted
 from pipelines.folds.result import FoldResult
 from pipelines.folds.run import HEADS, fold_month, state
@@ -28,6 +29,8 @@ from tests.support.history import (
     query,
     write_log,
 )
+
+LARGE = "99999999-0000-0000-0000-000000000000"
 
 
 def fold_all(lake: Lake) -> dict[tuple[str, str], FoldResult]:
@@ -235,6 +238,19 @@ def test_deleting_all_folds_and_folding_again_gives_the_same_rows(lake: Lake, tm
     for name in FOLDS:
         rows = [query(each, f"SELECT * FROM {name}") for each in (lake, other)]
         assert sorted(map(str, rows[0])) == sorted(map(str, rows[1])), name
+
+
+def test_a_state_that_memory_has_no_room_for_is_refused(lake: Lake, tmp_path: Path) -> None:
+    """Before its events are read, with the bound that would do; the states of others are told."""
+    said = [event("user.utterance", 0, {"text": f"{n} " + "and more " * 70_000}, message_id=f"m{n}") for n in range(60)]
+    write_log(lake.root, [*HISTORY, (LARGE, "conversation", said)])
+    small = Lake(lake.root, memory_bytes=300 * 10**6)
+    with pytest.raises(
+        StreamTooLargeError, match=f"stream {LARGE}: its state, of 3[78] MB .*; REFOLD_MEMORY=500MB would do"
+    ) as found:
+        state(small, LARGE)
+    assert state(small, ONE)["event_count"] == state(lake, ONE)["event_count"]
+    assert state(Lake(lake.root, memory_bytes=found.value.enough_bytes), LARGE)["user_messages"] == 60
 
 
 def test_state_at_any_point_is_the_fold_up_to_it(lake: Lake) -> None:
