@@ -179,7 +179,7 @@ def _build_gapless_versions() -> dg.AssetChecksDefinition:
     def gapless_versions(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> dg.AssetCheckResult:
         """Each stream goes on in the month where it stopped before it: next version, same chain."""
         months = _months(context, home)
-        with home.lake.connect() as connection:
+        with home.lake.connect("FROM stream_months") as connection:
             query = connection.sql(_BREAKS, params={"months": months})
             missing, broken, example = query.fetchall()[0]
         waiting = _months_to_export_before(home, months[-1]) if missing else []

@@ -7,7 +7,7 @@ until the run ends, so that the embedded server starts once a run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -36,6 +36,12 @@ class Home:
         lake: The lake that the settings name.
         on_progress: Passed to the library functions that report progress; None for runs that nobody watches.
         tell: Takes what somebody who watches should know now; None likewise.
+
+    Args:
+        settings: As above.
+        on_progress: As above.
+        tell: As above.
+        plans: By experiment, plans that are kept and need not be loaded.
     """
 
     def __init__(
@@ -43,12 +49,13 @@ class Home:
         settings: Settings,
         on_progress: Callable[..., Any] | None = None,
         tell: Callable[[str], None] | None = None,
+        plans: Mapping[str, Sequence[Plan]] | None = None,
     ) -> None:
         self.settings = settings
         self.lake = Lake.from_settings(settings)
         self.on_progress = on_progress
         self.tell = tell
-        self._plans: dict[str, list[Plan]] = {}
+        self._plans: dict[str, list[Plan]] = {name: list(known) for name, known in (plans or {}).items()}
         self._stack = ExitStack()
         self._store: Store | None = None
         self._published_at = time.monotonic()

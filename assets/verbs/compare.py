@@ -74,7 +74,8 @@ def _run(
     from assets.runs import Runs
 
     commits = [lake.last_commit("ab_summary", plan.partition) for plan in plans]
-    with Runs(settings, on_event=tell, on_progress=progress("units", tell)) as runs:
+    known = {experiment.experiment: plans}
+    with Runs(settings, on_event=tell, on_progress=progress("units", tell), plans=known) as runs:
         runs.add_experiment(experiment.experiment)
         config = {"replay": {"retry_failed": retry_failed, "versions": [plan.version_id for plan in plans]}}
         runs.materialize(ASSETS, experiment.experiment, config).require()

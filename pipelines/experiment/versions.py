@@ -101,7 +101,7 @@ def load_version(lake: Lake, experiment: str, version_id: str, allowed: Sequence
     """
     partition = {"experiment": experiment, "version_id": version_id}
     what = f"version {version_id} of {experiment}"
-    with lake.connect() as connection:
+    with lake.connect("FROM versions_history") as connection:
         found = connection.sql(_KEPT, params=partition).fetchall()
         if not found:
             raise BadInputError(f"{what} is not planned; run `refold ab` with the experiment's file")

@@ -145,7 +145,7 @@ def find_faults(lake: Lake, months: Sequence[str] | None = None) -> list[Redacti
     Returns:
         By stream and version.
     """
-    with lake.connect() as connection:
+    with lake.connect(_READS) as connection:
         query = unless_none(connection, f"FROM events WHERE {IS_REDACTION}", _APPLIED)
         rows = connection.sql(query, params={"months": None if months is None else list(months)}).fetchall()
     faults = []

@@ -98,9 +98,15 @@ class Report:
     result_hash: str
 
 
+_READS = (
+    "FROM ab_summary_history, ab_units_history, ab_tool_calls_history, calls, decisions, events, redacted_events, stream_months, "
+    "experiments, versions_history"
+)
+
+
 def load_report(lake: Lake, version: Version) -> Report:
     """Read what the report of a complete version shows."""
-    with lake.reading():
+    with lake.reading(_READS):
         return _load(lake, version)
 
 
