@@ -17,6 +17,7 @@ from pipelines.lake.datasets import DATASETS, STREAM_MONTHS
 from pipelines.lake.errors import CommitLostError
 from pipelines.lake.housekeeping import CLOCK_SECONDS, vacuum
 from pipelines.lake.lake import Lake
+from pipelines.lake.own import own_column, own_dataset
 from pipelines.lake.views import list_views
 
 ROWS = "SELECT 's' || i AS aggregate_id, 'conversation' AS aggregate_type, 1 AS first_version, i AS last_version, i AS event_count, NULL AS prev_hash, NULL AS last_hash FROM range(1, $n + 1) r(i)"
@@ -252,6 +253,38 @@ def test_a_catalog_is_written_anew_when_anything_it_shows_changed(tmp_path, monk
     monkeypatch.setattr("pipelines.lake.catalog.metadata.version", lambda _name: "another")
     with pytest.raises(BaseException, match="the tables are opened"):
         is_current()
+
+
+def test_a_catalog_that_was_renewed_is_one_that_was_written_whole(tmp_path):
+    """Relations, comments and rows are the same, whether the file was made over what was there or from nothing; so is a smaller one."""
+    lake, path, whole = Lake(tmp_path / "lake"), tmp_path / "lake.duckdb", tmp_path / "whole.duckdb"
+    queries = (
+        "SELECT view_name, sql, comment FROM duckdb_views() WHERE NOT internal ORDER BY ALL",
+        "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal ORDER BY ALL",
+        "SELECT function_name, macro_definition FROM duckdb_functions() WHERE NOT internal ORDER BY ALL",
+        "SELECT * FROM stream_months ORDER BY ALL",
+    )
+
+    def shown(file):
+        with duckdb.connect(str(file), read_only=True) as reader:
+            return [reader.sql(query).fetchall() for query in queries]
+
+    own = own_dataset("mine", "one stream", ("aggregate_id",), (own_column("aggregate_id", "VARCHAR", "The stream."),))
+    lake.begin(own)
+    write(lake, "2026-01", 5)
+    publish_catalog(lake, path)
+    for change in (
+        lambda: write(Lake(tmp_path / "lake"), "2026-02", 1),
+        lambda: shutil.rmtree(tmp_path / "lake" / "mine"),
+        lambda: write(Lake(tmp_path / "lake"), "2026-01", 2),
+    ):
+        change()
+        lake = Lake(tmp_path / "lake")
+        assert publish_catalog(lake, path)
+        whole.unlink(missing_ok=True)
+        assert publish_catalog(lake, whole)
+        assert shown(path) == shown(whole)
+    assert "mine" not in {name for name, _, _ in shown(path)[0]}
 
 
 def test_every_view_shows_the_columns_of_its_dataset(tmp_path):
