@@ -8,7 +8,7 @@ server processes, never what a person wrote.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -16,9 +16,9 @@ from assets.partitions import EXPERIMENTS, partitions_of
 from assets.resources import Home
 from assets.specs import key_of
 from pipelines.console import duration
-from pipelines.export.health import compare_month, count_strays, find_lag, seconds_since
-from pipelines.folds.redacted import find_faults
-from pipelines.store.read import Stall
+
+if TYPE_CHECKING:
+    from pipelines.store.read import Stall
 
 FRESH_SECONDS = 26 * 3600.0
 """The open month is exported every night: what waits longer than a day and some was passed over."""
@@ -87,6 +87,8 @@ def _build_store_checks() -> dg.AssetChecksDefinition:
 
 def _check_parity(home: Home, months: list[str] | None) -> dg.AssetCheckResult:
     """Every event that the month's export saw in the store is in the lake, once, with the same head and hash."""
+    from pipelines.export.health import compare_month
+
     conn = home.store().conn
     compared = [compare_month(conn, home.lake, month) for month in months or home.lake.months("events")]
     parts = [
@@ -107,6 +109,8 @@ def _check_parity(home: Home, months: list[str] | None) -> dg.AssetCheckResult:
 
 def _check_freshness(home: Home, months: list[str] | None) -> dg.AssetCheckResult:
     """No event has been waiting for its export for more than a day."""
+    from pipelines.export.health import find_lag, seconds_since
+
     lags = find_lag(home.store().conn, home.lake, months)
     late = [lag for lag in lags if seconds_since(lag.since) > FRESH_SECONDS]
     parts = [
@@ -124,6 +128,8 @@ def _check_freshness(home: Home, months: list[str] | None) -> dg.AssetCheckResul
 
 def _check_strays(home: Home, months: list[str] | None) -> dg.AssetCheckResult:
     """No event lies in the DEFAULT partition: such events are exported, but make sealing and new months slow."""
+    from pipelines.export.health import count_strays
+
     strays = count_strays(home.store().conn, months)
     parts = [f"{month}: {_counted(events, 'event')} without a partition" for month, events in strays.items()]
     if parts:
@@ -144,7 +150,7 @@ def _check_stalls(home: Home, _months: list[str] | None) -> dg.AssetCheckResult:
     )
 
 
-def _told(stall: Stall) -> str:
+def _told(stall: "Stall") -> str:
     who = f"pid {stall.pid}" if stall.gid is None else f"prepared transaction {stall.gid!r}"
     undo = f"SELECT pg_terminate_backend({stall.pid})" if stall.gid is None else "COMMIT or ROLLBACK PREPARED"
     return f"{who} of {stall.role} in {stall.database} for {duration(stall.age_seconds or 0.0)} ({undo} ends it)"
@@ -173,7 +179,7 @@ def _build_gapless_versions() -> dg.AssetChecksDefinition:
     def gapless_versions(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> dg.AssetCheckResult:
         """Each stream goes on in the month where it stopped before it: next version, same chain."""
         months = _months(context, home)
-        with home.lake.connect() as connection:
+        with home.lake.connect("FROM stream_months") as connection:
             query = connection.sql(_BREAKS, params={"months": months})
             missing, broken, example = query.fetchall()[0]
         waiting = _months_to_export_before(home, months[-1]) if missing else []
@@ -217,6 +223,8 @@ def _build_redactions_hold() -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=key_of("redacted_events"))
     def redactions_hold(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> dg.AssetCheckResult:
         """Every redaction names an event that is there, and a place in it that is there."""
+        from pipelines.folds.redacted import find_faults
+
         faults = find_faults(home.lake, _months(context, home))
         counts = {why: sum(each.fault == why for each in faults) for why in _FAULTS}
         parts = [f"{_counted(n, 'redaction')} {_FAULTS[why]}" for why, n in counts.items() if n]

@@ -1,7 +1,7 @@
 """Assets of the folds: a month of the exported log, folded into tables."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -9,12 +9,11 @@ from assets.by_month import Made, failed_months, materialize_months
 from assets.metadata import reported_fold
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
-from pipelines.folds.aside import Culprit, tell_set_aside
-from pipelines.folds.redacted import fold_redacted
-from pipelines.folds.result import FoldResult
-from pipelines.folds.run import fold_month
 from pipelines.folds.shipped import FOLDS
 from pipelines.lake.datasets import REDACTED_EVENTS
+
+if TYPE_CHECKING:
+    from pipelines.folds.result import FoldResult
 
 REDACTED = REDACTED_EVENTS.name
 
@@ -32,7 +31,9 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     @dg.multi_asset(
         name="fold",
         specs=[
-            describe_asset(name, deps=["events", "stream_months"], automation_condition=REFOLD, skippable=True)
+            describe_asset(
+                name, deps=["events", "stream_months", REDACTED], automation_condition=REFOLD, skippable=True
+            )
             for name in FOLDS
         ],
         check_specs=[
@@ -45,6 +46,8 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         description="Fold one month of events, and the states before it, into tables.",
     )
     def fold(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[Outcome]:
+        from pipelines.folds.run import fold_month
+
         names = [name for name in FOLDS if key_of(name) in context.selected_asset_keys]
         aside: dict[str, dict[str, dict[str, int]]] = {name: {} for name in names}
 
@@ -70,6 +73,8 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         description="Keep what redactions leave of one month's events.",
     )
     def redact(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+        from pipelines.folds.redacted import fold_redacted
+
         def make(month: str) -> Iterator[Made]:
             result = fold_redacted(home.lake, month)
             home.publish_catalog()
@@ -83,6 +88,8 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
 
 def _fits(name: str, aside: Mapping[str, Mapping[str, int]]) -> dg.AssetCheckResult:
     """Which streams were set aside, by month; the others are folded."""
+    from pipelines.folds.aside import Culprit, tell_set_aside
+
     told = {
         month: f"{month}: {tell_set_aside([Culprit(*each) for each in streams.items()])}; the others are folded"
         for month, streams in aside.items()
@@ -97,5 +104,5 @@ def _fits(name: str, aside: Mapping[str, Mapping[str, int]]) -> dg.AssetCheckRes
     )
 
 
-def _made(result: FoldResult) -> Made:
+def _made(result: "FoldResult") -> Made:
     return Made(result.dataset, reported_fold(result), result.input_hash)

@@ -7,6 +7,7 @@ called for.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 from dagster._core.code_pointer import ModuleCodePointer
@@ -24,7 +25,9 @@ from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.event_log import SqlEventLogStorageMetadata, SqliteEventLogStorage
 from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
@@ -57,6 +60,8 @@ __all__ = [
     "ReconstructableRepository",
     "RemoteJobOrigin",
     "RemoteRepositoryOrigin",
+    "RunStorageSqlMetadata",
+    "ScheduleStorageSqlMetadata",
     "SqlEventLogStorageMetadata",
     "SqliteEventLogStorage",
     "SqliteRunStorage",
@@ -66,8 +71,21 @@ __all__ = [
     "create_engine",
     "execute_run",
     "make_new_run_id",
+    "newest_revision",
     "open_workspace",
 ]
+
+
+@cache
+def newest_revision() -> str:
+    """The revision of Dagster's databases of which those are that are made now; all of them have the same migrations."""
+    from alembic.script import ScriptDirectory
+    from dagster._core.storage.runs.sqlite import sqlite_run_storage
+    from dagster._core.storage.sql import get_alembic_config
+
+    revision = ScriptDirectory.from_config(get_alembic_config(sqlite_run_storage.__file__)).get_current_head()
+    assert revision is not None
+    return revision
 
 
 def open_workspace(instance: Any, version: str, path: str) -> AbstractContextManager[Any]:

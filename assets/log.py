@@ -1,23 +1,24 @@
 """Assets of the log: a month of the store, exported."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import pyarrow.parquet as pq
 
 from assets.by_month import Made, materialize_months
 from assets.metadata import reported, reported_heads
 from assets.resources import Home
 from assets.specs import describe_asset
-from pipelines.export.home_log import copy_home_log
-from pipelines.export.month import export_month
-from pipelines.export.result import ExportResult
 from pipelines.lake.memory import peak_bytes
 
+if TYPE_CHECKING:
+    from pipelines.export.result import ExportResult
 
-def _describe(home: Home, month: str, result: ExportResult) -> dict[str, Any]:
+
+def _describe(home: Home, month: str, result: "ExportResult") -> dict[str, Any]:
     """What the month looks like in the lake, up to where it is complete, and what the export cost."""
+    import pyarrow.parquet as pq
+
     files = home.lake.files("events", {"month": month})
     commit = home.lake.last_commit("events", {"month": month})
     known = commit.provenance if commit is not None else {}
@@ -43,6 +44,9 @@ def build_log_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
         description="Bring one month of the store into the lake, from one consistent snapshot.",
     )
     def export(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+        from pipelines.export.home_log import copy_home_log
+        from pipelines.export.month import export_month
+
         def make(month: str) -> Iterator[Made]:
             result = export_month(home.store().dsn, home.lake, month, on_rows=home.on_progress)
             copy_home_log(home.store(), home.lake)

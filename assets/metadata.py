@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.export.result import ExportResult
-    from pipelines.export.seal import SealResult
+    from pipelines.export.sealed import SealResult
     from pipelines.folds.result import FoldResult
     from pipelines.projections.fold import OwnFold
 

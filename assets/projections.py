@@ -13,7 +13,6 @@ from assets.folds import REFOLD
 from assets.metadata import reported_own
 from assets.resources import Home
 from assets.specs import describe_dataset, key_of
-from pipelines.projections.fold import ProjectionKeyError, fold_projection
 from pipelines.projections.projection import BrokenProjection, Projection, ProjectionError
 from pipelines.projections.relations import RELATIONS
 
@@ -43,6 +42,8 @@ def _build(months: dg.PartitionsDefinition, projection: Projection | BrokenProje
         description=f"Fold one month with {projection.path.name}.",
     )
     def fold(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[Outcome]:
+        from pipelines.projections.fold import ProjectionKeyError
+
         if isinstance(projection, BrokenProjection):
             yield from _failed(key, RUNS, dict.fromkeys(context.partition_keys, projection.fault))
             return
@@ -68,6 +69,8 @@ def _build(months: dg.PartitionsDefinition, projection: Projection | BrokenProje
 
 
 def _fold(home: Home, projection: Projection, month: str) -> Iterator[Made]:
+    from pipelines.projections.fold import fold_projection
+
     result = fold_projection(home.lake, projection, month)
     home.publish_catalog()
     home.remove_redacted(month, [projection.name] if result.is_written and result.redactions else [])

@@ -7,7 +7,7 @@ until the run ends, so that the embedded server starts once a run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,13 +16,13 @@ import dagster as dg
 
 from assets.instance import hold_run, run_tags
 from pipelines.lake.catalog import publish_catalog
-from pipelines.lake.housekeeping import VacuumResult, remove_redacted, vacuum
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
-from pipelines.store import Store
 
 if TYPE_CHECKING:
     from pipelines.experiment.plan import Plan
+    from pipelines.lake.housekeeping import VacuumResult
+    from pipelines.store import Store
 
 _PUBLISHED_EVERY = 10.0
 """Seconds between two catalogs of a run that writes many months: to write one takes as long as to fold a small month."""
@@ -36,6 +36,12 @@ class Home:
         lake: The lake that the settings name.
         on_progress: Passed to the library functions that report progress; None for runs that nobody watches.
         tell: Takes what somebody who watches should know now; None likewise.
+
+    Args:
+        settings: As above.
+        on_progress: As above.
+        tell: As above.
+        plans: By experiment, plans that are kept and need not be loaded.
     """
 
     def __init__(
@@ -43,12 +49,13 @@ class Home:
         settings: Settings,
         on_progress: Callable[..., Any] | None = None,
         tell: Callable[[str], None] | None = None,
+        plans: Mapping[str, Sequence[Plan]] | None = None,
     ) -> None:
         self.settings = settings
         self.lake = Lake.from_settings(settings)
         self.on_progress = on_progress
         self.tell = tell
-        self._plans: dict[str, list[Plan]] = {}
+        self._plans: dict[str, list[Plan]] = {name: list(known) for name, known in (plans or {}).items()}
         self._stack = ExitStack()
         self._store: Store | None = None
         self._published_at = time.monotonic()
@@ -61,6 +68,8 @@ class Home:
             StoreError: It cannot be opened; the message says why.
         """
         if self._store is None:
+            from pipelines.store import Store
+
             self._store = self._stack.enter_context(Store.open(self.settings))
         return self._store
 
@@ -112,10 +121,14 @@ class Home:
         commits = {name: self.lake.last_commit(name, {"month": month}) for name in names}
         replaced = [name for name, commit in commits.items() if commit is None or commit.number > 1]
         if replaced:
+            from pipelines.lake.housekeeping import remove_redacted
+
             remove_redacted(self.lake, self.settings.catalog, replaced)
 
     def vacuum(self) -> VacuumResult:
         """Remove the lake's files that nobody needs any more."""
+        from pipelines.lake.housekeeping import vacuum
+
         return vacuum(self.lake, self.settings.catalog, grace_days=self.settings.grace_days)
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import dagster as dg
 
@@ -40,6 +40,9 @@ from assets.resources import Home
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.projections.projection import find_projections
 from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.experiment.plan import Plan
 
 LOCATION = "refold"
 """Name of the code location, in the UI's workspace and in the origin of every run."""
@@ -98,6 +101,7 @@ class Runs:
         on_event: Told one line per step as it ends.
         on_progress: Handed to the library functions that report progress.
         on_message: Told what somebody who watches should know now; by default as `on_event`.
+        plans: By experiment, plans that are kept and need not be loaded.
     """
 
     def __init__(
@@ -107,17 +111,19 @@ class Runs:
         on_event: Callable[[str], None] | None = None,
         on_progress: Callable[..., Any] | None = None,
         on_message: Callable[[str], None] | None = None,
+        plans: Mapping[str, Sequence[Plan]] | None = None,
     ) -> None:
         self._settings = settings
         self._tell = on_event or (lambda _line: None)
         self._on_message = on_message or self._tell
         self._on_progress = on_progress
+        self._plans = plans
         self._stack = ExitStack()
         self._repository: tuple[Months, dg.RepositoryDefinition] | None = None
 
     def __enter__(self) -> Self:
         self._instance = self._stack.enter_context(open_instance(self._settings))
-        self._home = self._stack.enter_context(Home(self._settings, self._on_progress, self._on_message))
+        self._home = self._stack.enter_context(Home(self._settings, self._on_progress, self._on_message, self._plans))
         fail_dead_runs(self._instance)
         return self
 

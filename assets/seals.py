@@ -1,7 +1,7 @@
 """The asset of the seals, a closed month's manifest; and the job that opens a month again."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -9,7 +9,9 @@ from assets.metadata import reported, reported_heads, reported_seal
 from assets.partitions import Months, closed_months
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
-from pipelines.export.seal import SealResult, seal_month
+
+if TYPE_CHECKING:
+    from pipelines.export.sealed import SealResult
 
 
 def build_seal_assets(months: Months) -> list[dg.AssetsDefinition]:
@@ -22,6 +24,8 @@ def build_seal_assets(months: Months) -> list[dg.AssetsDefinition]:
         description="Seal one month that has ended: from then on it takes no event.",
     )
     def seal(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+        from pipelines.export.seal import seal_month
+
         month = context.partition_key
         key = home.settings.signing_key
         result = seal_month(home.store(), home.lake, month, signing_key=key, on_rows=home.on_progress)
@@ -56,7 +60,7 @@ def unseal_month() -> None:
     open_again()
 
 
-def _report_export(context: dg.AssetExecutionContext, result: SealResult) -> None:
+def _report_export(context: dg.AssetExecutionContext, result: "SealResult") -> None:
     """The export that a seal makes is one of `events` and `stream_months`: what follows from them sees it."""
     if result.exported is not None and result.exported.is_written:
         told = {"events": reported(result.exported), "stream_months": reported_heads(result.exported)}

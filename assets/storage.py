@@ -1,14 +1,17 @@
 """Dagster's databases for runs in this process: the same files, whose connections stay open until the instance is left.
 
-Dagster 1.13 opens a file, and compiles every statement, anew for each of the hundred things that a run notes, and reads all of its
-migrations for every database that it opens: together half of what a small run costs. The web server and the daemon keep its way.
+Dagster 1.13 opens a file, and compiles every statement, anew for each of the hundred things that a run notes, and executes all of its
+migrations, several times, for every database that it makes or opens: together half of what a small run costs. Here a new home reads
+them once, and a run's database is made as the common one is. The web server and the daemon keep Dagster's way.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,15 +21,25 @@ from assets.internals import (
     SQLITE_BUSY_TIMEOUT_SECONDS,
     DagsterSqliteStorage,
     DagsterStorage,
+    RunStorageSqlMetadata,
+    ScheduleStorageSqlMetadata,
     SqlEventLogStorageMetadata,
     SqliteEventLogStorage,
     SqliteRunStorage,
     SqliteScheduleStorage,
     create_db_conn_string,
     create_engine,
+    newest_revision,
 )
 
 _REVISION = "SELECT version_num FROM alembic_version"
+_REVISION_TABLE = (
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+_TABLES = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+_INDEX = "index"
+"""The event log's database that all runs have in common."""
 
 
 class Storage(DagsterSqliteStorage):
@@ -52,9 +65,10 @@ class _RunStorage(SqliteRunStorage):
 
     @classmethod
     def from_local(cls, base_dir: str, inst_data: Any = None) -> Self:
-        if _revision(Path(base_dir) / "runs.db") is None:
+        path = Path(base_dir) / "runs.db"
+        if not _make(path, RunStorageSqlMetadata, SqliteRunStorage):
             return super().from_local(base_dir, inst_data)
-        return cls(create_db_conn_string(base_dir, "runs"), inst_data)
+        return cls(_address(path), inst_data)
 
     @contextmanager
     def connect(self) -> Iterator[db.engine.Connection]:
@@ -72,9 +86,10 @@ class _RunStorage(SqliteRunStorage):
 class _ScheduleStorage(SqliteScheduleStorage):
     @classmethod
     def from_local(cls, base_dir: str, inst_data: Any = None) -> SqliteScheduleStorage:
-        if _revision(Path(base_dir) / "schedules.db") is None:
+        path = Path(base_dir) / "schedules.db"
+        if not _make(path, ScheduleStorageSqlMetadata, SqliteScheduleStorage):
             return super().from_local(base_dir, inst_data)
-        return cls(create_db_conn_string(base_dir, "schedules"), inst_data)
+        return cls(_address(path), inst_data)
 
 
 class _EventLog(SqliteEventLogStorage):
@@ -83,21 +98,11 @@ class _EventLog(SqliteEventLogStorage):
         super().__init__(base_dir)
 
     def _initdb(self, engine: db.engine.Engine, for_index_shard: bool = False) -> None:
-        """Make a run's database, of the revision that the common one is of."""
-        revision = None if for_index_shard else _revision(Path(self.path_for_shard("index")))
-        if revision is None:
+        """Make the common database; or a run's, as the common one is."""
+        path, index = Path(str(engine.url.database)), Path(self.path_for_shard(_INDEX))
+        is_made = _make(path, SqlEventLogStorageMetadata) if for_index_shard else _make_like(index, path)
+        if not is_made:
             super()._initdb(engine, for_index_shard)
-        elif _revision(Path(str(engine.url.database))) is None:
-            SqlEventLogStorageMetadata.create_all(engine)
-            with engine.connect() as connection:
-                connection.execute(db.text("PRAGMA journal_mode = WAL"))
-                connection.execute(
-                    db.text("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
-                )
-                connection.execute(
-                    db.text("INSERT OR IGNORE INTO alembic_version VALUES (:revision)"), {"revision": revision}
-                )
-                connection.commit()
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[db.engine.Connection]:
@@ -117,6 +122,56 @@ class _EventLog(SqliteEventLogStorage):
         super().dispose()
 
 
+def _make(path: Path, tables: db.MetaData, storage: Callable[[str], Any] | None = None) -> bool:
+    """Make a database of the newest revision, whole or not at all, where nothing is.
+
+    Args:
+        path: Where.
+        tables: Of it.
+        storage: Opens it, to note that it holds nothing that has to be converted.
+
+    Returns:
+        Whether there is one now; Dagster mends one that was not made to its end.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.db")
+        _stamp(new, newest_revision())
+        engine = _open(_address(new))
+        tables.create_all(engine)
+        engine.dispose()
+        if storage is not None:
+            made = storage(_address(new))
+            made.migrate()
+            made.optimize()
+            made.dispose()
+        with suppress(FileExistsError):  # another process was first
+            os.link(new, path)
+        new.unlink()
+    return _revision(path) is not None
+
+
+def _make_like(index: Path, path: Path) -> bool:
+    """Make a database with the tables and of the revision of another, unless it is there; whether there is one now."""
+    revision = _revision(index)
+    if revision is not None and _revision(path) is None:
+        with closing(sqlite3.connect(index, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as connection:
+            tables = [sql for (sql,) in connection.execute(_TABLES) if not sql.startswith("CREATE TABLE alembic")]
+        _stamp(path, revision, tables)
+    return revision is not None
+
+
+def _stamp(path: Path, revision: str, tables: Sequence[str] = ()) -> None:
+    """Note a database's revision, with the tables that it lacks."""
+    with closing(sqlite3.connect(path, timeout=SQLITE_BUSY_TIMEOUT_SECONDS, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in [*tables, _REVISION_TABLE]:
+            connection.execute(statement)
+        connection.execute("INSERT INTO alembic_version VALUES (?)", [revision])
+        connection.execute("COMMIT")
+
+
 def _revision(path: Path) -> str | None:
     """The revision that a database says it is of; None for one that is not there, or not made to its end."""
     if not path.exists():
@@ -127,6 +182,10 @@ def _revision(path: Path) -> str | None:
         except sqlite3.OperationalError:  # no such table
             return None
     return None if row is None else str(row[0])
+
+
+def _address(path: Path) -> str:
+    return str(create_db_conn_string(str(path.parent), path.stem))
 
 
 def _open(address: str) -> db.engine.Engine:

@@ -22,17 +22,10 @@ def _():
     from pipelines.lake.lake import Lake
     from pipelines.review.changes import count_pages, list_metrics, load_changes
     from pipelines.review.headline import load_headline
-    from pipelines.review.headline_html import (
-        render_classes,
-        render_differences,
-        render_headline,
-        render_message,
-        render_noise,
-        render_shares,
-    )
+    from pipelines.review.headline_html import render_headline, render_message
+    from pipelines.review.markup import style_sheet
     from pipelines.review.pair import load_pair
     from pipelines.review.pair_html import render_pair
-    from pipelines.review.style import style_sheet
     from pipelines.review.widgets import (
         COLUMN_WIDTHS,
         WRAPPED,
@@ -60,13 +53,9 @@ def _():
         mo,
         opening,
         order_choices,
-        render_classes,
-        render_differences,
         render_headline,
         render_message,
-        render_noise,
         render_pair,
-        render_shares,
         selected_pair,
         style_sheet,
     )
@@ -74,8 +63,8 @@ def _():
 
 @app.cell(hide_code=True)
 def _(mo, opening, render_message, style_sheet):
-    _message = [mo.Html(render_message(opening.message).html)] if opening.message else []
-    mo.vstack([mo.Html(style_sheet().html), mo.md("# How B differs from A"), *_message])
+    _message = [mo.Html(render_message(opening.message))] if opening.message else []
+    mo.vstack([mo.Html(style_sheet()), mo.md("# How B differs from A"), *_message])
     return
 
 
@@ -103,21 +92,7 @@ def _(lake, list_metrics, load_headline, version):
 
 @app.cell(hide_code=True)
 def _(headline, mo, render_headline):
-    mo.Html(render_headline(headline).html)
-    return
-
-
-@app.cell(hide_code=True)
-def _(
-    headline,
-    mo,
-    render_classes,
-    render_differences,
-    render_noise,
-    render_shares,
-):
-    _parts = [render(headline) for render in (render_shares, render_noise, render_classes, render_differences)]
-    mo.vstack([mo.Html(part.html) for part in _parts if part], gap=1.5)
+    mo.Html(render_headline(headline))
     return
 
 
@@ -158,7 +133,7 @@ def _(
     page = load_changes(
         lake, version.value, classes=classes.value, order=order.value, is_all=is_all.value, page=page_number.value
     )
-    mo.stop(not page.rows, mo.Html(render_message("No pair like that.").html))
+    mo.stop(not page.rows, mo.Html(render_message("No pair like that.")))
     table = mo.ui.table(
         change_rows(page, metrics),
         selection="single",
@@ -179,8 +154,8 @@ def _(
 @app.cell(hide_code=True)
 def _(lake, load_pair, mo, page, render_message, render_pair, selected_pair, table, version):
     _unit = selected_pair(page, table.value)
-    mo.stop(_unit is None, mo.Html(render_message("Select a pair in the table to see both sides.").html))
-    mo.Html(render_pair(load_pair(lake, version.value, _unit)).html)
+    mo.stop(_unit is None, mo.Html(render_message("Select a pair in the table to see both sides.")))
+    mo.Html(render_pair(load_pair(lake, version.value, _unit)))
     return
 
 

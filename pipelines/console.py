@@ -64,7 +64,10 @@ def _code(character: str) -> str:
 
 def to_json(value: Any) -> str:
     """A result as one line of JSON, in which every character that is not seen is escaped; it has no NaN."""
-    text = json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False)
+    return _escape_unseen(json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False))
+
+
+def _escape_unseen(text: str) -> str:
     return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
@@ -141,6 +144,15 @@ def to_plain(value: Any) -> Any:
 def print_result(result: Any, text: str, *, as_json: bool) -> None:
     """Print a verb's result: the object as JSON, or the text."""
     sys.stdout.write((to_json(result) if as_json else printable(text)) + "\n")
+
+
+def print_long(result: Any, *, as_json: bool) -> None:
+    """Print a result that may be long as JSON, for people indented: a text at a time, which are never there as one."""
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=None if as_json else 2)
+    shown = _escape_unseen if as_json else printable
+    for part in encoder.iterencode(to_plain(result)):
+        sys.stdout.write(shown(part))
+    sys.stdout.write("\n")
 
 
 def tell(line: str) -> None:

@@ -65,9 +65,9 @@ def find_behind(settings: Settings, lake: Lake) -> Behind:
     return Behind(not exported and not waiting, waiting, sorted(_unfolded(lake)) if exported else [])
 
 
-def tell_behind(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Say what the lake lacks, for verbs whose answer would be another one without it."""
-    for line in find_behind(settings, Lake.from_settings(settings)).describe(settings):
+def tell_behind(settings: Settings, tell: Callable[[str], None], lake: Lake | None = None) -> None:
+    """Say what the lake lacks, for verbs whose answer would be another one without it; `lake` where it is open already."""
+    for line in find_behind(settings, lake or Lake.from_settings(settings)).describe(settings):
         tell(f"refold: {line}")
 
 

@@ -10,7 +10,7 @@ from assets.live import has_dead_runs
 from assets.verbs.progress import Tell, progress
 from pipelines.diff.result import DiffResult, find_diff, has_failures
 from pipelines.experiment.file import Experiment
-from pipelines.experiment.plan import Plan, make_plans
+from pipelines.experiment.plan import READS, Plan, make_plans
 from pipelines.experiment.registry import register_experiment
 from pipelines.experiment.versions import find_replays, keep_version
 from pipelines.lake.catalog import publish_catalog
@@ -23,6 +23,7 @@ ASSETS = ("replays", "replay_steps", "ab_units", "ab_tool_calls", "ab_summary")
 
 def compare(
     settings: Settings,
+    lake: Lake,
     experiment: Experiment,
     folder: Path,
     tell: Tell,
@@ -34,6 +35,7 @@ def compare(
 
     Args:
         settings: The home.
+        lake: Its lake.
         experiment: The experiment, which was checked.
         folder: The folder of its file.
         tell: Takes a line of progress.
@@ -43,8 +45,7 @@ def compare(
     Raises:
         BadInputError: It selects nothing, or a key is missing; nothing was registered.
     """
-    lake = Lake.from_settings(settings)
-    with lake.reading():
+    with lake.reading(f"{READS}, experiments"):
         plans = make_plans(lake, experiment, folder, tell, allowed=settings.allow_files)
         is_to_retry = retry_failed and any(has_failures(lake, plan) for plan in plans)
         if is_to_retry or not all(find_replays(lake, plan) for plan in plans):
@@ -73,7 +74,8 @@ def _run(
     from assets.runs import Runs
 
     commits = [lake.last_commit("ab_summary", plan.partition) for plan in plans]
-    with Runs(settings, on_event=tell, on_progress=progress("units", tell)) as runs:
+    known = {experiment.experiment: plans}
+    with Runs(settings, on_event=tell, on_progress=progress("units", tell), plans=known) as runs:
         runs.add_experiment(experiment.experiment)
         config = {"replay": {"retry_failed": retry_failed, "versions": [plan.version_id for plan in plans]}}
         runs.materialize(ASSETS, experiment.experiment, config).require()

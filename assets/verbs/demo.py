@@ -13,6 +13,7 @@ from pipelines.demo.load import LoadResult, load_demo
 from pipelines.diff.result import DiffResult
 from pipelines.experiment.file import read_experiment
 from pipelines.home import changing_store
+from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 
 EXPERIMENT = Path(__file__).parents[2] / "pipelines" / "demo" / "refund-limit-50.yaml"
@@ -44,5 +45,5 @@ def demo(settings: Settings, events: int, tell: Tell) -> DemoResult:
         tell(f"simulating a support desk, about {events:,} events")
         loaded = load_demo(store, events)
         exported, folded = export_and_fold(settings, store, loaded.months, tell)
-        (diff,) = compare(settings, read_experiment(EXPERIMENT), EXPERIMENT.parent, tell)
+        (diff,) = compare(settings, Lake.from_settings(settings), read_experiment(EXPERIMENT), EXPERIMENT.parent, tell)
     return DemoResult(loaded, exported, folded, diff, time.monotonic() - started)

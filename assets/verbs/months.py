@@ -86,7 +86,7 @@ def seal_month(settings: Settings, month: str, tell: Tell) -> MonthRun:
         NotSealableError: It has not ended, or cannot be sealed as it is; no run was started.
     """
     from assets.metadata import reported_seal
-    from pipelines.export.seal import find_sealed
+    from pipelines.export.sealed import find_sealed
     from pipelines.store import Store
 
     lake = Lake.from_settings(settings)

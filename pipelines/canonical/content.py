@@ -1,4 +1,4 @@
-"""What the content of a message says: which of its parts are text that was said, and whether it says anything at all.
+"""What the content of a message says: which of its parts are text that was said, whether it says anything at all, begins a turn.
 
 Content is a string, null or a list of parts. Shared by whoever writes the log and whoever reads it, so that "the text" of a
 message means the same everywhere.
@@ -7,7 +7,13 @@ message means the same everywhere.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Flags = TypeVar("Flags", bool, "npt.NDArray[np.bool_]")
 
 SAID_PARTS = ("text", "input_text", "output_text", "refusal")
 """Types of content parts whose text was said; a part without a type is text, too. Any other type (`reasoning`, `thinking`,
@@ -64,3 +70,14 @@ def is_input(text: str | None, content: Any) -> bool:
         not is_text_part(part) if isinstance(part, Mapping) else bool(part) and isinstance(part, str)
         for part in content
     )
+
+
+def begins_turn(is_input: Flags, is_nameless: Flags, is_other: Flags) -> Flags:
+    """Whether a person's utterance begins a turn: it is an input, and does not go on with the message of the one before it.
+
+    Args:
+        is_input: Whether it says something.
+        is_nameless: Whether it has no message id, and so goes on with nothing.
+        is_other: Whether its message id is another than that of the stream's utterance before it; true of the first.
+    """
+    return is_input & (is_nameless | is_other)

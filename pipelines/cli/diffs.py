@@ -88,7 +88,7 @@ def prune(
         newest_too=newest_too,
         is_dry_run=dry_run,
     )
-    if found.versions and not dry_run:
+    if (found.versions or found.unfinished) and not dry_run:
         for version in found.versions:
             report_path(settings.home, version.experiment, version.version_id).unlink(missing_ok=True)
         publish_catalog(lake, settings.catalog)
@@ -97,6 +97,7 @@ def prune(
     lines = [
         f"{done} {len(rows):,} versions, {found.rows:,} rows, {size(found.size_bytes)}; {found.kept:,} versions stay",
         *([render_table(["experiment", "version_id", "committed_at", "pairs"], rows)] if rows else []),
+        *(f"  {each['experiment']} {each['version_id']}: never completed" for each in found.unfinished),
     ]
     print_result(found, "\n".join(lines), as_json=as_json)
 

@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 a check found a differ
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import Any
 
 import click
 
+from pipelines.cli.ab import ab
 from pipelines.cli.audit import checkpoint, seal, unseal, verify
 from pipelines.cli.db import db
 from pipelines.cli.diffs import diffs
@@ -25,19 +25,29 @@ from pipelines.cli.options import (
     FILE,
     PATH,
     TIME,
-    allow_files_option,
     json_option,
     months_option,
     times_from_option,
     times_until_option,
 )
-from pipelines.cli.replay import allowing, replan, report, tools, write_starter
+from pipelines.cli.replay import replan, report, tools
 from pipelines.cli.storage import storage
-from pipelines.console import Ticker, counted, end, print_result, render_table, safe_streams, size, tell, to_plain
-from pipelines.errors import BadInputError, CheckFailedError
+from pipelines.console import (
+    Ticker,
+    counted,
+    end,
+    print_long,
+    print_result,
+    render_table,
+    safe_streams,
+    size,
+    tell,
+)
+from pipelines.errors import CheckFailedError
 from pipelines.interrupt import heard
 from pipelines.privacy import private_files, withdraw_access
 from pipelines.settings import Settings, is_debugging, read_shared
+from pipelines.startup import begin
 
 _NAME = "refold"
 FORMATS = ("table", "json", "csv", "parquet")
@@ -68,7 +78,7 @@ def app(context: click.Context) -> None:
 
 importer = Verbs("import", help="Bring recorded history into the store.")
 importer.add_command(import_postgres, "postgres")
-for verb in (db, diffs, importer, events, tools, replan, report, storage, seal, unseal, verify, checkpoint):
+for verb in (ab, db, diffs, importer, events, tools, replan, report, storage, seal, unseal, verify, checkpoint):
     app.add_command(verb)
 
 
@@ -218,76 +228,6 @@ def fold(names: tuple[str, ...], months: tuple[str, ...], check: Path | None, dr
 
 
 @app.command()
-@click.argument("file", type=FILE, required=False, help="The experiment, YAML.")
-@click.option("--init", is_flag=True, help="Write an experiment to begin with, to FILE or to stdout; run nothing.")
-@click.option("--dry-run", is_flag=True, help="Say what would be asked, sent and paid; do none of it.")
-@click.option("--retry-failed", is_flag=True, help="Replay the units of a version that failed once more.")
-@allow_files_option
-@json_option
-def ab(
-    file: Path | None, init: bool, dry_run: bool, retry_failed: bool, allow_files: tuple[Path, ...], as_json: bool
-) -> None:
-    """Compare two sides: replay, diff, summarise."""
-    if init:
-        write_starter(file)
-        return
-    if file is None:
-        raise BadInputError("name an experiment file, or write one to begin with: refold ab --init FILE")
-
-    from pipelines.diff.check import read_checked
-
-    settings = allowing(Settings.from_env(), allow_files)
-    checked = read_checked(file, settings)  # before anything heavy is imported
-    experiment = checked.experiment
-
-    from pipelines.home import tell_behind
-
-    tell_behind(settings, tell)
-    if dry_run:
-        from pipelines.replay.estimate import estimate_experiment
-
-        for _place, what in checked.missing_keys:
-            tell(f"note: {what}; a dry run needs none")
-        found = estimate_experiment(settings, experiment, file.resolve().parent, tell)
-        estimates = [{**to_plain(estimate), "window": to_plain(plan.window)} for plan, estimate in found]
-        page = "\n\n".join(estimate.describe() for _, estimate in found)
-        if len(found) > 1:
-            page += "\na decision that is in several windows is asked and paid once"
-        print_result({**estimates[-1], "windows": estimates}, page, as_json=as_json)
-        return
-    from assets.verbs.compare import compare
-    from pipelines.diff.gating import decide_version
-    from pipelines.lake.lake import Lake
-    from pipelines.review.answer import render_decision, render_windows
-    from pipelines.review.files import report_path
-    from pipelines.review.page import render_page
-
-    lake = Lake.from_settings(settings)
-    folder, require = file.resolve().parent, checked.require_keys
-    results = compare(settings, experiment, folder, tell, retry_failed=retry_failed, require_keys=require)
-    pages = []
-    with lake.reading():
-        decisions = [decide_version(lake, each.experiment, each.version_id, experiment.gate) for each in results]
-        for result, decision in zip(results, decisions, strict=True):
-            kept = "" if result.is_written else "\n\nThis version is complete already; nothing was written."
-            report = f"report: {report_path(settings.home, result.experiment, result.version_id)}"
-            pages.append(f"{render_page(lake, result)}{kept}\n\n{report}\n\n{render_decision(decision)}")
-    if len(results) > 1:
-        pages.append(render_windows(results, decisions))
-    windows = [
-        {
-            **to_plain(result),
-            **to_plain(found),
-            "report": str(report_path(settings.home, result.experiment, result.version_id)),
-        }
-        for result, found in zip(results, decisions, strict=True)
-    ]
-    print_result({**windows[-1], "windows": windows}, "\n\n".join(pages), as_json=as_json)
-    if not all(decision.gate is None or decision.gate.passed for decision in decisions):
-        raise click.exceptions.Exit(CheckFailedError.exit_code)
-
-
-@app.command()
 @click.argument("stream", help="Stream id, or source/conversation_id.")
 @click.option("--version", type=COUNT, help="As of this stream version.")
 @click.option("--position", type=COUNT, help="As of this position of the store.")
@@ -302,8 +242,7 @@ def state(stream: str, version: int | None, position: int | None, at: datetime |
     settings = Settings.from_env()
     tell_empty(settings, tell)
     found = fold_state(Lake.from_settings(settings), stream, version=version, position=position, at=at)
-    text = json.dumps(to_plain(found), ensure_ascii=False, indent=2)
-    print_result(found, text, as_json=as_json)
+    print_long(found, as_json=as_json)
 
 
 @app.command()
@@ -429,6 +368,7 @@ def _print_months(runs: list[Any], tables: list[str], none: str, *, as_json: boo
 
 def main() -> None:
     """Entry point: run a verb; turn whatever ends it into one sentence and an exit code."""
+    begin()
     # A stop by the system ends like any other: what is open is closed, the embedded server included.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with safe_streams():

@@ -21,30 +21,6 @@ def allowing(settings: Settings, folders: Sequence[Path]) -> Settings:
     return replace(settings, allow_files=(*settings.allow_files, *(each.resolve() for each in folders)))
 
 
-def write_starter(file: Path | None) -> None:
-    """Write an experiment to begin with; a file that is there stays as it is.
-
-    Raises:
-        BadInputError: The file is there, or cannot be written.
-    """
-    import re
-
-    from pipelines.errors import BadInputError
-    from pipelines.experiment.reference import starter
-
-    name = re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._") if file is not None else ""
-    text = starter(name or "my-experiment")
-    if file is None:
-        print_result({"text": text}, text.rstrip("\n"), as_json=False)
-        return
-    try:
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except OSError as error:
-        raise BadInputError(f"{file}: cannot be written: {error.strerror}") from error
-    tell(f"{file} is written; try it with: refold ab {file} --dry-run")
-
-
 @click.command()
 @click.argument("stream", metavar="ID", help="Stream id, or source/conversation_id.")
 @click.option("--decision", type=COUNT, required=True, help="Number of the decision in its conversation.")

@@ -1,4 +1,4 @@
-"""What `refold storage` prints: bytes by month, and the ratio to a row store of the current state."""
+"""What `refold storage` prints: bytes by month."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from pipelines.settings import Settings
 @click.command()
 @json_option
 def storage(as_json: bool) -> None:
-    """Show what the log and the lake take, beside a row store that holds the current state alone.
-
-    The row store is built in temporary tables of the store's own PostgreSQL from what is folded, measured, and rolled back.
-    """
+    """Show the bytes that the log and the lake take, month by month."""
     from pipelines.export.storage import measure_storage
     from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
@@ -25,37 +22,9 @@ def storage(as_json: bool) -> None:
     tell_empty(settings, tell)
     with Store.open(settings) as store:
         found = measure_storage(store.conn, Lake.from_settings(settings))
-    columns = ["month", "log", "its indexes", "lake events", "folds", "snapshots", "diffs", "replaced"]
     rows = [
-        [
-            month.month or "(none)",
-            month.postgres_table_bytes,
-            month.postgres_index_bytes,
-            month.events_bytes,
-            month.folds_bytes,
-            month.snapshots_bytes,
-            month.diffs_bytes,
-            month.superseded_bytes,
-        ]
-        for month in found.months
+        [each.month or "(none)", each.postgres_bytes, each.lake_bytes, each.superseded_bytes] for each in found.months
     ]
-    kept = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found.crud_rows.items())
-    sizes = [
-        ("current state alone, as rows", found.crud_bytes, None),
-        ("the log in PostgreSQL", found.postgres_bytes, found.postgres_ratio),
-        (
-            "log and lake, with replaced files",
-            found.postgres_bytes + found.lake_bytes + found.superseded_bytes,
-            found.before_ratio,
-        ),
-        ("log and lake, after compaction", found.postgres_bytes + found.lake_bytes, found.after_ratio),
-    ]
-    lines = [
-        "bytes",
-        render_table(columns, rows),
-        "",
-        render_table(["", "bytes", "ratio"], [[n, b, f"{r:.2f} ×" if r is not None else ""] for n, b, r in sizes]),
-        "",
-        f"The current state: {kept}; built in PostgreSQL with primary keys, measured and rolled back.",
-    ]
-    print_result(found, "\n".join(lines), as_json=as_json)
+    rows.append(["all", found.postgres_bytes, found.lake_bytes, found.superseded_bytes])
+    columns = ["bytes of", "log in PostgreSQL", "lake", "replaced, until vacuum"]
+    print_result(found, render_table(columns, rows), as_json=as_json)

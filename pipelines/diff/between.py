@@ -1,6 +1,6 @@
 """What differs between two versions: what they were asked, on which conversations, and what they came to.
 
-A version's definition is in its commit and its conversations are in its rows, so old versions are compared as they were made,
+A version's definition is in `versions` and its conversations are in its rows, so old versions are compared as they were made,
 whatever the experiment's file says today.
 """
 
@@ -14,9 +14,8 @@ from typing import Any
 import duckdb
 
 from pipelines.diff.gating import decide_version
-from pipelines.diff.versions import Version, read_summary
+from pipelines.diff.versions import Version, find_definition, read_summary
 from pipelines.experiment.registry import find_gate
-from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
 from pipelines.stats.answer import Answer
 
@@ -187,7 +186,7 @@ class VersionDiff:
 
 def compare_versions(lake: Lake, first: Version, second: Version) -> VersionDiff:
     """Compare two complete versions, of one experiment or of two."""
-    definitions = [_definition(lake, version) for version in (first, second)]
+    definitions = [find_definition(lake, version.partition) for version in (first, second)]
     differing = list(_differing(*definitions))
     with lake.connect() as connection:
         streams = _streams(connection, first, second)
@@ -208,12 +207,6 @@ def compare_versions(lake: Lake, first: Version, second: Version) -> VersionDiff
         conclusions=_conclusions(*lines),
         answers=(answers[0], answers[1]),
     )
-
-
-def _definition(lake: Lake, version: Version) -> Mapping[str, Any]:
-    commit = lake.last_commit(AB_SUMMARY.name, version.partition)
-    found: Mapping[str, Any] = commit.provenance.get("definition") or {} if commit is not None else {}
-    return found
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Setting]:

@@ -21,6 +21,7 @@ from pipelines.diff.tally import Tally
 from pipelines.diff.worker import Comparers
 from pipelines.errors import RefoldError
 from pipelines.experiment.plan import Plan
+from pipelines.experiment.units import READS
 from pipelines.experiment.versions import find_replays
 from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS
 from pipelines.lake.lake import Lake
@@ -47,7 +48,7 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
         raise RefoldError(f"version {plan.version_id} of {plan.experiment.experiment} is not replayed; run `refold ab`")
     input_hash = input_hash_of(plan, replayed.number)
     with (
-        lake.connect() as connection,
+        lake.connect(READS) as connection,
         Comparers(tool_rules(plan.tools), _processes()) as comparers,
         lake.replacing(AB_UNITS, plan.partition) as units,
         lake.replacing(AB_TOOL_CALLS, plan.partition) as calls,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pipelines.diff.names import ALL
-from pipelines.diff.versions import read_summary
+from pipelines.diff.versions import find_definition, read_summary
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
 from pipelines.stats.answer import Answer, Evidence, decide
@@ -49,7 +49,7 @@ def decide_version(lake: Lake, experiment: str, version_id: str, gate: str | Non
     partition = {"experiment": experiment, "version_id": version_id}
     commit = lake.last_commit(AB_SUMMARY.name, partition)
     kept: Mapping[str, Any] = commit.provenance if commit is not None else {}
-    definition: Mapping[str, Any] = kept.get("definition") or {}
+    definition = find_definition(lake, partition)
     with lake.connect() as connection:
         lines = read_summary(connection, partition)
     whole = {line["metric"]: line for line in lines if line["segment"] == ALL}

@@ -58,7 +58,7 @@ def stale_inputs(
             plans = make_plans(lake, experiment, folder, allowed=allowed)
         except BadInputError:
             plans = []
-    with lake.connect() as connection:
+    with lake.connect("FROM ab_summary, ab_units") as connection:
         version = connection.sql(
             "SELECT any_value(version_id) FROM ab_summary WHERE experiment = $name", params={"name": name}
         ).fetchall()[0][0]

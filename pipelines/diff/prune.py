@@ -1,18 +1,21 @@
 """Remove old versions by retention: their rows, in every dataset of the diff.
 
 The summary goes first: from then on the version is in no view and in no list, and what a crash leaves of it is removed by the
-next run. What the version was and came to stays in `commits`. Files stay for readers that opened them before, until
+next run. What the version was and came to stays in `commits`. A version that was planned and never completed is no result that
+retention counts: it goes when a newer one is complete and retention would let it go, but not while it may be at work. Files stay for readers that opened them before, until
 `refold vacuum` finds their grace over. What models were asked is paid: asked for again, a version is made from the kept
 responses.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from typing import Any
 
-from pipelines.diff.versions import Version, list_versions
+from pipelines.diff.versions import Version, find_definition, list_versions
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS, VERSIONS
@@ -21,6 +24,8 @@ from pipelines.lake.lake import Commit, Lake
 PRUNED = "pruned"
 """Input hash of the commit that removed a version."""
 _REST = (AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS, VERSIONS)
+_AT_WORK_DAYS = 1.0
+"""A version that is not complete and younger may be at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,8 @@ class PruneResult:
 
     Attributes:
         is_dry_run: Nothing was touched.
-        versions: The versions, newest first within an experiment.
+        versions: The complete versions, newest first within an experiment.
+        unfinished: Partitions of versions that were planned and never completed.
         rows: Rows of all datasets.
         size_bytes: Bytes of their files; they are on the disk until the grace is over.
         kept: Complete versions that stay.
@@ -37,6 +43,7 @@ class PruneResult:
 
     is_dry_run: bool
     versions: list[Version]
+    unfinished: list[dict[str, str]]
     rows: int
     size_bytes: int
     kept: int
@@ -75,29 +82,52 @@ def prune_versions(
         least = keep or 0 if newest_too else max(keep or 0, 1)
         chosen += [version for version in list(group)[least:] if version.committed_at <= before]
     leftovers = [] if is_dry_run else _leftovers(lake)
+    unfinished = _unfinished(lake, versions, before)
     rows = size = 0
-    for version in chosen:
+    partitions = [*(version.partition for version in chosen), *unfinished]
+    for partition in partitions:
         for dataset in (AB_SUMMARY, *_REST):
-            commit = lake.last_commit(dataset.name, version.partition)
+            commit = lake.last_commit(dataset.name, partition)
             rows += commit.row_count if commit is not None else 0
             size += commit.size_bytes if commit is not None else 0
     if not is_dry_run:
-        for version in chosen:
-            _remove(lake, AB_SUMMARY, version.partition)
+        for partition in partitions:
+            _remove(lake, AB_SUMMARY, partition, definition=find_definition(lake, partition))
             for dataset in _REST:
-                _remove(lake, dataset, version.partition)
+                _remove(lake, dataset, partition)
         for dataset, partition in leftovers:
             _remove(lake, dataset, partition)
-    return PruneResult(is_dry_run, chosen, rows, size, len(versions) - len(chosen))
+    return PruneResult(is_dry_run, chosen, unfinished, rows, size, len(versions) - len(chosen))
 
 
-def _remove(lake: Lake, dataset: Dataset, partition: dict[str, str]) -> None:
-    """Commit the partition without files; what it was goes on being told by the commit."""
+def _remove(lake: Lake, dataset: Dataset, partition: dict[str, str], **known: Any) -> None:
+    """Commit the partition without files; what it was, and what else is known of it, goes on being told by the commit."""
     last = lake.last_commit(dataset.name, partition)
     if last is None or not last.row_count:
         return
     with lake.replacing(dataset, partition, number=last.number + 1) as writer:
-        writer.commit(input_hash=PRUNED, provenance={**last.provenance, "pruned_input_hash": last.input_hash})
+        provenance = {**last.provenance, **known, "pruned_input_hash": last.input_hash}
+        writer.commit(input_hash=PRUNED, provenance=provenance)
+
+
+def _unfinished(lake: Lake, complete: Sequence[Version], before: datetime) -> list[dict[str, str]]:
+    """Versions without a summary that are older than the newest complete one of their experiment, and than `before`."""
+    newest: dict[str, datetime] = {}
+    for version in complete:
+        newest[version.experiment] = max(version.committed_at, newest.get(version.experiment, version.committed_at))
+    before = min(before, datetime.now(UTC) - timedelta(days=_AT_WORK_DAYS))
+    done = {commit.partition for commit in lake.commits(AB_SUMMARY.name) if commit.row_count}
+    touched: dict[str, datetime] = {}
+    for dataset in (VERSIONS, REPLAYS):
+        for commit in lake.commits(dataset.name):
+            if commit.row_count and commit.partition not in done:
+                touched[commit.partition] = max(commit.committed_at, touched.get(commit.partition, commit.committed_at))
+    found = [(_values(partition), at) for partition, at in sorted(touched.items())]
+    return [
+        each
+        for each, at in found
+        if at <= min(before, newest.get(each["experiment"], datetime.min.replace(tzinfo=UTC)))
+    ]
 
 
 def _leftovers(lake: Lake) -> list[tuple[Dataset, dict[str, str]]]:
@@ -110,6 +140,10 @@ def _leftovers(lake: Lake) -> list[tuple[Dataset, dict[str, str]]]:
         for commit in lake.commits(dataset.name):
             summary = pruned.get(commit.partition)
             if summary is not None and commit.row_count and commit.committed_at < summary.committed_at:
-                values = dict(part.split("=", 1) for part in commit.partition.split("/"))
-                found.append((dataset, values))
+                found.append((dataset, _values(commit.partition)))
     return found
+
+
+def _values(partition: str) -> dict[str, str]:
+    """The values in a partition's path."""
+    return dict(part.split("=", 1) for part in partition.split("/"))

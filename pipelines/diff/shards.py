@@ -31,8 +31,8 @@ _SHARD_DECISIONS = 50_000
 """Decisions of a shard: both sides' texts and calls of two such are held at once."""
 _BATCH = 2_500
 """Units compared in one go: what a helper process holds in Python objects."""
-_SMALL = 5_000
-"""Below as much work a second process would take longer to start than to help."""
+_SMALL_ROWS, _SMALL_BYTES = 30_000, 32 * 10**6
+"""Work of a whole version, of one kind: below both, processes take longer to start than they help."""
 
 # Of a shard the baseline's decisions are counted, and both sides' texts.
 _ITEMS = """
@@ -131,7 +131,7 @@ def diff_shards(
     """
     begun: _Begun | None = None
     for number, shard in enumerate(shards):
-        following = _begin(connection, plan, shard, comparers, f"unit_pairs_{number % 2}")
+        following = _begin(connection, plan, shard, comparers, f"unit_pairs_{number % 2}", len(shards))
         if begun is not None:
             yield _finish(connection, plan, begun, memory_bytes, seconds)
         begun = following
@@ -165,8 +165,10 @@ class _Begun:
     flags: list[_Answer]
 
 
-def _begin(connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Range, comparers: Comparers, table: str) -> _Begun:
-    """Pair the units of a shard, in `table`, and give what differs to the comparers."""
+def _begin(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Range, comparers: Comparers, table: str, shards: int
+) -> _Begun:
+    """Pair the units of a shard, one of so many, in `table`, and give what differs to the comparers."""
     create_recorded(connection, plan, shard)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {table} AS {read_sql('diffs/unit_pairs.sql')}",
@@ -176,9 +178,9 @@ def _begin(connection: duckdb.DuckDBPyConnection, plan: Plan, shard: Range, comp
     tools = {"tools": comparers.schema_tools}
     return _Begun(
         table,
-        texts=_compare(connection, "texts", _TEXTS, comparers),
-        calls=_compare(connection, "calls", _CALLS, comparers),
-        flags=_compare(connection, "flags", read_sql("diffs/odd_calls.sql"), comparers, tools),
+        texts=_compare(connection, "texts", _TEXTS, comparers, shards),
+        calls=_compare(connection, "calls", _CALLS, comparers, shards),
+        flags=_compare(connection, "flags", read_sql("diffs/odd_calls.sql"), comparers, shards, tools),
     )
 
 
@@ -206,11 +208,12 @@ def _compare(
     task: Task,
     query: str,
     comparers: Comparers,
+    shards: int,
     params: dict[str, list[str]] | None = None,
 ) -> list[_Answer]:
-    """Give the rows of a query to the comparers, batch by batch."""
+    """Give the rows of a query to the comparers, batch by batch; how many shards there are tells how much is to come."""
     rows = connection.sql(query, params=params).to_arrow_table()
-    is_small = rows.num_rows < _SMALL
+    is_small = rows.num_rows * shards < _SMALL_ROWS and rows.nbytes * shards < _SMALL_BYTES
     return [
         comparers.submit(task, rows.slice(start, _BATCH), is_small=is_small)
         for start in range(0, rows.num_rows, _BATCH)

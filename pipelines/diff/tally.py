@@ -147,7 +147,6 @@ class Tally:
             "flat_metrics": [[name, side, value] for name, side, value in self._flat_metrics()],
             "unit": unit_kind(self._plan),
             "result_hash": digest.hexdigest(),
-            "definition": self._plan.definition,
         }
 
     def _look_at_metrics(self, units: Units) -> None:

@@ -13,6 +13,7 @@ from pipelines.diff.metrics import UNIT_COLUMNS, evaluate_metrics, expressions
 from pipelines.diff.shards import create_recorded, create_relations
 from pipelines.errors import BadInputError
 from pipelines.experiment.plan import Plan
+from pipelines.experiment.units import READS
 from pipelines.experiment.versions import find_replays
 from pipelines.lake.lake import Lake
 
@@ -38,7 +39,7 @@ def require_measurable(lake: Lake, plan: Plan) -> None:
     failed: Counter[str] = Counter()
     firsts: dict[str, str] = {}
     columns = ", ".join(UNIT_COLUMNS).replace("call_count", "len(tool_calls)::INTEGER AS call_count")
-    with lake.connect() as connection:
+    with lake.connect(READS) as connection:
         for number, shard in enumerate(create_relations(connection, lake, plan)):
             create_recorded(connection, plan, shard)
             units = connection.sql(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,11 @@ SELECT *
 FROM ab_summary_history
 WHERE experiment = $experiment AND version_id = $version_id
 ORDER BY segment <> 'all', segment, segment_value, metric
+"""
+_DEFINITION = """
+SELECT definition
+FROM versions_history
+WHERE experiment = $experiment AND version_id = $version_id
 """
 _SHOWN = 10
 """Versions named in an error."""
@@ -77,6 +83,24 @@ def list_versions(lake: Lake, experiment: str | None = None) -> list[Version]:
             )
         versions = [version for version in versions if version.experiment == experiment]
     return sorted(versions, key=lambda version: version.committed_at, reverse=True)
+
+
+def find_definition(lake: Lake, partition: Mapping[str, str]) -> Mapping[str, Any]:
+    """Every setting that a version was determined by, as `versions` has it; empty for one of which nothing is known.
+
+    Of a version that was pruned, or was made before there was that dataset, its summary's commit tells it.
+
+    Args:
+        lake: Where the version is.
+        partition: Its `experiment` and `version_id`.
+    """
+    with lake.connect(_DEFINITION) as connection:
+        rows = connection.sql(_DEFINITION, params=dict(partition)).fetchall()
+    if rows:
+        found: Mapping[str, Any] = json.loads(rows[0][0])
+        return found
+    commit = lake.last_commit(AB_SUMMARY.name, partition)
+    return {} if commit is None else commit.provenance.get("definition") or {}
 
 
 def resolve_version(lake: Lake, version_id: str) -> Version:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipelines.arrow import let_pandas_in
 from pipelines.documents import require_inside
@@ -25,6 +25,10 @@ from pipelines.experiment.decision import Decision, Reply
 from pipelines.experiment.source import find_module, source_sha256
 from pipelines.lake.locked import Locked, python_session
 from pipelines.settings import SQL_SECONDS
+
+if TYPE_CHECKING:
+    from pipelines.experiment.file import Experiment
+    from pipelines.experiment.sides import Side
 
 _SHIPPED = Path(__file__).resolve().parents[1]
 """The demo's agents may be named from anywhere."""
@@ -125,6 +129,25 @@ def find_metric(name: str, spec: str, folder: Path, allowed: Sequence[Path] = ()
     """
     source_sha256 = _identify(spec, folder, f"metric {name}: {spec}", allowed)
     return PythonMetric(spec, source_sha256, folder.resolve(), tuple(allowed))
+
+
+def load_code(
+    experiment: Experiment, folder: Path, allowed: Sequence[Path] = ()
+) -> tuple[dict[Side, PythonCandidate], dict[str, PythonMetric]]:
+    """The callables of an experiment, imported, by side; and its metrics that are functions, found, by name.
+
+    Raises:
+        BadInputError: As `load_python` and `find_metric`.
+    """
+    callables = {
+        side: load_python(asked.python, folder, allowed) for side, asked in experiment.sides.items() if asked.python
+    }
+    measures = {
+        name: find_metric(name, metric.python, folder, allowed)
+        for name, metric in experiment.metrics.items()
+        if metric.python
+    }
+    return callables, measures
 
 
 def require_measures(measures: Mapping[str, PythonMetric], *, memory_bytes: int, seconds: float = SQL_SECONDS) -> None:

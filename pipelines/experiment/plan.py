@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import BadInputError
-from pipelines.experiment.code import PythonCandidate, PythonMetric, find_metric, load_python, require_measures
+from pipelines.experiment.code import PythonCandidate, PythonMetric, load_code, require_measures
 from pipelines.experiment.file import Experiment, is_walked
 from pipelines.experiment.manifest import ToolPolicy, read_tool_policy
 from pipelines.experiment.prompt import Prompt, load_prompt
@@ -118,6 +118,10 @@ class Plan:
         return {"experiment": self.experiment.experiment, "version_id": self.version_id}
 
 
+READS = "FROM conversations, calls, stream_months, decisions, events, redacted_events, commits"
+"""All relations that planning reads, for `Lake.connect` and `Lake.reading`."""
+
+
 class NothingSelectedError(BadInputError):
     """No conversation is in the window, or none matches the experiment."""
 
@@ -168,16 +172,10 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequ
         BadInputError: `where` fails, the candidate or what is said of its
             tools cannot be loaded, or folds are behind the log.
     """
-    sides = experiment.sides.items()
-    callables = {side: load_python(asked.python, folder, allowed) for side, asked in sides if asked.python}
-    measures = {
-        name: find_metric(name, each.python, folder, allowed)
-        for name, each in experiment.metrics.items()
-        if each.python
-    }
+    callables, measures = load_code(experiment, folder, allowed)
     require_measures(measures, memory_bytes=lake.memory_bytes // 4, seconds=lake.sql_seconds)
-    prompts = {side: load_prompt(asked, folder, allowed) for side, asked in sides}
-    with lake.connect() as connection:
+    prompts = {side: load_prompt(asked, folder, allowed) for side, asked in experiment.sides.items()}
+    with lake.connect(READS) as connection:
         connection.execute(f"CREATE TEMP TABLE streams AS {read_sql('diffs/selectable_streams.sql')}")
         aside = [each.stream for each in find_set_aside(lake)]
         connection.execute("DELETE FROM streams WHERE list_contains($aside, aggregate_id)", {"aside": aside})

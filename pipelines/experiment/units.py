@@ -12,6 +12,9 @@ import duckdb
 from pipelines.experiment.plan import Plan
 from pipelines.sqlfiles import read_sql
 
+READS = "FROM conversations, calls, decisions, events, redacted_events, replays_history, replay_steps_history"
+"""All relations that replays and comparisons of a planned version read, for `Lake.connect`."""
+
 # only the candidate's first draw is paired
 _COVERED = """
 SELECT unit_id, covered_to

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pipelines.documents import parse_json
 from pipelines.errors import BadInputError
-from pipelines.experiment.code import find_metric, load_python
+from pipelines.experiment.code import load_code
 from pipelines.experiment.file import experiment_of
 from pipelines.experiment.manifest import Manifest, ToolPolicy
 from pipelines.experiment.plan import Plan, name_version
@@ -101,7 +101,7 @@ def load_version(lake: Lake, experiment: str, version_id: str, allowed: Sequence
     """
     partition = {"experiment": experiment, "version_id": version_id}
     what = f"version {version_id} of {experiment}"
-    with lake.connect() as connection:
+    with lake.connect("FROM versions_history") as connection:
         found = connection.sql(_KEPT, params=partition).fetchall()
         if not found:
             raise BadInputError(f"{what} is not planned; run `refold ab` with the experiment's file")
@@ -132,13 +132,7 @@ def _plan_of(
     """The plan of what is kept: texts as they are kept, callables from their files."""
     experiment, definition, tools = experiment_of(kept["settings"]), kept["definition"].value, kept["tools"].value
     folder = Path(kept["folder"])
-    sides = experiment.sides.items()
-    callables = {side: load_python(asked.python, folder, allowed) for side, asked in sides if asked.python}
-    measures = {
-        name: find_metric(name, each.python, folder, allowed)
-        for name, each in experiment.metrics.items()
-        if each.python
-    }
+    callables, measures = load_code(experiment, folder, allowed)
     for planned, found in (("source_sha256", callables), ("measures", measures)):
         for name, each in found.items():
             if definition[planned][name] != each.source_sha256:
@@ -153,7 +147,7 @@ def _plan_of(
         window=(start, stop),
         streams=streams,
         callables=callables,
-        prompts={side: _prompt_of(asked, definition["prompts"].get(side)) for side, asked in sides},
+        prompts={side: _prompt_of(asked, definition["prompts"].get(side)) for side, asked in experiment.sides.items()},
         tools=ToolPolicy(
             manifest=Manifest.model_validate(tools["manifest"]),
             schemas=None if tools["schemas"] is None else tuple(tools["schemas"]),

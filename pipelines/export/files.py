@@ -38,6 +38,8 @@ _BOUNDED: Any = [field.name for field in SCHEMA if field.name not in ("payload",
 _COMPRESSION: Any = {field.name: "zstd" for field in SCHEMA} | dict.fromkeys(_RANDOM, "none")
 _HEX = np.array([list(b"%02x" % byte) for byte in range(256)], dtype=np.uint8)
 """Two digits for every byte."""
+_LARGE_BYTES = 2**22
+"""A payload with more has a row group of its own. Folds take ten times its bytes while they read it, and must know of it before."""
 _LEVEL = {field.name: 1 for field in SCHEMA if field.name not in _RANDOM}  # 3 takes half as long again for 5 % less
 
 
@@ -61,7 +63,7 @@ class EventFile:
 
     Args:
         writer: Of the month; its row groups have as many rows as the dataset says at most, and a stream is in several only if
-            it alone has more.
+            it alone has more, or has a large payload, which has a row group of its own: so files tell where large events are.
     """
 
     def __init__(self, writer: PartitionWriter) -> None:
@@ -71,7 +73,8 @@ class EventFile:
     def write(self, batch: pa.RecordBatch, keys: Keys) -> pa.RecordBatch:
         """Write a sorted bucket; answers the heads of its streams, a batch of `HEADS`."""
         streams, heads = _describe(batch, keys)
-        for first, end in pairwise(_cuts(streams.starts, batch.num_rows, self._group_rows)):
+        large = np.flatnonzero(_lengths(batch.column("payload")) > _LARGE_BYTES)
+        for first, end in pairwise(_cuts(streams.starts, large, batch.num_rows, self._group_rows)):
             self._file.write(pa.Table.from_batches([streams.name(batch, first, end)]), end - first)
         return heads
 
@@ -131,11 +134,23 @@ def _describe(batch: pa.RecordBatch, keys: Keys) -> tuple[_Streams, pa.RecordBat
     return _Streams(first, texts, np.cumsum(starts, dtype=np.int32) - 1), heads
 
 
-def _cuts(starts: npt.NDArray[np.intp], rows: int, most: int) -> list[int]:
-    """Where row groups of at most `most` rows begin, and the end: between two streams, unless one has more rows than that."""
+def _lengths(texts: Any) -> npt.NDArray[np.int32]:
+    """Bytes of texts without nulls."""
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return np.diff(offsets)
+
+
+def _cuts(starts: npt.NDArray[np.intp], large: npt.NDArray[np.intp], rows: int, most: int) -> list[int]:
+    """Where row groups of at most `most` rows begin, and the end.
+
+    That is before and after each of the rows `large`, and else between two streams, unless one has more rows than that.
+    """
     cuts = [0]
-    while rows - cuts[-1] > most:
-        until = cuts[-1] + most
-        start = int(starts[np.searchsorted(starts, until, side="right") - 1])
-        cuts.append(start if start > cuts[-1] else until)
-    return [*cuts, rows]
+    for end in (*large.tolist(), rows):
+        while end - cuts[-1] > most:
+            until = cuts[-1] + most
+            start = int(starts[np.searchsorted(starts, until, side="right") - 1])
+            cuts.append(start if start > cuts[-1] else until)
+        cuts += [end] if end > cuts[-1] else []
+        cuts += [end + 1] if end < rows else []
+    return cuts

@@ -18,10 +18,11 @@ from typing import Any
 import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pipelines.export.errors import NotSealableError, SealRefusedError
-from pipelines.export.home_log import copied_entries, copy_home_log, last_files, last_seal
+from pipelines.export.errors import SealRefusedError
+from pipelines.export.home_log import copy_home_log, last_files, last_seal
 from pipelines.export.month import export_month
 from pipelines.export.result import ExportResult
+from pipelines.export.sealed import SealResult, describe_seal, require_sealable
 from pipelines.export.snapshot import month_bounds
 from pipelines.lake.datasets import EVENTS, MERKLE_NODES, STREAM_MONTHS
 from pipelines.lake.errors import CommitLostError
@@ -35,35 +36,6 @@ from pipelines.store import Entry, Signed, Store
 
 WAIT_SECONDS = 30.0
 """How long closing waits for writers that hold events of the month, before it gives up and names them."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealResult:
-    """What sealing a month did.
-
-    Attributes:
-        month: UTC month, YYYY-MM.
-        generation: How often the month was opened.
-        is_written: False when the month was sealed already.
-        rows: Events of the month.
-        streams: Streams with events in it.
-        merkle_root: Root over its events, hex.
-        manifest_sha256: Hash of the manifest's text, hex: what to note elsewhere.
-        public_key_id: Id of the key that signed it, None when it is not signed.
-        exported: The export that the seal made, None when the month was sealed already.
-        seconds: Time taken.
-    """
-
-    month: str
-    generation: int
-    is_written: bool
-    rows: int
-    streams: int
-    merkle_root: str
-    manifest_sha256: str
-    public_key_id: str | None
-    exported: ExportResult | None
-    seconds: float
 
 
 def seal_month(
@@ -108,61 +80,7 @@ def seal_month(
         files = _sign(proven.file_list(manifest, generation, entries, public_key_id).text(), key)
         store.seal_month(month, manifest, files)
     copy_home_log(store, lake)
-    return _result(store, month, generation, exported, started)
-
-
-def find_sealed(store: Store, lake: Lake, month: str) -> SealResult | None:
-    """What `seal_month` would say of a month that is sealed, with its manifest in the lake; None where it has something to do.
-
-    Raises:
-        NotSealableError: See `seal_month`.
-    """
-    started = time.monotonic()
-    state, generation = require_sealable(store, month)
-    if state != "sealed" or store.home_log(copied_entries(lake)):
-        return None
-    return _result(store, month, generation, None, started)
-
-
-def _result(store: Store, month: str, generation: int, exported: ExportResult | None, started: float) -> SealResult:
-    found = last_seal(store.home_log(), month)
-    assert found is not None
-    signed, manifest = found
-    return SealResult(
-        month=month,
-        generation=generation,
-        is_written=exported is not None,
-        rows=manifest.rows,
-        streams=manifest.streams,
-        merkle_root=manifest.merkle_root,
-        manifest_sha256=signed.sha256,
-        public_key_id=manifest.public_key_id,
-        exported=exported,
-        seconds=time.monotonic() - started,
-    )
-
-
-def require_sealable(store: Store, month: str) -> tuple[str, int]:
-    """State and generation of a month that may be sealed, or is.
-
-    Raises:
-        NotSealableError: See `seal_month`.
-    """
-    found = store.month_state(month)
-    if found is None:
-        known = [status.month for status in store.months() if status.events]
-        raise NotSealableError(f"there is no month {month!r}; months with events are {', '.join(known) or 'none'}")
-    if found[0] == "stray":
-        raise NotSealableError(
-            f"month {month} has no partition: its events wait in the DEFAULT partition. "
-            f"Move them with `refold db months --make {month}`, then seal it"
-        )
-    if month_bounds(month)[1] > datetime.now(UTC):
-        raise NotSealableError(
-            f"month {month} has not ended; sealed, it would refuse what happens until then. It can be sealed from "
-            f"{month_bounds(month)[1]:%Y-%m-%d %H:%M} UTC"
-        )
-    return found
+    return describe_seal(store, month, exported, started)
 
 
 def month_bounds_us(month: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ Streams that are folded from their first event bring nothing: their rows are nul
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +61,8 @@ class Carry:
     def standing(self, messages: Column) -> tuple[Standing, Ints, Ints]:
         """Where the streams stand; the message numbers of `messages`; and those of the waiting calls."""
         keys = [self.columns[name] for name in ("open_message", "said_in", "user_message")]
-        asked = self.waiting().field("message_id")
-        numbers = encode(*(_message_of(key) for key in keys), messages, asked)
-        open_message, said_in, user_message = (
-            _standing_number(key, number) for key, number in zip(keys, numbers[:3], strict=True)
+        (open_message, said_in, user_message), numbers = number_messages(
+            keys, [messages, self.waiting().field("message_id")]
         )
         roles = pc.fill_null(pc.index_in(self.columns["last_role"], _ROLE_NUMBERS), NEVER - 1)
         standing = Standing(
@@ -75,7 +74,7 @@ class Carry:
             turns=self.count("turns"),
             inputs=self.count("inputs"),
         )
-        return standing, numbers[3], numbers[4]
+        return standing, numbers[0], numbers[1]
 
     def is_open(self) -> Bools:
         """Whose agent's message may go on."""
@@ -89,6 +88,13 @@ class Carry:
         """The stream of each of them."""
         lengths = ints(pc.fill_null(pc.list_value_length(self.columns["waiting"]), 0))
         return np.repeat(np.arange(len(lengths)), lengths)
+
+
+def number_messages(keys: Sequence[Column], ids: Sequence[Column]) -> tuple[list[Ints], list[Ints]]:
+    """Number messages alike, those of keys, which say where streams stand, and those of ids; 0 where no id was given."""
+    numbers = encode(*(_message_of(key) for key in keys), *ids)
+    standing = [_standing_number(key, number) for key, number in zip(keys, numbers, strict=False)]
+    return standing, numbers[len(keys) :]
 
 
 def no_lists(streams: int) -> pa.Table:

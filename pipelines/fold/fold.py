@@ -50,11 +50,11 @@ def fold(batch: Batch) -> Folded:
 def place(batch: Batch) -> tuple[Places, Ints]:
     """Where the events of a batch stand; and the numbers of the messages that asked for the calls that wait."""
     standing, messages, waiting_messages = batch.carry.standing(batch.column("message_id"))
-    opens_turn = bools(batch.column("opens_turn"))
+    is_input = bools(batch.column("is_input"))
     is_by_user = bools(batch.column("is_by_user"))
     rendered = ints(batch.column("rendered"))
     return (
-        find_places(batch.owners, batch.kinds, messages, is_by_user, opens_turn, rendered, standing),
+        find_places(batch.owners, batch.kinds, messages, is_by_user, is_input, rendered, standing),
         waiting_messages,
     )
 

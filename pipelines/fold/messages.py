@@ -2,7 +2,7 @@
 
 The rules are those of the context that an agent sees. A message of the agent is a maximal run of its outputs and model
 decisions that share a message id, not broken by an utterance of the user, a user's tool call, a tool's result or supplied
-context. A turn begins with a user's utterance that has text, unless it continues the message of the utterance before it.
+context. What begins a turn is `canonical.content.begins_turn`'s to say.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.canonical.content import begins_turn
 from pipelines.fold.columns import Bools, Column, Ints, ends, first_rows, is_said, previous, running, take
 from pipelines.fold.pairing import NOBODY
 
@@ -88,7 +89,7 @@ class Places:
 
 
 def find_places(
-    streams: Ints, kinds: Ints, messages: Ints, is_by_user: Bools, opens_turn: Bools, rendered: Ints, before: Standing
+    streams: Ints, kinds: Ints, messages: Ints, is_by_user: Bools, is_input: Bools, rendered: Ints, before: Standing
 ) -> Places:
     """Place the events of whole streams, or of streams that went on from `before`.
 
@@ -97,7 +98,7 @@ def find_places(
         kinds: Number of the kind, see `KINDS`.
         messages: Message number, 0 where none was given.
         is_by_user: Whether the user did it.
-        opens_turn: Whether it is an utterance that opens a turn, unless it goes on with a message.
+        is_input: Whether it is an utterance of the user that says something.
         rendered: How many messages it renders to, the agent's left out.
         before: Where each stream stood.
     """
@@ -107,13 +108,13 @@ def find_places(
     role = _ROLE_OF[kind]
     role[(kind == CALL) & is_by_user[rows]] = USER
     is_agents = is_agent(role)
-    is_said = kind == USER_SAID
+    said = np.flatnonzero(kind == USER_SAID)
     open_message = previous(np.where(is_agents, message, CLOSED), role != START, first, before.open_message[s])
-    said_in = previous(message, is_said, first, before.said_in[s])
     user_message = previous(message, role == USER, first, before.user_message[s])
     last_role = previous(role, (role != START) & (role != MODEL_CALL), first, before.last_role[s])
     is_group_start = is_agents & (open_message != message)
-    is_turn_start = is_said & opens_turn[rows] & ((message == 0) | (said_in != message))
+    is_turn_start = np.zeros(len(rows), bool)
+    is_turn_start[said] = find_turns(s[said], message[said], is_input[rows[said]], before.said_in)
     goes_on = (user_message == message) & ((message != 0) | ((kind == CALL) & (last_role == USER)))
     shown = rendered[rows]
     return Places(
@@ -128,6 +129,19 @@ def find_places(
         inputs_before=running(shown, first) - shown + before.inputs[s],
         messages=message,
     )
+
+
+def find_turns(streams: Ints, messages: Ints, is_input: Bools, said_in: Ints) -> Bools:
+    """Which of the user's utterances begin a turn.
+
+    Args:
+        streams: Stream of each, 0 … n-1, ascending; utterances are in the order of the stream.
+        messages: Message number, 0 where none was given.
+        is_input: Whether it says something.
+        said_in: Of each stream: message number of the utterance before them; `NEVER` for none.
+    """
+    before = previous(messages, np.ones(len(streams), bool), first_rows(streams), said_in[streams])
+    return begins_turn(is_input, messages == 0, messages != before)
 
 
 def goes_on_after(places: Places, owners: Ints) -> Bools:

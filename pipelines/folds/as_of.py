@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +27,7 @@ from pipelines.folds.inputs import Inputs
 from pipelines.folds.limits import limit_readers, plan_batches
 from pipelines.folds.plan import ALL, EVENT_HEADS, HEADS, RangeSize, leave_out, leave_out_unchanged
 from pipelines.folds.reading import AHEAD, sharing_threads
+from pipelines.folds.redacted import find_kept
 from pipelines.folds.shipped import projection_query
 from pipelines.folds.steps import fold_batches, start_month
 from pipelines.lake.datasets import CALL_MONTHS, CONVERSATION_MONTHS, CUSTOMER_MONTHS, find_dataset
@@ -91,11 +92,13 @@ class Current:
         months: Earlier months from whose snapshots and states streams go on.
         is_customers: Whether all that customers go on from is.
         is_month: Whether the states and snapshots of the month itself are of this code.
+        redacted: Months of which `redacted_events` is what it is today, see `create_readable`.
     """
 
     months: Sequence[str] = ()
     is_customers: bool = False
     is_month: bool = False
+    redacted: Mapping[str, int] = field(default_factory=dict)
 
 
 @contextmanager
@@ -176,6 +179,7 @@ def fold_up_to(
         heads="SELECT * FROM fold_log_heads",
         customers_go_on=current.is_customers,
         log=_LOG,
+        kept=current.redacted,
     )
     if is_current:
         leave_out_unchanged(connection, month)
@@ -229,6 +233,7 @@ def _fold_of_lake(
         months=current_months(lake, inputs, RESUMED_FROM, [each for each in inputs.months if each < month]),
         is_customers=customers_go_on(lake, inputs, month),
         is_month=is_of_one_log(lake, inputs, month, list(RESUMED_FROM)),
+        redacted=find_kept(lake, connection, inputs.months),
     )
     size, cuts = plan_batches(lake, month, list(_BY_STREAM))
     with sharing_threads(connection):

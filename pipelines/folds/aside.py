@@ -32,6 +32,11 @@ _EVENT_COPIES = 9.5
 """What DuckDB takes per byte of the largest event while it reads its payload; measured by `tests/acceptance/odd_streams.py payload`."""
 _UNLISTED_COPIES = 2.0
 """What is held per byte of what happened since the last snapshot that has all lists: it, and it again while a part is added."""
+_STATE_FIXED, _STATE_COPIES = 250 * 10**6, 6.5
+"""What the state of one stream takes beside its payloads, and per byte of them: events, what is folded of them, and the values that are
+given; measured with streams of 60 to 390 MB, of texts of 10 kB to 25 MB with and without emoji."""
+_STATE_SHARE = 0.1
+"""Of the memory bound: streams with less are not refused a state; what is short then is short for the libraries alone."""
 _MORE = 1.5
 """By how much a bound is raised that had no room, though by the estimates it should."""
 _SHOWN = 10
@@ -108,6 +113,18 @@ def refuse_too_large(connection: duckdb.DuckDBPyConnection, memory_bytes: int, s
     enough, stream = max(needed, default=(0, ""))
     if enough > memory_bytes:
         raise StreamTooLargeError(stream, "there is no memory for its events and what a state lists of them", enough)
+
+
+def refuse_large_state(stream: str, payload_bytes: int, memory_bytes: int) -> None:
+    """See that there is memory for the state of one stream, before its events are read.
+
+    Raises:
+        StreamTooLargeError: There is not.
+    """
+    enough = _rounded(_STATE_FIXED + _STATE_COPIES * payload_bytes)
+    if enough > memory_bytes and payload_bytes >= _STATE_SHARE * memory_bytes:
+        what = f"its state, of {payload_bytes // 10**6:,} MB of payloads, does not fit into REFOLD_MEMORY; "
+        raise StreamTooLargeError(stream, f"{what}REFOLD_MEMORY={enough // 10**6}MB would do", enough)
 
 
 def find_set_aside(lake: Lake) -> list[Culprit]:

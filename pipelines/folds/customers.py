@@ -6,12 +6,21 @@ is current, the month's own events are enough; otherwise the whole history is re
 
 from __future__ import annotations
 
-import duckdb
+from collections import Counter
 
-from pipelines.duck import quote_literal, unless_none
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from pipelines.duck import create_table, quote_literal, read_batches, unless_none
+from pipelines.fold.carry import number_messages
+from pipelines.fold.columns import Bools, Ints, bools
+from pipelines.fold.columns import compute as pc
+from pipelines.fold.messages import find_turns
+from pipelines.folds.event_columns import find_inputs, read_with_content
 from pipelines.lake.datasets.folds import CUSTOMER_MONTHS, CUSTOMER_SNAPSHOTS, SNAPSHOTS
 from pipelines.log.upcasters import Upcasters
-from pipelines.sqlfiles import read_expression, read_sql
+from pipelines.sqlfiles import read_sql
 
 GOES_ON_FROM = (CUSTOMER_MONTHS.name, CUSTOMER_SNAPSHOTS.name, SNAPSHOTS.name)
 """The datasets whose earlier months a fold of customers can go on from."""
@@ -25,6 +34,8 @@ SELECT DISTINCT json_extract_string(metadata, '$.subject_id') AS subject_id
 FROM events
 WHERE month = $month AND json_extract_string(metadata, '$.subject_id') IS NOT NULL
 """
+_BATCH = 100_000
+"""Utterances that are looked at together."""
 _NO_STREAMS = f"SELECT aggregate_id, said_in, subjects FROM ({SNAPSHOTS.typed_empty()})"
 _NO_STATES = (
     "SELECT states.* REPLACE (snapshots.cost_usd AS cost_usd), snapshots.refunds "
@@ -54,6 +65,37 @@ def create_customers(connection: duckdb.DuckDBPyConnection, month: str, upcaster
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {relation} AS {query}", {"month": month})
         else:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {relation} AS {without}")
-    query = read_sql("folds/steps/customers.sql").replace("$opens_turn", read_expression("folds/steps/opens_turn.sql"))
-    query = unless_none(connection, "FROM fold_subject_touched", query)
+    create_table(connection, "fold_subject_turns", _count_turns(connection))
+    query = unless_none(connection, "FROM fold_subject_touched", read_sql("folds/steps/customers.sql"))
     connection.execute(f"CREATE OR REPLACE TEMP TABLE fold_customers AS {query}")
+
+
+def _count_turns(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """How many turns of the events each person began: `subject_id`, `turns`."""
+    query = unless_none(
+        connection, "FROM fold_subject_touched", read_with_content("folds/steps/subject_utterances.sql")
+    )
+    counts: Counter[str | None] = Counter()
+    last: pa.Table | None = None
+    for batch in read_batches(connection, query, None, _BATCH):
+        # the last of those before goes first once more, to say in which message the user spoke; it is nobody's now
+        said = pa.Table.from_batches([batch])
+        said = said if last is None else pa.concat_tables([last, said]).combine_chunks()
+        for person in pc.value_counts(said["subject_id"].filter(pa.array(_begin_turns(said)))).to_pylist():
+            counts[person["values"]] += person["counts"]
+        last = said.slice(said.num_rows - 1)
+        last = last.set_column(last.column_names.index("subject_id"), "subject_id", pa.nulls(1, pa.string()))
+    counts.pop(None, None)
+    return pa.table(
+        {"subject_id": pa.array(list(counts), pa.string()), "turns": pa.array(list(counts.values()), pa.int32())}
+    )
+
+
+def _begin_turns(said: pa.Table) -> Bools:
+    """Which of the utterances, which are in the order of their streams, begin a turn."""
+    ids = said["aggregate_id"]
+    is_first = np.ones(len(ids), bool)
+    is_first[1:] = bools(pc.not_equal(ids[1:], ids[:-1]))
+    streams: Ints = np.cumsum(is_first, dtype=np.int64) - 1
+    (said_in,), (messages,) = number_messages([said["said_in"]], [said["message_id"]])
+    return find_turns(streams, messages, find_inputs(bools(said["has_text"]), said["content"]), said_in[is_first])

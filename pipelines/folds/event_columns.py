@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pyarrow as pa
 
 from pipelines.canonical.arguments import NONE_GIVEN, read_arguments
-from pipelines.fold.columns import Column, take
+from pipelines.canonical.content import is_input
+from pipelines.fold.columns import Bools, Column, bools, take
 from pipelines.fold.columns import compute as pc
 from pipelines.sqlfiles import read_expression, read_sql
 
@@ -24,7 +28,7 @@ _SPOKEN = (
     "source_ordinal",
     "subject_id",
     "text",
-    "opens_turn",
+    "content",
     "is_refusal",
     "call_id",
     "name",
@@ -58,13 +62,35 @@ def columns_query(*, with_states: bool, with_models: bool) -> str:
         with_models: Whether to read the payloads of model decisions.
     """
     columns = _SPOKEN + (_STATED if with_states else ()) + (("model",) if with_models else ())
-    opens_turn = read_expression("folds/steps/opens_turn.sql")
-    events = read_sql("folds/steps/events.sql").replace("$opens_turn", opens_turn).strip().rstrip(";")
+    events = read_with_content("folds/steps/events.sql").strip().rstrip(";")
     return f"SELECT {', '.join(columns)} FROM ({events}) AS read"
 
 
+def read_with_content(name: str) -> str:
+    """A query of `sql/` that asks for the content of utterances, which `find_inputs` reads."""
+    return read_sql(name).replace("$content", read_expression("folds/steps/content.sql"))
+
+
+def find_inputs(has_text: Bools, contents: Column) -> Bools:
+    """Which utterances of the user say something, by whether they have text and, where not, by what `content.sql` gives."""
+    found = has_text.copy()
+    if contents.null_count < len(contents):
+        rows = np.flatnonzero(~has_text & np.asarray(pc.is_valid(contents), bool))
+        found[rows] = [is_input(None, json.loads(text)) for text in take(contents, rows).to_pylist()]
+    return found
+
+
 def with_values(events: pa.Table) -> pa.Table:
-    """The events with the arguments of tool calls as JSON values, `recorded` where the recorded text is another, and `is_invalid_json`."""
+    """The events as the fold takes them.
+
+    The arguments of tool calls are JSON values, with `recorded` where the recorded text is another, and `is_invalid_json`;
+    instead of content there is `is_input`: whether it is an utterance of the user that says something.
+    """
+    is_users = bools(pc.equal(events["event_name"], "user.utterance"))
+    has_text = is_users & bools(pc.greater(pc.binary_length(events["text"]), 0))
+    place = events.column_names.index("content")
+    inputs = pa.array(find_inputs(has_text, events["content"]))
+    events = events.set_column(place, "is_input", inputs)
     place = events.column_names.index("arguments")
     columns = [_values(*chunks) for chunks in zip(events["arguments"].chunks, events["event_name"].chunks, strict=True)]
     made: list[Column] = [pa.chunked_array(list(each)) for each in zip(*columns, strict=True)]

@@ -14,7 +14,7 @@ from pipelines.folds.plan import RangeSize
 from pipelines.folds.reading import AHEAD
 from pipelines.lake.lake import Lake
 from pipelines.lake.memory import free_bytes
-from pipelines.lake.sizes import most_group_bytes, most_row_bytes
+from pipelines.lake.sizes import most_bytes, most_group_bytes
 from pipelines.settings import parse_size
 
 _OF_STATES = frozenset(RESUMED_FROM)
@@ -42,7 +42,7 @@ def limit_readers(lake: Lake, connection: duckdb.DuckDBPyConnection) -> int:
 def _are_large(lake: Lake) -> bool:
     """Whether what DuckDB reads of payloads at a time may be too much for it to be read beside something else."""
     files = lake.files("events")
-    vector = _VECTOR_EVENTS * most_row_bytes(files, ("payload",))
+    vector = most_bytes(files, ("payload",), _VECTOR_EVENTS)
     if not math.isfinite(vector):
         vector = most_group_bytes(files, ("payload",))
     return vector * AHEAD > lake.memory_bytes * _VECTOR_SHARE

@@ -15,7 +15,7 @@ from pipelines.fold.columns import Ints, ints
 from pipelines.fold.columns import compute as pc
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.partition import PartitionWriter
-from pipelines.lake.sizes import find_large
+from pipelines.lake.sizes import cut_at_large
 
 _VERSIONS = {
     "utterances": "stream_version",
@@ -92,11 +92,11 @@ def _sorted(writer: PartitionWriter, old: pa.Table, kept: Ints, new: pa.Table) -
 
 def _take(writer: PartitionWriter, rows: pa.Table, order: Ints) -> pa.Table:
     """Rows in an order; those that are large are not copied, and the others without them."""
-    large = np.array(find_large(rows, writer.large_bytes), np.int64)
+    cut = list(cut_at_large(rows, writer.large_bytes))
+    large = (np.cumsum([part.num_rows for part, _ in cut]) - 1)[[is_large for _, is_large in cut]]
     if not len(large):
         return rows.take(order)
-    bounds = zip([0, *large + 1], [*large, rows.num_rows], strict=True)
-    others = pa.concat_tables([rows.slice(start, end - start) for start, end in bounds])
+    others = pa.concat_tables([rows.slice(0, 0), *(part for part, is_large in cut if not is_large)])
     places = order - np.searchsorted(large, order)
     parts, start = [], 0
     for end in np.flatnonzero(np.isin(order, large)).tolist():

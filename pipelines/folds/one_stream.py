@@ -44,6 +44,13 @@ class Stretch:
     first: int
     count: int
 
+    def bytes(self, column: str, least: int) -> int:
+        """Bytes of a column of the rows; if the row group has less than `least`, as if all its rows were alike."""
+        group = self.file.metadata.row_group(self.group)
+        size = group.column(self.file.schema_arrow.names.index(column)).total_uncompressed_size
+        is_told = size < least or self.count == group.num_rows
+        return size * self.count // group.num_rows if is_told else self.read([column]).nbytes
+
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of the rows, in order; cutting out the stretch copies nothing."""
         return plain(self.file.read_row_group(self.group, columns=list(columns)).slice(self.first, self.count))

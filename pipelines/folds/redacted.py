@@ -57,7 +57,7 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
     """
     started = time.monotonic()
     with lake.connect(_READS) as connection:
-        wanted = _hash(connection, month)
+        wanted = _hashes(connection, [month])[month]
         commit = _current(lake, month, wanted)
         is_written = commit is None
         if commit is None:
@@ -71,12 +71,24 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
 
 def find_redacted(lake: Lake, months: Sequence[str]) -> dict[str, FoldResult]:
     """What `fold_redacted` would say of those of the months that are up to date; nothing is written."""
-    found = {}
     with lake.connect(_READS) as connection:
-        for month in months:
-            commit = _current(lake, month, _hash(connection, month))
-            if commit is not None:
-                found[month] = _result(month, commit, is_written=False, seconds=0.0)
+        commits = _current_months(lake, connection, months)
+    return {month: _result(month, commit, is_written=False, seconds=0.0) for month, commit in commits.items()}
+
+
+def find_kept(lake: Lake, connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dict[str, int]:
+    """Those of the months that are up to date, and how many redactions of each are inexact; see `create_readable`."""
+    commits = _current_months(lake, connection, months)
+    return {month: int(commit.provenance["inexact_redactions"]) for month, commit in commits.items()}
+
+
+def _current_months(lake: Lake, connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dict[str, Commit]:
+    """The last commit of those of the months that are up to date, in their order."""
+    found = {}
+    for month, wanted in _hashes(connection, months).items():
+        commit = _current(lake, month, wanted)
+        if commit is not None:
+            found[month] = commit
     return found
 
 
@@ -104,22 +116,23 @@ def _result(month: str, commit: Commit, *, is_written: bool, seconds: float) -> 
 
 def compute_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> RedactedEvents:
     """What redactions leave of the month's events, from the relation `events`; the rows are those of the table."""
-    found = redact_events(connection, _of(month))
+    found = redact_events(connection, _of([month]))
     schema = REDACTED_EVENTS.data_schema()
     return replace(found, rows=found.rows.select(schema.names).cast(schema))
 
 
-def _hash(connection: duckdb.DuckDBPyConnection, month: str) -> str:
-    """Hash of all that decides what is left of the month's events; their payloads are not read."""
-    digest = hashlib.sha256(fold_hash().encode())
-    query = f"SELECT aggregate_id, stream_version, hashes FROM ({named_query(connection, _of(month))}) ORDER BY ALL"
-    for stream, version, hashes in connection.sql(query).fetchall():
-        digest.update(f"{stream} {version} {hashes}\n".encode())
-    return digest.hexdigest()
+def _hashes(connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dict[str, str]:
+    """Hash, of each month, of all that decides what is left of its events; their payloads are not read."""
+    digests = {month: hashlib.sha256(fold_hash().encode()) for month in months}
+    named = named_query(connection, _of(months))
+    query = f"SELECT month, aggregate_id, stream_version, hashes FROM ({named}) ORDER BY ALL"
+    for month, stream, version, hashes in connection.sql(query).fetchall():
+        digests[month].update(f"{stream} {version} {hashes}\n".encode())
+    return {month: digest.hexdigest() for month, digest in digests.items()}
 
 
-def _of(month: str) -> str:
-    return f"target.month = {quote_literal(month)}"
+def _of(months: Sequence[str]) -> str:
+    return f"target.month IN ({', '.join(map(quote_literal, months)) or 'NULL'})"
 
 
 def find_faults(lake: Lake, months: Sequence[str] | None = None) -> list[RedactionFault]:
@@ -132,7 +145,7 @@ def find_faults(lake: Lake, months: Sequence[str] | None = None) -> list[Redacti
     Returns:
         By stream and version.
     """
-    with lake.connect() as connection:
+    with lake.connect(_READS) as connection:
         query = unless_none(connection, f"FROM events WHERE {IS_REDACTION}", _APPLIED)
         rows = connection.sql(query, params={"months": None if months is None else list(months)}).fetchall()
     faults = []

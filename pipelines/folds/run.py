@@ -24,6 +24,7 @@ from pipelines.folds.limits import alone, limit_readers, plan_batches
 from pipelines.folds.merging import merge, one_behind
 from pipelines.folds.plan import HEADS, fits, leave_out, leave_out_unchanged, months_before, plan_month
 from pipelines.folds.reading import sharing_threads
+from pipelines.folds.redacted import find_kept
 from pipelines.folds.result import FoldResult, current_results, result_of
 from pipelines.folds.resume import WANTED
 from pipelines.folds.shipped import FOLDS, is_by_stream, projection_query, steps_of
@@ -139,11 +140,13 @@ def _fold(work: _Work, aside: Mapping[str, int], reached: Reached) -> dict[str, 
         has_customers = any("customers" in steps_of(name) for name in names)
         go_on = has_customers and customers_go_on(lake, inputs, month)
         with alone(lake, connection):
-            prepared = start_month(connection, month, names, work.upcasters, HEADS, customers_go_on=go_on)
+            kept = find_kept(lake, connection, [each for each in inputs.months if each <= month])
+            prepared = start_month(connection, month, names, work.upcasters, HEADS, customers_go_on=go_on, kept=kept)
         writers = {
             name: opened.enter_context(lake.replacing(find_dataset(name), {"month": month})) for name in by_stream
         }
         folded = _fold_streams(work, prepared, writers, aside, reached) if by_stream else prepared.streams
+        opened.enter_context(lake.remembering())
         for name in names:
             provenance = _provenance(prepared) | {
                 "folded_streams": folded,

@@ -29,6 +29,7 @@ from pipelines.fold.messages import continuing
 from pipelines.fold.pieces import whole
 from pipelines.fold.schemas import LISTS, STANDING
 from pipelines.fold.states import build_states, count_states, shown
+from pipelines.folds.aside import refuse_large_state
 from pipelines.folds.event_columns import columns_query, with_values
 from pipelines.folds.one_stream import Column, Stretch, as_number, as_time, find_stretches, numbers, plain
 from pipelines.folds.plan import LAST_ID
@@ -51,6 +52,8 @@ _READ = (
     "position",
 )
 _REDACTION = "redaction.applied."
+_SMALL_GROUP = 2**24
+"""Bytes of payloads of a row group that are not counted one by one."""
 _TIMES = ("started_at", "ended_at", "last_at")
 
 
@@ -108,6 +111,7 @@ def state(
 
     Raises:
         BadInputError: There is no such stream in the lake, or it has no event yet at that point.
+        StreamTooLargeError: Its state would take more than the lake's memory bound; it says which would do.
     """
     with ExitStack() as opened:
         stretches = find_stretches(lake.files(EVENTS.name), _candidates(stream), opened)
@@ -120,6 +124,8 @@ def state(
                 f"stream {stream} had no event yet: its first is version {first['stream_version']} "
                 f"at position {first['position']}, {as_time(first['created_at']):%Y-%m-%d %H:%M:%S} UTC"
             )
+        payloads = sum(stretch.bytes("payload", _SMALL_GROUP) for stretch in stretches)
+        refuse_large_state(stretches[0].stream, payloads, lake.memory_bytes)
         redactions = _read_redactions(stretches)
         found = None
         if last >= lake.snapshot_events:
@@ -149,9 +155,11 @@ def fold_stream(events: pa.Table, carry: Carry | None = None) -> dict[str, Any]:
             raise MessageGoesOnError
     folded, pieces = fold(batch), whole(batch)
     states = build_states(folded, pieces, count_states(folded, pieces))
+    del events, batch, folded, pieces  # a long stream's texts are there once more in each
     row = plain(shown(states)).to_pylist()[0]
     row |= {name: as_time(row[name]) for name in _TIMES}
-    row["transcript"] = [{**each, "created_at": as_time(each["created_at"])} for each in row["transcript"]]
+    for each in row["transcript"]:
+        each["created_at"] = as_time(each["created_at"])
     return {"aggregate_type": states["aggregate_type"][0].as_py(), **row}
 
 
@@ -224,7 +232,9 @@ def read_events(stretches: Sequence[Stretch], redactions: Sequence[Row], after: 
         if len(rows):
             read = stretch.read(_READ).slice(int(rows[0]), len(rows))
             tables.append(read.append_column("month", pa.repeat(stretch.month, len(rows))))
-    events = pa.concat_tables(tables).sort_by("stream_version")
+    events = pa.concat_tables(tables)
+    if np.any(np.diff(numbers(events["stream_version"].combine_chunks())) <= 0):
+        events = events.sort_by("stream_version")
     by_target: dict[int, list[Redaction]] = {}
     for each in redactions:
         if each["target_version"] is not None:

@@ -130,6 +130,7 @@ def start_month(
     *,
     customers_go_on: bool = False,
     log: str = "events",
+    kept: Mapping[str, int] | None = None,
 ) -> Prepared:
     """Create what batches read, the readable events and which streams the month touches; and fold the customers.
 
@@ -141,13 +142,14 @@ def start_month(
         heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash` of the log.
         customers_go_on: Whether customers go on from the months before.
         log: The relation that has all redactions, if `events` is a part of the log.
+        kept: Months of `redacted_events` that are up to date, see `create_readable`.
     """
     if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is None:
         raise BadInputError(f"month {month!r}: write YYYY-MM, for example 2026-01")
     needed = _needed(names)
     _drop(connection, [f"fold_{step}" for step in (*_BATCH_STEPS, "links")])
     upcasters = load_upcasters() if upcasters is None else upcasters
-    hidden = create_readable(connection, month, upcasters, log)
+    hidden = create_readable(connection, month, upcasters, log, kept)
     streams, events = plan_month(connection, month, heads, log)
     skipped = connection.sql(
         "SELECT count(*) FROM events WHERE month = $month AND NOT list_contains($known, event_type)",

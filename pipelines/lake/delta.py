@@ -68,6 +68,21 @@ def open_table(folder: Path) -> DeltaTable | None:
         raise TableDamagedError(folder, _words(error)) from error
 
 
+def newest_entry(folder: Path) -> list[object]:
+    """What tells the newest state of a table from every other: name, size and time of its log's last entry; empty for no table."""
+    entries = _entries(folder)
+    with suppress(FileNotFoundError):  # put aside a moment ago
+        found = (folder / LOG / entries[-1]).stat() if entries else None
+        return [] if found is None else [entries[-1], found.st_size, found.st_mtime_ns]
+    return []
+
+
+def is_newest(folder: Path, version: int) -> bool:
+    """Whether a version of a table is its newest: its entry is there and the next is not. Entries go oldest first, if at all."""
+    log = folder / LOG
+    return (log / f"{version:020d}.json").exists() and not (log / f"{version + 1:020d}.json").exists()
+
+
 @contextmanager
 def making(folder: Path) -> Iterator[bool]:
     """Be the only one who makes tables of the lake; what half a maker left of this one is put aside.

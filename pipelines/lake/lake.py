@@ -7,20 +7,18 @@ reads as "unknown inputs", so the next run writes the partition again and nothin
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipelines.duck import named_tables, quote_identifier, quote_literal, scratch
+from pipelines.duck import named_tables, quote_identifier, quote_literal
 from pipelines.lake import readable
+from pipelines.lake.commits import Commit, as_row, by_partition, read_commits
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import COMMITS, DATASETS, find_dataset
 from pipelines.lake.errors import told_when_full
@@ -35,6 +33,8 @@ from pipelines.lake.writers import writing
 from pipelines.log.readable import readable_query
 from pipelines.settings import SNAPSHOT_EVENTS, SQL_SECONDS, Settings
 
+__all__ = ["Commit", "Lake"]
+
 _DUCKDB_SHARE = 0.6
 """Share that DuckDB may use of the memory that the process has left when it connects; the rest is for results, for
 Arrow batches, and for what DuckDB itself takes beside its buffers."""
@@ -45,37 +45,6 @@ _ATTEMPTS = 10
 """Times that files may go while views of them are made, before it is taken for a fault."""
 _COMMIT_FILES = 32
 """Small files of a registry table that are merged into one when there are more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One commit of one partition.
-
-    Attributes:
-        dataset: Name of the dataset.
-        partition: The partition's path (`column=value` pairs), empty for an unpartitioned table.
-        number: Number of the commit within the partition: 1, 2, 3 …
-        delta_version: Version of the Delta table right after it.
-        row_count: Rows of the partition.
-        size_bytes: Bytes of its files.
-        input_hash: What the partition was computed from.
-        provenance: What the writer wanted remembered.
-        seconds: Time that writing and committing took.
-        committed_at: When, UTC.
-        files: The partition's files.
-    """
-
-    dataset: str
-    partition: str
-    number: int
-    delta_version: int
-    row_count: int
-    size_bytes: int
-    input_hash: str
-    provenance: dict[str, Any]
-    seconds: float
-    committed_at: datetime
-    files: tuple[DataFile, ...] = ()
 
 
 class Lake:
@@ -106,6 +75,7 @@ class Lake:
         self._tables: dict[str, Table] = {}
         self._reading: duckdb.DuckDBPyConnection | None = None
         self._commits: tuple[int, dict[tuple[str, str], Commit]] = (-1, {})
+        self._noted: list[Commit] | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Lake:
@@ -356,7 +326,10 @@ class Lake:
             committed_at=datetime.now(UTC),
             files=current,
         )
-        self._remember(commit)
+        if self._noted is None:
+            self._remember([commit])
+        else:
+            self._noted.append(commit)
         return commit
 
     def append(self, dataset: Dataset, rows: list[dict[str, Any]]) -> None:
@@ -369,27 +342,37 @@ class Lake:
             if len(table.files()) > _COMMIT_FILES:
                 table.merge_files()
 
-    def _remember(self, commit: Commit) -> None:
-        row = {name: getattr(commit, name) for name in Commit.__slots__}
-        row["files"] = [
-            {"path": f.path, "sha256": f.sha256, "size_bytes": f.size_bytes, "row_count": f.row_count}
-            for f in commit.files
-        ]
-        row["provenance"] = json.dumps(commit.provenance, sort_keys=True)
-        row["code_version"] = metadata.version("refold")
-        self.append(COMMITS, [row])
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Inside the block, what committed partitions come from is kept until its end, for all of them at once.
+
+        A process that is killed in it leaves data of unknown inputs, which are written again.
+        """
+        if self._noted is not None:
+            yield
+            return
+        self._noted = []
+        try:
+            yield
+        finally:
+            commits, self._noted = self._noted, None
+            if commits:
+                self._remember(commits)
+
+    def _remember(self, commits: Sequence[Commit]) -> None:
+        self.append(COMMITS, [as_row(commit) for commit in commits])
         version, known = self._commits
         delta = self.table(COMMITS.name).load()
         if version >= 0 and delta is not None and delta.version() == version + 1:
             # nobody else's came between: what is known need not be read again, which would take longer with every commit
-            read_back = replace(
-                commit,
-                files=tuple(replace(file, stats="") for file in commit.files),
-                provenance=json.loads(row["provenance"]),
-            )
-            self._commits = (version + 1, {**known, (commit.dataset, commit.partition): read_back})
+            self._commits = (version + 1, {**known, **by_partition(commits)})
 
     def _all_commits(self) -> dict[tuple[str, str], Commit]:
+        """The newest commit of each partition, those among them that are about to be remembered."""
+        known = self._remembered()
+        return {**known, **by_partition(self._noted)} if self._noted else known
+
+    def _remembered(self) -> dict[tuple[str, str], Commit]:
         delta = self.table(COMMITS.name).load()
         if delta is None:
             return {}
@@ -398,15 +381,6 @@ class Lake:
             files = self.files(COMMITS.name)
             if not files:  # made a moment ago, by whoever is about to write its first row
                 return {}
-            names = list(Commit.__slots__)
-            with scratch() as connection:
-                query = f"SELECT {', '.join(map(quote_identifier, names))} FROM read_parquet($files) ORDER BY committed_at, number"
-                rows = connection.sql(query, params={"files": files}).fetchall()
-            newest: dict[tuple[str, str], Commit] = {}
-            for row in rows:
-                values = dict(zip(names, row, strict=True))
-                values["provenance"] = json.loads(values["provenance"])
-                values["files"] = tuple(DataFile(**file) for file in values["files"])
-                newest[values["dataset"], values["partition"]] = Commit(**values)
+            newest = read_commits(files)
             self._commits = (version, newest)
         return self._commits[1]

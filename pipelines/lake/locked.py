@@ -43,6 +43,8 @@ _KEPT = 3
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "HOME", "TMPDIR")
 """What a child that runs SQL inherits; keys are not among it."""
 
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""NumPy's threads spin as they start, and its buffers are one a thread; what a function of the user's is called with is its own matter."""
 _BOUNDED = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "POLARS_ROW_GROUP_PREFETCH_SIZE": "2"}
 """Reserves of the allocator, and no other allocator for Arrow, whose own takes a GiB of the bound with its first byte (mimalloc's first
 arena, in pyarrow 26); row groups that Polars reads ahead: 2.1 bounds them by 512 and 64 MB as they are compressed, not by what they
@@ -205,7 +207,7 @@ class _Child:
             env = dict(os.environ)
             path = os.pathsep.join([package, *(entry or str(Path.cwd()) for entry in sys.path)])
         else:
-            env = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+            env = {**_ONE_THREAD, **{name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}}
             path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
         with its:
             self.process = subprocess.Popen(  # noqa: S603 -- our own module, by this interpreter

@@ -74,17 +74,10 @@ class PartitionWriter:
 
     def write(self, rows: pa.Table) -> None:
         """Add rows, which come sorted as the dataset says, after those that were added before."""
-        rows = self.dataset.cast(rows)
-        if not rows.num_rows:
-            return
-        if rows.nbytes <= min(self.large_bytes, _LARGE_BYTES * rows.num_rows):
-            self._wait(rows)
-        elif rows.num_rows == 1:
-            self._write_large(rows)
-        else:
-            half = rows.num_rows // 2
-            self.write(rows.slice(0, half))
-            self.write(rows.slice(half))
+        from pipelines.lake.sizes import cut_at_large  # noqa: PLC0415 - it needs Arrow
+
+        for part, is_large in cut_at_large(self.dataset.cast(rows), self.large_bytes, _LARGE_BYTES):
+            (self._write_large if is_large else self._wait)(part)
 
     def write_query(
         self, connection: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, Any] | None = None

@@ -6,11 +6,12 @@ How large they may be is told by the files' own lists of contents, so that ordin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -66,18 +67,23 @@ def cut_ranges(
     return [Range(*row) for row in found]
 
 
-def find_large(rows: pa.Table, size: int) -> list[int]:
-    """Places of the rows that have more bytes than `size`, in order."""
-    found, parts = [], [(0, rows.num_rows)]
+def cut_at_large(rows: pa.Table, size: int, mean: int | None = None) -> Iterator[tuple[pa.Table, bool]]:
+    """Pieces of a table, in order, and whether one is a row that has more bytes than a piece may have; the others have fewer.
+
+    Args:
+        rows: The table.
+        size: Bytes of a piece.
+        mean: Bytes of a row of a piece, on average; any by default.
+    """
+    parts = [rows] if rows.num_rows else []
     while parts:
-        start, count = parts.pop()
-        if rows.slice(start, count).nbytes > size:
-            half = count // 2
-            if half:
-                parts += [(start + half, count - half), (start, half)]
-            else:
-                found.append(start)
-    return found
+        part = parts.pop()
+        count = part.num_rows
+        is_large = part.nbytes > (size if mean is None else min(size, mean * count))
+        if is_large and count > 1:
+            parts += [part.slice(count // 2), part.slice(0, count // 2)]
+        else:
+            yield part, is_large
 
 
 def prepare_for_large(
@@ -87,14 +93,14 @@ def prepare_for_large(
 
     Then the connection reads with one thread from here on: each holds several copies of the texts that it reads together.
     """
-    is_large = most_row_bytes(files, columns) * rows > size
+    is_large = most_bytes(files, columns, rows) > size
     if is_large:
         connection.execute("SET threads = 1")
     return is_large
 
 
-def most_row_bytes(files: Iterable[str], columns: Sequence[str]) -> float:
-    """Mean bytes of some columns of a row, in the row group in which it is the largest.
+def most_bytes(files: Iterable[str], columns: Sequence[str], rows: int) -> float:
+    """Bytes of some columns of so many neighbouring rows, where they are the most; the rows of a row group are taken to be alike.
 
     Infinite where files do not tell: values are stored by number there, or a file went since it was listed.
     """
@@ -102,8 +108,7 @@ def most_row_bytes(files: Iterable[str], columns: Sequence[str]) -> float:
         found = [pq.read_metadata(path) for path in files]
     except OSError:
         return math.inf
-    groups = (file.row_group(number) for file in found for number in range(file.num_row_groups))
-    return max((_mean(group, columns) for group in groups), default=0.0)
+    return max((_most_bytes(file, columns, rows) for file in found), default=0.0)
 
 
 def most_group_bytes(files: Iterable[str], columns: Sequence[str]) -> float:
@@ -116,11 +121,19 @@ def most_group_bytes(files: Iterable[str], columns: Sequence[str]) -> float:
     return max((sum(part.total_uncompressed_size for part in _parts(group, columns)) for group in groups), default=0)
 
 
-def _mean(group: pq.RowGroupMetaData, columns: Sequence[str]) -> float:
-    wanted = _parts(group, columns)
-    if any(part.has_dictionary_page or "RLE_DICTIONARY" in part.encodings for part in wanted):
-        return math.inf
-    return sum(part.total_uncompressed_size for part in wanted) / max(group.num_rows, 1)
+def _most_bytes(file: pq.FileMetaData, columns: Sequence[str], rows: int) -> float:
+    counts, sizes = [0], [0]
+    for group in map(file.row_group, range(file.num_row_groups)):
+        wanted = _parts(group, columns)
+        if any(part.has_dictionary_page or "RLE_DICTIONARY" in part.encodings for part in wanted):
+            return math.inf
+        counts.append(group.num_rows)
+        sizes.append(sum(part.total_uncompressed_size for part in wanted))
+    # of all stretches of so many rows, one that begins or ends where a group does has the most
+    until, held = np.cumsum(counts), np.cumsum(sizes)
+    begins = np.concatenate((until, until - rows))
+    stretches = np.interp(begins + rows, until, held) - np.interp(begins, until, held)
+    return float(max(stretches.max(), held[-1] * rows / max(until[-1], 1) if until[-1] < rows else 0.0))
 
 
 def _parts(group: pq.RowGroupMetaData, columns: Sequence[str]) -> list[pq.ColumnChunkMetaData]:

@@ -23,7 +23,7 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.delta import SETTINGS, Attempt, making, open_table
+from pipelines.lake.delta import SETTINGS, Attempt, is_newest, making, open_table
 from pipelines.lake.errors import CommitLostError
 from pipelines.lake.files import DataFile, NewFile
 
@@ -48,7 +48,7 @@ class Table:
         """The table at its newest version, or None while it does not exist."""
         if self._delta is None:
             self._delta = open_table(self.path)
-        else:
+        elif not is_newest(self.path, self._delta.version()):
             self._delta.update_incremental()
         return self._delta
 
@@ -66,7 +66,7 @@ class Table:
                 break
         if delta is None:
             raise CommitLostError(self.dataset.name, "", 0)
-        if not self.has_all_columns:
+        if not self._has_all_columns(delta):
             self._widen(delta)
             delta = self.load()
             assert delta is not None
@@ -94,8 +94,9 @@ class Table:
     def has_all_columns(self) -> bool:
         """Whether every column of the dataset was there when the table was made: then every file has all of them."""
         delta = self.load()
-        if delta is None:
-            return True
+        return delta is None or self._has_all_columns(delta)
+
+    def _has_all_columns(self, delta: DeltaTable) -> bool:
         is_widened = _WIDENED in delta.metadata().configuration
         return not is_widened and {field.name for field in delta.schema().fields} >= set(self.dataset.column_names)
 
@@ -233,9 +234,7 @@ class Table:
         for attempt in range(_ATTEMPTS):
             if self.number(partition) >= number:
                 break
-            is_made = made.run(partial(commit, delta, made.properties(transaction)))
-            self._delta = None
-            if is_made:
+            if made.run(partial(commit, delta, made.properties(transaction))):
                 return made.landed(self.load())
             time.sleep(0.01 * attempt)
             delta = self.create()

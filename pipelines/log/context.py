@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.canonical.content import is_input
+from pipelines.canonical.content import begins_turn, is_input
 from pipelines.canonical.tools import tools_sha256 as tools_sha256  # noqa: PLC0414 -- hashes of a request are had from here
 
 _ALIKE = frozenset((str, int, bool, type(None)))
@@ -208,8 +208,7 @@ class Context:
         text = payload["text"]
         content = payload.get("content", text)
         self._say("user", content, payload.get("name"))
-        if is_input(text, content) and (message_id is None or message_id != self._user_turn_of):
-            self.turn += 1
+        self.turn += begins_turn(is_input(text, content), message_id is None, message_id != self._user_turn_of)
         self._user_turn_of = message_id
 
     def _agent_message(self, message_id: str | None) -> dict[str, Any]:

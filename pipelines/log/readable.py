@@ -1,11 +1,13 @@
 """Events as they may be read: redactions applied, payloads lifted to the latest version of their type.
 
 Redactions apply to payloads as recorded, before they are lifted, and once: what is left of a payload that was redacted before
-is not what is left of the recorded one.
+is not what is left of the recorded one. So `redact_events` is the one way from a recorded payload to what may be shown; what it
+gave is kept in the table `redacted_events`, and read there by whoever knows that a month of it is up to date.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,10 +20,19 @@ from pipelines.log.upcasters import Upcasters, load_upcasters
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_EVENT = """
+    target.aggregate_id, target.aggregate_type, target.stream_version, target.month, target.event_type, target.event_version,
+    target.metadata, target.created_at, target.position
+""".strip()
+_KEPT = f"""
+SELECT {_EVENT}, hidden.payload, hidden.redaction_versions
+FROM redacted_events AS hidden
+INNER JOIN events AS target ON hidden.aggregate_id = target.aggregate_id AND hidden.stream_version = target.stream_version
+WHERE {{kept}} AND {{condition}}
+"""
 _NAMED = f"""
 SELECT
-    target.aggregate_id, target.aggregate_type, target.stream_version, target.month, target.event_type, target.event_version,
-    target.metadata, target.created_at, target.position, target.payload, applied.redaction_versions, applied.redactions, applied.hashes
+    {_EVENT}, target.payload, applied.redaction_versions, applied.redactions, applied.hashes
 FROM events AS target
 INNER JOIN (
     SELECT
@@ -82,7 +93,11 @@ def create_readable_events(connection: duckdb.DuckDBPyConnection, upcasters: Upc
 
 
 def create_readable(
-    connection: duckdb.DuckDBPyConnection, month: str, upcasters: Upcasters, log: str = "events"
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    upcasters: Upcasters,
+    log: str = "events",
+    kept: Mapping[str, int] | None = None,
 ) -> tuple[int, int, int]:
     """Create `upcast_events` and, without redactions, `upcast_recorded_events`.
 
@@ -91,12 +106,14 @@ def create_readable(
         month: YYYY-MM; redactions of events of later months are left out.
         upcasters: Known types and upcasters.
         log: The relation that has all redactions, if `events` is a part of the log.
+        kept: Months of which the relation `redacted_events` is what redactions leave today, of the whole log, and how many
+            redactions of each are inexact; the events of others are redacted here.
 
     Returns:
         (Events redacted, redactions of them, inexact ones among these).
     """
-    redacted = redact_events(connection, f"target.month <= {quote_literal(month)}", log)
-    rows = redacted.rows.drop_columns(["redaction_versions", "hashes"])
+    redacted = _redact(connection, f"target.month <= {quote_literal(month)}", log, kept or {})
+    rows = redacted.rows.drop_columns(["redaction_versions"])
     create_table(connection, "fold_redacted", rows)
     connection.execute(
         "CREATE OR REPLACE TEMP VIEW masked_events AS SELECT events.* "
@@ -109,12 +126,31 @@ def create_readable(
     return rows.num_rows, redacted.redactions, redacted.inexact
 
 
+def _redact(connection: duckdb.DuckDBPyConnection, condition: str, log: str, kept: Mapping[str, int]) -> RedactedEvents:
+    """The events that redactions name, from the months of `redacted_events` that are kept and, of others, from the log."""
+    import pyarrow as pa  # noqa: PLC0415 - not for those who only read the view
+
+    is_kept = f"hidden.month IN ({', '.join(map(quote_literal, kept)) or 'NULL'})"
+    kept_rows = f"SELECT hidden.aggregate_id, hidden.stream_version FROM redacted_events AS hidden WHERE {is_kept}"
+    if not kept or not connection.sql(f"SELECT count(*) FROM ({kept_rows})").fetchall()[0][0]:
+        return redact_events(connection, condition, log)
+    known = connection.sql(_KEPT.format(kept=is_kept, condition=condition)).to_arrow_table()
+    others = redact_events(
+        connection, f"{condition} AND (target.aggregate_id, target.stream_version) NOT IN ({kept_rows})", log
+    )
+    rows = others.rows.select(known.column_names).cast(known.schema)
+    redactions = sum(map(len, known["redaction_versions"].to_pylist()))
+    return RedactedEvents(
+        pa.concat_tables([known, rows]), others.redactions + redactions, others.inexact + sum(kept.values())
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RedactedEvents:
     """Events that redactions name, by stream and version; few are, so they fit in memory.
 
     Attributes:
-        rows: What the log says of each, payloads as they may be shown; versions and hashes of the redactions.
+        rows: What the log says of each, payloads as they may be shown; and the versions of the redactions.
         redactions: How many redactions name them.
         inexact: How many of those had to hide more than they named.
     """
@@ -142,9 +178,9 @@ def redact_events(connection: duckdb.DuckDBPyConnection, condition: str, log: st
     found = connection.sql(named_query(connection, condition, log)).to_arrow_table()
     applied: list[list[str]] = found["redactions"].to_pylist()
     shown = [
-        redact_text(payload, [Redaction.from_json(each) for each in texts])
+        redact_text(payload, map(Redaction.from_json, texts))
         for payload, texts in zip(found["payload"].to_pylist(), applied, strict=True)
     ]
     payloads = pa.array([text for text, _ in shown], pa.string())
-    rows = found.drop_columns(["payload", "redactions"]).append_column("payload", payloads)
+    rows = found.drop_columns(["payload", "redactions", "hashes"]).append_column("payload", payloads)
     return RedactedEvents(rows, sum(map(len, applied)), sum(inexact for _, inexact in shown))

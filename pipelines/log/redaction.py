@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -135,7 +135,7 @@ def find_fault(payload: Mapping[str, Any], redaction: Redaction) -> Fault | None
     return None if is_span else "no_span"
 
 
-def redact_text(payload: str, redactions: Sequence[Redaction]) -> tuple[str, int]:
+def redact_text(payload: str, redactions: Iterable[Redaction]) -> tuple[str, int]:
     """The same on JSON text: (payload, inexact)."""
     redacted = redact(json.loads(payload), redactions)
     return json.dumps(redacted.payload, ensure_ascii=False, separators=(",", ":")), redacted.inexact

@@ -18,20 +18,20 @@ from pipelines.store.events import NewEvent, StreamBatch
 
 @dataclass(slots=True)
 class Packet:
-    r"""Events for one stream, and where they are believed to go.
+    """Events for one stream, and where they are believed to go.
 
     Attributes:
-        line: The content as a line of JSON, `\n` included.
+        line: The content as a line of JSON.
         expected: The stream's version before them.
         is_late: Their month was sealed: they are appended now and keep their time as `occurred_at`.
-        offset: Where the line stands in the spill file, None while it is in memory.
+        row: Its number in the spill file, None while it is in memory.
         is_refused: The store will never take it.
     """
 
     line: bytes
     expected: int
     is_late: bool = False
-    offset: int | None = None
+    row: int | None = None
     is_refused: bool = False
 
     def content(self) -> Content:
@@ -46,17 +46,13 @@ class Content:
     Attributes:
         aggregate_id: The stream.
         aggregate_type: What it is about.
-        expected: The stream's version before the events, when they were recorded.
         is_once: The stream holds one fact known by its hash; when it exists, the fact is recorded.
-        is_late: As of the packet, when the line was written.
         events: The events.
     """
 
     aggregate_id: UUID
     aggregate_type: str
-    expected: int
     is_once: bool
-    is_late: bool
     events: list[NewEvent]
 
     @property
@@ -70,25 +66,15 @@ class Content:
         return StreamBatch(self.aggregate_id, self.aggregate_type, events, expected)
 
 
-def write_line(
-    aggregate_id: UUID, aggregate_type: str, expected: int, events: Sequence[NewEvent], *, is_once: bool = False
-) -> bytes:
+def write_line(aggregate_id: UUID, aggregate_type: str, events: Sequence[NewEvent], *, is_once: bool = False) -> bytes:
     """A packet's line. Payloads and metadata must be storable."""
     document: dict[str, Any] = {
         "stream": str(aggregate_id),
         "type": aggregate_type,
-        "expected": expected,
         "once": is_once,
-        "late": False,
         "events": [[e.event_type, e.payload, dict(e.metadata), _time_text(e.created_at)] for e in events],
     }
-    return _line(document)
-
-
-def moved_line(packet: Packet) -> bytes:
-    """The packet's line with the place that it has now."""
-    document = json.loads(packet.line)
-    return _line({**document, "expected": packet.expected, "late": packet.is_late})
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def read_line(line: bytes) -> Content:
@@ -100,15 +86,9 @@ def read_line(line: bytes) -> Content:
     document = json.loads(line)
     try:
         events = [NewEvent(t, payload, metadata, _time(at)) for t, payload, metadata, at in document["events"]]
-        return Content(
-            UUID(document["stream"]), document["type"], document["expected"], document["once"], document["late"], events
-        )
+        return Content(UUID(document["stream"]), document["type"], document["once"], events)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a packet of a recorder: {error}") from error
-
-
-def _line(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
 def _time_text(at: datetime | None) -> str | None:

@@ -143,7 +143,7 @@ class Recorder:
 
     def send(self, aggregate_id: UUID, aggregate_type: str, expected: int, events: list[NewEvent]) -> None:
         """Keep the events of one stream until the store has them; for `Talk`."""
-        self._sender.put(Packet(write_line(aggregate_id, aggregate_type, expected, events), expected))
+        self._sender.put(Packet(write_line(aggregate_id, aggregate_type, events), expected))
 
     def register(self, kind: str, sha256: str, payload: dict[str, Any]) -> None:
         """Record a prompt or a list of tools, once, known by its hash; for `Talk`."""
@@ -153,7 +153,7 @@ class Recorder:
             metadata = {"actor": "system", "source": self._source, "source_id": sha256, "time_source": "message"}
             event = NewEvent(_TYPES[kind], payload, metadata, datetime.now(UTC))
             stream = stream_id(f"{self._source}/{kind}", sha256)
-            self._sender.put(Packet(write_line(stream, kind, 0, [event], is_once=True), 0))
+            self._sender.put(Packet(write_line(stream, kind, [event], is_once=True), 0))
             if len(self._registered) >= _REMEMBERED:
                 self._registered.clear()
             self._registered.add(sha256)

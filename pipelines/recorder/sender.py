@@ -17,7 +17,7 @@ import psycopg
 
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.recorder.packet import Packet
-from pipelines.recorder.spill import SpillFile, has_files, set_aside
+from pipelines.recorder.spill import SpillDamagedError, SpillFile, has_files, set_aside
 from pipelines.recorder.status import RecorderFull, RecorderStatus, WhenFull
 from pipelines.store import MonthSealed, Store, StoreUnavailable, VersionConflict, connect
 
@@ -55,7 +55,7 @@ class Sender:
         """
         size = len(packet.line)
         with self._changed:
-            if self._file is None:
+            if not self._is_spilling:
                 while not self._has_room(size):
                     if self._when_full == "raise":
                         raise RecorderFull(
@@ -64,13 +64,14 @@ class Sender:
                         )
                     if self._when_full == "spill":
                         self._spill([*self._memory, packet])
+                        self._changed.notify_all()
                         return
                     if self._is_closing:
                         break
                     self._changed.wait()
             if self._is_closing:
                 self._lose(1, "it was recorded after the recorder was closed")
-            elif self._file is not None:
+            elif self._is_spilling:
                 self._spill([packet])
             else:
                 self._memory.append(packet)
@@ -80,7 +81,7 @@ class Sender:
     def status(self) -> RecorderStatus:
         """Where everything is now."""
         with self._changed:
-            left = 0 if self._file is None else self._file.unread_bytes
+            left = 0 if self._file is None else self._file.size
             return RecorderStatus(
                 buffered=len(self._memory),
                 buffered_bytes=self._memory_bytes,
@@ -120,7 +121,10 @@ class Sender:
         self._thread.join(timeout=1.0)
         with self._changed:
             if self._file is not None:
-                self._file.close()
+                if self._is_spilling:
+                    self._file.close()
+                else:
+                    self._file.remove()
                 self._file = None
         return is_done
 
@@ -139,20 +143,40 @@ class Sender:
             len(self._memory) < self._max_packets and self._memory_bytes + size <= self._max_bytes
         )
 
+    @property
+    def _is_spilling(self) -> bool:
+        """Whether something waits in the file, which what comes later must not overtake."""
+        return self._file is not None and self._file.packets > 0
+
     def _is_idle(self) -> bool:
-        return not self._memory and self._file is None and not self._orphans_left
+        return not self._memory and not self._is_spilling and not self._orphans_left
 
     def _spill(self, packets: list[Packet]) -> None:
         """Write packets, and with them what is in memory, to the spill file; memory is empty afterwards."""
-        assert self._folder is not None
+        kept = [packet for packet in packets if not packet.is_refused]
         try:
-            if self._file is None:
-                self._file = SpillFile.create(self._folder)
-            self._file.append([packet for packet in packets if not packet.is_refused])
-        except OSError as error:
-            self._lose(sum(p.offset is None and p not in self._memory for p in packets), f"cannot spill: {error}")
+            try:
+                self._own_file().append(kept)
+            except SpillDamagedError as error:
+                self._give_up_file(error)
+                self._own_file().append(kept)
+        except (OSError, SpillDamagedError) as error:
+            self._lose(sum(p.row is None and p not in self._memory for p in packets), f"cannot spill: {error}")
             return
         self._forget_memory()
+
+    def _own_file(self) -> SpillFile:
+        assert self._folder is not None
+        if self._file is None:
+            self._file = SpillFile.create(self._folder)
+        return self._file
+
+    def _give_up_file(self, error: SpillDamagedError) -> None:
+        """Leave a damaged file of our own to a person."""
+        if self._file is not None:
+            self._file.set_aside()
+            self._lose(self._file.packets, str(error))
+            self._file = None
 
     def _forget_memory(self) -> None:
         self._memory.clear()
@@ -178,6 +202,9 @@ class Sender:
                         pause = self._is_back()
             except (RefoldError, psycopg.Error, OSError, ValueError) as error:
                 self._is_gone(error)
+            except SpillDamagedError as error:
+                with self._changed:
+                    self._give_up_file(error)
             except Exception as error:
                 # whatever it is, the agent must not notice, and what waits must not be lost
                 LOG.exception("the recorder's thread failed; it goes on")
@@ -208,29 +235,42 @@ class Sender:
         """Send the files that recorders which are gone left in the folder; first, as they are older."""
         if self._folder is None or not self._orphans_left:
             return
-        while not self._is_stopped and (orphan := SpillFile.adopt(self._folder)) is not None:
-            with closing(orphan):
-                while not orphan.is_drained and not self._is_stopped:
-                    packets, read_to = orphan.read(_BATCH_PACKETS, _BATCH_BYTES)
-                    self._deliver_all(store, packets, orphan)
-                    orphan.advance(read_to)
-                if orphan.is_drained:
-                    orphan.remove()
+        while not self._is_stopped:
+            try:
+                orphan = SpillFile.adopt(self._folder)
+                if orphan is None:
+                    break
+                self._drain(store, orphan)
+            except SpillDamagedError as error:
+                LOG.error("what an earlier recorder left cannot be sent: %s", error)  # noqa: TRY400 -- it says all
         with self._changed:
             self._orphans_left = self._is_stopped
             self._changed.notify_all()
 
+    def _drain(self, store: Store, orphan: SpillFile) -> None:
+        with closing(orphan):
+            try:
+                while orphan.packets and not self._is_stopped:
+                    packets = orphan.read(_BATCH_PACKETS, _BATCH_BYTES)
+                    self._deliver_all(store, packets, orphan)
+                    orphan.forget(packets)
+            except SpillDamagedError:
+                orphan.set_aside()
+                raise
+            if not orphan.packets:
+                orphan.remove()
+
     def _send_some(self, store: Store) -> None:
         with self._changed:
-            file = self._file
-            packets, read_to = file.read(_BATCH_PACKETS, _BATCH_BYTES) if file else (self._from_memory(), 0)
+            file = self._file if self._is_spilling else None
+            packets = file.read(_BATCH_PACKETS, _BATCH_BYTES) if file else self._from_memory()
         self._deliver_all(store, packets, file)
         with self._changed:
             if self._is_stopped:
                 return
             if file is not None:
-                file.advance(read_to)
-                if file.is_drained:
+                file.forget(packets)
+                if file.is_spent:
                     file.remove()
                     self._file = None
             else:
@@ -301,7 +341,7 @@ class Sender:
             packet.expected = packet.expected if expected is None else expected
             packet.is_late = packet.is_late or is_late
             keeper = file or self._file
-            if packet.offset is not None and keeper is not None:
+            if packet.row is not None and keeper is not None:
                 keeper.amend(packet)
 
     def _refuse(self, packet: Packet, file: SpillFile | None, reason: str) -> None:
@@ -313,7 +353,7 @@ class Sender:
                 set_aside(self._folder, packet.line, reason)
             packet.is_refused = True
             keeper = file or self._file
-            if packet.offset is not None and keeper is not None:
-                keeper.pass_over(packet)
+            if keeper is not None:
+                keeper.forget([packet])
             self._refused += 1
         LOG.error("the store refuses what was recorded for stream %s: %s", packet.content().aggregate_id, reason)

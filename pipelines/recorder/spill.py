@@ -1,9 +1,9 @@
 """The spill file: packets that found no room in memory, safe on disk until the store takes them.
 
-One file a recorder, append-only lines of JSON, each fsynced before the agent goes on, locked by its owner as long as
-the owner lives. A file without an owner is drained by the next recorder on the same folder. Draining writes nothing but
-where a packet goes when that changes (an amendment, fsynced before it is tried); sending all of it again after a kill is
-recognised by the store, so a half-drained file is drained again from its start.
+One SQLite file a recorder, locked by its owner as long as the owner lives; a file without an owner is drained by the next recorder
+on the same folder. An append is durable on return (a write-ahead log, synced at each commit), and so is where a packet goes when
+that changes, before it is tried. What is sent is deleted without a sync: should that be lost with the machine, it is sent again,
+which the store recognises.
 """
 
 from __future__ import annotations
@@ -11,187 +11,193 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-from pipelines.recorder.packet import Packet, moved_line, read_line
+from pipelines.recorder.packet import Packet
 
-SUFFIX = ".spill.jsonl"
+SUFFIX = ".spill.sqlite"
+DAMAGED = ".damaged"
+"""Ends the name of a file that SQLite cannot read."""
 REFUSED = "refused.jsonl"
 """Packets that the store refuses for ever; a person reads it."""
 
+# Alone in its file: no other process has to be told of it, so there is no shared memory, and the lock is held until the end.
+_SETTINGS = ("PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL")
+_NOT_OURS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN)
+_TABLE = """
+CREATE TABLE IF NOT EXISTS packets (
+    id INTEGER PRIMARY KEY, line BLOB NOT NULL, expected INTEGER NOT NULL, is_late INTEGER NOT NULL
+)
+"""
+
+
+class SpillDamagedError(Exception):
+    """SQLite cannot read the file any more."""
+
 
 class SpillFile:
-    """One spill file, open and locked.
+    """One spill file, open and locked. Every call raises `OSError` for what may pass, and `SpillDamagedError` for what will not.
 
     Attributes:
         path: Where it is.
-        size: Bytes of whole lines.
+        packets: Packets that are not sent.
+        size: Bytes of their lines.
     """
 
-    def __init__(self, path: Path, handle: int) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
-        self._handle = handle
-        self._amendments: dict[int, dict[str, Any]] = {}
-        self._read_to = 0
-        self.size = self._whole_lines()
+        self._connection = connection
+        self._undeleted: set[int] = set()
+        count = "SELECT count(*), coalesce(sum(length(line)), 0), coalesce(max(id), 0) FROM packets"
+        try:
+            self.packets, self.size, self._last = connection.execute(count).fetchone()
+        except sqlite3.Error:
+            connection.close()
+            raise
 
     @classmethod
     def create(cls, folder: Path) -> SpillFile:
         """A new file in `folder`, which is made if need be; only its owner's account may read either."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         while True:
-            path = folder / f"{os.getpid()}-{uuid4().hex}{SUFFIX}"
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if os.fstat(handle).st_nlink > 0:
-                break
-            os.close(handle)  # between its making and its locking another recorder found it empty and removed it
-        _sync_folder(folder)
-        return cls(path, handle)
+            path = folder / f"{time.time_ns():020}-{os.getpid()}-{uuid4().hex}{SUFFIX}"
+            os.close(
+                os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            )  # SQLite's own files beside it get its mode
+            _sync_folder(folder)
+            with _told(path):
+                connection = _lock(path)
+                if connection is not None:
+                    return cls(path, connection)
+            # between its making and its locking another recorder found it empty and removed it
 
     @classmethod
     def adopt(cls, folder: Path) -> SpillFile | None:
-        """A file of `folder` whose owner is gone, the oldest first; None when there is none."""
-        if not folder.is_dir():
-            return None
-        for path in sorted(folder.glob(f"*{SUFFIX}"), key=lambda each: (_age(each), each.name)):
+        """A file of `folder` whose owner is gone, the oldest first; None when there is none. A damaged one has another name then."""
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
-                handle = os.open(path, os.O_RDWR)
-            except FileNotFoundError:
-                continue  # drained by another recorder just now
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(handle)  # its owner lives
-                continue
-            if os.fstat(handle).st_nlink == 0:
-                os.close(handle)
-                continue
-            return cls(path, handle)
+                with _told(path):
+                    connection = _lock(path)
+                    if connection is not None:
+                        return cls(path, connection)
+            except SpillDamagedError:
+                _rename(path)
+                raise
         return None
 
-    def append(self, packets: list[Packet]) -> None:
-        """Write packets at the end, durable on return; they know their place afterwards.
-
-        Raises:
-            OSError: They could not be written; the file is as it was.
-        """
-        lines = [moved_line(packet) for packet in packets]
-        at = self.size
-        self._write(b"".join(lines))
-        for packet, line in zip(packets, lines, strict=True):
-            packet.offset = at
-            at += len(line)
+    def append(self, packets: Sequence[Packet]) -> None:
+        """Write packets at the end, all or none, durable on return; they know their row afterwards."""
+        numbered = list(enumerate(packets, self._last + 1))
+        with self._written():
+            rows = [(row, packet.line, packet.expected, packet.is_late) for row, packet in numbered]
+            self._connection.executemany("INSERT INTO packets VALUES (?, ?, ?, ?)", rows)
+        for row, packet in numbered:
+            packet.row = self._last = row
+        self.packets += len(packets)
+        self.size += sum(len(each.line) for each in packets)
 
     def amend(self, packet: Packet) -> None:
         """Keep where a packet of this file goes now, durable on return."""
-        assert packet.offset is not None
-        self._note(packet.offset, {"expected": packet.expected, "late": packet.is_late})
+        with self._written():
+            change = "UPDATE packets SET expected = ?, is_late = ? WHERE id = ?"
+            self._connection.execute(change, (packet.expected, packet.is_late, packet.row))
 
-    def pass_over(self, packet: Packet) -> None:
-        """Read a packet of this file no more, after a restart neither."""
-        assert packet.offset is not None
-        self._note(packet.offset, {"refused": True})
-
-    def read(self, packets: int, max_bytes: int) -> tuple[list[Packet], int]:
-        """The next packets, and where to go on after them; reading moves nothing."""
+    def read(self, packets: int, max_bytes: int) -> list[Packet]:
+        """The next packets, at least one if there is any that can be read; a spoiled one is set aside."""
         found: list[Packet] = []
-        at, held = self._read_to, 0
-        for offset, line in self._lines(self._read_to, self.size):
-            if len(found) == packets or (found and held + len(line) > max_bytes):
-                break
-            at = offset + len(line)
-            if line.startswith(b'{"amends":'):
-                continue
-            amended = self._amendments.get(offset, {})
-            if amended.get("refused"):
-                continue
-            try:
-                content = read_line(line)
-            except ValueError as error:
-                set_aside(self.path.parent, line, f"line at byte {offset} of {self.path.name} is damaged: {error}")
-                self._note(offset, {"refused": True})
-                continue
-            found.append(
-                Packet(line, amended.get("expected", content.expected), amended.get("late", content.is_late), offset)
-            )
-            held += len(line)
-        return found, at
+        spoiled: list[Packet] = []
+        held = 0
+        query = "SELECT CAST(line AS BLOB), expected, is_late, id FROM packets ORDER BY id"
+        with _told(self.path), closing(self._connection.execute(query)) as rows:
+            for line, expected, is_late, row in rows:
+                if len(found) == packets or (found and held + len(line) > max_bytes):
+                    break
+                if row in self._undeleted:
+                    continue
+                packet = Packet(line, expected, bool(is_late), row)
+                try:
+                    packet.content()
+                except ValueError as error:
+                    set_aside(self.path.parent, line, f"row {row} of {self.path.name} is damaged: {error}")
+                    spoiled.append(packet)
+                    continue
+                found.append(packet)
+                held += len(line)
+        self.forget(spoiled)
+        return found
 
-    def advance(self, read_to: int) -> None:
-        """Everything before `read_to` is in the store."""
-        self._read_to = read_to
+    def forget(self, packets: Sequence[Packet]) -> None:
+        """Delete packets that are in the store, or kept elsewhere; after a crash of the machine they may be there again."""
+        kept = [each for each in packets if each.row is not None]
+        if not kept:
+            return
+        try:
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            with self._written():
+                self._connection.executemany("DELETE FROM packets WHERE id = ?", [(each.row,) for each in kept])
+        except OSError:  # a full disk keeps nothing from being sent
+            self._undeleted |= {each.row for each in kept if each.row is not None}
+        finally:
+            self._connection.execute("PRAGMA synchronous = FULL")
+        self.packets -= len(kept)
+        self.size -= sum(len(each.line) for each in kept)
+        for packet in kept:
+            packet.row = None
 
     @property
-    def unread_bytes(self) -> int:
-        """Bytes that are not in the store yet."""
-        return max(self.size - self._read_to, 0)
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether nothing is left to read."""
-        return self._read_to >= self.size
+    def is_spent(self) -> bool:
+        """Whether it is of no more use: everything is sent, and could not be deleted."""
+        return self.packets == 0 and bool(self._undeleted)
 
     def remove(self) -> None:
-        """Delete the drained file and give it up."""
-        self.path.unlink(missing_ok=True)
+        """Give the drained file up and delete it; who takes it in between finds nothing to send."""
         self.close()
+        for name in (self.path.name, f"{self.path.name}-wal"):  # a log is left where the disk had no room to end it
+            self.path.with_name(name).unlink(missing_ok=True)
+
+    def set_aside(self) -> None:
+        """Give a damaged file another name, under which a person finds it, and give it up."""
+        self.close()
+        _rename(self.path)
 
     def close(self) -> None:
         """Give the file up; the next recorder may take it."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+        with suppress(sqlite3.Error):  # what was told to be safe is, in the file or in its log
+            self._connection.close()
 
-    def _note(self, offset: int, change: dict[str, Any]) -> None:
-        amended = {**self._amendments.get(offset, {}), **change}
-        self._write(json.dumps({"amends": offset, **amended}, separators=(",", ":")).encode() + b"\n")
-        self._amendments[offset] = amended
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """All that is written inside, or nothing."""
+        with _told(self.path):
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
+                self._connection.execute("COMMIT")
+            except sqlite3.Error:
+                with suppress(sqlite3.Error):  # it may be rolled back already
+                    self._connection.execute("ROLLBACK")
+                raise
 
-    def _write(self, data: bytes) -> None:
-        at = self.size
-        try:
-            view = memoryview(data)
-            while view:
-                written = os.pwrite(self._handle, view, at)
-                view, at = view[written:], at + written
-            os.fsync(self._handle)
-        except OSError:
-            os.ftruncate(self._handle, self.size)
-            raise
-        self.size = at
 
-    def _whole_lines(self) -> int:
-        """Cut a line that a kill left unfinished (nobody was told that it is safe), and read the amendments."""
-        size = 0
-        for offset, line in self._lines(0, os.fstat(self._handle).st_size):
-            if not line.endswith(b"\n"):
-                break
-            size = offset + len(line)
-            if line.startswith(b'{"amends":'):
-                note = json.loads(line)
-                self._amendments[note.pop("amends")] = note
-        os.ftruncate(self._handle, size)
-        return size
-
-    def _lines(self, at: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """(offset, line) from `at` on."""
-        with os.fdopen(os.dup(self._handle), "rb") as file:
-            file.seek(at)
-            while at < end:
-                line = file.readline(end - at)
-                if not line:
-                    return
-                yield at, line
-                at += len(line)
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What SQLite says of a file, as an error of the system, which may pass, or as damage."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OSError(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise SpillDamagedError(f"{path} is damaged and set aside as {path.name}{DAMAGED}: {error}") from error
 
 
 def has_files(folder: Path) -> bool:
     """Whether the folder holds spill files, with an owner or without."""
-    return folder.is_dir() and any(folder.glob(f"*{SUFFIX}"))
+    return any(folder.glob(f"*{SUFFIX}"))
 
 
 def set_aside(folder: Path, line: bytes, reason: str) -> None:
@@ -204,11 +210,36 @@ def set_aside(folder: Path, line: bytes, reason: str) -> None:
         os.fsync(file.fileno())
 
 
-def _age(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+def _lock(path: Path) -> sqlite3.Connection | None:
+    """Open a file as its owner, with its table; None where another is its owner, or it is gone."""
+    with ExitStack() as failing:
+        try:
+            # by agents' threads and the sender's, one at a time
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=rw",
+                timeout=0,
+                isolation_level=None,
+                uri=True,
+                check_same_thread=False,
+            )
+            failing.callback(connection.close)
+            for each in (*_SETTINGS, "BEGIN IMMEDIATE", _TABLE, "COMMIT"):
+                connection.execute(each)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in _NOT_OURS:  # in its lower byte, whatever the details
+                return None
+            raise
+        if path.exists():
+            failing.pop_all()
+            return connection
+    return None
+
+
+def _rename(path: Path) -> None:
+    """Give a file and its log names that no recorder looks for."""
+    for name in (f"{path.name}-wal", path.name):
+        with suppress(FileNotFoundError):
+            path.with_name(name).replace(path.with_name(f"{name}{DAMAGED}"))
 
 
 def _sync_folder(folder: Path) -> None:

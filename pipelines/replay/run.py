@@ -18,7 +18,7 @@ from pipelines.errors import BadInputError
 from pipelines.experiment.file import is_walked
 from pipelines.experiment.plan import Plan
 from pipelines.experiment.sides import Side
-from pipelines.experiment.units import create_plan_relations, create_units
+from pipelines.experiment.units import READS, create_plan_relations, create_units
 from pipelines.experiment.versions import find_replays
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
@@ -98,7 +98,7 @@ def run_replay(
     last = find_replays(lake, plan)
     if last is not None and not (retry_failed and last.provenance["failures"]):
         return _result(plan, last, is_written=False, seconds=time.monotonic() - started)
-    with lake.connect() as connection, collecting_seldom():
+    with lake.connect(READS) as connection, collecting_seldom():
         create_plan_relations(connection, plan)
         work = _Work(connection, plan, on_progress, settings, tell)
         with _replayed(lake, work, is_retry=last is not None) as told:

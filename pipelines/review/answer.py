@@ -11,6 +11,7 @@ from pipelines.review.numbers import interval, number, percent
 from pipelines.review.words import REASONS, in_words
 from pipelines.stats.answer import MAX_MISSING, Finding, combine
 from pipelines.stats.estimate import MIN_CLUSTERS, Estimate
+from pipelines.stats.gate import ClauseResult
 
 WORDS = {"ship": "ship", "do_not_ship": "do not ship", "not_enough_data": "not enough data"}
 _CLUSTERS = {"conversation": "conversations", "customer": "customers"}
@@ -19,7 +20,7 @@ _CLUSTERS = {"conversation": "conversations", "customer": "customers"}
 def render_decision(decision: Decision) -> str:
     """Gate and answer of one version, as lines of text."""
     lines = [
-        f"gate {'passed' if clause.passed else 'FAILED'}: {clause.text}  (seen: {clause.seen})"
+        f"gate {'passed' if clause.passed else 'FAILED'}: {clause.text}  (seen: {seen_in_words(clause)})"
         for clause in (decision.gate.clauses if decision.gate is not None else ())
     ]
     return "\n".join([*lines, f"answer: {headline(decision)}", *(f"  {told}" for told in tell(decision))])
@@ -64,6 +65,13 @@ def tell(decision: Decision) -> list[str]:
 def cluster_word(decision: Decision) -> str:
     """What is counted as observations, in the plural."""
     return _CLUSTERS.get(decision.cluster, f"clusters by {decision.cluster}")
+
+
+def seen_in_words(clause: ClauseResult) -> str:
+    """What a clause of the gate was compared with; a number with more digits than any that is written by hand."""
+    if clause.seen is None:
+        return "nothing"
+    return f"{clause.seen:.6g}" if isinstance(clause.seen, float) else str(clause.seen)
 
 
 def rounded(count: int) -> int:

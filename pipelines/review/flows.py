@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.diff.versions import Version
 from pipelines.lake.lake import Lake
 from pipelines.review.changes import reading_pairs
-from pipelines.review.markup import Markup, details, join, tag
 
 SHOWN = 7
 """Actions of a side that have a ribbon of their own; the rest is one."""
@@ -133,39 +133,36 @@ def _name(act: str, shown: frozenset[str]) -> str:
     return act.removeprefix("tools:") if act in shown else OTHER
 
 
-def render_flows(flows: Flows) -> Markup | None:
-    """The ribbons, and the same as a table to open; None when nothing was done."""
+def view_flows(flows: Flows) -> dict[str, Any] | None:
+    """What `flows.html` shows: names of actions at their places, ribbons between them, and the counts; None when nothing was done."""
     if not flows.total:
         return None
     sides = flows.side(0), flows.side(1)
     scale = min(_scale(side) for side in sides)
-    left, right = (_stack(side, scale) for side in sides)
+    stacks = [_stack(side, scale) for side in sides]
     places = [{name: place for place, name in enumerate(side)} for side in sides]
     ribbons = []
-    top_a, top_b = ({name: top for name, (top, _) in side.items()} for side in (left, right))
+    top_a, top_b = ({name: top for name, (top, _) in stack.items()} for stack in stacks)
     for a, b, is_same in sorted(flows.counts, key=lambda acts: (places[0][acts[0]], places[1][acts[1]], acts[2])):
         count = flows.counts[a, b, is_same]
         size = count * scale
-        title = f"{a} → {b}: {count:,}"
-        ribbons.append(_ribbon(top_a[a], top_b[b], size, title, "same" if is_same else "changed"))
+        path = _ribbon(top_a[a], top_b[b], size)
+        ribbons.append({"path": path, "is_same": is_same, "title": f"{a} → {b}: {count:,}"})
         top_a[a] += size
         top_b[b] += size
-    drawing = tag(
-        "svg",
-        *ribbons,
-        viewBox=f"0 0 100 {_HEIGHT:.0f}",
-        preserveAspectRatio="none",
-        css="rf-ribbons",
-        aria_hidden="true",
-    )
-    note = f"{flows.same:,} of {flows.total:,} {flows.unit} with the same tools on both sides (grey)."
-    return join(
-        [
-            tag("div", _names(left, sides[0], "a"), drawing, _names(right, sides[1], "b"), css="rf-flows"),
-            tag("p", note, css="rf-note"),
-            details("As a table", _table(flows)),
-        ]
-    )
+    names = [
+        [(name, side[name], (top + height / 2) / _HEIGHT) for name, (top, height) in stack.items()]
+        for side, stack in zip(sides, stacks, strict=True)
+    ]
+    return {
+        "height": f"{_HEIGHT:.0f}",
+        "names_a": names[0],
+        "names_b": names[1],
+        "ribbons": ribbons,
+        "note": f"{flows.same:,} of {flows.total:,} {flows.unit} with the same tools on both sides (grey).",
+        "unit": flows.unit,
+        "counts": [(a, b, count) for (a, b, _), count in flows.counts.items()],
+    }
 
 
 def _scale(side: Mapping[str, int]) -> float:
@@ -189,33 +186,9 @@ def _stack(side: Mapping[str, int], scale: float) -> dict[str, tuple[float, floa
     return stacked
 
 
-def _ribbon(top_a: float, top_b: float, size: float, title: str, kind: str) -> Markup:
-    path = (
+def _ribbon(top_a: float, top_b: float, size: float) -> str:
+    """The outline of a ribbon, as an SVG path."""
+    return (
         f"M0 {top_a:.2f}C50 {top_a:.2f} 50 {top_b:.2f} 100 {top_b:.2f}V{top_b + size:.2f}"
         f"C50 {top_b + size:.2f} 50 {top_a + size:.2f} 0 {top_a + size:.2f}Z"
     )
-    return tag("path", tag("title", title), d=path, css=f"rf-ribbon-{kind}")
-
-
-def _names(stacked: Mapping[str, tuple[float, float]], side: Mapping[str, int], letter: str) -> Markup:
-    """The actions beside the middles of their ribbons."""
-    labels = [
-        tag(
-            "div",
-            tag("b", name),
-            tag("small", f"{side[name]:,}"),
-            style=f"top:{(top + height / 2) / _HEIGHT:.2%}",
-            css="rf-flow-name",
-        )
-        for name, (top, height) in stacked.items()
-    ]
-    return tag("div", *labels, css=f"rf-flow-side rf-flow-{letter}")
-
-
-def _table(flows: Flows) -> Markup:
-    rows = [
-        tag("tr", tag("td", a), tag("td", b), tag("td", f"{count:,}", css="rf-number"))
-        for (a, b, _), count in flows.counts.items()
-    ]
-    head = tag("tr", tag("th", "A did"), tag("th", "B did"), tag("th", flows.unit, css="rf-number"))
-    return tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), css="rf-wide")

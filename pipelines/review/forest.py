@@ -1,7 +1,7 @@
 """Estimates as a forest: one line per estimate with its interval on an axis that all of them share.
 
-As HTML whose marks are placed in per cent of the axis, so that it fits every width, and as text for a terminal. What is
-estimated, and by what it is scaled, is the caller's business.
+As marks on a line from 0 to 1, for `forest.html`, where they fit every width, and as text for a terminal. What is estimated,
+and by what it is scaled, is the caller's business.
 """
 
 from __future__ import annotations
@@ -9,12 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from pipelines.review.markup import Content, Markup, tag
+from typing import Any, NamedTuple
 
 _TICKS = 5
 _WIDTH = 41
 """Characters of an axis in a terminal."""
+
+
+class Mark(NamedTuple):
+    """A mark on a line from 0 to 1: how it looks, where it begins, and how wide it is; None: as wide as it looks."""
+
+    kind: str
+    left: float
+    width: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,7 @@ class Row:
     low: float | None
     high: float | None
     margins: tuple[float, ...] = ()
-    told: Content = ""
+    told: str = ""
     note: str = ""
     is_whole: bool = False
 
@@ -90,44 +97,35 @@ def axis_around(rows: Sequence[Row], zero: float = 0.0, unit: str = "", limit: f
     return Axis(zero - reach, zero + reach, zero, unit)
 
 
-def render_forest(rows: Sequence[Row], axis: Axis) -> Markup:
-    """The forest as HTML."""
-    lines = [_line(row, axis) for row in rows]
-    ticks = (
-        tag("span", f"{_tick(tick)}{axis.unit}", style=f"left:{_percent(axis.place(tick))}", css="rf-tick")
-        for tick in axis.ticks
-    )
-    scale = tag("div", tag("span"), tag("div", *ticks, css="rf-ticks"), tag("span"), css="rf-forest-row rf-scale")
-    return tag("div", *lines, scale, css="rf-forest")
-
-
-def _line(row: Row, axis: Axis) -> Markup:
-    marks: list[Markup] = []
-    if axis.zero is not None:
-        marks.append(tag("i", css="rf-zero", style=f"left:{_percent(axis.place(axis.zero))}"))
-    marks += [
-        tag("i", css="rf-margin", style=f"left:{_percent(axis.place(margin))}")
-        for margin in row.margins
-        if axis.is_inside(margin)
-    ]
-    bounds: dict[str, str | None] = {}
+def place_marks(row: Row, axis: Axis) -> list[Mark]:
+    """What is drawn of an estimate on a line: where there is no difference, margins, its interval and itself."""
+    marks = [Mark("zero", axis.place(axis.zero))] if axis.zero is not None else []
+    marks += [Mark("margin", axis.place(margin)) for margin in row.margins if axis.is_inside(margin)]
     if row.low is not None or row.high is not None:
         low, high = row.ends
         start, stop = axis.place(low), axis.place(high)
-        beyond = ("", " rf-beyond-low")[low < axis.low] + ("", " rf-beyond-high")[high > axis.high]
-        style = f"left:{_percent(start)};width:{_percent(stop - start)}"
-        marks.append(tag("i", css=f"rf-interval{beyond}", style=style))
-        bounds = {
-            name: None if value is None else f"{value:.6g}"
-            for name, value in (("data_low", row.low), ("data_high", row.high))
-        }
+        beyond = " rf-beyond-low" * (low < axis.low) + " rf-beyond-high" * (high > axis.high)
+        marks.append(Mark(f"interval{beyond}", start, stop - start))
     if row.point is not None and axis.is_inside(row.point):
-        kind = "rf-diamond" if row.is_whole else "rf-dot"
-        marks.append(tag("i", css=kind, style=f"left:{_percent(axis.place(row.point))}"))
-        bounds["data_point"] = f"{row.point:.6g}"
-    track = tag("div", *marks, css="rf-forest-track", aria_hidden="true", **bounds)
-    label = tag("div", tag("b", row.label), tag("small", row.note) if row.note else None, css="rf-forest-label")
-    return tag("div", label, track, tag("div", row.told, css="rf-forest-told"), css="rf-forest-row")
+        marks.append(Mark("diamond" if row.is_whole else "dot", axis.place(row.point)))
+    return marks
+
+
+def view_forest(rows: Sequence[Row], axis: Axis) -> dict[str, Any] | None:
+    """What `forest.html` shows: a line for each row, and the axis under them; None without rows."""
+    if not rows:
+        return None
+    lines = [
+        {
+            "row": row,
+            "marks": place_marks(row, axis),
+            "low": _exact(row.low),
+            "high": _exact(row.high),
+            "point": _exact(row.point) if row.point is not None and axis.is_inside(row.point) else None,
+        }
+        for row in rows
+    ]
+    return {"lines": lines, "ticks": [(f"{_tick(tick)}{axis.unit}", axis.place(tick)) for tick in axis.ticks]}
 
 
 def draw_forest(rows: Sequence[Row], axis: Axis) -> list[str]:
@@ -145,8 +143,7 @@ def draw_forest(rows: Sequence[Row], axis: Axis) -> list[str]:
             cells[stop] = "▸" if high > axis.high else "┤"
         if row.point is not None and axis.is_inside(row.point):
             cells[_cell(axis, row.point)] = "●"
-        told = row.told if isinstance(row.told, str) else ""
-        lines.append(f"  {row.label[:30]:<31}{''.join(cells)}  {told}".rstrip())
+        lines.append(f"  {row.label[:30]:<31}{''.join(cells)}  {row.told}".rstrip())
     ends = f"{_tick(axis.low)}{axis.unit}", f"{_tick(axis.high)}{axis.unit}"
     return [*lines, f"  {'':<31}{ends[0]}{ends[1]:>{_WIDTH - len(ends[0])}}"]
 
@@ -155,9 +152,9 @@ def _cell(axis: Axis, value: float) -> int:
     return round(axis.place(value) * (_WIDTH - 1))
 
 
+def _exact(value: float | None) -> str | None:
+    return None if value is None else f"{value:.6g}"
+
+
 def _tick(value: float) -> str:
     return f"{value:.4g}".replace("-", "−")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3f}%"

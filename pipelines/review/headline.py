@@ -7,9 +7,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+import duckdb
+
 from pipelines.diff.gating import Decision, decide_version
 from pipelines.diff.names import ALL
-from pipelines.diff.versions import Version, list_versions, read_summary
+from pipelines.diff.versions import Version, find_definition, list_versions, read_summary
 from pipelines.errors import BadInputError
 from pipelines.experiment.registry import find_gate
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
@@ -18,6 +20,12 @@ from pipelines.review.words import answers_in_words
 
 MAX_LINES = 500
 """Lines of the summary that are read: the whole, and then segments, in order."""
+
+_CALLS = """
+SELECT count(DISTINCT aggregate_id)
+FROM ab_units_history
+WHERE experiment = $experiment AND version_id = $version_id AND aggregate_id IN (SELECT calls.aggregate_id FROM calls)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,8 @@ class Headline:
         window: Bounds of the conversations' start, UTC, half-open; None for no bound.
         where: The experiment's filter; None for all.
         primary: The metric that the experiment is decided by; None when it named none.
-        conversations: Conversations of side A that have a pair.
+        conversations: Conversations of side A that have a pair, voice calls among them.
+        calls: Those that are voice calls.
         failed: Pairs that side B did not answer.
         not_asked: Units about which nobody could be asked; they are in no other number.
         flat_metrics: Metrics with one value, or none, on a whole side that called tools: name, side (a, b), value.
@@ -101,6 +110,7 @@ class Headline:
     where: str | None
     primary: str | None
     conversations: int
+    calls: int
     failed: int
     not_asked: int
     flat_metrics: tuple[tuple[str, str, float | None], ...]
@@ -136,9 +146,10 @@ def load_headline(lake: Lake, version: Version) -> Headline:
     commit = lake.last_commit(AB_SUMMARY.name, partition)
     kept: Mapping[str, Any] = commit.provenance if commit is not None else {}
     replayed = lake.last_commit(REPLAYS.name, partition)
-    definition: Mapping[str, Any] = kept.get("definition") or {}
+    definition = find_definition(lake, partition)
     with lake.connect() as connection:
         found = read_summary(connection, partition)[:MAX_LINES]
+        calls = count_calls(connection, partition)
     lines = [SummaryLine(**{field.name: line[field.name] for field in fields(SummaryLine)}) for line in found]
     whole = [line for line in lines if line.segment == ALL]
     primary = definition.get("primary")
@@ -151,6 +162,7 @@ def load_headline(lake: Lake, version: Version) -> Headline:
         where=definition.get("where"),
         primary=primary,
         conversations=kept.get("conversations", 0),
+        calls=calls,
         failed=kept.get("failed", 0),
         not_asked=kept.get("not_asked", 0),
         flat_metrics=tuple((name, side, value) for name, side, value in kept.get("flat_metrics", ())),
@@ -168,6 +180,12 @@ def load_headline(lake: Lake, version: Version) -> Headline:
         notes=tuple(answers_in_words(replayed.provenance.get("answers"))) if replayed is not None else (),
         decision=decide_version(lake, version.experiment, version.version_id, find_gate(lake, version.experiment)),
     )
+
+
+def count_calls(connection: duckdb.DuckDBPyConnection, partition: Mapping[str, Any]) -> int:
+    """How many of the conversations of a version's pairs are voice calls."""
+    ((calls,),) = connection.sql(_CALLS, params=dict(partition)).fetchall()
+    return int(calls)
 
 
 def describe_side(side: Mapping[str, Any]) -> str:

@@ -15,14 +15,21 @@ from pipelines.diff.result import DiffResult
 from pipelines.diff.versions import read_summary
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
+from pipelines.review.headline import count_calls
 from pipelines.review.noise import noise_in_order, tell_noise
-from pipelines.review.words import FAILURES, NOISE, REASONS, SHARES, UNIT_CLASSES, answers_in_words, in_words, tell_flat
+from pipelines.review.words import (
+    FAILURES,
+    NOISE,
+    REASONS,
+    SHARES,
+    UNIT_CLASSES,
+    answers_in_words,
+    count_streams,
+    in_words,
+    name_streams,
+    tell_flat,
+)
 
-_CALLS = """
-SELECT count(DISTINCT aggregate_id)
-FROM ab_units_history
-WHERE experiment = $experiment AND version_id = $version_id AND aggregate_id IN (SELECT calls.aggregate_id FROM calls)
-"""
 _FAILURES = """
 SELECT reason, count(*)
 FROM ab_units_history
@@ -32,12 +39,16 @@ ORDER BY count(*) DESC, reason
 """
 
 
+READS = "FROM ab_summary_history, ab_units_history, versions_history, calls"
+"""All relations that a page and the answer of its version read, for `Lake.reading`."""
+
+
 def render_page(lake: Lake, result: DiffResult) -> str:
     """The page of a version, as lines of at most about 100 characters."""
     partition = {"experiment": result.experiment, "version_id": result.version_id}
     with lake.connect() as connection:
         lines = [line for line in read_summary(connection, partition) if line["segment"] == ALL]
-        ((calls,),) = connection.sql(_CALLS, params=partition).fetchall()
+        calls = count_calls(connection, partition)
         failures = connection.sql(_FAILURES, params=partition).fetchall()
     start, stop = result.window
     shares = {line["metric"]: line for line in lines if line["kind"] == "change"}
@@ -47,11 +58,11 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         f"A  {result.side_a}",
         f"B  {result.side_b}",
         *(
-            [f"{_streams(None, calls)} that began from {_day(start)} to before {_day(stop)}, UTC"]
+            [f"{name_streams(calls)} that began from {_day(start)} to before {_day(stop)}, UTC"]
             if start or stop
             else []
         ),
-        f"{counted(result.pairs, f'{result.unit} pair')} in {_streams(result.conversations, calls)}"
+        f"{counted(result.pairs, f'{result.unit} pair')} in {' and '.join(count_streams(result.conversations, calls))}"
         + (f", {result.failed:,} not answered" if result.failed else ""),
         *(
             [f"left out of both sides: {counted(result.not_asked, result.unit)} before which nothing was said"]
@@ -63,7 +74,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         *_left_out(result),
         *_answers(lake, result),
         *_shared_responses(lake, result),
-        f"tool calls differ in {counted(result.pairs - result.failed - result.same_calls, 'pair')}, in {result.changed_conversations:,} of the {_streams(None, calls)}",
+        f"tool calls differ in {counted(result.pairs - result.failed - result.same_calls, 'pair')}, in {result.changed_conversations:,} of the {name_streams(calls)}",
         "",
         f"{'what stayed the same':<34}{'pairs':>9}{'share':>9}   95 % interval",
     ]
@@ -99,16 +110,6 @@ def render_page(lake: Lake, result: DiffResult) -> str:
             "Each decision was put before B with the recorded context; no tool ran and no outcome was observed.",
         ]
     return "\n".join(out)
-
-
-def _streams(count: int | None, calls: int) -> str:
-    """What the pairs are from: a call is a voice call. `count` is of both; None leaves the numbers out."""
-    if count is None:
-        return "conversations and calls" if calls else "conversations"
-    told = [(count - calls, "conversation"), (calls, "call")]
-    return " and ".join(
-        counted(number, name) for number, name in told if number or (name == "conversation" and not calls)
-    )
 
 
 def _left_out(result: DiffResult) -> list[str]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.diff.gating import Decision
-from pipelines.diff.versions import Version
+from pipelines.diff.versions import Version, find_definition
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
-from pipelines.review.answer import headline, tell
+from pipelines.review.answer import headline, seen_in_words, tell
 from pipelines.review.changes import list_metrics, load_changes
 from pipelines.review.flows import Flows, load_flows
 from pipelines.review.headline import Headline, load_headline
@@ -98,9 +98,15 @@ class Report:
     result_hash: str
 
 
+_READS = (
+    "FROM ab_summary_history, ab_units_history, ab_tool_calls_history, calls, decisions, events, redacted_events, stream_months, "
+    "experiments, versions_history"
+)
+
+
 def load_report(lake: Lake, version: Version) -> Report:
     """Read what the report of a complete version shows."""
-    with lake.reading():
+    with lake.reading(_READS):
         return _load(lake, version)
 
 
@@ -128,7 +134,7 @@ def _load(lake: Lake, version: Version) -> Report:
         changed=page.total,
         left_out=left_out,
         firsts=tuple(firsts),
-        definition=kept.get("definition") or {},
+        definition=find_definition(lake, partition),
         result_hash=version.result_hash,
     )
 
@@ -140,7 +146,5 @@ def _answer(decision: Decision) -> Answer:
         word=decision.answer.word,
         title=title[:1].upper() + title[1:],
         reasons=tell(decision),
-        clauses=[
-            (clause.text, "nothing" if clause.seen is None else str(clause.seen), clause.passed) for clause in clauses
-        ],
+        clauses=[(clause.text, seen_in_words(clause), clause.passed) for clause in clauses],
     )

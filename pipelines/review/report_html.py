@@ -1,32 +1,29 @@
-"""Render a version's report: one HTML file that asks nobody for anything and runs no script.
+"""What `report.html` shows of a version: one HTML file that asks nobody for anything and runs no script.
 
 From the answer to its grounds: estimates with intervals, what both sides did, the biggest changes, segments, what was
-left out, and how the numbers were made. The style sheet forbids the file everything but its own styles.
+left out, and how the numbers were made.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipelines.diff.versions import Version
 from pipelines.lake.lake import Lake
 from pipelines.review.files import report_path, write_report
-from pipelines.review.flows import render_flows
-from pipelines.review.forest import Axis, Row, axis_around, draw_forest, render_forest
+from pipelines.review.flows import view_flows
+from pipelines.review.forest import Axis, Row, axis_around, draw_forest, view_forest
 from pipelines.review.headline import Headline, SummaryLine
-from pipelines.review.headline_html import render_classes, render_differences, render_headline, render_noise
-from pipelines.review.markup import Content, Markup, cut, details, join, tag, text
+from pipelines.review.headline_html import view_headline
+from pipelines.review.markup import fill_page
 from pipelines.review.numbers import interval, metric_name, number, percent
 from pipelines.review.pair import Pair
-from pipelines.review.pair_html import render_pair
-from pipelines.review.report import Answer, LeftOut, Report, load_report
-from pipelines.review.style import report_style, style_sheet
+from pipelines.review.pair_html import view_pair
+from pipelines.review.report import LeftOut, Report, load_report
 from pipelines.review.words import FAILURES, FIDELITY, REASONS, SHARES, UNIT_CLASSES, VERDICTS, in_words, repeated
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _TITLE_TOOLS, _TITLE_NAME = 4, 40
 _REACH = 200.0
 """Per cent of A's mean up to which a difference is drawn."""
@@ -38,32 +35,12 @@ _COUNTED_AS = {
     "failed": "changed",
     "not_asked": "left out of both sides of everything",
 }
-_MARKS = {"ship": "✓", "do_not_ship": "✕", "not_enough_data": "…"}
-_METHODS = (
-    "A difference is B − A over the pairs with a value on both sides; a share is of all pairs fed as recorded.",
-    "Pairs of one conversation resemble each other: the conversation, or the experiment's cluster, is the observation.",
-    "Intervals hold the truth in 95 % of repetitions: cluster jackknife with t(N² / Σ n² − 1) for differences, Wilson's for shares.",
-    "q-values are Benjamini-Hochberg adjusted over segments and secondary metrics; the primary metric as a whole is not.",
-    "Only intervals decide. Change is not harm: nothing is better or worse without a metric that has a direction.",
-    "What is undefined has a reason and is never 0. Fewer than 20 clusters allow no verdict.",
-)
 
 
 def render_report(report: Report) -> str:
     """The file's whole text."""
-    headline = report.headline
-    name = f"{headline.version.experiment}: A against B"
-    head = tag(
-        "head",
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{text(_POLICY).html}">'),
-        Markup('<meta name="referrer" content="no-referrer">'),
-        tag("title", name),
-        style_sheet(),
-        report_style(),
-    )
-    body = tag("body", tag("main", tag("h1", name), *_sections(report), css="rf rf-report"))
-    return f'<!DOCTYPE html>\n<html lang="en">{head.html}{body.html}</html>\n'
+    title = f"{report.headline.version.experiment}: A against B"
+    return fill_page("report.html", title=title, report=view_report(report))
 
 
 def keep_report(lake: Lake, home: Path, version: Version) -> tuple[Path, Report]:
@@ -78,44 +55,27 @@ def keep_report(lake: Lake, home: Path, version: Version) -> tuple[Path, Report]
     return path, report
 
 
-def _sections(report: Report) -> list[Content]:
+def view_report(report: Report) -> dict[str, Any]:
+    """The values of the template; what is None or empty has no section."""
     headline = report.headline
-    return [
-        _answer(report.answer),
-        render_headline(replace(headline, decision=None)),  # told above
-        _section("What stayed the same", _forest(share_rows(headline), _SHARE_AXIS)),
-        _section("How the metrics differ", _metrics(headline), _numbers(headline)),
-        _section("By segment", _segments(headline)),
-        _section("What both sides did", render_flows(report.flows), render_classes(headline)),
-        _section("Beyond the model's own noise", render_noise(headline)),
-        _section(f"The biggest changes ({len(report.changes):,} of {report.changed:,})", _changes(report)),
-        _section("What was left out", _left_out(report)),
-        _section("How the numbers were made", _methods(report)),
-    ]
-
-
-def _section(title: str, *parts: Markup | None) -> Markup | None:
-    given = [part for part in parts if part is not None]
-    return tag("section", tag("h2", title), *given) if given else None
-
-
-def _answer(answer: Answer | None) -> Markup | None:
-    if answer is None:
-        return None
-    clauses = [
-        tag("li", tag("b", "holds" if passed else "fails"), f": {clause} (seen: {seen})")
-        for clause, seen, passed in answer.clauses
-    ]
-    return tag(
-        "section",
-        tag(
-            "p", tag("span", _MARKS.get(answer.word, ""), aria_hidden="true"), " ", answer.title, css="rf-verdict-word"
-        ),
-        tag("ul", *(tag("li", reason) for reason in answer.reasons)) if answer.reasons else None,
-        details("The gate, clause by clause", tag("ul", *clauses)) if clauses else None,
-        css=f"rf-verdict rf-verdict-{answer.word}",
-        aria_label="The answer",
-    )
+    return {
+        "answer": report.answer,
+        "headline": view_headline(headline),
+        "shares": view_forest(share_rows(headline), _SHARE_AXIS),
+        "metrics": _metrics(headline),
+        "segments": _segments(headline),
+        "flows": view_flows(report.flows),
+        "changed": report.changed,
+        "changes_shown": f"{len(report.changes):,}",
+        "order": "changed tool calls" if report.order == "calls" else metric_name(report.order),
+        "changes": [(_change_title(pair, report.order), view_pair(pair)) for pair in report.changes],
+        "left_out": [_left_out(left) for left in report.left_out],
+        "firsts": [(in_words(FAILURES, what), f"{told} (first in {unit})") for what, unit, told in report.firsts],
+        "cases": _cases(headline),
+        "version_id": headline.version.version_id,
+        "result_hash": report.result_hash,
+        "definition": json.dumps(report.definition, ensure_ascii=False, indent=1, sort_keys=True),
+    }
 
 
 def share_rows(headline: Headline) -> list[Row]:
@@ -151,17 +111,9 @@ def metric_rows(headline: Headline) -> list[Row]:
     return rows
 
 
-def _metrics(headline: Headline) -> Markup | None:
+def _metrics(headline: Headline) -> dict[str, Any] | None:
     rows = metric_rows(headline)
-    if not rows:
-        return None
-    note = "B − A in per cent of A's mean, with 95 % intervals. Dashes: the difference that does not matter."
-    return join([_forest(rows, axis_around(rows, unit=" %", limit=_REACH)), tag("p", note, css="rf-note")])
-
-
-def _numbers(headline: Headline) -> Markup | None:
-    table = render_differences(headline)
-    return None if table is None else details("In numbers", table)
+    return view_forest(rows, axis_around(rows, unit=" %", limit=_REACH))
 
 
 def draw_headline(headline: Headline) -> str:
@@ -174,7 +126,7 @@ def draw_headline(headline: Headline) -> str:
     return "\n".join(out)
 
 
-def _segments(headline: Headline) -> Markup | None:
+def _segments(headline: Headline) -> dict[str, Any] | None:
     """The metric that decides, or the share that stayed the same, by segment below the whole."""
     whole = next((line for line in headline.differences if line.metric == headline.primary), None)
     whole = whole or next((line for line in headline.shares if line.metric == "same_calls"), None)
@@ -193,7 +145,7 @@ def _segments(headline: Headline) -> Markup | None:
     what = in_words(SHARES, whole.metric) if is_share else f"{metric_name(whole.metric)}, B − A"
     others = len(lines) - len(drawn)
     more = f" {others:,} more have fewer pairs, or too few for an interval." if others else ""
-    return join([tag("p", f"{what}.{more}", css="rf-note"), _forest(rows, axis)])
+    return {"note": f"{what}.{more}", "forest": view_forest(rows, axis)}
 
 
 def _segment_row(line: SummaryLine, label: str, *, is_whole: bool = False) -> Row:
@@ -208,83 +160,38 @@ def _size(line: SummaryLine) -> str:
     return f"{line.n:,} pairs, {line.g:,} clusters{reason}"
 
 
-def _forest(rows: Sequence[Row], axis: Axis) -> Markup | None:
-    return render_forest(rows, axis) if rows else None
-
-
-def _changes(report: Report) -> Markup | None:
-    if not report.changes:
-        return None
-    order = "changed tool calls" if report.order == "calls" else metric_name(report.order)
-    parts = [tag("p", f"Ordered by {order}. Open one to see both sides.", css="rf-note")]
-    parts += [details(_change(place, pair, report), render_pair(pair)) for place, pair in enumerate(report.changes, 1)]
-    return tag("div", *parts, css="rf-biggest")
-
-
-def _change(place: int, pair: Pair, report: Report) -> Markup:
-    a, b = pair.a.metrics.get(report.order), pair.b.metrics.get(report.order)
-    moved = f"{metric_name(report.order)} {number(a)} → {number(b)}; " if a is not None and b is not None else ""
+def _change_title(pair: Pair, order: str) -> str:
+    a, b = pair.a.metrics.get(order), pair.b.metrics.get(order)
+    moved = f"{metric_name(order)} {number(a)} → {number(b)}; " if a is not None and b is not None else ""
     called = [
         _short_list(repeated(name for name in names if name is not None))
         for names in ([call.name_a for call in pair.calls], [call.name_b for call in pair.calls])
     ]
     done = called[0] if called[0] == called[1] else f"{called[0]} → {called[1]}"
-    return join([tag("b", f"{place}. "), f"{moved}{in_words(UNIT_CLASSES, pair.unit_class)}: {done}"])
+    return f"{moved}{in_words(UNIT_CLASSES, pair.unit_class)}: {done}"
 
 
 def _short_list(names: list[str]) -> str:
     """Tools of one side in a title: the first few."""
     more = f" + {len(names) - _TITLE_TOOLS} more" if len(names) > _TITLE_TOOLS else ""
-    return (" + ".join(cut(name, _TITLE_NAME)[0] for name in names[:_TITLE_TOOLS]) + more) or "no tool"
+    return (" + ".join(name[:_TITLE_NAME] for name in names[:_TITLE_TOOLS]) + more) or "no tool"
 
 
-def _left_out(report: Report) -> Markup:
-    lines = {line.metric: line for line in report.headline.shares}
-    rows = [_left_out_row(left) for left in report.left_out]
-    table = None
-    if rows:
-        head = tag(
-            "tr",
-            tag("th", "Why"),
-            tag("th", "Pairs", css="rf-number"),
-            tag("th", "Clusters", css="rf-number"),
-            tag("th", "Counted as"),
-        )
-        table = tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), css="rf-wide")
-    cases = [
-        (name, lines[code])
-        for name, code in (
-            ("as counted", "same_calls"),
-            ("complete case", "same_calls_answered"),
-            ("worst case", "same_calls_worst"),
-        )
-        if code in lines
-    ]
-    told = "; ".join(f"{name} {percent(line.estimate)}" for name, line in cases)
-    nothing = "" if rows else "Nothing: every pair was answered and fed as it was recorded. "
-    note = f"{nothing}Same tool calls and arguments: {told}."
-    firsts = [
-        tag("li", tag("b", f"{in_words(FAILURES, what)}: "), f"{told} (first in {unit})")
-        for what, unit, told in report.firsts
-    ]
-    return join([table, tag("ul", *firsts) if firsts else None, tag("p", note, css="rf-note")])
+def _left_out(left: LeftOut) -> dict[str, Any]:
+    return {
+        "why": in_words(FIDELITY if left.status == "ok" else FAILURES, left.code),
+        "pairs": left.pairs,
+        "clusters": left.clusters,
+        "counted_as": in_words(_COUNTED_AS, left.status),
+    }
 
 
-def _left_out_row(left: LeftOut) -> Markup:
-    words = FIDELITY if left.status == "ok" else FAILURES
-    counted = _COUNTED_AS[left.status]
-    return tag(
-        "tr",
-        tag("th", in_words(words, left.code), scope="row"),
-        tag("td", f"{left.pairs:,}", css="rf-number"),
-        tag("td", f"{left.clusters:,}", css="rf-number"),
-        tag("td", counted),
-    )
-
-
-def _methods(report: Report) -> Markup:
-    version = report.headline.version
-    definition = json.dumps(report.definition, ensure_ascii=False, indent=1, sort_keys=True)
-    settings = details("Every setting that determines this version", tag("pre", definition, css="rf-text"))
-    hashes = f"version_id {version.version_id} · result_hash {report.result_hash}"
-    return join([tag("ul", *(tag("li", method) for method in _METHODS)), tag("p", tag("code", hashes)), settings])
+def _cases(headline: Headline) -> str:
+    """The share that stayed the same, by what is made of what was left out."""
+    lines = {line.metric: line for line in headline.shares}
+    cases = {
+        "as counted": "same_calls",
+        "complete case": "same_calls_answered",
+        "worst case": "same_calls_worst",
+    }
+    return "; ".join(f"{name} {percent(lines[code].estimate)}" for name, code in cases.items() if code in lines)

@@ -5,14 +5,15 @@ Texts in the table cannot become links or pictures.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipelines.console import printable
 from pipelines.diff.versions import Version, list_versions
 from pipelines.lake.lake import Lake
 from pipelines.review.changes import Change, ChangedCall, ChangePage
 from pipelines.review.headline import Headline
-from pipelines.review.markup import table_cell
 from pipelines.review.numbers import metric_name
 from pipelines.review.words import FAILURES, TEXT_CLASSES, UNIT_CLASSES, in_words, pointer_steps, repeated
 
@@ -25,6 +26,9 @@ WRAPPED = ("Tool calls", "A said", "B said")
 _CALLS = 200
 _EXCERPT = 110
 _LABEL = 60
+# What every address holds; a word joiner behind it is invisible and leaves no address.
+_ADDRESS = re.compile(r"[:/@]|www", re.IGNORECASE)
+_WORD_JOINER = "\u2060"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,16 @@ def change_rows(page: ChangePage, metrics: Sequence[str]) -> list[dict[str, str 
         }
         rows.append(row)
     return rows
+
+
+def table_cell(value: str | None, characters: int) -> str:
+    """Text for a cell of a table widget, on one line, cut, and nothing that the widget would make a link or fetch.
+
+    The widget escapes tags, but it turns addresses into links and loads the images that they name.
+    """
+    line = " ".join((value or "").split())
+    line = printable(line if len(line) <= characters else line[: characters - 1] + "…")
+    return _ADDRESS.sub(lambda match: match[0] + _WORD_JOINER, line)
 
 
 def _calls(change: Change) -> str:

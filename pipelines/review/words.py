@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pipelines.console import counted
 from pipelines.stats.estimate import MIN_CHANGED, MIN_CLUSTERS
 
 UNIT_CLASSES: Mapping[str, str] = {
@@ -151,6 +152,17 @@ def answers_in_words(answers: Mapping[str, Any] | None) -> list[str]:
             f"{answers['cut']:,} of {answers['answers']:,} answers were cut: the model reached its bound of tokens"
         )
     return told
+
+
+def count_streams(streams: int, calls: int) -> list[str]:
+    """How many conversations and calls pairs are from; a call is a voice call, and `streams` holds both."""
+    counts = [(streams - calls, "conversation"), (calls, "call")]
+    return [counted(number, name) for number, name in counts if number or (name == "conversation" and not calls)]
+
+
+def name_streams(calls: int) -> str:
+    """What pairs are from, without numbers; `calls` of it are voice calls."""
+    return "conversations and calls" if calls else "conversations"
 
 
 def repeated(words: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import duckdb
 import pytest
 
-import assets.log
+import pipelines.export.month
 from assets.folds import FOLDS
 from assets.instance import open_instance
 from assets.partitions import find_first_month, is_remote
@@ -148,7 +148,7 @@ def test_row_parity_holds_while_agents_append(store_settings, speak, conversatio
         speak(conversations[2], datetime(2026, 1, 31, 23, 55, tzinfo=UTC))
         return result
 
-    monkeypatch.setattr(assets.log, "export_month", export_then_append)
+    monkeypatch.setattr(pipelines.export.month, "export_month", export_then_append)
     result = materialize(store_settings, ["events"], "2026-01").require()
     assert [check.passed for check in result.checks] == [True] * len(CHECKS)
 

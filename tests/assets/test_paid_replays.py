@@ -57,7 +57,9 @@ def experiment_at(base_url: str, folder: Path, rest: str = "", draws: int = 1) -
 def compared(settings: Settings, path: Path, tell: Callable[[str], None]) -> list[DiffResult]:
     """What `refold ab FILE` does."""
     checked = read_checked(path, settings)
-    return compare(settings, checked.experiment, path.parent, tell, require_keys=checked.require_keys)
+    return compare(
+        settings, Lake.from_settings(settings), checked.experiment, path.parent, tell, require_keys=checked.require_keys
+    )
 
 
 def test_the_key_is_in_nothing_that_a_run_leaves(settings, tmp_path, monkeypatch, capfd):

@@ -15,7 +15,7 @@ import dagster as dg  # noqa: TID251 - these tests are of the code location
 import pytest
 from dagster._core.run_coordinator import QueuedRunCoordinator  # noqa: TID251
 
-import assets.log
+import pipelines.export.month
 from assets.definitions import build_defs
 from assets.experiments import DIFFS
 from assets.folds import FOLDS
@@ -38,7 +38,7 @@ WAIT_SECONDS = 120
 STUCK = """
 import sys, time
 from pathlib import Path
-import assets.log
+import pipelines.export.month
 from assets.resources import Home
 from assets.runs import materialize
 from pipelines.settings import Settings
@@ -47,7 +47,7 @@ def never(*args, **kwargs):
     print("exporting", flush=True)
     time.sleep(600)
 
-assets.log.export_month = never
+pipelines.export.month.export_month = never
 home = Path(sys.argv[1])
 materialize(Settings(home=home, dsn=sys.argv[2], lake=home / "lake"), ["events"], "2026-01")
 """
@@ -132,7 +132,9 @@ def _started_run():
 
 def test_an_interrupt_is_a_failed_run_and_an_interrupt(store_settings, monkeypatch, conversations):
     """Ctrl-C in an asset reaches the caller as such, and the run is not left started."""
-    monkeypatch.setattr(assets.log, "export_month", lambda *_args, **_more: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(
+        pipelines.export.month, "export_month", lambda *_args, **_more: os.kill(os.getpid(), signal.SIGINT)
+    )
     with pytest.raises(KeyboardInterrupt):
         materialize(store_settings, ["events"], "2026-01")
     with open_instance(store_settings) as instance:
@@ -241,7 +243,7 @@ def test_the_ui_lists_the_assets_retries_a_failed_run_and_stops(store_settings, 
     def fail(*_args, **_more):
         raise RefoldError("the network was down")
 
-    monkeypatch.setattr(assets.log, "export_month", fail)
+    monkeypatch.setattr(pipelines.export.month, "export_month", fail)
     failed = materialize(store_settings, ["events"], "2026-01")
     assert str(failed.error) == "the network was down"
     log = store_settings.home / "ui.log"

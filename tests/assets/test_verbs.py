@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import dagster as dg  # noqa: TID251 - these tests are of the code location
 import pytest
 
-import assets.folds
+import pipelines.folds.run
 from assets.instance import open_instance
 from assets.live import hold
 from assets.verbs.compare import compare
@@ -73,7 +73,7 @@ def test_nothing_to_do_starts_no_run_and_needs_no_dagster(store_settings, store,
     verbs = {
         "export": lambda: export_months(store_settings, None, quiet),
         "fold": lambda: fold_months(store_settings, None, None, quiet),
-        "ab": lambda: compare(store_settings, experiment, tmp_path, quiet),
+        "ab": lambda: compare(store_settings, Lake.from_settings(store_settings), experiment, tmp_path, quiet),
         "seal": lambda: [seal_month(store_settings, "2026-01", quiet)],
     }
     first = {name: verb() for name, verb in verbs.items()}
@@ -136,7 +136,7 @@ def test_a_month_that_fails_is_named_and_those_before_it_are_noted(store_setting
             raise RefoldError("the disk was away")
         return fold_month(lake, month, *given, **more)
 
-    monkeypatch.setattr(assets.folds, "fold_month", fail)
+    monkeypatch.setattr(pipelines.folds.run, "fold_month", fail)
     told = []
     with pytest.raises(RefoldError, match="the disk was away"):
         fold_months(store_settings, ["conversation_months"], None, told.append)

@@ -62,10 +62,10 @@ def test_a_kill_between_planning_and_asking_is_recovered_from(
     with monkeypatch.context() as killed:
         killed.setattr(verb, "_run", die)
         with pytest.raises(KeyboardInterrupt):
-            compare(settings, experiment, tmp_path, quiet)
+            compare(settings, Lake.from_settings(settings), experiment, tmp_path, quiet)
     with lake.connect() as connection:
         assert connection.sql("SELECT version_id, state FROM versions").fetchall() == [(planned[0], "planned")]
-    (result,) = compare(settings, experiment, tmp_path, quiet)
+    (result,) = compare(settings, Lake.from_settings(settings), experiment, tmp_path, quiet)
     assert planned == [result.version_id] * 2, "once by each verb, and by no asset"
     assert result.is_written
     with lake.connect() as connection:
@@ -75,7 +75,7 @@ def test_a_kill_between_planning_and_asking_is_recovered_from(
 
 def test_the_page_compares_what_was_replayed(settings: Settings, tmp_path: Path, planned: list[str]) -> None:
     """Diffs alone, from the page, load the version that was replayed last, though the experiment is another by now; replays plan."""
-    (first,) = compare(settings, parse_experiment(ECHO, "test"), tmp_path, quiet)
+    (first,) = compare(settings, Lake.from_settings(settings), parse_experiment(ECHO, "test"), tmp_path, quiet)
     other = parse_experiment(ECHO + "segments: [vertical]\n", "test")
     lake = Lake.from_settings(settings)
     register_experiment(lake, other, tmp_path)

@@ -53,6 +53,19 @@ def test_a_verb_imports_what_it_uses(verb, tmp_path):
     assert (verb == "ab with a typo") == any("did you mean metrics?" in line for line in said)
 
 
+def test_templates_are_loaded_where_a_page_is_made():
+    """What a verb prints of a version needs no template engine."""
+    code = """
+import sys
+import pipelines.cli.replay, pipelines.demo.page, pipelines.review.files, pipelines.review.report
+import assets.verbs.compare
+assert "jinja2" not in sys.modules
+import pipelines.review.report_html
+assert "jinja2" in sys.modules
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
+
+
 def test_a_users_series_is_an_array_without_its_missing_values():
     """Pandas is left out of arrays made of lists; once a user's function has imported it, Arrow knows a Series again."""
     code = """

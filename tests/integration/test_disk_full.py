@@ -24,6 +24,8 @@ from pipelines.lake.errors import DiskFullError
 from pipelines.lake.housekeeping import vacuum
 from pipelines.lake.lake import Lake
 from pipelines.lake.table import Table
+from pipelines.recorder.packet import Packet, write_line
+from pipelines.recorder.spill import SpillFile
 from pipelines.store import NewEvent, Store
 from tests.integration.log_equality import require_equal
 from tests.support.verbs import run_verb
@@ -222,3 +224,25 @@ def test_the_verb_ends_with_one_line(disk, store, monkeypatch, capsys):
     assert json.loads(printed.out)["error"] == "DiskFullError"
     assert printed.err.splitlines()[-1].startswith("refold: no space left on the disk of ")
     assert "Traceback" not in printed.err
+
+
+def test_a_recorder_whose_spill_disk_is_full(disk):
+    """What was told to be safe is sent, once, where there is no room to write that it was; what finds no room is told at once."""
+    file = SpillFile.create(disk.folder)
+    event = NewEvent("user.utterance.v1", {"text": "x" * 20_000}, {}, JANUARY)
+    packets = [Packet(write_line(uuid4(), "conversation", [event]), number) for number in range(20)]
+    file.append(packets[:10])
+    disk.fill()
+    with pytest.raises(OSError, match="full"):  # noqa: PT012 -- some may still find room
+        for packet in packets[10:]:
+            file.append([packet])
+    kept = file.packets
+    seen = []
+    while found := file.read(3, 10**9):
+        seen += [each.expected for each in found]
+        file.forget(found)
+    assert seen == list(range(kept))
+    file.remove() if file.is_spent else disk.empty()
+    file.close()
+    orphan = SpillFile.adopt(disk.folder)
+    assert orphan is None or orphan.packets == 0

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import BadInputError
+from pipelines.folds.as_of import connect_at, read_point
+from pipelines.folds.aside import StreamTooLargeError
+from pipelines.folds.redacted import fold_redacted
 from pipelines.folds.result import FoldResult
 from pipelines.folds.run import HEADS, fold_month, state
 from pipelines.folds.shipped import FOLDS, projection_query
@@ -26,6 +29,8 @@ from tests.support.history import (
     query,
     write_log,
 )
+
+LARGE = "99999999-0000-0000-0000-000000000000"
 
 
 def fold_all(lake: Lake) -> dict[tuple[str, str], FoldResult]:
@@ -199,6 +204,30 @@ def test_a_late_redaction_reaches_back(lake: Lake) -> None:
     assert "Anna" in str(query(lake, "SELECT payload FROM events"))
 
 
+def test_a_fold_reads_what_was_redacted(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Months of `redacted_events` that are up to date are read, of now and of then; those that are not are not trusted."""
+    for month in MONTHS:
+        fold_redacted(lake, month)
+    lake = write_log(lake.root, [*HISTORY, (ONE, "conversation", [REDACTION])])
+    fold_all(lake)
+    wanted = query(lake, "SELECT * FROM conversation_months ORDER BY ALL")
+    assert "Anna" not in str(wanted)
+    for month in MONTHS:
+        fold_redacted(lake, month)
+    other = write_log(lake.root.parent / "other", [*HISTORY, (ONE, "conversation", [REDACTION])])
+    for month in MONTHS:
+        fold_redacted(other, month)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("pipelines.log.readable.redact_text", refuse)
+    fold_all(other)
+    assert query(other, "SELECT * FROM conversation_months ORDER BY ALL") == wanted
+    with connect_at(other, read_point(None, 4)) as connection:
+        assert "[redacted]" in str(connection.sql("SELECT transcript FROM conversations").fetchall())
+
+
 def test_deleting_all_folds_and_folding_again_gives_the_same_rows(lake: Lake, tmp_path: Path) -> None:
     """Folds are nothing but a function of the log."""
     other = write_log(tmp_path / "other", HISTORY)
@@ -209,6 +238,19 @@ def test_deleting_all_folds_and_folding_again_gives_the_same_rows(lake: Lake, tm
     for name in FOLDS:
         rows = [query(each, f"SELECT * FROM {name}") for each in (lake, other)]
         assert sorted(map(str, rows[0])) == sorted(map(str, rows[1])), name
+
+
+def test_a_state_that_memory_has_no_room_for_is_refused(lake: Lake, tmp_path: Path) -> None:
+    """Before its events are read, with the bound that would do; the states of others are told."""
+    said = [event("user.utterance", 0, {"text": f"{n} " + "and more " * 70_000}, message_id=f"m{n}") for n in range(60)]
+    write_log(lake.root, [*HISTORY, (LARGE, "conversation", said)])
+    small = Lake(lake.root, memory_bytes=300 * 10**6)
+    with pytest.raises(
+        StreamTooLargeError, match=f"stream {LARGE}: its state, of 3[78] MB .*; REFOLD_MEMORY=500MB would do"
+    ) as found:
+        state(small, LARGE)
+    assert state(small, ONE)["event_count"] == state(lake, ONE)["event_count"]
+    assert state(Lake(lake.root, memory_bytes=found.value.enough_bytes), LARGE)["user_messages"] == 60
 
 
 def test_state_at_any_point_is_the_fold_up_to_it(lake: Lake) -> None:

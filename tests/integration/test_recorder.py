@@ -28,7 +28,7 @@ from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
 from pipelines.recorder import Recorder, RecorderFull
 from pipelines.recorder.packet import Packet, write_line
-from pipelines.recorder.spill import REFUSED, SpillFile
+from pipelines.recorder.spill import DAMAGED, REFUSED, SUFFIX, SpillDamagedError, SpillFile
 from pipelines.recorder.storable import Storable
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Signed, Store, StoreUnavailable, connect, stream_id
@@ -507,6 +507,58 @@ def test_a_drain_killed_at_any_point_loses_and_doubles_nothing(store: Store, tmp
     assert list(folder.iterdir()) == []
 
 
+def test_a_damaged_file_keeps_nothing_from_being_sent(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file in the folder that SQLite cannot read is told and set aside; what other recorders left there is sent."""
+    with Recorder(NOWHERE, source="shop", when_full="spill", spill=tmp_path, buffer_packets=0) as away:
+        away.conversation("left", resume=False).user("0")
+    (tmp_path / f"0{SUFFIX}").write_bytes(b"no database" * 1000)
+    with Recorder(store, source="shop", spill=tmp_path) as recorder:
+        assert recorder.flush(20)
+    assert texts(store, "left") == ["0"]
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"0{SUFFIX}{DAMAGED}"]
+    assert caplog.text.count("cannot be sent") == 1
+
+
+def test_a_recorder_whose_own_file_is_damaged_goes_on(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was in it is lost to the recorder, counted, and left to a person; what comes after it is kept in another file."""
+    with Recorder(NOWHERE, source="shop", when_full="spill", spill=tmp_path, buffer_packets=0) as away:
+        talk = away.conversation("torn", resume=False)
+        for number in range(3):
+            talk.user(str(number))
+        with monkeypatch.context() as patch:
+            real, damaged = SpillFile.append, []
+
+            def once(file: SpillFile, packets: Any) -> None:
+                if not damaged:
+                    damaged.append(file.path)
+                    raise SpillDamagedError("torn")
+                real(file, packets)
+
+            patch.setattr(SpillFile, "append", once)
+            talk.user("3")
+        assert away.status().lost == 3
+    with Recorder(store, source="shop", spill=tmp_path) as recorder:
+        assert recorder.flush(20)
+    assert texts(store, "torn") == ["3"]
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"{damaged[0].name}{DAMAGED}"]
+
+
+def test_an_outbox_is_one_file_and_deletes_what_is_sent(store: Store, tmp_path: Path) -> None:
+    """A recorder without memory keeps one file from its first call on, and no sent call in it."""
+    with Recorder(store, source="shop", when_full="spill", spill=tmp_path, buffer_packets=0) as recorder:
+        talk = recorder.conversation("outbox")
+        for number in range(5):
+            talk.user(str(number))
+            assert recorder.flush(20)
+            assert len(list(tmp_path.glob(f"*{SUFFIX}"))) == 1
+            assert recorder.status().spilled_bytes == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_recorder_survives_its_server(store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Connections cut again and again while an agent talks: every call is in the store once, in order."""
     caplog.set_level(logging.INFO, "refold.recorder")
@@ -544,7 +596,7 @@ def test_a_sealed_month_takes_nothing_and_loses_nothing(store: Store, tmp_path: 
     then = datetime(2026, 1, 31, 12, tzinfo=UTC)
     file = SpillFile.create(tmp_path)
     line = write_line(
-        stream_id("shop", "late"), "conversation", 0, [NewEvent("user.utterance.v1", {"text": "x"}, {}, then)]
+        stream_id("shop", "late"), "conversation", [NewEvent("user.utterance.v1", {"text": "x"}, {}, then)]
     )
     file.append([Packet(line, 0)])
     file.close()

@@ -105,7 +105,7 @@ def test_the_same_calls_measure_the_same(lake, tmp_path):
     assert query(lake, "SELECT sum(invalid_calls_a), sum(money_a) = sum(money_b) FROM ab_units") == [(0, True)]
     assert result.flat_metrics == [("missed", "a", None), ("missed", "b", None)]
     assert "missed is never anything but null on A" in render_page(lake, result)
-    shown = str(render_headline(load_headline(lake, find_version(lake, "spelled"))))
+    shown = render_headline(load_headline(lake, find_version(lake, "spelled")))
     assert "missed is never anything but null on B" in shown
     assert "missed is never anything but null on A" in render_report(load_report(lake, find_version(lake, "spelled")))
     levels = query(

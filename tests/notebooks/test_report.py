@@ -11,9 +11,10 @@ import pytest
 
 from pipelines.errors import BadInputError
 from pipelines.review.files import report_path, write_report
-from pipelines.review.flows import NO_ANSWER, NO_CALL, OTHER, SHOWN, TEXT, Flows, load_flows, render_flows
+from pipelines.review.flows import NO_ANSWER, NO_CALL, OTHER, SHOWN, TEXT, Flows, load_flows, view_flows
 from pipelines.review.forest import Axis, Row, axis_around, draw_forest
 from pipelines.review.headline import find_version
+from pipelines.review.markup import fill_part
 from pipelines.review.report import Answer, load_report
 from pipelines.review.report_html import draw_headline, keep_report, render_report
 from tests.notebooks.small_lake import EXPERIMENT, OTHER_EXPERIMENT, SCRIPT, Small
@@ -184,11 +185,10 @@ def test_actions_beyond_the_shown_are_one_and_keep_what_changed():
     flows = Flows(counts, "decisions")
     assert (flows.total, flows.same) == (195, 160)
     assert list(flows.side(0)) == [TEXT, "refund", OTHER]
-    drawn = render_flows(flows)
-    assert drawn is not None
-    assert drawn.html.count("<path") == len(counts)
-    assert drawn.html.count("rf-ribbon-changed") == 2
-    assert render_flows(Flows({}, "decisions")) is None
+    drawn = fill_part("flows.html", "flows", view_flows(flows))
+    assert drawn.count("<path") == len(counts)
+    assert drawn.count("rf-ribbon-changed") == 2
+    assert view_flows(Flows({}, "decisions")) is None
     assert SHOWN == 7
 
 

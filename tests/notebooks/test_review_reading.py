@@ -285,8 +285,8 @@ def test_context_of_a_turn_is_what_was_said_before_its_first_decision(tmp_path):
     assert (pair.turn, pair.decision, pair.transcript_a) == (1, None, None)
     assert pair.context is not None
     assert [message.role for message in pair.context.first] == ["system", "user"]
-    assert "Turn 1: " in render_pair(pair).html
-    assert "What was said before" in render_pair(pair).html
+    assert "Turn 1: " in render_pair(pair)
+    assert "What was said before" in render_pair(pair)
 
 
 def test_pairs_that_flipped_are_listed(tmp_path):

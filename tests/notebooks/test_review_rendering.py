@@ -10,11 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.review.headline import find_version, load_headline
-from pipelines.review.headline_html import render_classes, render_differences, render_headline, render_shares
+from pipelines.review.headline_html import render_headline
+from pipelines.review.markup import fill_part, style_sheet
 from pipelines.review.numbers import interval, metric_name, number, percent
 from pipelines.review.pair import load_pair
 from pipelines.review.pair_html import TEXT_SHOWN, compare_words, render_pair
-from pipelines.review.style import style_sheet
 from tests.notebooks.fragments import Fragment
 from tests.notebooks.small_lake import CHANGED, EXPERIMENT, OTHER_EXPERIMENT, PICTURE, SCRIPT
 
@@ -23,7 +23,7 @@ from tests.notebooks.small_lake import CHANGED, EXPERIMENT, OTHER_EXPERIMENT, PI
 def test_a_pair_is_harmless_and_complete(small, place):
     """Scripts and pictures in texts, tool names and arguments are shown as text, on both sides."""
     pair = load_pair(small.lake, find_version(small.lake, EXPERIMENT), CHANGED[place]["unit_id"])
-    shown = Fragment(render_pair(pair).html)
+    shown = Fragment(render_pair(pair))
     assert shown.is_harmless
     assert f"[redacted]: refund {SCRIPT} {PICTURE}" in shown.words
     for text in (pair.a.text, pair.b.text):
@@ -33,7 +33,7 @@ def test_a_pair_is_harmless_and_complete(small, place):
 def test_differences_are_marked_on_their_side(small):
     """Words and arguments of A alone are in `del`, of B alone in `ins`."""
     pair = load_pair(small.lake, find_version(small.lake, EXPERIMENT), "s1/1")
-    marked = Fragment(render_pair(pair).html).marked
+    marked = Fragment(render_pair(pair)).marked
     assert marked["del"].split() == ["Hello", "usd:", "8080"]
     assert marked["ins"].split() == ["Goodbye", "usd:", "50note:", '<b>half</b>50"<b>half</b>"']
 
@@ -45,20 +45,20 @@ def test_arguments_recorded_as_text_are_shown_by_name(small, depth):
     arguments = json.dumps({"usd": 80, "note": "x"})
     for _ in range(depth):
         arguments = json.dumps(arguments)
-    shown = Fragment(render_pair(replace(pair, calls=(replace(pair.calls[0], arguments_a=arguments),))).html)
-    assert "usd: 80note: x" in shown.words
+    shown = Fragment(render_pair(replace(pair, calls=(replace(pair.calls[0], arguments_a=arguments),))))
+    assert "usd: 80\nnote: x" in shown.words
 
 
 def test_a_failed_pair_says_why(small):
     """A pair that B did not answer says so in words."""
     pair = load_pair(small.lake, find_version(small.lake, EXPERIMENT), "s4/1")
-    assert "B gave no answer: the candidate raised an error." in Fragment(render_pair(pair).html).words
+    assert "B gave no answer: the candidate raised an error." in Fragment(render_pair(pair)).words
 
 
 def test_transcripts_can_be_opened(small):
     """Paired conversations bring both transcripts."""
     pair = load_pair(small.lake, find_version(small.lake, OTHER_EXPERIMENT), "s1")
-    shown = Fragment(render_pair(pair).html)
+    shown = Fragment(render_pair(pair))
     assert shown.is_harmless
     assert "All of A's conversation (4 messages)" in shown.words
     assert "All of B's conversation (4 messages)" in shown.words
@@ -67,10 +67,7 @@ def test_transcripts_can_be_opened(small):
 def test_the_headline_is_harmless_and_says_the_numbers(small):
     """Shares, classes and metrics appear with their intervals; filters and segment values are text."""
     headline = load_headline(small.lake, find_version(small.lake, EXPERIMENT))
-    differences = render_differences(headline)
-    assert differences is not None
-    parts = [render_headline(headline), render_shares(headline), render_classes(headline), differences]
-    shown = Fragment("".join(part.html for part in parts))
+    shown = Fragment(render_headline(headline))
     assert shown.is_harmless
     for words in (
         "vertical = '<i>retail</i>'",
@@ -87,13 +84,20 @@ def test_the_headline_is_harmless_and_says_the_numbers(small):
         assert words in shown.words
 
 
+def texts(a: str | None, b: str | None) -> list[Fragment]:
+    """Both sides as the page has them."""
+    return [
+        Fragment(fill_part("pair.html", "said", said, letter).strip("\n"))
+        for said, letter in zip(compare_words(a, b), "ab", strict=True)
+    ]
+
+
 @given(st.text(alphabet="ab <&\n", max_size=30), st.text(alphabet="ab <&\n", max_size=30))
 @example("", "a")
 @example("a", "a")
 def test_marked_texts_are_the_texts(a, b):
     """Marking words changes no word: each side reads as its text, and equal texts have no mark."""
-    for side, text, mark in zip(compare_words(a, b), (a, b), ("del", "ins"), strict=True):
-        shown = Fragment(side.html)
+    for shown, text, mark in zip(texts(a, b), (a, b), ("del", "ins"), strict=True):
         assert shown.words == (text or "an empty text")
         assert shown.tags <= {"div", "p", mark}
         assert a != b or not shown.marked[mark]
@@ -101,19 +105,19 @@ def test_marked_texts_are_the_texts(a, b):
 
 def test_long_texts_are_cut_and_say_so():
     """A text beyond the bound is shown in part, with the number of characters that are not."""
-    a, b = (Fragment(side.html) for side in compare_words("x " * TEXT_SHOWN, "x"))
+    a, b = texts("x " * TEXT_SHOWN, "x")
     assert f"{TEXT_SHOWN:,} more characters" in a.words
     assert "more characters" not in b.words
 
 
 def test_no_text_is_not_an_empty_text():
     """A side that said nothing and one that said an empty text are told apart."""
-    assert [Fragment(side.html).words for side in compare_words(None, "")] == ["no text", "an empty text"]
+    assert [side.words for side in texts(None, "")] == ["no text", "an empty text"]
 
 
 def test_the_style_sheet_loads_nothing():
     """The style sheet fetches no font, picture or sheet."""
-    assert not any(word in style_sheet().html.lower() for word in ("url(", "@import", "http", "expression"))
+    assert not any(word in style_sheet().lower() for word in ("url(", "@import", "http", "expression"))
 
 
 @pytest.mark.parametrize(

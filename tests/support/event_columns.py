@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.canonical.content import is_input
 from pipelines.folds.event_columns import with_values
 from tests.oracles import left_fold
 from tests.oracles.left_fold_values import json_text, text_or_none
@@ -33,7 +32,7 @@ SCHEMA = pa.schema(
         "source_ordinal": pa.int64(),
         "subject_id": pa.string(),
         "text": pa.string(),
-        "opens_turn": pa.bool_(),
+        "content": pa.string(),
         "is_refusal": pa.bool_(),
         "call_id": pa.string(),
         "name": pa.string(),
@@ -79,7 +78,6 @@ def _row(event: Event, seen: dict[str, Any] | None, month: str) -> dict[str, Any
         "event_name": seen["name"] if seen else None,
         **{name: metadata.get(name) for name in ("message_id", "source", "source_id", "source_ordinal", "subject_id")},
         "is_by_user": metadata.get("actor") == "user",
-        "opens_turn": False,
         "is_refusal": False,
         "rendered": 0,
     }
@@ -93,7 +91,7 @@ def _row(event: Event, seen: dict[str, Any] | None, month: str) -> dict[str, Any
     if name == "tool.call" and "arguments" in payload:
         row["arguments"] = json_text(payload["arguments"])
     if name == "user.utterance":
-        row["opens_turn"] = is_input(payload.get("text"), payload.get("content"))
+        row["content"] = _content(payload)
     if name in ("user.utterance", "tool.result", "context.supplied"):
         row["rendered"] = 1
     if name == "conversation.started":
@@ -103,6 +101,18 @@ def _row(event: Event, seen: dict[str, Any] | None, month: str) -> dict[str, Any
     if name in _RARE:
         row |= _rare(payload)
     return row
+
+
+def _content(payload: Mapping[str, Any]) -> str | None:
+    """What of an utterance's content says whether it is one, where its text does not."""
+    content = payload.get("content")
+    if payload.get("text") or not isinstance(content, (str, list)):
+        return None
+    parts = [
+        {"type": part.get("type")} if isinstance(part, Mapping) else part[:1] if isinstance(part, str) else None
+        for part in content
+    ]
+    return json_text(content[:1] if isinstance(content, str) else parts)
 
 
 def _spent(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,14 @@ spans = st.fixed_dictionaries(
     {"path": paths, "start": st.integers(min_value=0, max_value=6), "end": st.integers(min_value=0, max_value=9)}
 )
 counts = st.sampled_from([None, 0, 7, 1200])
-contents = st.none() | texts | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": texts}), max_size=2)
+_part = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "input_text", "image_url", "", None, 7]), "text": texts}
+)
+contents = (
+    st.none()
+    | texts
+    | st.lists(_part | texts | st.just({"text": "of no type"}) | st.sampled_from([None, True, []]), max_size=2)
+)
 
 
 def _payload(required: dict[str, Any], optional: dict[str, Any] | None = None) -> st.SearchStrategy[dict[str, Any]]:

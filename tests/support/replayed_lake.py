@@ -16,6 +16,7 @@ from pipelines.canonical.arguments import fields_of
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.plan import Plan, make_plan
+from pipelines.experiment.versions import keep_version
 from pipelines.folds.run import fold_month
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, EVENTS, REPLAYS, STREAM_MONTHS
@@ -100,6 +101,7 @@ def replayed_lake(
         write(lake, dataset, month, rows, "made")
     write(lake, EVENTS, month, [_registered(*item, place) for place, item in enumerate((tools or {}).items())], "made")
     plan = make_plan(lake, parse_experiment(experiment, "test"), root)
+    keep_version(lake, plan, root)
     write(lake, REPLAYS, plan.partition, replays, plan.version_id)
     return lake, plan
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
@@ -16,7 +16,9 @@ from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.jcs import HugeNumber, NotJsonError, parse
 from pipelines.canonical.rules import PLAIN_RULES, ToolRules, rules_from_tools
 from pipelines.errors import BadInputError
-from pipelines.experiment.manifest import ToolPolicy
+
+if TYPE_CHECKING:  # half of what a helper process would import
+    from pipelines.experiment.manifest import ToolPolicy
 
 
 def tool_rules(policy: ToolPolicy) -> dict[str, ToolRules]:

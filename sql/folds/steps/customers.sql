@@ -3,8 +3,8 @@
 --          Money is summed as decimals (12 places), so that the sum does not depend on the order of addition.
 -- reads: fold_subject_events, the events, of which no payload is read; fold_subject_told, those of them whose payloads are
 --        read, redacted and upcast; fold_subject_touched, the customers that are wanted; fold_subject_states, what they bring
---        along; fold_subject_streams, what the events' streams bring along
--- parameters: opens_turn, the expression of the file of that name
+--        along; fold_subject_streams, what the events' streams bring along; fold_subject_turns, how many turns each began
+-- parameters: none
 -- grain: one touched customer about whom there was an event
 -- key: subject_id
 WITH about AS (
@@ -41,42 +41,6 @@ told AS (
             SELECT touched.subject_id
             FROM fold_subject_touched AS touched
         )
-),
-
--- whether a turn begins with an utterance is for its stream to say, whomever the utterances before it were about
-spoken AS (
-    SELECT
-        told.aggregate_id,
-        told.stream_version,
-        json_extract_string(told.metadata, '$.subject_id') AS subject_id,
-        coalesce('=' || json_extract_string(told.metadata, '$.message_id'), '-') AS message_key,
-        coalesce($opens_turn, FALSE) AS opens_turn
-    FROM fold_subject_told AS told
-    WHERE
-        told.event_name = 'user.utterance'
-        AND told.aggregate_id IN (
-            SELECT about.aggregate_id
-            FROM about
-        )
-),
-
-turns AS (
-    SELECT
-        placed.subject_id,
-        (count(*) FILTER (
-            WHERE placed.opens_turn AND (placed.message_key = '-' OR placed.said_in IS DISTINCT FROM placed.message_key)
-        ))::INTEGER AS user_messages
-    FROM (
-        SELECT
-            spoken.*,
-            coalesce(
-                lag(spoken.message_key) OVER (PARTITION BY spoken.aggregate_id ORDER BY spoken.stream_version),
-                streams.said_in
-            ) AS said_in
-        FROM spoken
-        LEFT JOIN fold_subject_streams AS streams ON spoken.aggregate_id = streams.aggregate_id
-    ) AS placed
-    GROUP BY placed.subject_id
 ),
 
 changed AS (
@@ -210,7 +174,7 @@ SELECT
     coalesce(before.event_count, 0) + coalesce(counted.event_count, 0) AS event_count,
     coalesce(before.conversations, 0) + coalesce(met.conversations, 0) AS conversations,
     coalesce(before.calls, 0) + coalesce(met.calls, 0) AS calls,
-    coalesce(before.user_messages, 0) + coalesce(turns.user_messages, 0) AS user_messages,
+    coalesce(before.user_messages, 0) + coalesce(turns.turns, 0) AS user_messages,
     coalesce(before.tool_call_count, 0) + coalesce(counted.tool_call_count, 0) AS tool_call_count,
     coalesce(len(asked.refunds), 0)::INTEGER AS refunds_asked,
     coalesce(owned.refunds_paid, 0) AS refunds_paid,
@@ -226,7 +190,7 @@ FROM fold_subject_touched AS touched
 LEFT JOIN fold_subject_states AS before ON touched.subject_id = before.subject_id
 LEFT JOIN counted ON touched.subject_id = counted.subject_id
 LEFT JOIN spent ON touched.subject_id = spent.subject_id
-LEFT JOIN turns ON touched.subject_id = turns.subject_id
+LEFT JOIN fold_subject_turns AS turns ON touched.subject_id = turns.subject_id
 LEFT JOIN met ON touched.subject_id = met.subject_id
 LEFT JOIN owned ON touched.subject_id = owned.subject_id
 LEFT JOIN asked ON touched.subject_id = asked.subject_id

@@ -1,10 +1,11 @@
 -- purpose: The events of some streams, redacted, upcast, and read into columns once.
--- parameters: opens_turn, the expression of the file of that name; $month, YYYY-MM; $low and $high, bounds of the streams'
---             ids (high is left out)
+-- parameters: content, the expression of the file of that name; $month, YYYY-MM; $low and $high, bounds of the streams' ids
+--             (high is left out)
 -- grain: one event
 -- key: aggregate_id, stream_version
 -- columns: rendered counts the messages that it renders to, the agent's left out; model is the payload of a model decision
--- notes: `arguments` are as recorded, and null when none were; what reads them makes one value of them.
+-- notes: `arguments` are as recorded, and null when none were; what reads them makes one value of them. `content` is read of
+--        utterances of the user without text alone.
 --        Whoever reads it selects the columns that it needs: JSON that no column needs is not read.
 SELECT
     told.aggregate_id,
@@ -22,10 +23,9 @@ SELECT
     told.envelope.subject_id,
     told.said.text,
     CASE
-        WHEN coalesce(told.event_name <> 'user.utterance', TRUE) THEN FALSE
-        WHEN told.said.text <> '' THEN TRUE
-        ELSE coalesce($opens_turn, FALSE)
-    END AS opens_turn,
+        WHEN told.event_name <> 'user.utterance' OR told.said.text <> '' THEN NULL
+        ELSE $content
+    END AS content,
     coalesce(told.said.is_refusal, FALSE) AS is_refusal,
     told.said.call_id,
     told.said.name,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.diff import dataset, shards
+from pipelines.diff import dataset, shards, worker
 from pipelines.diff.dataset import build_diff
 from tests.support.replayed_lake import replayed_lake
 from tests.unit.diff.odd_units import (
@@ -52,7 +52,7 @@ metrics: {letters: {sql: "length(text)", goal: lower, margin: 2}}
     whole = build_diff(lake, plan)
     other, plan = replayed_lake(tmp_path / "pieces", units, experiment)
     monkeypatch.setattr(shards, "_SHARD_DECISIONS", shard)
-    monkeypatch.setattr(shards, "_SMALL", 0)
+    monkeypatch.setattr(shards, "_SMALL_ROWS", 0)
     monkeypatch.setattr(dataset, "_processes", lambda: 2)
     told: list[int] = []
     pieces = build_diff(other, plan, told.append)
@@ -64,6 +64,37 @@ metrics: {letters: {sql: "length(text)", goal: lower, margin: 2}}
         ("ab_summary", "metric, segment, segment_value"),
     ):
         assert rows_of(lake, name, order) == rows_of(other, name, order)
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "is_alone"), [(1_000, 10**6, True), (20, 10**6, False), (1_000, 1_000, False)]
+)
+def test_processes_are_started_for_large_versions_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, size: int, is_alone: bool
+):
+    """A version of which little differs, counted over all its shards, is compared by this process: the others start too slowly."""
+    lake, plan = replayed_lake(tmp_path, some_units(4, 120), "experiment: made\ncandidate: {echo: true}\n")
+    started = []
+    monkeypatch.setattr(worker, "_Helper", lambda rules: started.append(rules) or Comparing(rules))
+    monkeypatch.setattr(dataset, "_processes", lambda: 2)
+    monkeypatch.setattr(shards, "_SMALL_ROWS", rows)
+    monkeypatch.setattr(shards, "_SMALL_BYTES", size)
+    monkeypatch.setattr(shards, "_SHARD_DECISIONS", 40)
+    build_diff(lake, plan)
+    assert (started == []) is is_alone
+
+
+class Comparing:
+    """In place of a process: the same work, here."""
+
+    def __init__(self, rules):
+        self._comparer = worker.Comparer(rules)
+
+    def ask(self, task, given):
+        return self._comparer.run(task, given)
+
+    def stop(self):
+        """There is nothing to stop."""
 
 
 def test_a_diff_that_fails_leaves_no_files(tmp_path: Path):

@@ -15,11 +15,12 @@ from pipelines.diff import prune
 from pipelines.diff.between import compare_versions
 from pipelines.diff.dataset import build_diff
 from pipelines.diff.prune import PRUNED, prune_versions
-from pipelines.diff.versions import list_versions, resolve_version
+from pipelines.diff.versions import Version, find_definition, list_versions, resolve_version
 from pipelines.errors import BadInputError
 from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.plan import make_plan
-from pipelines.lake.datasets import AB_SUMMARY, AB_UNITS, REPLAYS
+from pipelines.experiment.versions import keep_version
+from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAYS, VERSIONS
 from pipelines.lake.lake import Lake
 from pipelines.review.between import render_versions
 from pipelines.review.files import report_path
@@ -32,7 +33,7 @@ candidate: {model: m, base_url: "http://127.0.0.1:1/v1", prompt_file: p.md, para
 metrics: {made: {sql: call_count, goal: lower, margin: 0.5}}
 primary: made
 """
-TABLES = ("replays", "ab_units", "ab_tool_calls", "ab_summary")
+TABLES = ("versions", "replays", "ab_units", "ab_tool_calls", "ab_summary")
 
 
 @pytest.fixture
@@ -58,6 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, extra, calls in (("other", "", 1), ("shop", "where: \"source = 'source 0'\"\n", 2)):
         text = TEXT % (name, 1) + extra
         following = make_plan(lake, parse_experiment(text, "test"), tmp_path)
+        keep_version(lake, following, tmp_path)
         _replay_again(lake, plan, following, calls)
         build_diff(lake, following)
     return lake.root
@@ -139,6 +141,8 @@ def test_old_versions_go_and_the_newest_stays(lake: Lake):
     as it was; the newest version of an experiment goes only when that is asked for. A removed version can be made again."""
     second, first = list_versions(lake, "shop")
     before = {name: rows(lake, name) for name in ("shop", "other")}
+    definition = find_definition(lake, first.partition)
+    assert definition["primary"] == "made"
     tried = prune_versions(lake, keep=1, is_dry_run=True)
     assert rows(lake, "shop") == before["shop"]
     done = prune_versions(lake, keep=1)
@@ -152,6 +156,7 @@ def test_old_versions_go_and_the_newest_stays(lake: Lake):
     commit = lake.last_commit(AB_SUMMARY.name, first.partition)
     assert commit is not None
     assert (commit.input_hash, commit.provenance["result_hash"]) == (PRUNED, first.result_hash)
+    assert find_definition(lake, first.partition) == definition
     assert prune_versions(lake, keep=1).versions == []
     assert prune_versions(lake, keep=0).versions == []
     assert prune_versions(lake, older_than_days=1, newest_too=True).versions == []
@@ -159,7 +164,7 @@ def test_old_versions_go_and_the_newest_stays(lake: Lake):
     assert [version.version_id for version in gone.versions] == [second.version_id]
     with lake.connect() as connection:
         assert connection.sql("SELECT DISTINCT experiment FROM ab_units").fetchall() == [("other",)]
-    assert list(rows(lake, "shop").values()) == [0, 0, 0, 0]
+    assert list(rows(lake, "shop").values()) == [0, 0, 0, 0, 0]
 
 
 def test_views_fall_back_to_the_version_before(lake: Lake):
@@ -194,6 +199,48 @@ def test_a_prune_that_was_killed_is_finished_by_the_next(lake: Lake):
         )
     prune_versions(lake, keep=5)
     assert (rows(lake, "shop")["replays"], rows(lake, "shop")["ab_units"]) == (STREAMS, 0)
+
+
+def test_what_was_never_completed_goes_with_what_is_older(lake: Lake, monkeypatch: pytest.MonkeyPatch):
+    """A version that was planned, or replayed, and has no summary goes once a newer one of its experiment is complete and it is as old as
+    retention asks; not within a day, while it may be at work, and not where nothing newer is complete."""
+    second, first = list_versions(lake, "shop")
+    prune._remove(lake, AB_SUMMARY, first.partition)
+    for dataset in (AB_UNITS, AB_TOOL_CALLS, REPLAYS):
+        prune._remove(lake, dataset, first.partition)
+    with lake.connect() as connection:  # planned again, after its prune
+        query = "SELECT * FROM versions_history WHERE version_id = $version"
+        version = {"version": first.version_id}
+        lake.write_partition(VERSIONS, first.partition, connection, query, version, input_hash="planned again")
+    assert prune_versions(lake, keep=1).unfinished == []
+    monkeypatch.setattr(prune, "_AT_WORK_DAYS", 0.0)
+    assert prune_versions(lake, keep=1).unfinished == []  # the newest complete version is older
+    _complete_again(lake, second)
+    assert prune_versions(lake, keep=5, older_than_days=1).unfinished == []
+    tried = prune_versions(lake, keep=5, is_dry_run=True)
+    done = prune_versions(lake, keep=5)
+    assert tried.unfinished == done.unfinished == [first.partition]
+    assert (tried.rows, tried.versions, done.versions) == (1, [], [])
+    assert rows(lake, "shop")["versions"] == 1
+    assert prune_versions(lake, keep=5).unfinished == []
+
+
+def _complete_again(lake: Lake, version: Version) -> None:
+    """Commit a version's summary anew, as one that was diffed just now."""
+    last = lake.last_commit(AB_SUMMARY.name, version.partition)
+    assert last is not None
+    query = "SELECT * FROM ab_summary_history WHERE version_id = $version"
+    with lake.connect() as connection:
+        params = {"version": version.version_id}
+        lake.write_partition(
+            AB_SUMMARY,
+            version.partition,
+            connection,
+            query,
+            params,
+            input_hash=last.input_hash,
+            provenance=last.provenance,
+        )
 
 
 def test_the_verb(lake: Lake, monkeypatch: pytest.MonkeyPatch):

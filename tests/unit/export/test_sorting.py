@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.export import files
 from pipelines.export.files import HEADS, EventFile
 from pipelines.export.reading import SCHEMA
 from pipelines.export.sorting import Sorter, plan_buckets, read_bucket
@@ -101,6 +102,23 @@ def test_rows_come_out_as_python_sorts_them(ids, seed, streams, longest, tmp_pat
         folded[head["aggregate_id"]] = [low, high, count + head["event_count"]]
         assert head["last_hash"][16:] == head["last_version"].to_bytes(16, "big")
     assert folded == {each: [min(vs), max(vs), len(vs)] for each, vs in told.items()}
+
+
+def test_a_large_payload_has_a_row_group_of_its_own(tmp_path, monkeypatch):
+    """So that files tell of it; the rows between are cut as ever, and all are there once."""
+    monkeypatch.setattr(files, "_LARGE_BYTES", 1000)
+    draw = random.Random(2)
+    rows = [
+        (n.to_bytes(2, "big") * 8, v, "x" * draw.choice([9] * 30 + [1001])) for n in range(300) for v in range(1, 9)
+    ]
+    path, _heads, _sizes = write(tmp_path, draw.sample(rows, len(rows)), run_bytes=500_000, max_rows=900, group_rows=70)
+    assert keys_of(path) == [(str(UUID(bytes=each)), version) for each, version, _text in rows]
+    found = pq.ParquetFile(path)
+    groups = [found.read_row_group(n, ["payload"])["payload"].to_pylist() for n in range(found.num_row_groups)]
+    large = [group for group in groups if any(len(text) > 1000 for text in group)]
+    assert len(large) > 20
+    assert all(len(group) == 1 for group in large)
+    assert max(map(len, groups)) <= 70
 
 
 def test_a_stream_is_in_one_row_group_unless_it_alone_fills_one(tmp_path):

@@ -29,6 +29,7 @@ NO_RULES = (
     "sqlfiles",
     "lake.__init__",
     "lake.catalog",
+    "lake.commits",
     "lake.dataset",
     "lake.datasets.__init__",
     "lake.datasets.audit",

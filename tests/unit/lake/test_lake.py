@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipelines.lake.datasets import DATASETS, STREAM_MONTHS
 from pipelines.lake.errors import CommitLostError
 from pipelines.lake.housekeeping import CLOCK_SECONDS, vacuum
 from pipelines.lake.lake import Lake
+from pipelines.lake.own import own_column, own_dataset
 from pipelines.lake.views import list_views
 
 ROWS = "SELECT 's' || i AS aggregate_id, 'conversation' AS aggregate_type, 1 AS first_version, i AS last_version, i AS event_count, NULL AS prev_hash, NULL AS last_hash FROM range(1, $n + 1) r(i)"
@@ -217,7 +219,72 @@ def test_the_catalog_opens_read_only_and_describes_itself(tmp_path):
             "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake' AND comment IS NULL"
         ).fetchall()
         assert bare == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "lake.duckdb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lake.json", "lake", "lake.duckdb"]
+
+
+def test_a_catalog_is_written_anew_when_anything_it_shows_changed(tmp_path, monkeypatch):
+    """Nothing is opened where lake and file are as they were; a commit of another, another file, a projection and code are seen."""
+    lake, path = Lake(tmp_path / "lake"), tmp_path / "lake.duckdb"
+    write(lake, "2026-01", 5)
+
+    def is_current() -> bool:
+        with monkeypatch.context() as patched:
+            patched.setattr(Lake, "with_current_views", lambda *_given: pytest.fail("the tables are opened"))
+            return not publish_catalog(Lake(tmp_path / "lake"), path)
+
+    assert publish_catalog(lake, path)
+    assert is_current()
+    write(Lake(tmp_path / "lake"), "2026-01", 6)
+    assert publish_catalog(lake, path)
+    assert is_current()
+    path.unlink()
+    assert publish_catalog(lake, path)
+    path.write_bytes(b"cut short")
+    assert publish_catalog(lake, path)
+    assert is_current()
+    (tmp_path / ".lake.json").unlink()  # then the file itself is looked at
+    assert not publish_catalog(lake, path)
+    assert is_current()
+    shutil.copytree(tmp_path / "lake" / "stream_months", tmp_path / "lake" / "other")
+    shutil.rmtree(tmp_path / "lake" / "stream_months")
+    assert publish_catalog(Lake(tmp_path / "lake"), path)
+    with duckdb.connect(str(path), read_only=True) as reader:
+        assert reader.sql("SELECT count(*) FROM stream_months").fetchall() == [(0,)]
+    monkeypatch.setattr("pipelines.lake.catalog.metadata.version", lambda _name: "another")
+    with pytest.raises(BaseException, match="the tables are opened"):
+        is_current()
+
+
+def test_a_catalog_that_was_renewed_is_one_that_was_written_whole(tmp_path):
+    """Relations, comments and rows are the same, whether the file was made over what was there or from nothing; so is a smaller one."""
+    lake, path, whole = Lake(tmp_path / "lake"), tmp_path / "lake.duckdb", tmp_path / "whole.duckdb"
+    queries = (
+        "SELECT view_name, sql, comment FROM duckdb_views() WHERE NOT internal ORDER BY ALL",
+        "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal ORDER BY ALL",
+        "SELECT function_name, macro_definition FROM duckdb_functions() WHERE NOT internal ORDER BY ALL",
+        "SELECT * FROM stream_months ORDER BY ALL",
+    )
+
+    def shown(file):
+        with duckdb.connect(str(file), read_only=True) as reader:
+            return [reader.sql(query).fetchall() for query in queries]
+
+    own = own_dataset("mine", "one stream", ("aggregate_id",), (own_column("aggregate_id", "VARCHAR", "The stream."),))
+    lake.begin(own)
+    write(lake, "2026-01", 5)
+    publish_catalog(lake, path)
+    for change in (
+        lambda: write(Lake(tmp_path / "lake"), "2026-02", 1),
+        lambda: shutil.rmtree(tmp_path / "lake" / "mine"),
+        lambda: write(Lake(tmp_path / "lake"), "2026-01", 2),
+    ):
+        change()
+        lake = Lake(tmp_path / "lake")
+        assert publish_catalog(lake, path)
+        whole.unlink(missing_ok=True)
+        assert publish_catalog(lake, whole)
+        assert shown(path) == shown(whole)
+    assert "mine" not in {name for name, _, _ in shown(path)[0]}
 
 
 def test_every_view_shows_the_columns_of_its_dataset(tmp_path):
@@ -248,3 +315,50 @@ def test_newest_views_show_each_key_once(tmp_path):
         history = connection.sql("SELECT count(*) FROM tool_calls_history").fetchall()
     assert rows == [("s1", 1, "new"), ("s1", 2, "only"), ("s1", 3, "only"), ("s2", 1, "only")]
     assert history == [(5,)]
+
+
+def test_what_is_remembered_together_is_known_before_it_is_kept(tmp_path):
+    """Inside of the block a commit is the partition's last, as it is afterwards, for another reader too; one entry keeps all."""
+    lake = Lake(tmp_path)
+    write(lake, "2026-01", 1)
+    before = lake.table("commits").load().version()
+    with lake.remembering():
+        written = [write(lake, month, 2, input_hash="two") for month in ("2026-01", "2026-02")]
+        inside = lake.last_commits("stream_months")
+        assert Lake(tmp_path).last_commit("stream_months", {"month": "2026-02"}) is None
+    assert [(commit.partition, commit.number, commit.input_hash) for commit in inside] == [
+        (commit.partition, commit.number, "two") for commit in written
+    ]
+    assert lake.table("commits").load().version() == before + 1
+    assert inside == lake.last_commits("stream_months") == Lake(tmp_path).last_commits("stream_months")
+
+
+def test_what_was_committed_before_an_error_is_remembered(tmp_path):
+    """An error between two commits that are remembered together leaves the first with what it comes from."""
+    lake = Lake(tmp_path)
+
+    def write_then_fail() -> None:
+        with lake.remembering():
+            write(lake, "2026-01", 2)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_then_fail()
+    assert Lake(tmp_path).last_commit("stream_months", {"month": "2026-01"}).row_count == 2
+
+
+def test_a_table_is_read_again_when_another_wrote_it(tmp_path):
+    """A table that is open shows another's commits at once, also those behind a checkpoint whose entries are gone."""
+    ours, theirs = Lake(tmp_path), Lake(tmp_path)
+    write(ours, "2026-01", 1)
+    for rows in range(2, 25):
+        write(theirs, "2026-01", rows)
+        assert count(ours) == {"2026-01": rows}
+    for rows in range(25, 50):
+        write(theirs, "2026-01", rows)
+    log = tmp_path / "stream_months" / "_delta_log"
+    newest = max(log.glob("*.checkpoint.parquet")).name.split(".")[0]
+    for entry in log.glob("*.json"):
+        if entry.name < newest:
+            entry.unlink()
+    assert count(ours) == {"2026-01": 49}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.lake.sizes import SAID_BYTES, cut_ranges
+from pipelines.lake.sizes import SAID_BYTES, cut_at_large, cut_ranges, most_bytes
 
 ITEMS = "SELECT unnest($ids) AS id, unnest($rows) AS rows, unnest($bytes) AS bytes"
 
@@ -51,3 +53,40 @@ def test_what_a_row_says_is_counted_without_a_text_and_without_calls(
         SELECT $text::VARCHAR AS text, list_transform($arguments::VARCHAR[], LAMBDA a: {'arguments': a}) AS tool_calls
     """
     assert duckdb.sql(f"SELECT {SAID_BYTES} FROM ({query})", params=row).fetchall() == [(size,)]
+
+
+@given(
+    st.lists(st.sampled_from([0, 1, 30, 90, 200]), max_size=40), st.integers(40, 250), st.integers(20, 60) | st.none()
+)
+def test_large_rows_are_cut_out(sizes: list[int], size: int, mean: int | None) -> None:
+    """The pieces are the table, in order; one that is large is a row, and none of the others has too many bytes."""
+    rows = pa.table({"text": ["x" * each for each in sizes]})
+    parts = list(cut_at_large(rows, size, mean))
+    assert [text for part, _ in parts for text in part["text"].to_pylist()] == rows["text"].to_pylist()
+    for part, is_large in parts:
+        fits = part.nbytes <= min(size, size if mean is None else mean * part.num_rows)
+        assert fits != is_large
+        assert part.num_rows == 1 or not is_large
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    groups=st.lists(st.tuples(st.integers(1, 60), st.integers(0, 3_000)), min_size=1, max_size=8),
+    rows=st.integers(1, 100),
+)
+def test_the_most_that_neighbouring_rows_hold(
+    groups: list[tuple[int, int]], rows: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Wherever the stretch begins: no other of so many rows holds more, as groups tell it; short files are taken to go on."""
+    path = tmp_path_factory.mktemp("files") / "events.parquet"
+    sizes = [size for count, size in groups for _ in range(count)]
+    with pq.ParquetWriter(
+        path, pa.schema([("payload", pa.string())]), use_dictionary=False, write_statistics=False
+    ) as writer:
+        for count, size in groups:
+            writer.write_table(pa.table({"payload": ["x" * size] * count}))
+    stretches = [sum(sizes[start : start + rows]) for start in range(max(len(sizes) - rows, 0) + 1)]
+    times = max(rows / len(sizes), 1)
+    found = most_bytes([str(path)], ("payload",), rows)
+    # pages and lengths have bytes of their own
+    assert max(stretches) * times <= found <= (max(stretches) + 200 * (len(groups) + rows)) * times

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
-from pipelines.lake.sizes import Range, most_row_bytes
+from pipelines.lake.sizes import Range, most_bytes
 from pipelines.replay import streams
 from pipelines.replay.streams import CHUNK_EVENTS, list_chunks
 
@@ -62,14 +62,14 @@ def test_a_conversation_larger_than_the_memory_is_refused_with_the_bound_that_wo
 
 
 def test_ordinary_payloads_are_not_summed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What files say of themselves is the mean of the texts that were written, in the group where it is the largest."""
+    """What files say of themselves is what the texts have that were written, in the group where they are the largest."""
     path = str(tmp_path / "events.parquet")
     query = (
         "SELECT CASE WHEN i < 4096 THEN md5(i::VARCHAR) ELSE sha256(i::VARCHAR) END AS payload FROM range(8192) t(i)"
     )
     duckdb.sql(f"COPY ({query}) TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE 4096)")
-    assert 64 <= most_row_bytes([path], ("payload",)) < 72
-    assert most_row_bytes([path, "not there"], ("payload",)) == float("inf")
-    assert most_row_bytes([], ("payload",)) == 0.0
+    assert 64_000 <= most_bytes([path], ("payload",), 1000) < 72_000
+    assert most_bytes([path, "not there"], ("payload",), 1000) == float("inf")
+    assert most_bytes([], ("payload",), 1000) == 0.0
     monkeypatch.setattr(streams, "prepare_for_large", lambda *_given, **_bounds: False)
     assert len(cut([(1, LARGEST + 1)] * 3)) == 1

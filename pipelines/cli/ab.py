@@ -1,0 +1,107 @@
+"""`refold ab`: one experiment, checked, tried or run, and what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipelines.cli.options import FILE, allow_files_option, json_option
+from pipelines.cli.replay import allowing
+from pipelines.console import print_result, tell, to_plain
+from pipelines.errors import BadInputError, CheckFailedError
+from pipelines.settings import Settings
+
+
+@click.command()
+@click.argument("file", type=FILE, required=False, help="The experiment, YAML.")
+@click.option("--init", is_flag=True, help="Write an experiment to begin with, to FILE or to stdout; run nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be asked, sent and paid; do none of it.")
+@click.option("--retry-failed", is_flag=True, help="Replay the units of a version that failed once more.")
+@allow_files_option
+@json_option
+def ab(
+    file: Path | None, init: bool, dry_run: bool, retry_failed: bool, allow_files: tuple[Path, ...], as_json: bool
+) -> None:
+    """Compare two sides: replay, diff, summarise."""
+    if init:
+        write_starter(file)
+        return
+    if file is None:
+        raise BadInputError("name an experiment file, or write one to begin with: refold ab --init FILE")
+
+    from pipelines.diff.check import read_checked
+
+    settings = allowing(Settings.from_env(), allow_files)
+    checked = read_checked(file, settings)  # before anything heavy is imported
+    experiment = checked.experiment
+
+    from pipelines.home import tell_behind
+    from pipelines.lake.lake import Lake
+
+    lake = Lake.from_settings(settings)
+    tell_behind(settings, tell, lake)
+    if dry_run:
+        from pipelines.replay.estimate import estimate_experiment
+
+        for _place, what in checked.missing_keys:
+            tell(f"note: {what}; a dry run needs none")
+        found = estimate_experiment(settings, experiment, file.resolve().parent, tell)
+        estimates = [{**to_plain(estimate), "window": to_plain(plan.window)} for plan, estimate in found]
+        page = "\n\n".join(estimate.describe() for _, estimate in found)
+        if len(found) > 1:
+            page += "\na decision that is in several windows is asked and paid once"
+        print_result({**estimates[-1], "windows": estimates}, page, as_json=as_json)
+        return
+    from assets.verbs.compare import compare
+    from pipelines.diff.gating import decide_version
+    from pipelines.review.answer import render_decision, render_windows
+    from pipelines.review.files import report_path
+    from pipelines.review.page import READS, render_page
+
+    folder, require = file.resolve().parent, checked.require_keys
+    results = compare(settings, lake, experiment, folder, tell, retry_failed=retry_failed, require_keys=require)
+    pages = []
+    with lake.reading(READS):
+        decisions = [decide_version(lake, each.experiment, each.version_id, experiment.gate) for each in results]
+        for result, decision in zip(results, decisions, strict=True):
+            kept = "" if result.is_written else "\n\nThis version is complete already; nothing was written."
+            report = f"report: {report_path(settings.home, result.experiment, result.version_id)}"
+            pages.append(f"{render_page(lake, result)}{kept}\n\n{report}\n\n{render_decision(decision)}")
+    if len(results) > 1:
+        pages.append(render_windows(results, decisions))
+    windows = [
+        {
+            **to_plain(result),
+            **to_plain(found),
+            "report": str(report_path(settings.home, result.experiment, result.version_id)),
+        }
+        for result, found in zip(results, decisions, strict=True)
+    ]
+    print_result({**windows[-1], "windows": windows}, "\n\n".join(pages), as_json=as_json)
+    if not all(decision.gate is None or decision.gate.passed for decision in decisions):
+        raise click.exceptions.Exit(CheckFailedError.exit_code)
+
+
+def write_starter(file: Path | None) -> None:
+    """Write an experiment to begin with; a file that is there stays as it is.
+
+    Raises:
+        BadInputError: The file is there, or cannot be written.
+    """
+    import re
+
+    from pipelines.errors import BadInputError
+    from pipelines.experiment.reference import starter
+
+    name = re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._") if file is not None else ""
+    text = starter(name or "my-experiment")
+    if file is None:
+        print_result({"text": text}, text.rstrip("\n"), as_json=False)
+        return
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise BadInputError(f"{file}: cannot be written: {error.strerror}") from error
+    tell(f"{file} is written; try it with: refold ab {file} --dry-run")
