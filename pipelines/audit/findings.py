@@ -14,6 +14,7 @@ Integrity = Literal[
     "file_unreadable",
     "file_foreign",
     "broken_link",
+    "content_missing",
     "out_of_order",
     "wrong_month",
     "merkle_root_differs",

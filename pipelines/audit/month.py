@@ -51,6 +51,7 @@ _LOOK_SECONDS = 0.1
 """Looks at a month that is just being exported; what is still missing then is missing."""
 _FLAW: Mapping[FlawKind, str] = {
     "broken_link": "its hash is not that of its content and the link before it",
+    "content_missing": "its content is gone, and no erasure of it was recorded",
     "missing_version": "versions before it are missing",
     "repeated_version": "the version is there more than once",
     "out_of_order": "it stands behind a later one",

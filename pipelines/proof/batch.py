@@ -30,8 +30,9 @@ from pipelines.proof.merkle import (
 )
 from pipelines.proof.parts import Part, read_part
 
-FlawKind = Literal["broken_link", "missing_version", "repeated_version", "out_of_order", "wrong_month"]
-"""broken_link: the hash is not that of the row and the link before it. The others are about the row's place."""
+FlawKind = Literal["broken_link", "content_missing", "missing_version", "repeated_version", "out_of_order", "wrong_month"]
+"""broken_link: the hash is not that of the row and the link before it. content_missing: it is, of an event whose content is gone,
+and nobody recorded that it was erased. The others are about the row's place."""
 
 FLAWS_NAMED = 20
 """Flaws of one kind and part that are kept with their stream; the others are counted."""
@@ -163,10 +164,11 @@ class PartScanner:
         is_deferred[0] = before is None
         self._fill_starts(prev, ids, versions, is_start & ~is_deferred)
         is_next = is_start | (versions == prev_versions + 1)
-        links, has_link = self._links(batch, prev)
-        broken = ((links != hashes).any(axis=1) | ~is_hash | ~has_link) & is_next & ~is_deferred
+        links, is_whole, is_erased = self._links(batch, prev)
+        broken = ((links != hashes).any(axis=1) | ~is_hash | ~(is_whole | is_erased)) & is_next & ~is_deferred
         created = int_column(batch["created_at"].cast(pa.int64()))
         self._note(found, "broken_link", broken, ids, versions)
+        self._note(found, "content_missing", is_erased & ~broken, ids, versions)
         self._note(found, "missing_version", ~is_start & (versions > prev_versions + 1), ids, versions)
         self._note(found, "repeated_version", ~is_start & (versions == prev_versions), ids, versions)
         backwards = (~is_start & (versions < prev_versions)) | (is_start & _is_before(ids, found.last))
@@ -194,8 +196,8 @@ class PartScanner:
             for at, stream in zip(later, streams, strict=True):
                 prev[at] = np.frombuffer(known.get(stream, START), np.uint8)
 
-    def _links(self, batch: pa.RecordBatch, prev: Hashes) -> tuple[Hashes, Bools]:
-        """The link that each event should have, and which have one: the others are neither whole nor erased."""
+    def _links(self, batch: pa.RecordBatch, prev: Hashes) -> tuple[Hashes, Bools, Bools]:
+        """The link that each event should have, which are whole and which erased; what is neither has no link."""
         table = pa.Table.from_batches([batch])
         digests = np.array(hash_texts(self._answer(f"SELECT {CONTENT} FROM given", table)))
         is_whole, is_erased = (
@@ -206,7 +208,7 @@ class PartScanner:
         table = table.append_column("prev_hash", _binary(prev)).append_column("bound", _binary(digests))
         return hash_texts(
             self._answer(f"SELECT prev_hash || {HEADER} || bound FROM given", table)
-        ), is_whole | is_erased
+        ), is_whole, is_erased
 
     def _hash_rows(self, rows: Hashes) -> Hashes:
         if len(rows) < _FEW_ROWS:
