@@ -30,7 +30,9 @@ from pipelines.proof.merkle import (
 )
 from pipelines.proof.parts import Part, read_part
 
-FlawKind = Literal["broken_link", "content_missing", "missing_version", "repeated_version", "out_of_order", "wrong_month"]
+FlawKind = Literal[
+    "broken_link", "content_missing", "missing_version", "repeated_version", "out_of_order", "wrong_month"
+]
 """broken_link: the hash is not that of the row and the link before it. content_missing: it is, of an event whose content is gone,
 and nobody recorded that it was erased. The others are about the row's place."""
 
@@ -206,9 +208,7 @@ class PartScanner:
         if is_erased.any():
             digests[is_erased] = binary_rows(batch["digest"])[0][is_erased]
         table = table.append_column("prev_hash", _binary(prev)).append_column("bound", _binary(digests))
-        return hash_texts(
-            self._answer(f"SELECT prev_hash || {HEADER} || bound FROM given", table)
-        ), is_whole, is_erased
+        return hash_texts(self._answer(f"SELECT prev_hash || {HEADER} || bound FROM given", table)), is_whole, is_erased
 
     def _hash_rows(self, rows: Hashes) -> Hashes:
         if len(rows) < _FEW_ROWS:
