@@ -35,6 +35,7 @@ BENCHMARKS: Mapping[str, str] = {
     "append": "tests.benchmarks.append",
     "export": "tests.benchmarks.export",
     "verify": "tests.benchmarks.verify",
+    "audit": "tests.benchmarks.audit",
     "fold": "tests.benchmarks.fold",
     "fold-incremental": "tests.benchmarks.fold_incremental",
     "state": "tests.benchmarks.state",
