@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from uuid import UUID
 
 import duckdb
 
 from pipelines.audit.findings import Finding, Place
 from pipelines.lake.datasets import HOME_LOG
 from pipelines.lake.lake import Lake
-from pipelines.store import Entry, MonthStatus
+from pipelines.store import Entry, MonthStatus, Store
 
 _AFTER = {"opened": "open", "unsealed": "open", "closing": "closing", "sealed": "sealed", "files": "sealed"}
 """A month's state after an entry."""
+_REDACTIONS = """
+SELECT n.stream, n.version
+FROM unnest(%s::uuid[], %s::integer[], %s::text[]) AS n (stream, version, hash)
+LEFT JOIN refold.events AS e ON n.stream = e.aggregate_id AND n.version = e.stream_version
+WHERE encode(e.hash, 'hex') IS DISTINCT FROM n.hash
+ORDER BY n.stream, n.version
+"""
 _BEFORE = {
     "opened": (None,),
     "closing": ("open",),
@@ -101,6 +109,26 @@ def audit_states(entries: Sequence[Entry], months: Mapping[str, MonthStatus]) ->
             is_so = f"{found.state}, generation {found.generation}" if found else "not there"
             noted = f"{said[0]}, generation {said[1]}" if said else "never opened"
             yield Finding("state_differs", month, "store", f"the month is {is_so}; by the home log it is {noted}")
+
+
+def audit_redactions(entries: Sequence[Entry], store: Store) -> Iterator[Finding]:
+    """Hold each redaction that was noted to the event that it was: one that is gone, or another, would show what it hid."""
+    noted = []
+    for each in entries:
+        if each.kind == "redacted":
+            try:
+                said = json.loads(each.signed.text)
+                stream, version = UUID(said["stream"]), int(said["version"])
+                if not 0 < version < 2**31:
+                    raise ValueError
+                noted.append((stream, version, str(said["hash"])))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                detail = f"the document of entry {each.entry} of the home log names no event"
+                yield Finding("entry_differs", None, "store", detail)
+    columns = [list(column) for column in zip(*noted, strict=True)] or [[], [], []]
+    for stream, version in store.conn.execute(_REDACTIONS, columns).fetchall():
+        detail = "the home log has a redaction of another hash here than the stream has, which may have none"
+        yield Finding("entry_differs", None, "store", detail, stream=str(stream), version=version)
 
 
 def _gaps(place: Place, entries: Sequence[Entry]) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from pipelines.audit.checkpoints import Against, audit_against, verifiers
 from pipelines.audit.delta_log import AUDITED, Recorded, log_findings, read_commits, read_log
 from pipelines.audit.documents import DocumentAuditor
 from pipelines.audit.findings import Audit, Finding
-from pipelines.audit.home_log import audit_logs, audit_states, lake_entries
+from pipelines.audit.home_log import audit_logs, audit_redactions, audit_states, lake_entries
 from pipelines.audit.month import LakeState, MonthAuditor
 from pipelines.audit.unread import list_unread
 from pipelines.console import counted
@@ -76,7 +76,8 @@ def verify(
     statuses = {status.month: status for status in everything if status.events}
     stored = store.home_log() if store else None
     findings += audit_logs(of_lake.entries, stored)
-    if stored is not None:
+    if store is not None and stored is not None:
+        findings += audit_redactions(stored, store)
         findings += audit_states(stored, {status.month: status for status in everything if status.state != "stray"})
     notes = [] if store else ["the store: whether it holds what the lake holds, and months or documents the lake lacks"]
     if stored is not None and (newer := len(stored) - len(of_lake.entries)) > 0:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
+from pipelines.audit.home_log import audit_redactions
 from pipelines.settings import Settings
 from pipelines.store import AppendOnly, InvalidEvent, MonthSealed, NewEvent, Signed, Store, StoreBusy
 from pipelines.store.sqlstate import typed_errors
@@ -135,3 +138,54 @@ def test_what_is_no_month_cannot_be_closed(may: Store) -> None:
     for month in ("2020-01", "x'; DROP TABLE y", ""):
         with pytest.raises(InvalidEvent, match="has no partition"):
             may.close_month(month)
+
+
+def redaction(target: int) -> NewEvent:
+    payload = {"target": {"stream_version": target}, "path": "/text", "method": "mask", "reason": "asked for"}
+    return NewEvent("redaction.applied.v1", payload, {}, MAY)
+
+
+def test_redactions_are_noted(may: Store) -> None:
+    """Each gets an entry that names its event and hash, in the transaction that appends it; one that fails leaves none."""
+    stream = uuid4()
+    may.append(stream, "conversation", [say(MAY), redaction(1), say(MAY), redaction(3)], "any")
+    with pytest.raises(InvalidEvent):
+        may.append(stream, "call", [redaction(1)], "any")
+    events = list(may.read_stream(stream))
+    noted = [json.loads(each.signed.text) for each in may.home_log() if each.kind == "redacted"]
+    assert [(said["stream"], said["version"], said["hash"]) for said in noted] == [
+        (str(stream), 2, events[1].hash.hex()),
+        (str(stream), 4, events[3].hash.hex()),
+    ]
+    assert list(audit_redactions(may.home_log(), may)) == []
+    forged = [
+        replace(each, signed=Signed(each.signed.text.replace('"version": 4', '"version": 3'), None))
+        for each in may.home_log()
+    ]
+    assert [(each.code, each.version) for each in audit_redactions(forged, may)] == [("entry_differs", 3)]
+
+
+def test_entries_of_writers_at_once_have_no_gap(may: Store, store_settings: Settings) -> None:
+    """Months made and redactions appended by many at once, some rolled back: entries are numbered without a gap."""
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        with Store.open(store_settings) as own:
+            for turn in range(5):
+                try:
+                    stream = uuid4()
+                    with own.conn.transaction(force_rollback=turn % 3 == 2):
+                        own.append(stream, "conversation", [say(MAY), redaction(1)], "any")
+                    own.make_month(f"20{10 + number}-{turn + 1:02d}")
+                except BaseException as error:  # noqa: BLE001 - told below
+                    failures.append(error)
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    entries = may.home_log()
+    assert [each.entry for each in entries] == list(range(len(entries)))
+    assert sum(each.kind == "redacted" for each in entries) == 24
