@@ -116,19 +116,26 @@ def audit_redactions(entries: Sequence[Entry], store: Store) -> Iterator[Finding
     noted = []
     for each in entries:
         if each.kind == "redacted":
-            try:
-                said = json.loads(each.signed.text)
-                stream, version = UUID(said["stream"]), int(said["version"])
-                if not 0 < version < 2**31:
-                    raise ValueError
-                noted.append((stream, version, str(said["hash"])))
-            except (ValueError, TypeError, KeyError, AttributeError):
+            event = _event_of(each.signed.text)
+            if event is None:
                 detail = f"the document of entry {each.entry} of the home log names no event"
                 yield Finding("entry_differs", None, "store", detail)
+            else:
+                noted.append(event)
     columns = [list(column) for column in zip(*noted, strict=True)] or [[], [], []]
     for stream, version in store.conn.execute(_REDACTIONS, columns).fetchall():
         detail = "the home log has a redaction of another hash here than the stream has, which may have none"
         yield Finding("entry_differs", None, "store", detail, stream=str(stream), version=version)
+
+
+def _event_of(document: str) -> tuple[UUID, int, str] | None:
+    """Stream, version and hash (hex) that a redaction's document names; None where it names none."""
+    try:
+        said = json.loads(document)
+        event = UUID(said["stream"]), int(said["version"]), str(said["hash"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return event if 0 < event[1] < 2**31 else None
 
 
 def _gaps(place: Place, entries: Sequence[Entry]) -> Iterator[Finding]:
