@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import duckdb
 
@@ -27,23 +28,22 @@ def copy_home_log(store: Store, lake: Lake) -> int:
     """Bring the entries that the lake lacks into it; how many those were. Nothing is ever replaced."""
     missing = store.home_log(copied_entries(lake))
     if missing:
-        lake.append(
-            HOME_LOG,
-            [
-                {
-                    "entry": each.entry,
-                    "kind": each.kind,
-                    "month": each.month,
-                    "generation": each.generation,
-                    "document": each.signed.text,
-                    "document_sha256": each.signed.sha256,
-                    "signature": each.signed.signature,
-                    "noted_at": each.noted_at,
-                }
-                for each in missing
-            ],
-        )
+        lake.append(HOME_LOG, [row_of(each) for each in missing])
     return len(missing)
+
+
+def row_of(entry: Entry) -> dict[str, Any]:
+    """An entry as a row of the lake's table."""
+    return {
+        "entry": entry.entry,
+        "kind": entry.kind,
+        "month": entry.month,
+        "generation": entry.generation,
+        "document": entry.signed.text,
+        "document_sha256": entry.signed.sha256,
+        "signature": entry.signed.signature,
+        "noted_at": entry.noted_at,
+    }
 
 
 def last_seal(entries: Iterable[Entry], month: str) -> tuple[Signed, Manifest] | None:

@@ -21,7 +21,7 @@ from pipelines.audit.findings import Audit
 from pipelines.audit.places import file_name, keep, shown, write_checkpoint
 from pipelines.audit.verify import verify
 from pipelines.errors import BadInputError
-from pipelines.export.home_log import copy_home_log
+from pipelines.export.home_log import copy_home_log, row_of
 from pipelines.export.month import export_month
 from pipelines.export.seal import seal_month
 from pipelines.lake.datasets import HOME_LOG
@@ -142,19 +142,7 @@ def test_a_home_log_written_anew(log: Store, lake: Lake, tmp_path: Path) -> None
         ),
     )
     fresh = Lake(lake.root)
-    rows = [
-        {
-            "entry": place,
-            "kind": each.kind,
-            "month": each.month,
-            "generation": each.generation,
-            "document": each.signed.text,
-            "document_sha256": each.signed.sha256,
-            "signature": each.signed.signature,
-            "noted_at": each.noted_at,
-        }
-        for place, each in enumerate(entries)
-    ]
+    rows = [row_of(each) for each in log.home_log()]
     (fresh.root / HOME_LOG.name).rename(tmp_path / "old")
     Lake(lake.root).append(HOME_LOG, rows)
     without = found(check(log, lake, public_keys={}))
