@@ -233,3 +233,14 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     file.append([packet(3)])
     assert numbers(file) == [0, 3]
     file.remove()
+
+
+def test_what_cannot_be_deleted_is_not_read_again(tmp_path: Path) -> None:
+    """Where there is no room to write that it was sent, a packet is sent once, and the file goes as a whole."""
+    file = SpillFile.create(tmp_path)
+    file.append([packet(n) for n in range(4)])
+    file._connection.execute("PRAGMA query_only = ON")
+    assert [numbers(file, 3), file.is_spent, numbers(file, 3), file.is_spent] == [[0, 1, 2], False, [3], True]
+    assert (file.packets, file.size) == (0, 0)
+    file.remove()
+    assert list(tmp_path.iterdir()) == []
