@@ -22,7 +22,7 @@ from pipelines.folds.current import RESUMED_FROM, current_months, customers_go_o
 from pipelines.folds.inputs import Inputs
 from pipelines.folds.limits import alone, limit_readers, plan_batches
 from pipelines.folds.merging import merge, one_behind
-from pipelines.folds.plan import HEADS, fits, leave_out, leave_out_unchanged, months_before, plan_month
+from pipelines.folds.plan import HEADS
 from pipelines.folds.reading import sharing_threads
 from pipelines.folds.redacted import find_kept
 from pipelines.folds.result import FoldResult, current_results, result_of
@@ -124,7 +124,7 @@ def _fold_what_fits(work: _Work) -> dict[str, FoldResult]:
                 raise
             failure = error.with_traceback(None)  # it would hold all that was in memory
         give_back(work.connection)
-        culprit = find_culprit(work.connection, work.month, reached, failure, work.lake)
+        culprit = find_culprit(reached, failure, work.lake)
         if culprit is None or culprit.stream in aside or len(aside) == _MOST_ASIDE:
             raise failure
         aside[culprit.stream] = culprit.enough_bytes
@@ -142,6 +142,7 @@ def _fold(work: _Work, aside: Mapping[str, int], reached: Reached) -> dict[str, 
         with alone(lake, connection):
             kept = find_kept(lake, connection, [each for each in inputs.months if each <= month])
             prepared = start_month(connection, month, names, work.upcasters, HEADS, customers_go_on=go_on, kept=kept)
+        reached.plan = prepared.plan
         writers = {
             name: opened.enter_context(lake.replacing(find_dataset(name), {"month": month})) for name in by_stream
         }
@@ -178,22 +179,22 @@ def _fold_streams(
 ) -> int:
     """Fold the month's streams, or those that changed if they are few, and write their rows; how many."""
     lake, connection, month, names = work.lake, work.connection, work.month, list(writers)
+    plan, is_partial = prepared.plan, False
     size, cuts = plan_batches(lake, month, names)
-    folded, is_partial = prepared.streams, False
     if is_of_one_log(lake, work.inputs, month, names):
-        folded, events = leave_out_unchanged(connection, month)
-        is_partial = not aside and events <= prepared.events // 2 and fits(connection, month, events, size)
+        plan.leave_out_unchanged()
+        is_partial = not aside and plan.events <= prepared.events // 2 and plan.fits(size)
         if not is_partial:
-            folded = plan_month(connection, month, HEADS)[0]
-    leave_out(connection, month, list(aside))
+            plan.begin()
+    folded = plan.streams
+    plan.leave_out(list(aside))
     batches = fold_batches(
-        connection,
-        month,
+        plan,
         names,
         work.upcasters,
         size=size,
         cuts=cuts,
-        resumable=current_months(lake, work.inputs, RESUMED_FROM, months_before(connection)),
+        resumable=current_months(lake, work.inputs, RESUMED_FROM, plan.months_before()),
         is_partial=is_partial,
         snapshot_events=lake.snapshot_events,
         left_out=list(aside),
