@@ -39,6 +39,12 @@ from pipelines.log.upcasters import Upcasters, load_upcasters
 
 __all__ = ["fold_month", "state"]
 
+_READS = (
+    "FROM events, stream_months, redacted_events, snapshots, conversation_months, call_months, customer_snapshots, "
+    "customer_months"
+)
+"""All relations that a month is folded from: to make those that it is not takes 30 ms."""
+
 _MOST_ASIDE = 100
 """Streams of a month that are set aside before more memory is asked for; the month is begun again after each."""
 
@@ -100,7 +106,7 @@ def fold_month(
     """
     names = tuple(FOLDS if names is None else names)
     upcasters = load_upcasters()
-    with lake.connect() as connection:
+    with lake.connect(_READS) as connection:
         inputs = Inputs(connection, month, upcasters, lake.snapshot_events)
         wanted = {name: inputs.hash(name, month) for name in names}
         results = current_results(lake, month, wanted)
