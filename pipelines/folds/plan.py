@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from pipelines.duck import create_table
+from pipelines.fold.lookup import redactions_hash
 from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION
 
 if TYPE_CHECKING:
@@ -40,24 +42,23 @@ SELECT
 FROM {{log}}
 WHERE {IS_REDACTION}
 """
-REDACTIONS_HASH = "bit_xor(md5_number(concat_ws(' ', applied.stream_version, applied.hash)))::VARCHAR"
-"""Hash of the redactions `applied`, as SQL; see `pipelines.fold.lookup.redactions_hash`."""
-_TOUCHED = f"""
+APPLIED = "list(concat_ws(' ', applied.stream_version, applied.hash))"
+"""The redactions `applied` of a group, as SQL, as `pipelines.fold.lookup` takes them."""
+_IN_FORCE = f"""
+SELECT applied.aggregate_id, {APPLIED} AS applied
+FROM fold_redactions AS applied
+INNER JOIN fold_heads AS reached
+    ON applied.aggregate_id = reached.aggregate_id AND applied.target_version <= reached.last_version
+WHERE reached.month = $month
+GROUP BY applied.aggregate_id
+"""
+_TOUCHED = """
 CREATE OR REPLACE TEMP TABLE fold_touched AS
 SELECT
     heads.aggregate_id, heads.first_version, heads.first_version > 1 AS is_behind, heads.event_count AS events,
     heads.last_hash, redacted.redactions_hash
 FROM fold_heads AS heads
-LEFT JOIN (
-    SELECT
-        applied.aggregate_id,
-        {REDACTIONS_HASH} AS redactions_hash
-    FROM fold_redactions AS applied
-    INNER JOIN fold_heads AS reached
-        ON applied.aggregate_id = reached.aggregate_id AND applied.target_version <= reached.last_version
-    WHERE reached.month = $month
-    GROUP BY applied.aggregate_id
-) AS redacted ON heads.aggregate_id = redacted.aggregate_id
+LEFT JOIN fold_in_force AS redacted ON heads.aggregate_id = redacted.aggregate_id
 WHERE heads.month = $month
 """
 _UNCHANGED = """
@@ -222,11 +223,20 @@ def create_redactions(connection: duckdb.DuckDBPyConnection, log: str = "events"
     connection.execute(_REDACTIONS.format(log=log))
 
 
+def hash_redactions(rows: pa.Table) -> pa.Table:
+    """The rows, which are few, with `redactions_hash` in the place of `applied`, the redactions of each; null for none."""
+    import pyarrow as pa  # noqa: PLC0415 - not for a fold with nothing to do
+
+    hashes = [redactions_hash(applied or ()) for applied in rows["applied"].to_pylist()]
+    return rows.drop_columns(["applied"]).append_column("redactions_hash", pa.array(hashes, pa.string()))
+
+
 class Plan:
     """Which streams of a month are folded, and what of their history is read.
 
-    It alone makes and changes the relations `fold_heads`, `fold_redactions`, `fold_touched` (the streams), `fold_behind` (those whose
-    history is read) and `fold_sizes` of its connection, which queries name; what streams go on from is `resume`'s.
+    It alone makes and changes the relations `fold_heads`, `fold_redactions`, `fold_in_force` (the hash of those that reach a stream),
+    `fold_touched` (the streams), `fold_behind` (those whose history is read) and `fold_sizes` of its connection, which queries name;
+    what streams go on from is `resume`'s.
 
     Args:
         connection: Has what `heads` reads; and `snapshots`, if streams are left out that are unchanged.
@@ -246,6 +256,8 @@ class Plan:
         self.month = month
         connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_heads AS {heads}")
         create_redactions(connection, log)
+        in_force = connection.sql(_IN_FORCE, params={"month": month}).to_arrow_table()
+        create_table(connection, "fold_in_force", hash_redactions(in_force))
         self.begin()
 
     def begin(self) -> None:

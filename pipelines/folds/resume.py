@@ -20,7 +20,7 @@ from pipelines.fold.columns import compute as pc
 from pipelines.fold.lookup import is_current
 from pipelines.fold.schemas import STANDING
 from pipelines.fold.shapes import STATE_LISTS
-from pipelines.folds.plan import Plan, Span
+from pipelines.folds.plan import APPLIED, Plan, Span
 from pipelines.lake.datasets.folds import SNAPSHOTS
 
 _COLUMNS = ", ".join(f"stored.{name}" for name in ("month", *STANDING.names))
@@ -45,7 +45,7 @@ WITH made AS (
         AND stored.stream_version < touched.first_version + touched.events - 1
 ),
 hidden AS (
-    SELECT made.aggregate_id, made.stream_version, list(concat_ws(' ', applied.stream_version, applied.hash)) AS applied
+    SELECT made.aggregate_id, made.stream_version, {APPLIED} AS applied
     FROM made
     INNER JOIN fold_redactions AS applied
         ON made.aggregate_id = applied.aggregate_id AND applied.target_version <= made.stream_version

@@ -28,7 +28,7 @@ from pipelines.folds.batches import Batches
 from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.parts import LongStream
-from pipelines.folds.plan import ALL, EVENT_HEADS, REDACTIONS_HASH, Plan, RangeSize
+from pipelines.folds.plan import ALL, APPLIED, EVENT_HEADS, Plan, RangeSize, hash_redactions
 from pipelines.folds.reading import AHEAD, Reader
 from pipelines.folds.resume import plan_resume, plan_within
 from pipelines.folds.shipped import PROJECTIONS, steps_of
@@ -254,9 +254,8 @@ def _register(
         connection.register("fold_snapshots", snapshots.append_column("code_hash", code))
         links = NO_LINKS
         if long or not pieces.is_whole:
-            links = connection.sql(
-                read_sql("folds/steps/links.sql").replace("$applied_hash", REDACTIONS_HASH), params={"month": month}
-            ).to_arrow_table()
+            query = read_sql("folds/steps/links.sql").replace("$listed", APPLIED)
+            links = hash_redactions(connection.sql(query, params={"month": month}).to_arrow_table())
         connection.register("fold_links", links)
     types = [_STATES[name] for name in needed.intersection(_STATES)]
     if long is None:
