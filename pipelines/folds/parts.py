@@ -22,7 +22,7 @@ from pipelines.fold.pieces import Pieces
 from pipelines.fold.rows import RELATIONS
 from pipelines.fold.schemas import STANDING
 from pipelines.fold.shapes import STATE_LISTS
-from pipelines.folds.pending import LongLists, PendingCalls, split_calls
+from pipelines.folds.pending import LongLists, PendingToolCalls, split_tool_calls
 from pipelines.folds.plan import LAST_VERSION, Plan, RangeSize, Span
 from pipelines.folds.reading import Reader
 from pipelines.folds.resume import bring, is_resumed
@@ -69,7 +69,7 @@ class LongStream:
         memory_bytes: int,
     ) -> None:
         self.released: pa.Table | None = None
-        self._pending = PendingCalls()
+        self._pending = PendingToolCalls()
         self._lists = LongLists(str(first.stream), memory_bytes)
         self._is_last = False
         self._plan = plan
@@ -106,7 +106,7 @@ class LongStream:
         if not self._is_last:
             self._go_on(pieces, last)
         waiting = None if self._is_last else one_array(last["waiting"]).flatten().field("stream_version")
-        asked, answered = split_calls(folded, RELATIONS["calls"](folded))
+        asked, answered = split_tool_calls(folded, RELATIONS["tool_calls"](folded))
         self.released = self._pending.release(asked, answered, waiting[0].as_py() if waiting else None)
         is_wanted = folded.batch.types()[0].as_py() in lists_of
         if is_wanted:

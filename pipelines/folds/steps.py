@@ -240,7 +240,7 @@ def _register(
     every: int,
 ) -> dict[str, pa.Table]:
     """Make the relations that are needed; the states among them."""
-    for name in needed.intersection(RELATIONS).difference(["calls"] if long else ()):
+    for name in needed.intersection(RELATIONS).difference(["tool_calls"] if long else ()):
         connection.register(f"fold_{name}", RELATIONS[name](folded))
     if long is None and needed.isdisjoint((*_STATES, "snapshots")):
         return {}
@@ -262,8 +262,8 @@ def _register(
         states = build_states(folded, pieces, counted) if types else counted
     else:
         states = long.carry(folded, pieces, counted, ends, types)
-        if "calls" in needed:
-            connection.register("fold_calls", long.released)
+        if "tool_calls" in needed:
+            connection.register("fold_tool_calls", long.released)
     rows = {name: as_shown(states, _STATES[name]) for name in needed.intersection(_STATES)}
     for name, made in rows.items():
         connection.register(f"fold_{name}", made)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.fold.batch import make_batch
 from pipelines.fold.fold import fold, place
 from pipelines.fold.identity import code_hash
-from pipelines.fold.lookup import Stop, newest_stop
+from pipelines.fold.lookup import Snapshot, find_snapshot
 from pipelines.fold.messages import continuing
 from pipelines.fold.pieces import whole
 from pipelines.fold.states import build_states, count_states, shown
@@ -32,10 +32,10 @@ many = settings(
     deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 few = settings(many, max_examples=8)
-From = Callable[[Stop, int], dict[str, Any]]
+From = Callable[[Snapshot, int], dict[str, Any]]
 
 
-def find(rows: list[dict[str, Any]], events: Log, until: int, code: str) -> Stop | None:
+def find(rows: list[dict[str, Any]], events: Log, until: int, code: str) -> Snapshot | None:
     """The newest snapshot of a stream that can be gone on from."""
     redactions = [
         {**event, "target_version": target_version(event["payload"])}
@@ -43,7 +43,7 @@ def find(rows: list[dict[str, Any]], events: Log, until: int, code: str) -> Stop
         if event["event_type"].startswith("redaction.applied.")
     ]
     links = {event["stream_version"]: event["hash"] for event in events}
-    return newest_stop(rows, until, links, redactions, code)
+    return find_snapshot(rows, until, links, redactions, code)
 
 
 def stored(events: Log, shown: list[Any], after: int, until: int) -> pa.Table:
@@ -60,9 +60,9 @@ def by_columns(events: Log) -> From:
     """The state of a stream from a snapshot and the events since, as columns."""
     columns = fold_columns(events, "")
 
-    def state(stop: Stop, until: int) -> dict[str, Any]:
-        after = stop.snapshot["stream_version"]
-        batch = make_batch(columns.slice(after, until - after), 1).going_on_from(lambda _: carry_of(stop))
+    def state(snapshot: Snapshot, until: int) -> dict[str, Any]:
+        after = snapshot.row["stream_version"]
+        batch = make_batch(columns.slice(after, until - after), 1).going_on_from(lambda _: carry_of(snapshot))
         if len(continuing(place(batch)[0])):
             raise MessageGoesOnError
         folded = fold(batch)
@@ -75,8 +75,8 @@ def by_columns(events: Log) -> From:
 def by_events(events: Log) -> From:
     """The same from events as they are stored."""
     redacted = list(left_fold.redact_all(events))
-    return lambda stop, until: fold_stream(
-        stored(events, redacted, stop.snapshot["stream_version"], until), carry_of(stop)
+    return lambda snapshot, until: fold_stream(
+        stored(events, redacted, snapshot.row["stream_version"], until), carry_of(snapshot)
     )
 
 
@@ -95,10 +95,10 @@ def assert_same_states(log: Log, folded: Log, every: int, of_stream: Callable[[L
         for number, (event, seen) in enumerate(left_fold.show(events), start=1):
             left.apply(event, seen)
             until = number - 1
-            while (stop := find(snapshots.get(stream, []), events, until, code_hash(every))) is not None:
-                version = stop.snapshot["stream_version"]
+            while (snapshot := find(snapshots.get(stream, []), events, until, code_hash(every))) is not None:
+                version = snapshot.row["stream_version"]
                 try:
-                    found = state_from(stop, number)
+                    found = state_from(snapshot, number)
                 except MessageGoesOnError:
                     until = version - 1
                     continue
@@ -157,8 +157,8 @@ def test_any_doubt_is_no_snapshot() -> None:
 
     def version(changed: dict[int, dict[str, Any]], until: int = 99, links: dict[int, bytes] = links) -> int | None:
         found = [{**each, **changed.get(each["stream_version"], {})} for each in rows]
-        stop = newest_stop(found, until, links, [], "now")
-        return stop.snapshot["stream_version"] if stop else None
+        snapshot = find_snapshot(found, until, links, [], "now")
+        return snapshot.row["stream_version"] if snapshot else None
 
     assert (version({}), version({}, until=14), version({}, until=4)) == (20, 10, None)
     assert version({20: {"code_hash": "then"}}) == 15
@@ -168,4 +168,4 @@ def test_any_doubt_is_no_snapshot() -> None:
     assert version({}, links={**links, 20: b"g"}) == 15
     assert version({5: {"lists_since": 5}}) is None
     unclear = [{"stream_version": 7, "hash": b"r", "target_version": None}]
-    assert newest_stop(rows, 99, links, unclear, "now") is None
+    assert find_snapshot(rows, 99, links, unclear, "now") is None
