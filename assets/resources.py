@@ -29,19 +29,13 @@ _PUBLISHED_EVERY = 10.0
 
 
 class Home:
-    """What assets work on.
+    """What assets work on, with the plans by experiment that are kept and need not be loaded.
 
     Attributes:
         settings: The configuration.
         lake: The lake that the settings name.
         on_progress: Passed to the library functions that report progress; None for runs that nobody watches.
         tell: Takes what somebody who watches should know now; None likewise.
-
-    Args:
-        settings: As above.
-        on_progress: As above.
-        tell: As above.
-        plans: By experiment, plans that are kept and need not be loaded.
     """
 
     def __init__(

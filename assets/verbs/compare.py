@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assets.live import has_dead_runs
 from assets.verbs.progress import Tell, progress
+from assets.verbs.unchanged import Planning
 from pipelines.diff.result import DiffResult, find_diff, has_failures
 from pipelines.experiment.file import Experiment
 from pipelines.experiment.plan import READS, Plan, make_plans
@@ -45,8 +46,9 @@ def compare(
     Raises:
         BadInputError: It selects nothing, or a key is missing; nothing was registered.
     """
+    planning = Planning(settings, lake, experiment, folder, tell)
     with lake.reading(f"{READS}, experiments"):
-        plans = make_plans(lake, experiment, folder, tell, allowed=settings.allow_files)
+        plans = make_plans(lake, experiment, folder, planning.tell, allowed=settings.allow_files)
         is_to_retry = retry_failed and any(has_failures(lake, plan) for plan in plans)
         if is_to_retry or not all(find_replays(lake, plan) for plan in plans):
             require_keys()
@@ -59,6 +61,7 @@ def compare(
     complete = [result for result in found if result is not None]
     publish_catalog(lake, settings.catalog)
     _keep_reports(settings, lake, [each for each in complete if is_other or not _report_of(settings, each).exists()])
+    planning.note(complete)
     return complete
 
 

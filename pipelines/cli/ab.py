@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,14 @@ from pipelines.cli.replay import allowing
 from pipelines.console import print_result, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.diff.check import Checked
+    from pipelines.diff.result import DiffResult
+    from pipelines.experiment.file import Experiment
+    from pipelines.lake.lake import Lake
 
 
 @click.command()
@@ -33,34 +43,68 @@ def ab(
     from pipelines.diff.check import read_checked
 
     settings = allowing(Settings.from_env(), allow_files)
-    checked = read_checked(file, settings)  # before anything heavy is imported
+    folder = file.resolve().parent
+    results: list[DiffResult] = []
+
+    @cache
+    def open_lake() -> Lake:
+        from pipelines.lake.lake import Lake
+
+        return Lake.from_settings(settings)
+
+    def is_unchanged(experiment: Experiment) -> bool:
+        if dry_run or retry_failed:
+            return False
+        from assets.verbs.unchanged import find_unchanged
+
+        results.extend(find_unchanged(settings, open_lake(), experiment, folder, tell) or [])
+        return bool(results)
+
+    checked = read_checked(file, settings, is_unchanged)  # before anything heavy is imported
     experiment = checked.experiment
 
     from pipelines.home import tell_behind
-    from pipelines.lake.lake import Lake
 
-    lake = Lake.from_settings(settings)
+    lake = open_lake()
     tell_behind(settings, tell, lake)
     if dry_run:
-        from pipelines.replay.estimate import estimate_experiment
-
-        for _place, what in checked.missing_keys:
-            tell(f"note: {what}; a dry run needs none")
-        found = estimate_experiment(settings, experiment, file.resolve().parent, tell)
-        estimates = [{**to_plain(estimate), "window": to_plain(plan.window)} for plan, estimate in found]
-        page = "\n\n".join(estimate.describe() for _, estimate in found)
-        if len(found) > 1:
-            page += "\na decision that is in several windows is asked and paid once"
-        print_result({**estimates[-1], "windows": estimates}, page, as_json=as_json)
+        _print_estimates(settings, checked, folder, as_json=as_json)
         return
-    from assets.verbs.compare import compare
+    if not results:
+        from assets.verbs.compare import compare
+
+        require = checked.require_keys
+        results = compare(settings, lake, experiment, folder, tell, retry_failed=retry_failed, require_keys=require)
+    _print_results(settings, lake, experiment, results, as_json=as_json)
+
+
+def _print_estimates(settings: Settings, checked: Checked, folder: Path, *, as_json: bool) -> None:
+    """What a run would ask, send and pay, window by window."""
+    from pipelines.replay.estimate import estimate_experiment
+
+    for _place, what in checked.missing_keys:
+        tell(f"note: {what}; a dry run needs none")
+    found = estimate_experiment(settings, checked.experiment, folder, tell)
+    estimates = [{**to_plain(estimate), "window": to_plain(plan.window)} for plan, estimate in found]
+    page = "\n\n".join(estimate.describe() for _, estimate in found)
+    if len(found) > 1:
+        page += "\na decision that is in several windows is asked and paid once"
+    print_result({**estimates[-1], "windows": estimates}, page, as_json=as_json)
+
+
+def _print_results(
+    settings: Settings, lake: Lake, experiment: Experiment, results: Sequence[DiffResult], *, as_json: bool
+) -> None:
+    """The pages of complete versions, with their answers.
+
+    Raises:
+        Exit: With 3: a gate did not pass.
+    """
     from pipelines.diff.gating import decide_version
     from pipelines.review.answer import render_decision, render_windows
     from pipelines.review.files import report_path
     from pipelines.review.page import READS, render_page
 
-    folder, require = file.resolve().parent, checked.require_keys
-    results = compare(settings, lake, experiment, folder, tell, retry_failed=retry_failed, require_keys=require)
     pages = []
     with lake.reading(READS):
         decisions = [decide_version(lake, each.experiment, each.version_id, experiment.gate) for each in results]

@@ -55,12 +55,15 @@ class Checked:
             self.document.refuse(self.missing_keys)
 
 
-def read_checked(path: Path, settings: Settings) -> Checked:
+def read_checked(
+    path: Path, settings: Settings, is_unchanged: Callable[[Experiment], bool] = lambda _experiment: False
+) -> Checked:
     """The experiment in a file, once nothing is found wrong with it; a key that is missing is no fault by itself.
 
     Args:
         path: The file.
         settings: The lake whose views a filter speaks of, prices, endpoints, and folders in which files may be.
+        is_unchanged: Told the experiment once its form is right: whether its SQL, files and functions were checked as they are.
 
     Raises:
         BadInputError: It cannot be read, or something is wrong; all of it is listed, with lines.
@@ -74,8 +77,9 @@ def read_checked(path: Path, settings: Settings) -> Checked:
         if not error.findings or not isinstance(document.value, dict):
             raise
         findings += error.findings
-    findings += _sql_findings(document, settings)
-    findings += _file_findings(document.value, path.resolve().parent, settings)
+    if experiment is None or not is_unchanged(experiment):
+        findings += _sql_findings(document, settings)
+        findings += _file_findings(document.value, path.resolve().parent, settings)
     missing = []
     if experiment is not None:
         findings += _bound_findings(experiment, settings)

@@ -46,7 +46,7 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
     replayed = find_replays(lake, plan)
     if replayed is None:
         raise RefoldError(f"version {plan.version_id} of {plan.experiment.experiment} is not replayed; run `refold ab`")
-    input_hash = input_hash_of(plan, replayed.number)
+    input_hash = input_hash_of(plan.version_id, replayed.number)
     with (
         lake.connect(READS) as connection,
         Comparers(tool_rules(plan.tools), _processes()) as comparers,
@@ -74,7 +74,9 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
         rows = pa.Table.from_pylist([line.row() for line in lines], schema=AB_SUMMARY.data_schema())
         summary.write(AB_SUMMARY.sort(rows))
         summary.commit(input_hash=input_hash, provenance=headline)
-    return result_of(plan, headline, replayed.provenance, is_written=True, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    told = (headline, replayed.provenance)
+    return result_of(plan.experiment, plan.version_id, plan.window, *told, is_written=True, seconds=seconds)
 
 
 def _processes() -> int:

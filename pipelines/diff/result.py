@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelines.experiment.plan import Plan
+from pipelines.experiment.file import Experiment
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
+
+if TYPE_CHECKING:
+    from pipelines.experiment.plan import Plan
+
+Bounds = tuple[datetime | None, datetime | None]
+"""Of a version's window, UTC; None for no bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +88,18 @@ class DiffResult:
 
 def find_diff(lake: Lake, plan: Plan) -> DiffResult | None:
     """The result of a version that is replayed and diffed; None when it is not complete, or of other replays."""
-    replayed = lake.last_commit(REPLAYS.name, plan.partition)
-    last = lake.last_commit(AB_SUMMARY.name, plan.partition)
-    if replayed is None or last is None or last.input_hash != input_hash_of(plan, replayed.number):
+    return find_result(lake, plan.experiment, plan.version_id, plan.window)
+
+
+def find_result(lake: Lake, experiment: Experiment, version_id: str, window: Bounds) -> DiffResult | None:
+    """As `find_diff`, of a version whose window is known."""
+    partition = {"experiment": experiment.experiment, "version_id": version_id}
+    replayed = lake.last_commit(REPLAYS.name, partition)
+    last = lake.last_commit(AB_SUMMARY.name, partition)
+    if replayed is None or last is None or last.input_hash != input_hash_of(version_id, replayed.number):
         return None
-    return result_of(plan, last.provenance, replayed.provenance, is_written=False, seconds=0.0)
+    told = (last.provenance, replayed.provenance)
+    return result_of(experiment, version_id, window, *told, is_written=False, seconds=0.0)
 
 
 def has_failures(lake: Lake, plan: Plan) -> bool:
@@ -95,18 +108,27 @@ def has_failures(lake: Lake, plan: Plan) -> bool:
     return replayed is not None and bool(replayed.provenance["failures"])
 
 
-def input_hash_of(plan: Plan, replay: int) -> str:
+def input_hash_of(version_id: str, replay: int) -> str:
     """What a diff is a function of: the version, and which of its replays."""
-    return f"{plan.version_id}/{replay}"
+    return f"{version_id}/{replay}"
 
 
 def result_of(
-    plan: Plan, headline: Mapping[str, Any], replayed: Mapping[str, Any], *, is_written: bool, seconds: float
+    experiment: Experiment,
+    version_id: str,
+    window: Bounds,
+    headline: Mapping[str, Any],
+    replayed: Mapping[str, Any],
+    *,
+    is_written: bool,
+    seconds: float,
 ) -> DiffResult:
     """The headline of a version.
 
     Args:
-        plan: The version.
+        experiment: What the version is of.
+        version_id: The version.
+        window: Its bounds.
         headline: What its summary's commit remembers.
         replayed: What its replays' commit remembers.
         is_written: Whether it was made just now.
@@ -127,12 +149,12 @@ def result_of(
         "fidelity",
     )
     return DiffResult(
-        experiment=plan.experiment.experiment,
-        version_id=plan.version_id,
+        experiment=experiment.experiment,
+        version_id=version_id,
         is_written=is_written,
-        side_a=plan.experiment.baseline.recorded.describe(),
-        side_b=plan.experiment.candidate.describe(),
-        window=(_iso(plan.window[0]), _iso(plan.window[1])),
+        side_a=experiment.baseline.recorded.describe(),
+        side_b=experiment.candidate.describe(),
+        window=(_iso(window[0]), _iso(window[1])),
         outcomes=Outcomes(**headline["outcomes"]),
         first_metric_errors=[(n, why, unit, told) for n, why, unit, told in headline.get("first_metric_errors", ())],
         first_failures=[(reason, unit, told) for reason, unit, told in replayed.get("first_failures", ())],

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -157,7 +158,8 @@ class _Helper:
             ) from error
 
     def stop(self) -> None:
-        self._to.close()
+        with suppress(BrokenPipeError):  # it ended before it read all, which is told where it was asked
+            self._to.close()
         try:
             self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:  # in the middle of a batch that nobody waits for

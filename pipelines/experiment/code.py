@@ -150,6 +150,17 @@ def load_code(
     return callables, measures
 
 
+def identify_code(experiment: Experiment, folder: Path, allowed: Sequence[Path] = ()) -> dict[str, str]:
+    """The hashes of the sources of all functions that an experiment names, none of which is imported.
+
+    Raises:
+        BadInputError: A module is not there, or is elsewhere.
+    """
+    sides = {f"candidate {asked.python}": asked.python for asked in experiment.sides.values() if asked.python}
+    metrics = {f"metric {name}: {each.python}": each.python for name, each in experiment.metrics.items() if each.python}
+    return {what: _identify(spec, folder, what, allowed) for what, spec in (sides | metrics).items()}
+
+
 def require_measures(measures: Mapping[str, PythonMetric], *, memory_bytes: int, seconds: float = SQL_SECONDS) -> None:
     """Import every function where it will be called.
 

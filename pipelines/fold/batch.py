@@ -52,7 +52,7 @@ class Batch:
         streams: Number of streams.
         owners: Stream of each event, 0 … streams-1.
         starts: First event of each stream.
-        kinds: Number of each event's kind, see `places.KINDS`.
+        kinds: Number of each event's kind, see `messages.KINDS`.
         part: What else is known of the stream, if the batch is a part of one.
     """
 

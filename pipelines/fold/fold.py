@@ -25,14 +25,14 @@ class Folded:
     Attributes:
         batch: The batch.
         places: Where its events stand.
-        calls: Its tool calls.
+        tool_calls: Its tool calls.
         messages: Its agent's messages.
         sources: Where each stream comes from.
     """
 
     batch: Batch
     places: Places
-    calls: ToolCalls
+    tool_calls: ToolCalls
     messages: Messages
     sources: Column
 

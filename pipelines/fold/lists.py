@@ -15,8 +15,8 @@ from pipelines.fold.fold import Folded
 from pipelines.fold.pieces import Pieces, keeps_lists
 from pipelines.fold.schemas import LISTS
 from pipelines.fold.shapes import STATE_LISTS
-from pipelines.fold.snapshots import calls_in
-from pipelines.fold.states import call_fields, joined, redactions, transcript
+from pipelines.fold.snapshots import tool_calls_in
+from pipelines.fold.states import joined, redactions, tool_call_fields, transcript
 
 _LINKS: list[tuple[str, pa.DataType]] = [
     ("aggregate_id", pa.string()),
@@ -64,12 +64,12 @@ def shown(pieces: Pieces) -> Ints:
 def _lists(folded: Folded, pieces: Pieces, is_listed: Bools) -> dict[str, Column]:
     """What was said, called and redacted in each piece, short streams left out; calls that wait are stated in every piece."""
     batch, count = folded.batch, len(pieces.streams)
-    which, owners, answers = calls_in(folded.calls, pieces, is_over_in=True)
+    which, owners, answers = tool_calls_in(folded.tool_calls, pieces, is_over_in=True)
     is_wanted = is_listed[owners]
     which, owners, answers = which[is_wanted], owners[is_wanted], answers[is_wanted]
     return {
         "transcript": transcript(batch, pieces.owners, count, is_listed[pieces.owners]),
-        "tool_calls": lists(owners, count, call_fields(folded.calls, which, answers)),
+        "tool_calls": lists(owners, count, tool_call_fields(folded.tool_calls, which, answers)),
         "redactions": redactions(batch, pieces.owners, count),
     }
 

@@ -18,16 +18,16 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Snapshot:
     """A snapshot to go on from, and the lists of the state there, in order."""
 
-    snapshot: Row
+    row: Row
     lists: Mapping[str, Sequence[Row]]
 
 
-def newest_stop(
+def find_snapshot(
     rows: Iterable[Row], until_version: int, links: Mapping[int, bytes], redactions: Sequence[Row], code: str
-) -> Stop | None:
+) -> Snapshot | None:
     """The newest snapshot up to a version that can be gone on from, if there is one.
 
     Args:
@@ -52,7 +52,7 @@ def newest_stop(
     for version in sorted((version for version in known if version <= until_version), reverse=True):
         chain = _chain(known, version)
         if chain and all(vouches(row) for row in chain):
-            return Stop(known[version], {name: _together(chain, name) for name in STATE_LISTS})
+            return Snapshot(known[version], {name: _together(chain, name) for name in STATE_LISTS})
     return None
 
 

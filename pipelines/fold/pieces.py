@@ -152,7 +152,7 @@ def _reached_before(batch: Batch, versions: Ints, begins: Bools, every: int) -> 
 
 def _waiting(folded: Folded) -> Ints:
     """How many calls of its stream a result can still answer after each event; a snapshot holds all of them."""
-    batch, calls = folded.batch, folded.calls
+    batch, calls = folded.batch, folded.tool_calls
     change = np.zeros(len(batch.owners), np.int64)
     np.add.at(change, calls.event_rows()[calls.is_new], 1)
     over = calls.over()

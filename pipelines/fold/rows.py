@@ -57,8 +57,8 @@ def _of_streams(folded: Folded, owners: Ints) -> dict[str, Column]:
 
 
 def _tool_calls(folded: Folded) -> pa.Table:
-    """The relation `fold_calls`."""
-    batch, calls = folded.batch, folded.calls
+    """The relation `fold_tool_calls`."""
+    batch, calls = folded.batch, folded.tool_calls
     asked = (
         "stream_version",
         "position",
@@ -90,7 +90,7 @@ def _written(folded: Folded) -> pa.Table:
     """The relation `fold_messages`."""
     batch, places, messages = folded.batch, folded.places, folded.messages
     rows, finals = places.rows[messages.firsts], places.rows[messages.finals]
-    hidden = _hidden_results(batch, folded.calls)
+    hidden = _hidden_results(batch, folded.tool_calls)
     versions = batch.column("stream_version")
     place = pa.array(messages.owners, pa.int32())
     columns = {
@@ -131,7 +131,7 @@ def _hidden_results(batch: Batch, calls: ToolCalls) -> Ints:
 
 def _actions(folded: Folded) -> pa.Table:
     """The relation `fold_actions`: what each decision of the month did that called a tool."""
-    calls, messages = folded.calls, folded.messages
+    calls, messages = folded.tool_calls, folded.messages
     groups = folded.places.groups[messages.firsts]
     width = int(max(groups.max(initial=0), calls.groups.max(initial=0))) + 1
     known = messages.owners * width + groups
@@ -153,7 +153,7 @@ def _actions(folded: Folded) -> pa.Table:
 
 RELATIONS: dict[str, Callable[[Folded], pa.Table]] = {
     "events": _events,
-    "calls": _tool_calls,
+    "tool_calls": _tool_calls,
     "messages": _written,
     "actions": _actions,
 }

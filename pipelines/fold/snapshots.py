@@ -23,7 +23,7 @@ def build_snapshots(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Tab
         pieces: Its pieces.
         counted: What `count_states` counted of them.
     """
-    places, calls, role = folded.places, folded.calls, folded.places.roles
+    places, calls, role = folded.places, folded.tool_calls, folded.places.roles
     keys = _keys(folded.batch.column("message_id"))
     # roles by event row; what has no place, and no row at all, has the role that is none
     roles = np.zeros(len(pieces.owners) + 1, np.int64)
@@ -60,7 +60,7 @@ def build_snapshots(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Tab
 
 def _waiting(calls: ToolCalls, pieces: Pieces) -> Column:
     """The calls that a result can still answer after each piece."""
-    which, owners, _ = calls_in(calls, pieces, is_over_in=False)
+    which, owners, _ = tool_calls_in(calls, pieces, is_over_in=False)
     asked = ("stream_version", "position", "message_id", "group_no", "turn", "actor", "call_id", "name", *ARGUMENTS)
     numbers = {"group_no": calls.groups, "turn": calls.turns}
 
@@ -72,7 +72,7 @@ def _waiting(calls: ToolCalls, pieces: Pieces) -> Column:
     return lists(owners, len(pieces.streams), [(name, column(name)) for name in (*asked, "created_at")])
 
 
-def calls_in(calls: ToolCalls, pieces: Pieces, *, is_over_in: bool) -> tuple[Ints, Ints, Ints]:
+def tool_calls_in(calls: ToolCalls, pieces: Pieces, *, is_over_in: bool) -> tuple[Ints, Ints, Ints]:
     """Tool calls for each piece that they are in, from the one that asks to the one in which they are answered or hidden.
 
     Args:
@@ -87,8 +87,8 @@ def calls_in(calls: ToolCalls, pieces: Pieces, *, is_over_in: bool) -> tuple[Int
     over = calls.over()
     # those that wait since before are in their stream's first piece
     begins = np.where(calls.is_new, pieces.owners[calls.event_rows()], pieces.begins()[calls.owners])
-    stops = np.where(over != NOBODY, pieces.owners[over] + is_over_in, finals[calls.owners] + 1)
-    lengths = stops - begins
+    until = np.where(over != NOBODY, pieces.owners[over] + is_over_in, finals[calls.owners] + 1)
+    lengths = until - begins
     which = np.repeat(np.arange(len(lengths)), lengths)
     piece = np.arange(len(which)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + begins[which]
     if not pieces.is_whole:

@@ -75,7 +75,7 @@ def _first_of(pieces: Pieces, name: str) -> Column:
 
 def _counted(folded: Folded, pieces: Pieces) -> dict[str, Column]:
     """What can be counted of each stream, from its first event on; and where it begins and ends."""
-    batch, places, calls, messages = folded.batch, folded.places, folded.calls, folded.messages
+    batch, places, calls, messages = folded.batch, folded.places, folded.tool_calls, folded.messages
     kinds, newest = batch.kinds, pieces.lasts
     answers = calls.answers[calls.answers != NOBODY]
     errors = calls.answered("error")
@@ -136,8 +136,8 @@ def _spent(pieces: Pieces, name: str) -> Column:
 
 def new_lists(folded: Folded) -> dict[str, Column]:
     """What was said, called and redacted in the batch, for each of its streams."""
-    batch, calls = folded.batch, folded.calls
-    fields = call_fields(calls, np.arange(len(calls.owners)), calls.answers)
+    batch, calls = folded.batch, folded.tool_calls
+    fields = tool_call_fields(calls, np.arange(len(calls.owners)), calls.answers)
     return {
         "transcript": transcript(batch, batch.owners, batch.streams),
         "tool_calls": lists(calls.owners, batch.streams, fields),
@@ -145,7 +145,7 @@ def new_lists(folded: Folded) -> dict[str, Column]:
     }
 
 
-def call_fields(calls: ToolCalls, which: Ints, answers: Ints) -> list[tuple[str, Column]]:
+def tool_call_fields(calls: ToolCalls, which: Ints, answers: Ints) -> list[tuple[str, Column]]:
     """The fields of some calls in lists; `answers` has the event row of the result that each is shown with, or `NOBODY`."""
     return [
         ("stream_version", calls.asked("stream_version", which)),

@@ -7,7 +7,7 @@ take a fast way; others are Python's integers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from pipelines.fold.columns import compute as pc
 from pipelines.fold.schemas import MONEY
 
 _PLACES = 12
+_ALL_DIGITS = Context(prec=77)
+"""Python rounds to 28 digits otherwise, also where a point is moved."""
 _SAFE = 2.0**62
 """Sums below this, as a float that is only nearly right, are surely below 2^63."""
 _EXACT = 2**53
@@ -75,7 +77,7 @@ def _whole(column: Column) -> npt.NDArray[Any]:
     low, high = halves[:, 0], halves[:, 1]
     if bool(np.all(high == low >> 63)):
         return low
-    return np.array([int(value.scaleb(_PLACES)) for value in column.to_pylist()], object)
+    return np.array([int(value.scaleb(_PLACES, _ALL_DIGITS)) for value in column.to_pylist()], object)
 
 
 def _money(values: npt.NDArray[Any], is_known: npt.NDArray[np.bool_]) -> Column:
@@ -85,6 +87,7 @@ def _money(values: npt.NDArray[Any], is_known: npt.NDArray[np.bool_]) -> Column:
             MONEY, len(values), [pa.array(is_known).buffers()[1], pa.py_buffer(halves.tobytes())]
         )
     decimals = [
-        Decimal(int(value)).scaleb(-_PLACES) if known else None for value, known in zip(values, is_known, strict=True)
+        Decimal(int(value)).scaleb(-_PLACES, _ALL_DIGITS) if known else None
+        for value, known in zip(values, is_known, strict=True)
     ]
     return pa.array(decimals, MONEY)

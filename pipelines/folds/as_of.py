@@ -25,7 +25,7 @@ from pipelines.errors import BadInputError
 from pipelines.folds.current import RESUMED_FROM, current_months, customers_go_on, is_of_one_log
 from pipelines.folds.inputs import Inputs
 from pipelines.folds.limits import limit_readers, plan_batches
-from pipelines.folds.plan import ALL, EVENT_HEADS, HEADS, RangeSize, leave_out, leave_out_unchanged
+from pipelines.folds.plan import ALL, EVENT_HEADS, HEADS, RangeSize
 from pipelines.folds.reading import AHEAD, sharing_threads
 from pipelines.folds.redacted import find_kept
 from pipelines.folds.shipped import projection_query
@@ -46,11 +46,6 @@ WHOLE = "unchanged"
 """Instead of a table's name: streams that have no event of after the point."""
 _LOG = "refold_log"
 _MONTH = "strftime(make_timestamp(epoch_us(last_at)), '%Y-%m')"  # UTC, whatever the zone of the reader's session
-_UNFOLDED = """
-SELECT aggregate_id FROM fold_heads
-WHERE month = {month} AND aggregate_id NOT IN (SELECT aggregate_id FROM fold_touched)
-"""
-
 _IDS = pa.schema([("aggregate_id", pa.string())])
 
 
@@ -172,7 +167,7 @@ def fold_up_to(
         f"CREATE OR REPLACE TEMP TABLE fold_log_heads AS SELECT * FROM ({heads}) WHERE month < {quote_literal(month)} "
         f"UNION ALL BY NAME SELECT * FROM ({EVENT_HEADS}) WHERE {here}"
     )
-    start_month(
+    plan = start_month(
         connection,
         month,
         STATES,
@@ -180,14 +175,13 @@ def fold_up_to(
         customers_go_on=current.is_customers,
         log=_LOG,
         kept=current.redacted,
-    )
+    ).plan
     if is_current:
-        leave_out_unchanged(connection, month)
-    yield WHOLE, connection.sql(_UNFOLDED.format(month=quote_literal(month))).to_arrow_table()
-    leave_out(connection, month, left_out)
+        plan.leave_out_unchanged()
+    yield WHOLE, plan.others()
+    plan.leave_out(left_out)
     batches = fold_batches(
-        connection,
-        month,
+        plan,
         _BY_STREAM,
         size=size,
         cuts=cuts,

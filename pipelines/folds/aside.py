@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import duckdb
 import pyarrow as pa
 
 from pipelines.duck import is_out_of_memory
 from pipelines.errors import BadInputError
-from pipelines.folds.plan import EVENT_BYTES, Span
+from pipelines.folds.plan import EVENT_BYTES, Plan, Span
 from pipelines.lake.lake import Lake
 
 BY_STREAM = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months", "snapshots")
@@ -96,16 +95,13 @@ def enough_for(lists_bytes: int, longest_bytes: int, largest_bytes: int = 0, unl
     return _rounded(_FIXED + lists_bytes + copies)
 
 
-def refuse_too_large(connection: duckdb.DuckDBPyConnection, memory_bytes: int, snapshot_events: int) -> None:
-    """See that there is memory for the planned streams, before any of them is read; `spans` has measured them.
+def refuse_too_large(plan: Plan, memory_bytes: int, snapshot_events: int) -> None:
+    """See that there is memory for the planned streams, before any of them is read; `Plan.spans` has measured them.
 
     Raises:
         StreamTooLargeError: There is not; of the stream that needs the most.
     """
-    rows = connection.sql(
-        "SELECT aggregate_id, payloads, largest FROM fold_sizes WHERE payloads >= $least",
-        params={"least": int(LEAST_SHARE * memory_bytes)},
-    ).fetchall()
+    rows = plan.sizes(int(LEAST_SHARE * memory_bytes))
     needed = [
         (enough_for(payloads, payloads, largest, min(payloads, snapshot_events * largest)), stream)
         for stream, payloads, largest in rows
@@ -156,8 +152,9 @@ def is_too_large(error: Exception) -> bool:
 
 @dataclass(slots=True)
 class Reached:
-    """How far a fold has come: the range of streams that the rows in memory are of."""
+    """How far a fold of a plan has come: the range of streams that the rows in memory are of."""
 
+    plan: Plan | None = None
     low: str = ""
     high: str = ""
 
@@ -168,16 +165,15 @@ class Reached:
             yield span
 
 
-def find_culprit(
-    connection: duckdb.DuckDBPyConnection, month: str, reached: Reached, error: BaseException, lake: Lake
-) -> Culprit | None:
+def find_culprit(reached: Reached, error: BaseException, lake: Lake) -> Culprit | None:
     """The stream that was too large for the fold that `error` ended; None if no stream alone is."""
     if isinstance(error, StreamTooLargeError):
         return Culprit(error.stream, error.enough_bytes)
-    if not reached.high:
+    plan = reached.plan
+    if plan is None or not reached.high:
         return None  # it had not begun with any
-    params = {"month": month, "low": reached.low, "high": reached.high, "event_bytes": EVENT_BYTES}
-    rows = connection.sql(_LARGEST, params=params).fetchall()
+    params = {"month": plan.month, "low": reached.low, "high": reached.high, "event_bytes": EVENT_BYTES}
+    rows = plan.connection.sql(_LARGEST, params=params).fetchall()
     if not rows:
         return None
     stream, events, size, largest = rows[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import duckdb
 import pyarrow as pa
 
 from pipelines.duck import create_table
@@ -13,7 +12,7 @@ from pipelines.fold.columns import take
 from pipelines.fold.fold import place
 from pipelines.fold.messages import continuing
 from pipelines.folds.parts import LongStream
-from pipelines.folds.plan import LAST_VERSION, RangeSize, Span
+from pipelines.folds.plan import LAST_VERSION, Plan, RangeSize, Span
 from pipelines.folds.reading import Reader
 from pipelines.folds.resume import bring
 from pipelines.lake.memory import give_back
@@ -23,9 +22,8 @@ class Batches:
     """Makes batches of what a reader reads.
 
     Args:
-        connection: `plan_resume` has run on it.
+        plan: Of the month; what its streams go on from is planned, too.
         reader: Reads the month.
-        month: YYYY-MM.
         size: Of a batch.
         resumes: Whether any stream goes on from a snapshot.
         with_lists: Whether states or snapshots are made of the batches.
@@ -34,23 +32,22 @@ class Batches:
 
     def __init__(
         self,
-        connection: duckdb.DuckDBPyConnection,
+        plan: Plan,
         reader: Reader,
-        month: str,
         *,
         size: RangeSize,
         resumes: bool,
         with_lists: bool,
         memory_bytes: int,
     ) -> None:
-        self._connection = connection
+        self._plan = plan
+        self._connection = plan.connection
         self._reader = reader
-        self._month = month
         self._size = size
         self._resumes = resumes
         self._with_lists = with_lists
         self._memory_bytes = memory_bytes
-        self._is_behind = bool(connection.sql("SELECT count(*) FROM fold_behind").fetchall()[0][0])
+        self._is_behind = plan.is_behind()
 
     def read(self, spans: Iterable[Span]) -> Iterator[tuple[Span, Batch, LongStream | None]]:
         """The batches of all ranges; and the stream that a batch is a part of, which must `carry` it on."""
@@ -66,10 +63,9 @@ class Batches:
                     give_back(self._connection)
                 continue
             long = long or LongStream(
-                self._connection,
+                self._plan,
                 self._reader,
                 span,
-                self._month,
                 first_no=first_no,
                 size=self._size,
                 with_lists=self._with_lists,
@@ -88,7 +84,7 @@ class Batches:
         batch = make_batch(events, first_no)
         if not self._resumes:
             return batch
-        brought = bring(self._connection, span, with_lists=self._with_lists)
+        brought = bring(self._plan, span, with_lists=self._with_lists)
         batch = batch.going_on_from(brought.align)
         again = continuing(place(batch)[0])
         if not len(again):

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -24,14 +22,12 @@ from pipelines.fold.pieces import Pieces
 from pipelines.fold.rows import RELATIONS
 from pipelines.fold.schemas import STANDING
 from pipelines.fold.shapes import STATE_LISTS
-from pipelines.folds.pending import LongLists, PendingCalls, split_calls
-from pipelines.folds.plan import LAST_VERSION, RangeSize, Span, versions
+from pipelines.folds.pending import LongLists, PendingToolCalls, split_tool_calls
+from pipelines.folds.plan import LAST_VERSION, Plan, RangeSize, Span
 from pipelines.folds.reading import Reader
-from pipelines.folds.resume import bring
+from pipelines.folds.resume import bring, is_resumed
 from pipelines.lake.memory import give_back
 
-_RESUMED = "SELECT 1 FROM fold_resumed WHERE aggregate_id = $stream"
-_BEHIND = "SELECT count(*) FROM fold_behind WHERE aggregate_id = $stream"
 _SOURCE = """
 SELECT source
 FROM (
@@ -49,10 +45,9 @@ class LongStream:
     """One stream of the month, while it is folded.
 
     Args:
-        connection: `plan_resume` has run on it.
+        plan: Of the month; what its streams go on from is planned, too.
         reader: Reads what happened before the month, if that is needed.
         first: The first range of the stream.
-        month: YYYY-MM.
         first_no: The stream's number within the month.
         size: Of a batch.
         with_lists: Whether to bring along what states list.
@@ -64,10 +59,9 @@ class LongStream:
 
     def __init__(
         self,
-        connection: duckdb.DuckDBPyConnection,
+        plan: Plan,
         reader: Reader,
         first: Span,
-        month: str,
         *,
         first_no: int,
         size: RangeSize,
@@ -75,17 +69,17 @@ class LongStream:
         memory_bytes: int,
     ) -> None:
         self.released: pa.Table | None = None
-        self._pending = PendingCalls()
+        self._pending = PendingToolCalls()
         self._lists = LongLists(str(first.stream), memory_bytes)
         self._is_last = False
-        self._connection = connection
+        self._plan = plan
+        self._stream = str(first.stream)
         self._reader = reader
         self._first = first
-        self._month = month
         self._first_no = first_no
         self._size = size
         self._with_lists = with_lists
-        self._is_resumed = bool(self._query(_RESUMED))
+        self._is_resumed = is_resumed(plan, self._stream)
         self._told_later: list[str | None] = []
         self._rest: list[pa.Table] = []
         self._carry: Carry | None = None
@@ -112,14 +106,14 @@ class LongStream:
         if not self._is_last:
             self._go_on(pieces, last)
         waiting = None if self._is_last else one_array(last["waiting"]).flatten().field("stream_version")
-        asked, answered = split_calls(folded, RELATIONS["calls"](folded))
+        asked, answered = split_tool_calls(folded, RELATIONS["tool_calls"](folded))
         self.released = self._pending.release(asked, answered, waiting[0].as_py() if waiting else None)
         is_wanted = folded.batch.types()[0].as_py() in lists_of
         if is_wanted:
             self._lists.add(folded, asked, answered)
         state = counted.slice(counted.num_rows - 1, int(self._is_last and is_wanted))
         if state.num_rows:
-            give_back(self._connection)
+            give_back(self._plan.connection)
         lists = self._lists.build() if state.num_rows else no_lists(0)
         for name in STATE_LISTS:
             state = state.append_column(name, lists[name])
@@ -156,11 +150,11 @@ class LongStream:
 
     def _begin(self, batch: Batch) -> Carry | None:
         """What the stream brings along; None if it must be folded from an earlier event."""
-        if self._query(_BEHIND)[0][0]:
+        if self._plan.is_behind(self._stream):
             return None
         if not self._is_resumed:
             return Carry.nothing(1)
-        carry = bring(self._connection, self._first, with_lists=self._with_lists).align(pa.array([self._first.stream]))
+        carry = bring(self._plan, self._first, with_lists=self._with_lists).align(pa.array([self._stream]))
         return None if len(continuing(place(replace(batch, carry=carry))[0])) else carry
 
     def _from_the_first_event(self, *, is_last: bool) -> Iterator[Batch]:
@@ -169,7 +163,7 @@ class LongStream:
         self._carry = Carry.nothing(1)
         until = self._first.after
         history = Span(self._first.low, self._first.high, until, self._first.stream, 0, until)
-        for span in versions(self._connection, self._month, history, self._size):
+        for span in self._plan.versions(history, self._size):
             events = self._reader.history(span, f"SELECT {quote_literal(str(span.stream))}")
             yield from self._parts(events, is_last=False)
         yield from self._parts(of_month, is_last=is_last)
@@ -180,14 +174,11 @@ class LongStream:
         follows = bool(rest.num_rows) and not is_in_month and rest["is_in_month"][0].as_py()
         is_told = not part.carry.column("source").null_count
         if not is_told and part.column("source").null_count == len(part.owners) and not self._told_later:
-            self._told_later = [row[0] for row in self._query(_SOURCE)] or [None]
+            params = {"stream": self._stream, "month": self._plan.month}
+            told = self._plan.connection.sql(_SOURCE, params=params).fetchall()
+            self._told_later = [row[0] for row in told] or [None]
         source = self._told_later[0] if self._told_later else None
         return replace(self._carried, is_last=self._is_last, month_follows=follows, source=source)
-
-    def _query(self, text: str) -> list[tuple[Any, ...]]:
-        params = {"stream": self._first.stream, "month": self._month}
-        wanted = {name: value for name, value in params.items() if f"${name}" in text}
-        return self._connection.sql(text, params=wanted).fetchall()
 
 
 def _last_cut(batch: Batch) -> int:

@@ -23,15 +23,15 @@ _MOST_BYTES = 2**31 - 1
 """Bytes of text in one column of a list: Arrow counts them in 32 bits."""
 
 
-def split_calls(folded: Folded, calls: pa.Table) -> tuple[pa.Table, pa.Table]:
+def split_tool_calls(folded: Folded, calls: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Of the relation of a part: the calls that were asked in it, and those of before that were answered in it."""
-    is_new: Bools = folded.calls.is_new
+    is_new: Bools = folded.tool_calls.is_new
     if is_new.all():
         return calls, calls.slice(0, 0)
-    return calls.filter(pa.array(is_new)), calls.filter(pa.array(~is_new & (folded.calls.answers >= 0)))
+    return calls.filter(pa.array(is_new)), calls.filter(pa.array(~is_new & (folded.tool_calls.answers >= 0)))
 
 
-class PendingCalls:
+class PendingToolCalls:
     """The rows of tool calls that are not written yet: from the first on that a result can still answer."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class PendingCalls:
         self._answered: list[pa.Table] = []
 
     def release(self, asked: pa.Table, answered: pa.Table, first_waiting: int | None) -> pa.Table:
-        """Add a part's calls, see `split_calls`, and take off those that are final, in order.
+        """Add a part's calls, see `split_tool_calls`, and take off those that are final, in order.
 
         Args:
             asked: Rows of calls that are not held.
@@ -79,7 +79,7 @@ class LongLists:
             self._add(name, one_array(lists[name]).flatten())
 
     def add(self, folded: Folded, asked: pa.Table, answered: pa.Table) -> None:
-        """Add what was said and redacted in a part, and its calls, see `split_calls`."""
+        """Add what was said and redacted in a part, and its calls, see `split_tool_calls`."""
         batch = folded.batch
         self._add("transcript", transcript(batch, batch.owners, 1).values)
         self._add("redactions", redactions(batch, batch.owners, 1).values)

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from pipelines.duck import create_table
+from pipelines.fold.lookup import redactions_hash
 from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 EVENT_HEADS = """
 SELECT
@@ -36,24 +42,23 @@ SELECT
 FROM {{log}}
 WHERE {IS_REDACTION}
 """
-REDACTIONS_HASH = "bit_xor(md5_number(concat_ws(' ', applied.stream_version, applied.hash)))::VARCHAR"
-"""Hash of the redactions `applied`, as SQL; see `pipelines.fold.lookup.redactions_hash`."""
-_TOUCHED = f"""
+APPLIED = "list(concat_ws(' ', applied.stream_version, applied.hash))"
+"""The redactions `applied` of a group, as SQL, as `pipelines.fold.lookup` takes them."""
+_IN_FORCE = f"""
+SELECT applied.aggregate_id, {APPLIED} AS applied
+FROM fold_redactions AS applied
+INNER JOIN fold_heads AS reached
+    ON applied.aggregate_id = reached.aggregate_id AND applied.target_version <= reached.last_version
+WHERE reached.month = $month
+GROUP BY applied.aggregate_id
+"""
+_TOUCHED = """
 CREATE OR REPLACE TEMP TABLE fold_touched AS
 SELECT
     heads.aggregate_id, heads.first_version, heads.first_version > 1 AS is_behind, heads.event_count AS events,
     heads.last_hash, redacted.redactions_hash
 FROM fold_heads AS heads
-LEFT JOIN (
-    SELECT
-        applied.aggregate_id,
-        {REDACTIONS_HASH} AS redactions_hash
-    FROM fold_redactions AS applied
-    INNER JOIN fold_heads AS reached
-        ON applied.aggregate_id = reached.aggregate_id AND applied.target_version <= reached.last_version
-    WHERE reached.month = $month
-    GROUP BY applied.aggregate_id
-) AS redacted ON heads.aggregate_id = redacted.aggregate_id
+LEFT JOIN fold_in_force AS redacted ON heads.aggregate_id = redacted.aggregate_id
 WHERE heads.month = $month
 """
 _UNCHANGED = """
@@ -76,6 +81,10 @@ FROM fold_heads AS heads
 INNER JOIN fold_touched AS touched ON heads.aggregate_id = touched.aggregate_id AND touched.is_behind
 WHERE heads.month < $month
 GROUP BY heads.aggregate_id
+"""
+_OTHERS = """
+SELECT aggregate_id FROM fold_heads
+WHERE month = $month AND aggregate_id NOT IN (SELECT aggregate_id FROM fold_touched)
 """
 LAST_VERSION = 2**31 - 1
 """Not below any stream version."""
@@ -214,109 +223,133 @@ def create_redactions(connection: duckdb.DuckDBPyConnection, log: str = "events"
     connection.execute(_REDACTIONS.format(log=log))
 
 
-def plan_month(
-    connection: duckdb.DuckDBPyConnection, month: str, heads: str = EVENT_HEADS, log: str = "events"
-) -> tuple[int, int]:
-    """Create `fold_touched` (the month's streams) and `fold_behind` (those whose history is read); (streams, events).
+def hash_redactions(rows: pa.Table) -> pa.Table:
+    """The rows, which are few, with `redactions_hash` in the place of `applied`, the redactions of each; null for none."""
+    import pyarrow as pa  # noqa: PLC0415 - not for a fold with nothing to do
+
+    hashes = [redactions_hash(applied or ()) for applied in rows["applied"].to_pylist()]
+    return rows.drop_columns(["applied"]).append_column("redactions_hash", pa.array(hashes, pa.string()))
+
+
+class Plan:
+    """Which streams of a month are folded, and what of their history is read.
+
+    It alone makes and changes the relations `fold_heads`, `fold_redactions`, `fold_in_force` (the hash of those that reach a stream),
+    `fold_touched` (the streams), `fold_behind` (those whose history is read) and `fold_sizes` of its connection, which queries name;
+    what streams go on from is `resume`'s.
 
     Args:
-        connection: Has what `heads` reads.
+        connection: Has what `heads` reads; and `snapshots`, if streams are left out that are unchanged.
         month: YYYY-MM.
         heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash`.
         log: The relation that has all redactions, if `events` is a part of the log.
+
+    Attributes:
+        streams: How many are folded.
+        events: Their events in the month.
     """
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_heads AS {heads}")
-    create_redactions(connection, log)
-    connection.execute(_TOUCHED, {"month": month})
-    connection.execute(_BEHIND, {"month": month})
-    counts = connection.sql("SELECT count(*), coalesce(sum(events), 0)::BIGINT FROM fold_touched").fetchall()[0]
-    return int(counts[0]), int(counts[1])
 
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, month: str, heads: str = EVENT_HEADS, log: str = "events"
+    ) -> None:
+        self.connection = connection
+        self.month = month
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_heads AS {heads}")
+        create_redactions(connection, log)
+        in_force = connection.sql(_IN_FORCE, params={"month": month}).to_arrow_table()
+        create_table(connection, "fold_in_force", hash_redactions(in_force))
+        self.begin()
 
-def fits(connection: duckdb.DuckDBPyConnection, month: str, events: int, size: RangeSize) -> bool:
-    """Whether the planned streams, with so many events in the month, are no more than one range.
+    def begin(self) -> None:
+        """Plan all streams that the month touches."""
+        self.connection.execute(_TOUCHED, {"month": self.month})
+        self._count()
 
-    Where that is measured in bytes, all their events up to the month's end count: states list what happened in all of them.
-    """
-    if not size.bytes:
-        return events <= size.events
-    found = connection.sql(_TOUCHED_BYTES, params={"month": month}).fetchall()
-    return int(found[0][0]) <= size.bytes
+    def leave_out(self, streams: Sequence[str]) -> None:
+        """Take streams out, by their ids; their events in the month are left out by whoever reads it."""
+        if streams:
+            self.connection.execute(
+                "DELETE FROM fold_touched WHERE list_contains($streams, aggregate_id)", {"streams": list(streams)}
+            )
+            self._count()
 
+    def leave_out_unchanged(self) -> None:
+        """Take the streams out that were folded as they are now."""
+        self.connection.execute(_UNCHANGED, {"month": self.month})
+        self._count()
 
-def months_before(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """The earlier months in which streams of the planned month last had events."""
-    rows = connection.sql("SELECT DISTINCT last_month FROM fold_behind ORDER BY 1").fetchall()
-    return [month for (month,) in rows]
+    def fits(self, size: RangeSize) -> bool:
+        """Whether what is planned is no more than one range.
 
+        Where that is measured in bytes, all events up to the month's end count: states list what happened in all of them.
+        """
+        if not size.bytes:
+            return self.events <= size.events
+        return int(self._rows(_TOUCHED_BYTES, month=self.month)[0][0]) <= size.bytes
 
-def leave_out_unchanged(connection: duckdb.DuckDBPyConnection, month: str) -> tuple[int, int]:
-    """Take the streams that were folded as they are now out of the plan; (streams, events) that are left.
+    def months_before(self) -> list[str]:
+        """The earlier months in which the streams last had events."""
+        return [month for (month,) in self._rows("SELECT DISTINCT last_month FROM fold_behind ORDER BY 1")]
 
-    Args:
-        connection: `plan_month` has run on it; has `snapshots`.
-        month: YYYY-MM.
-    """
-    connection.execute(_UNCHANGED, {"month": month})
-    connection.execute(_BEHIND, {"month": month})
-    counts = connection.sql("SELECT count(*), coalesce(sum(events), 0)::BIGINT FROM fold_touched").fetchall()[0]
-    return int(counts[0]), int(counts[1])
-
-
-def leave_out(connection: duckdb.DuckDBPyConnection, month: str, streams: Sequence[str]) -> None:
-    """Take streams out of the plan; their events in the month are left out by whoever reads it.
-
-    Args:
-        connection: `plan_month` has run on it.
-        month: YYYY-MM.
-        streams: Ids.
-    """
-    if streams:
-        connection.execute(
-            "DELETE FROM fold_touched WHERE list_contains($streams, aggregate_id)", {"streams": list(streams)}
+    def is_behind(self, stream: str | None = None) -> bool:
+        """Whether anything before the month is read, of one stream or of any."""
+        return bool(
+            self._rows("SELECT 1 FROM fold_behind WHERE coalesce(aggregate_id = $stream, TRUE) LIMIT 1", stream=stream)
         )
-        connection.execute(_BEHIND, {"month": month})
 
+    def others(self) -> pa.Table:
+        """The ids of the month's streams that are not folded."""
+        found: pa.Table = self.connection.sql(_OTHERS, params={"month": self.month}).to_arrow_table()
+        return found
 
-def spans(connection: duckdb.DuckDBPyConnection, month: str, size: RangeSize, cuts: Sequence[str] = ()) -> list[Span]:
-    """What is read of the planned month, in the order of ids. A month without streams has one range, too.
+    def sizes(self, least: int) -> list[tuple[str, int, int]]:
+        """Streams with so many bytes of payloads, as `spans` measured them: id, bytes, bytes of the largest."""
+        query = "SELECT aggregate_id, payloads, largest FROM fold_sizes WHERE payloads >= $least"
+        return [(str(stream), int(size), int(largest)) for stream, size, largest in self._rows(query, least=least)]
 
-    Args:
-        connection: `plan_month` and `plan_resume` have run on it.
-        month: YYYY-MM.
-        size: Of a range, at most, unless one event has more. Of a stream with more, ranges have a quarter of it.
-        cuts: Ids before which a batch had best begin, in any order: where row groups do, none is read twice.
-    """
-    most = size.most or 2**62
-    if size.bytes:
-        connection.execute(_SIZES, {"month": month})
-    planned: list[tuple[Span, int]] = []
-    for low, count, is_large, after, new, weight in connection.sql(
-        _PIECES.format(**(_BY_BYTES if size.bytes else _BY_EVENTS)), params={"most": most, "cuts": ["", *cuts]}
-    ).fetchall():
-        last, held = planned[-1] if planned else (None, 0)
-        if is_large:
-            planned.append((Span(low, "", new, low, after), 0))
-        elif last is not None and last.stream is None and held + weight <= most:
-            planned[-1] = replace(last, events=last.events + count), held + weight
+    def spans(self, size: RangeSize, cuts: Sequence[str] = ()) -> list[Span]:
+        """What is read, in the order of ids, once it is known what streams go on from. A month without streams has one range, too.
+
+        Args:
+            size: Of a range, at most, unless one event has more. Of a stream with more, ranges have a quarter of it.
+            cuts: Ids before which a batch had best begin, in any order: where row groups do, none is read twice.
+        """
+        most = size.most or 2**62
+        if size.bytes:
+            self.connection.execute(_SIZES, {"month": self.month})
+        planned: list[tuple[Span, int]] = []
+        pieces = _PIECES.format(**(_BY_BYTES if size.bytes else _BY_EVENTS))
+        for low, count, is_large, after, new, weight in self._rows(pieces, most=most, cuts=["", *cuts]):
+            last, held = planned[-1] if planned else (None, 0)
+            if is_large:
+                planned.append((Span(low, "", new, low, after), 0))
+            elif last is not None and last.stream is None and held + weight <= most:
+                planned[-1] = replace(last, events=last.events + count), held + weight
+            else:
+                planned.append((Span(low if planned else "", "", count), weight))
+        found = [span for span, _ in planned] or [Span("", "", 0)]
+        highs = [*(span.low for span in found[1:]), LAST_ID]
+        ranges = [replace(span, high=high) for span, high in zip(found, highs, strict=True)]
+        return [each for span in ranges for each in (self.versions(span, size) if span.stream else [span])]
+
+    def versions(self, span: Span, size: RangeSize) -> list[Span]:
+        """A stream's range of versions up to the month's end, in ranges of a quarter of a batch's size."""
+        step = max(size.most // 4, 1)
+        last = span.after + span.events
+        if size.bytes:
+            bounds = {"stream": span.stream, "after": span.after, "until": span.until, "step": step}
+            ends = [end for (end,) in self._rows(_ENDS, month=self.month, **bounds)[:-1]]
         else:
-            planned.append((Span(low if planned else "", "", count), weight))
-    found = [span for span, _ in planned] or [Span("", "", 0)]
-    highs = [*(span.low for span in found[1:]), LAST_ID]
-    ranges = [replace(span, high=high) for span, high in zip(found, highs, strict=True)]
-    return [each for span in ranges for each in (versions(connection, month, span, size) if span.stream else [span])]
+            ends = list(range(span.after + step, last, step))
+        return [
+            replace(span, after=after, until=until, events=min(until, last) - after)
+            for after, until in zip([span.after, *ends], [*ends, span.until], strict=True)
+        ]
 
+    def _count(self) -> None:
+        self.connection.execute(_BEHIND, {"month": self.month})
+        ((streams, events),) = self._rows("SELECT count(*), coalesce(sum(events), 0)::BIGINT FROM fold_touched")
+        self.streams, self.events = int(streams), int(events)
 
-def versions(connection: duckdb.DuckDBPyConnection, month: str, span: Span, size: RangeSize) -> list[Span]:
-    """A stream's range of versions up to a month's end, in ranges of a quarter of a batch's size."""
-    step = max(size.most // 4, 1)
-    last = span.after + span.events
-    if size.bytes:
-        bounds = {"stream": span.stream, "month": month, "after": span.after, "until": span.until, "step": step}
-        ends = [end for (end,) in connection.sql(_ENDS, params=bounds).fetchall()[:-1]]
-    else:
-        ends = list(range(span.after + step, last, step))
-    return [
-        replace(span, after=after, until=until, events=min(until, last) - after)
-        for after, until in zip([span.after, *ends], [*ends, span.until], strict=True)
-    ]
+    def _rows(self, query: str, **params: Any) -> list[tuple[Any, ...]]:
+        return self.connection.sql(query, params=params).fetchall()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import duckdb
 import pyarrow as pa
 
 from pipelines.duck import create_table
@@ -21,7 +20,7 @@ from pipelines.fold.columns import compute as pc
 from pipelines.fold.lookup import is_current
 from pipelines.fold.schemas import STANDING
 from pipelines.fold.shapes import STATE_LISTS
-from pipelines.folds.plan import Span
+from pipelines.folds.plan import APPLIED, Plan, Span
 from pipelines.lake.datasets.folds import SNAPSHOTS
 
 _COLUMNS = ", ".join(f"stored.{name}" for name in ("month", *STANDING.names))
@@ -46,7 +45,7 @@ WITH made AS (
         AND stored.stream_version < touched.first_version + touched.events - 1
 ),
 hidden AS (
-    SELECT made.aggregate_id, made.stream_version, list(concat_ws(' ', applied.stream_version, applied.hash)) AS applied
+    SELECT made.aggregate_id, made.stream_version, {APPLIED} AS applied
     FROM made
     INNER JOIN fold_redactions AS applied
         ON made.aggregate_id = applied.aggregate_id AND applied.target_version <= made.stream_version
@@ -107,14 +106,14 @@ class Brought:
         return Carry.of(ids, self.columns, self.lists)
 
 
-def plan_resume(connection: duckdb.DuckDBPyConnection, months: Iterable[str]) -> bool:
+def plan_resume(plan: Plan, months: Iterable[str]) -> bool:
     """Create `fold_resumed`, the snapshots to go on from, and take their streams out of `fold_behind`; whether there are any.
 
     Args:
-        connection: `plan_month` has run on it; has `snapshots`, `conversation_months` and `call_months`, if any month is given.
+        plan: Its connection has `snapshots`, `conversation_months` and `call_months`, if any month is given.
         months: Earlier months whose snapshots and states are up to date.
     """
-    known = list(months)
+    connection, known = plan.connection, list(months)
     if not known:
         connection.execute(_EMPTY)
         return False
@@ -123,16 +122,15 @@ def plan_resume(connection: duckdb.DuckDBPyConnection, months: Iterable[str]) ->
     return bool(connection.sql("SELECT count(*) FROM fold_resumed").fetchall()[0][0])
 
 
-def plan_within(connection: duckdb.DuckDBPyConnection, month: str, code: str) -> None:
-    """Let planned streams go on from within the month: `fold_within`, their snapshots, which `fold_resumed` has instead.
+def plan_within(plan: Plan, code: str) -> bool:
+    """Let streams go on from within the month: `fold_within`, their snapshots, which `fold_resumed` has instead; whether any does.
 
     Args:
-        connection: `plan_resume` has run on it; `snapshots` and states of the month are there, made of this very log or
-            the beginning of it.
-        month: YYYY-MM.
+        plan: `plan_resume` has run; `snapshots` and states of the month are there, made of this very log or the beginning of it.
         code: What `code_hash` is now.
     """
-    made = connection.sql(_WITHIN, params={"month": month}).to_arrow_table()
+    connection = plan.connection
+    made = connection.sql(_WITHIN, params={"month": plan.month}).to_arrow_table()
     newest = {
         row["aggregate_id"]: number
         for number, row in enumerate(made.select(_VOUCHING).to_pylist())
@@ -144,10 +142,18 @@ def plan_within(connection: duckdb.DuckDBPyConnection, month: str, code: str) ->
     connection.execute("DELETE FROM fold_behind WHERE aggregate_id IN (SELECT aggregate_id FROM fold_within)")
     connection.execute("DELETE FROM fold_resumed WHERE aggregate_id IN (SELECT aggregate_id FROM fold_within)")
     connection.execute("INSERT INTO fold_resumed SELECT * FROM fold_within")
+    return bool(newest)
 
 
-def bring(connection: duckdb.DuckDBPyConnection, span: Span, *, with_lists: bool) -> Brought:
+def is_resumed(plan: Plan, stream: str) -> bool:
+    """Whether a stream goes on from a snapshot."""
+    query = "SELECT 1 FROM fold_resumed WHERE aggregate_id = $stream"
+    return bool(plan.connection.sql(query, params={"stream": stream}).fetchall())
+
+
+def bring(plan: Plan, span: Span, *, with_lists: bool) -> Brought:
     """What the streams of a range bring along."""
+    connection = plan.connection
     bounds = {"low": span.low, "high": span.high}
     lists = None
     if with_lists:

@@ -24,7 +24,7 @@ from pipelines.fold.batch import make_batch
 from pipelines.fold.carry import Carry
 from pipelines.fold.fold import fold, place
 from pipelines.fold.identity import code_hash
-from pipelines.fold.lookup import Row, Stop, newest_stop
+from pipelines.fold.lookup import Row, Snapshot, find_snapshot
 from pipelines.fold.messages import continuing
 from pipelines.fold.pieces import whole
 from pipelines.fold.schemas import LISTS, STANDING
@@ -207,20 +207,22 @@ def _fold_from_snapshot(
     links = _read_links(stretches, {row["stream_version"] for row in snapshots})
     until = last - 1  # at least one event is folded
     while True:
-        stop = newest_stop(snapshots, until, links, redactions, code_hash(lake.snapshot_events))
-        if stop is None:
+        snapshot = find_snapshot(snapshots, until, links, redactions, code_hash(lake.snapshot_events))
+        if snapshot is None:
             return None
-        version = stop.snapshot["stream_version"]
+        version = snapshot.row["stream_version"]
         try:
-            return fold_stream(read_events(stretches, redactions, version, last), carry_of(stop))
+            return fold_stream(read_events(stretches, redactions, version, last), carry_of(snapshot))
         except MessageGoesOnError:
             until = version - 1
 
 
-def carry_of(stop: Stop) -> Carry:
+def carry_of(snapshot: Snapshot) -> Carry:
     """Where a stream stands at a snapshot."""
-    standing = {name: stop.snapshot[name] for name in STANDING.names}
-    return Carry(pa.Table.from_pylist([standing], schema=STANDING), pa.Table.from_pylist([stop.lists], schema=LISTS))
+    standing = {name: snapshot.row[name] for name in STANDING.names}
+    return Carry(
+        pa.Table.from_pylist([standing], schema=STANDING), pa.Table.from_pylist([snapshot.lists], schema=LISTS)
+    )
 
 
 def read_events(stretches: Sequence[Stretch], redactions: Sequence[Row], after: int, last: int) -> pa.Table:

@@ -28,7 +28,7 @@ from pipelines.folds.batches import Batches
 from pipelines.folds.customers import create_customers
 from pipelines.folds.hashes import create_call_hashes
 from pipelines.folds.parts import LongStream
-from pipelines.folds.plan import ALL, EVENT_HEADS, REDACTIONS_HASH, RangeSize, plan_month, spans
+from pipelines.folds.plan import ALL, APPLIED, EVENT_HEADS, Plan, RangeSize, hash_redactions
 from pipelines.folds.reading import AHEAD, Reader
 from pipelines.folds.resume import plan_resume, plan_within
 from pipelines.folds.shipped import PROJECTIONS, steps_of
@@ -53,7 +53,7 @@ class Prepared:
     """What a month holds.
 
     Attributes:
-        month: YYYY-MM.
+        plan: Of the month.
         streams: Streams that the month touches.
         events: Events of the month.
         skipped_events: Events of the month whose type or version is not known.
@@ -62,7 +62,7 @@ class Prepared:
         inexact_redactions: Redactions of those that had to hide more than they named.
     """
 
-    month: str
+    plan: Plan
     streams: int
     events: int
     skipped_events: int
@@ -103,8 +103,7 @@ def prepare_month(
     relations = _relations_of(names)
     prepared = start_month(connection, month, names, upcasters, heads, customers_go_on=customers_go_on)
     batches = fold_batches(
-        connection,
-        month,
+        prepared.plan,
         names,
         upcasters,
         size=size,
@@ -150,19 +149,18 @@ def start_month(
     _drop(connection, [f"fold_{step}" for step in (*_BATCH_STEPS, "links")])
     upcasters = load_upcasters() if upcasters is None else upcasters
     hidden = create_readable(connection, month, upcasters, log, kept)
-    streams, events = plan_month(connection, month, heads, log)
+    plan = Plan(connection, month, heads, log)
     skipped = connection.sql(
         "SELECT count(*) FROM events WHERE month = $month AND NOT list_contains($known, event_type)",
         params={"month": month, "known": [stored for stored, _, _ in upcasters.known_types()]},
     ).fetchall()[0][0]
     if "customers" in needed:
         create_customers(connection, month, upcasters, goes_on=customers_go_on)
-    return Prepared(month, streams, events, int(skipped), *hidden)
+    return Prepared(plan, plan.streams, plan.events, int(skipped), *hidden)
 
 
 def fold_batches(
-    connection: duckdb.DuckDBPyConnection,
-    month: str,
+    plan: Plan,
     names: Iterable[str],
     upcasters: Upcasters | None = None,
     *,
@@ -179,8 +177,7 @@ def fold_batches(
     """Make the relations of one batch of streams after the other; those of the batch before are replaced.
 
     Args:
-        connection: `start_month` has run on it.
-        month: YYYY-MM.
+        plan: As `start_month` made it.
         names: Projections; what none of them reads is not made.
         upcasters: Known types and upcasters; default: those shipped.
         size: Of a batch; by default all streams are one.
@@ -198,13 +195,13 @@ def fold_batches(
     """
     needed = _needed(names)
     with_lists = not needed.isdisjoint((*_STATES, "snapshots"))
-    resumes = plan_resume(connection, resumable)
+    connection, month = plan.connection, plan.month
+    resumes = plan_resume(plan, resumable)
     if is_partial:
-        plan_within(connection, month, code_hash(snapshot_events))
-        resumes = resumes or bool(connection.sql("SELECT count(*) FROM fold_within").fetchall()[0][0])
-    planned = spans(connection, month, size, cuts)
+        resumes |= plan_within(plan, code_hash(snapshot_events))
+    planned = plan.spans(size, cuts)
     if size.bytes:
-        refuse_too_large(connection, memory_bytes, snapshot_events)
+        refuse_too_large(plan, memory_bytes, snapshot_events)
         give_back(connection)
     reader = Reader(
         connection,
@@ -217,9 +214,8 @@ def fold_batches(
         readers=readers,
     )
     batches = Batches(
-        connection,
+        plan,
         reader,
-        month,
         size=size,
         resumes=resumes,
         with_lists=with_lists,
@@ -244,7 +240,7 @@ def _register(
     every: int,
 ) -> dict[str, pa.Table]:
     """Make the relations that are needed; the states among them."""
-    for name in needed.intersection(RELATIONS).difference(["calls"] if long else ()):
+    for name in needed.intersection(RELATIONS).difference(["tool_calls"] if long else ()):
         connection.register(f"fold_{name}", RELATIONS[name](folded))
     if long is None and needed.isdisjoint((*_STATES, "snapshots")):
         return {}
@@ -258,17 +254,16 @@ def _register(
         connection.register("fold_snapshots", snapshots.append_column("code_hash", code))
         links = NO_LINKS
         if long or not pieces.is_whole:
-            links = connection.sql(
-                read_sql("folds/steps/links.sql").replace("$applied_hash", REDACTIONS_HASH), params={"month": month}
-            ).to_arrow_table()
+            query = read_sql("folds/steps/links.sql").replace("$listed", APPLIED)
+            links = hash_redactions(connection.sql(query, params={"month": month}).to_arrow_table())
         connection.register("fold_links", links)
     types = [_STATES[name] for name in needed.intersection(_STATES)]
     if long is None:
         states = build_states(folded, pieces, counted) if types else counted
     else:
         states = long.carry(folded, pieces, counted, ends, types)
-        if "calls" in needed:
-            connection.register("fold_calls", long.released)
+        if "tool_calls" in needed:
+            connection.register("fold_tool_calls", long.released)
     rows = {name: as_shown(states, _STATES[name]) for name in needed.intersection(_STATES)}
     for name, made in rows.items():
         connection.register(f"fold_{name}", made)

@@ -58,7 +58,7 @@ def publish_catalog(lake: Lake, path: Path) -> bool:
         ForeignCatalogError: Something of somebody else's has its name; it stays.
     """
     with told_when_full(path), publishing(lake.root):
-        state = _state(lake)  # before the tables are read: what is committed meanwhile is published by the next
+        state = state_of(lake)  # before the tables are read: what is committed meanwhile is published by the next
         if _is_noted(path, state):
             return False
         written: list[bool] = []
@@ -67,11 +67,12 @@ def publish_catalog(lake: Lake, path: Path) -> bool:
         return written[-1]
 
 
-def _state(lake: Lake) -> str:
-    """Hash of what the catalog is a function of: code, one's own upcasters, and the newest entries of all tables' logs."""
+def state_of(lake: Lake) -> str:
+    """Hash of all that the lake's relations are a function of: their code, one's own upcasters, the newest entries of all tables' logs."""
     code = [str(lake.root), metadata.version("refold"), *(view.query for view in list_views()), _comments(None)]
     own = readable_query(load_own_upcasters(lake.home))
-    logs = [[folder.name, newest_entry(folder)] for folder in sorted(lake.root.iterdir())]
+    folders = sorted(lake.root.iterdir()) if lake.root.exists() else []
+    logs = [[folder.name, newest_entry(folder)] for folder in folders]
     return hashlib.sha256(json.dumps([code, own, [each for each in logs if each[1]]]).encode()).hexdigest()
 
 

@@ -155,10 +155,10 @@ class SpillFile:
         return self.packets == 0 and bool(self._undeleted)
 
     def remove(self) -> None:
-        """Give the drained file up and delete it; who takes it in between finds nothing to send."""
+        """Delete the drained file and give it up."""
+        self.path.unlink(missing_ok=True)  # first, while nobody else can be its owner
         self.close()
-        for name in (self.path.name, f"{self.path.name}-wal"):  # a log is left where the disk had no room to end it
-            self.path.with_name(name).unlink(missing_ok=True)
+        self.path.with_name(f"{self.path.name}-wal").unlink(missing_ok=True)
 
     def set_aside(self) -> None:
         """Give a damaged file another name, under which a person finds it, and give it up."""
@@ -225,8 +225,10 @@ def _lock(path: Path) -> sqlite3.Connection | None:
             failing.callback(connection.close)
             for each in (*_SETTINGS, "BEGIN IMMEDIATE", _TABLE, "COMMIT"):
                 connection.execute(each)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF in _NOT_OURS:  # in its lower byte, whatever the details
+        except sqlite3.Error as error:
+            if (
+                error.sqlite_errorcode & 0xFF in _NOT_OURS or not path.exists()
+            ):  # in its lower byte, whatever the details
                 return None
             raise
         if path.exists():

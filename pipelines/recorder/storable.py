@@ -113,8 +113,10 @@ class Storable:
         return self._told(_description(value), at)
 
     def _told(self, description: str, at: str) -> str:
+        told = _REFUSED.sub("?", description)  # before it is counted: an agent's stack may have no room for it
         self.described += 1
-        return str(self._changed(_REFUSED.sub("?", description), at))
+        self.changed.append(at)
+        return told
 
     def _scalar(self, value: bool | str | float | None, at: str) -> Any:
         if value is None or isinstance(value, bool):

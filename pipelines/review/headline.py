@@ -16,7 +16,7 @@ from pipelines.errors import BadInputError
 from pipelines.experiment.registry import find_gate
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
-from pipelines.review.words import answers_in_words
+from pipelines.review.words import answers_in_words, is_idle
 
 MAX_LINES = 500
 """Lines of the summary that are read: the whole, and then segments, in order."""
@@ -171,7 +171,11 @@ def load_headline(lake: Lake, version: Version) -> Headline:
         shares=tuple(line for line in whole if line.kind == "change"),
         differences=tuple(
             sorted(
-                (line for line in whole if line.kind == "metric" and not _is_idle(line)),
+                (
+                    line
+                    for line in whole
+                    if line.kind == "metric" and not is_idle(line.metric, line.total_a, line.total_b)
+                ),
                 key=lambda line: line.metric != primary,
             )
         ),
@@ -199,11 +203,6 @@ def describe_side(side: Mapping[str, Any]) -> str:
     recorded = side.get("recorded") or {}
     parts = [f"{name} {recorded[name]}" for name in ("source", "variant") if recorded.get(name)]
     return f"what was recorded ({', '.join(parts)})" if parts else "what was recorded"
-
-
-def _is_idle(line: SummaryLine) -> bool:
-    """Whether a count that is made of every version found nothing on either side."""
-    return line.metric in ("invalid_calls", "refusals") and not (line.total_a or line.total_b)
 
 
 def _time(text: str | None) -> datetime | None:

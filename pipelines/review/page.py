@@ -15,6 +15,7 @@ from pipelines.diff.result import DiffResult
 from pipelines.diff.versions import read_summary
 from pipelines.lake.datasets import REPLAYS
 from pipelines.lake.lake import Lake
+from pipelines.review.answer import name_window
 from pipelines.review.headline import count_calls
 from pipelines.review.noise import noise_in_order, tell_noise
 from pipelines.review.words import (
@@ -26,6 +27,7 @@ from pipelines.review.words import (
     answers_in_words,
     count_streams,
     in_words,
+    is_idle,
     name_streams,
     tell_flat,
 )
@@ -50,18 +52,17 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         lines = [line for line in read_summary(connection, partition) if line["segment"] == ALL]
         calls = count_calls(connection, partition)
         failures = connection.sql(_FAILURES, params=partition).fetchall()
-    start, stop = result.window
     shares = {line["metric"]: line for line in lines if line["kind"] == "change"}
-    differences = [line for line in lines if line["kind"] == "metric" and not _is_idle(line)]
+    differences = [
+        line
+        for line in lines
+        if line["kind"] == "metric" and not is_idle(line["metric"], line["total_a"], line["total_b"])
+    ]
     out = [
         f"{result.experiment}  version {result.version_id}",
         f"A  {result.side_a}",
         f"B  {result.side_b}",
-        *(
-            [f"{name_streams(calls)} that began from {_day(start)} to before {_day(stop)}, UTC"]
-            if start or stop
-            else []
-        ),
+        *([f"{name_streams(calls)} that began from {name_window(result)}, UTC"] if any(result.window) else []),
         f"{counted(result.pairs, f'{result.unit} pair')} in {' and '.join(count_streams(result.conversations, calls))}"
         + (f", {result.failed:,} not answered" if result.failed else ""),
         *(
@@ -121,11 +122,6 @@ def _left_out(result: DiffResult) -> list[str]:
     return [f"left out of shares and means: {sum(others.values()):,} pairs ({listed})"]
 
 
-def _is_idle(line: dict[str, Any]) -> bool:
-    """Whether a count that is made of every version found nothing on either side."""
-    return line["metric"] in ("invalid_calls", "refusals") and not (line["total_a"] or line["total_b"])
-
-
 def _answers(lake: Lake, result: DiffResult) -> list[str]:
     """Answers that came from another model, and those that were cut."""
     commit = lake.last_commit(REPLAYS.name, {"experiment": result.experiment, "version_id": result.version_id})
@@ -180,8 +176,3 @@ def _interval(line: Mapping[str, Any], form: str) -> str:
     if low is None or high is None:
         return f"at least {low}" if low is not None else f"at most {high}" if high is not None else "–"
     return f"{low} to {high}"
-
-
-def _day(bound: str | None) -> str:
-    """A bound of the window: the date alone where it is midnight."""
-    return "…" if bound is None else bound.removesuffix("+00:00").removesuffix("T00:00:00")

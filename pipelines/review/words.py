@@ -132,6 +132,11 @@ def tell_flat(metrics: Iterable[tuple[str, str, float | None]]) -> list[str]:
     ]
 
 
+def is_idle(metric: str, total_a: float | None, total_b: float | None) -> bool:
+    """Whether a count that is made of every version found nothing on either side: there is nothing to say of it."""
+    return metric in ("invalid_calls", "refusals") and not (total_a or total_b)
+
+
 def in_words(words: Mapping[str, str], code: str | None) -> str:
     """The words of a code; a code without words is shown as it is, and none as a dash."""
     return "–" if code is None else words.get(code, code)

@@ -74,10 +74,11 @@ def typed(error: psycopg.Error) -> Exception:
         )
     if state in _BAD_JSON:
         return InvalidPayload("", f"{_BAD_JSON[state]}: {text}")
-    if state in ("3F000", "42P01", "42883"):
-        return SchemaOutdated(f"the database lacks what this Refold needs ({text}); run `refold db migrate`")
     if state in _BY_STATE:
-        return _BY_STATE[state](text)
+        is_outdated = _BY_STATE[state] is SchemaOutdated
+        return _BY_STATE[state](
+            f"the database lacks what this Refold needs ({text}); run `refold db migrate`" if is_outdated else text
+        )
     if isinstance(error, psycopg.OperationalError) and (state is None or state.startswith(_UNAVAILABLE)):
         return StoreUnavailable(f"the store's database does not answer: {text}")
     return StoreError(f"the store's database refused: {text}" + (f" (SQLSTATE {state})" if state else ""))

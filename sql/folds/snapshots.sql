@@ -2,7 +2,7 @@
 --          events within it, so that a later fold, or a state, goes on from there: counts, the message that may go on, the
 --          tool calls that can still be answered.
 -- parameters: none; the steps hold the month
--- grain: one stream with an event in the month; one more for each stop within it
+-- grain: one stream with an event in the month; one more for each that is made within it
 -- key: aggregate_id, stream_version
 -- steps: snapshots
 -- batch: streams

@@ -3,7 +3,7 @@
 -- parameters: none; the steps hold the month
 -- grain: one tool call that was asked or answered in the month
 -- key: aggregate_id, stream_version
--- steps: calls
+-- steps: tool_calls
 -- batch: streams
 SELECT
     calls.aggregate_id,
@@ -23,6 +23,6 @@ SELECT
     calls.error,
     calls.created_at,
     calls.answered_at
-FROM fold_calls AS calls
+FROM fold_tool_calls AS calls
 WHERE calls.is_in_month
 ORDER BY calls.aggregate_id, calls.stream_version

@@ -1,9 +1,10 @@
 """Fold months that hold one odd stream beside ordinary ones, each in a process of its own, and say what it took.
 
-    python tests/acceptance/odd_streams.py [KIND…] [--size 300000] [--memory 1GB]
+    python tests/acceptance/odd_streams.py [KIND…] [--size 300000] [--memory 1GB] [--ordinary 200]
 
 Kinds: `calls` (as many tool calls without results), `parallel` (of one message), `texts` (the user's, in a row), `late` (calls that
-are answered a month later), `payload` (one text of 600 × SIZE bytes), `deep` (arguments nested SIZE / 10 levels). Every kind must end
+are answered a month later), `payload` (one text of 600 × SIZE bytes), `redacted` (the same, with a word of it redacted), `deep`
+(arguments nested SIZE / 10 levels), each among ORDINARY conversations of four small events. Every kind must end
 with the ordinary streams folded and the odd one folded or named as set aside, within a quarter more than the memory bound.
 """
 
@@ -27,7 +28,6 @@ from pipelines.lake.lake import Lake
 from pipelines.settings import parse_size
 
 MONTHS = ("2026-01", "2026-02")
-ORDINARY = 200
 _CALL = (
     """json_object('call_id', 'c' || n, 'name', 'find', 'arguments', json_object('order', n, 'note', 'look for it'))"""
 )
@@ -37,6 +37,18 @@ _ODD = {
     "texts": ("$size", "'user.utterance.v1'", "json_object('text', 'and another thing, number ' || n)", "'m' || n"),
     "late": ("$size", "'tool.call.v1'", _CALL, "'m' || n"),
     "payload": ("1", "'user.utterance.v1'", "json_object('text', repeat('word ', $size * 120))", "'m'"),
+    "redacted": (
+        "2",
+        "['user.utterance.v1', 'redaction.applied.v1'][1 + n]",
+        """CASE n
+            WHEN 0 THEN json_object('text', repeat('word ', $size * 120))
+            ELSE json_object(
+                'target', json_object('stream_version', 1), 'method', 'mask',
+                'span', json_object('path', '/text', 'start', 5, 'end', 9)
+            )
+        END""",
+        "'m' || n",
+    ),
     "deep": (
         "1",
         "'tool.call.v1'",
@@ -75,13 +87,13 @@ FROM events WHERE month = '{month}' GROUP BY aggregate_id
 """
 
 
-def write_odd(root: Path, kind: str, size: int) -> None:
-    """A lake of one odd stream and ordinary ones; of `late` two months."""
+def write_odd(root: Path, kind: str, size: int, ordinary: int) -> None:
+    """A lake of one odd stream and so many ordinary ones; of `late` two months."""
     lake = Lake(root, memory_bytes=16 * 10**9)
     parts = [(MONTHS[0], 1, _ODD[kind])] + ([(MONTHS[1], size + 1, _RESULTS)] if kind == "late" else [])
     for month, first, (count, event, payload, message) in parts:
         query = _EVENTS.format(
-            month=month, first=first, count=count, kind=event, payload=payload, message=message, ordinary=ORDINARY
+            month=month, first=first, count=count, kind=event, payload=payload, message=message, ordinary=ordinary
         ).replace("$size", str(size))
         with lake.connect() as connection:
             lake.write_partition(
@@ -108,7 +120,7 @@ def fold_odd(root: Path, memory: int) -> dict[str, Any]:
     return {"set_aside": aside, "states": dict(states), "peak_bytes": 1024 * int(mark[1])}
 
 
-def measure(kind: str, size: int, memory: int) -> dict[str, Any]:
+def measure(kind: str, size: int, memory: int, ordinary: int) -> dict[str, Any]:
     """One kind, folded in a process of its own.
 
     Raises:
@@ -116,7 +128,7 @@ def measure(kind: str, size: int, memory: int) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "lake"
-        write_odd(root, kind, size)
+        write_odd(root, kind, size, ordinary)
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, __file__, "--fold", str(root), "--memory", str(memory)],
@@ -130,7 +142,7 @@ def measure(kind: str, size: int, memory: int) -> dict[str, Any]:
             "seconds": round(time.monotonic() - started, 1),
         }
     for month, aside in found["set_aside"].items():
-        assert found["states"].get(month) == ORDINARY + 1 - len(aside), found
+        assert found["states"].get(month) == ordinary + 1 - len(aside), found
     assert found["peak_bytes"] <= 1.25 * memory, found
     return found
 
@@ -141,6 +153,7 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=list(_ODD))
     parser.add_argument("--size", type=int, default=300_000)
     parser.add_argument("--memory", default="1GB")
+    parser.add_argument("--ordinary", type=int, default=200)
     parser.add_argument("--fold")
     given = parser.parse_args()
     memory = parse_size("--memory", given.memory)
@@ -148,7 +161,7 @@ def main() -> None:
         sys.stdout.write(json.dumps(fold_odd(Path(given.fold), memory)))
         return
     for kind in given.kinds:
-        sys.stdout.write(json.dumps(measure(kind, given.size, memory)) + "\n")
+        sys.stdout.write(json.dumps(measure(kind, given.size, memory, given.ordinary)) + "\n")
         sys.stdout.flush()
 
 

@@ -66,6 +66,44 @@ assert "jinja2" in sys.modules
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
 
 
+ASKING = (
+    {"psycopg", "psycopg_binary", "psycopg_c"}
+    | COMMAND_LINE
+    | LAKE
+    | MODELS
+    | {"assets", "jsonschema_rs", "msgspec", "rfc8785", "yaml"}
+)
+"""What tells whether there is anything to do: the lake, the store and what is written in files."""
+WORK = {"aiohttp", "alembic", "cryptography", "numpy", "polars", "psycopg", "pyarrow", "scipy"}
+"""Packages of single steps: not of what defines them. (Dagster's storage imports alembic.)"""
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        ["pipelines.export.result", "assets.verbs.months"],
+        ["pipelines.export.sealed", "assets.verbs.months"],
+        ["assets.verbs.unchanged", "pipelines.review.page", "pipelines.diff.gating"],
+    ],
+)
+def test_what_finds_nothing_to_do_imports_none_of_what_does_it(modules):
+    """Export, seal and ab that find nothing to do need neither Dagster nor Arrow, nor what proves, asks and compares."""
+    assert _loaded(modules) <= ASKING
+
+
+def test_definitions_import_none_of_what_their_steps_do():
+    """A run of any step has all definitions; each step imports what it uses."""
+    assert _loaded(["assets.runs"]) & WORK == {"alembic"}
+
+
+def _loaded(modules):
+    """Top names of the packages that these modules bring, ours among them."""
+    code = f"import json, sys, {', '.join(modules)}\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    names = set(json.loads(done.stdout)) - set(sys.stdlib_module_names) - {"cython_runtime"}
+    return {name for name in names if not name.startswith("_")}
+
+
 def test_a_users_series_is_an_array_without_its_missing_values():
     """Pandas is left out of arrays made of lists; once a user's function has imported it, Arrow knows a Series again."""
     code = """

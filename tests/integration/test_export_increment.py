@@ -227,8 +227,8 @@ def kill_at(patch: pytest.MonkeyPatch, point: str) -> None:
     """End the next export at a point of its protocol."""
     remember = Lake._remember
 
-    def forgets(self, commit):
-        return killed() if commit.dataset == point else remember(self, commit)
+    def forgets(self, commits):
+        return killed() if point in [commit.dataset for commit in commits] else remember(self, commits)
 
     if point in ("events", "stream_months"):  # committed, and not remembered
         patch.setattr(Lake, "_remember", forgets)

@@ -113,7 +113,7 @@ def test_a_month_is_folded_from_the_end_of_the_month_before(lake: Lake) -> None:
     expected = query(lake, "SELECT * FROM conversation_months WHERE month = '2026-02'")
     with lake.connect() as connection:
         prepared = start_month(connection, "2026-02", FOLDS, heads=HEADS)
-        resumed = list(fold_batches(connection, "2026-02", FOLDS, resumable=["2026-01"]))
+        resumed = list(fold_batches(prepared.plan, FOLDS, resumable=["2026-01"]))
         assert (prepared.streams, len(resumed)) == (3, 1)
         assert connection.sql("SELECT aggregate_id FROM fold_resumed").fetchall() == [(ONE,)]
         assert connection.sql("SELECT count(*) FROM fold_behind").fetchall() == [(0,)]

@@ -547,6 +547,80 @@ def test_a_recorder_whose_own_file_is_damaged_goes_on(
     assert [entry.name for entry in tmp_path.iterdir()] == [f"{damaged[0].name}{DAMAGED}"]
 
 
+def test_a_disk_without_room_costs_what_it_has_no_room_for(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Calls that can be neither kept in memory nor on disk are counted and told once; the agent goes on, and so do later calls."""
+    with Recorder(NOWHERE, source="shop", when_full="spill", spill=tmp_path, buffer_packets=0) as away:
+        talk = away.conversation("room", resume=False)
+        talk.user("0")
+        with monkeypatch.context() as patch:
+
+            def full(*_: Any) -> None:
+                raise OSError("database or disk is full")
+
+            patch.setattr(SpillFile, "append", full)
+            talk.user("1")
+            talk.user("2")
+        assert away.status().lost == 2
+        talk.user("3")
+    assert caplog.text.count("cannot spill: database or disk is full") == 1
+    with Recorder(store, source="shop", spill=tmp_path) as recorder:
+        assert recorder.flush(20)
+    assert texts(store, "room") == ["0", "3"]
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_file_that_turns_out_damaged_while_it_is_sent_is_set_aside(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_own: bool
+) -> None:
+    """Its own file or one that was left: it is renamed, and what is recorded afterwards is sent."""
+    with Recorder(NOWHERE, source="shop", when_full="spill", spill=tmp_path, buffer_packets=0) as away:
+        away.conversation("gone", resume=False).user("0")
+    if is_own:
+        (left,) = tmp_path.glob(f"*{SUFFIX}")
+        left.unlink()
+    real, damaged = SpillFile.read, []
+
+    def once(file: SpillFile, *bounds: int) -> Any:
+        if not damaged:
+            damaged.append(file.path)
+            raise SpillDamagedError("torn")
+        return real(file, *bounds)
+
+    monkeypatch.setattr(SpillFile, "read", once)
+    with Recorder(store, source="shop", when_full="spill", spill=tmp_path, buffer_packets=0) as recorder:
+        if is_own:
+            recorder.conversation("lost").user("1")
+        assert recorder.flush(20)
+        assert recorder.status().lost == is_own
+        recorder.conversation("later").user("2")
+        assert recorder.flush(20)
+    assert texts(store, "later") == ["2"]
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"{damaged[0].name}{DAMAGED}"]
+
+
+def test_an_error_that_nobody_foresaw_loses_nothing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the thread meets is told with its trace, and what waits is sent once it has passed."""
+    real, failed = Store.append_many, []
+
+    def once(self: Store, *args: Any, **options: Any) -> Any:
+        if not failed:
+            failed.append(1)
+            raise RuntimeError("unforeseen")
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Store, "append_many", once)
+    with Recorder(store, source="shop", when_full="spill", spill=tmp_path) as recorder:
+        recorder.conversation("odd").user("0")
+        assert recorder.flush(20)
+    assert texts(store, "odd") == ["0"]
+    assert "the recorder's thread failed; it goes on" in caplog.text
+    assert "unforeseen" in caplog.text
+
+
 def test_an_outbox_is_one_file_and_deletes_what_is_sent(store: Store, tmp_path: Path) -> None:
     """A recorder without memory keeps one file from its first call on, and no sent call in it."""
     with Recorder(store, source="shop", when_full="spill", spill=tmp_path, buffer_packets=0) as recorder:

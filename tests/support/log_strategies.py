@@ -172,9 +172,9 @@ _step = st.tuples(
 
 
 @st.composite
-def exchanges(draw: st.DrawFn) -> list[dict[str, Any]]:
+def exchanges(draw: st.DrawFn, *, min_streams: int = 8, max_streams: int = 16) -> list[dict[str, Any]]:
     """A log of January in which calls and results with next to no ids follow each other in every way."""
-    streams = draw(st.lists(st.lists(_step, min_size=2, max_size=10), min_size=8, max_size=16))
+    streams = draw(st.lists(st.lists(_step, min_size=2, max_size=10), min_size=min_streams, max_size=max_streams))
     log = []
     for number, steps in enumerate(streams):
         drawn = []

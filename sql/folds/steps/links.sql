@@ -1,5 +1,5 @@
 -- purpose: What was folded to each snapshot of the batch: the chain's link, and the redactions in force up to there.
--- parameters: $month, YYYY-MM; applied_hash, an expression over `applied`
+-- parameters: $month, YYYY-MM; listed, the expression that lists the redactions `applied`
 -- reads: fold_snapshots, fold_heads, fold_redactions, events
 -- grain: one snapshot within the month; those of its end have the stream's own
 -- key: aggregate_id, stream_version
@@ -16,7 +16,7 @@ redacted AS (
     SELECT
         within.aggregate_id,
         within.stream_version,
-        $applied_hash AS redactions_hash
+        $listed AS applied
     FROM within
     INNER JOIN fold_redactions AS applied
         ON within.aggregate_id = applied.aggregate_id AND within.stream_version >= applied.target_version
@@ -27,7 +27,7 @@ SELECT
     within.aggregate_id,
     within.stream_version,
     events.hash AS last_hash,
-    redacted.redactions_hash
+    redacted.applied
 FROM within
 INNER JOIN events
     ON

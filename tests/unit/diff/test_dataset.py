@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipelines.diff import dataset, shards, worker
 from pipelines.diff.dataset import build_diff
+from pipelines.errors import RefoldError
 from tests.support.replayed_lake import replayed_lake
 from tests.unit.diff.odd_units import (
     rows_of,
@@ -95,6 +98,31 @@ class Comparing:
 
     def stop(self):
         """There is nothing to stop."""
+
+
+@pytest.mark.quick
+def test_a_process_that_ends_is_told():
+    """A helper that the system killed, as it does when memory ends, is an error that says what it did, and nothing else."""
+    texts = pa.table({"unit_row": [1], "text_a": ["a"], "text_b": ["b"]})
+    with (  # noqa: PT012 -- where the process is left is what the test is about
+        pytest.raises(RefoldError, match="a process that compared texts ended with code -9"),
+        worker.Comparers({}, 1) as comparers,
+    ):
+        assert comparers.submit("texts", texts, is_small=False).result()[0].num_rows == 1
+        comparers._helpers[0]._process.kill()
+        comparers._helpers[0]._process.wait()
+        comparers.submit("texts", texts, is_small=False).result()
+
+
+@pytest.mark.quick
+def test_a_process_in_the_middle_of_something_is_stopped():
+    """Who still works at a batch that nobody waits for is not waited for."""
+    with worker.Comparers({}, 1) as comparers:
+        texts = pa.table({"unit_row": [1], "text_a": ["a"], "text_b": ["b"]})
+        comparers.submit("texts", texts, is_small=False).result()
+        process = comparers._helpers[0]._process
+        process.send_signal(signal.SIGSTOP)
+    assert process.poll() == -signal.SIGKILL
 
 
 def test_a_diff_that_fails_leaves_no_files(tmp_path: Path):

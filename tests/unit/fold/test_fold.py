@@ -92,11 +92,11 @@ def test_states_and_rows_equal_the_left_fold(folded: tuple[Log, str]) -> None:
     assert comparable_states(fold_states(make_batch(columns, 1))) == comparable_states(left_states(log))
     batch = make_batch(columns.filter(pa.array([event["month"] <= month for event in log], pa.bool_())), 1)
     expected = left_fold.fold_month(log, month)
-    made = {name: RELATIONS[name](fold(batch)).to_pylist() for name in ("events", "calls", "messages")}
+    made = {name: RELATIONS[name](fold(batch)).to_pylist() for name in ("events", "tool_calls", "messages")}
     compare(
         expected["utterances"], (row for row in made["events"] if row["event_name"] in SPOKEN and row["is_in_month"])
     )
-    compare(expected["tool_calls"], (row for row in made["calls"] if row["is_in_month"]))
+    compare(expected["tool_calls"], (row for row in made["tool_calls"] if row["is_in_month"]))
     written = [row for row in made["messages"] if row["is_in_month"]]
     assert [row["context_messages"] for row in expected["decisions"]] == [
         row["decision"] - 1 + row["inputs_before"] for row in written

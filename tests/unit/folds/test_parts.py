@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipelines.fold.batch import Batch
 from pipelines.fold.fold import Folded
 from pipelines.folds import steps
-from pipelines.folds.plan import ALL, EVENT_BYTES, LAST_VERSION, RangeSize, plan_month, spans
+from pipelines.folds.plan import ALL, EVENT_BYTES, LAST_VERSION, Plan, RangeSize
 from pipelines.folds.resume import plan_resume
 from pipelines.folds.shipped import PROJECTIONS, projection_query
 from pipelines.folds.steps import prepare_month
@@ -130,9 +130,9 @@ def test_ranges_are_measured_in_bytes() -> None:
     log = make_log([(ids[name], "conversation", events) for name, events in streams.items()])
     with connect() as connection:
         create_events(connection, log)
-        plan_month(connection, "2026-01")
-        plan_resume(connection, [])
-        found = spans(connection, "2026-01", RangeSize(1_000, 8_000))
+        plan = Plan(connection, "2026-01")
+        plan_resume(plan, [])
+        found = plan.spans(RangeSize(1_000, 8_000))
     large = [span for span in found if span.stream == ids["3"]]
     assert [(span.low, span.events) for span in found if not span.stream] == [("", 3), (ids["4"], 2)]
     assert [(span.after, span.until) for span in large] == [

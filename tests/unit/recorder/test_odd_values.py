@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -140,6 +141,26 @@ def test_descriptions_are_short_and_structures_bounded() -> None:
     few._left = 5_000
     json.dumps(few(shared(40)))
     assert MAX_VALUES > few.described > 0
+
+
+def test_a_value_that_the_stack_has_no_room_for_is_described_once() -> None:
+    """An agent may call from so deep that its own stack ends first: what is below is one description, and is counted as one."""
+    nested: Any = []
+    for _ in range(150):
+        nested = [nested]
+
+    def from_below(frames: int) -> Storable:
+        if frames:
+            return from_below(frames - 1)
+        storable = Storable()
+        storable(nested)
+        return storable
+
+    depth, frame = 0, sys._getframe()
+    while (frame := frame.f_back) is not None:
+        depth += 1
+    storable = from_below(sys.getrecursionlimit() - depth - 300)
+    assert (storable.described, len(storable.changed)) == (1, 1)
 
 
 def test_the_rest_of_a_talk_is_kept() -> None:

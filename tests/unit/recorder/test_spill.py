@@ -139,13 +139,14 @@ def test_a_read_is_bounded_by_bytes_and_brings_one_at_least(tmp_path: Path) -> N
     file.remove()
 
 
-def test_a_spoiled_row_is_set_aside_once_and_the_rest_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["'###' || x'ff'", "'{\"events\": 1}'", "'{}'"])
+def test_a_spoiled_row_is_set_aside_once_and_the_rest_is_read(tmp_path: Path, line: str) -> None:
     """A packet that disk or hand has spoiled is kept for a person; it holds nothing up."""
     file = SpillFile.create(tmp_path)
     file.append([packet(n) for n in range(3)])
     file.close()
     with sqlite3.connect(file.path) as other:
-        other.execute("UPDATE packets SET line = '###' || x'ff' WHERE id = 2")
+        other.execute(f"UPDATE packets SET line = {line} WHERE id = 2")
     other.close()
     spoiled = adopted(tmp_path)
     assert [each.expected for each in spoiled.read(100, 10**9)] == [0, 2]
@@ -190,21 +191,28 @@ def test_a_file_has_one_owner(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_goes_while_it_is_found_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_file_that_goes_while_it_is_found_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_open: bool
+) -> None:
     """Between its making and its locking another recorder may find a file empty and remove it: the owner makes another."""
     real, taken = sqlite3.connect, []
 
     def late(name: str, **options: object) -> sqlite3.Connection:
+        opened = real(name, **options) if is_open or taken else None
         if not taken:
             taken.append(next(tmp_path.glob("*.spill.sqlite")))
             taken[0].unlink()
-        return real(name, **options)
+        return opened or real(name, **options)
 
     monkeypatch.setattr(sqlite3, "connect", late)
     file = SpillFile.create(tmp_path)
     assert file.path != taken[0]
-    assert list(tmp_path.glob("*.spill.sqlite")) == [file.path]
-    file.remove()
+    assert {entry.name for entry in tmp_path.iterdir()} == {file.path.name, f"{file.path.name}-wal"}
+    file.close()
+    taken.clear()
+    assert SpillFile.adopt(tmp_path) is None
+    assert list(tmp_path.glob("*.sqlite")) == []
 
 
 def test_its_owners_account_alone_reads_it(tmp_path: Path) -> None:
@@ -233,3 +241,14 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     file.append([packet(3)])
     assert numbers(file) == [0, 3]
     file.remove()
+
+
+def test_what_cannot_be_deleted_is_not_read_again(tmp_path: Path) -> None:
+    """Where there is no room to write that it was sent, a packet is sent once, and the file goes as a whole."""
+    file = SpillFile.create(tmp_path)
+    file.append([packet(n) for n in range(4)])
+    file._connection.execute("PRAGMA query_only = ON")
+    assert [numbers(file, 3), file.is_spent, numbers(file, 3), file.is_spent] == [[0, 1, 2], False, [3], True]
+    assert (file.packets, file.size) == (0, 0)
+    file.remove()
+    assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
 from uuid import UUID
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.pq import Format
 
-from pipelines.store import InvalidPayload, NewEvent, PayloadTooLarge, StreamBatch, encode
+from pipelines.store import InvalidEvent, InvalidPayload, NewEvent, PayloadTooLarge, StreamBatch, encode
 from pipelines.store.encode import TextArray, append_arguments, json_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
@@ -95,3 +97,49 @@ def test_psycopg_reads_the_binary_arrays(texts: list[str]) -> None:
     loaded = psycopg.adapters.get_loader(1009, Format.BINARY)
     assert loaded is not None
     assert loaded(1009, None).load(array) == texts
+
+
+def holding_itself() -> dict[str, object]:
+    value: dict[str, object] = {}
+    value["again"] = [value]
+    return value
+
+
+def nested(levels: int) -> object:
+    value: object = 0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", [holding_itself(), {"a": nested(100_000)}, {"a": nested(encode.MAX_LEVELS + 1)}])
+def test_what_is_nested_too_deeply_is_refused(value: dict[str, object]) -> None:
+    """Deeper than every reader goes, or without end: one error of the value, none of the stack."""
+    with pytest.raises(InvalidPayload, match="nested"):
+        json_text(value, "payload")
+
+
+def test_a_key_that_is_no_text_is_named() -> None:
+    """JSON would write it as another one; the place is that of the object."""
+    with pytest.raises(InvalidPayload, match="key \\(1, 2\\) is not a string") as caught:
+        json_text({"a": {(1, 2): "x"}}, "payload")
+    assert caught.value.path == "/a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"events": []}, "has no events; give at least one"),
+        ({"aggregate_id": "no id"}, "aggregate_id is 'no id'; give a UUID"),
+        ({"aggregate_type": 7}, "aggregate_type is 7; give a text"),
+        ({"aggregate_type": "a\x00"}, "aggregate_type is 'a\\x00': "),
+        ({"expected_version": -1}, "expected_version is -1; give 'any', 'exists', 'no_stream' or the last version"),
+        ({"expected_version": True}, "expected_version is True; give"),
+        ({"expected_version": "some"}, "expected_version is 'some'; give"),
+    ],
+)
+def test_what_is_no_batch_is_told_with_the_value(changes: dict[str, object], told: str) -> None:
+    """Nothing of it reaches the database; the error names what was given and what may be."""
+    batch = StreamBatch(UUID(int=1), "conversation", [NewEvent("user.utterance.v1", {"text": "x"})], "any")
+    with pytest.raises(InvalidEvent, match=re.escape(told)):
+        append_arguments(replace(batch, **changes))  # type: ignore[arg-type]  # what is wrong is the point
