@@ -25,12 +25,13 @@ _CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def open_output(path: Path | None) -> Iterator[BinaryIO]:
+def open_output(path: Path | None, *, is_private: bool = False) -> Iterator[BinaryIO]:
     """What a result is written to, as bytes.
 
     Args:
         path: A file, which is as it was until everything is written and then holds all of it; a pipe or device, which is
             written to; `-`, `/dev/stdout` or `/dev/fd/N`, which are the streams that are open; None is standard output.
+        is_private: Whether nobody but this account may read the file, whatever mode one has that it replaces.
 
     Raises:
         BadInputError: The file cannot be written.
@@ -49,7 +50,7 @@ def open_output(path: Path | None) -> Iterator[BinaryIO]:
             with path.open("wb") as stream:  # a pipe or a device: nothing to replace
                 yield stream
         elif path is not None:
-            with _replaced(path) as stream:
+            with _replaced(path, is_private=is_private) as stream:
                 yield stream
     except BrokenPipeError:
         end_unread()
@@ -58,20 +59,26 @@ def open_output(path: Path | None) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _replaced(path: Path) -> Iterator[BinaryIO]:
-    """A new file beside `path` that takes its place, and its mode, once it is whole; links are followed."""
+def _replaced(path: Path, *, is_private: bool) -> Iterator[BinaryIO]:
+    """A new file beside `path` that takes its place, and its mode if it is not private, once it is whole; links are followed."""
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise BadInputError(f"{path}: cannot be written: it is a folder")
     temporary = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}")
     try:
-        with temporary.open("xb") as stream:
+        opener = _open_private if is_private else None
+        with open(temporary, "xb", opener=opener) as stream:  # a path's own takes no opener
             yield stream
         with suppress(FileNotFoundError):
-            shutil.copymode(target, temporary)
+            if not is_private:
+                shutil.copymode(target, temporary)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _open_private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
 
 
 def _descriptor(path: Path) -> int | None:

@@ -20,6 +20,7 @@ from pipelines.cli.db import db
 from pipelines.cli.diffs import diffs
 from pipelines.cli.events import events, import_postgres
 from pipelines.cli.help import GroupedVerbs, Verbs, print_version
+from pipelines.cli.lines import lines
 from pipelines.cli.options import (
     COUNT,
     FILE,
@@ -78,7 +79,7 @@ def app(context: click.Context) -> None:
 
 importer = Verbs("import", help="Bring recorded history into the store.")
 importer.add_command(import_postgres, "postgres")
-for verb in (ab, db, diffs, importer, events, tools, replan, report, storage, seal, unseal, verify, checkpoint):
+for verb in (ab, db, diffs, importer, lines, events, tools, replan, report, storage, seal, unseal, verify, checkpoint):
     app.add_command(verb)
 
 

@@ -8,7 +8,7 @@ import click
 
 GROUPS = {
     "Begin": ("demo", "import", "export", "fold"),
-    "Ask": ("sql", "state"),
+    "Ask": ("sql", "state", "lines"),
     "Compare": ("ab", "review", "report", "diffs", "replan", "tools"),
     "Prove": ("seal", "unseal", "verify", "checkpoint"),
     "Look after": ("ui", "db", "events", "storage", "vacuum"),

@@ -22,12 +22,12 @@ from uuid import UUID
 from pipelines.errors import BadInputError
 from pipelines.ingest.bad_lines import BadLines
 from pipelines.ingest.clock import Days
-from pipelines.ingest.convert import TOOLS_TYPE, Conversation, Place, convert
+from pipelines.ingest.convert import TOOLS_TYPE, Conversation, Place
 from pipelines.ingest.faults import BadLineError
-from pipelines.ingest.known import conflict, conflict_with_store, known_streams
+from pipelines.ingest.known import conflict, conflict_with_store, known_streams, says_the_same
 from pipelines.ingest.lines import LineReader, RawLine
 from pipelines.ingest.pipes import refuse_unreadable, spooled
-from pipelines.ingest.restore import restore
+from pipelines.ingest.recorded import conversation_of
 from pipelines.ingest.room import Room
 from pipelines.ingest.strict_json import parse, path_at
 from pipelines.store.connect import Store
@@ -302,11 +302,15 @@ class _FileImport:
         for read in batch:
             conversation, place = read.conversation, f"{self.path}:{read.raw.number}"
             stored, earlier = known.get(conversation.stream_id), new.get(conversation.stream_id)
-            if stored is not None and stored.digest != conversation.digest:
+            if (
+                stored is not None
+                and stored.digest != conversation.digest
+                and not (stored.digest is None and says_the_same(self.store, conversation))
+            ):
                 raise conflict_with_store(self.store, conversation, place, stored)
             if earlier is not None and earlier.conversation.digest != conversation.digest:
-                old_line = restore(earlier.conversation.events)
-                raise conflict(conversation, place, old_line, f"{self.path}:{earlier.raw.number}")
+                earlier_place = f"{self.path}:{earlier.raw.number}"
+                raise conflict(conversation, place, earlier.conversation.events, earlier_place)
             if stored is None and earlier is None:
                 new[conversation.stream_id] = read
             else:
@@ -329,7 +333,7 @@ def _conversation(raw: RawLine, path: Path, at: datetime, source: str | None, da
         ) from None
     parsed = parse(text)
     del text  # of a large line it is as large again
-    return convert(
+    return conversation_of(
         parsed.value,
         place=Place(path.name, raw.number),
         at=at,
@@ -341,7 +345,8 @@ def _conversation(raw: RawLine, path: Path, at: datetime, source: str | None, da
 
 def _stream_batch(read: _Read) -> StreamBatch:
     conversation = read.conversation
-    return StreamBatch(conversation.stream_id, conversation.aggregate_type, conversation.events)
+    events, hidden = conversation.events, conversation.hidden
+    return StreamBatch(conversation.stream_id, conversation.aggregate_type, events, hidden=hidden)
 
 
 def _batches(reads: Iterator[_Read]) -> Iterator[list[_Read]]:

@@ -4,12 +4,12 @@ Pure: no file, no database, no clock of its own. `restore` is the inverse, and e
 is kept for it in the events' metadata. On the first event:
 
 - `source_record`: fields of the line that no payload holds, verbatim; explicit nulls too.
-- `source_sha256`: digest of the whole line; `source_place`: the file and line it came from.
+- `source_sha256`: digest of the whole line, its source filled in; `source_place`: the file and line it came from.
 - `source_messages`: for each leading system message what its entry in the payload does not say, its time included.
 - `source_key`: `id` when that field named the conversation; `source_default`: the source was given at import.
 - `source_numbers`: path and literal of decimals whose digits a double does not hold.
 
-On the events of a message: `source_time`, its timestamp as recorded, and the notes of `messages`.
+On the events of a message: `source_time`, its timestamp as recorded, and the notes of `messages`. On all: `subject_id`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipelines.ingest import shape
 from pipelines.ingest.canonical import digest
 from pipelines.ingest.clock import Clock, Days, Moment, parse_time, utc_text
 from pipelines.ingest.faults import BadLineError, json_path
-from pipelines.ingest.messages import ACTORS, Draft, drafts_of, system_leftovers
+from pipelines.ingest.messages import ACTORS, DECISION, Draft, drafts_with_decision, system_leftovers
 from pipelines.store.events import NewEvent, stream_id
 
 AGGREGATE_TYPE = "conversation"
@@ -60,12 +60,14 @@ class Conversation:
 
     Attributes:
         stream_id: UUIDv5 of (source, conversation id).
-        aggregate_type: Always `conversation`.
+        aggregate_type: `conversation`, unless the line says another (`recorded`).
         events: In order; the first is `conversation.started.v1` and becomes version 1.
-        digest: SHA-256 (hex) of the whole line's canonical JSON.
+        digest: SHA-256 (hex) of the whole line's canonical JSON, with the source where that was given at import.
         source: Where it was recorded.
         conversation_id: Its id there, as text.
         tools: What registers the lists of tools that its decisions name: (stream, event) each, known by the list's hash.
+        hidden: What stands in payloads where a redaction hid something before the line was written; None if none did.
+        is_recorded: The line is of a stream that no import wrote, and has its events as they were.
     """
 
     stream_id: UUID
@@ -75,6 +77,8 @@ class Conversation:
     source: str
     conversation_id: str
     tools: tuple[tuple[UUID, NewEvent], ...] = ()
+    hidden: str | None = None
+    is_recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ def convert(
         BadLineError: The line does not have the shape of a conversation; the error has the JSON path.
     """
     record = shape.an_object(line, ())
-    source, conversation_id = _identity(record, default_source)
+    source, conversation_id = identity_of(record, default_source)
     messages = [
         shape.an_object(message, ("messages", index))
         for index, message in enumerate(shape.a_list(record.get("messages"), ("messages",)))
@@ -132,9 +136,9 @@ def convert(
     first_time = next((time for time in times if time is not None), None)
     clock = Clock(started_at or first_time, at)
     leading = next((index for index, role in enumerate(roles) if role not in shape.SYSTEM_ROLES), len(roles))
-    sha256 = digest(record, inexact)
+    sha256 = digest({**record, "source": source}, inexact)
 
-    stream = _Stream(source, conversation_id, [])
+    stream = _Stream(source, conversation_id, _subject(record), [])
     # Without a start of its own, a conversation began, as far as anyone knows, with its first timed message.
     began = clock.moment(started_at, "conversation") if started_at else clock.moment(first_time)
     notes = {
@@ -145,18 +149,21 @@ def convert(
     }
     tools = _tools_of(record)
     lists: dict[str, ToolList] = {}
-    stream.add(_started(record, messages[:leading]), began, "system", place.line, notes)
+    stream.add(started_draft(record, messages[:leading]), began, "system", place.line, notes)
     for index in range(leading, len(messages)):
         message, role = messages[index], roles[index]
         moment = clock.moment(times[index])
         notes = {"message_id": f"m{index}"}
         if message.get("timestamp") is not None:
             notes["source_time"] = message["timestamp"]
-        if role == "assistant" and (offered := _tools_of(message) or tools) is not None:
-            stream.add(_decision(offered), moment, ACTORS[role], index, {"message_id": f"m{index}"})
+        offered = (_tools_of(message) or tools) if role == "assistant" else None
+        if offered is not None:
             lists[offered.sha256] = offered
-        for draft in drafts_of(message, role, ("messages", index)):
-            stream.add(draft, moment, draft.actor or ACTORS[role], index, notes)
+        sha256_offered = None if offered is None else offered.sha256
+        for draft in drafts_with_decision(message, role, ("messages", index), sha256_offered):
+            is_told = draft.notes or draft.event_type != DECISION  # by the message itself, at its time
+            told = notes if is_told else {"message_id": f"m{index}"}
+            stream.add(draft, moment, draft.actor or ACTORS[role], index, told)
     if record.get("outcome") is not None:
         # Nothing says when the outcome was known: it has the time of what came last, and tells whose time that is.
         last = began if leading == len(messages) else moment
@@ -179,6 +186,7 @@ class _Stream:
 
     source: str
     conversation_id: str
+    subject_id: str | None
     events: list[NewEvent]
 
     def add(self, draft: Draft, moment: Moment, actor: str, ordinal: int, notes: Mapping[str, Any]) -> None:
@@ -191,6 +199,8 @@ class _Stream:
             **notes,
             **draft.notes,
         }
+        if self.subject_id is not None:
+            metadata["subject_id"] = self.subject_id
         if moment.occurred_at is not None:
             metadata["occurred_at"] = utc_text(moment.occurred_at)
         self.events.append(NewEvent(draft.event_type, draft.payload, metadata, moment.created_at))
@@ -206,12 +216,14 @@ def _tools_of(holder: Mapping[str, Any]) -> ToolList | None:
     return ToolList(tools, tools_sha256(tools))
 
 
-def _decision(offered: ToolList) -> Draft:
-    """What is known of the model call that led to a message of the agent: the tools that it was offered."""
-    return Draft("model.decision.v2", {"model": None, "tools_sha256": offered.sha256})
+def _subject(record: Mapping[str, Any]) -> str | None:
+    """Whom the conversation is about; what is no text, or an empty one, stays a field that nobody knows."""
+    subject = record.get("subject_id")
+    return subject if isinstance(subject, str) and subject else None
 
 
-def _identity(record: Mapping[str, Any], default_source: str | None) -> tuple[str, str]:
+def identity_of(record: Mapping[str, Any], default_source: str | None) -> tuple[str, str]:
+    """Source and id of a line's conversation."""
     source = record.get("source")
     if source is None:
         if default_source is None:
@@ -228,7 +240,8 @@ def _identity_key(record: Mapping[str, Any]) -> str:
     return "id" if record.get("conversation_id") is None else "conversation_id"
 
 
-def _started(record: Mapping[str, Any], system: Sequence[dict[str, Any]]) -> Draft:
+def started_draft(record: Mapping[str, Any], system: Sequence[dict[str, Any]]) -> Draft:
+    """The event that begins a line's conversation, with the system messages that it begins with."""
     payload: dict[str, Any] = {
         key: shape.text_or_none(record.get(key), (key,)) for key in ("agent", "variant", "channel", "vertical")
     }
@@ -242,10 +255,11 @@ def _started(record: Mapping[str, Any], system: Sequence[dict[str, Any]]) -> Dra
 
 def _record(record: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of the line that no payload and no other envelope field says exactly."""
+    placed = _PLACED if _subject(record) is None else _PLACED | {"subject_id"}
     return {
         key: value
         for key, value in record.items()
-        if key not in _PLACED
+        if key not in placed
         or value is None
         or (key in ("conversation_id", "task_id") and isinstance(value, int))  # text in the payload
     }

@@ -6,15 +6,15 @@ error that names both places and the first difference.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import zip_longest
 from uuid import UUID
 
 from pipelines.errors import BadInputError
-from pipelines.ingest.canonical import first_difference
+from pipelines.ingest.canonical import first_difference, same_json
 from pipelines.ingest.convert import Conversation
-from pipelines.ingest.restore import restore
+from pipelines.ingest.restore import RecordedEvent, restore
 from pipelines.store.connect import Store
 from pipelines.store.sqlstate import typed_errors
 
@@ -53,17 +53,39 @@ def known_streams(store: Store, stream_ids: Collection[UUID]) -> dict[UUID, Know
 def conflict_with_store(store: Store, new: Conversation, new_place: str, known: Known) -> BadInputError:
     """The error for a conversation that the store has with another content."""
     if known.digest is None:
+        remedy = (
+            "the line keeps its stream, so import it into another home"
+            if new.is_recorded
+            else "give the import another source name"
+        )
         return BadInputError(
             f"{new_place}: conversation {new.conversation_id!r} of source {new.source!r} would be stream "
-            f"{new.stream_id}, which exists and was not imported; give the import another source name"
+            f"{new.stream_id}, which exists, says something else and was not imported; {remedy}"
         )
-    stored = restore(store.read_stream(new.stream_id))
-    return conflict(new, new_place, stored, f"{known.place} (stored as stream {new.stream_id})")
+    place = f"{known.place} (stored as stream {new.stream_id})"
+    return conflict(new, new_place, list(store.read_stream(new.stream_id)), place)
 
 
-def conflict(new: Conversation, new_place: str, old_line: dict[str, Any], old_place: str) -> BadInputError:
+def says_the_same(store: Store, new: Conversation) -> bool:
+    """Whether a stream that was not imported says what a line says: a prompt registered again, or a line written of it."""
+    return all(_is_same(*pair) for pair in zip_longest(store.read_stream(new.stream_id), new.events))
+
+
+def _is_same(old: RecordedEvent | None, new: RecordedEvent | None) -> bool:
+    return (
+        old is not None and new is not None and old.event_type == new.event_type and same_json(old.payload, new.payload)
+    )
+
+
+def conflict(new: Conversation, new_place: str, old: Sequence[RecordedEvent], old_place: str) -> BadInputError:
     """The error for a conversation that `old_place` has with another content."""
-    difference = first_difference(old_line, restore(new.events)) or "digits that a double does not hold"
+    try:
+        difference = first_difference(restore(old), restore(new.events)) or "digits that a double does not hold"
+    except BadInputError:  # one of them was not imported, so that its events are all there is to compare
+        pairs = enumerate(zip_longest(old, new.events), start=1)
+        difference = next(
+            (f"version {n} of its stream" for n, (a, b) in pairs if not _is_same(a, b)), "what came before it"
+        )
     return BadInputError(
         f"{new_place}: conversation {new.conversation_id!r} of source {new.source!r} differs from {old_place}, first in "
         f"{difference}; recorded conversations never change: correct the file, or give one of them another id or source"

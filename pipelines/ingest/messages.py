@@ -1,9 +1,10 @@
 """One recorded message becomes drafts of its events: types, payloads, and notes of what the payloads do not say.
 
 Knows the wire shape of messages and the payloads of their event types, and neither times nor streams. A message gives
-at least one draft. The notes are what `restore` needs besides the payload: `source_fields` (fields kept verbatim),
-`source_absent` (fields that were not there where the payload has to show something), each by level: `message`, `tool_call`,
-`function` or `part`; and `source_form`: in which field or part of the message it was said, where that is not the usual one.
+at least one draft; the model call that led to it comes before. The notes are what `restore` needs besides the payload: `source_fields` (fields kept verbatim),
+`source_absent` (fields that were not there where the payload has to show something), each by level: `message`, `decision`,
+`tool_call`, `function` or `part`; and `source_form`: in which field or part of the message it was said, where that is not the
+usual one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ACTORS = {
 }
 """Who acts in the envelope, by the message's role."""
 RESULT_ROLES = ("tool", "function")
+DECISION = "model.decision.v2"
 
 _UTTERANCES = ("user.utterance.v1", "agent.utterance.v1")
 
@@ -75,6 +77,40 @@ class Draft:
     def form(self, what: str, said: dict[str, Any]) -> None:
         """Keep in which form the message says it."""
         self.notes.setdefault("source_form", {})[what] = said
+
+
+def drafts_with_decision(
+    message: dict[str, Any], role: str, steps: shape.Steps, tools_sha256: str | None = None
+) -> list[Draft]:
+    """`drafts_of`, after what is known of the model call that led to a message of the agent.
+
+    That is its `decision`, an object as the payload of `model.decision` is one, or the tools that it was offered. A message
+    with a decision and neither content nor calls is that decision alone: nothing came of it.
+
+    Args:
+        message: The recorded message.
+        role: Its role, one of `shape.ROLES`.
+        steps: Where it stands in the line, for errors.
+        tools_sha256: Hash of the tools that the line offers, if it offers any.
+
+    Raises:
+        BadLineError: As `drafts_of`.
+    """
+    given = message.get("decision") if role == "assistant" else None
+    if not isinstance(given, dict):
+        payload = {"model": None, "tools_sha256": tools_sha256}
+        offered = [Draft(DECISION, payload)] if role == "assistant" and tools_sha256 is not None else []
+        return [*offered, *drafts_of(message, role, steps)]
+    known = {"model": None} | ({} if tools_sha256 is None else {"tools_sha256": tools_sha256})
+    decided = Draft(DECISION, known | given)
+    decided.note("decision", Leftovers({}, [key for key in known if key not in given]))
+    decided.form("decision", {})
+    rest = {key: value for key, value in message.items() if key != "decision"}
+    if "content" in rest or rest.get("tool_calls") or is_function_call(rest) or dialects.spoken_field(rest):
+        return [decided, *drafts_of(rest, role, steps)]
+    dialects.check_fields(rest, steps)
+    decided.note("message", _leftovers(rest, _SPOKEN_KEYS, shown=(), traceless=("timestamp", "tool_calls")))
+    return [decided]
 
 
 def drafts_of(message: dict[str, Any], role: str, steps: shape.Steps) -> list[Draft]:

@@ -46,7 +46,7 @@ def restore(events: Iterable[RecordedEvent]) -> dict[str, Any]:
     imported = [
         event
         for event in events
-        if "source_ordinal" in event.metadata and not event.event_type.startswith("model.decision.")
+        if "source_ordinal" in event.metadata and (not _is_decision(event) or _is_given(event))
     ]
     if not imported or "source_record" not in imported[0].metadata:
         raise BadInputError("the stream does not begin with an imported conversation, so there is no line to restore")
@@ -66,13 +66,15 @@ def restore(events: Iterable[RecordedEvent]) -> dict[str, Any]:
     ):
         if started.payload[name] is not None:
             line[key] = started.payload[name]
+    if "subject_id" in envelope:
+        line["subject_id"] = envelope["subject_id"]
     messages = _system_messages(started)
     for _, group in groupby(rest, key=lambda event: event.metadata["source_ordinal"]):
         of_message = list(group)
         if of_message[0].event_type == "conversation.ended.v1":
             line["outcome"] = of_message[0].payload["outcome"]
         else:
-            messages.append(_message(of_message))
+            messages.append(message_of(of_message))
     line["messages"] = messages
     line.update(envelope["source_record"])
     return line
@@ -90,8 +92,32 @@ def _system_messages(started: RecordedEvent) -> list[dict[str, Any]]:
     return messages
 
 
-def _message(events: Sequence[RecordedEvent]) -> dict[str, Any]:
+def message_of(events: Sequence[RecordedEvent]) -> dict[str, Any]:
     """One message, from the events that share its ordinal."""
+    decided, events = [e for e in events if _is_decision(e)], [e for e in events if not _is_decision(e)]
+    if not events:
+        message: dict[str, Any] = {"role": "assistant"}
+        if "source_time" in decided[0].metadata:
+            message["timestamp"] = decided[0].metadata["source_time"]
+        message = _noted(message, decided[0], "message")
+    else:
+        message = _said(events)
+    if decided:
+        message["decision"] = _noted(dict(decided[0].payload), decided[0], "decision")
+    return message
+
+
+def _is_decision(event: RecordedEvent) -> bool:
+    return event.event_type.startswith("model.decision.")
+
+
+def _is_given(event: RecordedEvent) -> bool:
+    """Whether the message itself says the decision; else it was told from the tools that were offered."""
+    return "decision" in event.metadata.get("source_form", {})
+
+
+def _said(events: Sequence[RecordedEvent]) -> dict[str, Any]:
+    """A message without its decision."""
     first = events[0]
     parts = [_part(event) for event in events if "part" in _form(event, "call")]
     if first.event_type == "tool.result.v1" and not parts:

@@ -83,19 +83,23 @@ class LineSize:
             self._width = max(self._width, 4 if _WIDEST.search(each) else 2 if _WIDE.search(each) else 1)
         self._end = (self._end + piece[-_LONGEST:])[-_LONGEST:]
 
+    def add_event(self) -> None:
+        """Take an event of the line, beside its bytes."""
+        self._extra += _MESSAGE_BYTES
+
     @property
     def needed(self) -> int:
         """Bytes of the process with this line, about and at most."""
         copies = _COPIES + _WIDE_COPIES * (self._width - 1)
         return self._room.taken + _FIXED + int(self._length * copies) + self._extra
 
-    def fault(self) -> str:
+    def fault(self, what: str = "line", verb: str = "import") -> str:
         """What is wrong with it, and the bound that would do."""
         if self._length > MAX_LINE_BYTES:
-            return f"the line has {self._length:,} bytes, more than the {MAX_LINE_BYTES:,} that can be stored"
+            return f"the {what} has {self._length:,} bytes, more than the {MAX_LINE_BYTES:,} that can be stored"
         enough = -(-(self.needed + _STEP // 2) // _STEP) * _STEP // 10**6
         return (
-            f"the line has {self._length:,} bytes and takes some {self.needed // 10**6:,} MB of memory to import, more than "
+            f"the {what} has {self._length:,} bytes and takes some {self.needed // 10**6:,} MB of memory to {verb}, more than "
             f"REFOLD_MEMORY ({self._room.limit // 10**6:,} MB) allows; REFOLD_MEMORY={enough}MB would do"
         )
 

@@ -42,7 +42,7 @@ class Parsed:
     inexact: tuple[tuple[str, str], ...] = ()
 
 
-class _Inexact(float):
+class InexactFloat(float):
     """A float that remembers the literal it could not hold."""
 
     __slots__ = ("literal",)
@@ -63,15 +63,11 @@ def parse(text: str) -> Parsed:
 
     def real(literal: str) -> float:
         nonlocal seen_inexact
-        number = float(literal)
+        number = read_decimal(literal)
         if math.isinf(number):
             raise _RefusedError
-        if repr(number) == literal or _is_exactly(literal, number):
-            return number
-        seen_inexact = True
-        kept = _Inexact(number)
-        kept.literal = literal
-        return kept
+        seen_inexact |= isinstance(number, InexactFloat)
+        return number
 
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_float=real, parse_constant=_refuse)
@@ -84,6 +80,16 @@ def parse(text: str) -> Parsed:
     inexact: list[tuple[str, str]] = []
     value = _inspect(value, [], check_strings=check_strings, inexact=inexact if seen_inexact else None)
     return Parsed(value, tuple(inexact))
+
+
+def read_decimal(literal: str) -> float:
+    """The double of a decimal's literal, which it remembers where it is another number."""
+    number = float(literal)
+    if repr(number) == literal or math.isinf(number) or _is_exactly(literal, number):
+        return number
+    kept = InexactFloat(number)
+    kept.literal = literal
+    return kept
 
 
 def path_at(text: str, position: int) -> str:
@@ -197,7 +203,7 @@ def _refusal(token: str) -> str | None:
 
 
 def _inspect(value: Any, steps: list[str | int], *, check_strings: bool, inexact: list[tuple[str, str]] | None) -> Any:
-    """`value` with every `_Inexact` made a plain float and noted; refuses unkeepable strings and deep nesting."""
+    """`value` with every `InexactFloat` made a plain float and noted; refuses unkeepable strings and deep nesting."""
     if isinstance(value, str):
         if check_strings:
             _check_string(value, steps, "the string")
@@ -211,7 +217,7 @@ def _inspect(value: Any, steps: list[str | int], *, check_strings: bool, inexact
         _check_depth(steps)
         for index, inner in enumerate(value):
             value[index] = _inspect(inner, [*steps, index], check_strings=check_strings, inexact=inexact)
-    elif inexact is not None and isinstance(value, _Inexact):
+    elif inexact is not None and isinstance(value, InexactFloat):
         inexact.append((json_path(steps), value.literal))
         return float(value)
     return value

@@ -116,7 +116,7 @@ def _arguments(batch: StreamBatch, registry: Registry | None) -> Arguments:
     """What the statement takes; with `registry`, payloads are validated first."""
     if registry is not None:
         for event in batch.events:
-            registry.validate(event.event_type, event.payload)
+            registry.validate(event.event_type, event.payload, batch.hidden)
     return append_arguments(batch)
 
 

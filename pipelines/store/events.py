@@ -45,12 +45,14 @@ class StreamBatch:
         aggregate_type: The kind of thing it is about; fixed by the stream's first event.
         events: In order; at least one.
         expected_version: Where the writer believes the stream to be.
+        hidden: What stands in payloads in place of what was redacted; schemas take it anywhere. None if nothing was.
     """
 
     aggregate_id: UUID
     aggregate_type: str
     events: Sequence[NewEvent]
     expected_version: Expected = "no_stream"
+    hidden: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

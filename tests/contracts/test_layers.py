@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fold": {"canonical"},
     "log": {"canonical"},
     "lake": {"fold", "log"},
-    "ingest": {"store", "canonical"},
+    "ingest": {"store", "canonical", "log"},
     "export": {"store", "lake", "proof"},
     "audit": {"store", "lake", "proof", "export", "canonical"},
     "folds": {"store", "lake", "canonical", "fold", "log"},

@@ -58,7 +58,21 @@ _function = _object(
 _custom = _object({"name": text.filter(bool)}, {"input": json_values})
 _call = st.one_of(_object({"function": _function}, {"id": ids}), _object({"custom": _custom}, {"id": ids}))
 _calls = st.one_of(st.none(), st.lists(_call, max_size=3))
+_decisions = st.one_of(
+    json_values,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "model": st.none() | text,
+            "tools_sha256": st.none() | st.just("0" * 64),
+            "usage": st.none() | st.fixed_dictionaries({}, optional={"input_tokens": st.none() | st.integers(0, 99)}),
+            "error": text,
+        },
+    ),
+)
+"""What a message says of the model call that led to it; what is no object is a field like any other."""
 _beside = {
+    "decision": _decisions,
     "content": st.sampled_from([None, "", [], "x"]),
     "refusal": st.none() | text,
     "audio": st.fixed_dictionaries({"id": text}, optional={"transcript": text}),
@@ -73,6 +87,7 @@ messages = st.one_of(
         {"content": contents, "timestamp": times, "tool_calls": _calls},
     ),
     _object({"role": st.just("assistant")}, _beside),
+    _object({"role": st.just("assistant")}, {"decision": _decisions, "timestamp": times, "tool_calls": _calls}),
     _object(
         {"role": st.just("assistant"), "content": st.lists(_tool_parts, max_size=4)},
         {"name": text, "tool_calls": _calls},
@@ -105,6 +120,8 @@ lines = _object(
         "channel": _labels,
         "vertical": _labels,
         "outcome": json_values,
+        "subject_id": ids,
+        "tools": st.just([{"type": "function", "function": {"name": "refund"}}]) | json_values,
         "started_at": times,
         "file": json_values,
         "source_record": json_values,

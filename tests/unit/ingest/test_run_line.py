@@ -1,0 +1,148 @@
+"""A stream as a run line: reading it back gives the stream's events as they may be read, whoever wrote them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.ingest.canonical import same_json
+from pipelines.ingest.convert import Place
+from pipelines.ingest.line_files import line_text
+from pipelines.ingest.lines import LineReader
+from pipelines.ingest.recorded import NOTES, conversation_of
+from pipelines.ingest.run_line import run_line
+from pipelines.ingest.strict_json import parse
+from pipelines.log.redaction import HIDDEN, Redaction, redact, target_version
+from pipelines.store.events import STREAM_NAMESPACE, NewEvent
+from tests.support import chat_strategies
+from tests.support.log_strategies import logs
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+PLACE = Place("f.jsonl", 1)
+STREAM = UUID(int=7)
+Stream = dict[int, NewEvent]
+
+
+def streams_of(log: list[dict[str, Any]]) -> dict[tuple[UUID, str], Stream]:
+    """A drawn log as a store holds it."""
+    found: dict[tuple[UUID, str], Stream] = {}
+    for event in log:
+        stream = found.setdefault((uuid5(STREAM_NAMESPACE, event["aggregate_id"]), event["aggregate_type"]), {})
+        stream[event["stream_version"]] = NewEvent(
+            event["event_type"], kept(event["payload"]), kept(event["metadata"]), event["created_at"]
+        )
+    return found
+
+
+def text_of(stream: UUID, kind: str, events: Stream) -> bytes | None:
+    """The stream's line."""
+    made = run_line(stream, kind, events)
+    return None if made is None else line_text(made, has_literals=True)
+
+
+def read(text: bytes) -> Any:
+    """The events of a line of text, as an import makes them."""
+    parsed = parse(text.decode())
+    return conversation_of(parsed.value, place=PLACE, at=AT, inexact=parsed.inexact)
+
+
+def kept(value: Any) -> Any:
+    """A value as jsonb keeps it: a new one, keys in its order, numbers as it writes them."""
+    if isinstance(value, Mapping):
+        items = sorted(value.items(), key=lambda item: (len(item[0].encode()), item[0].encode()))
+        return {key: kept(inner) for key, inner in items}
+    if isinstance(value, float) and "." not in (text := f"{Decimal(repr(value)):f}"):
+        return int(text)
+    return [kept(inner) for inner in value] if isinstance(value, list) else value
+
+
+def stored(events: list[NewEvent]) -> Stream:
+    """As a store gives them back, by version."""
+    pairs = enumerate(events, start=1)
+    return {n: NewEvent(e.event_type, kept(e.payload), kept(e.metadata), e.created_at) for n, e in pairs}
+
+
+def bare(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """An envelope without what an import notes."""
+    return {key: value for key, value in metadata.items() if key not in NOTES}
+
+
+@settings(max_examples=200)
+@given(log=logs(max_streams=3))
+def test_what_was_recorded_comes_back_as_it_may_be_read(log: list[dict[str, Any]]) -> None:
+    """Types, payloads, envelopes and times are those of the log, redactions applied by the one rule and told; again gives the same line."""
+    for (stream, kind), events in streams_of(log).items():
+        of_target: dict[int | None, list[Redaction]] = {}
+        left = {v: e for v, e in events.items() if not e.event_type.startswith("redaction.")}
+        for event in events.values():
+            if event.event_type.startswith("redaction."):
+                of_target.setdefault(target_version(event.payload), []).append(Redaction.from_payload(event.payload))
+        text = text_of(stream, kind, events)
+        assert (text is None) == (not left)
+        if text is None:
+            continue
+        back = read(text)
+        assert (back.stream_id, back.aggregate_type) == (stream, kind)
+        assert [e.event_type for e in back.events] == [e.event_type for e in left.values()]
+        assert [e.created_at for e in back.events] == [e.created_at for e in left.values()]
+        assert [bare(e.metadata) for e in back.events] == [e.metadata for e in left.values()]
+        wanted = [redact(e.payload, of_target.get(v, ())).payload for v, e in left.items()]
+        assert json.dumps([e.payload for e in back.events], sort_keys=True) == json.dumps(wanted, sort_keys=True)
+        assert back.hidden == (HIDDEN if len(left) < len(events) else None)
+        assert text_of(stream, kind, stored(back.events)) == text
+
+
+appended = st.lists(
+    st.tuples(
+        st.sampled_from(["row.changed.v1", "weather.changed.v1", "user.utterance.v1", "redaction.applied.v1"]),
+        st.integers(1, 5),
+        st.sampled_from(["/text", "/content", "/messages", "", "/arguments", "/model"]),
+    ),
+    max_size=3,
+)
+
+
+@settings(max_examples=200)
+@given(line=chat_strategies.lines, more=appended)
+def test_an_imported_line_comes_back_with_what_was_appended(line: dict[str, Any], more: list[Any]) -> None:
+    """Without anything of others it is the line itself, its source filled in; with it, importing gives the same events."""
+    first = conversation_of(line, place=PLACE, at=AT, default_source="d")
+    others = []
+    for kind, version, path in more:
+        payload: dict[str, Any] = {"text": "x", "path": path}
+        if kind == "redaction.applied.v1":
+            payload = {"target": {"stream_version": version}, "path": path, "method": "mask", "reason": "asked"}
+        others.append(NewEvent(kind, payload, {"actor": "service"}, AT))
+    text = text_of(first.stream_id, "conversation", stored([*first.events, *others]))
+    assert text is not None
+    if not others:
+        assert same_json(json.loads(text), {**line, "source": first.source})
+    back = read(text)
+    assert back.stream_id == first.stream_id
+    left = [e for e in (*first.events, *others) if not e.event_type.startswith("redaction.")]
+    assert [e.event_type for e in back.events] == [e.event_type for e in left]
+    if len(left) == len(first.events) + len(others):
+        assert same_json([e.payload for e in back.events], [e.payload for e in left])
+    assert text_of(back.stream_id, back.aggregate_type, stored(back.events)) == text
+
+
+def test_every_real_line_comes_back(shared_data: Path) -> None:
+    """All 1,697 real conversations: the line written is the line that was imported."""
+    count = 0
+    for raw in LineReader(shared_data / "conversations.jsonl.gz"):
+        parsed = parse(raw.data.decode())
+        made = conversation_of(parsed.value, place=PLACE, at=AT, inexact=parsed.inexact)
+        text = text_of(made.stream_id, made.aggregate_type, stored(made.events))
+        assert text is not None
+        assert same_json(json.loads(text), parsed.value)
+        assert "refold" not in json.loads(text).get("records", {})
+        count += 1
+    assert count == 1697
