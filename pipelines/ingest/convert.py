@@ -153,17 +153,10 @@ def convert(
     for index in range(leading, len(messages)):
         message, role = messages[index], roles[index]
         moment = clock.moment(times[index])
-        notes = {"message_id": f"m{index}"}
-        if message.get("timestamp") is not None:
-            notes["source_time"] = message["timestamp"]
         offered = (_tools_of(message) or tools) if role == "assistant" else None
         if offered is not None:
             lists[offered.sha256] = offered
-        sha256_offered = None if offered is None else offered.sha256
-        for draft in drafts_with_decision(message, role, ("messages", index), sha256_offered):
-            is_told = draft.notes or draft.event_type != DECISION  # by the message itself, at its time
-            told = notes if is_told else {"message_id": f"m{index}"}
-            stream.add(draft, moment, draft.actor or ACTORS[role], index, told)
+        stream.say(message, role, index, moment, None if offered is None else offered.sha256)
     if record.get("outcome") is not None:
         # Nothing says when the outcome was known: it has the time of what came last, and tells whose time that is.
         last = began if leading == len(messages) else moment
@@ -188,6 +181,16 @@ class _Stream:
     conversation_id: str
     subject_id: str | None
     events: list[NewEvent]
+
+    def say(self, message: dict[str, Any], role: str, index: int, moment: Moment, tools_sha256: str | None) -> None:
+        """The events of one message, after the model call that led to it."""
+        notes: dict[str, Any] = {"message_id": f"m{index}"}
+        timed = notes
+        if message.get("timestamp") is not None:
+            timed = {**notes, "source_time": message["timestamp"]}
+        for draft in drafts_with_decision(message, role, ("messages", index), tools_sha256):
+            is_told = draft.notes or draft.event_type != DECISION  # by the message itself, not by the tools alone
+            self.add(draft, moment, draft.actor or ACTORS[role], index, timed if is_told else notes)
 
     def add(self, draft: Draft, moment: Moment, actor: str, ordinal: int, notes: Mapping[str, Any]) -> None:
         metadata: dict[str, Any] = {

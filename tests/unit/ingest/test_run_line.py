@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +21,8 @@ from pipelines.ingest.recorded import NOTES, conversation_of
 from pipelines.ingest.run_line import run_line
 from pipelines.ingest.strict_json import parse
 from pipelines.log.redaction import HIDDEN, Redaction, redact, target_version
-from pipelines.store.events import STREAM_NAMESPACE, NewEvent
+from pipelines.store.events import NewEvent
+from tests.oracles import left_fold
 from tests.support import chat_strategies
 from tests.support.log_strategies import logs
 
@@ -35,7 +36,7 @@ def streams_of(log: list[dict[str, Any]]) -> dict[tuple[UUID, str], Stream]:
     """A drawn log as a store holds it."""
     found: dict[tuple[UUID, str], Stream] = {}
     for event in log:
-        stream = found.setdefault((uuid5(STREAM_NAMESPACE, event["aggregate_id"]), event["aggregate_type"]), {})
+        stream = found.setdefault((UUID(event["aggregate_id"]), event["aggregate_type"]), {})
         stream[event["stream_version"]] = NewEvent(
             event["event_type"], kept(event["payload"]), kept(event["metadata"]), event["created_at"]
         )
@@ -98,6 +99,49 @@ def test_what_was_recorded_comes_back_as_it_may_be_read(log: list[dict[str, Any]
         assert json.dumps([e.payload for e in back.events], sort_keys=True) == json.dumps(wanted, sort_keys=True)
         assert back.hidden == (HIDDEN if len(left) < len(events) else None)
         assert text_of(stream, kind, stored(back.events)) == text
+
+
+ROWS = ("utterances", "tool_calls", "decisions", "conversation_months", "call_months")
+SAID = ("aggregate_id", "text", "name", "arguments", "result", "error", "model", "finish_reason")
+"""What of them was said: redactions are events themselves, which other columns count, and a request that was redacted is no proof any more."""
+
+
+def folded(log: list[dict[str, Any]], *, is_redacted: bool) -> dict[str, Any]:
+    """What the left fold says of a log, month by month; where it was redacted, what was said and called."""
+    rows: dict[str, Any] = {}
+    for month in sorted({event["month"] for event in log}):
+        for name, found in left_fold.fold_month(log, month).items():
+            if is_redacted and name in ROWS[:3]:
+                rows.setdefault(name, []).extend({k: row[k] for k in SAID if k in row} for row in found)
+            elif not is_redacted and name in ROWS:
+                rows.setdefault(name, []).extend(found)
+    return rows
+
+
+@settings(max_examples=200)
+@given(log=logs(max_streams=2), is_redacted=st.booleans())
+def test_what_is_folded_of_a_log_is_folded_of_its_lines(log: list[dict[str, Any]], is_redacted: bool) -> None:
+    """States, utterances, tool calls and decisions, by the left fold, which applies redactions itself."""
+    if not is_redacted:
+        log = [event for event in log if not event["event_type"].startswith("redaction.")]
+        seen: dict[str, int] = {}
+        for event in log:
+            event["stream_version"] = seen[event["aggregate_id"]] = seen.get(event["aggregate_id"], 0) + 1
+    log = [{**event, "payload": kept(event["payload"])} for event in log]
+    again = []
+    for (stream, kind), events in streams_of(log).items():
+        text = text_of(stream, kind, events)
+        if text is None:
+            continue
+        left = [e for e in log if e["aggregate_id"] == str(stream) and not e["event_type"].startswith("redaction.")]
+        for version, (made, event) in enumerate(zip(read(text).events, left, strict=True), start=1):
+            metadata = bare(made.metadata)
+            payload = kept(made.payload)
+            again.append({**event, "stream_version": version, "payload": payload, "metadata": metadata})
+    wanted = folded(log, is_redacted=is_redacted) if again else {}
+    assert {k: v for k, v in folded(again, is_redacted=is_redacted).items() if v} == {
+        k: v for k, v in wanted.items() if v
+    }
 
 
 appended = st.lists(
