@@ -30,7 +30,7 @@ def lines(output: Path, where: str | None, source: str | None, force: bool, as_j
     """
     from uuid import UUID
 
-    from pipelines.ingest.line_files import write_lines
+    from pipelines.ingest.line_files import refuse_existing, write_lines
     from pipelines.ingest.room import Room
     from pipelines.lake.memory import resident_bytes
     from pipelines.store import Store
@@ -38,6 +38,8 @@ def lines(output: Path, where: str | None, source: str | None, force: bool, as_j
     is_printed = str(output) == "-"
     if is_printed and as_json:
         raise BadInputError("-o - writes the lines to standard output, where --json would print; name a file")
+    if not force:
+        refuse_existing(output)
     settings = Settings.from_env()
     streams = None
     if where is not None:

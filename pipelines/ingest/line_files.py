@@ -74,9 +74,9 @@ ORDER BY
 """Streams in the order of their lines; importing them numbers those that were imported anew, so these come first."""
 _EVENTS = """
 SELECT e.aggregate_id, e.stream_version, e.event_type, e.payload::text, e.metadata::text, e.created_at, e.digest <> ''
-FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted (aggregate_id, place)
-INNER JOIN refold.events AS e USING (aggregate_id)
-ORDER BY wanted.place, e.stream_version
+FROM refold.events AS e
+WHERE e.aggregate_id = ANY(%(streams)s::uuid[])
+ORDER BY array_position(%(streams)s::uuid[], e.aggregate_id), e.stream_version
 """
 _SEPARATORS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 """Characters at which some readers end a line."""
@@ -155,8 +155,8 @@ def write_lines(
         BadInputError: The file is there already, or cannot be written.
     """
     begin = time.monotonic()
-    if not is_replacing and path.is_file():
-        raise BadInputError(f"{path} is there already; name another file, or replace it with --force")
+    if not is_replacing:
+        refuse_existing(path)
     tally, left_out = _Tally(), []
     with _open_lines(path) as file:
         for each in _lines(store, source, None if streams is None else frozenset(streams), room, tally):
@@ -176,6 +176,16 @@ def write_lines(
         tuple(left_out),
         time.monotonic() - begin,
     )
+
+
+def refuse_existing(path: Path) -> None:
+    """Leave a file that is there to its owner.
+
+    Raises:
+        BadInputError: It is there.
+    """
+    if path.is_file():
+        raise BadInputError(f"{path} is there already; name another file, or replace it with --force")
 
 
 @contextmanager
@@ -221,7 +231,7 @@ def _of_batch(
     kinds = {each.aggregate_id: each.aggregate_type for each in wanted}
     held: _Held | None = None
     with conn.cursor() as cursor:
-        for aggregate_id, *row in cursor.stream(_EVENTS, [list(kinds)]):
+        for aggregate_id, *row in cursor.stream(_EVENTS, {"streams": list(kinds)}):
             if held is None or held.aggregate_id != aggregate_id:
                 if held is not None:
                     yield from held.line(tally)

@@ -7,7 +7,7 @@ Such a line says in `messages`, `decision`, `outcome` and the other fields what 
 - `message_ids`: the id of each message's events; absent where none has one.
 - `made`: by `version`, in what an event is otherwise than the line makes it: `event_type`, `created_at`, and members of payload
   and metadata that are more (`payload`, `metadata`) or fewer (`payload_without`, `metadata_without`).
-- `events`: by `version`, whole events that no field of a line has a place for.
+- `events`: by `version`, whole events that no field of a line has a place for; `metadata` is what the stream's has not.
 - `redactions`: what was redacted before the line was written, and how; here it is what it now is.
 
 Events made fill the versions that `events` leaves free, in order: the start (where the line has `started_at`), those of the
@@ -57,14 +57,16 @@ def conversation_of(
     own = own_records(line)
     if own is None:
         return convert(line, place=place, at=at, default_source=default_source, days=days, inexact=inexact)
+    common: dict[str, Any] = {}
     if "stream" in own:
         made = _recorded(line, own, default_source, days)
+        common = shape.an_object(own["stream"].get("metadata", {}), (*PLACE, "stream", "metadata"))
     else:
         base = {key: value for key, value in line.items() if key != "records"}
         if others := {key: value for key, value in line["records"].items() if key != "refold"}:
             base["records"] = others
         made = convert(base, place=place, at=at, default_source=default_source, days=days, inexact=inexact)
-    events = _with_whole(made.events, own, days)
+    events = _with_whole(made.events, own, common, days)
     if not events:
         raise BadLineError(json_path(PLACE), "holds no event, and neither does the line")
     sha256 = digest({**line, "source": made.source}, inexact)
@@ -120,7 +122,6 @@ def _recorded(line: dict[str, Any], own: dict[str, Any], default_source: str | N
     except ValueError:
         raise BadLineError(json_path((*steps, "id")), f"is {stream['id']!r}; it must be a UUID") from None
     kind = shape.required_text(stream.get("type"), (*steps, "type"))
-    common = shape.an_object(stream.get("metadata", {}), (*steps, "metadata"))
     messages = [
         shape.an_object(message, ("messages", n))
         for n, message in enumerate(shape.a_list(line.get("messages"), ("messages",)))
@@ -136,12 +137,11 @@ def _recorded(line: dict[str, Any], own: dict[str, Any], default_source: str | N
         made += made_of_message(messages[n], n, message_id, days)
     if "outcome" in line:
         made.append(made_of_end(line, made[-1].created_at if made else None))
-    events = [replace(event, metadata={**event.metadata, **common}) for event in made]
     source, conversation_id = identity_of(line, default_source)
-    return Conversation(identity, kind, events, "", source, conversation_id, is_recorded=True)
+    return Conversation(identity, kind, made, "", source, conversation_id, is_recorded=True)
 
 
-def _with_whole(made: list[NewEvent], own: dict[str, Any], days: Days | None) -> list[NewEvent]:
+def _with_whole(made: list[NewEvent], own: dict[str, Any], common: dict[str, Any], days: Days | None) -> list[NewEvent]:
     """The stream: events made, changed where `made` says so, and the whole ones at their versions."""
     whole = _by_version(own, "events")
     changes = _by_version(own, "made")
@@ -157,9 +157,10 @@ def _with_whole(made: list[NewEvent], own: dict[str, Any], days: Days | None) ->
     for version in range(1, count + 1):
         if version in whole:
             steps, entry = whole[version]
-            events.append(_whole(entry, steps, days))
+            events.append(_whole(entry, steps, common, days))
         else:
             event = next(waiting)
+            event = replace(event, metadata={**event.metadata, **common})
             events.append(_changed(event, *changes[version], days) if version in changes else event)
         if events[-1].created_at is None:
             raise BadLineError(
@@ -180,11 +181,11 @@ def _by_version(own: dict[str, Any], name: str) -> dict[int, tuple[shape.Steps, 
     return found
 
 
-def _whole(entry: dict[str, Any], steps: shape.Steps, days: Days | None) -> NewEvent:
+def _whole(entry: dict[str, Any], steps: shape.Steps, common: dict[str, Any], days: Days | None) -> NewEvent:
     return NewEvent(
         shape.required_text(entry.get("event_type"), (*steps, "event_type")),
         shape.an_object(entry.get("payload"), (*steps, "payload")),
-        shape.an_object(entry.get("metadata", {}), (*steps, "metadata")),
+        {**shape.an_object(entry.get("metadata", {}), (*steps, "metadata")), **common},
         parse_time(entry.get("created_at"), json_path((*steps, "created_at")), days),
     )
 

@@ -187,7 +187,7 @@ def _imported(events: Sequence[NewEvent], told: list[dict[str, Any]]) -> dict[st
         return None
     own: dict[str, Any] = {}
     if count < len(events):
-        own["events"] = [_whole(n, event) for n, event in enumerate(events[count:], start=count + 1)]
+        own["events"] = [_whole(n, event, {}) for n, event in enumerate(events[count:], start=count + 1)]
     if told:
         own["redactions"] = told
     others = line.get("records")
@@ -249,7 +249,7 @@ class _Recorded:
                 else self._message(start, stop)
             )
             if not is_written:
-                self.whole += [_whole(n + 1, self.events[n]) for n in range(start, stop)]
+                self.whole += [_whole(n + 1, self.events[n], self.common) for n in range(start, stop)]
         own: dict[str, Any] = {"stream": {"id": str(self.stream), "type": self.aggregate_type, "metadata": self.common}}
         if any(each is not None for each in self.message_ids):
             own["message_ids"] = self.message_ids
@@ -424,6 +424,9 @@ def _is_same(left: Any, right: Any) -> bool:
     return left is right or (left == right and _dumps(left) == _dumps(right))
 
 
-def _whole(version: int, event: NewEvent) -> dict[str, Any]:
-    told = {"version": version, "event_type": event.event_type, "payload": event.payload, "metadata": event.metadata}
+def _whole(version: int, event: NewEvent, common: Mapping[str, Any]) -> dict[str, Any]:
+    """An event that no field says; its metadata without what is the stream's."""
+    told: dict[str, Any] = {"version": version, "event_type": event.event_type, "payload": event.payload}
+    if metadata := {key: value for key, value in event.metadata.items() if key not in common}:
+        told["metadata"] = metadata
     return told if event.created_at is None else {**told, "created_at": utc_text(event.created_at)}

@@ -18,11 +18,14 @@ LAKE = {"_duckdb", "arro3", "deltalake", "duckdb", "pytz", "typing_extensions"}
 """DuckDB and Delta, and what these import."""
 ARROW = {"dateutil", "numpy", "pyarrow", "six"}
 """Arrow, and what it imports."""
+STORE = {"jsonschema_rs", "psycopg", "psycopg_binary", "typing_extensions"}
+"""PostgreSQL's client and the schemas of events, and what these import."""
 MAY_IMPORT: dict[str, tuple[list[str], set[str]]] = {
     "--help": (["--help"], COMMAND_LINE),
     "sql": (["sql", "SELECT 1"], COMMAND_LINE | LAKE),
     "fold": (["fold"], COMMAND_LINE | LAKE | {"assets"}),
     "diffs": (["diffs"], COMMAND_LINE | LAKE),
+    "lines": (["lines", "-o", "{typo}"], COMMAND_LINE | STORE),
     "state": (["state", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | LAKE | ARROW | {"msgspec", "rfc8785"}),
     "ab with a typo": (["ab", "{typo}"], COMMAND_LINE | MODELS | {"msgspec", "yaml"}),
 }

@@ -31,6 +31,7 @@ SLOW_MODULES = (
     "unit/folds/test_resume.py",
     "unit/folds/test_sql_equals_reference.py",
     "unit/folds/test_within.py",
+    "unit/ingest/test_run_line.py",
     "unit/lake/test_lake.py",
     "unit/lake/test_locked.py",
     "unit/lake/test_lost_answers.py",

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines.ingest.canonical import same_json
 from pipelines.ingest.convert import Place
+from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.line_files import line_text
 from pipelines.ingest.lines import LineReader
 from pipelines.ingest.recorded import NOTES, conversation_of
@@ -176,6 +177,53 @@ def test_an_imported_line_comes_back_with_what_was_appended(line: dict[str, Any]
     if len(left) == len(first.events) + len(others):
         assert same_json([e.payload for e in back.events], [e.payload for e in left])
     assert text_of(back.stream_id, back.aggregate_type, stored(back.events)) == text
+
+
+records = st.fixed_dictionaries(
+    {},
+    optional={
+        "stream": chat_strategies.json_values
+        | st.fixed_dictionaries(
+            {"id": st.just(str(STREAM)) | chat_strategies.text}, optional={"type": chat_strategies.text}
+        ),
+        "message_ids": chat_strategies.json_values,
+        "events": st.lists(
+            chat_strategies.json_values
+            | st.fixed_dictionaries(
+                {"version": st.integers(-1, 3)},
+                optional={
+                    "event_type": chat_strategies.text,
+                    "payload": chat_strategies.json_values,
+                    "created_at": chat_strategies.times,
+                },
+            ),
+            max_size=2,
+        ),
+        "made": st.lists(
+            st.fixed_dictionaries(
+                {"version": st.integers(0, 3)}, optional={"payload_without": chat_strategies.json_values}
+            ),
+            max_size=2,
+        )
+        | chat_strategies.json_values,
+        "redactions": chat_strategies.json_values,
+    },
+)
+
+
+@given(line=chat_strategies.lines, own=records, times=chat_strategies.times)
+def test_records_of_any_shape_are_read_or_refused_with_their_place(line: dict[str, Any], own: Any, times: Any) -> None:
+    """Nobody has to have written a line with `refold lines`: what it says wrong is told, and never taken for something else."""
+    told = [{**message, "timestamp": times} for message in line["messages"]]
+    told_line = {**line, "messages": told, "records": {"refold": own}}
+    events: list[NewEvent] | None = None
+    place = ""
+    try:
+        events = conversation_of(told_line, place=PLACE, at=AT, default_source="d").events
+    except BadLineError as error:
+        place = error.json_path
+    assert place.startswith("$") if events is None else events
+    assert all(event.created_at is not None and isinstance(event.payload, dict) for event in events or ())
 
 
 def test_every_real_line_comes_back(shared_data: Path) -> None:
