@@ -213,6 +213,7 @@ def _lines(
     conn = store.conn
     with typed_errors(), conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        conn.execute("SET LOCAL cursor_tuple_fraction = 1")  # all of the list is read, not its beginning
         with conn.cursor(name="refold_lines") as listed:
             listed.execute(_STREAMS, {"source": source})
             while batch := listed.fetchmany(BATCH_STREAMS):

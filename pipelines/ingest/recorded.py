@@ -73,6 +73,7 @@ def conversation_of(
     notes: dict[str, Any] = {"source_sha256": sha256, "source_place": str(place)}
     if redactions := shape.a_list(own.get("redactions", []), (*PLACE, "redactions")):
         notes["source_redactions"] = redactions
+        _check_starts(events)
     if inexact:
         notes["source_numbers"] = [list(pair) for pair in inexact]
     if "source_record" in events[0].metadata:  # it was an import's, which numbers its lines
@@ -80,6 +81,15 @@ def conversation_of(
     events[0] = replace(events[0], metadata={**events[0].metadata, **notes})
     hidden = HIDDEN if redactions else None
     return replace(made, events=events, digest=sha256, hidden=hidden)
+
+
+def _check_starts(events: Sequence[NewEvent]) -> None:
+    """Hold what redactions left of a start to what they leave: the list, and an object for each message, as folds need them."""
+    for version, event in enumerate(events, start=1):
+        if event.event_type == STARTED:
+            steps = (*PLACE, "events", f"version {version}", "messages")
+            for n, message in enumerate(shape.a_list(event.payload.get("messages"), steps)):
+                shape.an_object(message, (*steps, n))
 
 
 def made_of_message(message: dict[str, Any], index: int, message_id: str | None, days: Days | None) -> list[NewEvent]:

@@ -116,8 +116,12 @@ def _compact_text(value: Any) -> str:
 
 
 def request_head(model: str | None, params: Mapping[str, Any] | None, tools_sha256: str | None) -> bytes:
-    """First line of the hashed request: what surrounds the messages. Keys are sorted, so their order is no input."""
-    head = {"model": model, "params": dict(params or {}), "tools_sha256": tools_sha256}
+    """First line of the hashed request: what surrounds the messages. Keys are sorted, so their order is no input.
+
+    Parameters that were redacted before the event was imported are the text that hides them.
+    """
+    sent = dict(params) if isinstance(params, Mapping) else params or {}
+    head = {"model": model, "params": sent, "tools_sha256": tools_sha256}
     return json.dumps(head, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8")
 
 

@@ -114,8 +114,17 @@ def test_lines_of_a_store_made_of_lines_are_its_lines(
     assert events == result.events
     done = import_chat(second, [path], at=AT, days=ALL_DAYS)
     assert (done.events, done.already_present) == (0, result.lines)
+    ours, theirs = (folded(store, Lake(tmp_path / uuid4().hex), set()) for store in (first, second))
+    for name, columns in SAID.items():
+        assert [[r[c] for c in columns] for r in theirs[name]] == [[r[c] for c in columns] for r in ours[name]]
 
 
+SAID = {
+    "utterances": ("aggregate_id", "text"),
+    "tool_calls": ("aggregate_id", "name", "arguments"),
+    "decisions": ("aggregate_id", "model"),
+}
+"""What was said and called, redacted or not."""
 OF_REDACTIONS = {"last_at", "duration_seconds", "event_count", "redaction_count", "context_verified"} | {
     "transcript",
     "tool_calls",
@@ -273,6 +282,10 @@ def test_what_a_schema_refuses_is_taken_where_it_was_hidden_alone(make_store: Ma
         path.write_text(json.dumps({**line, "records": {"refold": own | more}}) + "\n", encoding="utf-8")
         with pytest.raises(BadInputError, match="/usage"):
             imported(store, path)
+    start = {**decision, "event_type": "conversation.started.v1", "payload": {"messages": "[redacted]"}}
+    path.write_text(json.dumps({**line, "records": {"refold": own | {"events": [start]}}}) + "\n", encoding="utf-8")
+    with pytest.raises(BadInputError, match="messages"):
+        imported(store, path)
 
 
 def test_odd_values_keep_their_digits_and_lines_stay_lines(make_store: MakeStore, tmp_path: Path) -> None:
