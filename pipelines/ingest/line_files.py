@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import sys
 import time
 import uuid
@@ -78,7 +79,9 @@ FROM refold.events AS e
 WHERE e.aggregate_id = ANY(%(streams)s::uuid[])
 ORDER BY array_position(%(streams)s::uuid[], e.aggregate_id), e.stream_version
 """
-_SEPARATORS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+_SIZED_TOGETHER = 100_000
+"""Characters of events after which it is told what they take."""
+_SEPARATORS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Characters at which some readers end a line."""
 
 
@@ -251,15 +254,20 @@ class _Held:
         self._room = room
         self._size = room.long_line()
         self._events: dict[int, NewEvent] = {}
+        self._unsized: list[str] = []
+        self._unsized_length = 0
         self._is_too_large = self._has_literals = False
+        self._read = json.JSONDecoder(parse_float=self._decimal).decode
 
     def add(self, version: int, event_type: str, payload: str, metadata: str, created_at: Any, is_erased: bool) -> bool:
         """Take the next event; whether its content is gone. Once it is too much, nothing is held and all is counted."""
         if is_erased:
             return True
-        for text in (payload, metadata):
-            self._size.add(text.encode())
         self._size.add_event()
+        self._unsized += (payload, metadata)
+        self._unsized_length += len(payload) + len(metadata)
+        if self._unsized_length > _SIZED_TOGETHER:
+            self._measure()
         if self._is_too_large or self._size.needed > self._room.limit:
             self._is_too_large = True
             self._events.clear()
@@ -269,7 +277,9 @@ class _Held:
 
     def line(self, tally: _Tally) -> Iterator[bytes | LeftOut]:
         """The stream's line, or why it has none; nothing when nothing of it is left."""
-        if self._is_too_large:
+        self._measure()
+        if self._is_too_large or self._size.needed > self._room.limit:
+            self._events.clear()
             yield LeftOut(self.aggregate_id, self._size.fault("stream", "write"))
             return
         made = run_line(self.aggregate_id, self._aggregate_type, self._events)
@@ -294,8 +304,9 @@ class _Held:
         tally.redactions += made.redacted
         yield text
 
-    def _read(self, text: str) -> Any:
-        return json.loads(text, parse_float=self._decimal)
+    def _measure(self) -> None:
+        self._size.add("".join(self._unsized).encode())
+        self._unsized, self._unsized_length = [], 0
 
     def _decimal(self, literal: str) -> float:
         number = read_decimal(literal)
@@ -305,28 +316,31 @@ class _Held:
 
 def line_text(made: RunLine, *, has_literals: bool) -> bytes:
     """A line as UTF-8 JSON with its newline; decimals have the digits that were recorded, where there are such."""
-    literals: dict[str, str] = {}
-    value = _with_tokens(made.line, [], made.numbers, literals) if made.numbers or has_literals else made.line
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_SEPARATORS)
-    for token, literal in literals.items():
-        text = text.replace(f'"{token}"', literal)
+    literals: list[str] = []
+    token = uuid.uuid4().hex
+    value = _with_tokens(made.line, [], made.numbers, (token, literals)) if made.numbers or has_literals else made.line
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for separator, escape in _SEPARATORS.items():
+        text = text.replace(separator, escape)
+    if literals:
+        text = re.sub(f'"{token}([0-9]+)"', lambda found: literals[int(found[1])], text)
     return text.encode() + b"\n"
 
 
-def _with_tokens(value: Any, steps: list[str | int], numbers: dict[str, str], literals: dict[str, str]) -> Any:
+def _with_tokens(value: Any, steps: list[str | int], numbers: dict[str, str], found: tuple[str, list[str]]) -> Any:
     """`value` with a text, which nothing else is, in place of every number that a double does not hold."""
     if isinstance(value, dict):
-        return {key: _with_tokens(inner, [*steps, key], numbers, literals) for key, inner in value.items()}
+        return {key: _with_tokens(inner, [*steps, key], numbers, found) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_with_tokens(inner, [*steps, n], numbers, literals) for n, inner in enumerate(value)]
+        return [_with_tokens(inner, [*steps, n], numbers, found) for n, inner in enumerate(value)]
     if type(value) is float or isinstance(value, InexactFloat):
         literal = (
             value.literal if isinstance(value, InexactFloat) else numbers.get(json_path(steps)) if numbers else None
         )
         if literal is not None and float(literal) == value:
-            token = uuid.uuid4().hex
-            literals[token] = literal
-            return token
+            token, literals = found
+            literals.append(literal)
+            return f"{token}{len(literals) - 1}"
     return value
 
 

@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -57,7 +56,7 @@ _KEPT_BESIDE = frozenset(
 """Fields beside a payload that pair events, or say how it is written, and nothing of what was said."""
 _STRANGE = (LookupError, TypeError, ValueError, AttributeError, BadInputError)
 """What metadata that no import wrote may come to where notes of one are looked for."""
-_dumps = partial(json.dumps, sort_keys=True)
+_dumps = json.JSONEncoder(sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)

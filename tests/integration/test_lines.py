@@ -30,6 +30,7 @@ from pipelines.ingest.recorded import NOTES
 from pipelines.ingest.room import Room
 from pipelines.lake.lake import Lake
 from pipelines.lake.memory import resident_bytes
+from pipelines.recorder import Recorder
 from pipelines.store import EmbeddedServer, Store, connect
 from pipelines.store.events import STREAM_NAMESPACE, NewEvent, StreamBatch, stream_id
 from tests.support import chat_strategies
@@ -400,3 +401,37 @@ def test_the_verb(refold: Any, store: Store, tmp_path: Path) -> None:
     assert code == 2
     assert "agnt" in err
     assert not (tmp_path / "m.jsonl").exists()
+
+
+def test_what_a_recorder_wrote_comes_back_as_messages(make_store: MakeStore, tmp_path: Path) -> None:
+    """A call that failed is a message with its decision alone; only what no message is stands whole; the same events come back."""
+    store, second = make_store(), make_store()
+    request = {
+        "model": "m",
+        "messages": [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "hello"}],
+        "tools": [{"type": "function", "function": {"name": "find", "parameters": {}}}],
+    }
+    call = {"id": "x", "type": "function", "function": {"name": "find", "arguments": '{"a": 1}'}}
+    answer = {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_content": "hm"}
+    with Recorder(store) as recorder:
+        talk = recorder.conversation("c", agent="a", system=["You are brief."], subject_id="ann")
+        talk.user("hello")
+        talk.decision(request=request, response=None, error="Timeout")
+        talk.decision(request=request, response={"choices": [{"message": answer, "finish_reason": "tool_calls"}]})
+        talk.tool_result("x", "found")
+        talk.context("document", {"a": 1})
+        talk.end({"ok": True})
+    path = tmp_path / "l.jsonl"
+    line = json.loads(written(store, path)[1].splitlines()[-1])
+    assert [message["role"] for message in line["messages"]] == ["system", "user", "assistant", "assistant", "tool"]
+    failed, called = line["messages"][2:4]
+    assert failed.keys() == {"role", "timestamp", "decision"}
+    assert failed["decision"]["error"] == "Timeout"
+    assert called["reasoning_content"] == "hm"
+    assert called["tool_calls"] == [{"id": "x", "function": call["function"]}]
+    assert (line["subject_id"], line["outcome"]) == ("ann", {"ok": True})
+    assert [event["event_type"] for event in line["records"]["refold"]["events"]] == ["context.supplied.v1"]
+    imported(second, path)
+    assert said(second) == said(store)
+    done = import_chat(store, [path], at=AT, days=ALL_DAYS)
+    assert (done.events, done.already_present) == (0, 3)  # the prompt and the tools, too
