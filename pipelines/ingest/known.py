@@ -80,7 +80,8 @@ def _is_same(old: RecordedEvent | None, new: RecordedEvent | None) -> bool:
 def conflict(new: Conversation, new_place: str, old: Sequence[RecordedEvent], old_place: str) -> BadInputError:
     """The error for a conversation that `old_place` has with another content."""
     try:
-        difference = first_difference(restore(old), restore(new.events)) or "digits that a double does not hold"
+        lines = ({**restore(events), "source": new.source} for events in (old, new.events))
+        difference = first_difference(*lines) or "digits that a double does not hold"
     except BadInputError:  # one of them was not imported, so that its events are all there is to compare
         pairs = enumerate(zip_longest(old, new.events), start=1)
         difference = next(

@@ -160,13 +160,14 @@ def write_lines(
     begin = time.monotonic()
     if not is_replacing:
         refuse_existing(path)
+    is_seen = str(path) == "-" and sys.stdout.isatty()
     tally, left_out = _Tally(), []
     with _open_lines(path) as file:
         for each in _lines(store, source, None if streams is None else frozenset(streams), room, tally):
             if isinstance(each, LeftOut):
                 left_out.append(each)
                 continue
-            file.write(each)
+            file.write(_in_ascii(each) if is_seen else each)
             tally.lines += 1
             if progress is not None and tally.lines % BATCH_STREAMS == 0:
                 progress(tally.lines)
@@ -178,6 +179,13 @@ def write_lines(
         tally.erased,
         tuple(left_out),
         time.monotonic() - begin,
+    )
+
+
+def _in_ascii(line: bytes) -> bytes:
+    """The same line for a terminal, which acts on some characters and hides others; JSON escapes them all."""
+    return (
+        re.sub(r"[^\n -~]", lambda found: json.dumps(found[0])[1:-1], line.decode()).replace("\x7f", "\\u007f").encode()
     )
 
 

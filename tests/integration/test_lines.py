@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from itertools import count
@@ -372,10 +373,15 @@ class _Stopping(Room):
         raise RuntimeError
 
 
-def test_the_verb(refold: Any, store: Store, tmp_path: Path) -> None:
+def test_the_verb(refold: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One verb writes what another reads: to a file or to standard output, all of it, of a source, or what SQL picks."""
     lines = [
-        {"source": s, "conversation_id": c, "agent": c, "messages": [{"role": "user", "content": "hi\x1b[31m"}]}
+        {
+            "source": s,
+            "conversation_id": c,
+            "agent": c,
+            "messages": [{"role": "user", "content": "hi\x1b[31m\u202e\x7f"}],
+        }
         for s, c in (("a", "one"), ("a", "two"), ("b", "three"))
     ]
     (tmp_path / "given.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -385,6 +391,11 @@ def test_the_verb(refold: Any, store: Store, tmp_path: Path) -> None:
     assert (code, [json.loads(line) for line in out.splitlines()]) == (0, lines)
     assert "3 lines, 3 conversations and 6 events" in err
     assert "\x1b" not in out
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.stdout, "isatty", lambda: True)
+        code, out, _ = refold("lines", "-o", "-")
+    assert (code, [json.loads(line) for line in out.splitlines()], out.isascii()) == (0, lines, True)
+    assert "\x7f" not in out
     code, out, _ = refold("lines", "-o", "l.jsonl.gz", "--source", "a", "--json")
     assert (code, json.loads(out)["lines"]) == (0, 2)
     code, _, err = refold("lines", "-o", "l.jsonl.gz")
