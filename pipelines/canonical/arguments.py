@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,6 +33,7 @@ from pipelines.canonical.jcs import (
     is_plain,
     parse,
     plain_bytes,
+    plain_lines,
 )
 
 NONE_GIVEN = "{}"
@@ -39,7 +41,11 @@ NONE_GIVEN = "{}"
 
 _LARGEST = 2**53 - 1
 # A fraction that ends in 0, or a negative zero: RFC 8785 spells them in another way than they may be written.
-_LOOSE_NUMBER = re.compile(r"\.[0-9]*0(?![0-9])|-0")
+_LOOSE_FRACTION = re.compile(r"\.[0-9]*0(?![0-9])")
+_MINUS_ZERO = re.compile(r"-0(?![0-9])")
+_MANY = 256
+"""Texts read at a time; where one of them asks for care, each is read alone."""
+_LINES = msgspec.json.Decoder()
 
 
 class Arguments(NamedTuple):
@@ -85,14 +91,46 @@ def read_arguments(recorded: str | None) -> Arguments:
         return Arguments(canonical_text(sent), is_invalid_json=True)
 
 
+def read_many(recorded: Sequence[str]) -> list[Arguments]:
+    """What `read_arguments` says of each of the texts; objects that ask for no care are read and written many at a time."""
+    read: list[Arguments] = []
+    for start in range(0, len(recorded), _MANY):
+        some = recorded[start : start + _MANY]
+        plain = _plain_objects(some)
+        read += [read_arguments(text) for text in some] if plain is None else [Arguments(text) for text in plain]
+    return read
+
+
+def _plain_objects(texts: Sequence[str]) -> list[str] | None:
+    """The values of texts that all are objects and plain, a line each; None where one is not."""
+    lines = "\n".join(texts)
+    if lines.count("\n") != len(texts) - 1 or not all(text[:1] == "{" and _is_shallow(text) for text in texts):
+        return None
+    if not is_plain(lines) or _has_loose_number(lines):
+        return None
+    try:
+        values = _LINES.decode_lines(lines)
+        return plain_lines(values).decode().split("\n")[:-1] if len(values) == len(texts) else None
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None  # the reader of one says why
+
+
 def fields_of(recorded: str | None) -> dict[str, str | bool | None]:
     """The fields that a tool call in a table says its arguments by: `arguments`, `recorded` if that is another text, `is_invalid_json`."""
     text, is_invalid = read_arguments(recorded)
     return {"arguments": text, "recorded": None if recorded == text else recorded, "is_invalid_json": is_invalid}
 
 
+def _has_loose_number(text: str) -> bool:
+    return _LOOSE_FRACTION.search(text) is not None or _MINUS_ZERO.search(text) is not None
+
+
+def _is_shallow(text: str) -> bool:
+    return len(text) < MAX_DEPTH or text.count("{") + text.count("[") < MAX_DEPTH
+
+
 def _value_text(text: str) -> str:
-    if text.count("{") + text.count("[") < MAX_DEPTH and is_plain(text) and _LOOSE_NUMBER.search(text) is None:
+    if _is_shallow(text) and is_plain(text) and not _has_loose_number(text):
         try:
             return plain_bytes(msgspec.json.decode(text)).decode()
         except (msgspec.DecodeError, UnicodeEncodeError):

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pyarrow as pa
 
-from pipelines.canonical.arguments import NONE_GIVEN, read_arguments
+from pipelines.canonical.arguments import NONE_GIVEN, read_many
 from pipelines.canonical.content import is_input
 from pipelines.fold.columns import Bools, Column, bools, take
 from pipelines.fold.columns import compute as pc
@@ -102,15 +102,15 @@ def with_values(events: pa.Table) -> pa.Table:
 
 
 def _values(arguments: Column, event_names: Column) -> tuple[Column, Column, Column]:
-    """What is said of the arguments in one piece; null for what is no tool call. Equal texts are read once."""
-    encoded = arguments.dictionary_encode()
-    texts = encoded.dictionary.to_pylist()
-    read = [read_arguments(text) for text in texts]
-    others = [None if found.text == text else text for found, text in zip(read, texts, strict=True)]
-    values = take(pa.array([found.text for found in read], pa.string()), encoded.indices)
-    is_invalid = take(pa.array([found.is_invalid_json for found in read], pa.bool_()), encoded.indices)
+    """What is said of the arguments in one piece; null for what is no tool call."""
+    is_given = bools(pc.is_valid(arguments))
+    read = read_many(arguments.drop_null().to_pylist())
+    places = pa.array(np.cumsum(is_given) - 1, mask=~is_given)
+    values = take(pa.array([found.text for found in read], pa.string()), places)
+    is_invalid = take(pa.array([found.is_invalid_json for found in read], pa.bool_()), places)
+    others = pc.if_else(pc.equal(values, arguments), pa.scalar(None, pa.string()), arguments)
     if arguments.null_count:
         is_bare = pc.and_(pc.is_null(arguments), pc.fill_null(pc.equal(event_names, "tool.call"), fill_value=False))
         values = pc.if_else(is_bare, NONE_GIVEN, values)
         is_invalid = pc.if_else(is_bare, pa.scalar(value=False), is_invalid)
-    return values, take(pa.array(others, pa.string()), encoded.indices), is_invalid
+    return values, others, is_invalid

@@ -7,10 +7,11 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.canonical.arguments import Arguments, read_arguments
+from pipelines.canonical import arguments
+from pipelines.canonical.arguments import Arguments, read_arguments, read_many
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.canonical.jcs import canonical_text
 from tests.support import call_strategies
@@ -130,3 +131,54 @@ def test_one_text_exactly_when_one_value(a: dict[str, Any], b: dict[str, Any]) -
     left, right = inside(json.dumps(a, indent=1)), json.dumps(b)
     same = reader.hash_call("f", left).l1 == reader.hash_call("f", right).l1
     assert (read_arguments(left).text == read_arguments(right).text) == same
+
+
+ODD = [
+    "{",
+    "{}",
+    '{"a": -0}',
+    '{"a": -0.0}',
+    '{"at": "2026-05-01"}',
+    '{"a": 1.50}',
+    '{"a": 1e5}',
+    '{"a": "x\u2028y\x85z"}',
+    "",
+    '"text"',
+    '"{\\"a\\": 1}"',
+]
+ODD += [
+    "null",
+    "{} {}",
+    '{"a": [1',
+    "2]}",
+    "{},{}",
+    '{"a":\n1}',
+    '{"a": "b"}\n',
+    '{"$a": 1}',
+    '{"a": NaN}',
+    '{"a": 1, "a": 2}',
+    "{" * 200,
+    '{"a": ' * 200 + "1" + "}" * 200,
+]
+texts = st.one_of(
+    st.sampled_from(ODD),
+    call_strategies.objects.map(json.dumps),
+    call_strategies.objects.map(lambda value: json.dumps(value, ensure_ascii=False)),
+    st.text(max_size=12),
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(texts, max_size=12), st.integers(1, 5))
+def test_many_are_read_as_each_is_alone(recorded: list[str], at_once: int) -> None:
+    """Whatever stands beside it, a text is read as it is read alone; also texts that only together would be JSON."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arguments, "_MANY", at_once)
+        assert read_many(recorded) == [read_arguments(text) for text in recorded]
+
+
+def test_a_date_asks_for_no_care() -> None:
+    """Only a number's minus is one: a text with dates is read with the others."""
+    texts = [json.dumps({"at": f"2026-05-{day:02d}", "n": day}) for day in range(1, 29)]
+    assert arguments._plain_objects(texts) == [text.replace(" ", "") for text in texts]
+    assert arguments._plain_objects([*texts, '{"a": -0}']) is None

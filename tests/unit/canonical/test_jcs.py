@@ -9,9 +9,10 @@ from itertools import islice
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.canonical import jcs
 from pipelines.canonical.jcs import (
     MAX_DEPTH,
     NotJsonError,
@@ -211,3 +212,12 @@ def test_what_is_no_json_value_is_an_error(value: object) -> None:
         canonical_bytes(value)
     with pytest.raises(TypeError):
         canonical_bytes([{1, 2}])
+
+
+@settings(max_examples=500)
+@given(st.text(st.sampled_from("0159eE.+-a\u00e9 "), max_size=40))
+def test_numbers_that_ask_for_care_are_found_either_way(text: str) -> None:
+    """A digit before an exponent, and sixteen digits in a row, are found with the pattern and without it."""
+    assert jcs._has_risky_number(text) == (re.search(r"[0-9](?:[eE]|[0-9]{15})", text) is not None)
+    digits = text.replace(" ", "7" * 15)
+    assert jcs._has_risky_number(digits) == (re.search(r"[0-9](?:[eE]|[0-9]{15})", digits) is not None)
