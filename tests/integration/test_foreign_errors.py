@@ -35,6 +35,8 @@ VERBS = {
     "seal": ("2026-01",),
     "unseal": ("2026-01", "--reason", "r"),
     "verify": (),
+    "checkpoint": (),
+    "lines": ("-o", "lines-out.jsonl"),
     "demo": (),
     "export": (),
     "fold": (),

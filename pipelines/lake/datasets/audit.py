@@ -11,7 +11,7 @@ HOME_LOG = Dataset(
     key=("entry",),
     partition_by=(),
     sort_by=("entry",),
-    layer="log",
+    layer="registry",
     columns=(
         Column("entry", "BIGINT", "Place in the home log: 0, 1, 2 … with no gap."),
         Column(
