@@ -39,7 +39,7 @@ _STREAMS = """
 WITH first AS (
     SELECT
         e.aggregate_id, e.aggregate_type, e.event_type, e.metadata,
-        e.digest = '' AND e.event_type NOT LIKE 'redaction.applied.v%%' AS is_told
+        NOT $erased AND e.event_type NOT LIKE 'redaction.applied.v%%' AS is_told
     FROM refold.events AS e
     WHERE e.stream_version = 1
 ), told AS (
@@ -52,7 +52,7 @@ WITH first AS (
     LEFT JOIN LATERAL (
         SELECT e.event_type, e.metadata
         FROM refold.events AS e
-        WHERE e.aggregate_id = f.aggregate_id AND e.digest = '' AND e.event_type NOT LIKE 'redaction.applied.v%%'
+        WHERE e.aggregate_id = f.aggregate_id AND NOT $erased AND e.event_type NOT LIKE 'redaction.applied.v%%'
         ORDER BY e.stream_version
         LIMIT 1
     ) AS n ON true
@@ -74,11 +74,17 @@ ORDER BY
 """
 """Streams in the order of their lines; importing them numbers those that were imported anew, so these come first."""
 _EVENTS = """
-SELECT e.aggregate_id, e.stream_version, e.event_type, e.payload::text, e.metadata::text, e.created_at, e.digest <> ''
+SELECT e.aggregate_id, e.stream_version, e.event_type, e.payload::text, e.metadata::text, e.created_at, $erased
 FROM refold.events AS e
 WHERE e.aggregate_id = ANY(%(streams)s::uuid[])
 ORDER BY array_position(%(streams)s::uuid[], e.aggregate_id), e.stream_version
 """
+_HAS_DIGESTS = """
+SELECT EXISTS (
+    SELECT FROM pg_attribute AS a WHERE a.attrelid = 'refold.events'::regclass AND a.attname = 'digest' AND NOT a.attisdropped
+)
+"""
+"""Whether the log's format knows erased events."""
 _SIZED_TOGETHER = 100_000
 """Characters of events after which it is told what they take."""
 _SEPARATORS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -225,8 +231,10 @@ def _lines(
     with typed_errors(), conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         conn.execute("SET LOCAL cursor_tuple_fraction = 1")  # all of the list is read, not its beginning
+        erased = "(e.digest <> '')" if conn.execute(_HAS_DIGESTS).fetchone() == (True,) else "false"
+        events = _EVENTS.replace("$erased", erased)
         with conn.cursor(name="refold_lines") as listed:
-            listed.execute(_STREAMS, {"source": source})
+            listed.execute(_STREAMS.replace("$erased", erased).encode(), {"source": source})
             while batch := listed.fetchmany(BATCH_STREAMS):
                 wanted = [
                     _Stream(aggregate_id, kind)
@@ -234,16 +242,16 @@ def _lines(
                     if streams is None or is_registration or aggregate_id in streams
                 ]
                 if wanted:
-                    yield from _of_batch(conn, wanted, room, tally)
+                    yield from _of_batch(conn, events, wanted, room, tally)
 
 
 def _of_batch(
-    conn: psycopg.Connection, wanted: Sequence[_Stream], room: Room, tally: _Tally
+    conn: psycopg.Connection, events: str, wanted: Sequence[_Stream], room: Room, tally: _Tally
 ) -> Iterator[bytes | LeftOut]:
     kinds = {each.aggregate_id: each.aggregate_type for each in wanted}
     held: _Held | None = None
     with conn.cursor() as cursor:
-        for aggregate_id, *row in cursor.stream(_EVENTS, {"streams": list(kinds)}):
+        for aggregate_id, *row in cursor.stream(events.encode(), {"streams": list(kinds)}):
             if held is None or held.aggregate_id != aggregate_id:
                 if held is not None:
                     yield from held.line(tally)

@@ -20,7 +20,7 @@ from pipelines.store import months as month_list
 from pipelines.store import read
 from pipelines.store.embedded import EmbeddedServer
 from pipelines.store.encode import prepare_connection
-from pipelines.store.errors import PermissionDenied, SchemaOutdated, StoreReadOnly, StoreUnavailable
+from pipelines.store.errors import OlderFormat, PermissionDenied, SchemaOutdated, StoreReadOnly, StoreUnavailable
 from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
 from pipelines.store.home_log import Entry, Signed, read_entries, read_home
 from pipelines.store.locks import without_writers
@@ -58,20 +58,29 @@ class Store:
 
     @classmethod
     @contextmanager
-    def open(cls, settings: Settings, *, migrate: bool = True) -> Iterator[Self]:
+    def open(cls, settings: Settings, *, migrate: bool = True, any_format: bool = False) -> Iterator[Self]:
         """The store of `settings`: the database at `settings.dsn`, or the embedded server of the home.
 
         The embedded server runs until the last user leaves, and its database is migrated when `migrate` is true. A
-        database of your own is only ever migrated by `refold db migrate`.
+        database of your own is only ever migrated by `refold db migrate`. With `any_format` a log of an older format is given as it
+        is, to be read.
 
         Raises:
             StoreUnavailable: No server answers, or the embedded one cannot be started.
+            OlderFormat: The log's format is an older one.
             SchemaOutdated: The database needs `refold db migrate`.
         """
         with ExitStack() as stack:
             dsn = settings.dsn or stack.enter_context(EmbeddedServer(settings.home)).dsn
             store = cls(stack.enter_context(connect(dsn)), dsn)
-            if todo := pending(store.conn):
+            try:
+                todo = pending(store.conn)
+            except OlderFormat:
+                if not any_format:
+                    raise
+                yield store
+                return
+            if todo:
                 if settings.dsn is not None or not migrate:
                     raise SchemaOutdated(
                         f"the database's schema is not up to date ({len(todo)} files of sql/postgres, first "

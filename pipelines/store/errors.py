@@ -27,6 +27,10 @@ class SchemaOutdated(StoreError):
     """The database's schema is not the one this version of Refold works with."""
 
 
+class OlderFormat(SchemaOutdated):
+    """The store keeps its log in a format that this version only reads, to write it out."""
+
+
 class MigrationFailed(StoreError):
     """A migration or object file did not apply; the database is as it was before that file."""
 

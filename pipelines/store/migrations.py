@@ -15,7 +15,7 @@ from functools import cache
 import psycopg
 
 from pipelines.sqlfiles import list_sql
-from pipelines.store.errors import MigrationFailed, SchemaOutdated
+from pipelines.store.errors import MigrationFailed, OlderFormat, SchemaOutdated
 from pipelines.store.sqlstate import typed_errors
 
 _LOCK = 0x7265666F6C64
@@ -90,6 +90,7 @@ def pending(conn: psycopg.Connection) -> tuple[SqlFile, ...]:
     """Files of this version that the database has not had, or has had in another form.
 
     Raises:
+        OlderFormat: Its log has another format.
         SchemaOutdated: The database has a migration that this version does not know, or one that was changed since.
     """
     with typed_errors():
@@ -100,9 +101,9 @@ def pending(conn: psycopg.Connection) -> tuple[SqlFile, ...]:
     shipped = shipped_files()
     known = {file.name for file in shipped}
     if applied and shipped[0].name not in applied:
-        raise SchemaOutdated(
-            "this store keeps its log in an older format, which this version does not read: with the version that made it, write "
-            "its conversations to a file (`refold lines -o FILE`), then import that file into a new home with this one"
+        raise OlderFormat(
+            "this store keeps its log in an older format, which this version does not go on with: write all of it to a file "
+            "(`refold lines -o FILE`), and import that into a new home (`REFOLD_HOME=NEW refold import chat FILE`)"
         )
     if newer := sorted(name for name in applied if name.startswith("migrations/") and name not in known):
         raise SchemaOutdated(f"the database was migrated by a newer Refold ({newer[-1]}); install that version")

@@ -414,6 +414,24 @@ def test_the_verb(refold: Any, store: Store, tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "m.jsonl").exists()
 
 
+def test_a_log_of_an_older_format_is_written_out(
+    refold: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other verb refuses it and says how it comes over; its lines are those that it had in this one."""
+    monkeypatch.chdir(tmp_path)
+    recorded(store, NewEvent("user.utterance.v1", {"text": "hello"}, {"source": "s", "source_id": "c"}, AT))
+    assert refold("lines", "-o", "new.jsonl")[0] == 0
+    store.conn.execute("SET event_triggers = off")
+    store.conn.execute("ALTER TABLE refold.events DROP COLUMN salt, DROP COLUMN digest")
+    store.conn.execute(
+        "UPDATE refold.migrations SET name = 'migrations/0001_event_store.sql' WHERE name LIKE '%/0001_%'"
+    )
+    code, _, err = refold("export")
+    assert (code, "older format" in err, "refold lines -o FILE" in err) == (1, True, True)
+    assert refold("lines", "-o", "old.jsonl")[0] == 0
+    assert Path("old.jsonl").read_bytes() == Path("new.jsonl").read_bytes()
+
+
 def test_what_a_recorder_wrote_comes_back_as_messages(make_store: MakeStore, tmp_path: Path) -> None:
     """A call that failed is a message with its decision alone; only what no message is stands whole; the same events come back."""
     store, second = make_store(), make_store()
