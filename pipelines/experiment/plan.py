@@ -30,7 +30,7 @@ from pipelines.fold.identity import fold_hash, version_hash
 from pipelines.folds.aside import find_set_aside, tell_set_aside
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
-from pipelines.lake.locked import locked_session
+from pipelines.lake.where import select_streams
 from pipelines.sqlfiles import read_sql
 
 _VERSION_LENGTH = 16
@@ -226,11 +226,7 @@ def _select_baseline(
     connection.execute("CREATE TEMP TABLE wanted AS SELECT aggregate_id FROM streams")
     if experiment.where is not None:
         rows = connection.sql("SELECT * FROM streams").to_arrow_table()
-        with locked_session(
-            {"conversations": rows}, memory_bytes=lake.memory_bytes // 2, seconds=lake.sql_seconds
-        ) as locked:
-            query = f"SELECT aggregate_id FROM conversations WHERE (\n{experiment.where}\n)"
-            connection.register("matching", locked.select(query, "where", experiment.where, rows.num_rows))
+        connection.register("matching", select_streams(lake, rows, experiment.where))
         connection.execute("CREATE OR REPLACE TEMP TABLE wanted AS SELECT aggregate_id FROM matching")
     # Imported history ends when it was recorded, not today: a relative window looks at it only when it is named. What tells
     # it from live traffic, which names its source too, is its place at the source: importers number what they read.

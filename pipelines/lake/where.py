@@ -11,6 +11,8 @@ from pipelines.lake.locked import locked_session
 from pipelines.sqlfiles import read_sql
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipelines.lake.lake import Lake
 
 
@@ -22,9 +24,13 @@ def matching_streams(lake: Lake, where: str) -> list[str]:
         StoppedError: It took too long or too much.
     """
     with lake.connect() as connection:
-        rows = connection.sql(read_sql("diffs/selectable_streams.sql")).to_arrow_table()
+        found = select_streams(lake, connection.sql(read_sql("diffs/selectable_streams.sql")).to_arrow_table(), where)
+    return [str(each) for each in found["aggregate_id"].to_pylist()]
+
+
+def select_streams(lake: Lake, rows: pa.Table, where: str) -> pa.Table:
+    """Likewise, of the rows of `selectable_streams` that are given: a table of `aggregate_id`."""
     memory_bytes = lake.memory_bytes // 2
     with locked_session({"conversations": rows}, memory_bytes=memory_bytes, seconds=lake.sql_seconds) as locked:
         query = f"SELECT aggregate_id FROM conversations WHERE (\n{where}\n)"
-        found = locked.select(query, "where", where, rows.num_rows)
-    return [str(each) for each in found["aggregate_id"].to_pylist()]
+        return locked.select(query, "where", where, rows.num_rows)
