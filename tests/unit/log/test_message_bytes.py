@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.log.context import Context, message_bytes, message_lines
@@ -27,6 +27,7 @@ events = st.one_of(
 shapes = st.sampled_from([("role", "content"), ("content", "role"), ("role", "tool_call_id", "content"), ("role",)])
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.data(), shapes)
 def test_a_message_is_compact_json_in_the_order_given(data: st.DataObject, shape: tuple[str, ...]):
     """Whatever the shape, the bytes are those of the standard library's compact JSON, not escaped to ASCII."""
@@ -35,6 +36,7 @@ def test_a_message_is_compact_json_in_the_order_given(data: st.DataObject, shape
     assert message_bytes(message) == text.encode("utf-8", "surrogatepass")
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(events, st.sampled_from(["m1", "m2", None])), max_size=6))
 def test_a_context_knows_when_its_messages_need_no_second_look(
     told: list[tuple[tuple[str, dict[str, Any]], str | None]],

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.log.context import Context
@@ -78,6 +78,7 @@ def test_null_and_empty_strings_stay() -> None:
     assert show(payload, Redaction("")) == {"output": HIDDEN, "error": None, "call_id": ""}
 
 
+@settings(max_examples=200, deadline=None)
 @given(payload=st.one_of(*PAYLOADS.values()), applied=redactions)
 def test_the_order_of_redactions_is_no_matter(payload: dict[str, Any], applied: list[Redaction]) -> None:
     """Any order leaves the same payload, and the payload given stays untouched."""
@@ -86,6 +87,7 @@ def test_the_order_of_redactions_is_no_matter(payload: dict[str, Any], applied: 
     assert json.dumps(payload) == before
 
 
+@settings(max_examples=200, deadline=None)
 @given(
     data=st.data(),
     kind=st.sampled_from(
@@ -100,6 +102,7 @@ def test_redacted_events_still_make_a_context(data: st.DataObject, kind: str) ->
     json.dumps(context.messages)
 
 
+@settings(max_examples=200, deadline=None)
 @given(payload=st.dictionaries(st.sampled_from(["text", "x"]), json_values), path=st.sampled_from(["/text", "/x", ""]))
 def test_what_a_path_names_is_nowhere_in_what_is_shown(payload: dict[str, Any], path: str) -> None:
     """After a path is hidden, only [redacted], null and empty strings are found there."""
