@@ -91,14 +91,24 @@ def read_arguments(recorded: str | None) -> Arguments:
         return Arguments(canonical_text(sent), is_invalid_json=True)
 
 
-def read_many(recorded: Sequence[str]) -> list[Arguments]:
-    """What `read_arguments` says of each of the texts; objects that ask for no care are read and written many at a time."""
-    read: list[Arguments] = []
+def read_many(recorded: Sequence[str]) -> tuple[list[str], list[bool]]:
+    """What `read_arguments` says of each of the texts: `text`, and `is_invalid_json`.
+
+    Objects that ask for no care are read and written many at a time.
+    """
+    texts: list[str] = []
+    flags: list[bool] = []
     for start in range(0, len(recorded), _MANY):
         some = recorded[start : start + _MANY]
         plain = _plain_objects(some)
-        read += [read_arguments(text) for text in some] if plain is None else [Arguments(text) for text in plain]
-    return read
+        if plain is None:
+            read = [read_arguments(text) for text in some]
+            texts += [each.text for each in read]
+            flags += [each.is_invalid_json for each in read]
+        else:
+            texts += plain
+            flags += [False] * len(plain)
+    return texts, flags
 
 
 def _plain_objects(texts: Sequence[str]) -> list[str] | None:

@@ -104,10 +104,10 @@ def with_values(events: pa.Table) -> pa.Table:
 def _values(arguments: Column, event_names: Column) -> tuple[Column, Column, Column]:
     """What is said of the arguments in one piece; null for what is no tool call."""
     is_given = bools(pc.is_valid(arguments))
-    read = read_many(arguments.drop_null().to_pylist())
+    texts, flags = read_many(arguments.drop_null().to_pylist())
     places = pa.array(np.cumsum(is_given) - 1, mask=~is_given)
-    values = take(pa.array([found.text for found in read], pa.string()), places)
-    is_invalid = take(pa.array([found.is_invalid_json for found in read], pa.bool_()), places)
+    values = take(pa.array(texts, pa.string()), places)
+    is_invalid = take(pa.array(flags, pa.bool_()), places)
     others = pc.if_else(pc.equal(values, arguments), pa.scalar(None, pa.string()), arguments)
     if arguments.null_count:
         is_bare = pc.and_(pc.is_null(arguments), pc.fill_null(pc.equal(event_names, "tool.call"), fill_value=False))

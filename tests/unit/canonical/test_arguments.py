@@ -174,7 +174,7 @@ def test_many_are_read_as_each_is_alone(recorded: list[str], at_once: int) -> No
     """Whatever stands beside it, a text is read as it is read alone; also texts that only together would be JSON."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arguments, "_MANY", at_once)
-        assert read_many(recorded) == [read_arguments(text) for text in recorded]
+        assert [*zip(*read_many(recorded), strict=True)] == [tuple(read_arguments(text)) for text in recorded]
 
 
 def test_a_date_asks_for_no_care() -> None:
