@@ -14,8 +14,9 @@ from pipelines.audit.reading import read_store, scratch
 from pipelines.errors import BadInputError
 from pipelines.export.snapshot import month_condition
 from pipelines.proof.checkpoint import Checkpoint, MonthHeads, log_root
+from pipelines.proof.files import read_small
 from pipelines.proof.heads import heads_root
-from pipelines.proof.note import SIGNED, Note, NoteError, Verifier
+from pipelines.proof.note import MOST_BYTES, SIGNED, Note, NoteError, Verifier
 from pipelines.proof.signing import PublicKeys
 from pipelines.store import Entry, Store
 
@@ -49,7 +50,7 @@ class Against:
             BadInputError: The file cannot be read, or holds none.
         """
         try:
-            note = Note.read(file.read_bytes())
+            note = Note.read(read_small(file, MOST_BYTES))
             return cls(file, note, Checkpoint.read(note.text))
         except OSError as error:
             raise BadInputError(f"{file} cannot be read: {error.strerror}") from None

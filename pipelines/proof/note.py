@@ -24,7 +24,7 @@ from pipelines.errors import RefoldError
 
 SIGNED, COSIGNED = 1, 4
 """Algorithms: Ed25519 over the text; a witness's over a time and the text."""
-_MOST_BYTES, _MOST_SIGNATURES = 2**20, 100
+MOST_BYTES, _MOST_SIGNATURES = 2**20, 100
 _DASH = "\u2014"
 _NAME = re.compile(r"[^\s+]+")
 
@@ -114,8 +114,8 @@ class Note:
         Raises:
             NoteError: It is none.
         """
-        if len(content) > _MOST_BYTES:
-            raise NoteError(f"it has {len(content):,} bytes; a signed note has at most {_MOST_BYTES:,}")
+        if len(content) > MOST_BYTES:
+            raise NoteError(f"it has more than {MOST_BYTES:,} bytes, which no signed note has")
         try:
             text = content.decode()
         except UnicodeDecodeError:

@@ -14,7 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from pipelines.errors import BadInputError
+from pipelines.proof.files import read_small
 
+_MOST_BYTES = 2**16
+"""Of a key's file; a key in PEM has some hundred."""
 PublicKeys = Mapping[str, Ed25519PublicKey]
 """Public keys by their id."""
 
@@ -32,7 +35,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     """
     wanted = "REFOLD_SIGNING_KEY must name a PEM file with an Ed25519 private key without a passphrase"
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
+        key = load_pem_private_key(read_small(path, _MOST_BYTES), password=None)
     except OSError as error:
         raise BadInputError(f"{wanted}; {path}: {error.strerror}") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -51,7 +54,7 @@ def read_public_keys(paths: Iterable[Path]) -> dict[str, Ed25519PublicKey]:
     keys = {}
     for path in paths:
         try:
-            key = load_pem_public_key(path.read_bytes())
+            key = load_pem_public_key(read_small(path, _MOST_BYTES))
         except OSError as error:
             raise BadInputError(f"{path} cannot be read: {error.strerror}") from None
         except (ValueError, UnsupportedAlgorithm):

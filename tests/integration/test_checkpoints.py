@@ -26,7 +26,7 @@ from pipelines.export.month import export_month
 from pipelines.export.seal import seal_month
 from pipelines.lake.datasets import HOME_LOG
 from pipelines.lake.lake import Lake
-from pipelines.proof.signing import key_id
+from pipelines.proof.signing import key_id, read_private_key, read_public_keys
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store
 
@@ -169,6 +169,13 @@ def test_whose_checkpoint_it_is(log: Store, lake: Lake, tmp_path: Path) -> None:
     assert found(check(log, lake, Against.read(forged)))
     with pytest.raises(BadInputError, match="is no checkpoint: it is not a signed note"):
         Against.read(Path(__file__))
+    endless = tmp_path / "endless"
+    endless.symlink_to("/dev/zero")
+    with pytest.raises(BadInputError, match="more than 1,048,576 bytes"):
+        Against.read(endless)
+    for read in (read_private_key, lambda path: read_public_keys([path])):
+        with pytest.raises(BadInputError, match="endless is"):
+            read(endless)
     copy_home_log(log, lake)
     alone = check(None, lake, checkpoint)  # type: ignore[arg-type]
     assert found(alone) == set()
