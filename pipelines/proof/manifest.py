@@ -10,18 +10,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pipelines.canonical.jcs import canonical_text
 from pipelines.errors import RefoldError
 
 MANIFEST = "refold-manifest/2"
 FILE_LIST = "refold-files/1"
-_Document = TypeVar("_Document", "Manifest", "FileList")
+_Document = TypeVar("_Document", bound="Document")
 
 
 class ManifestError(RefoldError):
-    """A text is not a document of a sealed month that this version reads."""
+    """A text is not a document of the home log that this version reads."""
+
+
+class Document(Protocol):
+    """What is kept as text, byte for byte, and signed as such."""
+
+    def text(self) -> str:
+        """The canonical JSON text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ def read_manifest(text: str) -> Manifest:
         ends = {end: tuple(values[end]) if values[end] is not None else None for end in ("first", "last")}
         return Manifest(**{**values, **ends})
 
-    return _read(text, MANIFEST, make)
+    return read_document(text, MANIFEST, make)
 
 
 def read_file_list(text: str) -> FileList:
@@ -135,10 +142,20 @@ def read_file_list(text: str) -> FileList:
         files = tuple(ListedFile(**file) for file in values["files"])
         return FileList(**{**values, "files": files, "causes": tuple(values["causes"])})
 
-    return _read(text, FILE_LIST, make)
+    return read_document(text, FILE_LIST, make)
 
 
-def _read(text: str, wanted: str, make: Callable[[Mapping[str, Any]], _Document]) -> _Document:
+def read_document(text: str, wanted: str, make: Callable[[Mapping[str, Any]], _Document]) -> _Document:
+    """The document in a text.
+
+    Args:
+        text: The text.
+        wanted: Its format.
+        make: Makes it of its members.
+
+    Raises:
+        ManifestError: The text is not one, or not in its canonical form.
+    """
     try:
         values: dict[str, Any] = json.loads(text)
         name = values.pop("format")
