@@ -23,6 +23,7 @@ _HEAD_FIELDS: list[tuple[str, pa.DataType]] = [
     ("last_version", pa.int32()),
     ("event_count", pa.int32()),
     ("last_hash", pa.binary()),
+    ("erased_events", pa.int32()),
 ]
 HEADS = pa.schema(_HEAD_FIELDS)
 """What a bucket holds of each of its streams; a stream larger than a bucket has a head in each."""
@@ -128,6 +129,7 @@ def _describe(batch: pa.RecordBatch, keys: Keys) -> tuple[_Streams, pa.RecordBat
             integers(keys.version[last]),
             integers((last - first + 1).astype(np.int32)),
             batch.column("hash").take(at_last),
+            integers(np.add.reduceat(_lengths(batch.column("digest")) > 0, first, dtype=np.int32)),
         ],
         schema=HEADS,
     )
@@ -135,7 +137,7 @@ def _describe(batch: pa.RecordBatch, keys: Keys) -> tuple[_Streams, pa.RecordBat
 
 
 def _lengths(texts: Any) -> npt.NDArray[np.int32]:
-    """Bytes of texts without nulls."""
+    """Bytes of each text or value; none is null."""
     offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
     return np.diff(offsets)
 

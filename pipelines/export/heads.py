@@ -25,12 +25,13 @@ _PAGE = 10_000
 _NOTED = """
 SELECT
     aggregate_id, any_value(aggregate_type) AS aggregate_type, min(first_version) AS first_version,
-    max(last_version) AS last_version, sum(event_count)::INTEGER AS event_count, arg_max(last_hash, last_version) AS last_hash
+    max(last_version) AS last_version, sum(event_count)::INTEGER AS event_count, arg_max(last_hash, last_version) AS last_hash,
+    sum(erased_events)::INTEGER AS erased_events
 FROM ({parts})
 GROUP BY aggregate_id
 """
 _LAKE = """
-SELECT aggregate_id, aggregate_type, first_version, last_version, event_count, last_hash FROM stream_months WHERE month = $month
+SELECT aggregate_id, aggregate_type, first_version, last_version, event_count, last_hash, erased_events FROM stream_months WHERE month = $month
 """
 _GAPS = """
 SELECT aggregate_id, first_version, last_version, event_count FROM heads

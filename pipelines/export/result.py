@@ -25,6 +25,7 @@ class ExportResult:
         added_rows: Events that the lake did not hold before; all of them when that is not remembered.
         late_rows: Those among them that came after the month had ended and been exported.
         streams: Streams with events in the month.
+        erasures: Erasures done in the month, counted stream by stream.
         size_bytes: Bytes of the month's event files.
         input_hash: Hash of what was exported: rows and last position of the month.
         seconds: Time taken.
@@ -37,6 +38,7 @@ class ExportResult:
     added_rows: int
     late_rows: int
     streams: int
+    erasures: int
     size_bytes: int
     input_hash: str
     seconds: float
@@ -80,6 +82,7 @@ class Held:
             added_rows=added,
             late_rows=added if is_late else 0,
             streams=heads.row_count,
+            erasures=self.now.erasures,
             size_bytes=events.size_bytes,
             input_hash=events.input_hash,
             seconds=time.monotonic() - started,

@@ -45,6 +45,7 @@ SELECT
     coalesce(pg_relation_size(to_regclass('refold.events_' || replace(%(month)s, '-', '_'))), 0)
     / current_setting('block_size')::integer,
     coalesce((SELECT m.state FROM refold.months AS m WHERE m.month = %(month)s) = 'sealed', false),
+    (SELECT count(*) FROM refold.erasures AS x WHERE x.month = %(month)s AND x.is_done),
     pg_export_snapshot()
 FROM refold.store AS s
 """
@@ -65,7 +66,8 @@ class Snapshot:
         seen: Which transactions had ended, as `pg_snapshot` writes it.
         is_comparable: Whether `seen` speaks of the transactions that appended: false after a move to another cluster.
         blocks: Blocks of the month's own table; only to divide work.
-        is_sealed: Whether the month is sealed: its manifest names the lake's files, and they are left as they are.
+        is_sealed: Whether the month is sealed: the list of its files names the lake's, and they are left as they are.
+        erasures: Erasures done in it, counted stream by stream.
         token: What other connections see the same snapshot by, as long as this transaction lasts.
     """
 
@@ -80,12 +82,13 @@ class Snapshot:
     is_comparable: bool
     blocks: int
     is_sealed: bool
+    erasures: int
     token: str
 
     @property
     def input_hash(self) -> str:
-        """Hash (SHA-256, hex) of what an export of it holds; events never change, so two numbers name them."""
-        named = [_RULES, self.month, self.rows, self.last_position]
+        """Hash (SHA-256, hex) of what an export of it holds: events never change but by erasures, so three numbers name them."""
+        named = [_RULES, self.month, self.rows, self.last_position, self.erasures]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
     def is_held_by(self, commit: Commit) -> bool:
@@ -96,7 +99,12 @@ class Snapshot:
         if commit.input_hash == self.input_hash:
             return True
         known = commit.provenance
-        return self.is_sealed and (known.get("rows"), known.get("last_position")) == (self.rows, self.last_position)
+        names = ("rows", "last_position", "erased")
+        return self.is_sealed and tuple(known.get(name) for name in names) == (
+            self.rows,
+            self.last_position,
+            self.erasures,
+        )
 
     @property
     def where(self) -> str:
@@ -114,6 +122,7 @@ class Snapshot:
             "seen": self.seen if self.is_comparable else None,
             "sorted_rows": sorted_rows,
             "increments": increments,
+            "erased": self.erasures,
         }
 
 
@@ -182,6 +191,8 @@ def plan_increment(now: Snapshot, events: Commit | None, heads: Commit | None) -
         return None
     if epoch > now.epoch or (epoch == now.epoch and _xmax(seen) > _xmax(now.seen)):
         return None  # the store went back in time
+    if int(known.get("erased", 0)) != now.erasures:
+        return None
     rows = now.rows - events.row_count
     unsorted = now.rows - int(known["sorted_rows"])
     too_many = int(known["increments"]) >= _MAX_INCREMENTS

@@ -4,7 +4,7 @@ Which files may go, and why:
 
 - *superseded*: a commit replaced it, and the grace has passed since. Whoever opened the lake or `lake.duckdb` before the
   commit may still read it until then.
-- *redacted*: a commit replaced it that hides more than it did. It goes at once: a reader that is at it must open anew.
+- *redacted*: a commit replaced it in which more is redacted or erased. It goes at once: a reader that is at it must open anew.
 - *orphan*: no commit names it. Its writer is dead, since every live writer began after the file was last written (see
   `pipelines.lake.writers`). Nobody ever saw it, so it needs no grace.
 - *temporary*: what a killed process left: half a log entry, half a catalog, data spilled from memory.
@@ -111,7 +111,7 @@ class _Origin:
 
     Attributes:
         superseded_at: Time of the partition's next commit, seconds since 1970; None while it is the last.
-        is_redacted: The partition's last commit hides more than it does.
+        is_redacted: More is redacted or erased in the partition's last commit than in it.
     """
 
     superseded_at: float | None
@@ -207,7 +207,7 @@ def vacuum(lake: Lake, catalog: Path, *, grace_days: float, is_dry_run: bool = F
 def remove_redacted(lake: Lake, catalog: Path, names: Iterable[str]) -> int:
     """Remove superseded files that show what the newest commits of their partitions hide; answer how many.
 
-    For after a fold that applied more redactions than the one before it: what is hidden is in no file any more. Should
+    For after a commit that knows more redactions or erasures than the one before it: what is hidden is in no file any more. Should
     the process die before, `vacuum` does it.
     """
     publish_catalog(lake, catalog)
@@ -299,19 +299,19 @@ def _origins(lake: Lake) -> dict[str, dict[str, _Origin]]:
     superseded_at: float | None = None
     hidden = 0
     for dataset, partition, committed_at, provenance, paths in rows:
-        redactions = _redactions(json.loads(provenance))
+        hides = _hides(json.loads(provenance))
         if last != (dataset, partition):  # the partition's newest commit comes first
-            last, superseded_at, hidden = (dataset, partition), None, redactions
+            last, superseded_at, hidden = (dataset, partition), None, hides
         for path in paths or ():
             # a file that was added to is in several commits; the newest of them says when it was replaced
-            found.setdefault(dataset, {}).setdefault(path, _Origin(superseded_at, redactions < hidden))
+            found.setdefault(dataset, {}).setdefault(path, _Origin(superseded_at, hides < hidden))
         superseded_at = committed_at
     return found
 
 
-def _redactions(provenance: Mapping[str, Any]) -> int:
-    """How many redactions a commit applied; they only ever grow in number, since the log only grows."""
-    return int(provenance.get("redactions", 0))
+def _hides(provenance: Mapping[str, Any]) -> int:
+    """How many redactions and erasures a commit knows; they only ever grow in number, since the log only grows."""
+    return int(provenance.get("redactions", 0)) + int(provenance.get("erased", 0))
 
 
 def _spilled_by_the_dead(folder: Path) -> list[_File]:

@@ -57,8 +57,16 @@ class MonthSealed(StoreError):
     """The month is closed to writes; append the fact now with `metadata.occurred_at`, or unseal the month."""
 
 
+class Erased(StoreError):
+    """What it was to go on from, or to be compared with, was erased; nothing was stored, and sending it again changes nothing."""
+
+
+class OnHold(StoreError):
+    """A hold is on something that was to be erased; nothing was erased. Lift the hold first."""
+
+
 class PermissionDenied(StoreError):
-    """The database role may not do this; see the roles refold_writer, refold_reader and refold_exporter."""
+    """The database role may not do this; see the roles refold_writer, refold_reader, refold_exporter and refold_eraser."""
 
 
 class AppendOnly(StoreError):

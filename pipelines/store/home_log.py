@@ -13,8 +13,8 @@ import psycopg
 
 from pipelines.store.sqlstate import typed_errors
 
-Kind = Literal["opened", "closing", "sealed", "files", "unsealed", "redacted"]
-"""sealed: the document is the month's manifest; files: the list of files that hold a sealed month."""
+Kind = Literal["opened", "closing", "sealed", "files", "unsealed", "redacted", "erased"]
+"""sealed: the document is the month's manifest; files: the list of files that hold a sealed month; erased: the erasure."""
 
 _ENTRIES = """
 SELECT entry, kind, month, generation, document, signature, noted_at FROM refold.home_log WHERE entry >= %s ORDER BY entry

@@ -15,9 +15,11 @@ import psycopg
 
 from pipelines.store.errors import (
     AppendOnly,
+    Erased,
     InvalidEvent,
     InvalidPayload,
     MonthSealed,
+    OnHold,
     PayloadTooLarge,
     PermissionDenied,
     SchemaOutdated,
@@ -36,6 +38,8 @@ _BY_STATE: dict[str, type[StoreError | InvalidEvent | UnknownEventType | Payload
     "RF005": InvalidEvent,
     "RF006": PayloadTooLarge,
     "RF007": AppendOnly,
+    "RF009": Erased,
+    "RF010": OnHold,
     "25006": StoreReadOnly,  # read_only_sql_transaction: a standby, or default_transaction_read_only
     "54000": PayloadTooLarge,  # program_limit_exceeded: jsonb's own limits
     "22007": InvalidEvent,  # invalid_datetime_format

@@ -57,5 +57,6 @@ STREAM_MONTHS = Dataset(
         Column("event_count", "INTEGER", "Events of the stream in the month."),
         Column("prev_hash", "BLOB", "Chain link before the month; 32 zero bytes at a stream's start."),
         Column("last_hash", "BLOB", "Chain link at the end of the month."),
+        Column("erased_events", "INTEGER", "Those of the events whose payload and metadata are gone."),
     ),
 )

@@ -51,6 +51,7 @@ DECLARE
     head_epoch integer;
     head_order xid8;
     is_new boolean;
+    is_erased boolean;
     wanted integer;
     event record;
     at timestamptz;
@@ -82,8 +83,8 @@ BEGIN
     -- The head row is the stream's lock: writers of one stream queue here, writers of others pass. A stream's first head is
     -- written at the loop's end with what the batch made of it; who finds another's there by then begins again behind it.
     LOOP
-        SELECT s.aggregate_type, s.stream_version, s.hash, s.created_at, s.epoch, s.order_xid
-        INTO head_type, head_version, head_hash, head_time, head_epoch, head_order
+        SELECT s.aggregate_type, s.stream_version, s.hash, s.created_at, s.epoch, s.order_xid, s.is_erased
+        INTO head_type, head_version, head_hash, head_time, head_epoch, head_order, is_erased
         FROM refold.streams AS s WHERE s.aggregate_id = stream FOR UPDATE;
         is_new := NOT FOUND;
         IF is_new THEN
@@ -91,6 +92,8 @@ BEGIN
             head_version := 0;
             head_hash := decode(repeat('00', 32), 'hex');
             head_time := earliest;
+        ELSIF is_erased THEN
+            RAISE EXCEPTION 'stream % was erased; it takes no more events', stream USING ERRCODE = 'RF009';
         END IF;
         -- Behind the lock: a new epoch waits for whoever has it, and begins before whoever gets it later.
         SELECT CASE WHEN s.checked_start = pg_postmaster_start_time() THEN s.epoch ELSE refold.writable_epoch() END
@@ -110,6 +113,13 @@ BEGIN
             IF first_version IS NOT NULL THEN
                 duplicate := true;
                 RETURN;
+            END IF;
+            IF EXISTS (
+                SELECT FROM refold.erasures AS x
+                WHERE x.aggregate_id = stream AND x.first_version <= wanted + n AND x.last_version > wanted
+            ) THEN
+                RAISE EXCEPTION 'stream %: of versions % to % some were erased, and whether this batch is those cannot be told', stream, wanted + 1, wanted + n
+                    USING ERRCODE = 'RF009';
             END IF;
         END IF;
         IF wanted <> head_version OR (expected = 'exists' AND is_new) THEN
@@ -203,6 +213,12 @@ BEGIN
     WITH ORDINALITY AS b (event_type, event_version, payload, metadata, created_at, hash, salt);
     last_position := currval('refold.events_position_seq');
 
+    -- What was erased is said by record_erasure alone.
+    IF kind = 'erasure' AND NOT EXISTS (
+        SELECT FROM refold.erasures AS x WHERE x.erasure = stream AND x.noted_xid = pg_current_xact_id()
+    ) THEN
+        RAISE EXCEPTION 'streams of type erasure are written by an erasure alone' USING ERRCODE = 'RF005';
+    END IF;
     IF strpos(array_to_string(append_events.event_types, ' '), 'redaction.applied.v') > 0 THEN
         PERFORM refold.note('redacted', null, null, jsonb_build_object(
             'format', 'refold-redaction/1', 'stream', stream, 'version', wanted + b.ordinality, 'hash', encode(b.hash, 'hex')

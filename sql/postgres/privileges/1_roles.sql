@@ -4,7 +4,7 @@ DO $$
 DECLARE
     role_name text;
 BEGIN
-    FOREACH role_name IN ARRAY ARRAY['refold_owner', 'refold_writer', 'refold_reader', 'refold_exporter'] LOOP
+    FOREACH role_name IN ARRAY ARRAY['refold_owner', 'refold_writer', 'refold_reader', 'refold_exporter', 'refold_eraser'] LOOP
         IF to_regrole(role_name) IS NULL THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);

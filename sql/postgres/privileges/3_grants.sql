@@ -1,7 +1,8 @@
 -- Least privilege. Everybody may see which schema and event types there are (the client checks both).
 --   refold_writer    appends, nothing else
 --   refold_reader    reads everything, and asks what weakens append-only
---   refold_exporter  reads everything; makes, closes and seals months, and opens them again
+--   refold_exporter  reads everything; makes, closes and seals months, and opens them again; finishes recorded erasures
+--   refold_eraser    reads everything; records erasures and does them, places and lifts holds
 REVOKE ALL ON SCHEMA refold FROM public;
 REVOKE ALL ON ALL TABLES IN SCHEMA refold FROM public;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA refold FROM public;
@@ -22,7 +23,12 @@ BEGIN
             ('refold_exporter', 'GRANT USAGE ON SCHEMA refold TO refold_exporter'),
             ('refold_exporter', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_exporter'),
             ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.ensure_month, refold.guard_problems TO refold_exporter'),
-            ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.close_month, refold.seal_month, refold.note_files, refold.unseal_month TO refold_exporter')
+            ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.close_month, refold.seal_month, refold.note_files, refold.unseal_month TO refold_exporter'),
+            ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.erase_events TO refold_exporter'),
+            ('refold_eraser', 'GRANT USAGE ON SCHEMA refold TO refold_eraser'),
+            ('refold_eraser', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_eraser'),
+            ('refold_eraser', 'GRANT EXECUTE ON FUNCTION refold.record_erasure, refold.erase_events, refold.hold, refold.lift, refold.note_files TO refold_eraser'),
+            ('refold_eraser', 'GRANT EXECUTE ON FUNCTION refold.guard_problems TO refold_eraser')
         ) AS g (role_name, command)
         WHERE to_regrole(g.role_name) IS NOT NULL
     LOOP
