@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 leave_pandas_out()  # before the first array, which modules make when they are imported, and without importing it
 
 Layer = Literal["log", "fold", "replay", "diff", "registry"]
+_COUNTS = ("INTEGER", "BIGINT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Dataset:
         layer: Which stage writes it.
         has_newest_view: Whether the table's plain name is a view of the newest state; all rows are then `<name>_history`.
         row_group_size: Rows of a Parquet row group; one group is written by one thread, so wide rows take small groups.
+        is_own: Whether a user wrote what makes it: then nobody has said of any column what it may hold.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Dataset:
     layer: Layer
     has_newest_view: bool = False
     row_group_size: int = 122_880
+    is_own: bool = False
 
     @property
     def relation(self) -> str:
@@ -78,6 +81,17 @@ class Dataset:
     def data_columns(self) -> tuple[Column, ...]:
         """The columns that data files hold: all but the partition columns, which are in the path."""
         return tuple(column for column in self.columns if column.name not in self.partition_by)
+
+    @property
+    def bounded(self) -> frozenset[str]:
+        """Columns whose lowest and highest value a file's entry in the Delta log tells, by which readers leave files out.
+
+        An entry outlives its file by weeks. So these are numbers of which it is known that they count or place something: no
+        texts, nothing personal, nothing of a user's own.
+        """
+        if self.is_own:
+            return frozenset()
+        return frozenset(each.name for each in self.columns if each.type in _COUNTS and not each.is_personal)
 
     def partition_path(self, partition: Mapping[str, str]) -> str:
         """The partition as the path writes it: `column=value` pairs joined by `/`; empty for an unpartitioned table."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 _USUAL: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
 _LARGE: dict[str, Any] = {"use_dictionary": False, "data_page_version": "2.0"}
-_BOUNDED = ("int32", "int64")
-"""Types of the columns whose bounds are told, by which readers leave files out."""
+_NUMBERS = ("int32", "int64")
 
 
 def for_large_rows(schema: pa.Schema, sort_by: Iterable[str]) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def for_large_rows(schema: pa.Schema, sort_by: Iterable[str]) -> dict[str, Any]:
     There are no dictionaries, which would hold its texts once more; pages are made of compressed parts, of which the whole is not
     put together before; and there are no bounds of texts, which are the text six times over while they are found.
     """
-    bounded = [field.name for field in schema if field.name in sort_by or str(field.type) in _BOUNDED]
+    bounded = [field.name for field in schema if field.name in sort_by or str(field.type) in _NUMBERS]
     return {**_LARGE, "write_statistics": bounded}
 
 
@@ -53,14 +52,15 @@ class NewFile:
         root: The table's folder.
         path: Where, relative to it; the file's folder is there.
         schema: Of the rows.
+        bounded: Columns, of whole numbers, whose bounds Delta's log tells.
         options: Of Parquet's writer, beside the usual ones or in their place.
     """
 
-    def __init__(self, root: Path, path: str, schema: pa.Schema, **options: Any) -> None:
+    def __init__(self, root: Path, path: str, schema: pa.Schema, bounded: Collection[str], **options: Any) -> None:
         import pyarrow.parquet as pq  # noqa: PLC0415 - not for verbs that only read
 
         self._path, self._file = path, root / path
-        self._schema = schema
+        self._bounded = bounded
         self._described: DataFile | None = None
         self.rows = 0
         self._writer = pq.ParquetWriter(str(self._file), schema, **{**_USUAL, **options})
@@ -92,14 +92,13 @@ class NewFile:
         """Delta's statistics, from the file's own list of contents."""
         import pyarrow.parquet as pq  # noqa: PLC0415 - not for verbs that only read
 
-        bounded = {field.name for field in self._schema if str(field.type) in _BOUNDED}
         low: dict[str, int] = {}
         high: dict[str, int] = {}
         contents = pq.read_metadata(self._file)
         for group in map(contents.row_group, range(contents.num_row_groups)):
             for part in map(group.column, range(group.num_columns)):
                 name, found = part.path_in_schema, cast("Any", part.statistics)
-                if name in bounded and found is not None and found.has_min_max:
+                if name in self._bounded and found is not None and found.has_min_max:
                     low[name] = min(low.get(name, found.min), found.min)
                     high[name] = max(high.get(name, found.max), found.max)
         return {"numRecords": self.rows, "minValues": low, "maxValues": high}

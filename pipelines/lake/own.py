@@ -39,6 +39,7 @@ def own_dataset(name: str, grain: str, key: tuple[str, ...], columns: tuple[Colu
         partition_by=(MONTH.name,),
         sort_by=key,
         layer="fold",
+        is_own=True,
     )
 
 

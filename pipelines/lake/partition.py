@@ -104,7 +104,9 @@ class PartitionWriter:
             options: Of Parquet's writer.
         """
         path = self._table.new_path(self._partition, len(self._files))
-        self._files.append(NewFile(self._table.path, path, schema or self.dataset.data_schema(), **options))
+        self._files.append(
+            NewFile(self._table.path, path, schema or self.dataset.data_schema(), self.dataset.bounded, **options)
+        )
         return self._files[-1]
 
     def commit(

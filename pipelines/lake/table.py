@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
@@ -191,7 +191,7 @@ class Table:
         Raises:
             CommitLostError: Others committed again and again; nothing was added.
         """
-        file = NewFile(self.path, self.new_path({}), self.dataset.data_schema())
+        file = NewFile(self.path, self.new_path({}), self.dataset.data_schema(), self.dataset.bounded)
         try:
             file.write(self.dataset.sort(rows), self.dataset.row_group_size)
             written = file.close()
@@ -205,10 +205,16 @@ class Table:
         raise CommitLostError(self.dataset.name, "", self.number({}) + 1)
 
     def merge_files(self) -> None:
-        """Merge the files of an unpartitioned table into one; not, when another commit comes between."""
+        """Merge the files of an unpartitioned table into one; not, when another commit comes between.
+
+        Delta's own writer makes the file. What bounds it finds it tells in the log, of texts too, so it is to find none.
+        """
         delta = self.create()
         merged = Attempt(self.path, delta.version())
-        merged.run(lambda: delta.optimize.compact(commit_properties=merged.properties()))
+        unbounded = WriterProperties(
+            compression="ZSTD", default_column_properties=ColumnProperties(statistics_enabled="NONE")
+        )
+        merged.run(lambda: delta.optimize.compact(writer_properties=unbounded, commit_properties=merged.properties()))
         self._delta = None
 
     def _commit(

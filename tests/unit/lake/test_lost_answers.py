@@ -49,7 +49,7 @@ def begin_own_anew(lake: Lake) -> None:
     lake.begin(OWN)
     table = lake.table("refunds")
     if table.number({"month": "2026-01"}) == 0:
-        file = NewFile(table.path, table.new_path({"month": "2026-01"}), OWN.data_schema())
+        file = NewFile(table.path, table.new_path({"month": "2026-01"}), OWN.data_schema(), OWN.bounded)
         file.write(pa.table({"id": ["a"]}), 1)
         table.commit([file.close()], {"month": "2026-01"}, 1)
     lake.begin(
