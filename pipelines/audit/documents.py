@@ -104,33 +104,59 @@ class DocumentAuditor:
             detail = f"that of generation {generation} speaks of {document.month} generation {document.generation}"
             audit.find("manifest_invalid", place, detail)
             return None
-        problem = self._signature_problem(audit, signed, document)
+
+        def note(unchecked: str) -> None:
+            if unchecked not in audit.not_checked:
+                audit.not_checked.append(unchecked)
+
+        what = "the manifest" if isinstance(document, Manifest) else "the list of files"
+        problem = signature_problem(
+            signed,
+            document.public_key_id,
+            f"{what} of generation {generation}",
+            self._keys,
+            must_be_signed=self._must_be_signed,
+            note=note,
+        )
         if problem is None:
             return document
         # A document that its signature speaks against measures nothing.
-        audit.find(problem[0], place, f"generation {generation}: {problem[1]}")
+        audit.find(problem[0], place, problem[1])
         return None
 
-    def _signature_problem(
-        self, audit: MonthAudit, signed: Signed, document: Manifest | FileList
-    ) -> tuple[Code, str] | None:
-        """What speaks against a document's signature; a key that is not known is noted."""
-        what = "the manifest" if isinstance(document, Manifest) else "the list of files"
-        if signed.signature is None:
-            is_promised = document.public_key_id is not None or self._must_be_signed
-            return ("signature_missing", f"{what} is not signed") if is_promised else None
-        if document.public_key_id is None:
-            return "signature_wrong", f"{what} names no key and has a signature"
-        key = self._keys.get(document.public_key_id)
-        if key is not None:
-            is_good = is_signed_by(key, signed.signature, signed.text.encode())
-            return None if is_good else ("signature_wrong", f"the signature is not that of {what}")
-        if self._must_be_signed:
-            return "signature_wrong", f"it is signed by key {document.public_key_id}, which is none of those given"
-        note = f"signature of generation {document.generation}: no public key {document.public_key_id} was given"
-        if note not in audit.not_checked:
-            audit.not_checked.append(note)
-        return None
+
+def signature_problem(
+    signed: Signed,
+    public_key_id: str | None,
+    what: str,
+    keys: PublicKeys,
+    *,
+    must_be_signed: bool,
+    note: Callable[[str], None],
+) -> tuple[Code, str] | None:
+    """What speaks against a document's signature; None where nothing does.
+
+    Args:
+        signed: The document.
+        public_key_id: The key that it says it is signed with.
+        what: What to call it.
+        keys: Public keys by id.
+        must_be_signed: Whether one without a signature is a finding.
+        note: Told of a key that was not given, where no signature is demanded.
+    """
+    if signed.signature is None:
+        is_promised = public_key_id is not None or must_be_signed
+        return ("signature_missing", f"{what} is not signed") if is_promised else None
+    if public_key_id is None:
+        return "signature_wrong", f"{what} names no key and has a signature"
+    key = keys.get(public_key_id)
+    if key is not None:
+        is_good = is_signed_by(key, signed.signature, signed.text.encode())
+        return None if is_good else ("signature_wrong", f"the signature is not that of {what}")
+    if must_be_signed:
+        return "signature_wrong", f"{what} is signed by key {public_key_id}, which is none of those given"
+    note(f"signatures by key {public_key_id}: no such public key was given")
+    return None
 
 
 def compare_totals(audit: MonthAudit, manifest: Manifest, scan: Scan) -> None:

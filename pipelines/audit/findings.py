@@ -15,6 +15,8 @@ Integrity = Literal[
     "file_foreign",
     "broken_link",
     "content_missing",
+    "erasure_unfinished",
+    "erasure_undone",
     "out_of_order",
     "wrong_month",
     "merkle_root_differs",

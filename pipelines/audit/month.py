@@ -27,6 +27,7 @@ from pipelines.audit.against_store import (
 )
 from pipelines.audit.delta_log import Recorded, TableLog, read_commits
 from pipelines.audit.documents import DocumentAuditor, Measure, compare_totals
+from pipelines.audit.erasures import Erasures, Misfits, compare_counts, tell_misfits
 from pipelines.audit.files import audit_files, current_files
 from pipelines.audit.findings import Code, MonthAudit, Place
 from pipelines.audit.heads import compare_heads, compare_months, files_of
@@ -51,7 +52,6 @@ _LOOK_SECONDS = 0.1
 """Looks at a month that is just being exported; what is still missing then is missing."""
 _FLAW: Mapping[FlawKind, str] = {
     "broken_link": "its hash is not that of its content and the link before it",
-    "content_missing": "its content is gone, and no erasure of it was recorded",
     "missing_version": "versions before it are missing",
     "repeated_version": "the version is there more than once",
     "out_of_order": "it stands behind a later one",
@@ -120,6 +120,7 @@ class _Ahead:
 
     ends: Future[list[Ended]]
     orders: Future[list[Misplaced]]
+    erased: Future[Misfits]
     heads: Future[None] | None
 
 
@@ -133,13 +134,14 @@ class MonthAuditor:
         statuses: Mapping[str, MonthStatus],
         stored: Sequence[Entry] | None,
         auditor: DocumentAuditor,
+        erasures: Erasures,
         month: str,
         on_rows: Callable[[int, int], Any] | None,
     ) -> None:
         self._of_lake, self._lake = of_lake, of_lake.lake
         self._store, self._statuses = store, statuses
         self._stored = stored
-        self._auditor, self._on_rows = auditor, on_rows
+        self._auditor, self._erasures, self._on_rows = auditor, erasures, on_rows
         self._month = month
 
     def run(self, *, deep: bool) -> MonthAudit:
@@ -167,7 +169,9 @@ class MonthAuditor:
                     condition = month_condition(self._month)
                     heads_read = pool.submit(read_heads, connection.cursor(), self._store, condition)
                 ends = pool.submit(read_ends, self._store, self._month)
-                ahead = _Ahead(ends, pool.submit(read_orders, self._store, self._month), heads_read)
+                orders = pool.submit(read_orders, self._store, self._month)
+                erased = pool.submit(self._erasures.read_stored, self._store, self._month)
+                ahead = _Ahead(ends, orders, erased, heads_read)
             heads = self._head_files(audit, connection)
             readable = self._audit_rows(
                 audit, connection, folder, files, heads, manifest, is_sealed=manifest is not None
@@ -295,6 +299,8 @@ class MonthAuditor:
                 + "], hive_partitioning = false)"
             )
             compare_heads(audit, connection, "recorded_heads", "stream_months", "lake")
+            compare_counts(audit, connection, "recorded_heads")
+        self._erasures.audit_month(audit, connection, files)
         return list(files)
 
     def _note_flaws(
@@ -373,6 +379,7 @@ class MonthAuditor:
             condition = exported_condition(self._month, commit.provenance, audit.last) if commit else None
         audit_ends(audit, ahead.ends.result())
         audit_orders(audit, ahead.orders.result())
+        tell_misfits(audit, "store", ahead.erased.result())
         if condition is None:
             audit.not_checked.append(
                 "the store: the last export does not say what it saw; `refold export` writes it anew"

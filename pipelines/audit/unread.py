@@ -85,5 +85,6 @@ def _of_store(*, deep: bool, has_store: bool) -> list[Unread]:
     unread.append(Unread("store", "streams", ("aggregate_type", "created_at"), nothing))
     unread.append(Unread("store", "months", ("changed_xid", "created_at"), nothing))
     unread.append(Unread("store", "home_log", ("noted_by",), nothing))
-    unread += [Unread("store", table, (), nothing) for table in ("event_types", "store")]
+    unread.append(Unread("store", "erasures", ("erasure", "month", "noted_xid", "is_done"), nothing))
+    unread += [Unread("store", table, (), nothing) for table in ("event_types", "holds", "store")]
     return unread

@@ -18,7 +18,8 @@ from deltalake.exceptions import DeltaError
 from pipelines.audit.checkpoints import Against, audit_against, verifiers
 from pipelines.audit.delta_log import AUDITED, Recorded, log_findings, read_commits, read_log
 from pipelines.audit.documents import DocumentAuditor
-from pipelines.audit.findings import Audit, Finding
+from pipelines.audit.erasures import Erasures
+from pipelines.audit.findings import Audit, Finding, Place
 from pipelines.audit.home_log import audit_logs, audit_redactions, audit_states, lake_entries
 from pipelines.audit.month import LakeState, MonthAuditor
 from pipelines.audit.unread import list_unread
@@ -88,12 +89,19 @@ def verify(
     known = (
         of_lake.months() | set(statuses) | {each.month for each in stored or () if each.kind == "sealed" and each.month}
     )
+    sides: dict[Place, Sequence[Entry]] = {} if stored is None else {"store": stored}
+    sides["lake"] = of_lake.entries
+    erasures = Erasures(sides, public_keys or {}, must_be_signed=must_be_signed)
+    findings += erasures.findings
+    notes += erasures.notes
+    if store is not None:
+        findings += erasures.audit_store(store)
     auditor = DocumentAuditor(public_keys or {}, must_be_signed=must_be_signed, at=at or datetime.now(UTC))
     audits = []
     for month in _chosen(months, known):
         if on_month is not None:
             on_month(month)
-        audit = MonthAuditor(of_lake, store, statuses, stored, auditor, month, on_rows)
+        audit = MonthAuditor(of_lake, store, statuses, stored, auditor, erasures, month, on_rows)
         audits.append(audit.run(deep=deep))
     by_month = {audit.month: audit for audit in audits}
     for finding in findings:

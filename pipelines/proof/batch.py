@@ -30,11 +30,8 @@ from pipelines.proof.merkle import (
 )
 from pipelines.proof.parts import Part, read_part
 
-FlawKind = Literal[
-    "broken_link", "content_missing", "missing_version", "repeated_version", "out_of_order", "wrong_month"
-]
-"""broken_link: the hash is not that of the row and the link before it. content_missing: it is, of an event whose content is gone,
-and nobody recorded that it was erased. The others are about the row's place."""
+FlawKind = Literal["broken_link", "missing_version", "repeated_version", "out_of_order", "wrong_month"]
+"""broken_link: the hash is not that of the row and the link before it. The others are about the row's place."""
 
 FLAWS_NAMED = 20
 """Flaws of one kind and part that are kept with their stream; the others are counted."""
@@ -77,7 +74,7 @@ class PartScan:
         last: Its last event.
         subtrees: The whole Merkle subtrees it consists of, from left to right.
         nodes: Those of `KEPT_LEVELS` that are whole in it.
-        runs: One row per stream and batch: `aggregate_id, first_version, last_version, event_count, last_hash`.
+        runs: One row per stream and batch: `aggregate_id, first_version, last_version, event_count, last_hash, erased_events`.
         low: Smallest (epoch, xid, position).
         high: Largest.
         counts: Flaws by kind.
@@ -170,7 +167,6 @@ class PartScanner:
         broken = ((links != hashes).any(axis=1) | ~is_hash | ~(is_whole | is_erased)) & is_next & ~is_deferred
         created = int_column(batch["created_at"].cast(pa.int64()))
         self._note(found, "broken_link", broken, ids, versions)
-        self._note(found, "content_missing", is_erased & ~broken, ids, versions)
         self._note(found, "missing_version", ~is_start & (versions > prev_versions + 1), ids, versions)
         self._note(found, "repeated_version", ~is_start & (versions == prev_versions), ids, versions)
         backwards = (~is_start & (versions < prev_versions)) | (is_start & _is_before(ids, found.last))
@@ -183,7 +179,7 @@ class PartScanner:
         low, high = _extremes(epochs, xids, positions)
         found.low = min(found.low or low, low)
         found.high = max(found.high or high, high)
-        found.runs.append(_runs(ids, versions, hashes, is_start))
+        found.runs.append(_runs(ids, versions, hashes, is_start, is_erased))
         if before is None:
             found.first = {**batch.slice(0, 1).to_pylist()[0], "created_us": int(created[0])}
         found.last = Row(ids[-1].as_py(), int(versions[-1]), hashes[-1].tobytes())
@@ -246,7 +242,9 @@ def _is_before(ids: Column, before: Row | None) -> Bools:
     return backwards
 
 
-def _runs(ids: Column, versions: npt.NDArray[np.int32], hashes: Hashes, is_start: Bools) -> pa.RecordBatch:
+def _runs(
+    ids: Column, versions: npt.NDArray[np.int32], hashes: Hashes, is_start: Bools, is_erased: Bools
+) -> pa.RecordBatch:
     starts = np.flatnonzero(is_start)
     if not len(starts) or starts[0] != 0:  # the first event goes on with the batch before
         starts = np.concatenate([[0], starts])
@@ -258,8 +256,9 @@ def _runs(ids: Column, versions: npt.NDArray[np.int32], hashes: Hashes, is_start
             pa.array(np.maximum.reduceat(versions, starts)),
             pa.array(ends - starts),
             _binary(np.ascontiguousarray(hashes[ends - 1])),
+            pa.array(np.add.reduceat(is_erased, starts, dtype=np.int32)),
         ],
-        ["aggregate_id", "first_version", "last_version", "event_count", "last_hash"],
+        ["aggregate_id", "first_version", "last_version", "event_count", "last_hash", "erased_events"],
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import UUID
 
 from pipelines.canonical.jcs import canonical_text
 from pipelines.proof.manifest import read_document
@@ -66,6 +67,12 @@ def read_erasure(text: str) -> Erasure:
     """
 
     def make(values: Mapping[str, Any]) -> Erasure:
-        return Erasure(**{**values, "targets": tuple(Target(**target) for target in values["targets"])})
+        UUID(values["erasure"])
+        targets = tuple(Target(**target) for target in values["targets"])
+        for each in targets:
+            UUID(each.stream)
+            if not 0 < each.first <= each.last < 2**31:
+                raise ValueError("versions")
+        return Erasure(**{**values, "targets": targets})
 
     return read_document(text, ERASURE, make)

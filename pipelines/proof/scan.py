@@ -26,20 +26,22 @@ from pipelines.proof.merkle import Frontier, Subtree
 from pipelines.proof.parts import Layout, Part
 
 HEADS = "scanned_heads"
-"""Temporary table that a scan leaves: one row per stream, as the files hold it."""
+"""Temporary table that a scan leaves: one row per stream, as the files hold it, with how many of its events are erased."""
 _WORKER_BYTES = 150 * 10**6
 """About what one thread needs: a batch decoded, its texts joined for hashing, and its hashes."""
 
 _CREATE_RUNS = """
 CREATE OR REPLACE TEMP TABLE scanned_runs (
-    aggregate_id VARCHAR, first_version INTEGER, last_version INTEGER, event_count BIGINT, last_hash BLOB
+    aggregate_id VARCHAR, first_version INTEGER, last_version INTEGER, event_count BIGINT, last_hash BLOB,
+    erased_events INTEGER
 )
 """
 _CREATE_HEADS = f"""
 CREATE OR REPLACE TEMP TABLE {HEADS} AS
 SELECT
     aggregate_id, min(first_version) AS first_version, max(last_version) AS last_version,
-    sum(event_count)::BIGINT AS event_count, arg_max(last_hash, last_version) AS last_hash
+    sum(event_count)::BIGINT AS event_count, arg_max(last_hash, last_version) AS last_hash,
+    sum(erased_events)::INTEGER AS erased_events
 FROM scanned_runs
 GROUP BY aggregate_id
 """
