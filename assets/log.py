@@ -44,13 +44,17 @@ def build_log_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
         description="Bring one month of the store into the lake, from one consistent snapshot.",
     )
     def export(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
-        from pipelines.export.home_log import copy_home_log
+        from pipelines.export.home_log import copy_home_log, finish_erasures
+        from pipelines.export.listing import list_files_again
         from pipelines.export.month import export_month
 
         def make(month: str) -> Iterator[Made]:
+            finish_erasures(home.store(), home.lake)
             result = export_month(home.store().dsn, home.lake, month, on_rows=home.on_progress)
             copy_home_log(home.store(), home.lake)
+            list_files_again(home.store(), home.lake, month, home.settings.signing_key)
             home.publish_catalog()
+            home.remove_redacted(month, ["events", "stream_months"] if result.is_written and result.erasures else [])
             events = reported(result) | _describe(home, month, result)
             yield Made("events", events, result.input_hash)
             yield Made("stream_months", reported_heads(result), result.input_hash)

@@ -208,13 +208,17 @@ def _only(tables: Tables, names: Sequence[str]) -> Tables:
 def _find_exported(store: Store, lake: Lake, months: Sequence[str]) -> dict[str, Tables]:
     """What is told of the months that the lake holds as the store does; the lake's copy of the home log is made good."""
     from assets.metadata import reported, reported_heads
-    from pipelines.export.home_log import copy_home_log
+    from pipelines.export.home_log import copy_home_log, finish_erasures
+    from pipelines.export.listing import find_outdated
     from pipelines.export.result import find_exported
 
+    finish_erasures(store, lake)
     copy_home_log(store, lake)
+    outdated = find_outdated(store, lake, months)
     return {
         month: {EVENTS.name: reported(result), STREAM_MONTHS.name: reported_heads(result)}
         for month, result in find_exported(store.dsn, lake, months).items()
+        if month not in outdated
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from pipelines.lake.datasets import HOME_LOG
 from pipelines.lake.lake import Lake
 from pipelines.proof.manifest import FileList, Manifest, read_file_list, read_manifest
 from pipelines.store import Entry, Signed, Store
+from pipelines.store.erasures import erase_events, erasure_waits, record_erasure
 
 
 def copied_entries(lake: Lake) -> int:
@@ -30,6 +32,39 @@ def copy_home_log(store: Store, lake: Lake) -> int:
     if missing:
         lake.append(HOME_LOG, [row_of(each) for each in missing])
     return len(missing)
+
+
+def finish_erasures(store: Store, lake: Lake) -> int:
+    """Do the erasures that wait in the store, those too that only the lake's log knows: the store came back from a backup.
+
+    Returns:
+        How many erasures, or parts of one, were recorded again.
+
+    Raises:
+        PermissionDenied: The store's role may not erase.
+    """
+    kept = _erasures(lake)
+    known = {each.signed.sha256 for each in store.home_log() if each.kind == "erased"} if kept else set()
+    lost = [signed for signed in kept if signed.sha256 not in known]
+    for signed in lost:
+        record_erasure(store.conn, signed, is_again=True)
+    if erasure_waits(store.conn):
+        deque(erase_events(store.conn), maxlen=0)
+    return len(lost)
+
+
+def _erasures(lake: Lake) -> list[Signed]:
+    """The erasures that the lake knows, in order."""
+    files = lake.files(HOME_LOG.name)
+    if not files:
+        return []
+    with duckdb.connect() as connection:
+        query = (
+            "SELECT DISTINCT entry, document, signature FROM read_parquet($files) WHERE kind = 'erased' ORDER BY entry"
+        )
+        return [
+            Signed(text, signature) for _, text, signature in connection.sql(query, params={"files": files}).fetchall()
+        ]
 
 
 def row_of(entry: Entry) -> dict[str, Any]:

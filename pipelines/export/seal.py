@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipelines.export.errors import SealRefusedError
-from pipelines.export.home_log import copy_home_log, last_files, last_seal
+from pipelines.export.home_log import copy_home_log, last_seal
+from pipelines.export.listing import MonthFiles
 from pipelines.export.month import export_month
 from pipelines.export.result import ExportResult
 from pipelines.export.sealed import SealResult, describe_seal, require_sealable
@@ -27,12 +27,11 @@ from pipelines.export.snapshot import month_bounds
 from pipelines.lake.datasets import EVENTS, MERKLE_NODES, STREAM_MONTHS
 from pipelines.lake.errors import CommitLostError
 from pipelines.lake.lake import Lake
-from pipelines.proof.files import hash_file
-from pipelines.proof.manifest import FileList, ListedFile, Manifest
-from pipelines.proof.parts import Layout, lay_out
+from pipelines.proof.manifest import Manifest
+from pipelines.proof.parts import lay_out
 from pipelines.proof.scan import Scan, scan_month
 from pipelines.proof.signing import key_id, read_private_key
-from pipelines.store import Entry, Signed, Store
+from pipelines.store import Entry, Store, sign
 
 WAIT_SECONDS = 30.0
 """How long closing waits for writers that hold events of the month, before it gives up and names them."""
@@ -76,8 +75,8 @@ def seal_month(
         proven = _Proven.read(lake, month, exported, on_rows)
         proven.keep_nodes(lake)
         entries = store.home_log()
-        manifest = _sign(proven.manifest(generation, entries, public_key_id).text(), key)
-        files = _sign(proven.file_list(manifest, generation, entries, public_key_id).text(), key)
+        manifest = sign(proven.manifest(generation, entries, public_key_id).text(), key)
+        files = sign(proven.files.first(manifest, generation, entries, public_key_id).text(), key)
         store.seal_month(month, manifest, files)
     copy_home_log(store, lake)
     return describe_seal(store, month, exported, started)
@@ -99,9 +98,7 @@ class _Proven:
 
     month: str
     scan: Scan
-    files: tuple[ListedFile, ...]
-    delta_version: int
-    commit_number: int
+    files: MonthFiles
     at: str
 
     @classmethod
@@ -127,10 +124,10 @@ class _Proven:
                 on_rows=on_rows,
             )
         _refuse_damage(month, scan, exported)
-        files = _describe_files(lake, layout)
+        files = MonthFiles.of(lake, month, layout, commit)
         if lake.table(EVENTS.name).number(partition) != commit.number:
             raise CommitLostError(EVENTS.name, f"month={month}", commit.number + 1)
-        return cls(month, scan, files, commit.delta_version, commit.number, datetime.now(UTC).isoformat())
+        return cls(month, scan, files, datetime.now(UTC).isoformat())
 
     def keep_nodes(self, lake: Lake) -> None:
         """Keep the nodes with which a proof needs to read little of the month."""
@@ -163,31 +160,6 @@ class _Proven:
             public_key_id=public_key_id,
         )
 
-    def file_list(
-        self, manifest: Signed, generation: int, entries: Sequence[Entry], public_key_id: str | None
-    ) -> FileList:
-        """Which files hold it now."""
-        before = last_files(entries, self.month)
-        return FileList(
-            month=self.month,
-            generation=generation,
-            number=1,
-            manifest_sha256=manifest.sha256,
-            files=self.files,
-            delta_version=self.delta_version,
-            commit_number=self.commit_number,
-            reason=None,
-            causes=(),
-            code_version=metadata.version("refold"),
-            listed_at=self.at,
-            supersedes=before[0].sha256 if before else None,
-            public_key_id=public_key_id,
-        )
-
-
-def _sign(text: str, key: Ed25519PrivateKey | None) -> Signed:
-    return Signed(text, key.sign(text.encode()) if key else None)
-
 
 def _refuse_damage(month: str, scan: Scan, exported: ExportResult) -> None:
     if scan.unreadable:
@@ -207,14 +179,3 @@ def _refuse_damage(month: str, scan: Scan, exported: ExportResult) -> None:
             f"the lake holds {scan.rows:,} events of {scan.streams:,} streams, the export said {exported.rows:,} of "
             f"{exported.streams:,}",
         )
-
-
-def _describe_files(lake: Lake, layout: Layout) -> tuple[ListedFile, ...]:
-    root = lake.table(EVENTS.name).path
-    rows: dict[str, int] = {}
-    for part in layout.parts:
-        rows[part.file] = rows.get(part.file, 0) + part.rows
-    return tuple(
-        ListedFile(str(Path(file).relative_to(root)), hash_file(file), Path(file).stat().st_size, count)
-        for file, count in rows.items()
-    )

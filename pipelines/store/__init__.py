@@ -6,6 +6,7 @@ The rules of the log live in `sql/postgres`; this package is their typed face. N
 from pipelines.store.async_store import AsyncStore
 from pipelines.store.connect import Store, connect, connect_async
 from pipelines.store.embedded import EmbeddedServer, ServerStatus
+from pipelines.store.erasures import Hold
 from pipelines.store.errors import (
     AppendOnly,
     Erased,
@@ -35,7 +36,7 @@ from pipelines.store.events import (
     StreamBatch,
     stream_id,
 )
-from pipelines.store.home_log import Entry, Signed
+from pipelines.store.home_log import Entry, Signed, sign
 from pipelines.store.migrations import MigrationReport, migrate, pending
 from pipelines.store.months import MonthStatus, month_of
 from pipelines.store.read import Stall, Watermark
@@ -52,6 +53,7 @@ __all__ = [
     "EventType",
     "EventTypeChanged",
     "Expected",
+    "Hold",
     "InvalidEvent",
     "InvalidPayload",
     "MigrationFailed",
@@ -83,5 +85,6 @@ __all__ = [
     "migrate",
     "month_of",
     "pending",
+    "sign",
     "stream_id",
 ]

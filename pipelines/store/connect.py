@@ -221,6 +221,10 @@ class Store:
         """Seal a closing month with the manifest of its export and the list of its files; answers its generation."""
         return month_list.seal_month(self.conn, month, manifest, files)
 
+    def note_files(self, month: str, files: Signed) -> None:
+        """Note which files hold a sealed month now."""
+        month_list.note_files(self.conn, month, files)
+
     def home_id(self) -> UUID:
         """What names this log for good."""
         return read_home(self.conn)

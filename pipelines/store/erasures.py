@@ -91,3 +91,10 @@ def list_holds(conn: psycopg.Connection) -> list[Hold]:
     """The holds in force, oldest first."""
     with typed_errors():
         return [Hold(*row) for row in conn.execute(_HOLDS).fetchall()]
+
+
+def erasures_of(conn: psycopg.Connection, month: str) -> list[UUID]:
+    """The erasures that took content of a month's events."""
+    with typed_errors():
+        rows = conn.execute("SELECT DISTINCT erasure FROM refold.erasures WHERE month = %s ORDER BY 1", [month])
+        return [row[0] for row in rows]

@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import psycopg
 
 from pipelines.store.sqlstate import typed_errors
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 Kind = Literal["opened", "closing", "sealed", "files", "unsealed", "redacted", "erased"]
 """sealed: the document is the month's manifest; files: the list of files that hold a sealed month; erased: the erasure."""
@@ -32,6 +35,11 @@ class Signed:
     def sha256(self) -> str:
         """Hash of the text, hex."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def sign(text: str, key: Ed25519PrivateKey | None) -> Signed:
+    """The document with its signature; without a key it has none."""
+    return Signed(text, key.sign(text.encode()) if key else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,12 @@ def seal_month(conn: psycopg.Connection, month: str, manifest: Signed, files: Si
     return _generation(conn, "SELECT refold.seal_month(%s, %s, %s, %s, %s)", given)
 
 
+def note_files(conn: psycopg.Connection, month: str, files: Signed) -> None:
+    """Note which files hold a sealed month now."""
+    with typed_errors():
+        conn.execute("SELECT refold.note_files(%s, %s, %s)", [month, files.text, files.signature])
+
+
 def unseal_month(conn: psycopg.Connection, month: str, reason: str) -> int:
     """Open a closing or sealed month again; answers its new generation."""
     return _generation(conn, "SELECT refold.unseal_month(%s, %s)", [month, reason])
