@@ -18,6 +18,7 @@ from pipelines.cli.ab import ab
 from pipelines.cli.audit import checkpoint, seal, unseal, verify
 from pipelines.cli.db import db
 from pipelines.cli.diffs import diffs
+from pipelines.cli.erase import erase, hold
 from pipelines.cli.events import events, import_postgres
 from pipelines.cli.help import GroupedVerbs, Verbs, print_version
 from pipelines.cli.lines import lines
@@ -79,7 +80,24 @@ def app(context: click.Context) -> None:
 
 importer = Verbs("import", help="Bring recorded history into the store.")
 importer.add_command(import_postgres, "postgres")
-for verb in (ab, db, diffs, importer, lines, events, tools, replan, report, storage, seal, unseal, verify, checkpoint):
+for verb in (
+    ab,
+    db,
+    diffs,
+    importer,
+    lines,
+    events,
+    tools,
+    replan,
+    report,
+    storage,
+    seal,
+    unseal,
+    verify,
+    checkpoint,
+    erase,
+    hold,
+):
     app.add_command(verb)
 
 

@@ -11,6 +11,7 @@ GROUPS = {
     "Ask": ("sql", "state", "lines"),
     "Compare": ("ab", "review", "report", "diffs", "replan", "tools"),
     "Prove": ("seal", "unseal", "verify", "checkpoint"),
+    "Forget": ("erase", "hold"),
     "Look after": ("ui", "db", "events", "storage", "vacuum"),
 }
 

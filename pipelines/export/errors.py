@@ -48,3 +48,11 @@ class SealRefusedError(RefoldError):
             f"month {month} stays closing and was not sealed: {found}. `refold verify --month {month}` names all of it; "
             f"`refold unseal {month} --reason ...` opens the month again"
         )
+
+
+class ListRefusedError(RefoldError):
+    """The files of a sealed month were written anew, or are to be, and cannot be listed as they should."""
+
+    def __init__(self, month: str, found: str) -> None:
+        self.month = month
+        super().__init__(f"month {month} is sealed, and the list of its files cannot be made anew: {found}")

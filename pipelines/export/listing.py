@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from pipelines.export.errors import SealRefusedError
+from pipelines.export.errors import ListRefusedError
 from pipelines.export.home_log import copy_home_log, last_files, last_seal
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Commit, Lake
@@ -116,7 +116,7 @@ def list_files_again(store: Store, lake: Lake, month: str, signing_key: Path | N
     """Sign and note which files hold a sealed month now, if they were written anew; whether they were.
 
     Raises:
-        SealRefusedError: The list before was signed, and there is no key to sign this one with; or the files lack rows.
+        ListRefusedError: The list before was signed, and there is no key to sign this one with; or the files lack rows.
     """
     before = find_outdated(store, lake, [month]).get(month)
     if before is None:
@@ -125,12 +125,12 @@ def list_files_again(store: Store, lake: Lake, month: str, signing_key: Path | N
     commit, seal = lake.last_commit(EVENTS.name, {"month": month}), last_seal(entries, month)
     assert commit is not None
     assert seal is not None
-    require_key(month, before, signing_key)
+    _require_key(month, before, signing_key)
     key = read_private_key(signing_key) if signing_key else None
     files = MonthFiles.of(lake, month, lay_out(lake.files(EVENTS.name, {"month": month})), commit)
     rows = sum(file.row_count for file in files.files)
     if rows != seal[1].rows:
-        raise SealRefusedError(month, f"its files hold {rows:,} events, the manifest says {seal[1].rows:,}")
+        raise ListRefusedError(month, f"its files hold {rows:,} events, the manifest says {seal[1].rows:,}")
     causes = _causes(entries, month, store)
     again = files.again(before, causes, entries, key_id(key.public_key()) if key else None)
     store.note_files(month, sign(again.text(), key))
@@ -138,14 +138,23 @@ def list_files_again(store: Store, lake: Lake, month: str, signing_key: Path | N
     return True
 
 
-def require_key(month: str, before: FileList, signing_key: Path | None) -> None:
-    """What was signed is signed again.
+def require_keys(store: Store, months: Iterable[str], signing_key: Path | None) -> None:
+    """Refuse to write files of sealed months anew whose list was signed, where there is no key to sign the next one with.
 
     Raises:
-        SealRefusedError: There is no key for it.
+        ListRefusedError: So it is.
     """
+    entries = store.home_log()
+    for month in months:
+        listed = last_files(entries, month)
+        if listed is not None and (store.month_state(month) or ("",))[0] == "sealed":
+            _require_key(month, listed[1], signing_key)
+
+
+def _require_key(month: str, before: FileList, signing_key: Path | None) -> None:
+    """What was signed is signed again."""
     if before.public_key_id is not None and signing_key is None:
-        raise SealRefusedError(
+        raise ListRefusedError(
             month,
             f"the list of its files is signed by key {before.public_key_id}, and the next one must be signed too: "
             "set REFOLD_SIGNING_KEY",

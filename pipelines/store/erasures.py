@@ -98,3 +98,19 @@ def erasures_of(conn: psycopg.Connection, month: str) -> list[UUID]:
     with typed_errors():
         rows = conn.execute("SELECT DISTINCT erasure FROM refold.erasures WHERE month = %s ORDER BY 1", [month])
         return [row[0] for row in rows]
+
+
+def erased_months(conn: psycopg.Connection) -> list[str]:
+    """Months in which events lost their content, ascending."""
+    with typed_errors():
+        return [row[0] for row in conn.execute("SELECT DISTINCT month FROM refold.erasures ORDER BY 1")]
+
+
+def recorded_months(conn: psycopg.Connection) -> list[str]:
+    """Months in which erasures were recorded, each by an event, ascending."""
+    with typed_errors():
+        rows = conn.execute(
+            "SELECT DISTINCT to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM') FROM refold.events AS e "
+            "WHERE e.aggregate_id IN (SELECT x.erasure FROM refold.erasures AS x) ORDER BY 1"
+        )
+        return [row[0] for row in rows]

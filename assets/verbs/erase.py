@@ -1,0 +1,104 @@
+"""`refold erase`: record, store, lake, what was made of it, and what PostgreSQL keeps; each step goes on from what stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from assets.verbs.months import MonthRun, export_and_fold
+from assets.verbs.progress import Tell
+from pipelines.console import Ticker
+from pipelines.home import changing_store
+from pipelines.lake.datasets import EVENTS
+from pipelines.lake.lake import Lake
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.erasure.selection import Selection
+    from pipelines.store import Store
+
+
+@dataclass(slots=True)
+class EraseResult:
+    """What an erasure came to.
+
+    Attributes:
+        selection: What was chosen.
+        erasure: Its id; None where nothing was to be erased, or nothing was done.
+        is_dry_run: Nothing was changed.
+        exported: Months of the lake whose events were written anew.
+        folded: Months in which anything was folded anew.
+        failed: Checks of the runs that did not pass, in words.
+    """
+
+    selection: Selection | None
+    erasure: str | None = None
+    is_dry_run: bool = False
+    exported: list[str] = field(default_factory=list)
+    folded: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def erase(
+    settings: Settings,
+    choose: Callable[[Store, Lake], Selection] | None,
+    reason: str,
+    *,
+    customer: str | None = None,
+    is_dry_run: bool = False,
+    tell: Tell,
+) -> EraseResult:
+    """Erase what is chosen, and finish every erasure that was begun before.
+
+    Args:
+        settings: The home.
+        choose: What to erase; None only finishes.
+        reason: Why; without a word of what is erased.
+        customer: The person it is about, where it is about one.
+        is_dry_run: Only say what would be erased.
+        tell: Takes a line of progress.
+
+    Raises:
+        BadInputError: There is no such thing, or the reason says something of it; nothing was erased.
+        OnHold: Something of it is on hold; nothing was erased.
+        ListRefusedError: A sealed month's files are to be listed anew, which takes the key; nothing was erased.
+    """
+    from pipelines.erasure.reason import refuse_telling
+    from pipelines.erasure.record import record, take_content
+    from pipelines.export.home_log import copy_home_log, finish_erasures
+    from pipelines.export.listing import require_keys
+
+    with changing_store(settings) as store:
+        lake = Lake.from_settings(settings)
+        if not is_dry_run:
+            finish_erasures(store, lake)
+        result = EraseResult(None, is_dry_run=is_dry_run)
+        if choose is not None:
+            result.selection = choose(store, lake)
+            refuse_telling(store, reason, result.selection.targets, customer)
+            require_keys(store, result.selection.months, settings.signing_key)
+            if result.selection.targets:
+                result.erasure = record(store, result.selection, reason, settings.signing_key, is_dry_run=is_dry_run)
+        if not is_dry_run:
+            take_content(store, Ticker("streams"))
+            copy_home_log(store, lake)
+            _write_anew(settings, store, lake, result, tell)
+    return result
+
+
+def _write_anew(settings: Settings, store: Store, lake: Lake, result: EraseResult, tell: Tell) -> None:
+    """Export the months in which events were erased, and fold them and those after them: states go on from month to month."""
+    from pipelines.store.erasures import erased_months, recorded_months
+
+    erased, exported = erased_months(store.conn), lake.months(EVENTS.name)
+    if not erased or not exported:
+        return
+    months = {month for month in exported if month >= erased[0]} | set(recorded_months(store.conn))
+    exports, folds = export_and_fold(settings, store, sorted(months), tell)
+    result.exported, result.folded = _written(exports), _written(folds)
+    result.failed = [f"{check.asset} {check.name}: {check.description}" for run in exports for check in run.failed]
+
+
+def _written(runs: Sequence[MonthRun]) -> list[str]:
+    return [run.month for run in runs if any(told.get("is_written") for told in run.tables.values())]

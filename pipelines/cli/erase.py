@@ -1,0 +1,168 @@
+"""Verbs `refold erase` and `hold`: forget what events say, and say what must not be forgotten yet."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import click
+
+from pipelines.cli.options import json_option
+from pipelines.console import counted, print_result, render_table, tell, to_plain
+from pipelines.errors import BadInputError, CheckFailedError
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from assets.verbs.erase import EraseResult
+    from pipelines.erasure.selection import Selection
+    from pipelines.lake.lake import Lake
+    from pipelines.store import Store
+
+
+class _Age(click.ParamType[timedelta]):
+    """Days, as `400d`."""
+
+    name = "age"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        text = str(value)
+        if not (text.endswith("d") and text[:-1].isdecimal() and text.isascii() and 0 < int(text[:-1]) < 1_000_000):
+            self.fail(f"{text!r} is no age; write a number of days, as 400d", param, ctx)
+        return timedelta(days=int(text[:-1]))
+
+
+@click.command()
+@click.option(
+    "--customer", help="Everything about this person (subject_id): their streams, and single events in others'."
+)
+@click.option(
+    "--stream", "streams", type=click.UUID, multiple=True, help="All of a stream; may be given more than once."
+)
+@click.option(
+    "--event", "events", multiple=True, metavar="STREAM@VERSION", help="One event; may be given more than once."
+)
+@click.option(
+    "--older-than", type=_Age(), metavar="DAYS", help="Conversations and calls that ended longer ago, as 400d."
+)
+@click.option("--where", help="With --older-than: only those; SQL over the conversations, as in an experiment.")
+@click.option("--reason", help="Why; kept for good, so without a word of what is erased.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
+@json_option
+def erase(
+    customer: str | None,
+    streams: tuple[UUID, ...],
+    events: tuple[str, ...],
+    older_than: timedelta | None,
+    where: str | None,
+    reason: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Forget what events say, everywhere; that they were there stays proven.
+
+    Without anything named it finishes what was begun before.
+    """
+    from assets.verbs.erase import erase as erase_events
+
+    given = [name for name, value in _named(customer, streams, events, older_than) if value]
+    if len(given) > 1:
+        raise BadInputError(f"{' and '.join(given)}: one erasure has one reason, so give one of them")
+    if where is not None and older_than is None:
+        raise BadInputError("--where narrows --older-than; it is of no use without it")
+    if given and reason is None:
+        if older_than is None:
+            raise BadInputError("--reason is missing: why is this erased? It is kept for good")
+        reason = f"retention: older than {older_than.days} days"
+
+    def choose(store: Store, lake: Lake) -> Selection:
+        from pipelines.erasure import selection
+
+        if customer is not None:
+            return selection.select_customer(store, customer)
+        if streams:
+            return selection.select_streams(store, streams)
+        if events:
+            return selection.select_events(store, events)
+        assert older_than is not None
+        return selection.select_older(store, datetime.now(UTC) - older_than, _matching(lake, where))
+
+    result = erase_events(
+        Settings.from_env(),
+        choose if given else None,
+        reason or "",
+        customer=customer,
+        is_dry_run=dry_run,
+        tell=tell,
+    )
+    print_result(to_plain(result), _tell(result), as_json=as_json)
+    if result.failed:
+        raise click.exceptions.Exit(CheckFailedError.exit_code)
+
+
+def _named(
+    customer: str | None, streams: tuple[UUID, ...], events: tuple[str, ...], older_than: timedelta | None
+) -> list[tuple[str, object]]:
+    return [("--customer", customer), ("--stream", streams), ("--event", events), ("--older-than", older_than)]
+
+
+def _matching(lake: Lake, where: str | None) -> list[str] | None:
+    if where is None:
+        return None
+    from pipelines.lake.where import matching_streams
+
+    return matching_streams(lake, where)
+
+
+def _tell(result: EraseResult) -> str:
+    chosen = result.selection
+    lines = []
+    if chosen is not None and chosen.events:
+        what = f"{counted(chosen.events, 'event')} of {counted(chosen.streams, 'stream')}, {', '.join(chosen.months)}"
+        lines.append(f"would erase {what}" if result.is_dry_run else f"erased {what}; erasure {result.erasure}")
+    elif chosen is not None:
+        lines.append("nothing to erase: there is no event of it, or its content is gone already")
+    if chosen is not None and chosen.held:
+        lines.append(f"{counted(chosen.held, 'stream')} on hold stay as they are")
+    if result.exported:
+        lines.append(f"written anew: events of {', '.join(result.exported)}")
+    if result.folded:
+        lines.append(f"folded anew: {', '.join(result.folded)}")
+    if not lines:
+        lines.append("no erasure waits to be finished")
+    return "\n".join([*lines, *(f"failed: {each}" for each in result.failed)])
+
+
+@click.command()
+@click.option("--customer", help="Everything about this person, also what comes later.")
+@click.option("--stream", type=click.UUID, help="Everything in this stream.")
+@click.option("--reason", help="Why.")
+@click.option("--lift", type=click.UUID, metavar="HOLD", help="End the hold with this id.")
+@json_option
+def hold(customer: str | None, stream: UUID | None, reason: str | None, lift: UUID | None, as_json: bool) -> None:
+    """Refuse erasure of a person's events or of a stream until the hold is lifted; without anything named, list the holds."""
+    from pipelines.store import Store
+    from pipelines.store.erasures import lift_hold, list_holds, place_hold
+
+    if lift is not None and (customer is not None or stream is not None):
+        raise BadInputError("--lift names a hold; give it alone")
+    if customer is not None and stream is not None:
+        raise BadInputError("--customer and --stream are two holds")
+    with Store.open(Settings.from_env()) as store:
+        if lift is not None:
+            if not lift_hold(store.conn, lift):
+                raise BadInputError(f"there is no hold {lift}; `refold hold` lists them")
+            print_result({"lifted": str(lift)}, f"hold {lift} is lifted", as_json=as_json)
+        elif customer is not None or stream is not None:
+            if reason is None:
+                raise BadInputError("--reason is missing: why may it not be erased?")
+            placed = place_hold(store.conn, customer=customer, stream=stream, reason=reason)
+            text = f"hold {placed} is placed; `refold hold --lift {placed}` ends it"
+            print_result({"hold": str(placed)}, text, as_json=as_json)
+        else:
+            holds = list_holds(store.conn)
+            rows = [
+                [str(h.hold), h.customer or f"stream {h.stream}", h.reason, f"{h.placed_at:%Y-%m-%d}"] for h in holds
+            ]
+            text = render_table(["hold", "on", "reason", "since"], rows) if rows else "nothing is on hold"
+            print_result({"holds": holds}, text, as_json=as_json)
