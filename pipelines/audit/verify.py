@@ -8,7 +8,7 @@ With `deep`, every column of every event against the store. The lake alone can b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,7 +33,7 @@ from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake
 from pipelines.proof.note import Verifier
 from pipelines.proof.signing import PublicKeys
-from pipelines.store import Entry, Store
+from pipelines.store import Entry, MonthStatus, Store
 
 
 def verify(
@@ -76,26 +76,17 @@ def verify(
     everything = store.months() if store else []
     statuses = {status.month: status for status in everything if status.events}
     stored = store.home_log() if store else None
-    findings += audit_logs(of_lake.entries, stored)
-    if store is not None and stored is not None:
-        findings += audit_redactions(stored, store)
-        findings += audit_states(stored, {status.month: status for status in everything if status.state != "stray"})
     notes = [] if store else ["the store: whether it holds what the lake holds, and months or documents the lake lacks"]
-    if stored is not None and (newer := len(stored) - len(of_lake.entries)) > 0:
-        notes.append(f"{counted(newer, 'entry', 'entries')} of the home log, newer than the last export")
+    sides: dict[Place, Sequence[Entry]] = {} if stored is None else {"store": stored}
+    sides["lake"] = of_lake.entries
+    erasures = Erasures(sides, public_keys or {}, must_be_signed=must_be_signed)
+    findings += _audit_log(sides, store, everything, erasures, notes)
     for each in against:
         keys = [*verifiers(public_keys or {}, each.checkpoint.origin), *witnesses]
         findings += audit_against(each, stored or of_lake.entries, store, keys, lake.memory_bytes, notes)
     known = (
         of_lake.months() | set(statuses) | {each.month for each in stored or () if each.kind == "sealed" and each.month}
     )
-    sides: dict[Place, Sequence[Entry]] = {} if stored is None else {"store": stored}
-    sides["lake"] = of_lake.entries
-    erasures = Erasures(sides, public_keys or {}, must_be_signed=must_be_signed)
-    findings += erasures.findings
-    notes += erasures.notes
-    if store is not None:
-        findings += erasures.audit_store(store)
     auditor = DocumentAuditor(public_keys or {}, must_be_signed=must_be_signed, at=at or datetime.now(UTC))
     audits = []
     for month in _chosen(months, known):
@@ -117,6 +108,27 @@ def verify(
         ),
         seconds=time.monotonic() - started,
     )
+
+
+def _audit_log(
+    sides: Mapping[Place, Sequence[Entry]],
+    store: Store | None,
+    months: Sequence[MonthStatus],
+    erasures: Erasures,
+    notes: list[str],
+) -> Iterator[Finding]:
+    """What is wrong with the home log, and with what the store goes by of it; what was not looked at goes to `notes`."""
+    stored = sides.get("store")
+    yield from audit_logs(sides["lake"], stored)
+    yield from erasures.findings
+    notes += erasures.notes
+    if store is None or stored is None:
+        return
+    if (newer := len(stored) - len(sides["lake"])) > 0:
+        notes.append(f"{counted(newer, 'entry', 'entries')} of the home log, newer than the last export")
+    yield from audit_redactions(stored, store)
+    yield from audit_states(stored, {status.month: status for status in months if status.state != "stray"})
+    yield from erasures.audit_store(store)
 
 
 def _present(lake: Lake) -> list[Dataset]:

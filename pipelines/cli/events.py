@@ -57,6 +57,7 @@ def import_postgres(
         f"there already and unchanged: {counted(result.already_present, 'row')}"
         if result.events and result.already_present
         else "",
+        f"erased, and left out: {counted(result.erased, 'row')}" if result.erased else "",
         f"imported from rows that are gone: {counted(result.gone, 'event')}, which stay" if result.gone else "",
         f"registered {', '.join(result.registered)}" if result.registered else "",
     ]

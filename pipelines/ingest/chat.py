@@ -31,7 +31,7 @@ from pipelines.ingest.recorded import conversation_of
 from pipelines.ingest.room import Room
 from pipelines.ingest.strict_json import parse, path_at
 from pipelines.store.connect import Store
-from pipelines.store.errors import VersionConflict
+from pipelines.store.errors import Erased, VersionConflict
 from pipelines.store.events import AppendManyResult, StreamBatch
 from pipelines.store.months import month_of
 
@@ -70,6 +70,7 @@ class ImportResult:
         conversations: Conversations appended now.
         events: Events appended now.
         already_present: Lines whose conversation was there already with the same content; nothing was appended for them.
+        erased: Lines whose conversation, or a part of it, was erased; nothing was appended for them.
         skipped: Bad lines written to the file of skipped lines.
         months: UTC months `YYYY-MM` of the events appended now, ascending.
         empty: Files that held no line at all, as they were named.
@@ -79,6 +80,7 @@ class ImportResult:
     conversations: int
     events: int
     already_present: int
+    erased: int
     skipped: int
     months: tuple[str, ...]
     empty: tuple[str, ...]
@@ -98,6 +100,7 @@ class _Tally:
     conversations: int = 0
     events: int = 0
     already_present: int = 0
+    erased: int = 0
     skipped: int = 0
     months: set[str] = field(default_factory=set)
     empty: list[str] = field(default_factory=list)
@@ -106,6 +109,7 @@ class _Tally:
         self.conversations += other.conversations
         self.events += other.events
         self.already_present += other.already_present
+        self.erased += other.erased
         self.skipped += other.skipped
         self.months |= other.months
         self.empty += other.empty
@@ -165,6 +169,7 @@ def import_chat(
         conversations=total.conversations,
         events=total.events,
         already_present=total.already_present,
+        erased=total.erased,
         skipped=total.skipped,
         months=tuple(sorted(total.months)),
         empty=tuple(total.empty),
@@ -259,8 +264,9 @@ class _FileImport:
         self._register_tools(new)
         try:
             done = self.store.append_many((_stream_batch(read) for read in new), validate=True)
-        except VersionConflict:
-            # Another import was first with some of them: the same lines at its own time or of a file of another name.
+        except (VersionConflict, Erased):
+            # Another import was first with some of them: the same lines at its own time or of a file of another name. Or some were
+            # erased since they were looked up.
             left = self._new_ones(new)
             if len(left) == len(new):
                 raise
@@ -302,6 +308,9 @@ class _FileImport:
         for read in batch:
             conversation, place = read.conversation, f"{self.path}:{read.raw.number}"
             stored, earlier = known.get(conversation.stream_id), new.get(conversation.stream_id)
+            if stored is not None and stored.is_erased and stored.digest != conversation.digest:
+                self.tally.erased += 1
+                continue
             if (
                 stored is not None
                 and stored.digest != conversation.digest

@@ -1,7 +1,7 @@
 """What the store already has of a batch of conversations, and how to say that it has something else.
 
 An imported conversation never changes: met again with the same digest it is passed over, met with any other it is an
-error that names both places and the first difference.
+error that names both places and the first difference. One of which events were erased stays as it is, whatever comes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pipelines.store.sqlstate import typed_errors
 # `streams` is one small table: a batch of new conversations never looks into the partitions of `events`.
 _HEADS = "SELECT s.aggregate_id FROM refold.streams AS s WHERE s.aggregate_id = ANY(%s) AND s.stream_version > 0"
 _FIRST_EVENTS = """
-SELECT e.aggregate_id, e.metadata ->> 'source_sha256', e.metadata ->> 'source_place'
+SELECT e.aggregate_id, e.metadata ->> 'source_sha256', e.metadata ->> 'source_place',
+    EXISTS (SELECT FROM refold.erasures AS x WHERE x.aggregate_id = e.aggregate_id)
 FROM refold.events AS e
 WHERE e.aggregate_id = ANY(%s) AND e.stream_version = 1
 """
@@ -34,10 +35,12 @@ class Known:
     Attributes:
         digest: Digest of the imported line, or None when the stream is no import.
         place: File and line that it was imported from, or None likewise.
+        is_erased: Whether events of the stream were erased, so that nobody can tell what it said.
     """
 
     digest: str | None
     place: str | None
+    is_erased: bool
 
 
 def known_streams(store: Store, stream_ids: Collection[UUID]) -> dict[UUID, Known]:
@@ -47,7 +50,7 @@ def known_streams(store: Store, stream_ids: Collection[UUID]) -> dict[UUID, Know
         if not present:
             return {}
         rows = store.conn.execute(_FIRST_EVENTS, [present]).fetchall()
-    return {row[0]: Known(row[1], row[2]) for row in rows}
+    return {row[0]: Known(*row[1:]) for row in rows}
 
 
 def conflict_with_store(store: Store, new: Conversation, new_place: str, known: Known) -> BadInputError:

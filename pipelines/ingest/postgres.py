@@ -11,6 +11,7 @@ nothing else back. What the source looks like is `postgres_source`'s, this modul
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -35,14 +36,14 @@ CHUNK_BYTES = 4_000_000
 """Rows and bytes of payload of one transaction; a single longer row is one of its own."""
 _FIRST_PAGE = 100
 """Stored events read at first; then as many as their size allows."""
-_HEADS = "SELECT s.aggregate_id, s.stream_version FROM refold.streams AS s WHERE s.aggregate_id = ANY(%s)"
-# What an earlier run appended, as the source would say it; `source_type` marks what this importer wrote.
+_HEADS = "SELECT s.aggregate_id, s.stream_version, s.is_erased FROM refold.streams AS s WHERE s.aggregate_id = ANY(%s)"
+# What an earlier run appended, as the source would say it; `source_type` marks what this importer wrote. Erased events say nothing.
 _STORED = """
-SELECT e.stream_version, (e.metadata ->> 'source_ordinal')::bigint, e.metadata ->> 'source', e.aggregate_type,
+SELECT octet_length(e.digest) <> 0, e.stream_version, (e.metadata ->> 'source_ordinal')::bigint, e.metadata ->> 'source', e.aggregate_type,
     e.metadata ->> 'source_type', e.payload::text,
     coalesce((e.metadata ->> 'occurred_at')::timestamptz, e.created_at)::text
 FROM refold.events AS e
-WHERE e.aggregate_id = %s AND e.stream_version > %s AND e.metadata ? 'source_type'
+WHERE e.aggregate_id = %s AND e.stream_version > %s AND (e.metadata ? 'source_type' OR octet_length(e.digest) <> 0)
 ORDER BY e.stream_version
 LIMIT %s
 """
@@ -81,6 +82,7 @@ class PostgresImport:
         already_present: Rows that the store had from an earlier run, unchanged.
         set_aside: Rows that came too late for their streams; the first `NAMED` are listed.
         set_aside_count: All of them.
+        erased: Rows whose events were erased, or stand where erased events were; they stay out.
         gone: Events of an earlier run whose row is gone, in streams of which the table still has rows; they stay.
         registered: Event types registered now.
         months: UTC months `YYYY-MM` of the table's rows, ascending.
@@ -94,6 +96,7 @@ class PostgresImport:
     already_present: int
     set_aside: tuple[SetAside, ...]
     set_aside_count: int
+    erased: int
     gone: int
     registered: tuple[str, ...]
     months: tuple[str, ...]
@@ -150,9 +153,10 @@ def import_postgres(
         rows=work.rows,
         streams=work.streams,
         events=work.events,
-        already_present=work.rows - work.events - work.set_aside_count,
+        already_present=work.rows - work.events - work.set_aside_count - work.erased,
         set_aside=tuple(work.set_aside),
         set_aside_count=work.set_aside_count,
+        erased=work.erased,
         gone=work.gone,
         registered=registered,
         months=tuple(months),
@@ -160,12 +164,16 @@ def import_postgres(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Stored:
-    """An event that an earlier run appended, as the source's row would say it."""
+    """An event that an earlier run appended, as the source's row would say it, and how many erased ones stand right before it.
 
-    ordinal: int
-    content: tuple[Any, ...]
+    The erased ones at a stream's end stand before one that no row reaches, without content.
+    """
+
+    ordinal: float
+    content: tuple[Any, ...] | None
+    erased: int
 
 
 @dataclass(slots=True)
@@ -175,6 +183,7 @@ class _Stream:
     aggregate_id: UUID
     aggregate_type: str
     head: int
+    is_erased: bool
     stored: Iterator[_Stored]
     waiting: _Stored | None
     last_id: int | None = None
@@ -194,6 +203,7 @@ class _Import:
     rows: int = 0
     streams: int = 0
     events: int = 0
+    erased: int = 0
     gone: int = 0
     set_aside: list[SetAside] = field(default_factory=list)
     set_aside_count: int = 0
@@ -203,17 +213,17 @@ class _Import:
         """Pass over what is there, append what is new, all of the chunk or nothing."""
         with typed_errors():
             ids = list({row.aggregate_id for row in chunk})
-            heads: dict[UUID, int] = dict(self.store.conn.execute(_HEADS, [ids]).fetchall())
+            heads = {row[0]: row[1:] for row in self.store.conn.execute(_HEADS, [ids]).fetchall()}
         new: list[tuple[_Stream, list[Row]]] = []
         for aggregate_id, rows in groupby(chunk, key=lambda row: row.aggregate_id):
             same_stream = list(rows)
             stream = self._stream
             if stream is None or stream.aggregate_id != aggregate_id:
                 self.end()
-                head = heads.get(aggregate_id, 0)
+                head, is_erased = heads.get(aggregate_id, (0, False))
                 stored = self._stored(aggregate_id) if head else iter(())
                 kind = same_stream[0].aggregate_type
-                stream = self._stream = _Stream(aggregate_id, kind, head, stored, next(stored, None))
+                stream = self._stream = _Stream(aggregate_id, kind, head, is_erased, stored, next(stored, None))
             fresh = [row for row in same_stream if not self._is_there(stream, row)]
             if fresh and stream.sealed is not None:
                 self._is_taken(stream, fresh)
@@ -225,7 +235,8 @@ class _Import:
     def end(self) -> None:
         """The rest of the stream that was read is in the store and not in the table."""
         if self._stream is not None and self._stream.waiting is not None:
-            self.gone += 1 + sum(1 for _ in self._stream.stored)
+            left = (self._stream.waiting, *self._stream.stored)
+            self.gone += sum(each.content is not None for each in left)
         self._stream = None
 
     def _is_there(self, stream: _Stream, row: Row) -> bool:
@@ -236,12 +247,21 @@ class _Import:
                 f"row {row.id} of {self.table}: its stream {row.aggregate_id} has {wrong}; correct the rows"
             )
         stream.last_id = row.id
+        if stream.is_erased:
+            self.erased += 1
+            return True
         while stream.waiting is not None and stream.waiting.ordinal < row.id:
             self.gone += 1
             stream.waiting = next(stream.stored, None)
         if stream.waiting is None:
             return False
         if stream.waiting.ordinal > row.id:
+            if stream.waiting.erased:
+                stream.waiting.erased -= 1
+                self.erased += 1
+                return True
+            if stream.waiting.content is None:
+                return False
             self._set_aside(
                 row,
                 f"it appeared after row {stream.waiting.ordinal} of its stream was imported, and a stream keeps its order",
@@ -249,7 +269,7 @@ class _Import:
                 "metadata.occurred_at and delete the row",
             )
             return True
-        if stream.waiting.content != row.content:
+        if stream.waiting.content is not None and stream.waiting.content != row.content:
             names = ("aggregate_type", "event_type and event_version", "payload", "created_at")
             changed = [n for n, a, b in zip(names, stream.waiting.content, row.content, strict=True) if a != b]
             raise BadInputError(
@@ -266,22 +286,28 @@ class _Import:
 
     def _stored(self, aggregate_id: UUID) -> Iterator[_Stored]:
         """What the store has of a stream from this source, by version; in pages."""
-        version, size = 0, _FIRST_PAGE
+        version, size, erased = 0, _FIRST_PAGE, 0
         while True:
             with typed_errors():
                 page = self.store.conn.execute(_STORED, [aggregate_id, version, size]).fetchall()
-            for stream_version, ordinal, source, *content in page:
+            for is_erased, stream_version, ordinal, source, *content in page:
                 version = stream_version
+                if is_erased:
+                    erased += 1
+                    continue
                 if source != self.source:
                     raise BadInputError(
                         f"stream {aggregate_id} was imported from source {source!r}; give --source {source!r}, or it "
                         "would be imported twice"
                     )
-                yield _Stored(ordinal, tuple(content))
+                yield _Stored(ordinal, tuple(content), erased)
+                erased = 0
             if len(page) < size:
-                return
-            held = sum(len(row[5]) for row in page)
+                break
+            held = sum(len(row[6]) for row in page)
             size = max(1, min(2 * size, CHUNK_ROWS, size * CHUNK_BYTES // max(held, 1)))
+        if erased:
+            yield _Stored(math.inf, None, erased)
 
     def _append(self, new: list[tuple[_Stream, list[Row]]]) -> None:
         if not new:

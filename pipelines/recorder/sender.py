@@ -19,7 +19,7 @@ from pipelines.errors import BadInputError, RefoldError
 from pipelines.recorder.packet import Packet
 from pipelines.recorder.spill import SpillDamagedError, SpillFile, has_files, set_aside
 from pipelines.recorder.status import RecorderFull, RecorderStatus, WhenFull
-from pipelines.store import MonthSealed, Store, StoreUnavailable, VersionConflict, connect
+from pipelines.store import Erased, MonthSealed, Store, StoreUnavailable, VersionConflict, connect
 
 LOG = logging.getLogger("refold.recorder")
 _BATCH_PACKETS = 64
@@ -295,7 +295,7 @@ class Sender:
         try:
             batches = (p.content().batch(p.expected, is_late=p.is_late) for p in packets if not p.is_refused)
             store.append_many(batches, validate=True)
-        except (VersionConflict, MonthSealed, BadInputError):
+        except (VersionConflict, MonthSealed, BadInputError, Erased):
             for packet in packets:
                 self._deliver(store, packet, file)
         self._sent += len(packets)
@@ -328,6 +328,10 @@ class Sender:
             except BadInputError as error:
                 self._refuse(packet, file, str(error))
                 return
+            except Erased as erased:  # what was erased is kept nowhere, so nothing of it is set aside
+                self._give_up(packet, file)
+                self.tell_once(f"erased {batch.aggregate_id}", "%s; what was recorded of it is dropped", erased)
+                return
             else:
                 return
 
@@ -346,14 +350,18 @@ class Sender:
 
     def _refuse(self, packet: Packet, file: SpillFile | None, reason: str) -> None:
         """Give a packet up for a reason that never passes, and keep it where a person finds it."""
+        self._give_up(packet, file, reason)
+        LOG.error("the store refuses what was recorded for stream %s: %s", packet.content().aggregate_id, reason)
+
+    def _give_up(self, packet: Packet, file: SpillFile | None, reason: str | None = None) -> None:
+        """Send a packet no more; with a reason it is set aside."""
         with self._changed:
             if self._is_stopped:
                 raise StoreUnavailable("the recorder was closed")
-            if self._folder is not None:
+            if self._folder is not None and reason is not None:
                 set_aside(self._folder, packet.line, reason)
             packet.is_refused = True
             keeper = file or self._file
             if keeper is not None:
                 keeper.forget([packet])
             self._refused += 1
-        LOG.error("the store refuses what was recorded for stream %s: %s", packet.content().aggregate_id, reason)
