@@ -32,7 +32,7 @@ from tests.support.verbs import run_verb
 
 JANUARY = datetime(2026, 1, 5, tzinfo=UTC)
 DISK_BYTES = 8 * 2**20
-ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_version, 1 AS last_version, 1 AS event_count, NULL AS prev_hash, NULL AS last_hash FROM range($n) r(i)"
+ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_version, 1 AS last_version, 1 AS event_count, 0 AS erased_events, NULL AS prev_hash, NULL AS last_hash FROM range($n) r(i)"
 
 
 class Disk:

@@ -10,7 +10,7 @@ from pipelines.duck import scratch
 from pipelines.lake.datasets import EXPERIMENTS, STREAM_MONTHS, find_dataset
 from pipelines.lake.lake import Lake
 
-ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_version, i AS last_version, 1 AS event_count, NULL AS prev_hash, NULL AS last_hash FROM range($n) r(i)"
+ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_version, i AS last_version, 1 AS event_count, 0 AS erased_events, NULL AS prev_hash, NULL AS last_hash FROM range($n) r(i)"
 
 
 def replace_month(lake: Lake) -> None:

@@ -20,7 +20,7 @@ from pipelines.lake.lake import Lake
 from pipelines.lake.own import own_column, own_dataset
 from pipelines.lake.views import list_views
 
-ROWS = "SELECT 's' || i AS aggregate_id, 'conversation' AS aggregate_type, 1 AS first_version, i AS last_version, i AS event_count, NULL AS prev_hash, NULL AS last_hash FROM range(1, $n + 1) r(i)"
+ROWS = "SELECT 's' || i AS aggregate_id, 'conversation' AS aggregate_type, 1 AS first_version, i AS last_version, i AS event_count, 0 AS erased_events, NULL AS prev_hash, NULL AS last_hash FROM range(1, $n + 1) r(i)"
 
 
 def write(lake: Lake, month: str, n: int, input_hash: str = "h"):
@@ -306,7 +306,7 @@ def test_newest_views_show_each_key_once(tmp_path):
         columns = {"aggregate_id", "stream_version", "name"}
         nulls = ", ".join(f'NULL AS "{c.name}"' for c in DATASETS["tool_calls"].data_columns if c.name not in columns)
         query = f"SELECT *, {nulls} FROM (VALUES {values}) AS t(aggregate_id, stream_version, name)"
-        streams = f"SELECT DISTINCT aggregate_id, 'conversation' AS aggregate_type, 1 AS first_version, 1 AS last_version, 1 AS event_count, NULL AS prev_hash, NULL AS last_hash FROM (VALUES {values}) AS t(aggregate_id, a, b)"
+        streams = f"SELECT DISTINCT aggregate_id, 'conversation' AS aggregate_type, 1 AS first_version, 1 AS last_version, 1 AS event_count, 0 AS erased_events, NULL AS prev_hash, NULL AS last_hash FROM (VALUES {values}) AS t(aggregate_id, a, b)"
         with lake.connect() as connection:
             lake.write_partition(DATASETS["tool_calls"], {"month": month}, connection, query, input_hash="h")
             lake.write_partition(STREAM_MONTHS, {"month": month}, connection, streams, input_hash="h")

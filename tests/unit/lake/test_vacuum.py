@@ -25,7 +25,7 @@ from pipelines.lake.housekeeping import CLOCK_SECONDS, remove_redacted, vacuum
 from pipelines.lake.lake import Lake
 from pipelines.lake.writers import writing
 
-ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_version, i AS last_version, 1 AS event_count, NULL AS prev_hash, NULL AS last_hash FROM range($n) r(i)"
+ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_version, i AS last_version, 1 AS event_count, 0 AS erased_events, NULL AS prev_hash, NULL AS last_hash FROM range($n) r(i)"
 SPILL = """
 import os, sys, duckdb
 from pathlib import Path

@@ -26,7 +26,7 @@ with writing(Path(sys.argv[1])):
     print("writing", flush=True)
     time.sleep(600)
 """
-ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_version, 1 AS last_version, 1 AS event_count, NULL AS prev_hash, NULL AS last_hash FROM range($n) r(i)"
+ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_version, 1 AS last_version, 1 AS event_count, 0 AS erased_events, NULL AS prev_hash, NULL AS last_hash FROM range($n) r(i)"
 
 
 def write(lake: Lake, month: str, n: int):
