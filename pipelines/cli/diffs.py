@@ -59,7 +59,9 @@ def show(names: tuple[str, ...], as_json: bool) -> None:
         [v.experiment, v.version_id, f"{v.committed_at:%F %T}", v.pairs, v.same_calls, v.same_final, v.result_hash[:16]]
         for v in versions
     ]
-    print_result({"versions": versions}, render_table(columns, rows) if rows else "no version yet", as_json=as_json)
+    told = [f"{v.version_id} {v.revision.describe(v.unit)}" for v in versions if v.revision is not None]
+    shown = [render_table(columns, rows) if rows else "no version yet", *told]
+    print_result({"versions": versions}, "\n".join(shown), as_json=as_json)
 
 
 @diffs.command()

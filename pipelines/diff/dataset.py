@@ -19,7 +19,8 @@ from pipelines.diff.shards import create_relations, diff_shards
 from pipelines.diff.summary import summarise
 from pipelines.diff.tally import Tally
 from pipelines.diff.worker import Comparers
-from pipelines.errors import RefoldError
+from pipelines.errors import BadInputError, RefoldError
+from pipelines.experiment.closed import is_closed, tell_closed
 from pipelines.experiment.plan import Plan
 from pipelines.experiment.units import READS
 from pipelines.experiment.versions import find_replays
@@ -37,7 +38,7 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
 
     Raises:
         RefoldError: The version was not replayed.
-        BadInputError: A metric of the experiment fails.
+        BadInputError: A metric of the experiment fails, or units of the version were erased.
     """
     started = time.monotonic()
     found = find_diff(lake, plan)
@@ -46,6 +47,8 @@ def build_diff(lake: Lake, plan: Plan, on_progress: Callable[[int], None] | None
     replayed = find_replays(lake, plan)
     if replayed is None:
         raise RefoldError(f"version {plan.version_id} of {plan.experiment.experiment} is not replayed; run `refold ab`")
+    if is_closed(replayed):
+        raise BadInputError(tell_closed(plan.experiment.experiment, plan.version_id))
     input_hash = input_hash_of(plan.version_id, replayed.number)
     with (
         lake.connect(READS) as connection,

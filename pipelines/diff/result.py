@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pipelines.diff.revised import Revision, find_revision
 from pipelines.experiment.file import Experiment
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
@@ -58,6 +59,7 @@ class DiffResult:
         first_failures: Of the replay's failures that are the candidate's, or of what it was given, the first of each kind:
             reason, unit, what is told of it, without recorded values.
         seconds: Time taken.
+        revision: What erasures changed of it since it was made; None when nothing.
     """
 
     experiment: str
@@ -84,6 +86,7 @@ class DiffResult:
     first_metric_errors: list[tuple[str, str, str, str]]
     first_failures: list[tuple[str, str, str]]
     seconds: float
+    revision: Revision | None = None
 
 
 def find_diff(lake: Lake, plan: Plan) -> DiffResult | None:
@@ -161,6 +164,7 @@ def result_of(
         metric_errors=[(name, why, count) for name, why, count in headline["metric_errors"]],
         flat_metrics=[(name, side, value) for name, side, value in headline.get("flat_metrics", ())],
         seconds=seconds,
+        revision=find_revision(headline),
         **{name: headline[name] for name in names},
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from pipelines.diff.revised import COMPLETED_AT, Revision, find_revision
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
@@ -42,6 +43,7 @@ class Version:
         same_calls: Pairs with the same tool calls.
         same_final: Pairs with the same final text.
         committed_at: When it became complete, UTC.
+        revision: What erasures changed of it since; None when nothing.
     """
 
     experiment: str
@@ -52,6 +54,7 @@ class Version:
     same_calls: int
     same_final: int
     committed_at: datetime
+    revision: Revision | None = None
 
     @property
     def partition(self) -> dict[str, str]:
@@ -72,8 +75,15 @@ def list_versions(lake: Lake, experiment: str | None = None) -> list[Version]:
         values = dict(part.split("=", 1) for part in commit.partition.split("/"))
         names = ("result_hash", "unit", "pairs", "same_calls", "same_final")
         headline = {name: commit.provenance[name] for name in names}
+        completed = commit.provenance.get(COMPLETED_AT)
         versions.append(
-            Version(values["experiment"], values["version_id"], committed_at=commit.committed_at, **headline)
+            Version(
+                values["experiment"],
+                values["version_id"],
+                committed_at=commit.committed_at if completed is None else datetime.fromisoformat(completed),
+                revision=find_revision(commit.provenance),
+                **headline,
+            )
         )
     known = sorted({version.experiment for version in versions})
     if experiment is not None:

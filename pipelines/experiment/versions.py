@@ -18,12 +18,13 @@ import pyarrow as pa
 
 from pipelines.documents import parse_json
 from pipelines.errors import BadInputError
-from pipelines.experiment.code import load_code
-from pipelines.experiment.file import experiment_of
+from pipelines.experiment.closed import is_closed, tell_closed
+from pipelines.experiment.code import PythonCandidate, PythonMetric, load_code
+from pipelines.experiment.file import Experiment, experiment_of
 from pipelines.experiment.manifest import Manifest, ToolPolicy
 from pipelines.experiment.plan import Plan, name_version
 from pipelines.experiment.prompt import Prompt
-from pipelines.experiment.sides import Candidate, Control
+from pipelines.experiment.sides import Candidate, Control, Side
 from pipelines.fold.identity import fold_hash, version_hash
 from pipelines.lake.datasets import REPLAYS, VERSIONS
 from pipelines.lake.lake import Commit, Lake
@@ -97,27 +98,68 @@ def load_version(lake: Lake, experiment: str, version_id: str, allowed: Sequence
         allowed: Folders in which callables may be beside the experiment's own.
 
     Raises:
-        BadInputError: It is not kept, or cannot be gone on with: code or a callable is another by now.
+        BadInputError: It is not kept, or cannot be gone on with: code or a callable is another by now, or units were erased.
     """
     partition = {"experiment": experiment, "version_id": version_id}
     what = f"version {version_id} of {experiment}"
-    with lake.connect("FROM versions_history") as connection:
-        found = connection.sql(_KEPT, params=partition).fetchall()
-        if not found:
-            raise BadInputError(f"{what} is not planned; run `refold ab` with the experiment's file")
-        kept: dict[str, Any] = dict(zip(_COLUMNS, found[0], strict=True))
-        streams, runs = (
-            connection.sql(_LIST.format(name=name), params=partition).to_arrow_table() for name in ("streams", "runs")
-        )
-    kept |= {name: parse_json(kept[name], what) for name in ("definition", "settings", "tools")}
+    if is_closed(lake.last_commit(VERSIONS.name, partition)):
+        raise BadInputError(tell_closed(experiment, version_id))
+    kept, streams, runs = _read(lake, partition, what)
     definition = kept["definition"].value
-    if (definition["code_sha256"], definition["folds_sha256"]) != (version_hash(), fold_hash()):
+    if not is_of_this_code(definition):
         raise BadInputError(
             f"{what} was planned by other code than this; run `refold ab` with the experiment's file again"
         )
     if name_version(definition, streams, runs) != version_id:
         raise BadInputError(f"{what} is not what was planned: its row in `versions` is another; run `refold verify`")
-    return _plan_of(kept, streams, runs, version_id, allowed)
+    planned = experiment_of(kept["settings"])
+    callables, measures = load_code(planned, Path(kept["folder"]), allowed)
+    for place, found in (("source_sha256", callables), ("measures", measures)):
+        for name, each in found.items():
+            if definition[place][name] != each.source_sha256:
+                raise BadInputError(
+                    f"{each.spec} ({name}) is not what it was when version {version_id} of {experiment} was planned; "
+                    "run `refold ab` with the experiment's file again"
+                )
+    return _plan_of(planned, kept, streams, runs, version_id, callables, measures)
+
+
+def recall_version(lake: Lake, partition: Mapping[str, str]) -> Plan:
+    """A version as it was planned, without its code: for who looks at what came of it, and neither asks nor measures.
+
+    Args:
+        lake: Where it is.
+        partition: Its `experiment` and `version_id`.
+
+    Raises:
+        BadInputError: It is not kept, or its settings are none to today's reader.
+    """
+    version_id = partition["version_id"]
+    what = f"version {version_id} of {partition['experiment']}"
+    kept, streams, runs = _read(lake, partition, what)
+    try:
+        return _plan_of(experiment_of(kept["settings"]), kept, streams, runs, version_id, {}, {})
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"{what} was kept in a form that is not read any more ({type(error).__name__})") from error
+
+
+def _read(lake: Lake, partition: Mapping[str, str], what: str) -> tuple[dict[str, Any], pa.Table, pa.Table]:
+    """What is kept of a version: its texts, parsed, its streams and its further runs."""
+    with lake.connect("FROM versions_history") as connection:
+        params = dict(partition)
+        found = connection.sql(_KEPT, params=params).fetchall()
+        if not found:
+            raise BadInputError(f"{what} is not planned; run `refold ab` with the experiment's file")
+        kept: dict[str, Any] = dict(zip(_COLUMNS, found[0], strict=True))
+        streams, runs = (
+            connection.sql(_LIST.format(name=name), params=params).to_arrow_table() for name in ("streams", "runs")
+        )
+    return kept | {name: parse_json(kept[name], what) for name in ("definition", "settings", "tools")}, streams, runs
+
+
+def is_of_this_code(definition: Mapping[str, Any]) -> bool:
+    """Whether a version was planned by the code that runs now, folds included."""
+    return (definition.get("code_sha256"), definition.get("folds_sha256")) == (version_hash(), fold_hash())
 
 
 def find_replays(lake: Lake, plan: Plan) -> Commit | None:
@@ -127,19 +169,16 @@ def find_replays(lake: Lake, plan: Plan) -> Commit | None:
 
 
 def _plan_of(
-    kept: Mapping[str, Any], streams: pa.Table, runs: pa.Table, version_id: str, allowed: Sequence[Path]
+    experiment: Experiment,
+    kept: Mapping[str, Any],
+    streams: pa.Table,
+    runs: pa.Table,
+    version_id: str,
+    callables: Mapping[Side, PythonCandidate],
+    measures: Mapping[str, PythonMetric],
 ) -> Plan:
-    """The plan of what is kept: texts as they are kept, callables from their files."""
-    experiment, definition, tools = experiment_of(kept["settings"]), kept["definition"].value, kept["tools"].value
-    folder = Path(kept["folder"])
-    callables, measures = load_code(experiment, folder, allowed)
-    for planned, found in (("source_sha256", callables), ("measures", measures)):
-        for name, each in found.items():
-            if definition[planned][name] != each.source_sha256:
-                raise BadInputError(
-                    f"{each.spec} ({name}) is not what it was when version {version_id} of {experiment.experiment} was planned; "
-                    "run `refold ab` with the experiment's file again"
-                )
+    """The plan of what is kept, with the code that it is given."""
+    definition, tools = kept["definition"].value, kept["tools"].value
     start, stop = (None if bound is None else datetime.fromisoformat(bound) for bound in definition["window"])
     return Plan(
         experiment=experiment,

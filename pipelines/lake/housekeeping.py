@@ -215,6 +215,33 @@ def remove_redacted(lake: Lake, catalog: Path, names: Iterable[str]) -> int:
     return sum(_remove(file.path) for _, reason, file in found if reason == "redacted")
 
 
+def remove_at_once(lake: Lake, catalog: Path, paths: Mapping[str, Iterable[Path]]) -> tuple[list[Path], list[Path]]:
+    """Remove files that hold what was erased, whatever the grace, if they are no table's any more.
+
+    Args:
+        lake: The lake.
+        catalog: `lake.duckdb`; it is renewed before the first file goes.
+        paths: The files, by dataset.
+
+    Returns:
+        Those that went, and those that stay: a table has them, or a writer may be at them.
+    """
+    publish_catalog(lake, catalog)
+    listed = {name: [file for path in each if (file := _stat(path)) is not None] for name, each in paths.items()}
+    began = oldest_writer(lake.root)  # after the listing, before the logs are read
+    bar = math.inf if began is None else began - CLOCK_SECONDS
+    origins = _origins(lake)
+    gone, kept = [], []
+    for name, files in listed.items():
+        known = _know(lake, name, origins.get(name, {}), math.inf, bar)
+        for file in files:
+            if known.judge(file.path.relative_to(lake.table(name).path).as_posix(), file) == "needed":
+                kept.append(file.path)
+            elif _remove(file.path):
+                gone.append(file.path)
+    return gone, kept
+
+
 def _find(
     lake: Lake, catalog: Path, names: Iterable[str], grace_days: float
 ) -> tuple[list[tuple[str, Reason, _File]], list[_File]]:

@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import BadInputError
+from pipelines.experiment.closed import is_closed, tell_closed
 from pipelines.experiment.file import is_walked
 from pipelines.experiment.plan import Plan
 from pipelines.experiment.sides import Side
@@ -90,7 +91,8 @@ def run_replay(
         retry_failed: Whether the failed units of a version that was replayed are replayed once more.
 
     Raises:
-        BadInputError: A model cannot be asked as the experiment says; nothing was asked.
+        BadInputError: A model cannot be asked as the experiment says, or failed units of a version are to be asked again of
+            which others were erased; nothing was asked.
         EndpointError: An endpoint answers nobody; what was paid for is kept.
         KeyboardInterrupt: It was stopped; what was paid for is kept, and the next run goes on from there.
     """
@@ -98,6 +100,8 @@ def run_replay(
     last = find_replays(lake, plan)
     if last is not None and not (retry_failed and last.provenance["failures"]):
         return _result(plan, last, is_written=False, seconds=time.monotonic() - started)
+    if is_closed(last):
+        raise BadInputError(tell_closed(plan.experiment.experiment, plan.version_id))
     with lake.connect(READS) as connection, collecting_seldom():
         create_plan_relations(connection, plan)
         work = _Work(connection, plan, on_progress, settings, tell)

@@ -61,7 +61,8 @@ def _glance(headline: Headline) -> dict[str, Any]:
     ]
     if headline.not_asked:
         numbers.append((counted(headline.not_asked, version.unit), "with nothing said before, left out"))
-    notes = list(headline.notes)
+    notes = [] if version.revision is None else [f"{version.revision.describe(version.unit)}."]
+    notes += headline.notes
     if version.unit == "decision":
         notes.append(
             "Each decision was put before B as it was put before A. No tool ran, and what would have come of it was not observed."

@@ -62,6 +62,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         f"{result.experiment}  version {result.version_id}",
         f"A  {result.side_a}",
         f"B  {result.side_b}",
+        *([] if result.revision is None else [result.revision.describe(result.unit)]),
         *([f"{name_streams(calls)} that began from {name_window(result)}, UTC"] if any(result.window) else []),
         f"{counted(result.pairs, f'{result.unit} pair')} in {' and '.join(count_streams(result.conversations, calls))}"
         + (f", {result.failed:,} not answered" if result.failed else ""),

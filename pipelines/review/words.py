@@ -58,6 +58,7 @@ SHARES: Mapping[str, str] = {
 
 REASONS: Mapping[str, str] = {
     "no_units": "no values to compare",
+    "before_erasure": "of before units were erased",
     "one_cluster": "all in one conversation",
     "small_sample": f"fewer than {MIN_CLUSTERS} conversations, or a few with nearly all pairs",
     "few_changes": f"differs in fewer than {MIN_CHANGED} conversations",

@@ -8,7 +8,8 @@ WHERE 'experiment=' || experiment || '/version_id=' || version_id IN (
     FROM (
         SELECT
             partition,
-            max(committed_at) AS completed_at
+            -- a revision after an erasure makes a version no newer
+            max(coalesce((provenance ->> '$.completed_at')::TIMESTAMP WITH TIME ZONE, committed_at)) AS completed_at
         FROM commits
         WHERE dataset = 'ab_summary'
         GROUP BY partition

@@ -43,6 +43,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "review": {"lake", "log", "diff", "stats", "experiment", "replay", "canonical"},
     "erasure": {"store", "lake", "proof", "export", "experiment", "replay", "diff", "review"},
     "demo": {"store", "lake", "log", "diff", "review", "experiment"},
+    "erasure": {
+        "store",
+        "lake",
+        "log",
+        "proof",
+        "export",
+        "folds",
+        "experiment",
+        "replay",
+        "diff",
+        "review",
+        "recorder",
+    },
 }
 COMMAND_LINE = "cli"
 """Imports any, and is imported by none."""

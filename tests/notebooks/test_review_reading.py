@@ -13,6 +13,7 @@ from pipelines.diff.pair.align import PairClass
 from pipelines.diff.pair.arguments import OpKind
 from pipelines.diff.pair.classify import UnitClass
 from pipelines.diff.pair.text import TextClass
+from pipelines.diff.revised import BEFORE
 from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import EVENTS
@@ -56,7 +57,7 @@ def test_every_code_has_words():
     assert set(words.PAIR_CLASSES) == set(get_args(PairClass))
     assert set(words.TEXT_CLASSES) == set(get_args(TextClass))
     assert set(words.ARGUMENT_CHANGES) == set(get_args(OpKind))
-    assert set(words.REASONS) == set(get_args(Reason))
+    assert set(words.REASONS) == {*get_args(Reason), BEFORE}
     assert set(words.VERDICTS) == set(get_args(Verdict))
     assert set(words.SHARES) == set(MEASURED_SHARES)
     assert set(words.METRICS) == set(DIFFERENCES)

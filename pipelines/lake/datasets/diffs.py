@@ -442,6 +442,17 @@ AB_SUMMARY = Dataset(
             "DOUBLE",
             "Obuchowski's p of the same for units in clusters; null without a unit that differs.",
         ),
-        Column("reason", "VARCHAR", "Why a number is null or a verdict withheld; null when nothing is."),
+        Column(
+            "reason",
+            "VARCHAR",
+            "Why a number is null or a verdict withheld, or before_erasure where the numbers are of before units were erased; null "
+            "when nothing is.",
+        ),
+        Column(
+            "erased_units",
+            "BIGINT",
+            "Units of the version that were erased since it was made: the line is of what is left, unless the reason is "
+            "before_erasure. Null where none was.",
+        ),
     ),
 )

@@ -12,12 +12,12 @@ import pytest
 from pipelines.diff import dataset, shards, worker
 from pipelines.diff.dataset import build_diff
 from pipelines.errors import RefoldError
-from tests.support.replayed_lake import replayed_lake
-from tests.unit.diff.odd_units import (
+from tests.support.odd_units import (
     rows_of,
     some_units,
     unit_pairs,
 )
+from tests.support.replayed_lake import replayed_lake
 from tests.unit.diff.plain_pairs import diff_plainly
 
 

@@ -16,12 +16,12 @@ from pipelines.diff.pair.rules import Flagger, tool_rules
 from pipelines.errors import BadInputError
 from pipelines.experiment.manifest import Manifest, ManifestTool, ToolPolicy
 from pipelines.experiment.tool_schemas import agreed_tools
-from tests.support.replayed_lake import replayed_lake
-from tests.unit.diff.odd_units import (
+from tests.support.odd_units import (
     rows_of,
     some_units,
     unit_pairs,
 )
+from tests.support.replayed_lake import replayed_lake
 from tests.unit.diff.plain_pairs import diff_plainly
 
 SCHEMAS = [
