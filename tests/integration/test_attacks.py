@@ -18,7 +18,10 @@ from pipelines.audit.checkpoints import Against, make_checkpoint, origin_of
 from pipelines.audit.findings import Audit
 from pipelines.audit.places import write_checkpoint
 from pipelines.audit.verify import verify
-from pipelines.export.home_log import copy_home_log
+from pipelines.erasure.record import record
+from pipelines.erasure.selection import select_streams
+from pipelines.export.home_log import copy_home_log, finish_erasures
+from pipelines.export.listing import list_files_again
 from pipelines.export.month import export_month
 from pipelines.export.seal import seal_month
 from pipelines.folds.run import fold_month
@@ -173,6 +176,77 @@ def content_emptied(home: Home) -> None:
     assert home.found() == {"content_missing"}
 
 
+def erased_home(home: Home) -> list[tuple]:
+    """The victim's stream erased as it should be, and written anew everywhere; its rows as they were."""
+    saved = home.store.conn.execute(
+        f"SELECT stream_version, payload::text, metadata::text, salt FROM refold.events WHERE aggregate_id = '{VICTIM}'"
+    ).fetchall()
+    record(home.store, select_streams(home.store, [VICTIM]), "ticket 4711", home.key_file)
+    write_anew(home)
+    assert home.found(deep=True, checkpoint=True) == set()
+    return saved
+
+
+def write_anew(home: Home) -> None:
+    lake = Lake(home.lake.root)
+    finish_erasures(home.store, lake)
+    for month in (JANUARY, MARCH):
+        export_month(home.store.dsn, lake, month)
+        list_files_again(home.store, lake, month, home.key_file)
+    copy_home_log(home.store, lake)
+
+
+def content_back_in_the_store(home: Home) -> None:
+    saved = erased_home(home)
+    for version, payload, metadata, salt in saved:
+        home.as_superuser(
+            f"UPDATE refold.events SET payload = '{payload}', metadata = '{metadata}', salt = '\\x{salt.hex()}', digest = '' "
+            f"WHERE aggregate_id = '{VICTIM}' AND stream_version = {version}"
+        )
+    assert home.found() == {"erasure_unfinished"}
+
+
+def content_back_in_the_lake(home: Home) -> None:
+    kept = home.lake.root.with_name("kept")
+    shutil.copytree(home.lake.root / EVENTS.name, kept)
+    erased_home(home)
+    lake = Lake(home.lake.root)
+    commit = lake.last_commit(EVENTS.name, {"month": MARCH})
+    assert commit is not None
+    with lake.connect() as connection:
+        connection.execute(
+            f"CREATE TEMP TABLE forged AS FROM read_parquet('{kept}/month={MARCH}/*.parquet', hive_partitioning = true)"
+        )
+        given = {"input_hash": commit.input_hash, "provenance": commit.provenance}
+        lake.write_partition(EVENTS, {"month": MARCH}, connection, "SELECT * FROM forged", **given)
+    assert {"erasure_unfinished", "head_differs"} <= home.found()
+
+
+def erasure_that_nobody_signed(home: Home) -> None:
+    record(home.store, select_streams(home.store, [VICTIM]), "ticket 4711", None)
+    write_anew(home)
+    assert home.found(key=False) == set()
+    assert {"signature_missing", "content_missing"} <= home.found()
+
+
+def record_without_an_erasure(home: Home) -> None:
+    record(home.store, select_streams(home.store, [VICTIM]), "ticket 4711", home.key_file)
+    home.as_superuser("UPDATE refold.erasures SET is_done = true")
+    copy_home_log(home.store, Lake(home.lake.root))
+    assert "erasure_unfinished" in home.found()
+
+
+def erased_stream_opened(home: Home) -> None:
+    erased_home(home)
+    home.store.conn.execute(f"UPDATE refold.streams SET is_erased = false WHERE aggregate_id = '{VICTIM}'")
+    assert home.found() == {"erasure_undone"}
+
+
+def erasure_granted(home: Home) -> None:
+    home.store.conn.execute(f"INSERT INTO refold.erasures VALUES (gen_random_uuid(), '{VICTIM}', '2026-03', 6, 9)")
+    assert home.found() == {"erasure_undone"}
+
+
 def end_of_the_stores_log(home: Home) -> None:
     last = home.store.home_log()[-1].entry
     home.as_superuser(
@@ -261,6 +335,12 @@ ATTACKS: dict[tuple[str, str], Callable[[Home], None]] = {
     ("is superuser of the store", "changes a payload of a sealed month"): payload_in_the_store,
     ("is superuser of the store", "opens a sealed month without a trace"): quiet_unseal,
     ("is superuser of the store", "empties an event and keeps its digest"): content_emptied,
+    ("is superuser of the store", "puts erased content back"): content_back_in_the_store,
+    ("writes the lake", "puts erased content back, as an exporter would"): content_back_in_the_lake,
+    ("is superuser of the store", "records an erasure and keeps the content"): record_without_an_erasure,
+    ("is superuser of the store", "erases and signs nothing"): erasure_that_nobody_signed,
+    ("is superuser of the store", "lets an erased stream take events again"): erased_stream_opened,
+    ("is superuser of the store", "lets events lose their content without a record"): erasure_granted,
     ("is superuser of the store", "takes the home log's last entries away"): end_of_the_stores_log,
     ("does both", "cuts the tail of an open month"): tail_of_an_open_month,
     ("does both", "writes the whole log anew, unsigned"): whole_log_unsigned,
