@@ -19,7 +19,14 @@ from assets.log import build_log_assets
 from assets.partitions import DEFAULT_FIRST_MONTH, Months, build_months, find_first_month
 from assets.projections import build_own_assets
 from assets.resources import home_from_environment
-from assets.schedules import build_replay_schedule, build_schedules, build_sensors, build_vacuum_schedule
+from assets.retention import retention
+from assets.schedules import (
+    build_replay_schedule,
+    build_retention_schedule,
+    build_schedules,
+    build_sensors,
+    build_vacuum_schedule,
+)
 from assets.seals import build_seal_assets, unseal_month
 from pipelines.projections.projection import BrokenProjection, Projection, find_projections
 from pipelines.settings import Settings
@@ -52,8 +59,13 @@ def build_defs(
             *build_experiment_assets(),
         ],
         asset_checks=build_checks(),
-        jobs=[*jobs, replay, vacuum, unseal_month],
-        schedules=[*build_schedules(jobs), build_replay_schedule(replay), build_vacuum_schedule(vacuum)],
+        jobs=[*jobs, replay, vacuum, unseal_month, retention],
+        schedules=[
+            *build_schedules(jobs),
+            build_replay_schedule(replay),
+            build_vacuum_schedule(vacuum),
+            build_retention_schedule(retention),
+        ],
         sensors=build_sensors(own),
         resources={"home": home_from_environment, **(overrides or {})},
         loggers=loggers,

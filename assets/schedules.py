@@ -85,6 +85,27 @@ def build_vacuum_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
     )
 
 
+def build_retention_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """`retention`: at 05:15 UTC on Sundays; without REFOLD_RETENTION it does nothing, though it is switched on."""
+
+    @dg.schedule(
+        name="retention",
+        job=job,
+        cron_schedule="15 5 * * 0",
+        execution_timezone="UTC",
+        description="Erase conversations and calls older than REFOLD_RETENTION, as 400d. What is erased does not come back.",
+    )
+    def retention(context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[Home]) -> dg.RunRequest | dg.SkipReason:
+        days = home.settings.retention_days
+        if days is None:
+            return dg.SkipReason("REFOLD_RETENTION is not set; write a number of days, as 400d")
+        day = context.scheduled_execution_time.astimezone(UTC)
+        config = {"ops": {"erase_older": {"config": {"older_than_days": days}}}}
+        return dg.RunRequest(run_key=f"{day:%Y-%m-%d}", run_config=config)
+
+    return retention
+
+
 def months_at(now: datetime) -> list[str]:
     """The months with events of the last day, ascending: one, or two on the first day of a month."""
     return sorted({f"{at:{MONTH_FORMAT}}" for at in (now - timedelta(days=1), now)})

@@ -27,6 +27,7 @@ _MAX_NAME, _MAX_PATH = 255, 3_000
 _MAX_HOME = 440
 """Bytes of a home's path: SQLite opens no file whose path, links followed, has more than 504, and of a run's events Dagster keeps one 61
 bytes below. The embedded PostgreSQL would start in a home of 992."""
+_MAX_DAYS = 1_000_000
 SNAPSHOT_EVENTS = 500
 """Events of a stream between two snapshots: about what is folded in the time that reading a snapshot takes."""
 SQL_SECONDS = 60.0
@@ -45,6 +46,8 @@ class Settings:
         lake: Folder of the Delta tables (`REFOLD_LAKE`, default `lake/` in the home).
         memory_bytes: Bound on the memory of a process (`REFOLD_MEMORY`, default 1GB).
         grace_days: Days for which superseded files are kept (`REFOLD_GRACE`, default 7).
+        retention_days: After how many days conversations and calls are erased by the schedule `retention` (`REFOLD_RETENTION`, as
+            400d), or None; on its own it does nothing.
         first_month: First month that Dagster shows, `YYYY-MM` (`REFOLD_FIRST_MONTH`), or None for the store's first.
         signing_key: PEM file of the Ed25519 private key that signs manifests (`REFOLD_SIGNING_KEY`), or None.
         origin: Name of the log in its checkpoints (`REFOLD_ORIGIN`), or None for `refold/` and the store's own id.
@@ -65,6 +68,7 @@ class Settings:
     lake: Path
     memory_bytes: int = 10**9
     grace_days: float = 7.0
+    retention_days: int | None = None
     first_month: str | None = None
     signing_key: Path | None = None
     origin: str | None = None
@@ -114,6 +118,9 @@ class Settings:
             lake=lake,
             memory_bytes=memory,
             grace_days=_parse_days("REFOLD_GRACE", env.get("REFOLD_GRACE") or "7"),
+            retention_days=parse_age("REFOLD_RETENTION", env["REFOLD_RETENTION"])
+            if env.get("REFOLD_RETENTION")
+            else None,
             first_month=first_month,
             signing_key=Path(env["REFOLD_SIGNING_KEY"]).expanduser().absolute()
             if env.get("REFOLD_SIGNING_KEY")
@@ -179,6 +186,17 @@ def _parse_folder(name: str, text: str, most: int = _MAX_PATH) -> Path:
     if resolved.exists() and not resolved.is_dir():
         raise BadInputError(f"{name} is {str(path)!r}, which is a file; name a folder")
     return path
+
+
+def parse_age(name: str, text: str) -> int:
+    """Days, written `400d`.
+
+    Raises:
+        BadInputError: The text is no age.
+    """
+    if not (text.endswith("d") and text[:-1].isdecimal() and text.isascii() and 0 < int(text[:-1]) < _MAX_DAYS):
+        raise BadInputError(f"{name} is {text!r}; write a number of days, as 400d")
+    return int(text[:-1])
 
 
 def parse_size(name: str, text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from assets.verbs.months import MonthRun, export_and_fold
@@ -85,6 +86,21 @@ def erase(
             copy_home_log(store, lake)
             _write_anew(settings, store, lake, result, tell)
     return result
+
+
+def retain(settings: Settings, days: int, *, tell: Tell) -> EraseResult:
+    """Erase conversations and calls whose last event is older than some days, those on hold left out."""
+    from pipelines.erasure.selection import select_older
+
+    def choose(store: Store, _lake: Lake) -> Selection:
+        return select_older(store, datetime.now(UTC) - timedelta(days=days))
+
+    return erase(settings, choose, retention_reason(days), tell=tell)
+
+
+def retention_reason(days: int) -> str:
+    """Why what is old is erased."""
+    return f"retention: older than {days} days"
 
 
 def _write_anew(settings: Settings, store: Store, lake: Lake, result: EraseResult, tell: Tell) -> None:

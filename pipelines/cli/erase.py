@@ -11,25 +11,13 @@ import click
 from pipelines.cli.options import json_option
 from pipelines.console import counted, print_result, render_table, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
-from pipelines.settings import Settings
+from pipelines.settings import Settings, parse_age
 
 if TYPE_CHECKING:
     from assets.verbs.erase import EraseResult
     from pipelines.erasure.selection import Selection
     from pipelines.lake.lake import Lake
     from pipelines.store import Store
-
-
-class _Age(click.ParamType[timedelta]):
-    """Days, as `400d`."""
-
-    name = "age"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        text = str(value)
-        if not (text.endswith("d") and text[:-1].isdecimal() and text.isascii() and 0 < int(text[:-1]) < 1_000_000):
-            self.fail(f"{text!r} is no age; write a number of days, as 400d", param, ctx)
-        return timedelta(days=int(text[:-1]))
 
 
 @click.command()
@@ -42,9 +30,7 @@ class _Age(click.ParamType[timedelta]):
 @click.option(
     "--event", "events", multiple=True, metavar="STREAM@VERSION", help="One event; may be given more than once."
 )
-@click.option(
-    "--older-than", type=_Age(), metavar="DAYS", help="Conversations and calls that ended longer ago, as 400d."
-)
+@click.option("--older-than", metavar="DAYS", help="Conversations and calls that ended longer ago, as 400d.")
 @click.option("--where", help="With --older-than: only those; SQL over the conversations, as in an experiment.")
 @click.option("--reason", help="Why; kept for good, so without a word of what is erased.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
@@ -53,7 +39,7 @@ def erase(
     customer: str | None,
     streams: tuple[UUID, ...],
     events: tuple[str, ...],
-    older_than: timedelta | None,
+    older_than: str | None,
     where: str | None,
     reason: str | None,
     dry_run: bool,
@@ -64,7 +50,9 @@ def erase(
     Without anything named it finishes what was begun before.
     """
     from assets.verbs.erase import erase as erase_events
+    from assets.verbs.erase import retention_reason
 
+    days = parse_age("--older-than", older_than) if older_than is not None else 0
     given = [name for name, value in _named(customer, streams, events, older_than) if value]
     if len(given) > 1:
         raise BadInputError(f"{' and '.join(given)}: one erasure has one reason, so give one of them")
@@ -73,7 +61,7 @@ def erase(
     if given and reason is None:
         if older_than is None:
             raise BadInputError("--reason is missing: why is this erased? It is kept for good")
-        reason = f"retention: older than {older_than.days} days"
+        reason = retention_reason(days)
 
     def choose(store: Store, lake: Lake) -> Selection:
         from pipelines.erasure import selection
@@ -84,8 +72,7 @@ def erase(
             return selection.select_streams(store, streams)
         if events:
             return selection.select_events(store, events)
-        assert older_than is not None
-        return selection.select_older(store, datetime.now(UTC) - older_than, _matching(lake, where))
+        return selection.select_older(store, datetime.now(UTC) - timedelta(days=days), _matching(lake, where))
 
     result = erase_events(
         Settings.from_env(),
@@ -101,7 +88,7 @@ def erase(
 
 
 def _named(
-    customer: str | None, streams: tuple[UUID, ...], events: tuple[str, ...], older_than: timedelta | None
+    customer: str | None, streams: tuple[UUID, ...], events: tuple[str, ...], older_than: str | None
 ) -> list[tuple[str, object]]:
     return [("--customer", customer), ("--stream", streams), ("--event", events), ("--older-than", older_than)]
 

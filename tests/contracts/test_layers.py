@@ -41,7 +41,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "diff": {"lake", "canonical", "stats", "experiment"},
     "web": set(),
     "review": {"lake", "log", "diff", "stats", "experiment", "replay", "canonical"},
-    "erasure": {"store", "lake", "proof", "export", "experiment", "replay", "diff", "review"},
     "demo": {"store", "lake", "log", "diff", "review", "experiment"},
     "erasure": {
         "store",
