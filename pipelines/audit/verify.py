@@ -22,6 +22,7 @@ from pipelines.audit.erasures import Erasures
 from pipelines.audit.findings import Audit, Finding, Place
 from pipelines.audit.home_log import audit_logs, audit_redactions, audit_states, lake_entries
 from pipelines.audit.month import LakeState, MonthAuditor
+from pipelines.audit.scrubs import audit_scrubs
 from pipelines.audit.unread import list_unread
 from pipelines.console import counted
 from pipelines.duck import is_out_of_memory
@@ -81,6 +82,7 @@ def verify(
     sides["lake"] = of_lake.entries
     erasures = Erasures(sides, public_keys or {}, must_be_signed=must_be_signed)
     findings += _audit_log(sides, store, everything, erasures, notes)
+    findings += audit_scrubs(sides, public_keys or {}, notes, must_be_signed=must_be_signed)
     for each in against:
         keys = [*verifiers(public_keys or {}, each.checkpoint.origin), *witnesses]
         findings += audit_against(each, stored or of_lake.entries, store, keys, lake.memory_bytes, notes)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import duckdb
 
 from pipelines.lake.datasets import HOME_LOG
 from pipelines.lake.lake import Lake
+from pipelines.proof.erasure import read_erasure
 from pipelines.proof.manifest import FileList, Manifest, read_file_list, read_manifest
+from pipelines.proof.scrub import Scrub, read_scrub
 from pipelines.store import Entry, Signed, Store
 from pipelines.store.erasures import erase_events, erasure_waits, record_erasure
 
@@ -91,3 +93,22 @@ def last_files(entries: Iterable[Entry], month: str) -> tuple[Signed, FileList] 
     """The month's newest list of files; None where it was never sealed."""
     found = [each.signed for each in entries if each.kind == "files" and each.month == month]
     return (found[-1], read_file_list(found[-1].text)) if found else None
+
+
+def last_scrub(entries: Iterable[Entry]) -> Scrub | None:
+    """The newest scrub; None where there was none."""
+    found = [each.signed for each in entries if each.kind == "scrubbed"]
+    return read_scrub(found[-1].text) if found else None
+
+
+def unscrubbed(entries: Sequence[Entry]) -> int:
+    """How many erasures are newer than what the last scrub covers: PostgreSQL may keep what they took."""
+    covers = covered(last_scrub(entries))
+    return len(
+        {read_erasure(each.signed.text).erasure for each in entries if each.kind == "erased" and each.entry > covers}
+    )
+
+
+def covered(scrub: Scrub | None) -> int:
+    """Up to which entry of the home log erasures are covered by a scrub; -1 for none."""
+    return -1 if scrub is None or scrub.covers is None else scrub.covers

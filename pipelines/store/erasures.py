@@ -64,6 +64,23 @@ def erase_events(conn: psycopg.Connection) -> Iterator[int]:
             yield int(row[0])
 
 
+def note_scrub(conn: psycopg.Connection, document: Signed) -> int:
+    """Note a scrub; the place of its entry in the home log."""
+    with typed_errors():
+        row = conn.execute("SELECT refold.note_scrub(%s, %s)", [document.text, document.signature]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def months_of_erasures(conn: psycopg.Connection) -> dict[UUID, tuple[list[str], bool]]:
+    """Of each erasure that names events: the months that they are of, and whether all of them have lost their content."""
+    with typed_errors():
+        rows = conn.execute(
+            "SELECT erasure, array_agg(DISTINCT month ORDER BY month), bool_and(is_done) FROM refold.erasures GROUP BY erasure"
+        ).fetchall()
+    return {erasure: (months, is_done) for erasure, months, is_done in rows}
+
+
 def erasure_waits(conn: psycopg.Connection) -> bool:
     """Whether a recorded erasure is not done."""
     with typed_errors():

@@ -16,8 +16,8 @@ from pipelines.store.sqlstate import typed_errors
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-Kind = Literal["opened", "closing", "sealed", "files", "unsealed", "redacted", "erased"]
-"""sealed: the document is the month's manifest; files: the list of files that hold a sealed month; erased: the erasure."""
+Kind = Literal["opened", "closing", "sealed", "files", "unsealed", "redacted", "erased", "scrubbed"]
+"""sealed: the document is the month's manifest; files: the list of files that hold a sealed month; erased: the erasure; scrubbed: the scrub."""
 
 _ENTRIES = """
 SELECT entry, kind, month, generation, document, signature, noted_at FROM refold.home_log WHERE entry >= %s ORDER BY entry

@@ -17,14 +17,14 @@ HOME_LOG = Dataset(
         Column(
             "kind",
             "VARCHAR",
-            "opened, closing, sealed, files, unsealed: of a month; redacted: an event that redacts; erased: events whose content is gone.",
+            "opened, closing, sealed, files, unsealed: of a month; redacted: an event that redacts; erased: events whose content is gone; scrubbed: what they left in PostgreSQL.",
         ),
         Column("month", "VARCHAR", "UTC calendar month, YYYY-MM; null for what is of no month."),
         Column("generation", "INTEGER", "Which opening of the month; null likewise."),
         Column(
             "document",
             "VARCHAR",
-            "JSON text, byte for byte: of `sealed` the manifest (rows, streams, order, roots), of `files` the list of files, of `erased` the erasure.",
+            "JSON text, byte for byte: of `sealed` the manifest (rows, streams, order, roots), of `files` the list of files, of `erased` the erasure, of `scrubbed` the scrub.",
         ),
         Column("document_sha256", "VARCHAR", "SHA-256 of the text, hex."),
         Column("signature", "BLOB", "Ed25519 signature over the text's bytes; null when it is not signed."),

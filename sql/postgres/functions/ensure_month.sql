@@ -56,6 +56,7 @@ BEGIN
     EXECUTE format('ALTER TABLE refold.events ATTACH PARTITION refold.%I FOR VALUES FROM (%L) TO (%L)', table_name, month_from, month_to);
     EXECUTE format('COMMENT ON TABLE refold.%I IS %L', table_name, 'Events of the UTC month ' || the_month || '.');
     PERFORM refold.protect_table(format('refold.%I', table_name)::regclass);
+    PERFORM refold.let_scrub(format('refold.%I', table_name)::regclass);
     IF has_strays THEN
         PERFORM refold.move_strays(table_name);
     END IF;

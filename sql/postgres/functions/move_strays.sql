@@ -12,6 +12,7 @@ BEGIN
     CREATE TABLE refold.events_default PARTITION OF refold.events DEFAULT;
     COMMENT ON TABLE refold.events_default IS 'Events of months without a partition (strays); ensure_month moves them.';
     PERFORM refold.protect_table('refold.events_default'::regclass);
+    PERFORM refold.let_scrub('refold.events_default'::regclass);
 
     INSERT INTO refold.events (
         position, aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, xid, order_xid, hash, salt, digest

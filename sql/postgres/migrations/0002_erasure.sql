@@ -2,7 +2,7 @@
 
 ALTER TABLE refold.home_log DROP CONSTRAINT home_log_kind_check;
 ALTER TABLE refold.home_log ADD CONSTRAINT home_log_kind_check
-CHECK (kind IN ('opened', 'closing', 'sealed', 'files', 'unsealed', 'redacted', 'erased'));
+CHECK (kind IN ('opened', 'closing', 'sealed', 'files', 'unsealed', 'redacted', 'erased', 'scrubbed'));
 
 ALTER TABLE refold.streams ADD COLUMN is_erased boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN refold.streams.is_erased IS 'All that it had was erased: it takes no more events.';
@@ -36,6 +36,8 @@ CREATE TABLE refold.holds (
 COMMENT ON TABLE refold.holds IS 'One row per hold: what may not be erased until it is lifted, which deletes the row.';
 COMMENT ON COLUMN refold.holds.customer IS 'Every event about this person (metadata.subject_id), also those to come.';
 COMMENT ON COLUMN refold.holds.aggregate_id IS 'Every event of this stream.';
+-- As of events: ANALYZE would keep values in clear, which outlive the row.
+ALTER TABLE refold.holds ALTER COLUMN customer SET STATISTICS 0, ALTER COLUMN reason SET STATISTICS 0;
 
 -- The row trigger of events takes an argument from here on; triggers/events.sql makes it again. A trigger of the parent goes with those of all months.
 DROP TRIGGER IF EXISTS refold_append_only_row ON refold.events;

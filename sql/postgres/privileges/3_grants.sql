@@ -2,7 +2,7 @@
 --   refold_writer    appends, nothing else
 --   refold_reader    reads everything, and asks what weakens append-only
 --   refold_exporter  reads everything; makes, closes and seals months, and opens them again; finishes recorded erasures
---   refold_eraser    reads everything; records erasures and does them, places and lifts holds
+--   refold_eraser    reads everything; records erasures and does them, places and lifts holds; rewrites tables of events and of holds
 REVOKE ALL ON SCHEMA refold FROM public;
 REVOKE ALL ON ALL TABLES IN SCHEMA refold FROM public;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA refold FROM public;
@@ -28,7 +28,7 @@ BEGIN
             ('refold_eraser', 'GRANT USAGE ON SCHEMA refold TO refold_eraser'),
             ('refold_eraser', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_eraser'),
             ('refold_eraser', 'GRANT EXECUTE ON FUNCTION refold.record_erasure, refold.erase_events, refold.hold, refold.lift, refold.note_files TO refold_eraser'),
-            ('refold_eraser', 'GRANT EXECUTE ON FUNCTION refold.guard_problems TO refold_eraser')
+            ('refold_eraser', 'GRANT EXECUTE ON FUNCTION refold.guard_problems, refold.note_scrub TO refold_eraser')
         ) AS g (role_name, command)
         WHERE to_regrole(g.role_name) IS NOT NULL
     LOOP
@@ -36,3 +36,6 @@ BEGIN
     END LOOP;
 END
 $$;
+
+SELECT refold.let_scrub(p.relid) FROM pg_partition_tree('refold.events') AS p WHERE p.isleaf ORDER BY p.relid::text;
+SELECT refold.let_scrub('refold.holds');
