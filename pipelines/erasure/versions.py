@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from pipelines.diff.result import input_hash_of
 from pipelines.diff.revise import revise_summary
 from pipelines.diff.revised import find_revision
+from pipelines.duck import quote_literal
 from pipelines.erasure.reach import Reach
 from pipelines.experiment.closed import erased_of, is_closed, marked
 from pipelines.lake.dataset import Dataset
@@ -30,6 +31,7 @@ from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_
 from pipelines.lake.housekeeping import remove_at_once
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.partition import PartitionWriter
+from pipelines.replay.disclosure import describe_answers
 
 ROWS = (AB_TOOL_CALLS, REPLAY_STEPS, AB_UNITS, REPLAYS)
 """Tables with a row for what was done in a conversation, in the order in which they lose theirs."""
@@ -38,6 +40,8 @@ _SEGMENTS = ("source", "agent", "vertical", "channel", "task", "variant")
 """What a plan knows of a conversation from its events' content."""
 _GONE, _COMPARED = "erased_streams", "compared_as"
 """In provenance: conversations whose rows went; the number of the replays that the summary is of, while it is not revised yet."""
+_FAILURES = "SELECT reason, count(*) FROM left_replays WHERE status = 'failed' GROUP BY 1 ORDER BY 1"
+_NOT_ASKED = "SELECT count(*) FROM left_replays WHERE status = 'not_asked'"
 _BATCH = 2_048
 
 Partition = dict[str, str]
@@ -244,8 +248,8 @@ def _drop(lake: Lake, dataset: Dataset, touched: Touched, erasure: str) -> None:
         dropped = (before if last is None else last.row_count) - left
         erasures[erasure] = erasures.get(erasure, 0) + max(dropped, 0)
         provenance = marked({} if last is None else last.provenance, erasures)
-        if dataset is REPLAYS:
-            provenance[_COMPARED] = _compared_as(lake, partition, last)
+        if dataset is REPLAYS and last is not None:
+            provenance |= _told_of_replays(lake, touched, last)
         writer.commit(input_hash="" if last is None else last.input_hash, provenance=provenance)
 
 
@@ -266,10 +270,37 @@ def _copy_rows(files: list[str], dataset: Dataset, gone: set[str], writer: Parti
     return before, left
 
 
-def _compared_as(lake: Lake, partition: Partition, last: Commit | None) -> int | None:
+def _told_of_replays(lake: Lake, touched: Touched, last: Commit) -> dict[str, Any]:
+    """What the commit of replays says of those that are left. What was asked and paid stays as it was: that was so."""
+    partition = touched.partition
+    steps = lake.files(REPLAY_STEPS.name, partition)
+    told: dict[str, Any] = {
+        "first_failures": [
+            [reason, unit, detail]
+            for reason, unit, detail in last.provenance.get("first_failures", ())
+            if unit.partition("/")[0] not in touched.gone
+        ],
+        _COMPARED: _compared_as(lake, partition, last),
+    }
+    with lake.connect("FROM replays_history, replay_steps_history") as connection:
+        names = {name: quote_literal(value) for name, value in partition.items()}
+        gone = ", ".join(map(quote_literal, sorted(touched.gone))) or "NULL"
+        for dataset in (REPLAYS, REPLAY_STEPS):
+            connection.execute(
+                f"CREATE TEMP VIEW left_{dataset.name} AS SELECT * FROM {dataset.relation} WHERE experiment = "
+                f"{names['experiment']} AND version_id = {names['version_id']} AND coalesce(aggregate_id NOT IN ({gone}), true)"
+            )
+        told["failures"] = dict(connection.sql(_FAILURES).fetchall())
+        told["not_asked"] = connection.sql(_NOT_ASKED).fetchall()[0][0]
+        if last.provenance.get("answers"):
+            told["answers"] = describe_answers(connection, f"left_{(REPLAY_STEPS if steps else REPLAYS).name}")
+    return told
+
+
+def _compared_as(lake: Lake, partition: Partition, last: Commit) -> int | None:
     """The number of the replays that the summary is of, if it is of the newest; else None, and it stays of what it was."""
     summary = _newest(lake, AB_SUMMARY, partition)
-    if last is None or summary is None:
+    if summary is None:
         return None
     version_id = partition["version_id"]
     numbers = (last.number, last.provenance.get(_COMPARED))

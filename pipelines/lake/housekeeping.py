@@ -46,9 +46,9 @@ CLOCK_SECONDS = 3600.0
 _DAY_SECONDS = 86_400
 _HALF_WRITTEN = re.compile(r"_commit_.*|.*\.tmp|.*#\d+")
 """Names in a log under which Delta's writer prepares an entry before it moves it into place."""
-_SPILLED = re.compile(r"(?:duckdb_temp_|locked-)(\d+)[_-].*")
-"""DuckDB's spilled data, and what a user's code was given; the number is the process. DuckDB itself removes a dead process's,
-but only when it spills."""
+_SPILLED = re.compile(r"(?:duckdb_temp_|locked-|workers-)(\d+)[_-].*")
+"""DuckDB's spilled data, what a user's code was given, and what workers of a replay made; the number is the process. DuckDB itself
+removes a dead process's, but only when it spills."""
 _COMMITTED = """
 SELECT dataset, partition, epoch_us(committed_at) / 1e6, provenance, list_transform(files, LAMBDA f: f.path)
 FROM commits
@@ -240,6 +240,21 @@ def remove_at_once(lake: Lake, catalog: Path, paths: Mapping[str, Iterable[Path]
             elif _remove(file.path):
                 gone.append(file.path)
     return gone, kept
+
+
+def remove_spilled(lake: Lake) -> tuple[int, int]:
+    """Remove what dead processes spilled or were given, which may be anything: how many files, and their bytes."""
+    found = _spilled_by_the_dead(lake.spill)
+    removed = [file.size_bytes for file in found if _remove(file.path)]
+    _remove_folders_of_the_dead(lake.spill)
+    return len(removed), sum(removed)
+
+
+def find_spilled(lake: Lake) -> tuple[list[Path], list[Path]]:
+    """What dead processes left in the folder for spilled data, and what else is there, of live ones or nobody knows whose."""
+    dead = [file.path for file in _spilled_by_the_dead(lake.spill)]
+    every = sorted(path for path in lake.spill.rglob("*") if path.is_file())
+    return dead, [path for path in every if path not in dead]
 
 
 def _find(

@@ -77,7 +77,7 @@ def replayed_by_workers(
         RefoldError: A worker died, or none can be started from here.
     """
     assert plan.candidate is not None
-    folder = lake.root / ".spill" / f"workers-{uuid.uuid4().hex}"
+    folder = lake.root / ".spill" / f"workers-{os.getpid()}-{uuid.uuid4().hex}"  # its number tells whether it lives
     folder.mkdir(parents=True)
     workers = plan.experiment.workers
     share = lake.memory_bytes // (workers + 1)

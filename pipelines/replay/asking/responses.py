@@ -17,7 +17,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,9 +65,12 @@ _CHARGE = (
     "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, usd = usd + excluded.usd"
 )
 _SENT = "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_COUNTED = "SELECT count(*), coalesce(sum(length(body)), 0) FROM responses "
 _KEYS_PER_QUERY = 500
 _LOCK_SECONDS = 60.0
 """How long a writer waits for another process's commit."""
+_CLEAR_MS = 3_000
+"""How long who writes the file anew waits for others."""
 
 
 class Stored(NamedTuple):
@@ -229,6 +232,57 @@ class ResponseStore:
             self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return erased
 
+    def erase(self, whole: Collection[str], parts: Collection[str], before: datetime | None) -> tuple[int, int]:
+        """Erase the responses of conversations, whatever they were asked for: their number and bytes. A later replay pays for them again.
+
+        Nobody knows of which response which part of a conversation is repeated in; so all go.
+
+        Args:
+            whole: Conversations of which every response goes.
+            parts: Conversations of which those go that came before a time.
+            before: The time; None for all.
+        """
+        erased = size = 0
+        with self._guard("write"), self._reader:
+            self._reader.execute("BEGIN IMMEDIATE")
+            for where, values in self._those(whole, parts, before):
+                count, bytes_ = self._reader.execute(_COUNTED + where, values).fetchone()
+                erased, size = erased + count, size + bytes_
+                self._reader.execute("DELETE FROM responses " + where, values)
+        return erased, size
+
+    def count(self, whole: Collection[str], parts: Collection[str], before: datetime | None) -> int:
+        """How many responses `erase` would erase."""
+        with self._guard("read"):
+            those = self._those(whole, parts, before)
+            return sum(self._reader.execute(_COUNTED + where, values).fetchone()[0] for where, values in those)
+
+    def _those(
+        self, whole: Collection[str], parts: Collection[str], before: datetime | None
+    ) -> Iterator[tuple[str, tuple[str, ...]]]:
+        for stream in sorted(whole):
+            yield "WHERE aggregate_id = ?", (stream,)
+        for stream in sorted(parts):
+            if before is None:
+                yield "WHERE aggregate_id = ?", (stream,)
+            else:
+                # both are ISO 8601 in UTC, to the millisecond
+                yield "WHERE aggregate_id = ? AND received_at <= ?", (stream, before.isoformat(timespec="milliseconds"))
+
+    def clear(self) -> bool:
+        """Write the file anew without what it holds beside its rows: free pages, and the log of what was written.
+
+        Returns:
+            False where another process reads or writes it at this moment, and the log stays.
+        """
+        try:
+            self._reader.execute(f"PRAGMA busy_timeout = {_CLEAR_MS}")
+            self._reader.execute("PRAGMA temp_store = MEMORY")  # no copy of it elsewhere
+            self._reader.execute("VACUUM")
+            return not self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.OperationalError:  # busy for longer than anybody waits
+            return False
+
     async def charge(self, charge: Charge) -> None:
         """Charge a call that brought no response."""
         await self._write([_charge_row(charge)])
@@ -287,6 +341,19 @@ class ResponseStore:
             raise ResponseStoreError(
                 f"{self.path}: cannot {what}: {error}; what was paid for so far is kept"
             ) from error
+
+
+def is_asking(folder: Path) -> bool:
+    """Whether a replay asks an endpoint at this moment; `folder` is that of `asking_alone`."""
+    for path in sorted(folder.glob("*.lock")):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+    return False
 
 
 class ResponseStoreError(RefoldError):

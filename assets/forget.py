@@ -1,0 +1,144 @@
+"""Forget the records of runs that name an erased stream: through Dagster, and then what its databases keep of deleted rows.
+
+By construction no record holds what was recorded: counts, bytes, hashes, seconds, and ids where a stream is set aside. An id is how a
+record is found that something got into all the same, an error's words for example.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+from assets.instance import open_instance
+from assets.internals import SQLITE_BUSY_TIMEOUT_SECONDS
+from assets.live import is_held, live_folder
+from pipelines.erasure.derived import RunsForgotten
+from pipelines.settings import Settings
+
+_ID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_INDEX = "index"
+_RUN = "SELECT event FROM event_logs"
+_COMMON = {
+    "history/runs/index.db": (
+        "SELECT run_id, event FROM event_logs",
+        "SELECT run_id, coalesce(evaluation_event, '') FROM asset_check_executions",
+        "SELECT last_run_id, coalesce(last_materialization, '') FROM asset_keys",
+    ),
+    "history/runs.db": (
+        "SELECT run_id, run_body FROM runs",
+        "SELECT run_id, key || ' ' || coalesce(value, '') FROM run_tags",
+    ),
+}
+"""What is said of runs in the databases that all have in common, by database."""
+_LEFT_OVER = (
+    "DELETE FROM asset_check_executions WHERE run_id = ?",
+    "UPDATE asset_keys SET last_materialization = NULL, last_run_id = NULL WHERE last_run_id = ?",
+)
+"""What Dagster leaves of a run that it deletes."""
+
+
+def find_runs(settings: Settings, streams: Collection[str]) -> list[str]:
+    """The runs whose records name one of some streams, and files of records that no run has any more and that do."""
+    home = settings.home / "dagster"
+    wanted = {stream.lower() for stream in streams}
+    if not wanted or not (home / "history").is_dir():
+        return []
+    found: set[str] = set()
+    for name, queries in _COMMON.items():
+        for query in queries:
+            found |= {str(run) for run, text in _read(home / name, query) if run and _names(text, wanted)}
+    for path in _shards(home):
+        if path.stem not in found and any(_names(text, wanted) for (text,) in _read(path, _RUN)):
+            found.add(path.stem)
+    for folder in sorted((home / "storage").glob("*")):
+        if any(_names(path.read_text("utf-8", "replace"), wanted) for path in folder.rglob("*") if path.is_file()):
+            found.add(folder.name)
+    known = _known(home)
+    orphans = (path for path in _shards(home) if path.stem not in known)
+    found |= {path.stem for path in orphans if _names(path.read_bytes().decode("latin-1"), wanted)}
+    return sorted(found)
+
+
+def forget_runs(settings: Settings, streams: Collection[str]) -> RunsForgotten:
+    """Delete the runs whose records name one of some streams, with all that is kept of them. Again, there is none.
+
+    A run that is at work stays, and is told.
+    """
+    home = settings.home / "dagster"
+    found = find_runs(settings, streams)
+    at_work = {run for run in found if (path := live_folder(home) / run).exists() and is_held(path)}
+    runs = [run for run in found if run not in at_work]
+    left = [f"run {run} is at work: erase again when it has ended" for run in sorted(at_work)]
+    if not (home / "history").is_dir():
+        return RunsForgotten(0, 0)
+    size = 0
+    if runs:
+        with open_instance(settings) as instance:
+            for run in runs:
+                instance.delete_run(run)
+        with closing(_open(home / "history" / "runs" / "index.db")) as connection, connection:
+            for run in runs:
+                for statement in _LEFT_OVER:
+                    connection.execute(statement, (run,))
+    for run in runs:
+        size += _remove_files(home, run)
+    left += [
+        f"{home / name} is in use, and its log is not cleared: erase again"
+        for name in _COMMON
+        if not _clear(home / name)
+    ]
+    return RunsForgotten(len(runs), size, left)
+
+
+def _remove_files(home: Path, run: str) -> int:
+    """Remove a run's own database and what its steps printed; their bytes."""
+    paths = [*(home / "history" / "runs").glob(f"{run}.db*"), *(home / "storage" / run).rglob("*")]
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    for path in (home / "history" / "runs").glob(f"{run}.db*"):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(home / "storage" / run, ignore_errors=True)
+    return size
+
+
+def _clear(path: Path) -> bool:
+    """Write a database anew without free pages and without its log; False where another process keeps it from that."""
+    if not path.exists():
+        return True
+    try:
+        with closing(_open(path)) as connection:
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute("VACUUM")
+            return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.OperationalError:
+        return False
+
+
+def _known(home: Path) -> set[str]:
+    return {str(run) for (run,) in _read(home / "history" / "runs.db", "SELECT run_id FROM runs")}
+
+
+def _shards(home: Path) -> list[Path]:
+    return [
+        path for path in sorted((home / "history" / "runs").glob("*.db")) if path.stem != _INDEX and path.stem[0] != "."
+    ]
+
+
+def _names(text: str, wanted: Collection[str]) -> bool:
+    return any(each.lower() in wanted for each in _ID.findall(text))
+
+
+def _read(path: Path, query: str) -> Iterator[tuple[str, ...]]:
+    """Rows of a database, if it is there and has the table."""
+    if path.exists():
+        with suppress(sqlite3.OperationalError), closing(_open(path)) as connection:
+            yield from connection.execute(query)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)
+    connection.execute("PRAGMA secure_delete = ON")
+    return connection
