@@ -18,6 +18,7 @@ from pipelines.lake.catalog import publish_catalog
 from pipelines.lake.lake import Lake
 from pipelines.review.files import report_path
 from pipelines.settings import Settings
+from pipelines.startup import importing
 
 ASSETS = ("replays", "replay_steps", "ab_units", "ab_tool_calls", "ab_summary")
 
@@ -74,7 +75,8 @@ def _run(
     *,
     retry_failed: bool,
 ) -> list[DiffResult]:
-    from assets.runs import Runs
+    with importing():
+        from assets.runs import Runs
 
     commits = [lake.last_commit("ab_summary", plan.partition) for plan in plans]
     known = {experiment.experiment: plans}

@@ -15,6 +15,7 @@ from pipelines.lake.catalog import publish_catalog
 from pipelines.lake.datasets import EVENTS, REDACTED_EVENTS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
+from pipelines.startup import importing
 
 if TYPE_CHECKING:
     from pipelines.projections.projection import BrokenProjection, Projection
@@ -175,8 +176,9 @@ def run_months(
     done = {month: MonthRun(month, None, tables, []) for month, tables in found.items()}
     waiting = [month for month in months if month not in found]
     if waiting:
-        from assets.partitions import in_a_row
-        from assets.runs import Runs
+        with importing():
+            from assets.partitions import in_a_row
+            from assets.runs import Runs
 
         with Runs(settings, on_progress=progress("rows", tell), on_message=tell) as runs:
             for row in in_a_row(waiting):

@@ -4,6 +4,6 @@
 there is work for it, and every verb imports what it uses when it is called: `--help` and `sql` stay fast.
 """
 
-from pipelines.cli.entry import app, main
+from pipelines.cli.entry import app, main, run
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run"]

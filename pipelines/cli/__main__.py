@@ -1,6 +1,6 @@
 """`python -m pipelines.cli`."""
 
-from pipelines.cli.entry import main
+from pipelines.cli.entry import run
 
 if __name__ == "__main__":
-    main()
+    run()

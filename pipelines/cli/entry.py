@@ -10,10 +10,11 @@ import sys
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from pipelines import startup
 from pipelines.cli.ab import ab
 from pipelines.cli.audit import checkpoint, seal, unseal, verify
 from pipelines.cli.db import db
@@ -49,7 +50,6 @@ from pipelines.errors import CheckFailedError
 from pipelines.interrupt import heard
 from pipelines.privacy import private_files, withdraw_access
 from pipelines.settings import Settings, is_debugging, read_shared
-from pipelines.startup import begin
 
 _NAME = "refold"
 FORMATS = ("table", "json", "csv", "parquet")
@@ -386,9 +386,17 @@ def _print_months(runs: list[Any], tables: list[str], none: str, *, as_json: boo
     print_result({"months": runs}, text, as_json=as_json)
 
 
-def main() -> None:
-    """Entry point: run a verb; turn whatever ends it into one sentence and an exit code."""
-    begin()
+def run() -> NoReturn:
+    """Entry point of a process: run a verb and leave at once."""
+    try:
+        main()
+    except SystemExit as ended:
+        startup.end(int(ended.code or 0))
+
+
+def main() -> NoReturn:
+    """Run a verb; turn whatever ends it into one sentence and an exit code."""
+    startup.begin()
     # A stop by the system ends like any other: what is open is closed, the embedded server included.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with safe_streams():

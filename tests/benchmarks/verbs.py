@@ -146,8 +146,12 @@ def one_demo(folder: str, events: int) -> Measure:
 
 
 def refold(home: Path, arguments: Sequence[str], code: int = 0) -> None:
-    """Run one command as a user would; an unexpected exit code is an error with its last words."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("REFOLD_")}
+    """Run one command as a user would, its modules compiled; an unexpected exit code is an error with its last words."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("REFOLD_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
     environment |= {"REFOLD_HOME": str(home)}
     command = [sys.executable, "-m", "pipelines.cli", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from pipelines.startup import importing
 
 ROOT = Path(__file__).resolve().parents[2]
 _BEGUN = """
@@ -28,3 +31,75 @@ def test_numpy_starts_one_thread_unless_somebody_chose(chosen, threads):
     command = [sys.executable, "-c", _BEGUN]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [threads, str(chosen), "5000"]
+
+
+def test_arrow_loads_no_masked_arrays_and_knows_one_that_is_there():
+    """`numpy.ma` is loaded by who asks for it, however: then a masked array is one, with its missing values."""
+    code = """
+import gc, sys
+from pipelines.startup import begin
+begin()
+import numpy as np
+import pyarrow as pa
+assert not isinstance(np.arange(2), np.ma.MaskedArray) and not issubclass(np.ndarray, np.ma.MaskedArray)
+assert pa.array(np.arange(2)).to_pylist() == [0, 1]
+assert "numpy.ma" not in sys.modules
+masked, kind = ASKED
+assert "numpy.ma" in sys.modules
+assert isinstance(masked, np.ma.MaskedArray) and isinstance(masked, kind) and issubclass(type(masked), kind)
+assert pa.array(masked).to_pylist() == [1, None]
+"""
+    for asked in (
+        "np.ma.masked_array([1, 2], [False, True]), np.ma.MaskedArray",
+        "np.ma.MaskedArray([1, 2], [False, True]), np.ma.MaskedArray",
+        "(kind := np.ma.MaskedArray)([1, 2], [False, True]), kind",
+        "(kind := np.ma.MaskedArray) and type('Own', (), {}) and __import__('types').new_class('Own', (kind,))([1, 2], [False, True]), kind",
+    ):
+        done = [sys.executable, "-W", "error", "-c", code.replace("ASKED", asked)]
+        subprocess.run(done, cwd=ROOT, check=True)
+
+
+def test_imports_are_not_looked_through_for_garbage():
+    """Nobody looks for garbage while something large is imported; afterwards it is as before."""
+    with importing():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="broken"), importing():
+        raise ValueError("broken")
+    assert gc.isenabled()
+
+
+_ENDING = """
+import atexit, sys, tempfile, threading, time
+from pipelines.startup import end
+folder = tempfile.TemporaryDirectory()
+class Kept:
+    def __del__(self): print("freed")
+kept = Kept()
+kept.itself = kept
+def work():
+    time.sleep(0.2)
+    print("thread")
+threading.Thread(target=work).start()
+atexit.register(print, "told")
+print(folder.name, end=" ")
+end(3)
+"""
+
+
+def test_a_process_ends_when_threads_and_those_to_be_told_are_done():
+    """Threads end, functions of atexit run, streams are flushed, folders are removed; objects are left to the system."""
+    done = subprocess.run([sys.executable, "-c", _ENDING], cwd=ROOT, capture_output=True, text=True, check=False)
+    folder, *said = done.stdout.split()
+    assert (done.returncode, said, done.stderr) == (3, ["thread", "told"], "")
+    assert not Path(folder).exists()
+
+
+def test_a_process_that_cannot_say_all_says_that():
+    """What cannot be written at the end is told as Python tells it: exit code 120."""
+    code = "from pipelines.startup import end\nprint('lost', end='')\nend(0)"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, b"No space left" in done.stderr) == (120, True)
