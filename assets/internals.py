@@ -25,8 +25,13 @@ from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.event_log import SqlEventLogStorageMetadata, SqliteEventLogStorage
 from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.runs.migration import OPTIONAL_DATA_MIGRATIONS, REQUIRED_DATA_MIGRATIONS
 from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.schedules.migration import (
+    OPTIONAL_SCHEDULE_DATA_MIGRATIONS,
+    REQUIRED_SCHEDULE_DATA_MIGRATIONS,
+)
 from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
@@ -43,7 +48,11 @@ __all__ = [
     "ASSET_PARTITION_RANGE_END_TAG",
     "ASSET_PARTITION_RANGE_START_TAG",
     "IN_PROGRESS_RUN_STATUSES",
+    "OPTIONAL_DATA_MIGRATIONS",
+    "OPTIONAL_SCHEDULE_DATA_MIGRATIONS",
     "PARTITION_NAME_TAG",
+    "REQUIRED_DATA_MIGRATIONS",
+    "REQUIRED_SCHEDULE_DATA_MIGRATIONS",
     "SINGLETON_REPOSITORY_NAME",
     "SQLITE_BUSY_TIMEOUT_SECONDS",
     "BaseAssetGraph",

@@ -10,14 +10,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as db
 
 from assets.internals import (
+    OPTIONAL_DATA_MIGRATIONS,
+    OPTIONAL_SCHEDULE_DATA_MIGRATIONS,
+    REQUIRED_DATA_MIGRATIONS,
+    REQUIRED_SCHEDULE_DATA_MIGRATIONS,
     SQLITE_BUSY_TIMEOUT_SECONDS,
     DagsterSqliteStorage,
     DagsterStorage,
@@ -38,6 +43,7 @@ _REVISION_TABLE = (
     "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
 )
 _TABLES = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+_CONVERTED = "INSERT INTO secondary_indexes (name, migration_completed) VALUES (?, ?)"
 _INDEX = "index"
 """The event log's database that all runs have in common."""
 
@@ -66,7 +72,7 @@ class _RunStorage(SqliteRunStorage):
     @classmethod
     def from_local(cls, base_dir: str, inst_data: Any = None) -> Self:
         path = Path(base_dir) / "runs.db"
-        if not _make(path, RunStorageSqlMetadata, SqliteRunStorage):
+        if not _make(path, RunStorageSqlMetadata, [*REQUIRED_DATA_MIGRATIONS, *OPTIONAL_DATA_MIGRATIONS]):
             return super().from_local(base_dir, inst_data)
         return cls(_address(path), inst_data)
 
@@ -87,7 +93,8 @@ class _ScheduleStorage(SqliteScheduleStorage):
     @classmethod
     def from_local(cls, base_dir: str, inst_data: Any = None) -> SqliteScheduleStorage:
         path = Path(base_dir) / "schedules.db"
-        if not _make(path, ScheduleStorageSqlMetadata, SqliteScheduleStorage):
+        conversions = [*REQUIRED_SCHEDULE_DATA_MIGRATIONS, *OPTIONAL_SCHEDULE_DATA_MIGRATIONS]
+        if not _make(path, ScheduleStorageSqlMetadata, conversions):
             return super().from_local(base_dir, inst_data)
         return cls(_address(path), inst_data)
 
@@ -122,13 +129,13 @@ class _EventLog(SqliteEventLogStorage):
         super().dispose()
 
 
-def _make(path: Path, tables: db.MetaData, storage: Callable[[str], Any] | None = None) -> bool:
+def _make(path: Path, tables: db.MetaData, conversions: Iterable[str] = ()) -> bool:
     """Make a database of the newest revision, whole or not at all, where nothing is.
 
     Args:
         path: Where.
         tables: Of it.
-        storage: Opens it, to note that it holds nothing that has to be converted.
+        conversions: Of rows of older releases: noted as done, since it holds none.
 
     Returns:
         Whether there is one now; Dagster mends one that was not made to its end.
@@ -140,11 +147,9 @@ def _make(path: Path, tables: db.MetaData, storage: Callable[[str], Any] | None 
         engine = _open(_address(new))
         tables.create_all(engine)
         engine.dispose()
-        if storage is not None:
-            made = storage(_address(new))
-            made.migrate()
-            made.optimize()
-            made.dispose()
+        with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            now = f"{datetime.now():%Y-%m-%d %H:%M:%S.%f}"  # noqa: DTZ005 - as Dagster notes it
+            connection.executemany(_CONVERTED, [(name, now) for name in conversions])
         with suppress(FileExistsError):  # another process was first
             os.link(new, path)
         new.unlink()

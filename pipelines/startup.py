@@ -18,16 +18,19 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from importlib.util import LazyLoader, find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, NoReturn
 
 _end_process = os._exit
 """Kept: where a user's code is loaded, `os._exit` is refused."""
+_is_begun = False
 _ending: tuple[int, int] | None = None
 """The process that ends, and its exit code."""
 _OBJECTS = 5_000
 """Objects more after which garbage is looked for."""
+_UNUSED = ("f2py", "testing")
+"""Of NumPy: a compiler and tests, which SciPy loads as it lists NumPy's names; half of what loading SciPy takes."""
 _NUMPY, _MASKED, _THREADS = "numpy", "numpy.ma", "OPENBLAS_NUM_THREADS"
 
 
@@ -59,6 +62,18 @@ class _Masked(ModuleType):
         return getattr(import_module(_MASKED), name)
 
 
+def _load_when_used(package: ModuleType, name: str) -> None:
+    """Have a part of a package loaded when something in it is asked for, and not when it is listed."""
+    full = f"{package.__name__}.{name}"
+    spec = None if full in sys.modules else find_spec(full)
+    if spec is not None and spec.loader is not None:
+        spec.loader = LazyLoader(spec.loader)
+        module = module_from_spec(spec)
+        sys.modules[full] = module
+        spec.loader.exec_module(module)
+        setattr(package, name, module)
+
+
 class _OneThread(MetaPathFinder):
     """Finds NumPy, once, to load it with one thread, and without what Arrow would load to compare with.
 
@@ -81,6 +96,8 @@ class _OneThread(MetaPathFinder):
                 finally:
                     if not is_chosen:
                         del os.environ[_THREADS]
+                for name in _UNUSED:
+                    _load_when_used(module, name)
                 if _MASKED not in sys.modules:
                     module.ma = _Masked(_MASKED)  # type: ignore[attr-defined]
 
@@ -92,7 +109,9 @@ _one_thread = _OneThread()
 
 
 def begin() -> None:
-    """Begin a process of the command line, before anything else is imported."""
+    """Begin a process of the command line, before anything else is imported; it is ended by `end`."""
+    global _is_begun  # noqa: PLW0603 - there is one process
+    _is_begun = True
     gc.set_threshold(_OBJECTS)
     if _NUMPY not in sys.modules and _one_thread not in sys.meta_path:
         sys.meta_path.insert(0, _one_thread)
@@ -100,12 +119,14 @@ def begin() -> None:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import what is large: nothing of it is garbage, so nobody looks for any meanwhile."""
+    """Import what is large: nothing of it is garbage, so nobody looks for any meanwhile, nor later where the process is our own."""
     is_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if _is_begun:
+            gc.freeze()  # an interpreter that goes to its end would tell of objects of C++ that are never freed
         if is_on:
             gc.enable()
 

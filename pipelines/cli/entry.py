@@ -388,6 +388,7 @@ def _print_months(runs: list[Any], tables: list[str], none: str, *, as_json: boo
 
 def run() -> NoReturn:
     """Entry point of a process: run a verb and leave at once."""
+    startup.begin()
     try:
         main()
     except SystemExit as ended:
@@ -396,7 +397,6 @@ def run() -> NoReturn:
 
 def main() -> NoReturn:
     """Run a verb; turn whatever ends it into one sentence and an exit code."""
-    startup.begin()
     # A stop by the system ends like any other: what is open is closed, the embedded server included.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with safe_streams():

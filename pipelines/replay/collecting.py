@@ -18,11 +18,12 @@ once, not what is there in all."""
 @contextmanager
 def collecting_seldom() -> Iterator[None]:
     """Leave alone what is there already, and look seldom through what comes; as before when the block ends."""
-    usual = gc.get_threshold()
+    usual, frozen = gc.get_threshold(), gc.get_freeze_count()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
     try:
         yield
     finally:
         gc.set_threshold(*usual)
-        gc.unfreeze()
+        if not frozen:
+            gc.unfreeze()

@@ -65,7 +65,7 @@ def one_command(root: str, streams: list[str]) -> Measure:
     taken = []
     for stream in streams[:3]:
         started = time.perf_counter()
-        command = [sys.executable, "-c", "from pipelines.cli import main; main()", "state", stream]
+        command = [sys.executable, "-c", "from pipelines.cli import run; run()", "state", stream]
         environment = {**os.environ, "REFOLD_LAKE": root, "REFOLD_HOME": str(Path(root).parent)}
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
         taken.append(time.perf_counter() - started)

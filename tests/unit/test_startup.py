@@ -59,6 +59,22 @@ assert pa.array(masked).to_pylist() == [1, None]
         subprocess.run(done, cwd=ROOT, check=True)
 
 
+def test_parts_of_numpy_are_loaded_when_they_are_used():
+    """SciPy lists NumPy's names without its compiler and its tests; who asks for those has them."""
+    code = """
+import sys
+from pipelines.startup import begin
+begin()
+import scipy.special
+assert "unittest" not in sys.modules and "numpy.f2py.crackfortran" not in sys.modules
+import numpy as np
+np.testing.assert_array_equal([1], [1])
+from numpy import f2py, testing
+assert f2py.crackfortran and testing is np.testing and "unittest" in sys.modules
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
+
+
 def test_imports_are_not_looked_through_for_garbage():
     """Nobody looks for garbage while something large is imported; afterwards it is as before."""
     with importing():
