@@ -102,6 +102,7 @@ class _ScheduleStorage(SqliteScheduleStorage):
 class _EventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str) -> None:
         self._engines: dict[str, db.engine.Engine] = {}
+        self._columns: dict[str, bool] = {}
         super().__init__(base_dir)
 
     def _initdb(self, engine: db.engine.Engine, for_index_shard: bool = False) -> None:
@@ -122,6 +123,12 @@ class _EventLog(SqliteEventLogStorage):
                 self._initialized_dbs.add(shard)
             with engine.connect() as connection, connection.begin():
                 yield connection
+
+    def _has_asset_key_col_on_connection(self, conn: db.engine.Connection, column_name: str) -> bool:
+        """Dagster reads the schema anew for every note of an asset; it stays as it is while the database is open."""
+        if column_name not in self._columns:
+            self._columns[column_name] = super()._has_asset_key_col_on_connection(conn, column_name)
+        return self._columns[column_name]
 
     def dispose(self) -> None:
         for engine in self._engines.values():

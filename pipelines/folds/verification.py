@@ -12,8 +12,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, groupby
-from operator import itemgetter
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -60,7 +60,8 @@ WHERE
 _HISTORY = """
 SELECT
     recorded.aggregate_id, recorded.stream_version, recorded.event_name, recorded.payload,
-    json_extract_string(recorded.metadata, ['$.message_id', '$.actor']) AS envelope
+    json_extract_string(recorded.metadata, ['$.message_id', '$.actor']) AS envelope,
+    envelope[1] AS message_id, envelope[2] AS actor
 FROM upcast_recorded_events AS recorded
 INNER JOIN (
     SELECT aggregate_id, max(first_version) AS last_version FROM fold_asked_models GROUP BY aggregate_id
@@ -84,6 +85,37 @@ _CLOSING = frozenset(("context.supplied", "user.utterance", "tool.result"))
 Row = Mapping[str, Any]
 
 
+class Event(NamedTuple):
+    """An event of a stream's history."""
+
+    aggregate_id: str
+    stream_version: int
+    event_name: str
+    payload: str
+    message_id: str | None
+    actor: str | None
+
+
+class Request(NamedTuple):
+    """A request whose hash was recorded.
+
+    Attributes:
+        stream_no: Number of its stream in the batch.
+        decision: It is the request of.
+        aggregate_id: Its stream.
+        first_version: Of its decision's events; what comes before them is its context.
+        head: Its head, as it is hashed.
+        sha256: The hash that was recorded.
+    """
+
+    stream_no: int
+    decision: int
+    aggregate_id: str
+    first_version: int
+    head: bytes
+    sha256: Any
+
+
 class RunningRequests:
     """The hashes of one stream's requests.
 
@@ -102,27 +134,24 @@ class RunningRequests:
         self._hashed = 0
         self._is_readable = True
 
-    def verify(self, requests: Iterable[Row], events: Iterator[Row]) -> Iterator[tuple[int, int, bool]]:
+    def verify(self, requests: Iterable[Request], events: Iterator[Event]) -> Iterator[tuple[int, int, bool]]:
         """Number of the stream, decision, and whether its request has the recorded hash; requests and events in order."""
         event = next(events, None)
         for request in requests:
-            while event is not None and event["stream_version"] < request["first_version"]:
+            while event is not None and event.stream_version < request.first_version:
                 self._apply(event)
                 event = next(events, None)
-            self.version = request["first_version"] - 1
-            asked = json.loads(request["payload"])
-            is_verified = self._is_readable and self._sha256(_head(asked)) == asked["request_sha256"]
-            yield request["stream_no"], request["decision"], is_verified
+            self.version = request.first_version - 1
+            is_verified = self._is_readable and self._sha256(request.head) == request.sha256
+            yield request.stream_no, request.decision, is_verified
 
-    def _apply(self, event: Row) -> None:
-        message_id, actor = event["envelope"]
+    def _apply(self, event: Event) -> None:
         try:
-            payload = json.loads(event["payload"])
-            self._context.apply(event["event_name"], payload, {"message_id": message_id, "actor": actor})
+            self._context.add(event.event_name, json.loads(event.payload), event.message_id, event.actor)
         except (KeyError, TypeError, AttributeError):
             # a payload that breaks its schema: the request cannot be rebuilt from here on, so it is not verified
             self._is_readable = False
-        if event["event_name"] in _CLOSING:
+        if event.event_name in _CLOSING:
             self._hash()
 
     def _sha256(self, head: bytes) -> str:
@@ -176,12 +205,12 @@ class Verifier:
         create_table(self._connection, "fold_verification", pa.Table.from_arrays(arrays, schema=_SCHEMA))
 
     def _of_streams(self, requests: pa.Table, span: Span) -> Iterator[tuple[int, int, bool]]:
-        by_stream = itemgetter("aggregate_id")
+        by_stream = attrgetter("aggregate_id")
         histories = groupby(self._events(span, 0, span.until), by_stream)
         stream, events = next(histories, (None, iter(())))
-        for asking, group in groupby(_rows(requests), by_stream):
+        for asking, group in groupby(_requests(requests), by_stream):
             asked = list(group)
-            running = RunningRequests(Counter(_head(json.loads(each["payload"])) for each in asked))
+            running = RunningRequests(Counter(each.head for each in asked))
             # without an event before its first request, a stream has no history
             yield from running.verify(asked, events if asking == stream else iter(()))
             if asking == stream:
@@ -201,12 +230,12 @@ class Verifier:
         last = requests["first_version"][-1].as_py() - 1
         stretches = range(self._running.version, last, _STRETCH)
         events = chain.from_iterable(self._events(span, low, min(low + _STRETCH, last)) for low in stretches)
-        yield from self._running.verify(_rows(requests), events)
+        yield from self._running.verify(_requests(requests), events)
 
-    def _events(self, span: Span, after: int, until: int) -> Iterator[Row]:
+    def _events(self, span: Span, after: int, until: int) -> Iterator[Event]:
         params = {"month": self._month, "low": span.low, "high": span.high, "after": after, "until": until}
         reader = self._connection.sql(_HISTORY, params=params).to_arrow_reader(_BATCH)
-        return (row for batch in reader for row in batch.to_pylist())
+        return (Event(*row) for batch in reader for row in _rows(batch, Event._fields))
 
 
 def _head(request: Row) -> bytes:
@@ -214,5 +243,12 @@ def _head(request: Row) -> bytes:
     return request_head(request.get("model"), request.get("params"), request.get("tools_sha256"))
 
 
-def _rows(requests: pa.Table) -> Iterator[Row]:
-    return (row for batch in requests.to_batches(_BATCH) for row in batch.to_pylist())
+def _requests(requests: pa.Table) -> Iterator[Request]:
+    for batch in requests.to_batches(_BATCH):
+        for stream_no, decision, stream, first_version, payload in _rows(batch, [*Request._fields[:4], "payload"]):
+            asked = json.loads(payload)
+            yield Request(stream_no, decision, stream, first_version, _head(asked), asked["request_sha256"])
+
+
+def _rows(batch: pa.RecordBatch, names: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(batch.column(name).to_pylist() for name in names), strict=True)
