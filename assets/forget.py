@@ -6,6 +6,7 @@ record is found that something got into all the same, an error's words for examp
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sqlite3
@@ -21,6 +22,8 @@ from pipelines.settings import Settings
 
 _ID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _INDEX = "index"
+_BEGUN = "forgetting.json"
+"""Ids of runs that are being forgotten, until nothing of them is left: what SQLite keeps of a deleted row names nobody."""
 _RUN = "SELECT event FROM event_logs"
 _COMMON = {
     "history/runs/index.db": (
@@ -47,7 +50,7 @@ def find_runs(settings: Settings, streams: Collection[str]) -> list[str]:
     wanted = {stream.lower() for stream in streams}
     if not wanted or not (home / "history").is_dir():
         return []
-    found: set[str] = set()
+    found = _begun(home)
     for name, queries in _COMMON.items():
         for query in queries:
             found |= {str(run) for run, text in _read(home / name, query) if run and _names(text, wanted)}
@@ -73,25 +76,26 @@ def forget_runs(settings: Settings, streams: Collection[str]) -> RunsForgotten:
     at_work = {run for run in found if (path := live_folder(home) / run).exists() and is_held(path)}
     runs = [run for run in found if run not in at_work]
     left = [f"run {run} is at work: erase again when it has ended" for run in sorted(at_work)]
-    if not (home / "history").is_dir():
-        return RunsForgotten(0, 0)
-    size = 0
-    if runs:
-        with open_instance(settings) as instance:
-            for run in runs:
-                instance.delete_run(run)
-        with closing(_open(home / "history" / "runs" / "index.db")) as connection, connection:
-            for run in runs:
-                for statement in _LEFT_OVER:
-                    connection.execute(statement, (run,))
-    for run in runs:
-        size += _remove_files(home, run)
-    left += [
+    if not runs:
+        return RunsForgotten(0, 0, left)
+    begun = home / _BEGUN
+    begun.write_text(json.dumps(runs), encoding="utf-8")
+    with open_instance(settings) as instance:
+        for run in runs:
+            instance.delete_run(run)
+    with closing(_open(home / "history" / "runs" / "index.db")) as connection, connection:
+        for run in runs:
+            for statement in _LEFT_OVER:
+                connection.execute(statement, (run,))
+    size = sum(_remove_files(home, run) for run in runs)
+    held = [
         f"{home / name} is in use, and its log is not cleared: erase again"
         for name in _COMMON
         if not _clear(home / name)
     ]
-    return RunsForgotten(len(runs), size, left)
+    if not held:
+        begun.unlink()
+    return RunsForgotten(len(runs), size, [*left, *held])
 
 
 def _remove_files(home: Path, run: str) -> int:
@@ -115,6 +119,14 @@ def _clear(path: Path) -> bool:
             return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     except sqlite3.OperationalError:
         return False
+
+
+def _begun(home: Path) -> set[str]:
+    """Runs that a process which ended had begun to forget."""
+    try:
+        return set(json.loads((home / _BEGUN).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return set()
 
 
 def _known(home: Path) -> set[str]:

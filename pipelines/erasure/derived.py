@@ -112,7 +112,7 @@ def forget_derived(
 def find_unforgotten(
     settings: Settings, lake: Lake, targets: Sequence[Target], *, erasure: str, find_runs: FindRuns | None = None
 ) -> list[str]:
-    """What is left to do of an erasure in what was derived, one sentence each; none when it is finished. Writes nothing.
+    """What is left to do of an erasure in what was derived, one sentence each; none when it is finished. Erases nothing.
 
     Args:
         settings: The home.
