@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from assets.verbs.months import MonthRun, export_and_fold
@@ -16,6 +17,8 @@ from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.erasure.derived import Forgotten
+    from pipelines.erasure.scrub import ScrubReport
     from pipelines.erasure.selection import Selection
     from pipelines.store import Store
 
@@ -30,6 +33,8 @@ class EraseResult:
         is_dry_run: Nothing was changed.
         exported: Months of the lake whose events were written anew.
         folded: Months in which anything was folded anew.
+        forgotten: What became of what was derived, and what was not reached.
+        scrub: What PostgreSQL was made to write over; None where that was not asked for.
         failed: Checks of the runs that did not pass, in words.
     """
 
@@ -38,6 +43,8 @@ class EraseResult:
     is_dry_run: bool = False
     exported: list[str] = field(default_factory=list)
     folded: list[str] = field(default_factory=list)
+    forgotten: list[Forgotten] = field(default_factory=list)
+    scrub: ScrubReport | None = None
     failed: list[str] = field(default_factory=list)
 
 
@@ -48,6 +55,7 @@ def erase(
     *,
     customer: str | None = None,
     is_dry_run: bool = False,
+    is_scrub: bool = False,
     tell: Tell,
 ) -> EraseResult:
     """Erase what is chosen, and finish every erasure that was begun before.
@@ -58,6 +66,7 @@ def erase(
         reason: Why; without a word of what is erased.
         customer: The person it is about, where it is about one.
         is_dry_run: Only say what would be erased.
+        is_scrub: Whether to write over what PostgreSQL keeps, too, of this and of all erasures since the last time.
         tell: Takes a line of progress.
 
     Raises:
@@ -65,8 +74,11 @@ def erase(
         OnHold: Something of it is on hold; nothing was erased.
         ListRefusedError: A sealed month's files are to be listed anew, which takes the key; nothing was erased.
     """
+    from assets.forget import forget_runs
+    from pipelines.erasure.derived import forget_all
     from pipelines.erasure.reason import refuse_telling
     from pipelines.erasure.record import record, take_content
+    from pipelines.erasure.scrub import scrub
     from pipelines.export.home_log import copy_home_log, finish_erasures
     from pipelines.export.listing import require_keys
 
@@ -85,7 +97,18 @@ def erase(
             take_content(store, Ticker("streams"))
             copy_home_log(store, lake)
             _write_anew(settings, store, lake, result, tell)
+            result.forgotten = forget_all(settings, lake, store.home_log(), partial(forget_runs, settings))
+            if is_scrub:
+                result.scrub = scrub(store, settings.signing_key, on_table=_telling(tell))
+                copy_home_log(store, lake)
     return result
+
+
+def _telling(tell: Tell) -> Callable[[str, int, int], None]:
+    def on_table(table: str, number: int, tables: int) -> None:
+        tell(f"scrub {table}, {number} of {tables}")
+
+    return on_table
 
 
 def retain(settings: Settings, days: int, *, tell: Tell) -> EraseResult:

@@ -48,6 +48,7 @@ def verify(
     at: datetime | None = None,
     against: Sequence[Against] = (),
     witnesses: Sequence[Verifier] = (),
+    unfinished: Sequence[str] = (),
     on_month: Callable[[str], Any] | None = None,
     on_rows: Callable[[int, int], Any] | None = None,
 ) -> Audit:
@@ -63,6 +64,7 @@ def verify(
         at: By when a month must have ended to be expected sealed, UTC; now by default.
         against: Checkpoints that were kept elsewhere: nothing before them may have changed.
         witnesses: Keys of witnesses that may have cosigned them.
+        unfinished: What still holds erased content of what was made from events, one sentence each; a finding each.
         on_month: Told each month as it begins.
         on_rows: Called with the number of events of the month checked so far, and of events to check.
 
@@ -83,6 +85,7 @@ def verify(
     erasures = Erasures(sides, public_keys or {}, must_be_signed=must_be_signed)
     findings += _audit_log(sides, store, everything, erasures, notes)
     findings += audit_scrubs(sides, public_keys or {}, notes, must_be_signed=must_be_signed)
+    findings += [Finding("erasure_unfinished", None, "lake", f"{each}; `refold erase` goes on") for each in unfinished]
     for each in against:
         keys = [*verifiers(public_keys or {}, each.checkpoint.origin), *witnesses]
         findings += audit_against(each, stored or of_lake.entries, store, keys, lake.memory_bytes, notes)

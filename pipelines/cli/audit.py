@@ -83,6 +83,7 @@ def verify(
     from pipelines.audit.checkpoints import Against
     from pipelines.audit.page import render_audit
     from pipelines.audit.verify import verify as audit_months
+    from pipelines.erasure.derived import find_all_unforgotten
     from pipelines.home import tell_empty
     from pipelines.lake.lake import Lake
     from pipelines.proof.note import NoteError, Verifier
@@ -106,8 +107,10 @@ def verify(
             if settings.dsn is None and not (EmbeddedServer(settings.home).data / "PG_VERSION").exists():
                 raise BadInputError(f"there is no store in {settings.home}; --lake-only audits the lake without one")
             store = stack.enter_context(Store.open(settings))
+        lake = Lake.from_settings(settings)
+        unfinished = [] if store is None else find_all_unforgotten(settings, lake, store.home_log())
         audit = audit_months(
-            Lake.from_settings(settings),
+            lake,
             store,
             months,
             deep=deep,
@@ -115,6 +118,7 @@ def verify(
             must_be_signed=bool(keys),
             against=kept,
             witnesses=cosigners,
+            unfinished=unfinished,
             on_month=lambda month: tell(f"{month} verify"),
             on_rows=Ticker("rows"),
         )

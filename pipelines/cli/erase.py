@@ -15,6 +15,7 @@ from pipelines.settings import Settings, parse_age
 
 if TYPE_CHECKING:
     from assets.verbs.erase import EraseResult
+    from pipelines.erasure.scrub import ScrubReport
     from pipelines.erasure.selection import Selection
     from pipelines.lake.lake import Lake
     from pipelines.store import Store
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 @click.option("--older-than", metavar="DAYS", help="Conversations and calls that ended longer ago, as 400d.")
 @click.option("--where", help="With --older-than: only those; SQL over the conversations, as in an experiment.")
 @click.option("--reason", help="Why; kept for good, so without a word of what is erased.")
+@click.option(
+    "--scrub",
+    is_flag=True,
+    help="Also write over what PostgreSQL keeps, of all erasures since the last scrub; months are closed meanwhile.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
 @json_option
 def erase(
@@ -42,6 +48,7 @@ def erase(
     older_than: str | None,
     where: str | None,
     reason: str | None,
+    scrub: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -80,6 +87,7 @@ def erase(
         reason or "",
         customer=customer,
         is_dry_run=dry_run,
+        is_scrub=scrub,
         tell=tell,
     )
     print_result(to_plain(result), _tell(result), as_json=as_json)
@@ -115,9 +123,28 @@ def _tell(result: EraseResult) -> str:
         lines.append(f"written anew: events of {', '.join(result.exported)}")
     if result.folded:
         lines.append(f"folded anew: {', '.join(result.folded)}")
+    lines += [f"{each.place}: {each.told}" for each in result.forgotten if each.is_reached and each.count]
+    unreached = [each.told for each in result.forgotten if not each.is_reached]
+    if result.scrub is not None:
+        lines += _tell_scrub(result.scrub)
+    if unreached:
+        lines += ["not reached, so look yourself:", *(f"  {each}" for each in unreached)]
     if not lines:
         lines.append("no erasure waits to be finished")
     return "\n".join([*lines, *(f"failed: {each}" for each in result.failed)])
+
+
+def _tell_scrub(report: ScrubReport) -> list[str]:
+    if report.entry is None and not report.left:
+        lines = ["scrub: nothing was erased since the last one"]
+    else:
+        tables = [each.table for each in report.relations]
+        lines = [
+            f"scrub: {counted(report.erasures, 'erasure')} covered; written anew in PostgreSQL: {', '.join(tables) or 'nothing'}"
+        ]
+    if report.left:
+        lines.append(f"scrub: {counted(report.left, 'erasure')} not covered")
+    return lines + [f"scrub did not reach {each.kind} {each.name}: {each.detail}" for each in report.not_reached]
 
 
 @click.command()

@@ -6,13 +6,14 @@ as not reached; docs/erasure.md lists them. Again, there is nothing to do; kille
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.console import counted
 from pipelines.erasure.reach import Reach, find_done, note_done
+from pipelines.erasure.record import recorded
 from pipelines.erasure.reports import find_stale, forget_pages
 from pipelines.erasure.versions import find_touched, is_unfinished, revise_versions
 from pipelines.lake.datasets import DATASETS, EXPERIMENTS
@@ -23,6 +24,7 @@ from pipelines.proof.erasure import Target
 from pipelines.recorder.spill import DAMAGED, REFUSED, SUFFIX
 from pipelines.replay.asking.responses import ResponseStore, is_asking
 from pipelines.settings import Settings
+from pipelines.store import Entry
 
 _ELSEWHERE = (
     "what verbs wrote where they were told to (refold lines -o, refold sql -o, --skip-bad, copies of reports and of the home), and "
@@ -136,6 +138,24 @@ def find_unforgotten(
         found += [f"{path} was left by a process that ended" for path in find_spilled(lake)[0]]
     runs = [] if find_runs is None else find_runs(reach.since(None) if reach.done_at is None else reach.whole)
     return [*found, *(f"the record of run {run} names what was erased" for run in runs)]
+
+
+def forget_all(settings: Settings, lake: Lake, entries: Iterable[Entry], forget_runs: ForgetRuns) -> list[Forgotten]:
+    """`forget_derived` for every recorded erasure for which it was not done yet; what several say alike is told once."""
+    told: dict[Forgotten, None] = {}
+    for erasure, targets in recorded(entries).items():
+        if find_done(settings.home, erasure) is None:
+            told |= dict.fromkeys(forget_derived(settings, lake, targets, erasure=erasure, forget_runs=forget_runs))
+    return list(told)
+
+
+def find_all_unforgotten(settings: Settings, lake: Lake, entries: Iterable[Entry]) -> list[str]:
+    """`find_unforgotten` of every recorded erasure that was not done to its end, but for records of runs."""
+    told: dict[str, None] = {}
+    for erasure, targets in recorded(entries).items():
+        if find_done(settings.home, erasure) is None:
+            told |= dict.fromkeys(find_unforgotten(settings, lake, targets, erasure=erasure))
+    return list(told)
 
 
 def _forget_versions(settings: Settings, lake: Lake, reach: Reach, erasure: str) -> Iterator[Forgotten]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from uuid import uuid4
 
 from pipelines.erasure.selection import Selection
-from pipelines.proof.erasure import Erasure
+from pipelines.proof.erasure import Erasure, Target, read_erasure
 from pipelines.proof.signing import key_id, read_private_key
-from pipelines.store import Store, sign
+from pipelines.store import Entry, Store, sign
 from pipelines.store.erasures import erase_events, record_erasure
 from pipelines.store.sqlstate import typed_errors
 
@@ -42,6 +42,16 @@ def record(
             )
             record_erasure(store.conn, sign(document.text(), key))
     return erasure
+
+
+def recorded(entries: Iterable[Entry]) -> dict[str, list[Target]]:
+    """What was ever erased, by erasure, in the order in which they were recorded."""
+    found: dict[str, list[Target]] = {}
+    for each in entries:
+        if each.kind == "erased":
+            document = read_erasure(each.signed.text)
+            found.setdefault(document.erasure, []).extend(document.targets)
+    return found
 
 
 def take_content(store: Store, on_runs: Callable[[int], None] | None = None) -> None:
