@@ -112,7 +112,7 @@ ORDER BY stream, version
 HEADS = """
 SELECT
     aggregate_id, any_value(aggregate_type) AS aggregate_type, min(stream_version) AS first_version,
-    max(stream_version) AS last_version, count(*) AS event_count, unhex(repeat('00', 32)) AS prev_hash,
+    max(stream_version) AS last_version, count(*) AS event_count, 0 AS erased_events, unhex(repeat('00', 32)) AS prev_hash,
     arg_max(hash, stream_version) AS last_hash
 FROM made
 GROUP BY aggregate_id

@@ -51,7 +51,7 @@ FROM range($events) AS numbers (n)
 _HEADS = """
 SELECT
     aggregate_id, any_value(aggregate_type) AS aggregate_type, min(stream_version) AS first_version,
-    max(stream_version) AS last_version, count(*) AS event_count, NULL AS prev_hash,
+    max(stream_version) AS last_version, count(*) AS event_count, 0 AS erased_events, NULL AS prev_hash,
     arg_max(hash, stream_version) AS last_hash
 FROM events WHERE month = '2026-01' GROUP BY aggregate_id
 """
