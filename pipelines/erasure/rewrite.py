@@ -19,8 +19,11 @@ from pipelines.store.sqlstate import typed_errors
 
 _POLL_SECONDS = 0.1
 _TABLE = """
-SELECT pg_relation_filenode(c.oid), pg_relation_filenode(t.oid), pg_relation_filepath(c.oid), pg_relation_filepath(t.oid),
-    pg_total_relation_size(c.oid), greatest(c.reltuples, 0)::bigint
+SELECT pg_relation_filenode(c.oid), pg_relation_filenode(t.oid), ARRAY(
+        SELECT pg_relation_filepath(r.oid)
+        FROM unnest(ARRAY[c.oid, t.oid] || ARRAY(SELECT i.indexrelid FROM pg_index AS i WHERE i.indrelid IN (c.oid, t.oid))) AS r (oid)
+        WHERE r.oid IS NOT NULL ORDER BY 1
+    ), pg_total_relation_size(c.oid), greatest(c.reltuples, 0)::bigint
 FROM pg_class AS c LEFT JOIN pg_class AS t ON c.reltoastrelid = t.oid
 WHERE c.oid = to_regclass('refold.' || quote_ident(%s))
 """
@@ -41,6 +44,9 @@ WITH snapshots AS (
 )
 SELECT DISTINCT s.who FROM snapshots AS s WHERE ((s.at::text::bigint - %s) & 4294967295) > 2147483647 ORDER BY 1
 """
+_SIZES = """
+SELECT (pg_stat_file(p.path || g.further, true)).size FROM unnest(%s::text[]) AS p (path), (VALUES (''), ('.1')) AS g (further)
+"""
 _RIGHT = (
     "this role may not write it anew: run it as superuser or owner of the database, or let the role "
     "(from PostgreSQL 17 on GRANT refold_eraser, which has MAINTAIN; before, GRANT refold_owner while it runs)"
@@ -49,12 +55,11 @@ _RIGHT = (
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Files, bytes and rows of a table, as the catalog has them."""
+    """Files, bytes and rows of a table, as the catalog has them; paths are also those of its TOAST table and of indexes."""
 
     filenode: int
     toast: int | None
-    path: str
-    toast_path: str | None
+    paths: list[str]
     bytes: int
     rows: int
 
@@ -131,17 +136,17 @@ def rewrite(conn: psycopg.Connection, table: str, wait_seconds: float) -> Replac
         bytes_after=after.bytes,
         seconds=round(seconds, 3),
     )
-    return Replaced(relation, tuple(path for path in (before.path, before.toast_path) if path is not None))
+    return Replaced(relation, tuple(before.paths))
 
 
 def are_gone(conn: psycopg.Connection, paths: tuple[str, ...]) -> bool | None:
     """Whether files of the data directory are gone, or empty; None where this role may not look.
 
-    A file that was replaced is emptied at once, and removed by the checkpoint after that.
+    A file that was replaced is emptied at once, and removed by the checkpoint after that; further gigabytes of it are removed at once.
     """
     try:
         with typed_errors():
-            rows = conn.execute("SELECT (pg_stat_file(p, true)).size FROM unnest(%s::text[]) AS t (p)", [list(paths)])
+            rows = conn.execute(_SIZES, [list(paths)]).fetchall()
             return not any(size for (size,) in rows)
     except PermissionDenied:
         return None

@@ -103,7 +103,7 @@ _LOOKS = (
     _Look(
         "temporary_file",
         """
-        SELECT t.spcname || '/' || f.name, format('%s bytes of a query that runs; it goes with it', f.size)
+        SELECT t.spcname || '/' || f.name, format('%s bytes of a query that runs, or that a crash left', f.size)
         FROM pg_tablespace AS t CROSS JOIN LATERAL pg_ls_tmpdir(t.oid) AS f WHERE t.spcname <> 'pg_global'
         """,
         "pg_monitor",

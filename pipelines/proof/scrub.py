@@ -41,7 +41,7 @@ class Rewritten:
         new_filenode: Number of the file since.
         old_toast: Likewise of the TOAST table; None without one.
         new_toast: Likewise.
-        is_old_gone: Whether both old files were seen to be gone, or empty; None where files could not be looked at.
+        is_old_gone: Whether all old files, also of indexes, were seen to be gone, or empty; None where files could not be looked at.
         rows: Rows that were kept.
         bytes_before: On disk with indexes and TOAST.
         bytes_after: Likewise.

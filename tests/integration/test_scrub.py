@@ -6,7 +6,9 @@ Values are random hexadecimal digits, which compression leaves as they are, so t
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,8 +29,9 @@ from pipelines.proof.erasure import Erasure, Target
 from pipelines.proof.scrub import Scrub, read_scrub
 from pipelines.proof.signing import key_id
 from pipelines.settings import Settings
-from pipelines.store import EmbeddedServer, InvalidEvent, NewEvent, Store, StoreBusy, connect, sign
+from pipelines.store import EmbeddedServer, InvalidEvent, NewEvent, Store, StoreBusy, StoreUnavailable, connect, sign
 from pipelines.store.erasures import erase_events, lift_hold, note_scrub, place_hold, record_erasure
+from tests.support.servers import crash
 
 MARCH, MAY = datetime(2026, 3, 5, tzinfo=UTC), datetime(2026, 5, 5, tzinfo=UTC)
 YEARS_AGO = datetime(2019, 7, 1, tzinfo=UTC)
@@ -482,3 +485,64 @@ def test_the_record_is_signed_copied_and_verified(log: Log, settings: Settings, 
     assert ("signature_missing", said) in found(must_be_signed=True)
     broken = note_scrub(conn, sign('{"format": "refold-scrub/1", "covers": null}', None))
     assert found() == {("manifest_invalid", f"the scrub of entry {broken} of the home log")}
+
+
+def test_a_server_that_crashed_meanwhile(own: Log) -> None:
+    """Cut off by a crash of the server, it is done again; a file that a crash left is told, with what it is."""
+    own.erase(own.say(MARCH))
+
+    def fail(_table: str, number: int, _count: int) -> None:
+        if number == 2:
+            crash(own.server)
+
+    with pytest.raises(StoreUnavailable):
+        scrub(own.store, on_table=fail)
+    with connect(own.server.dsn) as conn:
+        own.store = Store(conn, own.server.dsn)
+        assert scrub(own.store).is_complete
+        assert own.left() == {}
+        stream = own.say(MARCH)
+        with psycopg.connect(own.server.dsn) as other:
+            other.execute("CREATE TABLE copied AS SELECT payload::text FROM refold.events")
+            own.flush()
+            crash(own.server)
+            other.close()
+    with connect(own.server.dsn) as conn:
+        own.store = Store(conn, own.server.dsn)
+        own.erase(stream)
+        report = scrub(own.store)
+        assert {each.kind for each in report.not_reached} == {"file"}
+        assert {folder for folders in own.left().values() for folder in folders} == {"base"}
+        for each in report.not_reached:
+            (own.server.data / each.name).unlink()
+        assert own.left() == {}
+        report = scrub(own.store)
+        assert (report.is_complete, report.relations, len(own.recorded())) == (True, (), 3)
+
+
+def test_appends_go_on(log: Log) -> None:
+    """Who appends while tables are written anew waits for it, and nothing is lost."""
+    stop = threading.Event()
+    stored: list[int] = []
+
+    def append() -> None:
+        with connect(log.store.dsn) as conn:
+            other, stream = Store(conn, log.store.dsn), uuid4()
+            while not stop.is_set():
+                event = NewEvent("user.utterance.v1", {"text": "again"}, {}, MARCH)
+                stored.append(other.append(stream, "conversation", [event], "any").last_version)
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(append) for _ in range(2)]
+        try:
+            for _ in range(3):
+                log.erase(log.say(MARCH))
+                assert scrub(log.store).erasures == 1
+        finally:
+            stop.set()
+        for writer in writers:
+            writer.result()
+    assert log.left() == {}
+    counted = "SELECT count(*) FROM refold.events WHERE payload ->> 'text' = 'again'"
+    assert log.store.conn.execute(counted).fetchone() == (len(stored),)
+    assert log.store.guard_problems() == []
