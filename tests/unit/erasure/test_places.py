@@ -12,8 +12,10 @@ import pytest
 
 from pipelines.erasure.derived import find_unforgotten, forget_derived
 from pipelines.erasure.reach import Reach, find_done, note_done
+from pipelines.lake.dataset import Dataset
 from pipelines.lake.housekeeping import find_spilled, remove_spilled
 from pipelines.lake.lake import Lake
+from pipelines.lake.own import own_column, own_dataset
 from pipelines.proof.erasure import Target
 from pipelines.replay.asking.responses import Charge, ResponseStore, Stored, asking_alone, is_asking
 from pipelines.settings import Settings
@@ -145,3 +147,17 @@ def test_spools_in_the_home_are_named(home):
     done = forget_derived(home, Lake.from_settings(home), TARGETS, erasure="e")
     (told,) = [each for each in done if each.place == "spools"]
     assert (told.is_reached, str(spool) in told.told) == (False, True)
+
+
+@pytest.mark.parametrize("is_of_before", [True, False])
+def test_a_log_that_tells_bounds_of_a_projection_of_ones_own_is_named(home, monkeypatch, is_of_before):
+    """As an earlier release wrote it; this one tells none."""
+    if is_of_before:
+        monkeypatch.setattr(Dataset, "bounded", property(lambda _self: frozenset(("phone",))))
+    lake = Lake.from_settings(home)
+    dataset = own_dataset("phones", "one number", ("phone",), (own_column("phone", "BIGINT", "Where to call."),))
+    lake.begin(dataset)
+    with lake.connect() as connection:
+        lake.write_partition(dataset, {"month": "2026-01"}, connection, "SELECT 4711::BIGINT AS phone", input_hash="h")
+    told = [each for each in forget_derived(home, lake, TARGETS, erasure="e") if each.place == "bounds"]
+    assert [("phones" in each.told, each.is_reached) for each in told] == ([(True, False)] if is_of_before else [])
