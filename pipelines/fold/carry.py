@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipelines.fold.columns import Bools, Column, Ints, encode, ints, one_array
+from pipelines.fold.columns import Bools, Column, Ints, bools, encode, ints, one_array
 from pipelines.fold.columns import compute as pc
-from pipelines.fold.messages import CLOSED, NEVER, ROLES, Standing
+from pipelines.fold.messages import CLOSED, ERASED, NEVER, ROLES, Standing
 from pipelines.fold.schemas import LISTS, STANDING
 
 _ROLE_NUMBERS = pa.array(ROLES[1:], pa.string())
+ERASED_MESSAGE = "?"
+"""The key of a message of which all that is there is erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Carry:
         roles = pc.fill_null(pc.index_in(self.columns["last_role"], _ROLE_NUMBERS), NEVER - 1)
         standing = Standing(
             open_message=open_message,
+            is_asking=bools(self.column("is_asking")),
             said_in=said_in,
             user_message=user_message,
             last_role=ints(roles) + 1,
@@ -112,12 +115,13 @@ def _nulls(schema: pa.Schema, rows: int) -> pa.Table:
 
 
 def _message_of(key: Column) -> Column:
-    """The message id in a key: `=id`; null for `-` (a message without id), the empty key and null."""
+    """The message id in a key: `=id`; null for `-` (a message without id), `?`, the empty key and null."""
     return pc.if_else(pc.starts_with(key, "="), pc.utf8_slice_codeunits(key, 1), pa.scalar(None, pa.string()))
 
 
 def _standing_number(key: Column, number: Ints) -> Ints:
     found = number.copy()
     found[np.asarray(pc.fill_null(pc.equal(key, ""), fill_value=False), bool)] = CLOSED
+    found[np.asarray(pc.fill_null(pc.equal(key, ERASED_MESSAGE), fill_value=False), bool)] = ERASED
     found[np.asarray(pc.is_null(key), bool)] = NEVER
     return found

@@ -7,7 +7,7 @@ here compares text: texts are numbered first, by `encode`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ Column: TypeAlias = Any
 """An Arrow array, in one piece or in chunks."""
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Values = TypeVar("Values", npt.NDArray[np.int64], npt.NDArray[np.bool_])
 
 _LONG = 2**30
 """Texts of more bytes get offsets of 64 bits before they are put together."""
@@ -99,7 +100,7 @@ def first_rows(owners: Ints) -> Ints:
     return rows
 
 
-def previous(values: Ints, counts: Bools, first: Ints, otherwise: Ints) -> Ints:
+def previous(values: Values, counts: Bools, first: Ints, otherwise: Values) -> Values:
     """For every row the value of the newest row before it, of the same owner, that counts; else `otherwise`.
 
     `first` is the owners' `first_rows`: made once, it serves every column of the same rows.

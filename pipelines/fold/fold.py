@@ -42,9 +42,9 @@ def fold(batch: Batch) -> Folded:
     places, waiting_messages = place(batch)
     calls = find_tool_calls(batch, places, waiting_messages)
     decided = batch.carry.count("agent_messages")
-    return Folded(
-        batch, places, calls, find_messages(places, batch.kinds, batch.column("text"), decided), _sources(batch)
-    )
+    is_erased = bools(batch.column("is_erased"))
+    messages = find_messages(places, batch.kinds, batch.column("text"), is_erased, decided)
+    return Folded(batch, places, calls, messages, _sources(batch))
 
 
 def place(batch: Batch) -> tuple[Places, Ints]:
@@ -52,9 +52,10 @@ def place(batch: Batch) -> tuple[Places, Ints]:
     standing, messages, waiting_messages = batch.carry.standing(batch.column("message_id"))
     is_input = bools(batch.column("is_input"))
     is_by_user = bools(batch.column("is_by_user"))
+    is_erased = bools(batch.column("is_erased"))
     rendered = ints(batch.column("rendered"))
     return (
-        find_places(batch.owners, batch.kinds, messages, is_by_user, is_input, rendered, standing),
+        find_places(batch.owners, batch.kinds, messages, is_by_user, is_input, is_erased, rendered, standing),
         waiting_messages,
     )
 

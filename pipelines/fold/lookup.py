@@ -1,7 +1,7 @@
 """Find where a stream's fold can begin instead of at its first event: the newest snapshot that can be vouched for.
 
 A snapshot is used if its hashes are today's: of the code that made it, of the chain's link at its event, which stands for
-all events before, and of the redactions that hide parts of those. What it and the snapshots before it say was new must
+all events before, and of the redactions that hide parts of those; and if as many of those are erased as it counts. What it and the snapshots before it say was new must
 reach back to the stream's beginning without a gap. Any doubt means no snapshot, which costs time and nothing else.
 """
 
@@ -26,7 +26,12 @@ class Snapshot:
 
 
 def find_snapshot(
-    rows: Iterable[Row], until_version: int, links: Mapping[int, bytes], redactions: Sequence[Row], code: str
+    rows: Iterable[Row],
+    until_version: int,
+    links: Mapping[int, bytes],
+    redactions: Sequence[Row],
+    code: str,
+    erased: Sequence[int] = (),
 ) -> Snapshot | None:
     """The newest snapshot up to a version that can be gone on from, if there is one.
 
@@ -37,6 +42,7 @@ def find_snapshot(
         redactions: The stream's redactions, of any time: `stream_version`, `hash`, and `target_version`, the version that one
             hides a part of, None if it does not say.
         code: What `code_hash` is now.
+        erased: Versions of the stream's erased events.
     """
     known = {row["stream_version"]: row for row in rows if row["lists_since"] is not None}
     hidden: list[tuple[int, str]] = []
@@ -47,7 +53,8 @@ def find_snapshot(
 
     def vouches(row: Row) -> bool:
         version = row["stream_version"]
-        return is_current(row, code, links.get(version), (text for target, text in hidden if target <= version))
+        applied = (text for target, text in hidden if target <= version)
+        return is_current(row, code, links.get(version), applied, sum(gone <= version for gone in erased))
 
     for version in sorted((version for version in known if version <= until_version), reverse=True):
         chain = _chain(known, version)
@@ -56,7 +63,7 @@ def find_snapshot(
     return None
 
 
-def is_current(snapshot: Mapping[str, Any], code: str, link: bytes | None, applied: Iterable[str]) -> bool:
+def is_current(snapshot: Mapping[str, Any], code: str, link: bytes | None, applied: Iterable[str], erased: int) -> bool:
     """Whether a snapshot is what a fold would make today.
 
     Args:
@@ -64,9 +71,10 @@ def is_current(snapshot: Mapping[str, Any], code: str, link: bytes | None, appli
         code: What `code_hash` is now.
         link: The chain's link at its event now.
         applied: The redactions that hide a part of its events, each as version and hash (hex) with a blank between.
+        erased: How many of its events are erased now.
     """
-    found = (snapshot["code_hash"], snapshot["last_hash"], snapshot["redactions_hash"])
-    return found == (code, link, redactions_hash(applied))
+    names = ("code_hash", "last_hash", "redactions_hash", "erased_events")
+    return tuple(snapshot[name] for name in names) == (code, link, redactions_hash(applied), erased)
 
 
 def redactions_hash(applied: Iterable[str]) -> str | None:

@@ -3,6 +3,10 @@
 The rules are those of the context that an agent sees. A message of the agent is a maximal run of its outputs and model
 decisions that share a message id, not broken by an utterance of the user, a user's tool call, a tool's result or supplied
 context. What begins a turn is `canonical.content.begins_turn`'s to say.
+
+Of an erased event the type is known and the message is not: it goes on with the agent's message that is open, unless it is a
+model decision or an utterance that comes after an output, as these come first in a message. So does what follows a message
+of which nothing but erased events is known. An erased utterance of the user is a message and a turn.
 """
 
 from __future__ import annotations
@@ -32,8 +36,8 @@ ROLES = (None, "start", "input", "result", "user", "agent", "model")
 START, INPUT, ANSWER, USER, AGENT, MODEL_CALL = range(1, 7)
 _ROLE_OF = np.array([0, START, INPUT, USER, AGENT, AGENT, ANSWER, MODEL_CALL])
 
-NEVER, CLOSED = -1, -2
-"""Instead of a message's number: there was none yet; and: the agent's message is complete."""
+NEVER, CLOSED, ERASED = -1, -2, -3
+"""Instead of a message's number: there was none yet; the agent's message is complete; and: all that is there of it is erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,8 @@ class Standing:
     """Where streams stand between two events; one value per stream.
 
     Attributes:
-        open_message: Message number of the agent's message that may go on; `NEVER` or `CLOSED` if none.
+        open_message: Message number of the agent's message that may go on, or `ERASED`; `NEVER` or `CLOSED` if none.
+        is_asking: Whether the newest event of that message is a model decision.
         said_in: Message number of the last user's utterance.
         user_message: Message number of the last output of the user.
         last_role: Role of the last event that is neither start nor model decision; `NEVER` if none.
@@ -51,6 +56,7 @@ class Standing:
     """
 
     open_message: Ints
+    is_asking: Bools
     said_in: Ints
     user_message: Ints
     last_role: Ints
@@ -74,6 +80,7 @@ class Places:
         turns: Turns up to and including it.
         inputs_before: Rendered messages before it that are not the agent's.
         messages: Message numbers, 0 where none was given.
+        names_open: Whether it decides which message of the agent may go on; an erased event that goes on with one does not.
     """
 
     rows: Ints
@@ -86,10 +93,18 @@ class Places:
     turns: Ints
     inputs_before: Ints
     messages: Ints
+    names_open: Bools
 
 
 def find_places(
-    streams: Ints, kinds: Ints, messages: Ints, is_by_user: Bools, is_input: Bools, rendered: Ints, before: Standing
+    streams: Ints,
+    kinds: Ints,
+    messages: Ints,
+    is_by_user: Bools,
+    is_input: Bools,
+    is_erased: Bools,
+    rendered: Ints,
+    before: Standing,
 ) -> Places:
     """Place the events of whole streams, or of streams that went on from `before`.
 
@@ -98,7 +113,8 @@ def find_places(
         kinds: Number of the kind, see `KINDS`.
         messages: Message number, 0 where none was given.
         is_by_user: Whether the user did it.
-        is_input: Whether it is an utterance of the user that says something.
+        is_input: Whether it is an utterance of the user that says something, or did.
+        is_erased: Whether it is erased.
         rendered: How many messages it renders to, the agent's left out.
         before: Where each stream stood.
     """
@@ -107,12 +123,10 @@ def find_places(
     first = first_rows(s)
     role = _ROLE_OF[kind]
     role[(kind == CALL) & is_by_user[rows]] = USER
-    is_agents = is_agent(role)
     said = np.flatnonzero(kind == USER_SAID)
-    open_message = previous(np.where(is_agents, message, CLOSED), role != START, first, before.open_message[s])
+    is_group_start, names_open = _find_groups(s, kind, role, message, is_erased[rows], first, before)
     user_message = previous(message, role == USER, first, before.user_message[s])
     last_role = previous(role, (role != START) & (role != MODEL_CALL), first, before.last_role[s])
-    is_group_start = is_agents & (open_message != message)
     is_turn_start = np.zeros(len(rows), bool)
     is_turn_start[said] = find_turns(s[said], message[said], is_input[rows[said]], before.said_in)
     goes_on = (user_message == message) & ((message != 0) | ((kind == CALL) & (last_role == USER)))
@@ -128,7 +142,28 @@ def find_places(
         turns=running(is_turn_start, first) + before.turns[s],
         inputs_before=running(shown, first) - shown + before.inputs[s],
         messages=message,
+        names_open=names_open,
     )
+
+
+def _find_groups(
+    streams: Ints, kinds: Ints, roles: Ints, messages: Ints, is_erased: Bools, first: Ints, before: Standing
+) -> tuple[Bools, Bools]:
+    """Which events begin a message of the agent, or a run of model decisions; and which decide what message may go on."""
+    is_agents, is_placed = is_agent(roles), roles != START
+    opens = np.where(is_agents, messages, CLOSED)
+    opened = before.open_message[streams]
+    if not (is_erased.any() or (before.open_message == ERASED).any()):
+        return is_agents & (previous(opens, is_placed, first, opened) != messages), is_placed
+    goes_on_before = (opened != CLOSED) & (opened != NEVER)
+    is_open = previous(is_agents, is_placed, first, goes_on_before)
+    is_answered = previous(roles != MODEL_CALL, is_placed, first, ~before.is_asking[streams])
+    comes_first = ~is_open | (is_answered & ((kinds == MODEL) | (kinds == AGENT_SAID)))
+    is_unnamed = is_agents & is_erased
+    names_open = is_placed & (~is_unnamed | comes_first)
+    open_message = previous(np.where(is_unnamed, ERASED, opens), names_open, first, opened)
+    begins = np.where(is_unnamed | (open_message == ERASED), comes_first, open_message != messages)
+    return is_agents & begins, names_open
 
 
 def find_turns(streams: Ints, messages: Ints, is_input: Bools, said_in: Ints) -> Bools:
@@ -186,6 +221,8 @@ class Messages:
         finals: Place of the last event.
         said: Event row of the last utterance, `NOBODY` without one.
         models: Event row of the model call that led to it, `NOBODY` without one.
+        named: Event row of the last event that is not erased, `NOBODY` without one.
+        is_erased: Whether an event of it is erased.
         has_text: Whether that utterance has text that is not blank.
         decisions: Number of the message in its stream, from 1.
     """
@@ -195,17 +232,20 @@ class Messages:
     finals: Ints
     said: Ints
     models: Ints
+    named: Ints
+    is_erased: Bools
     has_text: Bools
     decisions: Ints
 
 
-def find_messages(places: Places, kinds: Ints, texts: Column, decided: Ints) -> Messages:
+def find_messages(places: Places, kinds: Ints, texts: Column, is_erased: Bools, decided: Ints) -> Messages:
     """The agent's messages among the events of a batch.
 
     Args:
         places: Where its events stand.
         kinds: Number of each event's kind, see `KINDS`.
         texts: What each event says.
+        is_erased: Which events are erased.
         decided: Of each stream: its messages so far.
     """
     chosen = np.flatnonzero(is_agent(places.roles))
@@ -221,6 +261,7 @@ def find_messages(places: Places, kinds: Ints, texts: Column, decided: Ints) -> 
     event_rows = np.append(places.rows[chosen], NOBODY)
     said = event_rows[last(kind == AGENT_SAID)[kept]]
     firsts = chosen[starts[kept]]
+    is_gone = is_erased[places.rows[chosen]]
     owners = places.streams[firsts]
     return Messages(
         owners=owners,
@@ -228,6 +269,8 @@ def find_messages(places: Places, kinds: Ints, texts: Column, decided: Ints) -> 
         finals=chosen[finals[kept]],
         said=said,
         models=event_rows[last(places.roles[chosen] == MODEL_CALL)[kept]],
+        named=event_rows[last(~is_gone)[kept]],
+        is_erased=last(is_gone)[kept] >= 0,
         has_text=is_said(take(texts, said)),
         decisions=running(np.ones(len(kept), np.int64), first_rows(owners)) + decided[owners],
     )

@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from pipelines.fold.batch import Batch
 from pipelines.fold.columns import Bools, Column, Ints, bools, first_rows, lists, nullable, one_array, running, take
-from pipelines.fold.columns import compute as pc
 from pipelines.fold.fold import Folded
 from pipelines.fold.messages import ROLES
 from pipelines.fold.tool_calls import ARGUMENTS, ToolCalls
@@ -31,7 +30,16 @@ def _events(folded: Folded) -> pa.Table:
         every[places.rows] = values
         return nullable(every, is_placed, kind)
 
-    told = ("aggregate_type", "stream_version", "position", "created_at", "is_in_month", "event_name", "message_id")
+    told = (
+        "aggregate_type",
+        "stream_version",
+        "position",
+        "created_at",
+        "is_in_month",
+        "event_name",
+        "message_id",
+        "is_erased",
+    )
     columns = {
         **_of_streams(folded, batch.owners),
         **{name: batch.column(name) for name in (*told, "text", "model") if name in batch.events.column_names},
@@ -81,6 +89,7 @@ def _tool_calls(folded: Folded) -> pa.Table:
         "output": calls.answered("output"),
         "error": calls.answered("error"),
         "answered_at": calls.answered("created_at"),
+        "is_erased": pa.array(calls.is_erased()),
         "is_in_month": pa.array(calls.is_in_month()),
     }
     return pa.table(columns)
@@ -104,10 +113,12 @@ def _written(folded: Folded) -> pa.Table:
         "turn": pa.array(places.turns[messages.finals], pa.int32()),
         "inputs_before": pa.array(places.inputs_before[messages.firsts] - hidden[rows], pa.int32()),
         "has_text": pa.array(messages.has_text),
-        "is_refusal": pc.fill_null(take(batch.column("is_refusal"), messages.said), fill_value=False),
+        "is_refusal": nullable(bools(take(batch.column("is_refusal"), messages.said)), ~messages.is_erased),
         "is_in_month": pa.array(_in_month(folded)),
         "decision": pa.array(messages.decisions, pa.int32()),
-        "message_id": take(batch.column("message_id"), finals),
+        "message_id": take(batch.column("message_id"), messages.named),
+        "is_erased": pa.array(messages.is_erased),
+        "is_context_erased": pa.array(_erased_before(batch)[rows] > 0),
         "text": take(batch.column("text"), messages.said),
         "created_at": take(batch.column("created_at"), finals),
     }
@@ -127,6 +138,13 @@ def _hidden_results(batch: Batch, calls: ToolCalls) -> Ints:
     is_hidden[calls.answers[calls.is_by_user & (calls.answers >= 0)]] = 1
     counted = running(is_hidden, first_rows(batch.owners)) - is_hidden
     return counted + batch.carry.count("hidden_results")[batch.owners]
+
+
+def _erased_before(batch: Batch) -> Ints:
+    """For every event how many of its stream's before it are erased."""
+    is_erased = bools(batch.column("is_erased"))
+    counted: Ints = running(is_erased, first_rows(batch.owners)) - is_erased
+    return counted + batch.carry.count("erased_events")[batch.owners]
 
 
 def _actions(folded: Folded) -> pa.Table:

@@ -86,6 +86,7 @@ STATE_NAMES = (
     "final_text",
     *STATE_LISTS,
     "skipped_events",
+    "erased_events",
 )
 _TYPES: dict[str, Shape] = {
     "aggregate_id": "VARCHAR",
@@ -98,6 +99,7 @@ _TYPES: dict[str, Shape] = {
     "last_position": "BIGINT",
     "event_count": "INTEGER",
     "skipped_events": "INTEGER",
+    "erased_events": "INTEGER",
     "cost_usd": "DOUBLE",
     "final_text": "VARCHAR",
     **_TOLD,
@@ -123,6 +125,7 @@ WAITING = _structs(
     arguments="VARCHAR",
     recorded="VARCHAR",
     is_invalid_json="BOOLEAN",
+    is_erased="BOOLEAN",
     created_at=_TIME,
 )
 """Tool calls that a result can still answer."""
@@ -138,6 +141,7 @@ STANDING: dict[str, Shape] = {
     "ended_at": _TIME,
     "event_count": "INTEGER",
     "skipped_events": "INTEGER",
+    "erased_events": "INTEGER",
     **_COUNTS,
     **_TOKENS,
     "cost_usd": MONEY,
@@ -146,6 +150,7 @@ STANDING: dict[str, Shape] = {
     "inputs": "INTEGER",
     "hidden_results": "INTEGER",
     "open_message": "VARCHAR",
+    "is_asking": "BOOLEAN",
     "said_in": "VARCHAR",
     "user_message": "VARCHAR",
     "subjects": ["VARCHAR"],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from pipelines.fold.columns import Bools, Column, Ints, firsts, ints, lists, offsets, one_array, take
+from pipelines.fold.carry import ERASED_MESSAGE
+from pipelines.fold.columns import Bools, Column, Ints, bools, firsts, ints, lists, offsets, one_array, take
 from pipelines.fold.columns import compute as pc
 from pipelines.fold.fold import Folded
 from pipelines.fold.messages import MODEL_CALL, ROLES, START, USER, USER_SAID, is_agent
@@ -35,8 +36,11 @@ def build_snapshots(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Tab
     def key_of(rows: Ints, name: str) -> Column:
         return pc.coalesce(take(keys, rows), pieces.carried(name))
 
-    final = newest(role != START)
+    placed, final = newest(role != START), newest(places.names_open)
     is_closed = (final != NOBODY) & ~is_agent(roles[final])
+    is_asking = pc.if_else(
+        pa.array(placed != NOBODY), pa.array(roles[placed] == MODEL_CALL), pieces.carried("is_asking")
+    )
     spoken = roles[newest((role != START) & (role != MODEL_CALL))]
     rendered = np.cumsum(np.append(ints(folded.batch.events["rendered"]), 0))
     begins = folded.batch.starts[pieces.streams]
@@ -48,7 +52,8 @@ def build_snapshots(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Tab
         "groups": pieces.total("groups", pieces.count(places.rows[places.is_group_start])),
         "inputs": pieces.total("inputs", rendered[pieces.lasts] - rendered[begins - 1] * (begins > 0)),
         "hidden_results": pieces.total("hidden_results", pieces.count(hidden)),
-        "open_message": pc.if_else(pa.array(is_closed), pa.scalar(""), key_of(final, "open_message")),
+        "open_message": pc.if_else(pa.array(is_closed), pa.scalar(""), _open_keys(folded, final, keys, pieces)),
+        "is_asking": is_asking,
         "said_in": key_of(newest(folded.batch.kinds[places.rows] == USER_SAID), "said_in"),
         "user_message": key_of(newest(role == USER), "user_message"),
         "subjects": _subjects(pieces),
@@ -58,10 +63,27 @@ def build_snapshots(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Tab
     return pa.table({name: made[name] if name in made else counted[name] for name in STANDING.names})
 
 
+def _open_keys(folded: Folded, final: Ints, keys: Column, pieces: Pieces) -> Column:
+    """The key of the message that the events `final` are of, or that the stream brings along."""
+    is_erased = pa.array(np.append(bools(folded.batch.column("is_erased")), False)[final])
+    return pc.coalesce(pc.if_else(is_erased, ERASED_MESSAGE, take(keys, final)), pieces.carried("open_message"))
+
+
 def _waiting(calls: ToolCalls, pieces: Pieces) -> Column:
     """The calls that a result can still answer after each piece."""
     which, owners, _ = tool_calls_in(calls, pieces, is_over_in=False)
-    asked = ("stream_version", "position", "message_id", "group_no", "turn", "actor", "call_id", "name", *ARGUMENTS)
+    asked = (
+        "stream_version",
+        "position",
+        "message_id",
+        "group_no",
+        "turn",
+        "actor",
+        "call_id",
+        "name",
+        *ARGUMENTS,
+        "is_erased",
+    )
     numbers = {"group_no": calls.groups, "turn": calls.turns}
 
     def column(name: str) -> Column:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.fold.batch import Batch
-from pipelines.fold.columns import Bools, Column, Ints, ints, is_said, lists, offsets, one_array, take
+from pipelines.fold.columns import Bools, Column, Ints, bools, ints, is_said, lists, offsets, one_array, take
 from pipelines.fold.columns import compute as pc
 from pipelines.fold.fold import Folded, first_told
 from pipelines.fold.messages import AGENT_SAID, RESULT, STARTED, USER_SAID
@@ -77,6 +77,7 @@ def _counted(folded: Folded, pieces: Pieces) -> dict[str, Column]:
     """What can be counted of each stream, from its first event on; and where it begins and ends."""
     batch, places, calls, messages = folded.batch, folded.places, folded.tool_calls, folded.messages
     kinds, newest = batch.kinds, pieces.lasts
+    is_erased = bools(batch.column("is_erased"))
     answers = calls.answers[calls.answers != NOBODY]
     errors = calls.answered("error")
     is_failed = np.asarray(pc.fill_null(pc.not_equal(errors, "false"), fill_value=False), bool)
@@ -86,7 +87,10 @@ def _counted(folded: Folded, pieces: Pieces) -> dict[str, Column]:
     asked = calls.event_rows()[calls.is_new]
     counted: dict[str, Ints] = {
         "event_count": pieces.count(np.arange(len(kinds))),
-        "skipped_events": pieces.count(np.flatnonzero(np.asarray(pc.is_null(batch.column("event_name")), bool))),
+        "skipped_events": pieces.count(
+            np.flatnonzero(np.asarray(pc.is_null(batch.column("event_name")), bool) & ~is_erased)
+        ),
+        "erased_events": pieces.count(np.flatnonzero(is_erased)),
         "user_messages": pieces.count(places.rows[places.is_user_start]),
         "turns": pieces.count(places.rows[places.is_turn_start]),
         "agent_messages": pieces.count(written),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,12 +60,23 @@ class ToolCalls:
         rows = self.answers if answers is None else answers
         found = take(self.batch.column(name), rows)
         if name == "output" and found.null_count:
-            return pc.if_else(pa.array(rows >= 0), pc.fill_null(found, _NULL), found)
+            is_told = pa.array((rows >= 0) & ~self._is_erased(rows))
+            return pc.if_else(is_told, pc.fill_null(found, _NULL), found)
         return found
 
     def actors(self) -> Column:
-        """Who called: agent or user."""
-        return take(_ACTORS, self.is_by_user.astype(np.int64))
+        """Who called: agent or user; null where that is erased."""
+        return take(_ACTORS, np.where(bools(self.asked("is_erased")), pairing.NOBODY, self.is_by_user))
+
+    def is_erased(self) -> Bools:
+        """Of which calls the call or the result is erased."""
+        found: Bools = bools(self.asked("is_erased")) | self._is_erased(self.answers)
+        return found
+
+    def _is_erased(self, rows: Ints) -> Bools:
+        """Which event rows are erased; `pairing.NOBODY` is not."""
+        found: Bools = np.append(bools(self.batch.column("is_erased")), False)[rows]
+        return found
 
     def event_rows(self) -> Ints:
         """The event row of each call; `pairing.NOBODY` for those that wait since before."""
@@ -94,12 +106,12 @@ def find_tool_calls(batch: Batch, places: Places, asked_messages: Ints) -> ToolC
     groups = np.concatenate((ints(waiting.field("group_no")), places.groups[chosen]))
     turns = np.concatenate((ints(waiting.field("turn")), places.turns[chosen]))
     messages = np.concatenate((asked_messages, places.messages[chosen]))
-    ids = (waiting.field("call_id"), take(batch.column("call_id"), rows))
+    ids = (_call_ids(waiting.field), _call_ids(lambda name: take(batch.column(name), rows)))
     streams = np.concatenate((waiting_streams, places.streams[chosen]))
     is_call = np.concatenate((np.ones(carried, bool), kinds[chosen] == CALL))
     paired = pairing.pair(
         streams,
-        np.concatenate(encode(*(pc.fill_null(each, "") for each in ids))),
+        np.concatenate(encode(*ids)),
         np.where(by_user, 2 * messages + 1, 2 * groups),
         is_call,
     )
@@ -122,6 +134,13 @@ def find_tool_calls(batch: Batch, places: Places, asked_messages: Ints) -> ToolC
         is_new=asked >= carried,
         is_by_user=by_user[asked],
     )
+
+
+def _call_ids(column: Callable[[str], Column]) -> Column:
+    """The ids of calls or results; null for erased ones, which find each other and nobody else."""
+    ids = pc.fill_null(column("call_id"), "")
+    is_erased = column("is_erased")
+    return pc.if_else(pc.fill_null(is_erased, fill_value=False), pa.scalar(None, ids.type), ids)
 
 
 def _is_user(actors: Column) -> Bools:

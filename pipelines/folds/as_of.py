@@ -147,7 +147,7 @@ def fold_up_to(
         point: Up to where.
         month: `month_of`.
         current: What may be gone on from.
-        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash` of the months before.
+        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash, erased_events` of the months before.
         size: Of a batch; by default all streams are one.
         cuts: Stream ids before which a batch had best begin.
         snapshot_events: Events between two snapshots of a stream.

@@ -21,6 +21,7 @@ _SPOKEN = (
     "created_at",
     "is_in_month",
     "event_name",
+    "is_erased",
     "message_id",
     "is_by_user",
     "source",
@@ -84,15 +85,16 @@ def with_values(events: pa.Table) -> pa.Table:
     """The events as the fold takes them.
 
     The arguments of tool calls are JSON values, with `recorded` where the recorded text is another, and `is_invalid_json`;
-    instead of content there is `is_input`: whether it is an utterance of the user that says something.
+    instead of content there is `is_input`: whether it is an utterance of the user that says something, or, erased, did.
     """
     is_users = bools(pc.equal(events["event_name"], "user.utterance"))
-    has_text = is_users & bools(pc.greater(pc.binary_length(events["text"]), 0))
+    has_text = is_users & (bools(pc.greater(pc.binary_length(events["text"]), 0)) | bools(events["is_erased"]))
     place = events.column_names.index("content")
     inputs = pa.array(find_inputs(has_text, events["content"]))
     events = events.set_column(place, "is_input", inputs)
     place = events.column_names.index("arguments")
-    columns = [_values(*chunks) for chunks in zip(events["arguments"].chunks, events["event_name"].chunks, strict=True)]
+    given = [events[name].chunks for name in ("arguments", "event_name", "is_erased")]
+    columns = [_values(*chunks) for chunks in zip(*given, strict=True)]
     made: list[Column] = [pa.chunked_array(list(each)) for each in zip(*columns, strict=True)]
     if not columns:
         made = [pa.chunked_array([], kind) for kind in (pa.string(), pa.string(), pa.bool_())]
@@ -101,8 +103,8 @@ def with_values(events: pa.Table) -> pa.Table:
     return events.append_column("recorded", recorded).append_column("is_invalid_json", is_invalid)
 
 
-def _values(arguments: Column, event_names: Column) -> tuple[Column, Column, Column]:
-    """What is said of the arguments in one piece; null for what is no tool call."""
+def _values(arguments: Column, event_names: Column, is_erased: Column) -> tuple[Column, Column, Column]:
+    """What is said of the arguments in one piece; null for what is no tool call, or an erased one."""
     is_given = bools(pc.is_valid(arguments))
     texts, flags = read_many(arguments.drop_null().to_pylist())
     places = pa.array(np.cumsum(is_given) - 1, mask=~is_given)
@@ -110,7 +112,8 @@ def _values(arguments: Column, event_names: Column) -> tuple[Column, Column, Col
     is_invalid = take(pa.array(flags, pa.bool_()), places)
     others = pc.if_else(pc.equal(values, arguments), pa.scalar(None, pa.string()), arguments)
     if arguments.null_count:
-        is_bare = pc.and_(pc.is_null(arguments), pc.fill_null(pc.equal(event_names, "tool.call"), fill_value=False))
+        is_call = pc.and_not(pc.fill_null(pc.equal(event_names, "tool.call"), fill_value=False), is_erased)
+        is_bare = pc.and_(pc.is_null(arguments), is_call)
         values = pc.if_else(is_bare, NONE_GIVEN, values)
         is_invalid = pc.if_else(is_bare, pa.scalar(value=False), is_invalid)
     return values, others, is_invalid

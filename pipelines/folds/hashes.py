@@ -20,6 +20,7 @@ _ASKED = """
 CREATE OR REPLACE TEMP VIEW fold_asked AS
 SELECT stream_no, decision, call.stream_version, call.name, coalesce(call.recorded, call.arguments) AS arguments
 FROM (SELECT stream_no, decision, unnest(tool_calls) AS call FROM fold_actions) AS acted
+WHERE call.arguments IS NOT NULL -- else it is erased
 """
 _ODD = "SELECT DISTINCT name, arguments FROM fold_plain_hashes WHERE l1 IS NULL"
 _HASHES = """

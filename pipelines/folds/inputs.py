@@ -1,8 +1,8 @@
 """Name what a folded month is a function of, so that nothing is folded twice and nothing stale is kept.
 
 A month of a projection is determined by the SQL, Python and upcasters that compute it, by the heads of the streams that
-it reads as of the month's end (a head's hash covers the stream's whole history), and by later redactions that reach
-back into it.
+it reads as of the month's end (a head's hash covers the stream's whole history), by later redactions that reach
+back into it, and by how much of those histories is erased, which changes no head: an erased event stays erased.
 """
 
 from __future__ import annotations
@@ -35,6 +35,14 @@ INNER JOIN stream_months AS heads
 WHERE heads.month <= $month
 GROUP BY heads.month
 """
+_ERASED = """
+SELECT
+    heads.month, count(*), bit_xor(md5_number(concat_ws(' ', erased.aggregate_id, erased.month, erased.erased_events)))
+FROM stream_months AS erased
+INNER JOIN stream_months AS heads ON erased.aggregate_id = heads.aggregate_id AND erased.month <= heads.month
+WHERE erased.erased_events > 0 AND heads.month <= $month
+GROUP BY heads.month
+"""
 
 
 class Inputs:
@@ -55,11 +63,11 @@ class Inputs:
         self._month = month
         self._upcasters = upcasters.fingerprint()
         plan.create_redactions(connection)
-        heads, redactions = (
+        heads, redactions, erased = (
             {str(each): f"{count} {rows}" for each, count, rows in self._read(query)}
-            for query in (_HEADS, _LATER_REDACTIONS)
+            for query in (_HEADS, _LATER_REDACTIONS, _ERASED)
         )
-        self._logs = {each: str([heads[each], redactions.get(each)]) for each in sorted(heads)}
+        self._logs = {each: str([heads[each], redactions.get(each), erased.get(each)]) for each in sorted(heads)}
 
     @property
     def months(self) -> list[str]:

@@ -14,21 +14,26 @@ import duckdb
 
 from pipelines.duck import create_table
 from pipelines.fold.lookup import redactions_hash
+from pipelines.log.erased import IS_ERASED
 from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EVENT_HEADS = """
+EVENT_HEADS = f"""
 SELECT
     aggregate_id, month, min(stream_version) AS first_version, max(stream_version) AS last_version,
-    count(*) AS event_count, arg_max(hash, stream_version) AS last_hash
+    count(*) AS event_count, arg_max(hash, stream_version) AS last_hash, count_if({IS_ERASED.format("")})::INTEGER AS erased_events
 FROM events
 GROUP BY aggregate_id, month
 """
 """What a log says of its streams by itself; a lake has it in `stream_months`."""
 
-HEADS = "SELECT aggregate_id, month, first_version, last_version, event_count, last_hash FROM stream_months"
+HEADS = """
+SELECT
+    aggregate_id, month, first_version, last_version, event_count, last_hash, coalesce(erased_events, 0) AS erased_events
+FROM stream_months
+"""
 """The same of a lake."""
 
 LAST_ID = "~"
@@ -56,15 +61,21 @@ _TOUCHED = """
 CREATE OR REPLACE TEMP TABLE fold_touched AS
 SELECT
     heads.aggregate_id, heads.first_version, heads.first_version > 1 AS is_behind, heads.event_count AS events,
-    heads.last_hash, redacted.redactions_hash
+    heads.last_hash, redacted.redactions_hash, coalesce(erased.events, 0)::INTEGER AS erased_events
 FROM fold_heads AS heads
 LEFT JOIN fold_in_force AS redacted ON heads.aggregate_id = redacted.aggregate_id
+LEFT JOIN (
+    SELECT aggregate_id, sum(erased_events) AS events
+    FROM fold_heads
+    WHERE month <= $month AND erased_events > 0
+    GROUP BY aggregate_id
+) AS erased ON heads.aggregate_id = erased.aggregate_id
 WHERE heads.month = $month
 """
 _UNCHANGED = """
 DELETE FROM fold_touched
 USING (
-    SELECT aggregate_id, last_hash, redactions_hash
+    SELECT aggregate_id, last_hash, redactions_hash, erased_events
     FROM snapshots
     WHERE month = $month
     QUALIFY row_number() OVER (PARTITION BY aggregate_id ORDER BY stream_version DESC) = 1
@@ -73,6 +84,7 @@ WHERE
     stored.aggregate_id = fold_touched.aggregate_id
     AND stored.last_hash = fold_touched.last_hash
     AND stored.redactions_hash IS NOT DISTINCT FROM fold_touched.redactions_hash
+    AND stored.erased_events = fold_touched.erased_events
 """
 _BEHIND = """
 CREATE OR REPLACE TEMP TABLE fold_behind AS
@@ -241,12 +253,13 @@ class Plan:
     Args:
         connection: Has what `heads` reads; and `snapshots`, if streams are left out that are unchanged.
         month: YYYY-MM.
-        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash`.
+        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash, erased_events`.
         log: The relation that has all redactions, if `events` is a part of the log.
 
     Attributes:
         streams: How many are folded.
         events: Their events in the month.
+        erased_events: Events up to the month's end that are erased, of all streams.
     """
 
     def __init__(
@@ -258,6 +271,10 @@ class Plan:
         create_redactions(connection, log)
         in_force = connection.sql(_IN_FORCE, params={"month": month}).to_arrow_table()
         create_table(connection, "fold_in_force", hash_redactions(in_force))
+        ((erased,),) = self._rows(
+            "SELECT coalesce(sum(erased_events), 0)::BIGINT FROM fold_heads WHERE month <= $month", month=month
+        )
+        self.erased_events = int(erased)
         self.begin()
 
     def begin(self) -> None:

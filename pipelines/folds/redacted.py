@@ -20,16 +20,21 @@ from pipelines.fold.identity import fold_hash
 from pipelines.folds.result import FoldResult
 from pipelines.lake.datasets import REDACTED_EVENTS
 from pipelines.lake.lake import Commit, Lake
+from pipelines.log.erased import IS_ERASED
 from pipelines.log.readable import RedactedEvents, named_query, redact_events
 from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION, Fault, Redaction, find_fault
 
 _APPLIED = f"""
 SELECT applied.aggregate_id, applied.stream_version, applied.payload, target.payload AS target
-FROM (SELECT *, {TARGET_VERSION} AS target_version FROM events WHERE {IS_REDACTION}) AS applied
+FROM (
+    SELECT *, {TARGET_VERSION} AS target_version FROM events WHERE {IS_REDACTION} AND NOT {IS_ERASED.format("")}
+) AS applied
 LEFT JOIN events AS target
     ON applied.aggregate_id = target.aggregate_id
     AND target.stream_version = applied.target_version
-WHERE $months IS NULL OR list_contains($months::VARCHAR[], applied.month)
+WHERE
+    ($months IS NULL OR list_contains($months::VARCHAR[], applied.month))
+    AND NOT {IS_ERASED.format("target.")}
 ORDER BY applied.aggregate_id, applied.stream_version
 """
 _READS = "FROM events"
@@ -62,7 +67,11 @@ def fold_redacted(lake: Lake, month: str) -> FoldResult:
         is_written = commit is None
         if commit is None:
             found = compute_redacted(connection, month)
-            provenance = {"redactions": found.redactions, "inexact_redactions": found.inexact}
+            provenance = {
+                "redactions": found.redactions,
+                "inexact_redactions": found.inexact,
+                "erased": _count_erased(connection, month),
+            }
             with lake.replacing(REDACTED_EVENTS, {"month": month}) as writer:
                 writer.write(REDACTED_EVENTS.sort(found.rows))
                 commit = writer.commit(input_hash=wanted, provenance=provenance)
@@ -121,6 +130,12 @@ def compute_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> Redac
     return replace(found, rows=found.rows.select(schema.names).cast(schema))
 
 
+def _count_erased(connection: duckdb.DuckDBPyConnection, month: str) -> int:
+    """How many of the month's events are erased: rows of before they were may still show them."""
+    query = f"SELECT count(*) FROM events WHERE month = $month AND {IS_ERASED.format('')}"
+    return int(connection.sql(query, params={"month": month}).fetchall()[0][0])
+
+
 def _hashes(connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dict[str, str]:
     """Hash, of each month, of all that decides what is left of its events; their payloads are not read."""
     digests = {month: hashlib.sha256(fold_hash().encode()) for month in months}
@@ -136,7 +151,7 @@ def _of(months: Sequence[str]) -> str:
 
 
 def find_faults(lake: Lake, months: Sequence[str] | None = None) -> list[RedactionFault]:
-    """Redactions that hide nothing, or more than they name, whoever appended them.
+    """Redactions that hide nothing, or more than they name, whoever appended them; what is erased has nothing to hide.
 
     Args:
         lake: The lake.

@@ -22,6 +22,7 @@ from pipelines.fold.schemas import STANDING
 from pipelines.fold.shapes import STATE_LISTS
 from pipelines.folds.plan import APPLIED, Plan, Span
 from pipelines.lake.datasets.folds import SNAPSHOTS
+from pipelines.log.erased import IS_ERASED
 
 _COLUMNS = ", ".join(f"stored.{name}" for name in ("month", *STANDING.names))
 _EMPTY = f"CREATE OR REPLACE TEMP TABLE fold_resumed AS SELECT {_COLUMNS} FROM ({SNAPSHOTS.typed_empty()}) AS stored"
@@ -35,7 +36,7 @@ WHERE list_contains($months, stored.month) AND stored.stream_version = touched.f
 """
 _WITHIN = f"""
 WITH made AS (
-    SELECT {_COLUMNS}, stored.code_hash, stored.last_hash, stored.redactions_hash
+    SELECT {_COLUMNS}, stored.code_hash, stored.last_hash, stored.redactions_hash, touched.erased_events > 0 AS has_erased
     FROM snapshots AS stored
     INNER JOIN fold_touched AS touched ON stored.aggregate_id = touched.aggregate_id
     WHERE stored.month = $month
@@ -50,15 +51,25 @@ hidden AS (
     INNER JOIN fold_redactions AS applied
         ON made.aggregate_id = applied.aggregate_id AND applied.target_version <= made.stream_version
     GROUP BY made.aggregate_id, made.stream_version
+),
+erased AS (
+    SELECT made.aggregate_id, made.stream_version, count(*)::INTEGER AS events
+    FROM made
+    INNER JOIN events ON made.aggregate_id = events.aggregate_id AND events.stream_version <= made.stream_version
+    WHERE made.has_erased AND events.month <= $month AND {IS_ERASED.format("events.")}
+    GROUP BY made.aggregate_id, made.stream_version
 )
-SELECT made.*, links.hash AS link, coalesce(hidden.applied, []) AS applied
+SELECT
+    made.* EXCLUDE (has_erased), links.hash AS link, coalesce(hidden.applied, []) AS applied,
+    coalesce(erased.events, 0) AS erased_now
 FROM made
 INNER JOIN events AS links
     ON made.aggregate_id = links.aggregate_id AND made.stream_version = links.stream_version AND links.month = $month
 LEFT JOIN hidden ON made.aggregate_id = hidden.aggregate_id AND made.stream_version = hidden.stream_version
+LEFT JOIN erased ON made.aggregate_id = erased.aggregate_id AND made.stream_version = erased.stream_version
 ORDER BY made.aggregate_id, made.stream_version
 """
-_VOUCHING = ("aggregate_id", "code_hash", "last_hash", "redactions_hash", "link", "applied")
+_VOUCHING = ("code_hash", "last_hash", "redactions_hash", "link", "applied", "erased_now")
 WANTED = """
 SELECT touched.aggregate_id, coalesce(within.stream_version, 0) AS after
 FROM fold_touched AS touched
@@ -133,11 +144,11 @@ def plan_within(plan: Plan, code: str) -> bool:
     made = connection.sql(_WITHIN, params={"month": plan.month}).to_arrow_table()
     newest = {
         row["aggregate_id"]: number
-        for number, row in enumerate(made.select(_VOUCHING).to_pylist())
-        if is_current(row, code, row["link"], row["applied"])
+        for number, row in enumerate(made.select(["aggregate_id", "erased_events", *_VOUCHING]).to_pylist())
+        if is_current(row, code, row["link"], row["applied"], row["erased_now"])
     }
     create_table(
-        connection, "fold_within", made.take(pa.array(newest.values(), pa.int64())).drop_columns(list(_VOUCHING[1:]))
+        connection, "fold_within", made.take(pa.array(newest.values(), pa.int64())).drop_columns(list(_VOUCHING))
     )
     connection.execute("DELETE FROM fold_behind WHERE aggregate_id IN (SELECT aggregate_id FROM fold_within)")
     connection.execute("DELETE FROM fold_resumed WHERE aggregate_id IN (SELECT aggregate_id FROM fold_within)")

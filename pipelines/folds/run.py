@@ -265,6 +265,7 @@ def _provenance(prepared: Prepared) -> dict[str, Any]:
     return {
         "streams": prepared.streams,
         "events": prepared.events,
+        "erased": prepared.erased_events,
         "skipped_events": prepared.skipped_events,
         "redacted_events": prepared.redacted_events,
         "redactions": prepared.redactions,

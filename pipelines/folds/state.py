@@ -35,6 +35,7 @@ from pipelines.folds.one_stream import Column, Stretch, as_number, as_time, find
 from pipelines.folds.plan import LAST_ID
 from pipelines.lake.datasets import EVENTS, SNAPSHOTS
 from pipelines.lake.lake import Lake
+from pipelines.log.erased import is_erased
 from pipelines.log.redaction import Redaction, redact_text, target_version
 from pipelines.log.upcasters import load_upcasters
 
@@ -50,6 +51,7 @@ _READ = (
     "metadata",
     "created_at",
     "position",
+    "digest",
 )
 _REDACTION = "redaction.applied."
 _SMALL_GROUP = 2**24
@@ -205,9 +207,10 @@ def _fold_from_snapshot(
     """The state at version `last`, from a snapshot; None if there is none that can be vouched for."""
     snapshots = _read_snapshots(lake, stretches[0].stream, opened)
     links = _read_links(stretches, {row["stream_version"] for row in snapshots})
+    erased = _read_erased(stretches)
     until = last - 1  # at least one event is folded
     while True:
-        snapshot = find_snapshot(snapshots, until, links, redactions, code_hash(lake.snapshot_events))
+        snapshot = find_snapshot(snapshots, until, links, redactions, code_hash(lake.snapshot_events), erased)
         if snapshot is None:
             return None
         version = snapshot.row["stream_version"]
@@ -243,9 +246,9 @@ def read_events(stretches: Sequence[Stretch], redactions: Sequence[Row], after: 
             by_target.setdefault(each["target_version"], []).append(Redaction.from_json(each["payload"]))
     if by_target:
         shown_payloads = [
-            redact_text(payload, by_target[version])[0] if version in by_target else payload
-            for version, payload in zip(
-                *(events[name].to_pylist() for name in ("stream_version", "payload")), strict=True
+            redact_text(payload, by_target[version])[0] if version in by_target and not digest else payload
+            for version, payload, digest in zip(
+                *(events[name].to_pylist() for name in ("stream_version", "payload", "digest")), strict=True
             )
         ]
         place_of = events.column_names.index("payload")
@@ -273,15 +276,27 @@ def _read_links(stretches: Sequence[Stretch], wanted: set[int]) -> dict[int, byt
     return links
 
 
+def _read_erased(stretches: Sequence[Stretch]) -> list[int]:
+    """The versions of the stream's erased events, ascending."""
+    found: list[int] = []
+    for stretch in stretches:
+        rows = stretch.read(["stream_version", "digest"])
+        is_gone = [bool(digest) for digest in rows["digest"].to_pylist()]
+        found += numbers(rows["stream_version"].combine_chunks())[np.array(is_gone, np.bool_)].tolist()
+    return sorted(found)
+
+
 def _read_redactions(stretches: Sequence[Stretch]) -> list[Row]:
-    """The stream's redactions, payloads as text."""
+    """The stream's redactions, payloads as text; what an erased one hid is not known."""
     found = []
     for stretch in stretches:
         rows = np.flatnonzero(_redactions_of(stretch.read(["event_type"])["event_type"]))
         if len(rows):
-            read = stretch.read(["stream_version", "payload", "hash"])
+            read = stretch.read(["stream_version", "payload", "hash", "digest"])
             found += [read.slice(int(row), 1).to_pylist()[0] for row in rows]
-    return [{**each, "target_version": target_version(json.loads(each["payload"]))} for each in found]
+    return [
+        {**each, "target_version": target_version(json.loads(each["payload"]))} for each in found if not is_erased(each)
+    ]
 
 
 def _redactions_of(event_types: Column) -> npt.NDArray[np.bool_]:

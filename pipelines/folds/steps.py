@@ -34,6 +34,7 @@ from pipelines.folds.resume import plan_resume, plan_within
 from pipelines.folds.shipped import PROJECTIONS, steps_of
 from pipelines.folds.verification import Verifier
 from pipelines.lake.memory import give_back
+from pipelines.log.erased import IS_ERASED
 from pipelines.log.readable import create_readable
 from pipelines.log.upcasters import Upcasters, load_upcasters
 from pipelines.settings import SNAPSHOT_EVENTS
@@ -56,7 +57,8 @@ class Prepared:
         plan: Of the month.
         streams: Streams that the month touches.
         events: Events of the month.
-        skipped_events: Events of the month whose type or version is not known.
+        erased_events: Events up to the month's end that are erased.
+        skipped_events: Events of the month whose type or version is not known, erased ones left out.
         redacted_events: Events up to the month's end that redactions, of whatever month, hide in part.
         redactions: Redactions of those.
         inexact_redactions: Redactions of those that had to hide more than they named.
@@ -65,6 +67,7 @@ class Prepared:
     plan: Plan
     streams: int
     events: int
+    erased_events: int
     skipped_events: int
     redacted_events: int
     redactions: int
@@ -90,7 +93,7 @@ def prepare_month(
         month: YYYY-MM.
         names: Projections.
         upcasters: Known types and upcasters; default: those shipped.
-        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count` of the log.
+        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash, erased_events` of the log.
         size: Of a batch; by default all streams are one.
         resumable: Earlier months whose snapshots and states streams may go on from.
         customers_go_on: Whether customers go on from the months before.
@@ -138,7 +141,7 @@ def start_month(
         month: YYYY-MM.
         names: Projections.
         upcasters: Known types and upcasters; default: those shipped.
-        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash` of the log.
+        heads: A SELECT of `aggregate_id, month, first_version, last_version, event_count, last_hash, erased_events` of the log.
         customers_go_on: Whether customers go on from the months before.
         log: The relation that has all redactions, if `events` is a part of the log.
         kept: Months of `redacted_events` that are up to date, see `create_readable`.
@@ -151,12 +154,13 @@ def start_month(
     hidden = create_readable(connection, month, upcasters, log, kept)
     plan = Plan(connection, month, heads, log)
     skipped = connection.sql(
-        "SELECT count(*) FROM events WHERE month = $month AND NOT list_contains($known, event_type)",
+        "SELECT count(*) FROM events WHERE month = $month AND NOT list_contains($known, event_type) "
+        f"AND NOT {IS_ERASED.format('')}",
         params={"month": month, "known": [stored for stored, _, _ in upcasters.known_types()]},
     ).fetchall()[0][0]
     if "customers" in needed:
         create_customers(connection, month, upcasters, goes_on=customers_go_on)
-    return Prepared(plan, plan.streams, plan.events, int(skipped), *hidden)
+    return Prepared(plan, plan.streams, plan.events, plan.erased_events, int(skipped), *hidden)
 
 
 def fold_batches(

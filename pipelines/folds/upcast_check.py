@@ -1,7 +1,7 @@
 """Run every stored payload of a type through its upcasters, and hold what comes out to the newest registered schema.
 
 What a failure says is where the event is, which step failed and how; never what stands in the payload. Payloads of which
-redactions hide a part are tried as well, since folds lift those: a step must not fail on them. Steps may be a user's own, so
+redactions hide a part are tried as well, since folds lift those: a step must not fail on them. Erased events are not lifted. Steps may be a user's own, so
 they run in a process where they can do nothing else, and are stopped.
 """
 
@@ -23,6 +23,7 @@ from pipelines.lake.locked import Locked, locked_session
 from pipelines.lake.locked_child import batches
 from pipelines.lake.own_upcasters import load_own_upcasters
 from pipelines.lake.sql_errors import without_values
+from pipelines.log.erased import IS_ERASED
 from pipelines.log.upcasters import Step, Upcasters
 from pipelines.settings import MIN_MEMORY_BYTES
 from pipelines.store import InvalidPayload, Registry
@@ -31,9 +32,9 @@ _BATCH = 10_000  # payloads; bounds what is in Python at once
 FAILURES_KEPT = 1_000
 """Failures told one by one; the rest is counted."""
 
-_STORED = """
+_STORED = f"""
 SELECT position, aggregate_id, stream_version, event_type, FALSE AS is_redacted, payload
-FROM events WHERE list_contains($types, event_type)
+FROM events WHERE list_contains($types, event_type) AND NOT {IS_ERASED.format("")}
 UNION ALL
 SELECT events.position, events.aggregate_id, events.stream_version, events.event_type, TRUE, hidden.payload
 FROM redacted_events AS hidden

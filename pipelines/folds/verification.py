@@ -1,5 +1,7 @@
 """Check rebuilt contexts: does the request that a decision saw, rebuilt from events, have the hash that was recorded?
 
+Where an event of the context is erased, no request can be rebuilt: nothing is checked, which is no mismatch.
+
 The events are read as recorded, upcast but not redacted, because the recorder hashed what it sent. Only streams with a
 recorded hash in the month are read, event by event. A message is hashed once for every head that requests of its stream
 have, and then forgotten; of a stream that is folded in parts, the hashers go on from one part to the next.
@@ -33,7 +35,7 @@ _SCHEMA = pa.schema(_FIELDS)
 _ASKED = """
 SELECT stream_no, aggregate_id, first_version, decision, model_version
 FROM fold_messages
-WHERE is_in_month AND json_extract_string(model, '$.request_sha256') IS NOT NULL
+WHERE is_in_month AND NOT is_context_erased AND json_extract_string(model, '$.request_sha256') IS NOT NULL
 """
 # what was asked is in the payload as recorded; a message's model call may be redacted
 _REQUESTS = """

@@ -339,21 +339,25 @@ def _origins(lake: Lake) -> dict[str, dict[str, _Origin]]:
     found: dict[str, dict[str, _Origin]] = {}
     last: tuple[str, str] | None = None
     superseded_at: float | None = None
-    hidden = 0
+    hidden = (0, 0)
     for dataset, partition, committed_at, provenance, paths in rows:
         hides = _hides(json.loads(provenance))
         if last != (dataset, partition):  # the partition's newest commit comes first
             last, superseded_at, hidden = (dataset, partition), None, hides
         for path in paths or ():
             # a file that was added to is in several commits; the newest of them says when it was replaced
-            found.setdefault(dataset, {}).setdefault(path, _Origin(superseded_at, hides < hidden))
+            is_redacted = any(then < now for then, now in zip(hides, hidden, strict=True))
+            found.setdefault(dataset, {}).setdefault(path, _Origin(superseded_at, is_redacted))
         superseded_at = committed_at
     return found
 
 
-def _hides(provenance: Mapping[str, Any]) -> int:
-    """How many redactions and erasures a commit knows; they only ever grow in number, since the log only grows."""
-    return int(provenance.get("redactions", 0)) + int(provenance.get("erased", 0))
+def _hides(provenance: Mapping[str, Any]) -> tuple[int, int]:
+    """How many redactions a commit applies, and how much it knows to be erased.
+
+    Each only grows, but that a redaction of what is erased since has nothing to hide: so either tells, and their sum does not.
+    """
+    return int(provenance.get("redactions", 0)), int(provenance.get("erased", 0))
 
 
 def _spilled_by_the_dead(folder: Path) -> list[_File]:

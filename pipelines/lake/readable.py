@@ -6,6 +6,7 @@ from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import EVENTS, REDACTED_EVENTS
 
 NAME = "readable_events"
+IS_ERASED = Column("is_erased", "BOOLEAN", "Whether its payload and metadata are gone: both are {}, then.")
 GRAIN = "one event as it may be read: redactions applied, payload at the latest version of its type"
 READS = (EVENTS.name, REDACTED_EVENTS.name)
 _REPLACED = {
@@ -22,4 +23,4 @@ def readable_columns() -> tuple[Column, ...]:
         for column in EVENTS.columns
     ]
     named = Column("event_name", "VARCHAR", "noun.verb, without the version; null for a type that is not known.")
-    return (*columns, named)
+    return (*columns, named, IS_ERASED)

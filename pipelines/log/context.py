@@ -144,7 +144,8 @@ class Context:
     """The messages of one stream's next request, kept up to date event by event.
 
     Feed the events in `stream_version` order with `apply`; types may be given with or without their `.vN`. Events that
-    the agent cannot see change nothing. Reading `messages` closes no block: an agent message is complete once an
+    the agent cannot see change nothing. Erased events are given to `add_erased`: after one, no request can be rebuilt or
+    verified (`is_erased`), and what there is of the others is for people to read. Reading `messages` closes no block: an agent message is complete once an
     event of another message arrives.
     """
 
@@ -154,6 +155,8 @@ class Context:
         """Number of turns so far: user messages with text, a picture or the like."""
         self.is_plain = True
         """Whether the messages hold nothing but text: no list of parts, no other value."""
+        self.is_erased = False
+        """Whether an event of it is erased, so that the messages are not those of any request."""
         self._block: str | None = None
         self._block_index = -1
         """Place of the open agent message, whose `message_id` is `_block`; -1 while none is open."""
@@ -170,6 +173,14 @@ class Context:
         handler = _HANDLERS.get(event_type) or _HANDLERS.get(event_type.rsplit(".v", 1)[0])
         if handler is not None:
             handler(self, payload, message_id, actor)
+
+    def add_erased(self, event_type: str) -> None:
+        """Fold one erased event: a message of its type, if it was one, that says so."""
+        self.is_erased = True
+        self._block_index = -1
+        role = _ERASED_ROLES.get(event_type.rsplit(".v", 1)[0])
+        if role is not None:
+            self._say(role, ERASED)
 
     def give_back(self, beside: Mapping[str, Any]) -> None:
         """Add what vendors want back to the agent message that the last event belongs to, and to its last call.
@@ -275,6 +286,15 @@ class Context:
             self._block_index = -1
 
 
+ERASED = "[erased]"
+_ERASED_ROLES = {
+    "conversation.started": "system",
+    "context.supplied": "system",
+    "user.utterance": "user",
+    "agent.utterance": "assistant",
+    "tool.call": "assistant",
+    "tool.result": "tool",
+}
 _HANDLERS = {
     "conversation.started": Context._started,  # noqa: SLF001 -- the class's own dispatch table
     "context.supplied": Context._supplied,  # noqa: SLF001

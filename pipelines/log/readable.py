@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from pipelines.duck import create_table, quote_literal, unless_none
+from pipelines.log.erased import IS_ERASED
 from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION, Redaction, redact_text
 from pipelines.log.upcasters import Upcasters, load_upcasters
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _EVENT = """
     target.aggregate_id, target.aggregate_type, target.stream_version, target.month, target.event_type, target.event_version,
-    target.metadata, target.created_at, target.position
+    target.metadata, target.created_at, target.position, target.digest
 """.strip()
 _KEPT = f"""
 SELECT {_EVENT}, hidden.payload, hidden.redaction_versions
@@ -45,12 +46,14 @@ INNER JOIN (
     GROUP BY ALL
 ) AS applied
     ON target.aggregate_id = applied.aggregate_id AND target.stream_version = applied.target_version
-WHERE {{condition}}
+WHERE NOT {IS_ERASED.format("target.")} AND {{condition}}
 ORDER BY target.aggregate_id, target.stream_version
 """
 SHOWN = f"""
 SELECT
-    events.* REPLACE (CASE WHEN named.aggregate_id IS NULL THEN events.payload ELSE named.payload END AS payload)
+    events.* REPLACE (
+        CASE WHEN named.aggregate_id IS NULL OR {IS_ERASED.format("events.")} THEN events.payload ELSE named.payload END AS payload
+    )
 FROM events
 LEFT JOIN (
     SELECT
@@ -70,7 +73,7 @@ LEFT JOIN (
 ) AS named
     ON events.aggregate_id = named.aggregate_id AND events.stream_version = named.stream_version
 """
-"""Every event as stored, redactions applied."""
+"""Every event as stored, redactions applied; of an erased one nothing is left to hide."""
 
 
 def readable_query(upcasters: Upcasters) -> str:

@@ -19,6 +19,7 @@ import duckdb
 
 from pipelines.duck import scratch
 from pipelines.errors import BadInputError
+from pipelines.log.erased import IS_ERASED
 from pipelines.sqlfiles import list_sql
 
 _TYPE = re.compile(r"(?P<name>[a-z0-9_]+(\.[a-z0-9_]+)+)\.v(?P<version>[1-9][0-9]*)")
@@ -70,18 +71,20 @@ class Upcasters:
     def query(self, source: str) -> str:
         """A SELECT of the relation `source`, which has the columns of `events`, with payloads at their latest version.
 
-        Beside the columns of `source` it has `event_name` (`noun.verb`; null for what is not known). `event_type` and
-        `event_version` are the latest for known events and as stored for others. Rows are those of `source`, in its order:
-        there is no join, which would leave none.
+        Beside the columns of `source` it has `event_name` (`noun.verb`; null for what is not known) and `is_erased`; no step
+        runs on an erased event. `event_type` and `event_version` are the latest for known events and as stored for others.
+        Rows are those of `source`, in its order: there is no join, which would leave none.
         """
         types = self.known_types()
         names = " ".join(f"WHEN '{stored}' THEN '{name}'" for stored, name, _ in types)
-        query = f"SELECT *, CASE event_type {names} END AS event_name FROM {source}"
+        query = (
+            f"SELECT *, CASE event_type {names} END AS event_name, {IS_ERASED.format('')} AS is_erased FROM {source}"
+        )
         for version in sorted({step.version for step in self.steps}):
             cases = []
             for step in (each for each in self.steps if each.version == version):
                 stored = ", ".join(f"'{text}'" for text, name, known in types if name == step.name and known <= version)
-                cases.append(f"WHEN event_type IN ({stored}) THEN ({step.expression})")
+                cases.append(f"WHEN event_type IN ({stored}) AND NOT is_erased THEN ({step.expression})")
             query = f"SELECT * REPLACE (CASE {' '.join(cases)} ELSE payload END AS payload) FROM ({query})"
         latest_types, latest_versions = (
             " ".join(

@@ -41,7 +41,10 @@ _CLOSE = {"DOUBLE": 1e-9, "FLOAT": 1e-4}
 """How much two sums of the same numbers may differ, as a share of the column's largest value."""
 _BATCH = 50_000
 _HEADS = """
-SELECT aggregate_id, last_version, hex(last_hash) FROM stream_months WHERE month = $month ORDER BY aggregate_id
+SELECT aggregate_id, last_version, hex(last_hash), coalesce(erased_events, 0)
+FROM stream_months
+WHERE month = $month
+ORDER BY aggregate_id
 """
 _SAMPLE = """
 CREATE OR REPLACE TEMP TABLE own_sample AS
@@ -122,7 +125,7 @@ def fold_projection(lake: Lake, projection: Projection, month: str) -> OwnFold:
     dataset = projection.dataset
     partition = {"month": month}
     with lake.connect() as connection:
-        wanted, redactions = _inputs(lake, connection, projection, month)
+        wanted, hides = _inputs(lake, connection, projection, month)
         commit = _current(lake, projection, month, wanted)
         is_written = commit is None
         if commit is None:
@@ -135,10 +138,11 @@ def fold_projection(lake: Lake, projection: Projection, month: str) -> OwnFold:
                     connection,
                     f"SELECT * FROM {_MADE}",
                     input_hash=wanted,
-                    provenance={"redactions": redactions},
+                    provenance=hides,
                 )
     seconds = time.monotonic() - started
-    return OwnFold(dataset.name, month, is_written, commit.row_count, commit.size_bytes, redactions, wanted, seconds)
+    rows, size = commit.row_count, commit.size_bytes
+    return OwnFold(dataset.name, month, is_written, rows, size, hides["redactions"], wanted, seconds)
 
 
 def find_projected(lake: Lake, projection: Projection, months: Sequence[str]) -> dict[str, OwnFold]:
@@ -150,13 +154,13 @@ def find_projected(lake: Lake, projection: Projection, months: Sequence[str]) ->
     with lake.connect() as connection:
         for month in months:
             try:
-                wanted, redactions = _inputs(lake, connection, projection, month)
+                wanted, hides = _inputs(lake, connection, projection, month)
             except BadInputError:  # what it reads is not there yet
                 continue
             commit = _current(lake, projection, month, wanted)
             if commit is not None:
                 rows, size = commit.row_count, commit.size_bytes
-                found[month] = OwnFold(projection.name, month, False, rows, size, redactions, wanted, 0.0)
+                found[month] = OwnFold(projection.name, month, False, rows, size, hides["redactions"], wanted, 0.0)
     return found
 
 
@@ -397,9 +401,11 @@ def _current(lake: Lake, projection: Projection, month: str, wanted: str) -> Com
     return commit if is_there and commit is not None and commit.input_hash == wanted else None
 
 
-def _inputs(lake: Lake, connection: duckdb.DuckDBPyConnection, projection: Projection, month: str) -> tuple[str, int]:
-    """SHA-256 (hex) of the file, of what runs it and of what it reads, and how many redactions that is under."""
-    redactions = 0
+def _inputs(
+    lake: Lake, connection: duckdb.DuckDBPyConnection, projection: Projection, month: str
+) -> tuple[str, dict[str, int]]:
+    """SHA-256 (hex) of the file, of what runs it and of what it reads; and how much of that is redacted and erased."""
+    hides = {"redactions": 0, "erased": 0}
     digest = hashlib.sha256()
     parts = [projection_hash(), projection.name, month, projection.text]
     for dataset in _needed(projection):
@@ -408,14 +414,15 @@ def _inputs(lake: Lake, connection: duckdb.DuckDBPyConnection, projection: Proje
             verb = "refold export" if dataset == EVENTS.name else f"refold fold {dataset}"
             raise BadInputError(f"{projection.name} reads {dataset}, and {month} is not there; run `{verb}`")
         parts.append(_log_hash(lake, connection, month) if dataset == EVENTS.name else commit.input_hash)
-        redactions += int(commit.provenance.get("redactions", 0))
+        for name in hides:
+            hides[name] += int(commit.provenance.get(name, 0))
     for part in parts:
         digest.update(hashlib.sha256(part.encode()).digest())
-    return digest.hexdigest(), redactions
+    return digest.hexdigest(), hides
 
 
 def _log_hash(lake: Lake, connection: duckdb.DuckDBPyConnection, month: str) -> str:
-    """What a month's events are a function of but for redactions: the heads of its chains, the upcasters and what reads them."""
+    """What a month's events are a function of but for redactions: its chains, what of them is erased, and what reads them."""
     digest = hashlib.sha256(f"{fold_hash()} {load_own_upcasters(lake.home).fingerprint()}".encode())
     for batch in connection.sql(_HEADS, params={"month": month}).to_arrow_reader(_BATCH):
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):

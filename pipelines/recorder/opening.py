@@ -91,7 +91,7 @@ class Known:
         version: Its last stream version.
         shapes: The payloads by version, texts by their lengths alone: what a redaction can name. Those of events that are
             not known are missing.
-        context: What the agent has seen; None when it is not known (the store was away).
+        context: What the agent has seen; None when it is not known (the store was away, or a part of it is erased).
         has_started: Whether its first event is recorded.
     """
 

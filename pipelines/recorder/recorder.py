@@ -212,9 +212,13 @@ class Recorder:
             with closing(connect(self._dsn)) as conn:
                 known = Known(context=(context := Context()))
                 for event in Store(conn, self._dsn).read_stream(stream):
-                    context.apply(event.event_type, event.payload, event.metadata)
                     known.version, known.has_started = event.stream_version, True
+                    if event.is_erased:
+                        context.add_erased(event.event_type)
+                        continue
+                    context.apply(event.event_type, event.payload, event.metadata)
                     known.shapes[known.version] = shape_of(event.payload)
+                known.context = None if context.is_erased else context
                 return known
         except RefoldError as error:
             self.tell_once("resume", "a conversation cannot be read from the store: %s", error)

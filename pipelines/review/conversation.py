@@ -34,7 +34,7 @@ INNER JOIN (SELECT stream, max(stop) AS stop FROM conversations_asked GROUP BY s
 WHERE events.stream_version < asked.stop OR events.event_type LIKE 'redaction.applied.v%'
 """
 _READABLE = """
-SELECT asked.place, readable.event_type, readable.payload, readable.metadata
+SELECT asked.place, readable.event_type, readable.payload, readable.metadata, readable.is_erased
 FROM conversations_asked AS asked
 INNER JOIN upcast_events AS readable ON asked.stream = readable.aggregate_id AND readable.stream_version < asked.stop
 ORDER BY asked.place, readable.stream_version
@@ -110,15 +110,18 @@ def load_conversations(
     together = [streams] if (events or 0) <= _TOGETHER else [[stream] for stream in streams]
     contexts = [Context() for _ in asked]
     for some in together:
-        for place, event in _events(connection, [row for row in rows if row["stream"] in some]):
-            contexts[place].apply(*event)
+        for place, event, is_erased in _events(connection, [row for row in rows if row["stream"] in some]):
+            if is_erased:
+                contexts[place].add_erased(event[0])
+            else:
+                contexts[place].apply(*event)
     return [_shown(context.messages) for context in contexts]
 
 
 def _events(
     connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]
-) -> Iterator[tuple[int, tuple[str, Any, Any]]]:
-    """The events of some streams, in order: place, and type, payload and metadata."""
+) -> Iterator[tuple[int, tuple[str, Any, Any], bool]]:
+    """The events of some streams, in order: place; type, payload and metadata; and whether they are erased."""
     given = pa.Table.from_pylist(rows, schema=pa.schema(_FIELDS))
     connection.register("conversations_asked", given)
     events = connection.sql(_EVENTS).to_arrow_table()
@@ -129,8 +132,8 @@ def _events(
         small.register("events", events)
         small.register("conversations_asked", given)
         create_readable_events(small)
-        for place, event_type, payload, metadata in small.sql(_READABLE).fetchall():
-            yield place, (event_type, json.loads(payload), json.loads(metadata))
+        for place, event_type, payload, metadata, is_erased in small.sql(_READABLE).fetchall():
+            yield place, (event_type, json.loads(payload), json.loads(metadata)), is_erased
 
 
 def _shown(messages: Sequence[Mapping[str, Any]]) -> Conversation:

@@ -107,6 +107,7 @@ class StoredEvent:
         created_at: UTC.
         hash: Link of the stream's chain, 32 bytes.
         order_xid: Largest `xid` of the stream's events of the epoch, up to this one.
+        digest: Of an erased event, whose payload and metadata are `{}`, the hash of what they were; else empty.
     """
 
     epoch: int
@@ -122,6 +123,12 @@ class StoredEvent:
     created_at: datetime
     hash: bytes
     order_xid: int
+    digest: bytes
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether its content is gone."""
+        return bool(self.digest)
 
     @property
     def order(self) -> tuple[int, int, int]:

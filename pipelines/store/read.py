@@ -20,7 +20,7 @@ from pipelines.store.sqlstate import typed_errors
 
 _COLUMNS = (
     "epoch, xid::text::bigint AS xid_number, position, aggregate_id, aggregate_type, stream_version, event_type, event_version, "
-    "payload, metadata, created_at, hash, order_xid::text::bigint AS order_number"
+    "payload, metadata, created_at, hash, order_xid::text::bigint AS order_number, digest"
 )
 _STREAM = (
     f"SELECT {_COLUMNS} FROM refold.events "

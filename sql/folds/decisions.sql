@@ -27,14 +27,16 @@ SELECT
     messages.source,
     messages.message_id,
     messages.turn,
-    (messages.decision - 1 + messages.inputs_before)::INTEGER AS context_messages,
+    CASE
+        WHEN NOT messages.is_context_erased THEN messages.decision - 1 + messages.inputs_before
+    END::INTEGER AS context_messages,
     messages.text,
     messages.is_refusal,
     coalesce(actions.tool_calls, []) AS tool_calls,
     coalesce(len(actions.tool_calls), 0)::INTEGER AS call_count,
-    coalesce(digests.l0_hash, sha256('')) AS l0_hash,
-    coalesce(digests.l1_hash, sha256('')) AS l1_hash,
-    coalesce(digests.l2_hash, sha256('')) AS l2_hash,
+    CASE WHEN NOT messages.is_erased THEN coalesce(digests.l0_hash, sha256('')) END AS l0_hash,
+    CASE WHEN NOT messages.is_erased THEN coalesce(digests.l1_hash, sha256('')) END AS l1_hash,
+    CASE WHEN NOT messages.is_erased THEN coalesce(digests.l2_hash, sha256('')) END AS l2_hash,
     messages.told.model,
     messages.told.prompt_sha256,
     messages.told.tools_sha256,
@@ -45,6 +47,8 @@ SELECT
     messages.told.latency_ms,
     messages.told.cost_usd,
     messages.told.finish_reason,
+    messages.is_erased,
+    messages.is_context_erased,
     messages.created_at
 FROM messages
 LEFT JOIN fold_actions AS actions

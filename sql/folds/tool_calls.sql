@@ -21,6 +21,7 @@ SELECT
     calls.result_version,
     calls.output,
     calls.error,
+    calls.is_erased,
     calls.created_at,
     calls.answered_at
 FROM fold_tool_calls AS calls

@@ -14,6 +14,7 @@ SELECT
     events.turn,
     CASE events.event_name WHEN 'user.utterance' THEN 'user' ELSE 'agent' END AS role,
     events.text,
+    events.is_erased,
     events.created_at
 FROM fold_events AS events
 WHERE

@@ -2,7 +2,7 @@
 
     about:     what the case shows
     events:    of each stream, by a name of your choice (a voice call's begins with `call`), its events in order: `TYPE: payload`,
-               `at`, and `metadata` if there is any
+               `at`, and `metadata` if there is any; `erased: true` if its content was erased since
     expected:  of each table, its rows in the order of its key; only the columns that are named are compared
     states:    a stream's state after some of its events: `STREAM@VERSION: columns`
 
@@ -25,6 +25,7 @@ import yaml
 from pipelines.folds.state import state
 from pipelines.lake.datasets import find_dataset
 from pipelines.lake.lake import Lake
+from tests.support.log_strategies import erased
 from tests.support.replayed_lake import write_log
 
 CASES = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
@@ -41,26 +42,25 @@ def read_log(streams: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]
     for name, events in streams.items():
         previous = bytes(32)
         for version, event in enumerate(events, start=1):
-            (kind,) = event.keys() - {"at", "metadata"}
+            (kind,) = event.keys() - {"at", "metadata", "erased"}
             payload, metadata, at = event[kind], event.get("metadata", {}), event["at"].astimezone(UTC)
             previous = hashlib.sha256(previous + json.dumps([payload, metadata], default=str).encode()).digest()
             _, _, suffix = kind.rpartition(".v")
-            log.append(
-                {
-                    "month": f"{at:%Y-%m}",
-                    "aggregate_id": stream_id(name),
-                    "aggregate_type": "call" if name.startswith("call") else "conversation",
-                    "stream_version": version,
-                    "event_type": kind,
-                    "event_version": int(suffix),
-                    "payload": payload,
-                    "metadata": metadata,
-                    "created_at": at,
-                    "epoch": 1,
-                    "xid": version,
-                    "hash": previous,
-                }
-            )
+            stored = {
+                "month": f"{at:%Y-%m}",
+                "aggregate_id": stream_id(name),
+                "aggregate_type": "call" if name.startswith("call") else "conversation",
+                "stream_version": version,
+                "event_type": kind,
+                "event_version": int(suffix),
+                "payload": payload,
+                "metadata": metadata,
+                "created_at": at,
+                "epoch": 1,
+                "xid": version,
+                "hash": previous,
+            }
+            log.append(erased(stored) if event.get("erased") else stored)
     log.sort(key=lambda event: (event["created_at"], event["stream_version"]))
     return [{**event, "position": place} for place, event in enumerate(log, start=1)]
 

@@ -35,7 +35,7 @@ from pipelines.recorder import Recorder
 from pipelines.store import EmbeddedServer, Store, connect
 from pipelines.store.events import STREAM_NAMESPACE, NewEvent, StreamBatch, stream_id
 from tests.support import chat_strategies
-from tests.support.log_strategies import KINDS, logs
+from tests.support.log_strategies import KINDS, whole_logs
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALL_DAYS = Days(date(1, 1, 1), date(9999, 12, 31))
@@ -87,7 +87,7 @@ def said(store: Store) -> list[tuple[Any, ...]]:
 @hypothesis_settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     lines=st.lists(chat_strategies.lines, min_size=4, max_size=12),
-    drawn=st.lists(logs(kinds=[kind for kind in KINDS if kind != "unknown"]), min_size=2, max_size=4),
+    drawn=st.lists(whole_logs(kinds=[kind for kind in KINDS if kind != "unknown"]), min_size=2, max_size=4),
 )
 def test_lines_of_a_store_made_of_lines_are_its_lines(
     make_store: MakeStore, tmp_path: Path, lines: list[Any], drawn: list[list[dict[str, Any]]]

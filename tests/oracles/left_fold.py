@@ -14,8 +14,16 @@ from typing import Any
 from pipelines.canonical.calls import Canonicaliser
 from pipelines.log.context import Context, request_sha256
 from pipelines.log.redaction import Redaction, redact
-from tests.oracles.left_fold_streams import Event, StreamFold, SubjectFold
-from tests.oracles.left_fold_values import Row, arguments_of, call_state, json_text, recorded_number, token_count
+from tests.oracles.left_fold_streams import UNNAMED, Event, StreamFold, SubjectFold
+from tests.oracles.left_fold_values import (
+    Row,
+    arguments_of,
+    call_state,
+    is_erased,
+    json_text,
+    recorded_number,
+    token_count,
+)
 
 _KNOWN = {
     "agent.utterance": 1,
@@ -95,12 +103,13 @@ def redact_all(events: Iterable[Event]) -> Iterable[tuple[Event, Mapping[str, An
     events = list(events)
     redactions: dict[tuple[str, int], list[Redaction]] = {}
     for event in events:
-        if event["event_type"] == "redaction.applied.v1":
+        if event["event_type"] == "redaction.applied.v1" and not is_erased(event):
             target = (event["aggregate_id"], event["payload"]["target"]["stream_version"])
             redactions.setdefault(target, []).append(Redaction.from_payload(event["payload"]))
     for event in events:
         applied = redactions.get((event["aggregate_id"], event["stream_version"]))
-        yield event, redact(event["payload"], applied).payload if applied else event["payload"]
+        is_hidden = applied and not is_erased(event)
+        yield event, redact(event["payload"], applied or ()).payload if is_hidden else event["payload"]
 
 
 def show_turns(shown: Iterable[tuple[Event, Row | None]]) -> Iterable[tuple[Event, Row | None, bool]]:
@@ -129,11 +138,13 @@ def upcast(event_type: str, payload: Mapping[str, Any]) -> Row | None:
 def decision_rows(fold: StreamFold, events: Iterable[tuple[Event, Row | None]]) -> list[Row]:
     """The rows of `decisions` for all months of one stream, with `month`; contexts are those that a replay rebuilds."""
     shown, recorded = Context(), Context()
-    context_messages: dict[int, int] = {}
+    context_messages: dict[int, int | None] = {}
+    is_whole = True
     for event, seen in events:
-        context_messages[event["stream_version"]] = len(shown.messages)
+        context_messages[event["stream_version"]] = len(shown.messages) if is_whole else None
         as_recorded = upcast(event["event_type"], event["payload"])
-        if seen is not None and as_recorded is not None:
+        is_whole = is_whole and not is_erased(event)
+        if is_whole and seen is not None and as_recorded is not None:
             shown.apply(seen["name"], seen["payload"], event["metadata"])
             recorded.apply(seen["name"], as_recorded["payload"], event["metadata"])
     models = {event["stream_version"]: upcast(event["event_type"], event["payload"]) for event, _ in events}
@@ -142,7 +153,9 @@ def decision_rows(fold: StreamFold, events: Iterable[tuple[Event, Row | None]]) 
     for number, message in enumerate(fold.messages, start=1):
         before = context_messages[message["first"]]
         calls = [_decided(call) for call in message["calls"]]
-        hashes = canonical.hash_list([(0, call["name"], call["recorded"]) for call in calls])
+        hashes = None
+        if not message["is_erased"]:
+            hashes = canonical.hash_list([(0, call["name"], call["recorded"]) for call in calls])
         model = message["model"] or {}
         sent = models.get(message["model_version"])
         rows.append(
@@ -154,23 +167,25 @@ def decision_rows(fold: StreamFold, events: Iterable[tuple[Event, Row | None]]) 
                 "first_version": message["first"],
                 "last_version": message["last"],
                 "source": fold.envelope["source"],
-                "message_id": message["message_id"],
+                "message_id": None if message["message_id"] is UNNAMED else message["message_id"],
                 "turn": message["turn"],
                 "context_messages": before,
                 "text": message["text"],
-                "is_refusal": message["is_refusal"],
+                "is_refusal": None if message["is_erased"] else message["is_refusal"],
                 "tool_calls": calls,
                 "call_count": len(calls),
-                "l0_hash": hashes.l0,
-                "l1_hash": hashes.l1,
-                "l2_hash": hashes.l2,
+                **{f"{level}_hash": getattr(hashes, level, None) for level in ("l0", "l1", "l2")},
                 **{n: model.get(n) for n in ("model", "prompt_sha256", "tools_sha256", "request_sha256")},
-                "context_verified": _verify(sent["payload"] if sent else {}, recorded.messages[:before]),
+                "context_verified": None
+                if before is None
+                else _verify(sent["payload"] if sent else {}, recorded.messages[:before]),
                 "input_tokens": token_count(model, "input_tokens"),
                 "output_tokens": token_count(model, "output_tokens"),
                 "latency_ms": recorded_number(model.get("latency_ms")),
                 "cost_usd": recorded_number(model.get("cost_usd")),
                 "finish_reason": model.get("finish_reason"),
+                "is_erased": message["is_erased"],
+                "is_context_erased": before is None,
                 "created_at": message["at"],
             }
         )
@@ -180,6 +195,10 @@ def decision_rows(fold: StreamFold, events: Iterable[tuple[Event, Row | None]]) 
 def _decided(call: Row) -> Row:
     """A tool call as decisions show it."""
     shown, payload = call_state(call), call["payload"]
+    if is_erased(call["event"]):
+        return dict.fromkeys(("call_id", "name", "arguments", "recorded", "is_invalid_json")) | {
+            "stream_version": shown["stream_version"]
+        }
     return {name: shown[name] for name in ("stream_version", "call_id", "name", "arguments")} | {
         "recorded": json_text(payload.get("arguments", {})),
         "is_invalid_json": arguments_of(payload)[1],

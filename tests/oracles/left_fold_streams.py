@@ -16,6 +16,7 @@ from tests.oracles.left_fold_values import (
     arguments_of,
     call_state,
     dollars,
+    is_erased,
     is_said,
     json_text,
     spent,
@@ -24,6 +25,10 @@ from tests.oracles.left_fold_values import (
 
 Event = Mapping[str, Any]
 NEVER = object()
+UNNAMED = object()
+"""The message of erased events, while no other event says which it is."""
+_ERASED_CALLS = "\0erased"
+"""Instead of the id of a call: erased calls and results find each other and nobody else."""
 
 
 class StreamFold:
@@ -39,6 +44,7 @@ class StreamFold:
         self.ended: Row | None = None
         self.event_count = 0
         self.skipped_events = 0
+        self.erased_events = 0
         self.user_messages = 0
         self.turns = 0
         self.tool_results = 0
@@ -60,11 +66,12 @@ class StreamFold:
         self.last = event
         self.aggregate_id, self.aggregate_type = event["aggregate_id"], event["aggregate_type"]
         self.event_count += 1
+        self.erased_events += is_erased(event)
         for name, value in self.envelope.items():
             if value is None:
                 self.envelope[name] = event["metadata"].get(name)
         if seen is None:
-            self.skipped_events += 1
+            self.skipped_events += not is_erased(event)
             return
         handler = _HANDLERS.get(seen["name"])
         if handler is not None:
@@ -97,9 +104,8 @@ class StreamFold:
     def _user_utterance(self, event: Event, payload: Mapping[str, Any]) -> None:
         self._user(event, is_call=False)
         message_id = event["metadata"].get("message_id")
-        if is_input(payload.get("text"), payload.get("content")) and (
-            message_id is None or message_id != self._last_utterance
-        ):
+        says_something = is_erased(event) or is_input(payload.get("text"), payload.get("content"))
+        if says_something and (message_id is None or message_id != self._last_utterance):
             self.turns += 1
         self._last_utterance = message_id
         self._utterance(event, payload, "user")
@@ -108,19 +114,33 @@ class StreamFold:
         said = {"event": event, "month": event["month"], "turn": self.turns, "role": role, "text": payload.get("text")}
         self.utterances.append(said)
 
-    def _message(self, event: Event) -> Row:
-        """The agent message, or the run of model calls before one, that this event is part of."""
-        message_id = event["metadata"].get("message_id")
-        if self._open is None or self._open["message_id"] != message_id:
+    def _message(self, event: Event, *, comes_first: bool, is_output: bool) -> Row:
+        """The agent message, or the run of model calls before one, that this event is part of.
+
+        Where only types tell, one that comes first in a message begins one after an output.
+        """
+        message_id = UNNAMED if is_erased(event) else event["metadata"].get("message_id")
+        if self._open is None or self._begins(self._open, message_id, comes_first=comes_first):
             first = event["stream_version"]
             self._open = {"message_id": message_id, "first": first, "is_said": False, "text": None, "calls": []}
-            self._open["is_refusal"] = False
+            self._open |= {"is_refusal": False, "is_erased": False}
             self._open |= {"turn": self.turns, "model": None, "model_version": None}
+        elif message_id is not UNNAMED:
+            self._open["message_id"] = message_id
+        self._open["is_erased"] |= is_erased(event)
+        self._open["is_answered"] = is_output
         self._open |= {"last": event["stream_version"], "at": event["created_at"], "month": event["month"]}
         return self._open
 
-    def _say(self, event: Event) -> Row:
-        message = self._message(event)
+    @staticmethod
+    def _begins(message: Row, message_id: object, *, comes_first: bool) -> bool:
+        """Whether an event does not go on with the message that is open."""
+        if UNNAMED in (message_id, message["message_id"]):
+            return comes_first and bool(message["is_answered"])
+        return bool(message["message_id"] != message_id)
+
+    def _say(self, event: Event, *, comes_first: bool) -> Row:
+        message = self._message(event, comes_first=comes_first, is_output=True)
         if not message["is_said"]:
             message["is_said"] = True
             self.messages.append(message)
@@ -128,11 +148,15 @@ class StreamFold:
         return message
 
     def _agent_utterance(self, event: Event, payload: Mapping[str, Any]) -> None:
-        self._say(event).update(text=payload.get("text"), is_refusal=payload.get("is_refusal") is True)
+        self._say(event, comes_first=True).update(
+            text=payload.get("text"), is_refusal=payload.get("is_refusal") is True
+        )
         self._utterance(event, payload, "agent")
 
     def _model(self, event: Event, payload: Mapping[str, Any]) -> None:
-        self._message(event).update(model=payload, model_version=event["stream_version"])
+        self._message(event, comes_first=True, is_output=False).update(
+            model=payload, model_version=event["stream_version"]
+        )
         self.model_calls.append(payload)
 
     def _call(self, event: Event, payload: Mapping[str, Any]) -> None:
@@ -144,11 +168,11 @@ class StreamFold:
             asked_in = ("user", event["metadata"].get("message_id"))
         else:
             call["actor"] = "agent"
-            message = self._say(event)
+            message = self._say(event, comes_first=False)
             message["calls"].append(call)
             asked_in = ("agent", len(self.messages))
         self.calls.append(call)
-        key = payload.get("call_id") or ""
+        key = _ERASED_CALLS if is_erased(event) else payload.get("call_id") or ""
         if key not in self._waiting or self._waiting[key][0] != asked_in:
             self._waiting[key] = (asked_in, deque())
         self._waiting[key][1].append(call)
@@ -156,7 +180,8 @@ class StreamFold:
     def _result(self, event: Event, payload: Mapping[str, Any]) -> None:
         self._input()
         self.tool_results += 1
-        _, calls = self._waiting.get(payload.get("call_id") or "", (None, deque[Row]()))
+        key = _ERASED_CALLS if is_erased(event) else payload.get("call_id") or ""
+        _, calls = self._waiting.get(key, (None, deque[Row]()))
         if calls:
             calls.popleft().update(result=event, answer=payload, month=event["month"])
 
@@ -180,6 +205,7 @@ class StreamFold:
             "turn": said["turn"],
             "role": said["role"],
             "text": said["text"],
+            "is_erased": is_erased(said["event"]),
             "created_at": said["event"]["created_at"],
         }
 
@@ -190,7 +216,8 @@ class StreamFold:
             | {"message_id": call["event"]["metadata"].get("message_id"), "turn": call["turn"]}
             | call_state(call)
             | {
-                "is_invalid_json": arguments_of(call["payload"])[1],
+                "is_invalid_json": None if is_erased(call["event"]) else arguments_of(call["payload"])[1],
+                "is_erased": is_erased(call["event"]) or (call["result"] is not None and is_erased(call["result"])),
                 "created_at": call["event"]["created_at"],
                 "answered_at": call["result"]["created_at"] if call["result"] else None,
             }
@@ -245,6 +272,7 @@ class StreamFold:
             "tool_calls": calls,
             "redactions": self.redactions,
             "skipped_events": self.skipped_events,
+            "erased_events": self.erased_events,
         }
 
 

@@ -12,18 +12,24 @@ Row = dict[str, Any]
 _PICO = Decimal("0.000000000001")
 
 
+def is_erased(event: Mapping[str, Any]) -> bool:
+    """Whether an event's payload and metadata are gone: its digest is kept instead."""
+    return bool(event.get("digest"))
+
+
 def call_state(call: Row) -> Row:
-    """One tool call with its result, as states and tables show it."""
+    """One tool call with its result, as states and tables show it; of what is erased nothing but its place."""
     payload, result, answer = call["payload"], call["result"], call.get("answer", {})
     arguments, _ = arguments_of(payload)
+    is_gone = is_erased(call["event"])
     return {
         "stream_version": call["event"]["stream_version"],
-        "actor": call["actor"],
+        "actor": None if is_gone else call["actor"],
         "call_id": payload.get("call_id"),
         "name": payload.get("name"),
-        "arguments": json_text(arguments),
+        "arguments": None if is_gone else json_text(arguments),
         "result_version": result["stream_version"] if result else None,
-        "output": json_text(answer.get("output")) if result else None,
+        "output": json_text(answer.get("output")) if result and not is_erased(result) else None,
         "error": text_or_none(answer.get("error")) if result else None,
     }
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipelines.folds.event_columns import with_values
 from tests.oracles import left_fold
-from tests.oracles.left_fold_values import json_text, text_or_none
+from tests.oracles.left_fold_values import is_erased, json_text, text_or_none
 
 Event = Mapping[str, Any]
 _SAID = ("user.utterance", "agent.utterance", "tool.call", "tool.result")
@@ -25,6 +25,7 @@ SCHEMA = pa.schema(
         "created_at": pa.timestamp("us", tz="UTC"),
         "is_in_month": pa.bool_(),
         "event_name": pa.string(),
+        "is_erased": pa.bool_(),
         "message_id": pa.string(),
         "is_by_user": pa.bool_(),
         "source": pa.string(),
@@ -76,6 +77,7 @@ def _row(event: Event, seen: dict[str, Any] | None, month: str) -> dict[str, Any
         },
         "is_in_month": event["month"] == month,
         "event_name": seen["name"] if seen else None,
+        "is_erased": is_erased(event),
         **{name: metadata.get(name) for name in ("message_id", "source", "source_id", "source_ordinal", "subject_id")},
         "is_by_user": metadata.get("actor") == "user",
         "is_refusal": False,
@@ -95,7 +97,7 @@ def _row(event: Event, seen: dict[str, Any] | None, month: str) -> dict[str, Any
     if name in ("user.utterance", "tool.result", "context.supplied"):
         row["rendered"] = 1
     if name == "conversation.started":
-        row["rendered"] = len(payload["messages"]) if isinstance(payload["messages"], list) else 0
+        row["rendered"] = len(payload["messages"]) if isinstance(payload.get("messages"), list) else 0
     if name == "model.decision":
         row |= _spent(payload)
     if name in _RARE:

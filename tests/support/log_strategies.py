@@ -124,8 +124,18 @@ KINDS = (
 )
 
 
+def logs(**wanted: Any) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """A log as `whole_logs` makes it, of which some events may be erased."""
+    return partly_erased(whole_logs(**wanted))
+
+
+def exchanges(**wanted: Any) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """A log as `whole_exchanges` makes it, of which some events may be erased."""
+    return partly_erased(whole_exchanges(**wanted))
+
+
 @st.composite
-def logs(
+def whole_logs(
     draw: st.DrawFn,
     *,
     min_streams: int = 0,
@@ -162,6 +172,25 @@ def months_of(draw: st.DrawFn, log: st.SearchStrategy[list[dict[str, Any]]]) -> 
     return drawn, draw(st.sampled_from(sorted({event["month"] for event in drawn}) or MONTHS))
 
 
+@st.composite
+def partly_erased(draw: st.DrawFn, log: st.SearchStrategy[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """A log of which some events are erased, here and there or all of a stream; or none."""
+    drawn = draw(log)
+    gone = draw(st.sets(st.integers(min_value=0, max_value=max(len(drawn) - 1, 0)), max_size=8))
+    streams = (
+        draw(st.sets(st.sampled_from(sorted({event["aggregate_id"] for event in drawn})), max_size=2)) if drawn else ()
+    )
+    return [
+        erased(event) if place in gone or event["aggregate_id"] in streams else event
+        for place, event in enumerate(drawn)
+    ]
+
+
+def erased(event: dict[str, Any]) -> dict[str, Any]:
+    """An event without its content: place, type, time and link stay."""
+    return {**event, "payload": {}, "metadata": {}, "salt": b"", "digest": hashlib.sha256(event["hash"]).digest()}
+
+
 _step = st.tuples(
     st.sampled_from(["call", "call", "call", "result", "result", "result", "result", "say"]),
     st.sampled_from(["a", "a", "a", "a", "", None]),
@@ -172,7 +201,7 @@ _step = st.tuples(
 
 
 @st.composite
-def exchanges(draw: st.DrawFn, *, min_streams: int = 8, max_streams: int = 16) -> list[dict[str, Any]]:
+def whole_exchanges(draw: st.DrawFn, *, min_streams: int = 8, max_streams: int = 16) -> list[dict[str, Any]]:
     """A log of January in which calls and results with next to no ids follow each other in every way."""
     streams = draw(st.lists(st.lists(_step, min_size=2, max_size=10), min_size=min_streams, max_size=max_streams))
     log = []
@@ -199,7 +228,7 @@ _SAID = ("user.utterance.v1", "agent.utterance.v1", "tool.call.v1", "tool.result
 def recordings(streams: int) -> st.SearchStrategy[list[dict[str, Any]]]:
     """A log of so many conversations of one moment, as odd as real ones: who begins, what answers what and when, anything goes."""
     kinds = [*_RECORDED, *_SAID * 4, "model.decision.v2", "model.decision.v2"]
-    return logs(min_streams=streams, max_streams=streams, kinds=kinds, pauses=[0])
+    return whole_logs(min_streams=streams, max_streams=streams, kinds=kinds, pauses=[0])
 
 
 def one_stream(events: list[dict[str, Any]], kind: str = "conversation") -> list[dict[str, Any]]:

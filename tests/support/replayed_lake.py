@@ -21,6 +21,7 @@ from pipelines.folds.run import fold_month
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, EVENTS, REPLAYS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
+from tests.oracles.left_fold_values import is_erased
 from tests.support.log_strategies import one_stream
 
 EXPERIMENT = "experiment: made\ncandidate: {echo: true}\n"
@@ -166,11 +167,13 @@ def write_events(lake: Lake, log: Sequence[Mapping[str, Any]]) -> list[str]:
                 "aggregate_type": event["aggregate_type"],
                 "first_version": event["stream_version"],
                 "event_count": 0,
+                "erased_events": 0,
             },
         )
         head |= {
             "last_version": event["stream_version"],
             "event_count": head["event_count"] + 1,
+            "erased_events": head["erased_events"] + is_erased(event),
             "last_hash": event["hash"],
         }
     for month in sorted(months):

@@ -31,9 +31,9 @@ REPLAYS = Dataset(
         Column(
             "status",
             "VARCHAR",
-            "ok, failed, or not_asked where nothing was said before that could be put before anybody.",
+            "ok, failed, or not_asked where nothing was said before that could be put before anybody, or a part of it is erased.",
         ),
-        Column("reason", "VARCHAR", "Code of the failure; no_context when not asked; null when ok."),
+        Column("reason", "VARCHAR", "Code of the failure; no_context or erased when not asked; null when ok."),
         Column("attempt", "INTEGER", "1, and one more for each retry of failed units."),
         Column(
             "recorded_aggregate_id",
@@ -197,9 +197,9 @@ AB_UNITS = Dataset(
             "status",
             "VARCHAR",
             "ok; failed when B has no answer, and such units stay in every denominator; or not_asked when nothing was said before "
-            "that could be put before anybody: these are on neither side of any number.",
+            "that could be put before anybody, or a part of it is erased: these are on neither side of any number.",
         ),
-        Column("reason", "VARCHAR", "Code of the failure; no_context when not asked; null when ok."),
+        Column("reason", "VARCHAR", "Code of the failure; no_context or erased when not asked; null when ok."),
         Column(
             "fidelity",
             "VARCHAR",

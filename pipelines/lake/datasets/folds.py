@@ -6,6 +6,10 @@ from pipelines.fold.shapes import LISTS, STANDING, STATE, STATE_LISTS
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets.columns import MONTH, SOURCE, STREAM, STREAM_TYPE, TOOL_CALL, columns_of
 
+IS_ERASED = Column(
+    "is_erased", "BOOLEAN", "Whether the event is erased: its type and place are known, the rest is null."
+)
+
 UTTERANCES = Dataset(
     name="utterances",
     grain="one utterance of a user or an agent",
@@ -33,6 +37,7 @@ UTTERANCES = Dataset(
             "What was said, redactions applied; null for an agent message without text.",
             is_personal=True,
         ),
+        IS_ERASED,
         Column("created_at", "TIMESTAMP WITH TIME ZONE", "When it was said, UTC."),
     ),
 )
@@ -54,7 +59,7 @@ TOOL_CALLS = Dataset(
         SOURCE,
         Column("message_id", "VARCHAR", "Message that asked for the call; null when the writer gave none."),
         Column("turn", "INTEGER", "Number of turns before the call."),
-        Column("actor", "VARCHAR", "Who called: agent or user."),
+        Column("actor", "VARCHAR", "Who called: agent or user; null for an erased call, which counts as the agent's."),
         Column("call_id", "VARCHAR", "Id as recorded; not a key (real logs reuse ids or leave them null)."),
         Column("name", "VARCHAR", "The tool."),
         Column(
@@ -76,6 +81,11 @@ TOOL_CALLS = Dataset(
             "VARCHAR",
             "JSON text of the recorded error; null when there was none or no answer.",
             is_personal=True,
+        ),
+        Column(
+            "is_erased",
+            "BOOLEAN",
+            "Whether the call or its result is erased; what the erased one said is null.",
         ),
         Column("created_at", "TIMESTAMP WITH TIME ZONE", "When it was asked, UTC."),
         Column("answered_at", "TIMESTAMP WITH TIME ZONE", "When it was answered, UTC; null while unanswered."),
@@ -101,11 +111,19 @@ DECISIONS = Dataset(
         SOURCE,
         Column("message_id", "VARCHAR", "The agent message; null when the writer gave none."),
         Column("turn", "INTEGER", "Number of turns in the context."),
-        Column("context_messages", "INTEGER", "Messages in the context; with 0 nobody can be asked (no_context)."),
+        Column(
+            "context_messages",
+            "INTEGER",
+            "Messages in the context; with 0 nobody can be asked (no_context). Null when a part of the context is erased.",
+        ),
         Column(
             "text", "VARCHAR", "What the agent said, redactions applied; null for tool calls alone.", is_personal=True
         ),
-        Column("is_refusal", "BOOLEAN", "Whether the recorded message says of itself that it is a refusal."),
+        Column(
+            "is_refusal",
+            "BOOLEAN",
+            "Whether the recorded message says of itself that it is a refusal; null when it is erased.",
+        ),
         Column(
             "tool_calls",
             f"{TOOL_CALL}[]",
@@ -114,9 +132,15 @@ DECISIONS = Dataset(
             is_personal=True,
         ),
         Column("call_count", "INTEGER", "Length of tool_calls."),
-        Column("l0_hash", "VARCHAR", "Hash of the list of calls, arguments as recorded."),
-        Column("l1_hash", "VARCHAR", "Hash of the list of calls, arguments as canonical JSON (RFC 8785)."),
-        Column("l2_hash", "VARCHAR", "Hash of the list of calls, canonical JSON with normalised strings."),
+        Column(
+            "l0_hash", "VARCHAR", "Hash of the list of calls, arguments as recorded; null when the decision is erased."
+        ),
+        Column(
+            "l1_hash", "VARCHAR", "Hash of the list of calls, arguments as canonical JSON (RFC 8785); null likewise."
+        ),
+        Column(
+            "l2_hash", "VARCHAR", "Hash of the list of calls, canonical JSON with normalised strings; null likewise."
+        ),
         Column("model", "VARCHAR", "Model that answered; null when not recorded."),
         Column("prompt_sha256", "VARCHAR", "Hash of the system prompt; null when not recorded."),
         Column("tools_sha256", "VARCHAR", "Hash of the tool schemas; null when not recorded."),
@@ -124,13 +148,23 @@ DECISIONS = Dataset(
         Column(
             "context_verified",
             "BOOLEAN",
-            "Whether the rebuilt request has that hash; null when there is none to check.",
+            "Whether the rebuilt request has that hash; null when there is none to check, or a part of the context is erased.",
         ),
         Column("input_tokens", "BIGINT", "Tokens of the request; null when not recorded."),
         Column("output_tokens", "BIGINT", "Tokens of the answer; null when not recorded."),
         Column("latency_ms", "DOUBLE", "How long the model took, milliseconds; null when not recorded."),
         Column("cost_usd", "DOUBLE", "Price of the model call, US dollars; null when not recorded."),
         Column("finish_reason", "VARCHAR", "Why the model stopped; null when not recorded."),
+        Column(
+            "is_erased",
+            "BOOLEAN",
+            "Whether an event of it is erased; what the erased ones said is null, or not in the list.",
+        ),
+        Column(
+            "is_context_erased",
+            "BOOLEAN",
+            "Whether an event before it is erased: its context cannot be rebuilt, and so not be put before anybody (erased).",
+        ),
         Column("created_at", "TIMESTAMP WITH TIME ZONE", "When the decision's last event happened, UTC."),
     ),
 )
@@ -172,6 +206,7 @@ _TEXTS = {
     "tool_calls": "The tool calls with their results, in order; payloads are JSON text.",
     "redactions": "The redactions, in order.",
     "skipped_events": "Events whose type or version the fold does not know; counted, never guessed.",
+    "erased_events": "Events so far whose payload and metadata are gone: counted by their type, and nothing else is known of them.",
 }
 """What the columns of a state mean."""
 _PERSONAL = ("subject_id", "final_text", "transcript", "tool_calls")
@@ -269,7 +304,9 @@ _STANDING_TEXTS = {
     "groups": "Agent messages and lone runs of model decisions so far.",
     "inputs": "Messages so far that a context renders, the agent's left out.",
     "hidden_results": "Of those the results of the user's own tool calls, which no agent sees.",
-    "open_message": "Key of the agent message that may go on; empty when none may, null when there was none.",
+    "open_message": "Key of the agent message that may go on; `?` when all that is there of it is erased, empty when none may, null "
+    "when there was none.",
+    "is_asking": "Whether the newest event that speaks, calls, answers or informs is a model call.",
     "said_in": "Key of the message of the user's last utterance; null when there was none.",
     "user_message": "Key of the user's last message; null when there was none.",
     "subjects": "The people whom its events are about.",

@@ -47,7 +47,8 @@ VERSIONS = Dataset(
             "streams",
             "STRUCT(aggregate_id VARCHAR, recorded_aggregate_id VARCHAR, source VARCHAR, agent VARCHAR, vertical VARCHAR, "
             'channel VARCHAR, task VARCHAR, variant VARCHAR, started_at TIMESTAMP WITH TIME ZONE, "cluster" VARCHAR, '
-            "last_version INTEGER, last_hash VARCHAR, recorded_last_version INTEGER, recorded_last_hash VARCHAR, "
+            "last_version INTEGER, last_hash VARCHAR, erased_events INTEGER, recorded_last_version INTEGER, "
+            "recorded_last_hash VARCHAR, "
             "is_noise_sampled BOOLEAN)[]",
             "The conversations, with the heads of both sides, by aggregate_id.",
         ),

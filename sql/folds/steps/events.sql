@@ -15,6 +15,7 @@ SELECT
     told.created_at,
     told.month = $month AS is_in_month,
     told.event_name,
+    told.is_erased,
     told.envelope.message_id,
     coalesce(told.envelope.actor = 'user', FALSE) AS is_by_user,
     told.envelope.source,
@@ -66,6 +67,7 @@ FROM (
         history.created_at,
         history.month,
         history.event_name,
+        history.is_erased,
         history.payload,
         json_transform(
             history.metadata,

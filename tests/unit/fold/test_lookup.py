@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -149,15 +149,21 @@ def test_a_snapshot_of_before_a_redaction_is_not_used(log: Log, cut: int) -> Non
 
 def test_any_doubt_is_no_snapshot() -> None:
     """Other code, another link, a gap in the lists: the older snapshot is taken, or none."""
-    row = {"last_hash": b"h", "redactions_hash": None, "code_hash": "now", "transcript": [], "tool_calls": None}
+    row = {"last_hash": b"h", "redactions_hash": None, "erased_events": 0, "code_hash": "now"}
+    row |= {"transcript": [], "tool_calls": None}
     rows = [
         {**row, "redactions": [], "stream_version": version, "lists_since": version - 5} for version in (5, 10, 15, 20)
     ]
     links = dict.fromkeys((5, 10, 15, 20), b"h")
 
-    def version(changed: dict[int, dict[str, Any]], until: int = 99, links: dict[int, bytes] = links) -> int | None:
+    def version(
+        changed: dict[int, dict[str, Any]],
+        until: int = 99,
+        links: dict[int, bytes] = links,
+        erased: Sequence[int] = (),
+    ) -> int | None:
         found = [{**each, **changed.get(each["stream_version"], {})} for each in rows]
-        snapshot = find_snapshot(found, until, links, [], "now")
+        snapshot = find_snapshot(found, until, links, [], "now", erased)
         return snapshot.row["stream_version"] if snapshot else None
 
     assert (version({}), version({}, until=14), version({}, until=4)) == (20, 10, None)
@@ -167,5 +173,7 @@ def test_any_doubt_is_no_snapshot() -> None:
     assert version({10: {"lists_since": None}}) == 5
     assert version({}, links={**links, 20: b"g"}) == 15
     assert version({5: {"lists_since": 5}}) is None
+    assert version({}, erased=[12, 13]) == 10
+    assert version({15: {"erased_events": 2}, 20: {"erased_events": 1}}, erased=[12, 13]) == 15
     unclear = [{"stream_version": 7, "hash": b"r", "target_version": None}]
     assert find_snapshot(rows, 99, links, unclear, "now") is None

@@ -25,7 +25,7 @@ from pipelines.log.redaction import HIDDEN, Redaction, redact, target_version
 from pipelines.store.events import NewEvent
 from tests.oracles import left_fold
 from tests.support import chat_strategies
-from tests.support.log_strategies import logs
+from tests.support.log_strategies import whole_logs
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 PLACE = Place("f.jsonl", 1)
@@ -78,7 +78,7 @@ def bare(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @settings(max_examples=200)
-@given(log=logs(max_streams=3))
+@given(log=whole_logs(max_streams=3))
 def test_what_was_recorded_comes_back_as_it_may_be_read(log: list[dict[str, Any]]) -> None:
     """Types, payloads, envelopes and times are those of the log, redactions applied by the one rule and told; again gives the same line."""
     for (stream, kind), events in streams_of(log).items():
@@ -120,7 +120,7 @@ def folded(log: list[dict[str, Any]], *, is_redacted: bool) -> dict[str, Any]:
 
 
 @settings(max_examples=200)
-@given(log=logs(max_streams=2), is_redacted=st.booleans())
+@given(log=whole_logs(max_streams=2), is_redacted=st.booleans())
 def test_what_is_folded_of_a_log_is_folded_of_its_lines(log: list[dict[str, Any]], is_redacted: bool) -> None:
     """States, utterances, tool calls and decisions, by the left fold, which applies redactions itself."""
     if not is_redacted:

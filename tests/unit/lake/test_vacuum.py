@@ -225,7 +225,7 @@ def test_a_file_that_goes_between_being_listed_and_opened(lake, monkeypatch):
 def test_what_a_redaction_hides_goes_at_once(lake):
     """Files older than the newest redaction of their partition go without grace; partitions without one keep theirs."""
 
-    def say(month: str, text: str, redactions: int) -> None:
+    def say(month: str, text: str, redactions: int, erased: int = 0) -> None:
         nulls = ", ".join(
             f'NULL AS "{c.name}"' for c in UTTERANCES.data_columns if c.name not in ("aggregate_id", "text")
         )
@@ -238,7 +238,7 @@ def test_what_a_redaction_hides_goes_at_once(lake):
                 query,
                 {"text": text},
                 input_hash=text,
-                provenance={"redactions": redactions},
+                provenance={"redactions": redactions, "erased": erased},
             )
 
     for month in ("2026-01", "2026-02"):
@@ -254,6 +254,8 @@ def test_what_a_redaction_hides_goes_at_once(lake):
     assert swept(sweep(Lake(lake.root), 7)) == {("utterances", "redacted"): 2}
     say("2026-02", "[redacted] again", 2)
     assert sweep(lake).kept_files == 1
+    say("2026-02", "", 0, erased=1)  # what was redacted twice is erased: less is redacted, and more is gone
+    assert swept(sweep(Lake(lake.root), 7))["utterances", "redacted"] == 2
     with duckdb.connect(str(catalog), read_only=True) as reader:
         assert reader.sql("SELECT count(*) FROM utterances").fetchall() == [(2,)]
 

@@ -19,14 +19,14 @@ TO_V2 = "-- purpose: test\nSELECT json_merge_patch(payload, '{\"two\": true}')"
 TO_V3 = "SELECT json_merge_patch(payload, '{\"three\": true}');\n"
 
 
-def lift(upcasters: Upcasters, *events: tuple[str, str]) -> list[tuple[str | None, str, int, str]]:
+def lift(upcasters: Upcasters, *events: tuple[str, str], digest: bytes = b"") -> list[tuple[str | None, str, int, str]]:
     """(event_name, event_type, event_version, payload) in the upcast view of events given as (event_type, payload)."""
     with duckdb.connect() as connection:
         connection.execute(
-            "CREATE TABLE stored (place INTEGER, event_type VARCHAR, event_version INTEGER, payload VARCHAR)"
+            "CREATE TABLE stored (place INTEGER, event_type VARCHAR, event_version INTEGER, payload VARCHAR, digest BLOB)"
         )
-        rows = [(place, event_type, 1, payload) for place, (event_type, payload) in enumerate(events)]
-        connection.executemany("INSERT INTO stored VALUES (?, ?, ?, ?)", rows)
+        rows = [(place, event_type, 1, payload, digest) for place, (event_type, payload) in enumerate(events)]
+        connection.executemany("INSERT INTO stored VALUES (?, ?, ?, ?, ?)", rows)
         return connection.sql(
             f"SELECT event_name, event_type, event_version, payload FROM ({upcasters.query('stored')}) ORDER BY place"
         ).fetchall()
@@ -38,6 +38,12 @@ def test_steps_compose_up_to_the_latest_version() -> None:
     for version, expected in ((1, {"two": True, "three": True}), (2, {"three": True}), (3, {})):
         [(name, event_type, event_version, payload)] = lift(upcasters, (f"a.b.v{version}", "{}"))
         assert (name, event_type, event_version, json.loads(payload)) == ("a.b", "a.b.v3", 3, expected)
+
+
+def test_no_step_runs_on_an_erased_event() -> None:
+    """It has a name and its type, and says nothing, whatever a step would make of that."""
+    upcasters = build_upcasters(["a.b.v1", "a.b.v2"], [("a.b.v1", TO_V2)])
+    assert lift(upcasters, ("a.b.v1", "{}"), digest=bytes(32)) == [("a.b", "a.b.v2", 2, "{}")]
 
 
 @pytest.mark.parametrize("event_type", ["a.b.v2", "a.c.v1", "a.b", "b.v1", ""])
