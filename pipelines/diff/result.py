@@ -44,6 +44,7 @@ class DiffResult:
         unit: What is paired.
         pairs: Unit pairs.
         not_asked: Units beside them about which nobody could be asked; they are in no other number.
+        not_asked_erased: Those of them of which a part, or a part of what was before, is erased.
         conversations: Conversations of side A that have a pair.
         changed_conversations: Those of them in which some pair that B answered has other tool calls.
         failed: Pairs that side B did not answer.
@@ -72,6 +73,7 @@ class DiffResult:
     unit: str
     pairs: int
     not_asked: int
+    not_asked_erased: int
     conversations: int
     changed_conversations: int
     failed: int
@@ -165,6 +167,7 @@ def result_of(
         flat_metrics=[(name, side, value) for name, side, value in headline.get("flat_metrics", ())],
         seconds=seconds,
         revision=find_revision(headline),
+        not_asked_erased=headline.get("not_asked_erased", 0),
         **{name: headline[name] for name in names},
     )
 

@@ -26,6 +26,7 @@ _COUNTS = """
 SELECT
     count(*) FILTER (WHERE status <> 'not_asked') AS pairs,
     count(*) FILTER (WHERE status = 'not_asked') AS not_asked,
+    count(*) FILTER (WHERE status = 'not_asked' AND reason = 'erased') AS not_asked_erased,
     count(DISTINCT aggregate_id) FILTER (WHERE status <> 'not_asked') AS conversations,
     count(DISTINCT aggregate_id) FILTER (WHERE status = 'ok' AND is_same_calls IS DISTINCT FROM true)
         AS changed_conversations,

@@ -18,6 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipelines.console import counted
 from pipelines.errors import BadInputError
 from pipelines.experiment.code import PythonCandidate, PythonMetric, load_code, require_measures
 from pipelines.experiment.file import Experiment, is_walked
@@ -35,6 +36,7 @@ from pipelines.sqlfiles import read_sql
 
 _VERSION_LENGTH = 16
 """Hex digits of a version_id: 64 bits tell versions of one experiment apart."""
+_IN_WINDOW = "($start IS NULL OR started_at >= $start) AND ($stop IS NULL OR started_at < $stop)"
 _NAMES_SOURCE = re.compile(r"\bsource\b")
 
 _SELECTED = """
@@ -45,9 +47,11 @@ SELECT
     coalesce({cluster}, s.aggregate_id) AS cluster,
     s.last_version,
     lower(hex(heads.last_hash)) AS last_hash,
+    s.erased_events,
     b.last_version AS recorded_last_version,
     lower(hex(b_heads.last_hash)) AS recorded_last_hash,
     heads.last_version AS lake_version,
+    heads.erased_events AS lake_erased,
     b_heads.last_version AS recorded_lake_version
 FROM picked AS p
 JOIN streams AS s ON s.aggregate_id = p.aggregate_id
@@ -78,7 +82,8 @@ class Plan:
         version_id: Hash of everything that determines the outcome, hex.
         window: Resolved half-open UTC bounds of the conversations' start; None for no bound.
         streams: One row per selected conversation, by aggregate_id: `aggregate_id, recorded_aggregate_id` (of a recorded
-            candidate), segment columns, `started_at`, `cluster`, head version and hash of both sides, `is_noise_sampled`.
+            candidate), segment columns, `started_at`, `cluster`, head version and hash of both sides, `erased_events`,
+            `is_noise_sampled`.
         callables: The callable of each side that is one.
         prompts: What stands in place of the recorded system messages, by side; None where they are kept.
         tools: What a candidate may call, and how its calls are answered.
@@ -86,6 +91,7 @@ class Plan:
         measures: The function of each metric that is one.
         runs: Further recorded runs of the same tasks, where a recorded side names several: `side, draw, aggregate_id` (A's
             stream), `recorded_aggregate_id`, head version and hash, in this order. Without rows where nobody names any.
+        erased: Conversations of the window, whoever's, that are left out because they are erased.
     """
 
     experiment: Experiment
@@ -98,6 +104,7 @@ class Plan:
     definition: dict[str, Any] = field(repr=False)
     measures: Mapping[str, PythonMetric]
     runs: pa.Table
+    erased: int = 0
 
     @property
     def noise_sample(self) -> list[str]:
@@ -148,7 +155,10 @@ def make_plans(
     empty: list[NothingSelectedError] = []
     for each in experiment.by_window():
         try:
-            plans.append(make_plan(lake, each, folder, allowed=allowed))
+            plan = make_plan(lake, each, folder, allowed=allowed)
+            plans.append(plan)
+            if plan.erased:
+                tell(f"left out: {counted(plan.erased, 'conversation')} of the window, erased")
         except NothingSelectedError as error:
             empty.append(error)
     if not plans:
@@ -181,14 +191,17 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequ
         connection.execute("DELETE FROM streams WHERE list_contains($aside, aggregate_id)", {"aside": aside})
         connection.execute(
             "CREATE TEMP TABLE heads AS SELECT aggregate_id, max(last_version) AS last_version, "
-            "max_by(last_hash, last_version) AS last_hash FROM stream_months GROUP BY aggregate_id"
+            "max_by(last_hash, last_version) AS last_hash, coalesce(sum(erased_events), 0)::INTEGER AS erased_events "
+            "FROM stream_months GROUP BY aggregate_id"
         )
+        _leave_out_erased(connection, experiment)
         window = _select_baseline(connection, lake, experiment)
         _pick(connection, experiment)
         cluster = _CLUSTERS.get(experiment.cluster, f"s.{experiment.cluster}")
         connection.execute(f"CREATE TEMP TABLE selected AS {_SELECTED.format(cluster=cluster)}")
         runs = list_runs(connection, experiment)
         _require_folded(connection)
+        erased = _count_erased(connection, window)
         streams = connection.sql(_SAMPLED, params=_noise_params(experiment)).to_arrow_table()
         tools = read_tool_policy(experiment.tools, folder, allowed)
         if tools.schemas is None:
@@ -196,8 +209,8 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequ
     definition = _definition(experiment, window, callables, prompts, tools)
     definition["measures"] = {name: each.source_sha256 for name, each in measures.items()}
     version_id = name_version(definition, streams, runs)
-    kept = streams.drop_columns(["lake_version", "recorded_lake_version"])
-    return Plan(experiment, version_id, window, kept, callables, prompts, tools, definition, measures, runs)
+    kept = streams.drop_columns(["lake_version", "lake_erased", "recorded_lake_version"])
+    return Plan(experiment, version_id, window, kept, callables, prompts, tools, definition, measures, runs, erased)
 
 
 def name_version(definition: Mapping[str, Any], streams: pa.Table, runs: pa.Table) -> str:
@@ -212,10 +225,31 @@ _HEAD_COLUMNS = (
     "aggregate_id",
     "last_version",
     "last_hash",
+    "erased_events",
     "recorded_aggregate_id",
     "recorded_last_version",
     "recorded_last_hash",
 )
+
+
+def _leave_out_erased(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None:
+    """Take out of `streams` those of which no decision is left; of recorded runs, which are compared whole, those with a gap.
+
+    They are `erased_streams` then. What is left of the others is told decision by decision.
+    """
+    least = "1" if experiment.candidate.recorded is not None else "s.event_count"
+    connection.execute(
+        f"CREATE TEMP TABLE erased_streams AS SELECT s.aggregate_id, s.started_at FROM streams AS s WHERE s.erased_events >= {least}"
+    )
+    connection.execute("DELETE FROM streams WHERE aggregate_id IN (SELECT aggregate_id FROM erased_streams)")
+
+
+def _count_erased(connection: duckdb.DuckDBPyConnection, window: tuple[datetime | None, datetime | None]) -> int:
+    """How many conversations of the window are left out because they are erased; whose they were may not be known any more."""
+    params = {"start": window[0], "stop": window[1]}
+    return int(
+        connection.sql(f"SELECT count(*) FROM erased_streams WHERE {_IN_WINDOW}", params=params).fetchall()[0][0]
+    )
 
 
 def _select_baseline(
@@ -247,7 +281,7 @@ def _select_baseline(
     matching, newest = connection.sql("SELECT count(*), max(started_at)::DATE FROM baseline_streams").fetchall()[0]
     start, stop = experiment.window.resolve(_exported_at(connection))
     connection.execute(
-        "DELETE FROM baseline_streams WHERE NOT (($start IS NULL OR started_at >= $start) AND ($stop IS NULL OR started_at < $stop))",
+        f"DELETE FROM baseline_streams WHERE NOT ({_IN_WINDOW})",
         {"start": start, "stop": stop},
     )
     count = connection.sql("SELECT count(*) FROM baseline_streams").fetchall()[0][0]
@@ -318,7 +352,7 @@ def _require_folded(connection: duckdb.DuckDBPyConnection) -> None:
     behind, first = connection.sql(
         "SELECT count(*), min(aggregate_id) FROM (SELECT * FROM selected UNION ALL BY NAME SELECT * FROM runs) "
         "WHERE last_version IS DISTINCT FROM lake_version "
-        "OR recorded_last_version IS DISTINCT FROM recorded_lake_version"
+        "OR recorded_last_version IS DISTINCT FROM recorded_lake_version OR erased_events <> lake_erased"
     ).fetchall()[0]
     if behind:
         raise BadInputError(

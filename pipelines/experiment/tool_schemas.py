@@ -35,7 +35,7 @@ WHERE
 def registered_tools(connection: duckdb.DuckDBPyConnection) -> dict[str, ToolList]:
     """Recorded tool schemas by their hash. The connection has the view `upcast_events`."""
     rows = connection.sql(
-        "SELECT payload FROM upcast_events WHERE event_name = 'tools.registered' ORDER BY position"
+        "SELECT payload FROM upcast_events WHERE event_name = 'tools.registered' AND NOT is_erased ORDER BY position"
     ).fetchall()
     registered = (json.loads(payload) for (payload,) in rows)
     return {
@@ -43,6 +43,12 @@ def registered_tools(connection: duckdb.DuckDBPyConnection) -> dict[str, ToolLis
         for payload in registered
         if isinstance(payload["tools"], list)  # a redaction may have left a text
     }
+
+
+def has_erased_tools(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether lists of tools were erased, so that nobody knows which hashes were theirs; the same connection."""
+    query = "SELECT 1 FROM upcast_events WHERE event_name = 'tools.registered' AND is_erased LIMIT 1"
+    return bool(connection.sql(query).fetchall())
 
 
 def selected_tools(connection: duckdb.DuckDBPyConnection) -> ToolList:

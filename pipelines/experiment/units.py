@@ -23,15 +23,45 @@ WHERE experiment = $experiment AND version_id = $version_id AND side = 'candidat
 """
 
 
+IS_ERASED = "(is_erased OR is_context_erased)"
+"""Whether a decision, or a part of its context, is erased, as SQL over `decisions`."""
 _NOT_ASKED = {
-    "decision": "SELECT count(*) FROM decisions SEMI JOIN plan_streams USING (aggregate_id) WHERE context_messages = 0",
+    "decision": f"""
+SELECT count(*) FROM decisions SEMI JOIN plan_streams USING (aggregate_id) WHERE context_messages = 0 AND NOT {IS_ERASED}
+""",
     "conversation": """
 SELECT count(*)
 FROM plan_streams
 ANTI JOIN (SELECT aggregate_id FROM decisions WHERE context_messages IS DISTINCT FROM 0) USING (aggregate_id)
 """,
 }
-"""How many units nobody can be asked about, by mode; what follows a user's text always has some context."""
+"""How many units hold nothing to put before anybody, by mode; what follows a user's text always has some context."""
+_ERASED = {
+    "decision": f"SELECT count(*) FROM decisions SEMI JOIN plan_streams USING (aggregate_id) WHERE {IS_ERASED}",
+    "single": f"""
+SELECT count_if({IS_ERASED})
+FROM (
+    SELECT is_erased, is_context_erased
+    FROM decisions
+    SEMI JOIN plan_streams USING (aggregate_id)
+    WHERE turn >= 1
+    QUALIFY row_number() OVER (PARTITION BY aggregate_id ORDER BY decision) = 1
+)
+""",
+    "turn": f"""
+SELECT count(DISTINCT (aggregate_id, turn))
+FROM decisions
+SEMI JOIN plan_streams USING (aggregate_id)
+WHERE turn >= 1 AND {IS_ERASED}
+""",
+    "conversation": f"""
+SELECT count(DISTINCT aggregate_id)
+FROM decisions
+SEMI JOIN plan_streams USING (aggregate_id)
+WHERE {IS_ERASED} AND context_messages IS DISTINCT FROM 0
+""",
+}
+"""How many units are erased in part, or follow what is, by mode."""
 
 
 def unit_kind(plan: Plan) -> Literal["decision", "turn", "conversation"]:
@@ -61,6 +91,13 @@ def count_not_asked(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int:
     return int(connection.sql(query).fetchall()[0][0])
 
 
+def count_erased(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int:
+    """How many units of the plan nobody can be asked about, since a part of them or of what was before is erased."""
+    if plan.experiment.candidate.recorded is not None:
+        return 0
+    return int(connection.sql(_ERASED[plan.experiment.mode]).fetchall()[0][0])
+
+
 def create_units(
     connection: duckdb.DuckDBPyConnection,
     plan: Plan,
@@ -75,7 +112,8 @@ def create_units(
     Its columns are those of `sql/diffs/decision_units.sql`; `unit_id` is named after side A's stream on both sides. Where side
     B walked and did not get to the end, side A's unit ends with it (`covered_to` is its last decision) unless `is_whole`. What
     nobody can be asked for, because nothing was said before it, is in no unit of a conversation that is put before somebody; where
-    nothing else is there, and where it is a unit of its own, `is_asked` is false. Recorded runs are complete: nobody is asked.
+    nothing else is there, and where it is a unit of its own, `is_asked` is false; and so it is where a part of the unit, or of what
+    was before it, is erased (`is_erased`). Recorded runs are complete: nobody is asked.
     """
     connection.execute(
         "CREATE OR REPLACE TEMP VIEW unit_streams AS "

@@ -35,11 +35,13 @@ SELECT aggregate_id, count(*) FROM events WHERE event_type LIKE 'redaction.appli
 _TOOLLESS = """
 SELECT count(*), count(*) FILTER (WHERE has_calls)
 FROM (
-    SELECT tools_sha256, bool_or(call_count > 0) OVER (PARTITION BY aggregate_id) AS has_calls
+    SELECT
+        tools_sha256, bool_or(call_count > 0) OVER (PARTITION BY aggregate_id) AS has_calls,
+        coalesce(is_erased OR is_context_erased, FALSE) AS is_gone
     FROM decisions
     SEMI JOIN plan_streams USING (aggregate_id)
 )
-WHERE tools_sha256 IS NULL
+WHERE tools_sha256 IS NULL AND NOT is_gone
 """
 _SHARED = f"""
 SELECT count(*) - count(DISTINCT (side, draw, request_sha256)) FROM {UNITS}

@@ -21,7 +21,7 @@ from pipelines.experiment.file import Experiment
 from pipelines.experiment.models import Model, list_models
 from pipelines.experiment.plan import Plan, make_plans
 from pipelines.experiment.prices import load_prices
-from pipelines.experiment.units import count_not_asked, create_plan_relations
+from pipelines.experiment.units import count_erased, count_not_asked, create_plan_relations
 from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import Range
 from pipelines.replay.asking.asker import BYTES_PER_TOKEN
@@ -96,6 +96,7 @@ class Estimate:
         conversations: Conversations selected.
         decisions: Recorded decisions in them.
         not_asked: Units about which nobody can be asked, since nothing was said before them; left out of both sides.
+        erased: Units about which nobody can be asked, since a part of them, or of what was before, is erased; likewise.
         is_exact: Whether the number of requests is known; else it is that of the recorded decisions.
         destinations: What would be sent where; empty when nobody is asked over a network.
         usd: In all; None when a price is not known.
@@ -111,6 +112,7 @@ class Estimate:
     conversations: int
     decisions: int
     not_asked: int
+    erased: int
     is_exact: bool
     destinations: list[Destination]
     usd: float | None
@@ -127,6 +129,8 @@ class Estimate:
         lines = [f"{self.experiment}  version {self.version_id}: {what}"]
         if self.not_asked:
             lines.append(f"left out of both sides: {counted(self.not_asked, 'unit')} before which nothing was said")
+        if self.erased:
+            lines.append(f"left out of both sides: {counted(self.erased, 'unit')} erased in part, or after what is")
         for to in self.destinations:
             about = "" if self.is_exact else "about "
             price = f"{to.usd:,.4f} USD" if to.usd is not None else "price not known"
@@ -183,7 +187,7 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
             for model in models
         ]
         toolless = describe_toolless(connection, plan)
-        not_asked = count_not_asked(connection, plan)
+        not_asked, erased = count_not_asked(connection, plan), count_erased(connection, plan)
     prices = load_prices(settings.prices)
     known = [to.usd for to in destinations if to.usd is not None]
     return Estimate(
@@ -193,6 +197,7 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
         conversations=plan.streams.num_rows,
         decisions=int(decisions),
         not_asked=not_asked,
+        erased=erased,
         is_exact=is_exact,
         destinations=destinations,
         usd=sum(known) if len(known) == len(destinations) else None,

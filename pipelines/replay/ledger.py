@@ -215,9 +215,9 @@ def _answered(reply: Reply | None) -> Row:
     return {name: getattr(reply, name) for name in names} if reply is not None else {}
 
 
-def not_asked(unit: Row) -> Outcome:
-    """A unit about which nobody can be asked: the recording holds nothing to put before them."""
-    return Outcome({**unit, "status": "not_asked", "reason": NO_CONTEXT, "result_source": "not_applicable"})
+def not_asked(unit: Row, reason: str = NO_CONTEXT) -> Outcome:
+    """A unit about which nobody can be asked: the recording holds nothing to put before them, or not all of it any more."""
+    return Outcome({**unit, "status": "not_asked", "reason": reason, "result_source": "not_applicable"})
 
 
 def walked_unit(

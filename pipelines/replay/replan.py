@@ -18,7 +18,7 @@ from pipelines.experiment.code import load_python
 from pipelines.experiment.file import Experiment, experiment_of
 from pipelines.experiment.manifest import read_tool_policy
 from pipelines.experiment.prompt import load_prompt
-from pipelines.experiment.tool_schemas import registered_tools
+from pipelines.experiment.tool_schemas import has_erased_tools, registered_tools
 from pipelines.experiment.units import create_stream_relations
 from pipelines.folds.state import find_stream
 from pipelines.lake.lake import Lake
@@ -35,7 +35,7 @@ from pipelines.settings import Settings
 _RECORDED = """
 SELECT
     text, list_transform(tool_calls, LAMBDA call: {'name': call.name, 'arguments': call.arguments}) AS tool_calls,
-    turn, model, context_verified, input_tokens, output_tokens, latency_ms, cost_usd
+    turn, model, context_verified, input_tokens, output_tokens, latency_ms, cost_usd, is_erased, is_context_erased
 FROM decisions
 WHERE aggregate_id = $stream AND decision = $decision
 """
@@ -144,7 +144,7 @@ def replan(
         tell: Told when asking waits, and why.
 
     Raises:
-        BadInputError: There is no such decision, or the candidate cannot be loaded or asked.
+        BadInputError: There is no such decision, it or a part of its context is erased, or the candidate cannot be loaded or asked.
         EndpointError: A model was asked and answered nothing; the message has its own words.
     """
     allowed = settings.allow_files if settings is not None else ()
@@ -155,6 +155,7 @@ def replan(
         recorded = _recorded(connection, found, stream, decision)
         _select(connection, found)
         spec = spec_of(experiment, load_prompt(experiment.candidate, folder, allowed), "candidate", draws)
+        spec = replace(spec, has_erased_tools=has_erased_tools(connection))
         single = experiment.model_copy(update={"mode": "decision"})
         work = list_work(
             read_streams(connection, list_chunks(connection, lake)), single, policy, registered_tools(connection), spec
@@ -201,7 +202,12 @@ def _recorded(connection: duckdb.DuckDBPyConnection, stream: str, asked: str, de
         ).fetchall()[0][0]
         known = f"it has decisions 1 to {counted}" if counted else "none of its events is a folded decision"
         raise BadInputError(f"{asked} has no decision {decision}; {known}")
-    return dict(zip(relation.columns, rows[0], strict=True))
+    recorded = dict(zip(relation.columns, rows[0], strict=True))
+    if recorded["is_erased"] or recorded["is_context_erased"]:
+        raise BadInputError(
+            f"decision {decision} of {asked} cannot be put before anybody: a part of it, or of what was before it, is erased"
+        )
+    return recorded
 
 
 def _select(connection: duckdb.DuckDBPyConnection, stream: str) -> None:

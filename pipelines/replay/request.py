@@ -23,6 +23,7 @@ Reason = Literal[
     "missing_variable",  # the prompt names a variable that was not recorded; not sent
     "prompt_edit",  # the text to replace is not in the recorded system message exactly once; not sent
     "unknown_tools",  # the recorded agent had tools of which only a hash is known; not sent
+    "erased",  # the same, and events that held lists of tools are erased; not sent
     "budget_exhausted",  # the budget of requests or US dollars does not cover it; not sent
     "timeout",  # no complete response in time, at every attempt
     "rate_limited",  # refused for its rate, at every attempt
@@ -38,6 +39,9 @@ Reason = Literal[
 
 NO_CONTEXT = "no_context"
 """Why a unit was not asked: the recording holds nothing before it. It is nobody's failure, and on neither side of any number."""
+
+ERASED = "erased"
+"""Another reason why a unit was not asked: a part of it, or of what was before it, is erased."""
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 

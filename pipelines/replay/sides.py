@@ -13,7 +13,7 @@ from pipelines.experiment.file import Experiment, is_walked
 from pipelines.experiment.plan import Plan
 from pipelines.experiment.prompt import Prompt
 from pipelines.experiment.sides import FIRST_CONTROL_DRAW, Candidate, Control, Side
-from pipelines.experiment.tool_schemas import registered_tools
+from pipelines.experiment.tool_schemas import has_erased_tools, registered_tools
 from pipelines.experiment.units import create_plan_relations
 from pipelines.lake.sizes import Range
 from pipelines.log.readable import create_readable_events
@@ -87,6 +87,7 @@ def list_units(
             reader.execute("DELETE FROM plan_streams WHERE NOT is_noise_sampled")
         create_readable_events(reader)
         tools = registered_tools(reader)
+        spec = replace(spec, has_erased_tools=has_erased_tools(reader))
         streams = read_streams(reader, chunks, with_arguments=with_arguments)
         with closing(streams):
             yield from list_work(streams, plan.experiment, plan.tools, tools, spec)

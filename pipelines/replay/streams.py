@@ -22,6 +22,7 @@ from pipelines.errors import BadInputError
 from pipelines.fold.columns import compute as pc
 from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import RANGE_SHARE, Range, cut_ranges, prepare_for_large
+from pipelines.log.erased import IS_ERASED
 
 CHUNK_EVENTS = 40_000
 """Events that are sorted together, at least one stream. What a file holds at the ends of a range is read twice."""
@@ -66,8 +67,10 @@ FROM (
         {arguments} AS arguments
     FROM upcast_events AS events
     SEMI JOIN plan_streams ON plan_streams.aggregate_id = events.aggregate_id
+    LEFT JOIN erased_from AS erased ON events.aggregate_id = erased.aggregate_id
     WHERE
         events.aggregate_id BETWEEN $first AND $last
+        AND (erased.aggregate_id IS NULL OR events.stream_version < erased.first_version)
         AND events.event_name IN (
             'conversation.started', 'context.supplied', 'user.utterance', 'agent.utterance', 'tool.call', 'tool.result',
             'model.decision'
@@ -76,11 +79,19 @@ FROM (
 ORDER BY aggregate_id, stream_version
 """
 _ARGUMENTS = "CASE WHEN events.event_name = 'tool.call' THEN json_extract(events.payload, '$.arguments')::VARCHAR END"
+_ERASED_FROM = f"""
+CREATE OR REPLACE TEMP TABLE erased_from AS
+SELECT aggregate_id, min(stream_version) AS first_version
+FROM events
+SEMI JOIN plan_streams USING (aggregate_id)
+WHERE aggregate_id BETWEEN $first AND $last AND {IS_ERASED.format("")}
+GROUP BY aggregate_id
+"""
 _ALL_DECIDED = """
 CREATE OR REPLACE TEMP TABLE plan_decisions AS
 SELECT
     aggregate_id, first_version, decision, turn, model, tools_sha256, epoch_us(created_at) AS created_us,
-    context_messages IS DISTINCT FROM 0 AS has_context
+    context_messages IS DISTINCT FROM 0 AS has_context, coalesce(is_erased OR is_context_erased, FALSE) AS is_erased
 FROM decisions
 SEMI JOIN plan_streams USING (aggregate_id)
 WHERE aggregate_id BETWEEN $first AND $last
@@ -109,7 +120,8 @@ class Decided(NamedTuple):
     """One recorded decision, as `lake/decisions` has it.
 
     `created_us` is when its last event happened, in microseconds since 1970, UTC. `has_context` is whether anything was said
-    before it: if not, there is nothing to put before anybody, whoever it is and whatever prompt they have.
+    before it: if not, there is nothing to put before anybody, whoever it is and whatever prompt they have. `is_erased` is whether
+    an event of it, or before it, is erased: what is left is not what the agent had.
     """
 
     decision: int
@@ -118,6 +130,7 @@ class Decided(NamedTuple):
     tools_sha256: str | None
     created_us: int
     has_context: bool
+    is_erased: bool = False
 
 
 _as_decided = partial(tuple.__new__, Decided)
@@ -131,7 +144,7 @@ class Stream:
     Attributes:
         aggregate_id: Its id.
         metadata: `source`, `agent`, `vertical`, `channel`, `task` and `variant`.
-        rows: Its events in order, those that the agent's context is made of.
+        rows: Its events in order, those that the agent's context is made of, up to the first erased one.
         decided: Its decisions, by the `stream_version` at which each begins.
     """
 
@@ -139,6 +152,11 @@ class Stream:
     metadata: Mapping[str, Any]
     rows: list[EventRow]
     decided: Mapping[int, Decided]
+
+    @property
+    def erased(self) -> list[Decided]:
+        """The decisions that are erased, or follow what is, in order."""
+        return sorted(each for each in self.decided.values() if each.is_erased)
 
 
 def list_chunks(connection: duckdb.DuckDBPyConnection, lake: Lake, processes: int = 1) -> list[Range]:
@@ -198,7 +216,9 @@ def read_streams(
     ranges = list(chunks)
     if not ranges:
         return
-    connection.execute(_ALL_DECIDED, {"first": ranges[0].first, "last": ranges[-1].last})
+    bounds = {"first": ranges[0].first, "last": ranges[-1].last}
+    connection.execute(_ALL_DECIDED, bounds)
+    connection.execute(_ERASED_FROM, bounds)
     events = _EVENTS.format(arguments=_ARGUMENTS if with_arguments else "NULL::VARCHAR")
     stream: Stream | None = None
     silent: deque[Stream] = deque()  # streams of the current range that no event was read of yet

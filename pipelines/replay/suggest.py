@@ -117,6 +117,7 @@ SELECT
         AS is_repeated,
     lag(result) OVER (PARTITION BY aggregate_id ORDER BY stream_version) = result AS is_same_result
 FROM tool_calls
+WHERE NOT coalesce(is_erased, FALSE)
 ORDER BY name, aggregate_id, stream_version
 """
 

@@ -33,7 +33,7 @@ from pipelines.replay.ledger import (
     read_calls,
 )
 from pipelines.replay.recording import Event, Message, Recording, read_recording
-from pipelines.replay.request import Answer, Ask, Failure, Head, Lines, Reason, Request
+from pipelines.replay.request import ERASED, NO_CONTEXT, Answer, Ask, Failure, Head, Lines, Reason, Request
 from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
 from pipelines.replay.streams import Decided, Stream
 
@@ -42,6 +42,10 @@ _NOTHING: Mapping[str, Any] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IN_THE_DARK = (
     "the agent was offered tools of hash {}, and no `tools.registered` event holds them; name them in `tools: {{schemas: …}}` "
+    "(an empty list asks without tools)"
+)
+_ERASED_TOOLS = (
+    "the agent was offered tools of hash {}, and `tools.registered` events are erased; name the tools in `tools: {{schemas: …}}` "
     "(an empty list asks without tools)"
 )
 
@@ -63,6 +67,7 @@ class SideSpec:
         edit_prompt: Makes the system messages, or raises `PromptError`. None leaves them as recorded.
         is_echo: Whether the recording itself answers: then units know what was recorded.
         is_model: Whether tools are sent along: then they must be known wherever the recording says that there were some.
+        has_erased_tools: Whether lists of tools were erased: one that is not known may be among them.
     """
 
     name: Side = "candidate"
@@ -71,6 +76,7 @@ class SideSpec:
     edit_prompt: EditPrompt | None = None
     is_echo: bool = False
     is_model: bool = False
+    has_erased_tools: bool = False
     sample_draws: Sequence[int] = ()
     sample: frozenset[str] = frozenset()
 
@@ -147,14 +153,15 @@ class _WalkUnit:
 
 @dataclass(slots=True)
 class _UnaskedUnit:
-    """A unit that holds nothing to put before anybody: it is on no side of any number."""
+    """A unit that holds nothing to put before anybody, or not all of it any more: it is on no side of any number."""
 
     row: Row
+    reason: str = NO_CONTEXT
     recorded: Mapping[int, Reply] = field(default_factory=dict)
     request: None = None
 
     async def replay(self, ask: Ask) -> Outcome:  # noqa: ARG002 -- nobody is asked
-        return not_asked(self.row)
+        return not_asked(self.row, self.reason)
 
     def take(self, _answer: Answer, /) -> Outcome:
         raise RuntimeError("a unit about which nobody is asked has no answer")
@@ -229,6 +236,8 @@ class _Workshop:
         lines = Lines(self._head(None))
         for version, name, payload, message_id, actor, _, beside in stream.rows:
             decided = decided_at(version)
+            if decided is not None and decided.is_erased:
+                break
             if decided is not None and not (is_single and decided.turn < 1):
                 head = self._head(decided.tools_sha256)
                 if head is not lines.head:
@@ -240,31 +249,38 @@ class _Workshop:
             add(name, read_json(payload) if payload is not None else _NOTHING, message_id, actor)
             if beside is not None:
                 context.give_back(read_json(beside))
+        erased = [each for each in stream.erased if not is_single or each.turn >= 1]
+        for decided in erased[:1] if is_single else erased:
+            for row in self._rows(stream, decided):
+                yield _UnaskedUnit(row, ERASED)
+
+    def _rows(self, stream: Stream, decided: Decided) -> Iterator[Row]:
+        """What names one decision, as often as it is drawn."""
+        for draw in self._spec.draws_of(stream.aggregate_id):
+            yield {
+                "unit_id": f"{stream.aggregate_id}/{decided.decision}",
+                "unit": "decision",
+                "aggregate_id": stream.aggregate_id,
+                "decision": decided.decision,
+                "turn": decided.turn,
+                "side": self._spec.name,
+                "draw": draw,
+            }
 
     def _draws(self, stream: Stream, decided: Decided, lines: Lines, recorded: Mapping[int, Reply]) -> list[Unit]:
         """One decision, as often as it is drawn."""
-        number, name, aggregate_id = decided.decision, self._spec.name, stream.aggregate_id
-        unit_id = f"{aggregate_id}/{number}"
+        origin = (stream.aggregate_id, decided.decision)
         is_in_the_dark = self._is_in_the_dark(decided)
         about = partial(_about, stream, decided)
         units: list[Unit] = []
-        for draw in self._spec.draws_of(aggregate_id):
-            row = {
-                "unit_id": unit_id,
-                "unit": "decision",
-                "aggregate_id": aggregate_id,
-                "decision": number,
-                "turn": decided.turn,
-                "side": name,
-                "draw": draw,
-            }
+        for row in self._rows(stream, decided):
             if not decided.has_context:
                 units.append(_UnaskedUnit(row))
                 continue
             if is_in_the_dark:
-                units.append(_FailedUnit(row, "unknown_tools", _IN_THE_DARK.format(decided.tools_sha256)))
+                units.append(self._in_the_dark(row, decided))
                 continue
-            request = lines.request(unit_id, name, draw, (aggregate_id, number), about)
+            request = lines.request(row["unit_id"], self._spec.name, row["draw"], origin, about)
             units.append(_DecisionUnit(row, request, self._hasher, recorded))
         return units
 
@@ -277,14 +293,21 @@ class _Workshop:
             and decided.tools_sha256 not in self._tools
         )
 
+    def _in_the_dark(self, row: Row, decided: Decided) -> Unit:
+        """What there is to say of a unit whose tools nobody knows."""
+        if self._spec.has_erased_tools:
+            return _FailedUnit(row, "erased", _ERASED_TOOLS.format(decided.tools_sha256))
+        return _FailedUnit(row, "unknown_tools", _IN_THE_DARK.format(decided.tools_sha256))
+
     def _walks(self, stream: Stream) -> Iterator[Unit]:
         recording = recording_of(stream)
-        asked = sorted(each for each in stream.decided.values() if each.has_context)
+        erased = {each.turn for each in stream.erased if each.has_context}
+        asked = sorted(each for each in stream.decided.values() if each.has_context and not each.is_erased)
         scene = self._scene(stream, recording, asked[0] if asked else None)
         replies = _replies(recording) if self._spec.is_echo else {}
         dark = [each for each in asked if self._is_in_the_dark(each)]
-        turns = [None] if self._experiment.mode == "conversation" else scene.turns()
-        for turn in turns:
+        is_whole = self._experiment.mode == "conversation"
+        for turn in [None] if is_whole else sorted({*scene.turns(), *(turn for turn in erased if turn >= 1)}):
             for draw in self._spec.draws_of(stream.aggregate_id):
                 row = {
                     "unit_id": stream.aggregate_id if turn is None else f"{stream.aggregate_id}/t{turn}",
@@ -294,12 +317,15 @@ class _Workshop:
                     "side": self._spec.name,
                     "draw": draw,
                 }
+                if turn in erased or (is_whole and erased):
+                    yield _UnaskedUnit(row, ERASED)
+                    continue
                 if not asked:
                     yield _UnaskedUnit(row)
                     continue
                 unknown = next((each for each in dark if turn is None or each.turn == turn), None)
                 if unknown is not None:
-                    yield _FailedUnit(row, "unknown_tools", _IN_THE_DARK.format(unknown.tools_sha256))
+                    yield self._in_the_dark(row, unknown)
                     continue
                 yield _WalkUnit(row, scene, turn, self._spec.name, draw, replies)
 

@@ -92,6 +92,7 @@ class Headline:
         calls: Those that are voice calls.
         failed: Pairs that side B did not answer.
         not_asked: Units about which nobody could be asked; they are in no other number.
+        not_asked_erased: Those of them of which a part, or a part of what was before, is erased.
         flat_metrics: Metrics with one value, or none, on a whole side that called tools: name, side (a, b), value.
         classes: Pairs by unit class.
         outcomes: Pairs by recorded outcome: both good, only A, only B, neither; all 0 when none was recorded.
@@ -113,6 +114,7 @@ class Headline:
     calls: int
     failed: int
     not_asked: int
+    not_asked_erased: int
     flat_metrics: tuple[tuple[str, str, float | None], ...]
     classes: Mapping[str, int]
     outcomes: Mapping[str, int]
@@ -165,6 +167,7 @@ def load_headline(lake: Lake, version: Version) -> Headline:
         calls=calls,
         failed=kept.get("failed", 0),
         not_asked=kept.get("not_asked", 0),
+        not_asked_erased=kept.get("not_asked_erased", 0),
         flat_metrics=tuple((name, side, value) for name, side, value in kept.get("flat_metrics", ())),
         classes=kept.get("classes") or {},
         outcomes=kept.get("outcomes") or {},

@@ -59,8 +59,15 @@ def _glance(headline: Headline) -> dict[str, Any]:
         (counted(version.pairs - headline.failed - version.same_calls, "pair"), "with other tool calls"),
         (counted(headline.failed, "pair"), "without an answer of B"),
     ]
-    if headline.not_asked:
-        numbers.append((counted(headline.not_asked, version.unit), "with nothing said before, left out"))
+    if headline.not_asked > headline.not_asked_erased:
+        numbers.append(
+            (
+                counted(headline.not_asked - headline.not_asked_erased, version.unit),
+                "with nothing said before, left out",
+            )
+        )
+    if headline.not_asked_erased:
+        numbers.append((counted(headline.not_asked_erased, version.unit), "erased in part, or after what is, left out"))
     notes = [] if version.revision is None else [f"{version.revision.describe(version.unit)}."]
     notes += headline.notes
     if version.unit == "decision":

@@ -67,8 +67,17 @@ def render_page(lake: Lake, result: DiffResult) -> str:
         f"{counted(result.pairs, f'{result.unit} pair')} in {' and '.join(count_streams(result.conversations, calls))}"
         + (f", {result.failed:,} not answered" if result.failed else ""),
         *(
-            [f"left out of both sides: {counted(result.not_asked, result.unit)} before which nothing was said"]
-            if result.not_asked
+            [
+                f"left out of both sides: {counted(result.not_asked - result.not_asked_erased, result.unit)} before which nothing was said"
+            ]
+            if result.not_asked > result.not_asked_erased
+            else []
+        ),
+        *(
+            [
+                f"left out of both sides: {counted(result.not_asked_erased, result.unit)} erased in part, or after what is"
+            ]
+            if result.not_asked_erased
             else []
         ),
         *(f"  {count:,} {reason}: {in_words(FAILURES, reason)}" for reason, count in failures),

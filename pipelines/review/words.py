@@ -109,6 +109,7 @@ FIDELITY: Mapping[str, str] = {
 FAILURES: Mapping[str, str] = {
     "budget_exhausted": "the budget was used up",
     "candidate_error": "the candidate raised an error",
+    "erased": "a part of it, or of what was before it, is erased",
     "diverged": "it called a tool that has no recorded result",
     "invalid_json": "the endpoint sent no complete answer",
     "missing_variable": "the prompt names a variable that was not recorded",

@@ -51,7 +51,8 @@ said AS (
         sum(counted.input_tokens)::BIGINT AS input_tokens,
         sum(counted.output_tokens)::BIGINT AS output_tokens,
         sum(counted.latency_ms ORDER BY counted.decision) AS latency_ms,
-        sum(counted.cost_usd ORDER BY counted.decision) AS cost_usd
+        sum(counted.cost_usd ORDER BY counted.decision) AS cost_usd,
+        coalesce(bool_or(counted.is_erased OR counted.is_context_erased), FALSE) AS is_erased
     FROM counted
     GROUP BY counted.unit_id
 )
@@ -74,7 +75,8 @@ SELECT
     CASE WHEN $is_recorded THEN streams.cost_usd ELSE said.cost_usd END AS cost_usd,
     streams.outcome,
     covered.covered_to,
-    $is_recorded OR said.unit_id IS NOT NULL AS is_asked
+    coalesce(said.is_erased, FALSE) AS is_erased,
+    ($is_recorded OR said.unit_id IS NOT NULL) AND NOT coalesce(said.is_erased, FALSE) AS is_asked
 FROM unit_streams
 INNER JOIN streams ON unit_streams.aggregate_id = streams.aggregate_id
 LEFT JOIN covered ON unit_streams.unit_id = covered.unit_id

@@ -28,7 +28,9 @@ SELECT
     decisions.cost_usd,
     NULL::VARCHAR AS outcome,
     NULL::INTEGER AS covered_to,
-    coalesce(decisions.context_messages <> 0, TRUE) AS is_asked
+    coalesce(decisions.is_erased OR decisions.is_context_erased, FALSE) AS is_erased,
+    coalesce(decisions.context_messages <> 0, TRUE)
+    AND NOT coalesce(decisions.is_erased OR decisions.is_context_erased, FALSE) AS is_asked
 FROM decisions
 INNER JOIN unit_streams ON decisions.aggregate_id = unit_streams.aggregate_id
 WHERE NOT $is_single OR decisions.turn >= 1

@@ -50,7 +50,9 @@ SELECT
     sum(acts.cost_usd ORDER BY acts.decision) AS cost_usd,
     NULL::VARCHAR AS outcome,
     any_value(covered.covered_to) AS covered_to,
-    TRUE AS is_asked -- after a user's text there is context
+    coalesce(bool_or(acts.is_erased OR acts.is_context_erased), FALSE) AS is_erased,
+    -- after a user's text there is context
+    NOT coalesce(bool_or(acts.is_erased OR acts.is_context_erased), FALSE) AS is_asked
 FROM acts
 LEFT JOIN covered ON acts.unit_id = covered.unit_id
 WHERE covered.covered_to IS NULL OR acts.decision <= covered.covered_to

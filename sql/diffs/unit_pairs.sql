@@ -3,7 +3,8 @@
 -- Parameters: $unit_kind, $experiment, $version_id, $first, $last (bounds of the streams). Relations: units_a (baseline),
 -- plan_streams, streams, replays_history; macros outcome_is_good, as_recorded, recorded_text.
 -- A unit that side B never answered is failed, with reason not_replayed. One about which nobody could be asked is not_asked, and
--- has no number on either side: of A its text alone is shown.
+-- has no number on either side: of A its text alone is shown; the reason is no_context, or erased where a part of it or of what was
+-- before it is.
 -- settled: 'L0' when the same tools are called with the same arguments as recorded, one after the other; 'L1' when the
 -- stored hashes say that the lists are equal as JSON and no two calls of a block could be taken for each other; else null.
 -- Hashes that differ leave the lists to Python, whatever they are of.
@@ -18,6 +19,7 @@ WITH asked AS (
         aggregate_id,
         decision,
         text,
+        is_erased,
         is_asked
     FROM units_a
     WHERE NOT is_asked
@@ -49,7 +51,12 @@ paired AS (
         plan_streams.channel,
         plan_streams.task,
         CASE WHEN a.is_asked THEN coalesce(b.status, 'failed') ELSE 'not_asked' END AS status,
-        CASE WHEN NOT a.is_asked THEN 'no_context' WHEN b.unit_id IS NULL THEN 'not_replayed' ELSE b.reason END AS reason,
+        CASE
+            WHEN a.is_erased THEN 'erased'
+            WHEN NOT a.is_asked THEN 'no_context'
+            WHEN b.unit_id IS NULL THEN 'not_replayed'
+            ELSE b.reason
+        END AS reason,
         CASE
             WHEN b.status <> 'ok' OR b.unit_id IS NULL THEN NULL
             WHEN b.is_off_policy THEN 'off_policy'
