@@ -54,9 +54,7 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         def make(month: str) -> Iterator[Made]:
             results = fold_month(home.lake, month, names, on_progress=home.on_progress)
             home.publish_catalog()
-            home.remove_redacted(
-                month, [result.dataset for result in results if result.is_written and result.redactions]
-            )
+            home.remove_redacted(month, [result.dataset for result in results if result.is_written])
             for result in results:
                 if result.set_aside:
                     aside[result.dataset][month] = result.set_aside
@@ -78,7 +76,7 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         def make(month: str) -> Iterator[Made]:
             result = fold_redacted(home.lake, month)
             home.publish_catalog()
-            home.remove_redacted(month, [REDACTED] if result.is_written and result.redactions else [])
+            home.remove_redacted(month, [REDACTED] if result.is_written else [])
             yield _made(result)
 
         yield from materialize_months(context, home, "redact", make)

@@ -54,7 +54,7 @@ def build_log_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
             copy_home_log(home.store(), home.lake)
             list_files_again(home.store(), home.lake, month, home.settings.signing_key)
             home.publish_catalog()
-            home.remove_redacted(month, ["events", "stream_months"] if result.is_written and result.erasures else [])
+            home.remove_redacted(month, ["events", "stream_months"] if result.is_written else [])
             events = reported(result) | _describe(home, month, result)
             yield Made("events", events, result.input_hash)
             yield Made("stream_months", reported_heads(result), result.input_hash)

@@ -73,7 +73,7 @@ def _fold(home: Home, projection: Projection, month: str) -> Iterator[Made]:
 
     result = fold_projection(home.lake, projection, month)
     home.publish_catalog()
-    home.remove_redacted(month, [projection.name] if result.is_written and result.redactions else [])
+    home.remove_redacted(month, [projection.name] if result.is_written else [])
     yield Made(projection.name, reported_own(result), result.input_hash)
 
 

@@ -16,6 +16,7 @@ import dagster as dg
 
 from assets.instance import hold_run, run_tags
 from pipelines.lake.catalog import publish_catalog
+from pipelines.lake.commits import hides
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 
@@ -113,7 +114,11 @@ class Home:
     def remove_redacted(self, month: str, names: Iterable[str]) -> None:
         """Remove replaced files of these datasets at once where the month's newest commit hides more; a first one replaced none."""
         commits = {name: self.lake.last_commit(name, {"month": month}) for name in names}
-        replaced = [name for name, commit in commits.items() if commit is None or commit.number > 1]
+        replaced = [
+            name
+            for name, commit in commits.items()
+            if commit is None or (commit.number > 1 and any(hides(commit.provenance)))
+        ]
         if replaced:
             from pipelines.lake.housekeeping import remove_redacted
 

@@ -128,6 +128,7 @@ def retention_reason(days: int) -> str:
 
 def _write_anew(settings: Settings, store: Store, lake: Lake, result: EraseResult, tell: Tell) -> None:
     """Export the months in which events were erased, and fold them and those after them: states go on from month to month."""
+    from pipelines.lake.housekeeping import remove_redacted
     from pipelines.store.erasures import erased_months, recorded_months
 
     erased, exported = erased_months(store.conn), lake.months(EVENTS.name)
@@ -135,6 +136,7 @@ def _write_anew(settings: Settings, store: Store, lake: Lake, result: EraseResul
         return
     months = {month for month in exported if month >= erased[0]} | set(recorded_months(store.conn))
     exports, folds = export_and_fold(settings, store, sorted(months), tell)
+    remove_redacted(lake, settings.catalog, lake.datasets())  # what a process that was killed left
     result.exported, result.folded = _written(exports), _written(folds)
     result.failed = [f"{check.asset} {check.name}: {check.description}" for run in exports for check in run.failed]
 

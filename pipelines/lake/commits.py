@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -88,3 +88,11 @@ def read_commits(files: Sequence[str]) -> dict[tuple[str, str], Commit]:
         values["files"] = tuple(DataFile(**file) for file in values["files"])
         newest[values["dataset"], values["partition"]] = Commit(**values)
     return newest
+
+
+def hides(provenance: Mapping[str, Any]) -> tuple[int, int]:
+    """How many redactions a commit applies, and how much it knows to be erased.
+
+    Each only grows, but that a redaction of what is erased since has nothing to hide: so either tells, and their sum does not.
+    """
+    return int(provenance.get("redactions", 0)), int(provenance.get("erased", 0))

@@ -29,9 +29,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pipelines.lake.catalog import leftover_catalogs, publish_catalog
+from pipelines.lake.commits import hides
 from pipelines.lake.datasets import COMMITS
 from pipelines.lake.delta import LOG
 from pipelines.lake.errors import MissingFileError, NotRemovableError
@@ -341,23 +342,15 @@ def _origins(lake: Lake) -> dict[str, dict[str, _Origin]]:
     superseded_at: float | None = None
     hidden = (0, 0)
     for dataset, partition, committed_at, provenance, paths in rows:
-        hides = _hides(json.loads(provenance))
+        known = hides(json.loads(provenance))
         if last != (dataset, partition):  # the partition's newest commit comes first
-            last, superseded_at, hidden = (dataset, partition), None, hides
+            last, superseded_at, hidden = (dataset, partition), None, known
         for path in paths or ():
             # a file that was added to is in several commits; the newest of them says when it was replaced
-            is_redacted = any(then < now for then, now in zip(hides, hidden, strict=True))
+            is_redacted = any(then < now for then, now in zip(known, hidden, strict=True))
             found.setdefault(dataset, {}).setdefault(path, _Origin(superseded_at, is_redacted))
         superseded_at = committed_at
     return found
-
-
-def _hides(provenance: Mapping[str, Any]) -> tuple[int, int]:
-    """How many redactions a commit applies, and how much it knows to be erased.
-
-    Each only grows, but that a redaction of what is erased since has nothing to hide: so either tells, and their sum does not.
-    """
-    return int(provenance.get("redactions", 0)), int(provenance.get("erased", 0))
 
 
 def _spilled_by_the_dead(folder: Path) -> list[_File]:
