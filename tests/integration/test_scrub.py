@@ -546,3 +546,15 @@ def test_appends_go_on(log: Log) -> None:
     counted = "SELECT count(*) FROM refold.events WHERE payload ->> 'text' = 'again'"
     assert log.store.conn.execute(counted).fetchone() == (len(stored),)
     assert log.store.guard_problems() == []
+
+
+def test_other_months_take_events_meanwhile(log: Log) -> None:
+    """A month that is written anew is closed, as under this lock; appends to others are not."""
+    log.store.check_cluster()
+    with psycopg.connect(log.store.dsn) as other:
+        other.execute("LOCK TABLE refold.events_2026_03 IN ACCESS EXCLUSIVE MODE")
+        log.store.conn.execute("SET lock_timeout = '500ms'")
+        log.say(MAY)
+        with pytest.raises(StoreBusy):
+            log.say(MARCH)
+    log.store.conn.execute("RESET lock_timeout")
