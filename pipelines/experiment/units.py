@@ -39,7 +39,7 @@ ANTI JOIN (SELECT aggregate_id FROM decisions WHERE context_messages IS DISTINCT
 _ERASED = {
     "decision": f"SELECT count(*) FROM decisions SEMI JOIN plan_streams USING (aggregate_id) WHERE {IS_ERASED}",
     "single": f"""
-SELECT count_if({IS_ERASED})
+SELECT count(*) FILTER ({IS_ERASED})
 FROM (
     SELECT is_erased, is_context_erased
     FROM decisions

@@ -28,9 +28,8 @@ from pipelines.lake.datasets import (
 )
 from pipelines.lake.locked import Locked, locked_session
 from pipelines.lake.locked_child import UserCodeError
-from pipelines.lake.readable import IS_ERASED
 from pipelines.lake.sql_errors import without_values
-from pipelines.log import erased
+from pipelines.log.erased import IS_ERASED
 from pipelines.log.readable import SHOWN
 from pipelines.log.upcasters import Upcasters, load_upcasters
 from pipelines.settings import MIN_MEMORY_BYTES
@@ -80,7 +79,6 @@ def _events() -> Relation:
         Column("event_version", "INTEGER", "N of event_type."),
         Column("payload", "VARCHAR", "JSON text, upcast to that version, redactions applied.", is_personal=True),
         columns["metadata"],
-        IS_ERASED,
         columns["created_at"],
     )
     return Relation("events", (EVENTS, REDACTED_EVENTS), "readable_events", "one event of the month", described)
@@ -200,7 +198,7 @@ def write_files(locked: Locked, names: Iterable[str], folder: Path, *, is_shuffl
 
 def _stored() -> str:
     """A SELECT of what `events` of the month is made of: redactions applied, nothing lifted."""
-    made = {"event_name", IS_ERASED.name}
+    made = {"event_name"}
     names = ", ".join(f'"{column.name}"' for column in RELATIONS["events"].columns if column.name not in made)
     return f"SELECT {names}, digest FROM ({SHOWN}) WHERE month = $month"
 
@@ -209,7 +207,7 @@ def _lift(locked: Locked, upcasters: Upcasters) -> None:
     """Make the table `events` of the stored ones, step by step."""
     for step in upcasters.own_steps:
         stored = ", ".join(f"'{step.name}.v{version}'" for version in range(1, step.version + 1))
-        lifted = f"event_type IN ({stored}) AND NOT {erased.IS_ERASED.format('')}"
+        lifted = f"event_type IN ({stored}) AND NOT {IS_ERASED.format('')}"
         update = f"UPDATE {_STORED} SET payload = (\n{step.expression}\n) WHERE {lifted}"
         locked.call(f"upcaster {step.name}.v{step.version}", lift, update)
     shipped = Upcasters(upcasters.latest, load_upcasters().steps)

@@ -156,12 +156,12 @@ class _UnaskedUnit:
     """A unit that holds nothing to put before anybody, or not all of it any more: it is on no side of any number."""
 
     row: Row
-    reason: str = NO_CONTEXT
+    why: str = NO_CONTEXT
     recorded: Mapping[int, Reply] = field(default_factory=dict)
     request: None = None
 
     async def replay(self, ask: Ask) -> Outcome:  # noqa: ARG002 -- nobody is asked
-        return not_asked(self.row, self.reason)
+        return not_asked(self.row, self.why)
 
     def take(self, _answer: Answer, /) -> Outcome:
         raise RuntimeError("a unit about which nobody is asked has no answer")

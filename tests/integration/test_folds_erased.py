@@ -159,11 +159,11 @@ def test_long_streams_go_on_from_no_snapshot_of_before(seed: int, tmp_path: Path
 
 
 def test_a_projection_of_ones_own_follows(tmp_path: Path) -> None:
-    """It is folded again, and sees which events are erased."""
+    """It is folded again, and sees nothing of what is erased."""
     log = make_log(HISTORY)
     lake = lake_of(tmp_path / "lake", log)
     fold(lake)
-    said = "SELECT aggregate_id, stream_version, is_erased, payload FROM events"
+    said = "SELECT aggregate_id, stream_version, metadata = '{}' AS is_gone, payload FROM events"
     header = "-- purpose: Events.\n-- parameters: none\n-- grain: one event\n-- key: aggregate_id, stream_version\n"
     projection = read_projection(write(tmp_path, header + said))
     assert fold_projection(lake, projection, MONTHS[0]).is_written
@@ -171,7 +171,7 @@ def test_a_projection_of_ones_own_follows(tmp_path: Path) -> None:
     write_events(lake, erase(log, lambda event: event["aggregate_id"] == ONE and event["stream_version"] == 2))
     fold(lake)
     assert fold_projection(lake, projection, MONTHS[0]).is_written
-    assert query(lake, "SELECT stream_version, payload FROM said WHERE is_erased") == [(2, "{}")]
+    assert query(lake, "SELECT stream_version, payload FROM said WHERE is_gone") == [(2, "{}")]
 
 
 EXPERIMENT = "experiment: made\ncandidate: {echo: true}\nmode: MODE\nwindow: {from: 2026-01-01}\n"
