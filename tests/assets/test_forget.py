@@ -303,8 +303,8 @@ def test_records_of_runs_that_name_a_stream_go(store_settings, monkeypatch):
 
 
 def test_records_of_runs_hold_no_content(store, store_settings, tmp_path):
-    """Months, seals, comparisons, metrics that fail and agents that raise what they were told: Dagster's files, every text in them
-    decoded, hold none of it."""
+    """Months exported and folded, comparisons, metrics that fail and agents that raise what they were told: Dagster's files, every
+    text in them decoded, hold none of it."""
     for number in range(6):
         say(store, uuid4(), FEBRUARY + timedelta(minutes=number), texts=2)
     export_months(store_settings, None, lambda _line: None)
