@@ -163,10 +163,13 @@ def make_home(
     (folder / "marked.jsonl").unlink()
     real: list[str] = []
     if log is not None:
-        refold(home, "import", "chat", str(log), "--source", "real")
+        refold(home, "import", "chat", str(log))
         with opened(home) as store:
-            query = "SELECT aggregate_id::text FROM refold.events WHERE stream_version = 1 AND metadata ->> 'source' = 'real' ORDER BY md5(aggregate_id::text) LIMIT %s"
-            real = [row[0] for row in store.conn.execute(query, [conversations]).fetchall()]
+            query = (
+                "SELECT aggregate_id::text FROM refold.events WHERE stream_version = 1 AND starts_with(metadata ->> 'source_place', %s) "
+                "ORDER BY md5(aggregate_id::text) LIMIT %s"
+            )
+            real = [row[0] for row in store.conn.execute(query, [log.name, conversations]).fetchall()]
     refold(home, "export")
     refold(home, "fold")
     with Lake(home / "lake").connect() as connection:
