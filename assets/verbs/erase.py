@@ -97,7 +97,8 @@ def erase(
             take_content(store, Ticker("streams"))
             copy_home_log(store, lake)
             _write_anew(settings, store, lake, result, tell)
-            result.forgotten = forget_all(settings, lake, store.home_log(), partial(forget_runs, settings))
+            if not result.failed:  # what is folded of erased events is derived from no more, once it is folded
+                result.forgotten = forget_all(settings, lake, store.home_log(), partial(forget_runs, settings))
             if is_scrub:
                 result.scrub = scrub(store, settings.signing_key, on_table=_telling(tell))
                 copy_home_log(store, lake)

@@ -27,6 +27,7 @@ from pipelines.audit.unread import list_unread
 from pipelines.console import counted
 from pipelines.duck import is_out_of_memory
 from pipelines.errors import BadInputError
+from pipelines.export.home_log import unscrubbed
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import COMMITS, DATASETS, HOME_LOG
 from pipelines.lake.delta import is_table
@@ -131,6 +132,8 @@ def _audit_log(
         return
     if (newer := len(stored) - len(sides["lake"])) > 0:
         notes.append(f"{counted(newer, 'entry', 'entries')} of the home log, newer than the last export")
+    if (waiting := unscrubbed(stored)) > 0:
+        notes.append(f"PostgreSQL's files: {counted(waiting, 'erasure')} not followed by `refold erase --scrub` yet")
     yield from audit_redactions(stored, store)
     yield from audit_states(stored, {status.month: status for status in months if status.state != "stray"})
     yield from erasures.audit_store(store)
