@@ -168,10 +168,10 @@ def is_plain(text: str) -> bool:
     """Whether the fast encoder certainly writes the value of `text` as RFC 8785 does, without any mapping."""
     return not (
         "$" in text  # perhaps a reserved key
-        or "NaN" in text
+        or ("N" in text and "NaN" in text)  # one character is found many times faster than several
         or "Infinity" in text
         or "0.0000" in text  # may be written 1e-05 where ECMAScript writes 0.00001
-        or ("\\u" in text and _RISKY_ESCAPE.search(text))
+        or ("\\" in text and "\\u" in text and _RISKY_ESCAPE.search(text))
         or (not text.isascii() and _RISKY_CHARACTER.search(text))
         or _has_risky_number(text)
     )

@@ -96,7 +96,8 @@ def is_said(texts: Column) -> Bools:
 
 def first_rows(owners: Ints) -> Ints:
     """For every row the number of the first row of its owner."""
-    rows: Ints = np.maximum.accumulate(np.where(firsts(owners), np.arange(len(owners)), 0))
+    starts = np.flatnonzero(firsts(owners))
+    rows: Ints = np.repeat(starts, np.diff(starts, append=len(owners)))
     return rows
 
 
@@ -105,8 +106,8 @@ def previous(values: Values, counts: Bools, first: Ints, otherwise: Values) -> V
 
     `first` is the owners' `first_rows`: made once, it serves every column of the same rows.
     """
-    rows = np.where(counts, np.arange(len(values)), -1)
-    before = np.concatenate(([-1], np.maximum.accumulate(rows)[:-1])) if len(rows) else rows
+    rows = np.flatnonzero(counts)
+    before = np.append(-1, rows)[np.cumsum(counts) - counts]  # as many of them are before a row
     return np.where(before >= first, values[before], otherwise)
 
 

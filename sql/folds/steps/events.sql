@@ -24,8 +24,7 @@ SELECT
     told.envelope.subject_id,
     told.said.text,
     CASE
-        WHEN told.event_name <> 'user.utterance' OR told.said.text <> '' THEN NULL
-        ELSE $content
+        WHEN told.event_name = 'user.utterance' AND coalesce(told.said.text, '') = '' THEN $content
     END AS content,
     coalesce(told.said.is_refusal, FALSE) AS is_refusal,
     told.said.call_id,
