@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ from pipelines.folds.state import state
 from pipelines.folds.steps import Prepared, fold_batches, start_month
 from pipelines.lake.datasets import find_dataset
 from pipelines.lake.lake import Lake
-from pipelines.lake.memory import give_back
+from pipelines.lake.memory import give_back, keeping_freed
 from pipelines.lake.partition import PartitionWriter
 from pipelines.lake.sizes import most_group_bytes
 from pipelines.log.upcasters import Upcasters, load_upcasters
@@ -47,6 +47,9 @@ _READS = (
 
 _MOST_ASIDE = 100
 """Streams of a month that are set aside before more memory is asked for; the month is begun again after each."""
+
+_KEPT_SHARE = 0.25
+"""Of the memory bound: what is kept of the freed memory of one range for the next, while ranges are of ordinary events."""
 
 _MERGED_AT_A_TIME, _MERGED_SHARE = 2, 0.02
 """Tables whose row groups are copied at a time; each holds a few groups. One, if a group has more than this share of the memory bound."""
@@ -209,7 +212,11 @@ def _fold_streams(
         memory_bytes=lake.memory_bytes,
     )
     # one range at a time is read where events are so large that a row group of them may need most of the memory
-    with sharing_threads(connection), alone(lake, connection) if work.readers == 1 else nullcontext():
+    is_tight = work.readers == 1
+    with (
+        sharing_threads(connection),
+        alone(lake, connection) if is_tight else keeping_freed(int(lake.memory_bytes * _KEPT_SHARE)),
+    ):
         if is_partial:
             _merge(lake, connection, month, batches, writers)
         else:
