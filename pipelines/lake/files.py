@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_USUAL: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
+_USUAL: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "dictionary_pagesize_limit": 2**16}
+"""A dictionary of more bytes is one of texts that hardly repeat: to go on with it makes a file larger, and slower to write."""
 _LARGE: dict[str, Any] = {"use_dictionary": False, "data_page_version": "2.0"}
 _NUMBERS = ("int32", "int64")
 
