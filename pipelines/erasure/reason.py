@@ -1,6 +1,6 @@
 """A reason stays for good, in the home log and in an event: it must not say what is being erased.
 
-It is refused if it contains the person's id, or a word of five characters or more that stands anywhere in what is erased, or two
+It is refused if it contains a person's id, or a word of five characters or more that stands anywhere in what is erased, or two
 shorter ones beside each other that do (a name: "Ana Li"), in any case of letters. Words that reasons are made of are free.
 """
 
@@ -31,7 +31,7 @@ FREE = frozenset(
 )
 """Words that say why, and nothing of whom."""
 _CONTENT = """
-SELECT concat(e.payload, E'\\n', e.metadata)
+SELECT concat(e.payload, E'\\n', e.metadata), coalesce(e.metadata ->> 'subject_id', '')
 FROM unnest(%s::uuid[], %s::integer[], %s::integer[]) AS t (stream, first, last)
 INNER JOIN refold.events AS e ON t.stream = e.aggregate_id AND e.stream_version BETWEEN t.first AND t.last
 """
@@ -46,18 +46,26 @@ def refuse_telling(store: Store, reason: str, targets: Sequence[Target], custome
     if not reason.strip():
         raise BadInputError("--reason is empty: say why, without naming whom (a ticket number, a paragraph of law)")
     told = _plain(reason)
-    if customer is not None and _plain(customer) in told:
+    if customer is not None and _names(told, customer):
         raise _telling("the person's id")
     words = list(_suspects(told))
-    if not words or not targets:
-        return
+    subjects: set[str] = set()
     with typed_errors(), store.conn.transaction(), store.conn.cursor("erased_content") as contents:
         contents.execute(_CONTENT, columns_of(targets))
-        for (text,) in contents:
-            content = _plain(text)
+        for text, subject in contents:
+            if subject not in subjects and _names(told, subject):
+                raise _telling("a person's id")
+            subjects.add(subject)
+            content = _plain(text) if words else ""
             for word in words:
                 if word in content:
                     raise _telling(f"{word!r}, which stands in what is to be erased")
+
+
+def _names(told: str, person: str) -> bool:
+    """Whether a reason contains a person's id; a short one as a word of its own."""
+    name = _plain(person)
+    return bool(name) and (name in told if len(name) >= _MIN_CHARACTERS else name in re.split(r"[^\w]+", told))
 
 
 def _plain(text: str) -> str:

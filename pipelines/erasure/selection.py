@@ -23,9 +23,13 @@ TOLD_STREAMS = ("conversation", "call")
 """Types of streams that grow old: what happened. Prompts, tools and customers' own streams stay as long as they are named."""
 _EVENT = re.compile(r"([0-9a-fA-F-]{32,36})@([1-9][0-9]{0,8})")
 
-# A stream is the person's unless it holds events about somebody else too.
+# A stream is the person's unless it holds events about somebody else too. Of such a one redactions stay: without them what they hide of
+# others would be shown.
 _ABOUT = """
-SELECT e.aggregate_id::text, s.stream_version, array_agg(e.stream_version ORDER BY e.stream_version),
+SELECT e.aggregate_id::text, s.stream_version,
+    coalesce(
+        array_agg(e.stream_version ORDER BY e.stream_version) FILTER (WHERE NOT starts_with(e.event_type, 'redaction.applied.')), '{}'
+    ),
     EXISTS (
         SELECT FROM refold.events AS other
         WHERE other.aggregate_id = e.aggregate_id AND other.metadata ->> 'subject_id' <> %(customer)s
@@ -88,9 +92,9 @@ def select_customer(store: Store, customer: str) -> Selection:
     """The person's streams, and the single events about them in streams that are about others, too."""
     targets: list[Target] = []
     for stream, head, versions, is_shared in _ask(store.conn, _ABOUT, {"customer": customer}):
-        if is_shared:
+        if is_shared and versions:
             targets += [Target(stream, first, last, False) for first, last in _runs(versions)]
-        else:
+        elif not is_shared:
             targets.append(Target(stream, 1, head, True))
     return _measure(store, targets)
 

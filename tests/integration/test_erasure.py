@@ -117,6 +117,15 @@ def test_a_persons_streams_and_events_in_streams_of_others(store: Store) -> None
     assert select_customer(store, JOE).targets == ()
 
 
+def test_redactions_of_others_stay(store: Store) -> None:
+    """A redaction in a stream of others that names the person is not erased: what it hides is somebody else's."""
+    shared = uuid4()
+    say(store, shared, ("Ana's secret", ANA), ("mine", JOE))
+    redaction = {"target": {"stream_version": 1}, "path": "/text", "method": "hide", "reason": "asked"}
+    store.append(shared, "conversation", [NewEvent("redaction.applied.v1", redaction, {"subject_id": JOE}, AT)], 2)
+    assert select_customer(store, JOE).targets == (Target(str(shared), 2, 2, False),)
+
+
 def test_single_events_and_what_is_old(store: Store) -> None:
     """Events by name, each once; conversations by the age of their last event, those on hold left out."""
     old, held, young, prompt = (uuid4() for _ in range(4))
@@ -304,6 +313,22 @@ def test_a_reason_says_nothing_of_what_is_erased(store: Store, reason: str, is_t
             refuse_telling(store, reason, targets, JOE)
     else:
         refuse_telling(store, reason, targets, JOE)
+
+
+@pytest.mark.parametrize(("reason", "is_told"), [("ticket 7 closed", True), ("ticket 71", False), ("room 7.", True)])
+def test_short_ids_are_words(store: Store, reason: str, is_told: bool) -> None:
+    """An id of one digit is refused as a word, whichever way its events were chosen, and not within another number."""
+    stream = uuid4()
+    say(store, stream, ("a", "7"))
+    for targets, customer in (
+        (select_customer(store, "7").targets, "7"),
+        (select_streams(store, [stream]).targets, None),
+    ):
+        if is_told:
+            with pytest.raises(BadInputError, match="person's id"):
+                refuse_telling(store, reason, targets, customer)
+        else:
+            refuse_telling(store, reason, targets, customer)
 
 
 @hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
