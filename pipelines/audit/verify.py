@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +34,7 @@ from pipelines.lake.datasets import COMMITS, DATASETS, HOME_LOG
 from pipelines.lake.delta import is_table
 from pipelines.lake.errors import TableDamagedError
 from pipelines.lake.lake import Lake
+from pipelines.proof.manifest import ManifestError
 from pipelines.proof.note import Verifier
 from pipelines.proof.signing import PublicKeys
 from pipelines.store import Entry, MonthStatus, Store
@@ -132,8 +134,11 @@ def _audit_log(
         return
     if (newer := len(stored) - len(sides["lake"])) > 0:
         notes.append(f"{counted(newer, 'entry', 'entries')} of the home log, newer than the last export")
-    if (waiting := unscrubbed(stored)) > 0:
-        notes.append(f"PostgreSQL's files: {counted(waiting, 'erasure')} not followed by `refold erase --scrub` yet")
+    with suppress(ManifestError):  # which is a finding of its own
+        if (waiting := unscrubbed(stored)) > 0:
+            notes.append(
+                f"PostgreSQL's files: {counted(waiting, 'erasure')} not followed by `refold erase --scrub` yet"
+            )
     yield from audit_redactions(stored, store)
     yield from audit_states(stored, {status.month: status for status in months if status.state != "stray"})
     yield from erasures.audit_store(store)

@@ -36,6 +36,8 @@ VERBS = {
     "unseal": ("2026-01", "--reason", "r"),
     "verify": (),
     "checkpoint": (),
+    "erase": (),
+    "hold": (),
     "lines": ("-o", "lines-out.jsonl"),
     "demo": (),
     "export": (),

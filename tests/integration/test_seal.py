@@ -164,7 +164,7 @@ def test_killed_seals_go_on(may: Store, lake: Lake, store_settings: Settings) ->
         print(f"{kill + 1} kills, {time.monotonic() - begun:.0f} s, sealed already: {is_sealed}", flush=True)
 
 
-@pytest.mark.parametrize("step", ["export_month", "scan_month", "_describe_files", "copy_home_log"])
+@pytest.mark.parametrize("step", ["export_month", "scan_month", "sign", "copy_home_log"])
 def test_an_interrupted_seal_goes_on(may: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Stopped after any step, the month takes no event, and the same verb ends what was begun, once."""
 

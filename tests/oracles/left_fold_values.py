@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 Row = dict[str, Any]
 
 _PICO = Decimal("0.000000000001")
+_NUMBER = re.compile(r'("(?:[^"\\]|\\.)*")|(-?[0-9.]+[eE][-+]?[0-9]+)')
+"""A string, which stays as it is, or a number with an exponent."""
 
 
 def is_erased(event: Mapping[str, Any]) -> bool:
@@ -88,8 +91,18 @@ def is_said(text: str | None) -> bool:
 
 
 def json_text(value: Any) -> str:
-    """Compact JSON text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Compact JSON text, numbers as PostgreSQL spells them."""
+    return _positional(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def jsonb_text(value: Any) -> str:
+    """JSON text as PostgreSQL spells jsonb, but for the order of members."""
+    return _positional(json.dumps(value, ensure_ascii=False))
+
+
+def _positional(text: str) -> str:
+    """Numbers without an exponent."""
+    return _NUMBER.sub(lambda found: found[1] or format(Decimal(found[2]), "f"), text)
 
 
 def text_or_none(value: Any) -> str | None:

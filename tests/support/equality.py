@@ -17,6 +17,7 @@ from pipelines.folds.steps import Prepared, prepare_month
 from pipelines.lake.datasets import EVENTS
 from pipelines.settings import SNAPSHOT_EVENTS
 from pipelines.store.events import NewEvent
+from tests.oracles.left_fold_values import jsonb_text
 
 # JSON text has many spellings; two texts of one value are equal
 _JSON = {"arguments", "recorded", "output", "error", "outcome", "key", "row"}
@@ -33,16 +34,12 @@ def connect() -> duckdb.DuckDBPyConnection:
 def create_events(connection: duckdb.DuckDBPyConnection, log: Iterable[Mapping[str, Any]]) -> None:
     """Create the relation `events` from a log."""
     rows = [
-        {**event, "payload": _jsonb_text(event["payload"]), "metadata": _jsonb_text(event["metadata"])} for event in log
+        {**event, "payload": jsonb_text(event["payload"]), "metadata": jsonb_text(event["metadata"])} for event in log
     ]
     table = pa.Table.from_pylist(rows, schema=EVENTS.arrow_schema())
     connection.register("handed_over", table)
     connection.execute("CREATE OR REPLACE TABLE events AS SELECT * FROM handed_over")
     connection.unregister("handed_over")
-
-
-def _jsonb_text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def fold_with_sql(

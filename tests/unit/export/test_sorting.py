@@ -173,4 +173,5 @@ def test_heads_are_what_stream_months_needs():
         "last_version",
         "event_count",
         "last_hash",
+        "erased_events",
     ]
