@@ -111,10 +111,16 @@ def _content(payload: Mapping[str, Any]) -> str | None:
     if payload.get("text") or not isinstance(content, (str, list)):
         return None
     parts = [
-        {"type": part.get("type")} if isinstance(part, Mapping) else part[:1] if isinstance(part, str) else None
+        {"type": _type_of(part)} if isinstance(part, Mapping) else part[:1] if isinstance(part, str) else None
         for part in content
     ]
     return json_text(content[:1] if isinstance(content, str) else parts)
+
+
+def _type_of(part: Mapping[str, Any]) -> str | None:
+    """A part's type, as text whatever it is: only one that is a known word says anything."""
+    kind = part.get("type")
+    return kind if kind is None or isinstance(kind, str) else json_text(kind)
 
 
 def _spent(payload: Mapping[str, Any]) -> dict[str, Any]:
