@@ -137,7 +137,7 @@ def _write_anew(settings: Settings, store: Store, lake: Lake, result: EraseResul
         return
     months = {month for month in exported if month >= erased[0]} | set(recorded_months(store.conn))
     exports, folds = export_and_fold(settings, store, sorted(months), tell)
-    remove_redacted(lake, settings.catalog, lake.datasets())  # what a process that was killed left
+    remove_redacted(lake, settings.catalog, lake.datasets(), is_erasure=True)
     result.exported, result.folded = _written(exports), _written(folds)
     result.failed = [f"{check.asset} {check.name}: {check.description}" for run in exports for check in run.failed]
 
