@@ -73,7 +73,10 @@ def export_and_fold(
     lake = Lake.from_settings(settings)
     names = folds_of(settings, None)
     exported = _find_exported(store, lake, months)
-    folded = _find_folded(settings, lake, list(exported), names)
+    # Months from the first on that is exported now go on from it, though they are up to date before.
+    first = min((month for month in months if month not in exported), default=None)
+    settled = [month for month in exported if first is None or month < first]
+    folded = _find_folded(settings, lake, settled, names)
     found = {month: exported[month] | folded[month] for month in folded}
     done = run_months(settings, lake, "export and fold", months, (*LOG, *names), found, tell)
     log, folds = ([replace(run, tables=_only(run.tables, part)) for run in done] for part in (LOG, names))

@@ -191,6 +191,7 @@ def people(folder: Path, customers: int, conversations: int, log: Path | None) -
     gone = {UUID(each) for each in real}
     values = {value for marks in marked for value in marks.values}
     texts = texts_of(home, demo, real)
+    print(f"{len(texts):,} texts of theirs that stand nowhere else")
     there = find_values(home, list(values))
     print(
         f"{len(before):,} events; of {len(values)} marked values {sum(map(bool, there.values()))} are in the lake's and other files"
@@ -232,18 +233,28 @@ def people(folder: Path, customers: int, conversations: int, log: Path | None) -
 
 
 def texts_of(home: Path, customers: Sequence[str], streams: Sequence[str]) -> list[str]:
-    """What people of the demo and real conversations said that nobody else says: long texts, in the spelling of the log."""
+    """What people of the demo and real conversations said that stands nowhere else, not within another text either."""
     query = """
-    WITH said AS (
-        SELECT e.payload ->> 'text' AS text,
-            bool_and(e.metadata ->> 'subject_id' = ANY(%(customers)s) OR e.aggregate_id = ANY(%(streams)s::uuid[])) AS is_theirs
-        FROM refold.events AS e WHERE length(e.payload ->> 'text') BETWEEN 40 AND 2000 GROUP BY 1
-    )
-    SELECT text FROM said WHERE is_theirs ORDER BY md5(text) LIMIT 200
+    SELECT e.payload ->> 'text', lower(e.payload::text),
+        coalesce(e.metadata ->> 'subject_id' = ANY(%(customers)s), false) OR e.aggregate_id = ANY(%(streams)s::uuid[])
+        OR EXISTS (
+            SELECT FROM refold.events AS s
+            WHERE s.aggregate_id = e.aggregate_id AND s.stream_version = 1 AND s.metadata ->> 'subject_id' = ANY(%(customers)s)
+        )
+    FROM refold.events AS e
     """
     with opened(home) as store:
-        rows = store.conn.execute(query.encode(), {"customers": list(customers), "streams": list(streams)}).fetchall()
-    return [row[0] for row in rows]
+        asked = {"customers": list(customers), "streams": list(streams)}
+        rows = store.conn.execute(query.encode(), asked).fetchall()
+    others = "\n".join(payload for _, payload, is_theirs in rows if not is_theirs)
+    said = sorted({text for text, _, is_theirs in rows if is_theirs and text and 40 <= len(text) <= 2000})
+    return [text for text in said if not any(form in others for form in _spellings(text.lower()))]
+
+
+def _spellings(text: str) -> list[str]:
+    """A text as it stands in JSON, and in JSON within JSON."""
+    once = json.dumps(text, ensure_ascii=False)[1:-1]
+    return [once, json.dumps(once, ensure_ascii=False)[1:-1]]
 
 
 def erased_streams(home: Path) -> set[str]:

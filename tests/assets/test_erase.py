@@ -91,6 +91,21 @@ def test_a_person_is_erased_everywhere(refold, store_settings, store, talks):
     assert refold("erase")[1] == "no erasure waits to be finished\n"
 
 
+def test_later_months_that_say_it_again_are_folded_anew(refold, store_settings, store, talks):
+    """An event of January stands in the state of February too, whose own events stay as they were: one run forgets both."""
+    assert refold("fold")[0] == 0  # all of it is up to date
+    code, out, _ = refold("erase", "--event", f"{talks['joe']}@1", "--reason", "ticket 4711", "--json")
+    told = json.loads(out)
+    assert (code, told["selection"]["months"], told["folded"][:2]) == (0, ["2026-01"], ["2026-01", "2026-02"])
+    with Lake.from_settings(store_settings).connect() as connection:
+        query = "SELECT month, list_transform(transcript, lambda x: x.text) FROM conversation_months WHERE aggregate_id = ? ORDER BY 1"
+        texts = dict(connection.execute(query, [str(talks["joe"])]).fetchall())
+    assert NAMED not in str(texts["2026-01"])
+    assert [text for text in texts["2026-02"] if text] == ["and that is all", "once more: " + NAMED]
+    assert json.loads(refold("erase", "--json")[1])["folded"] == []
+    assert codes(audit(refold)) == set()
+
+
 def test_an_erasure_that_was_begun_is_gone_on_with(refold, store_settings, store, talks):
     """Recorded and not done: verify says so, and the verb alone finishes it; done and not exported likewise."""
     record(store, select_customer(store, JOE), "ticket 4711", None)

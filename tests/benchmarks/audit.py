@@ -18,7 +18,7 @@ from pipelines.lake.lake import Lake
 from pipelines.proof.inclusion import prove_inclusion, read_nodes
 from pipelines.proof.parts import lay_out
 from pipelines.proof.scan import scan_month
-from tests.benchmarks import scrub
+from tests.benchmarks import erase, scrub
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.log import MONTH, write_lake
 from tests.benchmarks.rounds import Bench, Measure
@@ -54,6 +54,7 @@ def run(bench: Bench) -> Iterator[Figure]:
         peer_name="reading the month's leaves",
         target=_SECONDS,
     )
+    yield from erase.run(bench)
     yield from scrub.run(bench)
 
 
