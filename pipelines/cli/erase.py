@@ -60,15 +60,10 @@ def erase(
     from assets.verbs.erase import retention_reason
 
     days = parse_age("--older-than", older_than) if older_than is not None else 0
-    given = [name for name, value in _named(customer, streams, events, older_than) if value]
-    if len(given) > 1:
-        raise BadInputError(f"{' and '.join(given)}: one erasure has one reason, so give one of them")
+    given = _given(customer, streams, events, older_than)
     if where is not None and older_than is None:
         raise BadInputError("--where narrows --older-than; it is of no use without it")
-    if given and reason is None:
-        if older_than is None:
-            raise BadInputError("--reason is missing: why is this erased? It is kept for good")
-        reason = retention_reason(days)
+    why = _reason(reason, given, retention_reason(days) if older_than is not None else None)
 
     def choose(store: Store, lake: Lake) -> Selection:
         from pipelines.erasure import selection
@@ -84,7 +79,7 @@ def erase(
     result = erase_events(
         Settings.from_env(),
         choose if given else None,
-        reason or "",
+        why,
         customer=customer,
         is_dry_run=dry_run,
         is_scrub=scrub,
@@ -95,10 +90,29 @@ def erase(
         raise click.exceptions.Exit(CheckFailedError.exit_code)
 
 
-def _named(
+def _given(
     customer: str | None, streams: tuple[UUID, ...], events: tuple[str, ...], older_than: str | None
-) -> list[tuple[str, object]]:
-    return [("--customer", customer), ("--stream", streams), ("--event", events), ("--older-than", older_than)]
+) -> str | None:
+    """The option that says what to erase; None where none does."""
+    if customer is not None and not customer.strip():
+        raise BadInputError("--customer is empty; nothing was erased")
+    named = [("--customer", customer), ("--stream", streams), ("--event", events), ("--older-than", older_than)]
+    given = [name for name, value in named if value]
+    if len(given) > 1:
+        raise BadInputError(f"{' and '.join(given)}: one erasure has one reason, so give one of them")
+    return given[0] if given else None
+
+
+def _reason(reason: str | None, given: str | None, made: str | None) -> str:
+    """Why: as it was given, or as it is made for what is old."""
+    if given is None and reason is not None:
+        raise BadInputError(
+            "--reason says why, and nothing is named that is to be erased; without both, what was begun is finished"
+        )
+    why = made if reason is None else reason
+    if given is not None and why is None:
+        raise BadInputError("--reason is missing: why is this erased? It is kept for good")
+    return why or ""
 
 
 def _matching(lake: Lake, where: str | None) -> list[str] | None:

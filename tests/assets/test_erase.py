@@ -186,6 +186,8 @@ def test_a_store_from_a_backup_is_erased_again(refold, store_settings, store, ta
         (["--customer", JOE, "--older-than", "4d", "--reason", "ticket"], "one of them"),
         (["--older-than", "soon"], "number of days"),
         (["--where", "true"], "--older-than"),
+        (["--customer", "", "--reason", "ticket"], "--customer is empty"),
+        (["--reason", "ticket"], "nothing is named"),
         (["--stream", str(uuid4()), "--reason", "ticket"], "no stream"),
         (["--event", "x", "--reason", "ticket"], "STREAM@VERSION"),
         (["--customer", JOE, "--reason", f"asked by {JOE}"], "the person's id"),
