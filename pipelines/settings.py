@@ -61,6 +61,8 @@ class Settings:
         daily_usd: US dollars that models may cost on one UTC day (`REFOLD_DAILY_USD`), or None for no such bound.
         sql_seconds: How long an expression or function of one's own may take (`REFOLD_SQL_SECONDS`, default 60).
         allow_files: Folders in which files of experiments may be beside their own (`REFOLD_ALLOW_FILES`, separated as PATH is).
+        region: Two letters of ISO 3166 whose national phone numbers the detectors take without a word beside them (`REFOLD_REGION`, as
+            US), or None for none.
     """
 
     home: Path
@@ -80,6 +82,7 @@ class Settings:
     is_shared: bool = False
     sql_seconds: float = SQL_SECONDS
     allow_files: tuple[Path, ...] = ()
+    region: str | None = None
 
     @property
     def replays(self) -> Path:
@@ -137,6 +140,7 @@ class Settings:
                 for part in (env.get("REFOLD_ALLOW_FILES") or "").split(os.pathsep)
                 if part
             ),
+            region=_parse_region(env.get("REFOLD_REGION") or ""),
             snapshot_events=_parse_count(
                 "REFOLD_SNAPSHOT_EVENTS", env.get("REFOLD_SNAPSHOT_EVENTS") or str(SNAPSHOT_EVENTS)
             ),
@@ -244,6 +248,13 @@ def _parse_count(name: str, text: str) -> int:
     if re.fullmatch(r"\s*[1-9]\d{0,8}\s*", text) is None:
         raise BadInputError(f"{name} is {text!r}; write a number such as {SNAPSHOT_EVENTS}")
     return int(text)
+
+
+def _parse_region(text: str) -> str | None:
+    region = text.strip().upper()
+    if re.fullmatch(r"[A-Z]{2}|", region) is None:
+        raise BadInputError(f"REFOLD_REGION is {text!r}; write the two letters of a region, for example US or DE")
+    return region or None
 
 
 def _parse_seconds(name: str, text: str) -> float:

@@ -25,6 +25,7 @@ BASE = {
 MAY_IMPORT: dict[str, set[str]] = {
     "stats": set(),
     "canonical": set(),
+    "detect": set(),
     "proof": {"canonical"},
     "store": set(),
     "fold": {"canonical"},
