@@ -96,7 +96,9 @@ def _note_waiting(settings: Settings, store: Store) -> None:
     from pipelines.export.health import find_lag  # noqa: PLC0415
 
     with suppress(psycopg.Error, RefoldError):  # a remark is not worth an error, and hides none
-        lags = {lag.month: lag.events for lag in find_lag(store.conn, Lake.from_settings(settings))}
+        lags = {
+            lag.month: lag.events for lag in find_lag(store.conn, Lake.from_settings(settings), with_accesses=False)
+        }
         _note(settings).write_text(json.dumps(lags), encoding="utf-8")
 
 
@@ -119,7 +121,7 @@ def _waiting(settings: Settings, lake: Lake) -> dict[str, int] | None:
     try:
         with psycopg.connect(dsn, connect_timeout=2, options=f"-c statement_timeout={_LOOK_MS}") as connection:
             connection.execute(session_query(is_local=True, without=["statement_timeout"]).encode())
-            return {lag.month: lag.events for lag in find_lag(connection, lake)}
+            return {lag.month: lag.events for lag in find_lag(connection, lake, with_accesses=False)}
     except (psycopg.Error, RefoldError):
         return None
 

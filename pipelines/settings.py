@@ -28,6 +28,7 @@ _MAX_HOME = 440
 """Bytes of a home's path: SQLite opens no file whose path, links followed, has more than 504, and of a run's events Dagster keeps one 61
 bytes below. The embedded PostgreSQL would start in a home of 992."""
 _MAX_DAYS = 1_000_000
+_MAX_ACTOR = 200
 SNAPSHOT_EVENTS = 500
 """Events of a stream between two snapshots: about what is folded in the time that reading a snapshot takes."""
 SQL_SECONDS = 60.0
@@ -159,6 +160,20 @@ def read_shared(env: Mapping[str, str] | None = None) -> bool:
             f"REFOLD_SHARED is {shared!r}; write group, or leave it out and nobody else may read the home"
         )
     return bool(shared)
+
+
+def read_actor(env: Mapping[str, str] | None = None) -> str | None:
+    """Who acts, where that is not the account: the name of a CI job or of a person behind a shared account (`REFOLD_ACTOR`).
+
+    Raises:
+        BadInputError: It is no line of text of 200 characters or less.
+    """
+    actor = ((os.environ if env is None else env).get("REFOLD_ACTOR") or "").strip()
+    if len(actor) > _MAX_ACTOR or not (actor.isprintable() or not actor):
+        raise BadInputError(
+            f"REFOLD_ACTOR is {actor[:50]!r}; write a name of one line, of {_MAX_ACTOR} characters at most"
+        )
+    return actor or None
 
 
 def is_debugging(env: Mapping[str, str] | None = None) -> bool:

@@ -15,6 +15,7 @@ import psycopg
 from pipelines.export.snapshot import month_condition
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Commit, Lake
+from pipelines.store.access import ACCESS
 from pipelines.store.sqlstate import typed_errors
 
 # What the export's snapshot did not see is not expected in the lake: agents append while a check runs.
@@ -48,7 +49,7 @@ FROM (
 _WAITING = """
 SELECT count(*), min(e.created_at)
 FROM refold.events AS e
-WHERE {month} AND {unseen}
+WHERE {month} AND {unseen} AND {kinds}
 """
 _MONTHS = """
 SELECT m.month FROM refold.months AS m
@@ -130,16 +131,19 @@ def compare_month(conn: psycopg.Connection, lake: Lake, month: str) -> Parity:
     return Parity(month, Tally(*map(int, in_store)), Tally(*map(int, in_lake)))
 
 
-def find_lag(conn: psycopg.Connection, lake: Lake, months: list[str] | None = None) -> list[Lag]:
+def find_lag(
+    conn: psycopg.Connection, lake: Lake, months: list[str] | None = None, *, with_accesses: bool = True
+) -> list[Lag]:
     """Months with events that no export has seen, ascending; of `months`, or of all that the store has.
 
     An import into a month that was exported long ago counts as waiting since then: when it was committed is not stored.
+    Without accesses there is lag only where the lake would answer otherwise: a verb that records its use is no news about anybody.
     """
     with typed_errors():
         return [
             lag
             for month in (months if months is not None else [row[0] for row in conn.execute(_MONTHS).fetchall()])
-            if (lag := _lag_of(conn, lake, month)) is not None
+            if (lag := _lag_of(conn, lake, month, with_accesses=with_accesses)) is not None
         ]
 
 
@@ -150,14 +154,15 @@ def count_strays(conn: psycopg.Connection, months: list[str] | None = None) -> d
     return {month: events for month, events in strays if months is None or month in months}
 
 
-def _lag_of(conn: psycopg.Connection, lake: Lake, month: str) -> Lag | None:
+def _lag_of(conn: psycopg.Connection, lake: Lake, month: str, *, with_accesses: bool) -> Lag | None:
     commit = lake.last_commit(EVENTS.name, {"month": month})
     known = _known(commit)
     # the first condition is for the index, which knows the order of transactions
     unseen = f"(e.epoch, e.xid) >= (%(epoch)s, %(xmin)s::text::xid8) AND NOT {_SEEN}" if known else "true"
-    row = conn.execute(
-        _WAITING.format(month=month_condition(month, "e.created_at"), unseen=unseen).encode(), known
-    ).fetchone()
+    # where only counts can be compared, all that the lake counts is counted
+    kinds = "true" if with_accesses or (commit is not None and not known) else f"e.aggregate_type <> '{ACCESS}'"
+    query = _WAITING.format(month=month_condition(month, "e.created_at"), unseen=unseen, kinds=kinds)
+    row = conn.execute(query.encode(), known).fetchone()
     assert row is not None
     events = row[0] - (commit.row_count if commit is not None and not known else 0)
     if events <= 0:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -15,6 +13,7 @@ from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import AppendOnly, NewEvent, PermissionDenied, Store, StoreError, connect
 from pipelines.store.sqlstate import typed_errors
+from tests.support.roles import logged_in
 from tests.support.verbs import run_verb
 
 EVENT = NewEvent("user.utterance.v1", {"text": "x"}, {}, datetime(2026, 3, 5, tzinfo=UTC))
@@ -88,19 +87,6 @@ def filled(store: Store) -> Store:
     store.ensure_months([EVENT.created_at])
     store.append(uuid4(), "conversation", [EVENT], "any")
     return store
-
-
-@contextmanager
-def logged_in(store: Store, group: str) -> Iterator[psycopg.Connection]:
-    """A connection of a role that logs in and is a member of `group` only."""
-    name = f"member_{group}_of_{store.conn.info.dbname}"
-    store.conn.execute(f'CREATE ROLE "{name}" LOGIN IN ROLE "{group}"')
-    try:
-        with connect(store.dsn.replace("refold@", f"{name}@", 1)) as conn:
-            assert conn.execute("SELECT current_user").fetchone() == (name,)
-            yield conn
-    finally:
-        store.conn.execute(f'DROP ROLE "{name}"')
 
 
 def refused(conn: psycopg.Connection, statement: str, error: type[Exception]) -> None:

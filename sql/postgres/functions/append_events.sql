@@ -219,6 +219,13 @@ BEGIN
     ) THEN
         RAISE EXCEPTION 'streams of type erasure are written by an erasure alone' USING ERRCODE = 'RF005';
     END IF;
+    -- Nobody writes an access of somebody else.
+    IF kind = 'access' AND EXISTS (
+        SELECT FROM unnest(append_events.event_types, append_events.payloads) AS b (event_type, payload)
+        WHERE b.event_type LIKE 'access.recorded.v%' AND b.payload ->> 'database_role' IS DISTINCT FROM session_user
+    ) THEN
+        RAISE EXCEPTION 'an access names who logged in, %, as its database_role; record_access writes it', session_user USING ERRCODE = 'RF005';
+    END IF;
     IF strpos(array_to_string(append_events.event_types, ' '), 'redaction.applied.v') > 0 THEN
         PERFORM refold.note('redacted', null, null, jsonb_build_object(
             'format', 'refold-redaction/1', 'stream', stream, 'version', wanted + b.ordinality, 'hash', encode(b.hash, 'hex')

@@ -1,5 +1,5 @@
 -- Least privilege. Everybody may see which schema and event types there are (the client checks both).
---   refold_writer    appends, nothing else
+--   refold_writer    appends, and records its own accesses, which exporter and eraser may, too; nothing else
 --   refold_reader    reads everything, and asks what weakens append-only
 --   refold_exporter  reads everything; makes, closes and seals months, and opens them again; finishes recorded erasures
 --   refold_eraser    reads everything; records erasures and does them, places and lifts holds; rewrites tables of events and of holds
@@ -16,7 +16,7 @@ BEGIN
         SELECT g.role_name, g.command FROM (VALUES
             ('refold_writer', 'GRANT USAGE ON SCHEMA refold TO refold_writer'),
             ('refold_writer', 'GRANT SELECT ON refold.migrations, refold.event_types TO refold_writer'),
-            ('refold_writer', 'GRANT EXECUTE ON FUNCTION refold.append_events, refold.check_cluster TO refold_writer'),
+            ('refold_writer', 'GRANT EXECUTE ON FUNCTION refold.append_events, refold.record_access, refold.check_cluster TO refold_writer'),
             ('refold_reader', 'GRANT USAGE ON SCHEMA refold TO refold_reader'),
             ('refold_reader', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_reader'),
             ('refold_reader', 'GRANT EXECUTE ON FUNCTION refold.guard_problems TO refold_reader'),
@@ -24,11 +24,11 @@ BEGIN
             ('refold_exporter', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_exporter'),
             ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.ensure_month, refold.guard_problems TO refold_exporter'),
             ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.close_month, refold.seal_month, refold.note_files, refold.unseal_month TO refold_exporter'),
-            ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.erase_events TO refold_exporter'),
+            ('refold_exporter', 'GRANT EXECUTE ON FUNCTION refold.erase_events, refold.record_access TO refold_exporter'),
             ('refold_eraser', 'GRANT USAGE ON SCHEMA refold TO refold_eraser'),
             ('refold_eraser', 'GRANT SELECT ON ALL TABLES IN SCHEMA refold TO refold_eraser'),
             ('refold_eraser', 'GRANT EXECUTE ON FUNCTION refold.record_erasure, refold.erase_events, refold.hold, refold.lift, refold.note_files TO refold_eraser'),
-            ('refold_eraser', 'GRANT EXECUTE ON FUNCTION refold.guard_problems, refold.note_scrub TO refold_eraser')
+            ('refold_eraser', 'GRANT EXECUTE ON FUNCTION refold.guard_problems, refold.note_scrub, refold.record_access TO refold_eraser')
         ) AS g (role_name, command)
         WHERE to_regrole(g.role_name) IS NOT NULL
     LOOP
