@@ -9,7 +9,7 @@ from __future__ import annotations
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets.audit import HOME_LOG, MERKLE_NODES
-from pipelines.lake.datasets.diffs import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS
+from pipelines.lake.datasets.diffs import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS
 from pipelines.lake.datasets.folds import (
     CALL_MONTHS,
     CONVERSATION_MONTHS,
@@ -23,6 +23,7 @@ from pipelines.lake.datasets.folds import (
 from pipelines.lake.datasets.log import EVENTS, STREAM_MONTHS
 from pipelines.lake.datasets.redacted import REDACTED_EVENTS
 from pipelines.lake.datasets.registry import COMMITS, EXPERIMENTS, VERSIONS
+from pipelines.lake.datasets.replays import REPLAY_STEPS, REPLAYS
 
 __all__ = [
     "AB_SUMMARY",
