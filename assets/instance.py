@@ -16,7 +16,8 @@ from pathlib import Path
 import dagster as dg
 
 from assets.internals import IN_PROGRESS_RUN_STATUSES, InstanceRef
-from assets.live import hold, is_held, live_folder, remove_left_over
+from assets.live import hold, live_folder, remove_left_over
+from pipelines.locks import is_held
 from pipelines.settings import Settings
 
 HOST_TAG = "refold/host"

@@ -1,17 +1,17 @@
 """Who is at work: a run holds a lock file for as long as its process lives. Nothing of Dagster is needed to ask.
 
-The kernel frees the lock however the process ends, so a file without its lock is left by a process that ended without a word.
-A process id alone would not do: ids come again, and in a container every process is number 1.
+A file without its lock is left by a process that ended without a word. A process id alone would
+not do: ids come again, and in a container every process is number 1.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from pipelines.locks import holding, is_held
 
 _BEGINNING_SECONDS = 60
 """A run makes its file a moment before it holds it."""
@@ -25,25 +25,11 @@ def live_folder(dagster_home: Path) -> Path:
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Hold a run's lock, which is there only meanwhile."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
-def is_held(path: Path) -> bool:
-    """Whether the run of a lock file lives."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    with holding(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def remove_left_over(folder: Path) -> None:
@@ -57,4 +43,4 @@ def remove_left_over(folder: Path) -> None:
 def has_dead_runs(dagster_home: Path) -> bool:
     """Whether a run ended without a word, so that the web page may not know what it did."""
     folder = live_folder(dagster_home)
-    return folder.exists() and any(not is_held(path) for path in sorted(folder.iterdir()))
+    return folder.exists() and any(not is_held(path) and path.exists() for path in folder.iterdir())

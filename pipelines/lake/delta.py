@@ -12,7 +12,6 @@ commit is never removed by the one who offered it, whatever was answered: `vacuu
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from pipelines.lake.errors import TableDamagedError
+from pipelines.locks import holding
 
 LOG = "_delta_log"
 POINTER = "_last_checkpoint"
@@ -91,9 +91,7 @@ def making(folder: Path) -> Iterator[bool]:
         Whether there is no table yet.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder.parent / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with holding(folder.parent / _LOCK):
         is_new = not is_table(folder)
         if is_new:
             for name in _entries(folder):
@@ -102,8 +100,6 @@ def making(folder: Path) -> Iterator[bool]:
                 _put_aside(folder / LOG / POINTER)
             folder.mkdir(exist_ok=True)
         yield is_new
-    finally:
-        os.close(descriptor)
 
 
 class Attempt:

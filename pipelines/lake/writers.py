@@ -3,8 +3,6 @@
 A file of a table that no commit names is either about to be committed or left behind by a writer that died. The lock
 tells them apart: a writer is seen from before it makes its first file until after its commit, so that whatever is older
 than every live writer is nobody's any more. Nothing here waits for a writer or makes one wait.
-
-`flock` is understood by every process of a machine, whatever its container, and between machines by NFS.
 """
 
 from __future__ import annotations
@@ -15,6 +13,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from pipelines.locks import holding, open_lock, try_lock
 
 _FOLDER = ".writers"
 _CATALOG_LOCK = ".catalog.lock"
@@ -45,12 +45,11 @@ def oldest_writer(root: Path) -> float | None:
         with suppress(FileNotFoundError):  # it ended meanwhile
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not try_lock(descriptor):
+                    began.append(os.fstat(descriptor).st_mtime)
                 # Locked by nobody: its writer is dead. If the file is gone already, another may stand under its name.
-                if os.fstat(descriptor).st_nlink:
+                elif os.fstat(descriptor).st_nlink:
                     path.unlink(missing_ok=True)
-            except BlockingIOError:
-                began.append(os.fstat(descriptor).st_mtime)
             finally:
                 os.close(descriptor)
     return min(began, default=None)
@@ -60,18 +59,14 @@ def oldest_writer(root: Path) -> float | None:
 def publishing(root: Path) -> Iterator[None]:
     """Let one process at a time write the catalog, so that an older one never replaces a newer one."""
     root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root / _CATALOG_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with holding(root / _CATALOG_LOCK):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _make_locked(path: Path) -> int:
     """Make a file and lock it; made again when it was taken for a dead writer's between the two."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_lock(path)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor

@@ -11,12 +11,13 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pipelines.locks import is_held, open_lock, try_lock
 from pipelines.store.account import server_account
 from pipelines.store.errors import StoreUnavailable
 from pipelines.store.postmaster import DATABASE, START_SECONDS, STOP_SECONDS, Postmaster
@@ -143,7 +144,7 @@ class EmbeddedServer:
         return ServerStatus(
             is_running=is_running,
             is_kept=self._keep_file.exists(),
-            is_used=self._users_file.exists() and self._is_used(),
+            is_used=self._is_used(),
             pid=server.pid() if is_running else None,
             dsn=server.dsn(),
         )
@@ -166,14 +167,8 @@ class EmbeddedServer:
             raise StoreUnavailable(f"the home {self.home} cannot be made: {error.strerror}; set REFOLD_HOME") from error
 
     def _is_used(self) -> bool:
-        probe = _open_lock(self._users_file)
-        try:
-            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(probe)
-        return False
+        with _telling(self._users_file):
+            return is_held(self._users_file)
 
     @contextmanager
     def _gate(self) -> Iterator[None]:
@@ -181,10 +176,7 @@ class EmbeddedServer:
         gate = _open_lock(self.home / "postgres.lock")
         try:
             deadline = time.monotonic() + GATE_SECONDS
-            while True:
-                with suppress(BlockingIOError):
-                    fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
+            while not try_lock(gate):
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(
                         f"another process has been starting or stopping the embedded PostgreSQL in {self.home} "
@@ -197,8 +189,13 @@ class EmbeddedServer:
 
 
 def _open_lock(path: Path) -> int:
-    """A descriptor of the lock file at `path`; closed on exec, so no child keeps the lock."""
+    with _telling(path):
+        return open_lock(path)
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        yield
     except OSError as error:
         raise StoreUnavailable(f"the lock file {path} cannot be opened: {error.strerror}") from error

@@ -11,7 +11,6 @@ written with the responses they belong to, so that a budget holds over every run
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import queue
@@ -27,6 +26,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from pipelines.errors import RefoldError
+from pipelines.locks import holding, is_held
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS endpoints (id INTEGER PRIMARY KEY, base_url TEXT NOT NULL UNIQUE);
@@ -345,15 +345,7 @@ class ResponseStore:
 
 def is_asking(folder: Path) -> bool:
     """Whether a replay asks an endpoint at this moment; `folder` is that of `asking_alone`."""
-    for path in sorted(folder.glob("*.lock")):
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-    return False
+    return any(is_held(path) for path in folder.glob("*.lock"))
 
 
 class ResponseStoreError(RefoldError):
@@ -364,8 +356,6 @@ class ResponseStoreError(RefoldError):
 def asking_alone(folder: Path, base_url: str, tell: Callable[[str], None]) -> Iterator[None]:
     """Let one process at a time ask an endpoint, so that two replays never pay for the same request; others wait.
 
-    The kernel frees the lock however the process ends.
-
     Args:
         folder: Where the lock files are.
         base_url: The endpoint.
@@ -373,16 +363,8 @@ def asking_alone(folder: Path, base_url: str, tell: Callable[[str], None]) -> It
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(base_url.encode()).hexdigest()[:16]}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell(f"another replay is asking {base_url}; waiting until it ends")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with holding(path, lambda: tell(f"another replay is asking {base_url}; waiting until it ends")):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
