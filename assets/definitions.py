@@ -13,13 +13,12 @@ import dagster as dg
 from assets.checks import build_checks
 from assets.experiments import build_experiment_assets
 from assets.folds import build_fold_assets
-from assets.housekeeping import vacuum
+from assets.housekeeping import retention, vacuum
 from assets.jobs import build_jobs, build_replay_job
 from assets.log import build_log_assets
 from assets.partitions import DEFAULT_FIRST_MONTH, Months, build_months, find_first_month
 from assets.projections import build_own_assets
 from assets.resources import home_from_environment
-from assets.retention import retention
 from assets.schedules import (
     build_replay_schedule,
     build_retention_schedule,

@@ -1,4 +1,4 @@
-"""The job that keeps the lake small: no asset, since it makes no data, only room."""
+"""The jobs that take away: files that nobody needs, and what is old. No assets, since they make no data, only room."""
 
 import dagster as dg
 
@@ -25,3 +25,35 @@ def remove_leftovers(context: dg.OpExecutionContext, home: dg.ResourceParam[Home
 def vacuum() -> None:
     """One step, whenever."""
     remove_leftovers()
+
+
+@dg.op(
+    config_schema={
+        "older_than_days": dg.Field(int, description="Days since the last event of a conversation or call.")
+    },
+    description="Erase conversations and calls that ended long ago; those on hold stay.",
+)
+def erase_older(context: dg.OpExecutionContext, home: dg.ResourceParam[Home]) -> None:
+    """Erase, and say what went; its exports and folds are runs of their own."""
+    from assets.verbs.erase import retain
+
+    result = retain(home.settings, context.op_config["older_than_days"], tell=context.log.info)
+    chosen = result.selection
+    if result.failed:
+        raise dg.Failure("; ".join(result.failed))
+    if chosen is not None:
+        context.add_output_metadata(
+            {
+                "events": chosen.events,
+                "streams": chosen.streams,
+                "held": chosen.held,
+                "months": ", ".join(chosen.months),
+                "erasure": result.erasure or "",
+            }
+        )
+
+
+@dg.job(description="Erase conversations and calls that ended long ago. What is erased does not come back.")
+def retention() -> None:
+    """One step. `refold erase --older-than DAYS` does the same."""
+    erase_older()

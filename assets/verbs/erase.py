@@ -74,7 +74,7 @@ def erase(
         OnHold: Something of it is on hold; nothing was erased.
         ListRefusedError: A sealed month's files are to be listed anew, which takes the key; nothing was erased.
     """
-    from assets.forget import forget_runs
+    from assets.verbs.forget import forget_runs
     from pipelines.erasure.derived import forget_all
     from pipelines.erasure.reason import refuse_telling
     from pipelines.erasure.record import record, take_content

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from assets.instance import open_instance
 from assets.internals import SQLITE_BUSY_TIMEOUT_SECONDS
-from assets.live import is_held, live_folder
+from assets.live import live_folder
 from pipelines.erasure.derived import RunsForgotten
+from pipelines.locks import is_held
 from pipelines.settings import Settings
 
 _ID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -73,7 +74,7 @@ def forget_runs(settings: Settings, streams: Collection[str]) -> RunsForgotten:
     """
     home = settings.home / "dagster"
     found = find_runs(settings, streams)
-    at_work = {run for run in found if (path := live_folder(home) / run).exists() and is_held(path)}
+    at_work = {run for run in found if is_held(live_folder(home) / run)}
     runs = [run for run in found if run not in at_work]
     left = [f"run {run} is at work: erase again when it has ended" for run in sorted(at_work)]
     if not runs:

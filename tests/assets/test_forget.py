@@ -18,10 +18,10 @@ import dagster as dg  # noqa: TID251 - these tests are of the records of runs
 import psycopg
 import pytest
 
-from assets import forget as forget_module
-from assets.forget import find_runs, forget_runs
 from assets.instance import hold_run, open_instance
+from assets.verbs import forget as forget_module
 from assets.verbs.compare import compare
+from assets.verbs.forget import find_runs, forget_runs
 from assets.verbs.months import export_months, fold_months
 from pipelines.demo.load import load_demo
 from pipelines.diff.check import read_checked

@@ -16,6 +16,7 @@ BASE = {
     "duck",
     "errors",
     "interrupt",
+    "locks",
     "output",
     "settings",
     "sqlfiles",
@@ -89,17 +90,17 @@ def test_there_is_no_circle():
     assert order.index("fold") < order.index("lake") < order.index("folds") < order.index("replay")
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*(f"pipelines/{name}" for name in PACKAGES), "pipelines/cli", "assets", "refold"])
 def test_a_package_can_be_read_at_once(package: str):
     """No folder has many modules, and no function is long."""
     folders: dict[Path, int] = {}
     long = []
-    for path in (ROOT / package).rglob("*.py"):
+    for path in (ROOT.parent / package).rglob("*.py"):
         folders[path.parent] = folders.get(path.parent, 0) + 1
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
-                long += [f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"] if lines > LINES else []
+                long += [f"{path.relative_to(ROOT.parent)}: {node.name} has {lines} lines"] if lines > LINES else []
     assert long == []
     assert max(folders.values()) <= MODULES
 
