@@ -71,6 +71,13 @@ def tell_behind(settings: Settings, tell: Callable[[str], None], lake: Lake | No
         tell(f"refold: {line}")
 
 
+def tell_waiting(settings: Settings, tell: Callable[[str], None], lake: Lake) -> None:
+    """Say that the lake holds no events, or which of the store's it lacks, for verbs that read events and no folds."""
+    waiting, is_empty = _waiting(settings, lake), not lake.months("events")
+    for line in Behind(is_empty and not waiting, waiting, []).describe(settings):
+        tell(f"refold: {line}")
+
+
 def tell_empty(settings: Settings, tell: Callable[[str], None]) -> None:
     """Say what to do where the lake holds no events; nothing, and no look at the store, where it does."""
     if not Lake.from_settings(settings).months("events"):

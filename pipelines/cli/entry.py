@@ -21,6 +21,7 @@ from pipelines.cli.db import db
 from pipelines.cli.diffs import diffs
 from pipelines.cli.erase import erase, hold
 from pipelines.cli.events import events, import_postgres
+from pipelines.cli.evidence import show
 from pipelines.cli.help import GroupedVerbs, Verbs, print_version
 from pipelines.cli.lines import lines
 from pipelines.cli.options import (
@@ -91,6 +92,7 @@ for verb in (
     replan,
     report,
     storage,
+    show,
     seal,
     unseal,
     verify,

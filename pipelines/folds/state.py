@@ -7,7 +7,7 @@ applied. A long stream is folded from the newest snapshot that can be vouched fo
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipelines.duck import scratch
 from pipelines.errors import BadInputError, RefoldError
-from pipelines.fold.batch import make_batch
+from pipelines.fold.batch import Batch, make_batch
 from pipelines.fold.carry import Carry
 from pipelines.fold.fold import fold, place
 from pipelines.fold.identity import code_hash
@@ -116,8 +116,8 @@ def state(
         StreamTooLargeError: Its state would take more than the lake's memory bound; it says which would do.
     """
     with ExitStack() as opened:
-        stretches = find_stretches(lake.files(EVENTS.name), _candidates(stream), opened)
-        _the_one(stream, sorted({stretch.stream for stretch in stretches}))
+        stretches = find_stretches(lake.files(EVENTS.name), possible_ids(stream), opened)
+        only_stream(stream, {stretch.stream for stretch in stretches})
         until = Until(version, position, at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC))
         last = until.last_version(stretches)
         if not last:
@@ -128,7 +128,7 @@ def state(
             )
         payloads = sum(stretch.bytes("payload", _SMALL_GROUP) for stretch in stretches)
         refuse_large_state(stretches[0].stream, payloads, lake.memory_bytes)
-        redactions = _read_redactions(stretches)
+        redactions = read_redactions(stretches)
         found = None
         if last >= lake.snapshot_events:
             found = _fold_from_snapshot(lake, stretches, redactions, last, opened)
@@ -145,12 +145,7 @@ def fold_stream(events: pa.Table, carry: Carry | None = None) -> dict[str, Any]:
     Raises:
         MessageGoesOnError: The first event goes on with a message that was open there: the fold must begin before it.
     """
-    with scratch() as connection:
-        connection.register("fold_given", events)
-        source = load_upcasters().query("fold_given")
-        query = f"WITH fold_source AS ({source}) {columns_query(with_states=True, with_models=False)}"
-        params = {"month": "", "low": "", "high": LAST_ID}
-        batch = make_batch(with_values(connection.sql(query, params=params).to_arrow_table()), 1)
+    batch = stream_batch(events)
     if carry is not None:
         batch = batch.going_on_from(lambda _: carry)
         if len(continuing(place(batch)[0])):
@@ -165,6 +160,21 @@ def fold_stream(events: pa.Table, carry: Carry | None = None) -> dict[str, Any]:
     return {"aggregate_type": states["aggregate_type"][0].as_py(), **row}
 
 
+def stream_batch(events: pa.Table, *, with_models: bool = False) -> Batch:
+    """The events of one stream as the fold takes them; as in `fold_stream`.
+
+    Args:
+        events: Columns of the dataset `events`, redactions applied, in order; at least one.
+        with_models: Whether to read the payloads of model decisions.
+    """
+    with scratch() as connection:
+        connection.register("fold_given", events)
+        source = load_upcasters().query("fold_given")
+        query = f"WITH fold_source AS ({source}) {columns_query(with_states=True, with_models=with_models)}"
+        params = {"month": "", "low": "", "high": LAST_ID}
+        return make_batch(with_values(connection.sql(query, params=params).to_arrow_table()), 1)
+
+
 def find_stream(connection: duckdb.DuckDBPyConnection, stream: str) -> str:
     """Id of the stream that a person means by `stream`, an id or `source/conversation_id`.
 
@@ -176,11 +186,11 @@ def find_stream(connection: duckdb.DuckDBPyConnection, stream: str) -> str:
         BadInputError: None or more than one stream of the lake is meant.
     """
     query = "SELECT DISTINCT aggregate_id FROM stream_months WHERE list_contains($candidates, aggregate_id) ORDER BY 1"
-    found = connection.sql(query, params={"candidates": _candidates(stream)}).fetchall()
-    return _the_one(stream, [str(row[0]) for row in found])
+    found = connection.sql(query, params={"candidates": possible_ids(stream)}).fetchall()
+    return only_stream(stream, [str(row[0]) for row in found])
 
 
-def _candidates(stream: str) -> list[str]:
+def possible_ids(stream: str) -> list[str]:
     """The ids that `stream` can mean. Both parts of a name may hold slashes, so every way to divide the text is tried."""
     with suppress(ValueError):
         return [str(UUID(stream))]
@@ -189,12 +199,17 @@ def _candidates(stream: str) -> list[str]:
     return [str(stream_id(stream[:cut], stream[cut + 1 :])) for cut in range(len(stream)) if stream[cut] == "/"]
 
 
-def _the_one(stream: str, found: list[str]) -> str:
+def only_stream(stream: str, found: Collection[str]) -> str:
+    """The one stream of those found for `stream`, as a person gave it.
+
+    Raises:
+        BadInputError: It is none or more than one.
+    """
     if len(found) == 1:
-        return found[0]
+        return next(iter(found))
     if found:
         raise BadInputError(
-            f"{stream!r} is the name of {len(found)} streams; give one of their ids: {', '.join(found)}"
+            f"{stream!r} is the name of {len(found)} streams; give one of their ids: {', '.join(sorted(found))}"
         )
     raise BadInputError(
         f"no stream {stream!r} in the lake; give a stream id or source/conversation_id, and export its month first"
@@ -286,7 +301,7 @@ def _read_erased(stretches: Sequence[Stretch]) -> list[int]:
     return sorted(found)
 
 
-def _read_redactions(stretches: Sequence[Stretch]) -> list[Row]:
+def read_redactions(stretches: Sequence[Stretch]) -> list[Row]:
     """The stream's redactions, payloads as text; what an erased one hid is not known."""
     found = []
     for stretch in stretches:

@@ -145,14 +145,14 @@ def _shown(messages: Sequence[Mapping[str, Any]]) -> Conversation:
 
 
 def _message(message: Mapping[str, Any]) -> Message:
-    text = _plain(message.get("content"))
+    text = plain_text(message.get("content"))
     functions = [call["function"] for call in message.get("tool_calls", ())]
     calls = tuple((function["name"], function["arguments"][:CHARACTERS]) for function in functions)
     return Message(message["role"], text[:CHARACTERS], max(len(text) - CHARACTERS, 0), calls)
 
 
-def _plain(content: Any) -> str:
-    """The text of a message's content; parts that are not text are shown as JSON."""
+def plain_text(content: Any) -> str:
+    """The text of a message's content; parts that are not text are JSON text."""
     if content is None or isinstance(content, str):
         return content or ""
     if isinstance(content, list):

@@ -57,6 +57,22 @@ MAY_IMPORT: dict[str, set[str]] = {
         "review",
         "recorder",
     },
+    "evidence": {
+        "store",
+        "lake",
+        "proof",
+        "export",
+        "audit",
+        "canonical",
+        "fold",
+        "folds",
+        "log",
+        "experiment",
+        "replay",
+        "diff",
+        "review",
+        "erasure",
+    },
 }
 COMMAND_LINE = "cli"
 """Imports any, and is imported by none."""

@@ -43,6 +43,7 @@ VERBS = {
     "export": (),
     "fold": (),
     "ab": (FILE,),
+    "show": ("s/c",),
     "state": ("s/c",),
     "sql": ("SELECT 1",),
     "review": (),
