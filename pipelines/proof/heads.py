@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import duckdb
 import numpy as np
 
 from pipelines.proof.batch import hash_texts
-from pipelines.proof.merkle import Frontier, reduce_run
+from pipelines.proof.merkle import HASH_BYTES, Frontier, Hashes, reduce_run
 
 _LEAVES = """
 SELECT '\\x00'::BLOB || encode(concat_ws(chr(10), aggregate_id, last_version::VARCHAR, '')) || last_hash AS leaf
@@ -23,8 +25,17 @@ def heads_root(connection: duckdb.DuckDBPyConnection, heads: str) -> bytes:
         heads: A relation with `aggregate_id, last_version, last_hash`, one row a stream.
     """
     frontier, place = Frontier(), 0
-    for batch in connection.sql(_LEAVES.format(heads=heads)).to_arrow_reader(_BATCH_ROWS):
-        leaves = hash_texts(batch.column(0))
-        frontier.add(reduce_run(np.ascontiguousarray(leaves), place))
+    for leaves in _read_leaves(connection, heads):
+        frontier.add(reduce_run(leaves, place))
         place += len(leaves)
     return frontier.root()
+
+
+def head_leaves(connection: duckdb.DuckDBPyConnection, heads: str) -> Hashes:
+    """All leaves of that tree, (n, 32), in its order: by stream. Arguments as of `heads_root`."""
+    return np.concatenate([np.empty((0, HASH_BYTES), np.uint8), *_read_leaves(connection, heads)])
+
+
+def _read_leaves(connection: duckdb.DuckDBPyConnection, heads: str) -> Iterator[Hashes]:
+    for batch in connection.sql(_LEAVES.format(heads=heads)).to_arrow_reader(_BATCH_ROWS):
+        yield np.ascontiguousarray(hash_texts(batch.column(0)))

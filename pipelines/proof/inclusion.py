@@ -31,6 +31,8 @@ from pipelines.proof.merkle import (
 from pipelines.proof.parts import Layout, group_bounds
 
 _COLUMNS = ("aggregate_id", "stream_version", "epoch", "xid", "position", "hash")
+_STRETCH = 1 << KEPT_LEVELS[0]
+"""Leaves that are read beside one that is proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,40 +90,59 @@ def read_nodes(files: Sequence[str]) -> list[Subtree]:
 
 
 def prove_inclusion(layout: Layout, nodes: Sequence[Subtree], aggregate_id: str, stream_version: int) -> InclusionProof:
-    """Prove that an event is in a month: reads the row group that may hold it, the leaves beside it, and the month's last ones.
+    """Prove that an event is in a month; see `MonthTree`."""
+    return MonthTree(layout, nodes).prove(aggregate_id, stream_version)
 
-    Whoever checks the proof holds it to the manifest's root, so nodes that are not the tree's make a proof that does not hold.
+
+class MonthTree:
+    """A month's tree, opened for proofs: each reads the row group that may hold its event and the leaves beside it.
+
+    Whoever checks a proof holds it to the manifest's root, so nodes that are not the tree's make a proof that does not hold.
 
     Args:
         layout: The month's parts, in order.
         nodes: What was kept of its tree; see `KEPT_LEVELS`.
-        aggregate_id: The stream.
-        stream_version: The event's version in it.
 
     Raises:
-        ProofError: The month does not hold the event, a file cannot be read, or nodes are missing.
+        ProofError: A file cannot be read.
     """
-    if layout.unreadable:
-        raise ProofError(f"{next(iter(layout.unreadable))} cannot be read; a proof needs every event of the month")
-    groups = _Groups(layout)
-    index = groups.find(aggregate_id, stream_version)
-    stretch = 1 << KEPT_LEVELS[0]
-    event = groups.read(index, index + 1, _COLUMNS).to_pylist()[0]
-    whole = layout.rows // stretch
-    kept = {(node.level, node.place): node.hash for node in nodes}
-    tail = reduce_run(_leaves(groups.read(whole * stretch, layout.rows, _COLUMNS)), whole * stretch)
-    first = index // stretch * stretch
-    near = _leaves(groups.read(first, min(first + stretch, layout.rows), _COLUMNS))
-    path = []
-    for start, stop in path_ranges(index, layout.rows):
-        if first <= start and stop <= first + len(near):
-            path.append(merkle_root(near[start - first : stop - first]))
-            continue
-        covered = [*_cover(kept, start, min(stop, whole * stretch)), *(tail if stop > whole * stretch else ())]
-        frontier = Frontier()  # a range is a tree of its own, so places count from its start
-        frontier.add(each._replace(place=each.place - (start >> each.level)) for each in covered)
-        path.append(frontier.root())
-    return InclusionProof(**event, index=index, size=layout.rows, path=tuple(path))
+
+    def __init__(self, layout: Layout, nodes: Sequence[Subtree]) -> None:
+        if layout.unreadable:
+            raise ProofError(f"{next(iter(layout.unreadable))} cannot be read; a proof needs every event of the month")
+        self.size = layout.rows
+        self._groups = _Groups(layout)
+        self._kept = {(node.level, node.place): node.hash for node in nodes}
+        self._whole = layout.rows // _STRETCH * _STRETCH
+        self._tail = reduce_run(_leaves(self._groups.read(self._whole, layout.rows, _COLUMNS)), self._whole)
+
+    def prove(self, aggregate_id: str, stream_version: int) -> InclusionProof:
+        """Prove that an event is in the month.
+
+        Args:
+            aggregate_id: The stream.
+            stream_version: The event's version in it.
+
+        Raises:
+            ProofError: The month does not hold the event, or nodes are missing.
+        """
+        index = self._groups.find(aggregate_id, stream_version)
+        event = self._groups.read(index, index + 1, _COLUMNS).to_pylist()[0]
+        first = index // _STRETCH * _STRETCH
+        near = _leaves(self._groups.read(first, min(first + _STRETCH, self.size), _COLUMNS))
+        path = []
+        for start, stop in path_ranges(index, self.size):
+            if first <= start and stop <= first + len(near):
+                path.append(merkle_root(near[start - first : stop - first]))
+                continue
+            covered = [
+                *_cover(self._kept, start, min(stop, self._whole)),
+                *(self._tail if stop > self._whole else ()),
+            ]
+            frontier = Frontier()  # a range is a tree of its own, so places count from its start
+            frontier.add(each._replace(place=each.place - (start >> each.level)) for each in covered)
+            path.append(frontier.root())
+        return InclusionProof(**event, index=index, size=self.size, path=tuple(path))
 
 
 def _cover(kept: Mapping[tuple[int, int], bytes], start: int, stop: int) -> Iterator[Subtree]:
@@ -141,6 +162,7 @@ class _Groups:
     def __init__(self, layout: Layout) -> None:
         self._groups: list[tuple[int, int, str, int]] = []
         self._bounds: list[tuple[str, str]] = []
+        self._last: tuple[str, int, pa.Table] | None = None
         offset = 0
         for file, parts in groupby(layout.parts, key=lambda part: part.file):
             footer = pq.read_metadata(file)
@@ -156,12 +178,10 @@ class _Groups:
         Raises:
             ProofError: It is not there.
         """
-        columns = ["aggregate_id", "stream_version"]
         for (start, _, file, group), (low, high) in zip(self._groups, self._bounds, strict=True):
             if not low <= aggregate_id <= high:
                 continue
-            with pq.ParquetFile(file) as opened:
-                rows = opened.read_row_group(group, columns=columns)
+            rows = self._read_group(file, group)
             is_event = pc.and_(
                 pc.equal(rows["aggregate_id"], pa.scalar(aggregate_id)),
                 pc.equal(rows["stream_version"], pa.scalar(stream_version, pa.int32())),
@@ -177,9 +197,15 @@ class _Groups:
         for first, end, file, group in self._groups:
             low, high = max(start, first), min(stop, end)
             if low < high:
-                with pq.ParquetFile(file) as opened:
-                    pieces.append(opened.read_row_group(group, columns=list(columns)).slice(low - first, high - low))
+                pieces.append(self._read_group(file, group).select(columns).slice(low - first, high - low))
         return pa.concat_tables(pieces) if pieces else pa.table({name: [] for name in columns})
+
+    def _read_group(self, file: str, group: int) -> pa.Table:
+        """A row group; the last one is kept, since what is proven next is often in it."""
+        if self._last is None or self._last[:2] != (file, group):
+            with pq.ParquetFile(file) as opened:
+                self._last = (file, group, opened.read_row_group(group, columns=list(_COLUMNS)))
+        return self._last[2]
 
 
 def _leaves(rows: pa.Table) -> Hashes:

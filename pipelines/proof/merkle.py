@@ -265,3 +265,42 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
             found = node_hash(found, sibling)
         place, last = place >> 1, last >> 1
     return last == 0 and found == root
+
+
+class Levels:
+    """All nodes of a tree whose leaves are in memory, for many proofs: about as large as the leaves again.
+
+    Args:
+        leaves: Leaf hashes, (n, 32).
+        hasher: What hashes many messages at once.
+    """
+
+    def __init__(self, leaves: Hashes, hasher: HashRows = hash_rows) -> None:
+        self.size = len(leaves)
+        self._levels = [leaves]
+        while len(self._levels[-1]) > 1:
+            below = self._levels[-1][: len(self._levels[-1]) // 2 * 2]
+            pairs = np.empty((len(below) // 2, 1 + 2 * HASH_BYTES), np.uint8)
+            pairs[:, 0] = 1
+            pairs[:, 1:] = np.ascontiguousarray(below).reshape(-1, 2 * HASH_BYTES)
+            self._levels.append(hasher(pairs))
+
+    def root(self) -> bytes:
+        """The root over all leaves."""
+        return self._over(0, self.size) if self.size else EMPTY_ROOT
+
+    def path(self, index: int) -> list[bytes]:
+        """The inclusion proof of one leaf.
+
+        Raises:
+            ProofError: There is no such leaf.
+        """
+        return [self._over(start, stop) for start, stop in path_ranges(index, self.size)]
+
+    def _over(self, start: int, stop: int) -> bytes:
+        """The root over the leaves [start, stop) of a range into which trees split."""
+        level = (stop - start).bit_length() - 1
+        if stop - start == 1 << level:
+            return self._levels[level][start >> level].tobytes()
+        split = start + (1 << (stop - start - 1).bit_length() - 1)
+        return node_hash(self._over(start, split), self._over(split, stop))
