@@ -17,6 +17,7 @@ import click
 from pipelines import startup
 from pipelines.cli.ab import ab
 from pipelines.cli.audit import checkpoint, seal, unseal, verify
+from pipelines.cli.bundle import audit
 from pipelines.cli.db import db
 from pipelines.cli.diffs import diffs
 from pipelines.cli.erase import erase, hold
@@ -93,6 +94,7 @@ for verb in (
     report,
     storage,
     show,
+    audit,
     seal,
     unseal,
     verify,

@@ -40,7 +40,7 @@ HASH = re.compile(r"[0-9a-f]{64}")
 SALT = re.compile(r"[0-9a-f]{32}")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
-NAME = re.compile(r"[!-*,-~]{1,200}")
+NAME = re.compile(r"[^\s+]{1,200}")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z")
 DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -386,7 +386,7 @@ def read_proof(text: str) -> dict[str, Any]:
     if proof["format"] != FORMAT:
         raise Failure("proof.json: its format is {}; this reads {}".format(plain(proof["format"]), FORMAT))
     for name, holds in (
-        ("origin", is_text(proof["origin"], NAME)),
+        ("origin", is_text(proof["origin"], NAME) and proof["origin"].isprintable()),
         ("key", proof["key"] is None or is_text(proof["key"])),
         ("made_at", is_text(proof["made_at"], TIME)),
         ("code_version", is_text(proof["code_version"])),

@@ -301,6 +301,7 @@ class Levels:
         """The root over the leaves [start, stop) of a range into which trees split."""
         level = (stop - start).bit_length() - 1
         if stop - start == 1 << level:
-            return self._levels[level][start >> level].tobytes()
+            node: bytes = self._levels[level][start >> level].tobytes()
+            return node
         split = start + (1 << (stop - start - 1).bit_length() - 1)
         return node_hash(self._over(start, split), self._over(split, stop))

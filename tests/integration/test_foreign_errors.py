@@ -44,6 +44,7 @@ VERBS = {
     "fold": (),
     "ab": (FILE,),
     "show": ("s/c",),
+    "audit": ("s/c", "--reason", "r"),
     "state": ("s/c",),
     "sql": ("SELECT 1",),
     "review": (),
