@@ -12,7 +12,7 @@ from functools import cache
 
 from pipelines.errors import RefoldError
 from pipelines.lake.dataset import Column, Dataset
-from pipelines.lake.datasets import find_dataset
+from pipelines.lake.datasets import DATASETS, VIEWED
 from pipelines.sqlfiles import list_sql
 
 _HEADER = re.compile(r"^-- (\w+): (.+)$", re.MULTILINE)
@@ -54,7 +54,7 @@ def list_views() -> tuple[View, ...]:
         if "of" not in header or "grain" not in header:
             raise RefoldError(f"{path}: the header needs `-- of: <dataset>` and `-- grain: <what one row is>`")
         added = [Column(*header["adds"].split(" ", 2))] if "adds" in header else []
-        dataset = find_dataset(header["of"])
+        dataset = (DATASETS | VIEWED)[header["of"]]
         columns = (*dataset.columns, *added)
         views[path.stem] = View(path.stem, header["grain"], dataset, columns, text.strip().rstrip(";"))
         after[path.stem] = header.get("after", "")

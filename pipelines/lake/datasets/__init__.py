@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets.audit import HOME_LOG, MERKLE_NODES
+from pipelines.lake.datasets.audit import ACCESS, HOME_LOG, MERKLE_NODES
 from pipelines.lake.datasets.diffs import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS
 from pipelines.lake.datasets.folds import (
     CALL_MONTHS,
@@ -29,6 +29,7 @@ __all__ = [
     "AB_SUMMARY",
     "AB_TOOL_CALLS",
     "AB_UNITS",
+    "ACCESS",
     "CALL_MONTHS",
     "COMMITS",
     "CONVERSATION_MONTHS",
@@ -48,6 +49,7 @@ __all__ = [
     "TOOL_CALLS",
     "UTTERANCES",
     "VERSIONS",
+    "VIEWED",
     "find_dataset",
 ]
 
@@ -77,6 +79,9 @@ DATASETS: dict[str, Dataset] = {
         COMMITS,
     )
 }
+
+VIEWED: dict[str, Dataset] = {ACCESS.name: ACCESS}
+"""What has no table: a view of its name makes it of others."""
 
 
 def find_dataset(name: str) -> Dataset:

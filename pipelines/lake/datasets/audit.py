@@ -1,9 +1,9 @@
-"""What an auditor needs beside the log: what happened to it as a whole, and the nodes of sealed months' trees."""
+"""What an auditor needs beside the log: what happened to it as a whole, the nodes of sealed months' trees, who used what and why."""
 
 from __future__ import annotations
 
 from pipelines.lake.dataset import Column, Dataset
-from pipelines.lake.datasets.columns import MONTH
+from pipelines.lake.datasets.columns import MONTH, STREAM
 
 HOME_LOG = Dataset(
     name="home_log",
@@ -52,5 +52,31 @@ MERKLE_NODES = Dataset(
             "BLOB",
             "SHA-256 as RFC 6962 has it; with these a proof that an event is in the month reads 256 events.",
         ),
+    ),
+)
+
+ACCESS = Dataset(
+    name="access",
+    grain="one access × stream that it is of; one row without a stream for an access that names none",
+    key=("access", "aggregate_id", "first_version"),
+    partition_by=(),
+    sort_by=("accessed_at", "access"),
+    layer="log",
+    columns=(
+        Column("access", "VARCHAR", "The access: the stream that its events are."),
+        Column("accessed_at", "TIMESTAMP WITH TIME ZONE", "When it was recorded, before anything was shown or done; UTC."),
+        Column("verb", "VARCHAR", "audit, show, redact, erase, hold, unseal or replay; null once its content is gone."),
+        Column("reason", "VARCHAR", "Why, as whoever it was said.", is_personal=True),
+        Column("account", "VARCHAR", "Account of the operating system.", is_personal=True),
+        Column("host", "VARCHAR", "Name of the machine."),
+        Column("database_role", "VARCHAR", "Who logged in to the database; the store wrote it.", is_personal=True),
+        Column("actor", "VARCHAR", "What REFOLD_ACTOR said; null without it.", is_personal=True),
+        Column("endpoint", "VARCHAR", "Where texts were sent to; null where none were."),
+        Column("version_id", "VARCHAR", "The version of an experiment that it was for; null for none."),
+        Column("opened_month", "VARCHAR", "The month that was opened again, YYYY-MM; null for other verbs."),
+        Column(STREAM.name, STREAM.type, "The stream that it is of; null where it names none."),
+        Column("first_version", "INTEGER", "First stream_version that it is of; null for all of the stream."),
+        Column("last_version", "INTEGER", "Last stream_version that it is of; null likewise."),
+        Column("is_erased", "BOOLEAN", "Whether the content of the access itself is gone."),
     ),
 )
