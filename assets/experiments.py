@@ -8,7 +8,8 @@ months have these definitions, too.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -17,6 +18,9 @@ from assets.partitions import EXPERIMENTS
 from assets.reports import keep_reports
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
+
+if TYPE_CHECKING:
+    from pipelines.experiment.plan import Plan
 
 REPLAY = ("replays", "replay_steps")
 DIFFS = ("ab_units", "ab_tool_calls", "ab_summary")
@@ -67,6 +71,7 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
                 settings=home.settings,
                 tell=tell,
                 retry_failed=config.retry_failed,
+                on_sending=partial(_record_sending, home, plan),
             )
             for plan in plans
         ]
@@ -115,6 +120,16 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
             yield dg.MaterializeResult(key_of(name), metadata={**common, **size, **shown}, data_version=data_version)
 
     return [replay, diff]
+
+
+def _record_sending(home: Home, plan: "Plan", endpoint: str) -> None:
+    """Record that texts of a version's conversations are sent to an endpoint: of all that may be, before the first is."""
+    from pipelines.store.access import Accessed, record_access
+
+    heads = (plan.streams.column(name).to_pylist() for name in ("aggregate_id", "last_version"))
+    targets = [Accessed(stream, 1, last) for stream, last in zip(*heads, strict=True)]
+    reason = plan.experiment.access_reason
+    record_access(home.store(), "replay", reason, targets, endpoint=endpoint, version_id=plan.version_id)
 
 
 def _replayed(context: dg.AssetExecutionContext) -> list[str]:

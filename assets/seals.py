@@ -49,8 +49,12 @@ def build_seal_assets(months: Months) -> list[dg.AssetsDefinition]:
 )
 def open_again(context: dg.OpExecutionContext, home: dg.ResourceParam[Home]) -> None:
     """Unseal a month and say which generation it is now."""
-    month, reason = context.op_config["month"], context.op_config["reason"]
-    generation = home.store().unseal_month(month, reason)
+    from pipelines.export.seal import unseal_month as open_month
+    from pipelines.store.access import require_reason
+
+    month = context.op_config["month"]
+    reason = require_reason(context.op_config["reason"], "why is it opened again?")
+    generation = open_month(home.store(), month, reason)
     context.add_output_metadata({"month": month, "generation": generation, "reason": reason})
 
 

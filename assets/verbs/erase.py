@@ -81,6 +81,7 @@ def erase(
     from pipelines.erasure.scrub import scrub
     from pipelines.export.home_log import copy_home_log, finish_erasures
     from pipelines.export.listing import require_keys
+    from pipelines.store.access import Accessed, record_access
 
     with changing_store(settings) as store:
         lake = Lake.from_settings(settings)
@@ -92,7 +93,13 @@ def erase(
             refuse_telling(store, reason, result.selection.targets, customer)
             require_keys(store, result.selection.months, settings.signing_key)
             if result.selection.targets:
-                result.erasure = record(store, result.selection, reason, settings.signing_key, is_dry_run=is_dry_run)
+                with store.transaction():  # what is refused is no access
+                    result.erasure = record(
+                        store, result.selection, reason, settings.signing_key, is_dry_run=is_dry_run
+                    )
+                    if not is_dry_run:
+                        targets = [Accessed(each.stream, each.first, each.last) for each in result.selection.targets]
+                        record_access(store, "erase", reason, targets)
         if not is_dry_run:
             take_content(store, Ticker("streams"))
             copy_home_log(store, lake)

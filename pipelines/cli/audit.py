@@ -35,14 +35,17 @@ def seal(month: str, as_json: bool) -> None:
 
 @click.command()
 @month_argument
-@click.option("--reason", required=True, help="Why; kept in the store for good.")
+@click.option("--reason", help="Why; kept in the store for good.")
 @json_option
-def unseal(month: str, reason: str, as_json: bool) -> None:
+def unseal(month: str, reason: str | None, as_json: bool) -> None:
     """Open a closing or sealed month again; its manifests stay."""
+    from pipelines.export.seal import unseal_month
     from pipelines.store import Store
+    from pipelines.store.access import require_reason
 
+    why = require_reason(reason, "why is it opened again?")
     with Store.open(Settings.from_env()) as store:
-        generation = store.unseal_month(month, reason)
+        generation = unseal_month(store, month, why)
     text = f"{month} is open, generation {generation}; earlier manifests stay. Seal it again with `refold seal {month}`"
     print_result({"month": month, "generation": generation}, text, as_json=as_json)
 

@@ -105,14 +105,14 @@ def _given(
 
 def _reason(reason: str | None, given: str | None, made: str | None) -> str:
     """Why: as it was given, or as it is made for what is old."""
+    from pipelines.store.access import require_reason
+
     if given is None and reason is not None:
         raise BadInputError(
             "--reason says why, and nothing is named that is to be erased; without both, what was begun is finished"
         )
     why = made if reason is None else reason
-    if given is not None and why is None:
-        raise BadInputError("--reason is missing: why is this erased? It is kept for good")
-    return why or ""
+    return require_reason(why, "why is this erased?") if given is not None else ""
 
 
 def _matching(lake: Lake, where: str | None) -> list[str] | None:
@@ -164,33 +164,35 @@ def _tell_scrub(report: ScrubReport) -> list[str]:
 @click.command()
 @click.option("--customer", help="Everything about this person, also what comes later.")
 @click.option("--stream", type=click.UUID, help="Everything in this stream.")
-@click.option("--reason", help="Why.")
+@click.option("--reason", help="Why; kept for good, so without naming whom.")
 @click.option("--lift", type=click.UUID, metavar="HOLD", help="End the hold with this id.")
 @json_option
 def hold(customer: str | None, stream: UUID | None, reason: str | None, lift: UUID | None, as_json: bool) -> None:
     """Refuse erasure of a person's events or of a stream until the hold is lifted; without anything named, list the holds."""
+    from pipelines.erasure import holds
     from pipelines.store import Store
-    from pipelines.store.erasures import lift_hold, list_holds, place_hold
+    from pipelines.store.access import require_reason
+    from pipelines.store.erasures import list_holds
 
     if lift is not None and (customer is not None or stream is not None):
         raise BadInputError("--lift names a hold; give it alone")
     if customer is not None and stream is not None:
         raise BadInputError("--customer and --stream are two holds")
+    is_change = lift is not None or customer is not None or stream is not None
+    question = "why may it not be erased?" if lift is None else "why may it be erased from now on?"
+    why = require_reason(reason, question) if is_change else ""
     with Store.open(Settings.from_env()) as store:
         if lift is not None:
-            if not lift_hold(store.conn, lift):
-                raise BadInputError(f"there is no hold {lift}; `refold hold` lists them")
+            holds.lift(store, lift, why)
             print_result({"lifted": str(lift)}, f"hold {lift} is lifted", as_json=as_json)
-        elif customer is not None or stream is not None:
-            if reason is None:
-                raise BadInputError("--reason is missing: why may it not be erased?")
-            placed = place_hold(store.conn, customer=customer, stream=stream, reason=reason)
+        elif is_change:
+            placed = holds.place(store, why, customer=customer, stream=stream)
             text = f"hold {placed} is placed; `refold hold --lift {placed}` ends it"
             print_result({"hold": str(placed)}, text, as_json=as_json)
         else:
-            holds = list_holds(store.conn)
+            found = list_holds(store.conn)
             rows = [
-                [str(h.hold), h.customer or f"stream {h.stream}", h.reason, f"{h.placed_at:%Y-%m-%d}"] for h in holds
+                [str(h.hold), h.customer or f"stream {h.stream}", h.reason, f"{h.placed_at:%Y-%m-%d}"] for h in found
             ]
             text = render_table(["hold", "on", "reason", "since"], rows) if rows else "nothing is on hold"
-            print_result({"holds": holds}, text, as_json=as_json)
+            print_result({"holds": found}, text, as_json=as_json)

@@ -55,7 +55,17 @@ def replan(
     settings = allowing(Settings.from_env(), allow_files)
     tell_empty(settings, tell)
     lake = Lake.from_settings(settings)
-    found = replan_decision(lake, stream, decision, experiment, folder, draws, settings=settings, tell=tell)
+
+    def record_sending(found: str, endpoint: str) -> None:
+        from pipelines.store import Store
+        from pipelines.store.access import Accessed, record_access
+
+        with Store.open(settings) as store:
+            record_access(store, "replay", experiment.access_reason, [Accessed(found)], endpoint=endpoint)
+
+    found = replan_decision(
+        lake, stream, decision, experiment, folder, draws, settings=settings, tell=tell, on_sending=record_sending
+    )
     print_result(describe_replan(found), render_replan(found), as_json=as_json)
     if not any(draw.status == "ok" for draw in found.draws):
         raise click.exceptions.Exit(RefoldError.exit_code)

@@ -41,13 +41,11 @@ def refuse_telling(store: Store, reason: str, targets: Sequence[Target], custome
     """Refuse a reason that says something of what is erased.
 
     Raises:
-        BadInputError: It does, or says nothing.
+        BadInputError: It does.
     """
-    if not reason.strip():
-        raise BadInputError("--reason is empty: say why, without naming whom (a ticket number, a paragraph of law)")
     told = _plain(reason)
-    if customer is not None and _names(told, customer):
-        raise _telling("the person's id")
+    if customer is not None:
+        refuse_naming(reason, customer)
     words = list(_suspects(told))
     subjects: set[str] = set()
     with typed_errors(), store.conn.transaction(), store.conn.cursor("erased_content") as contents:
@@ -60,6 +58,16 @@ def refuse_telling(store: Store, reason: str, targets: Sequence[Target], custome
             for word in words:
                 if word in content:
                     raise _telling(f"{word!r}, which stands in what is to be erased")
+
+
+def refuse_naming(reason: str, person: str) -> None:
+    """Refuse a reason that contains a person's id.
+
+    Raises:
+        BadInputError: It does.
+    """
+    if _names(_plain(reason), person):
+        raise _telling("the person's id")
 
 
 def _names(told: str, person: str) -> bool:
@@ -88,5 +96,5 @@ def _suspects(told: str) -> Iterator[str]:
 def _telling(what: str) -> BadInputError:
     return BadInputError(
         f"--reason contains {what}; it stays for good, so say why without saying whom (a ticket number, a paragraph of law). "
-        "Nothing was erased"
+        "Nothing was done"
     )

@@ -30,6 +30,7 @@ SEGMENTS = ("source", "agent", "vertical", "channel", "task")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_MAX_REASON = 2_000
 _NIGHTLY = ("1d", "7d")
 """Windows of experiments that ask a model by themselves: yesterday, or the last seven days."""
 
@@ -38,6 +39,12 @@ def _name(value: str) -> str:
     if not _NAME.fullmatch(value):
         raise ValueError("use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit")
     return value
+
+
+def _reason(value: str) -> str:
+    if not value.strip() or len(value) > _MAX_REASON or "\x00" in value:
+        raise ValueError(f"say why in a text of {_MAX_REASON:,} characters at most, or leave it out")
+    return value.strip()
 
 
 def _gate(value: str) -> str:
@@ -93,6 +100,8 @@ class Experiment(StrictModel):
 
     Attributes:
         experiment: Its name: lower-case letters, digits, `.`, `_` and `-`.
+        reason: Why recorded texts are sent to an endpoint that is not on this machine, for the record of accesses; left out: the
+            experiment's name. Without a word of whom they are about.
         baseline: Side A: what was recorded.
         candidate: Side B: exactly one of `model`, `python`, `recorded`, `echo`.
         control: What stands for today's agent, to measure the noise of being asked anew.
@@ -118,6 +127,7 @@ class Experiment(StrictModel):
     """
 
     experiment: Annotated[str, AfterValidator(_name)]
+    reason: Annotated[str, AfterValidator(_reason)] | None = None
     baseline: Baseline = Baseline()
     candidate: Candidate
     control: Control | None = None
@@ -200,6 +210,11 @@ class Experiment(StrictModel):
             raise ValueError("active: a model that is asked every night needs budget.usd or budget.requests")
         if any(each.window.last not in _NIGHTLY for each in self.by_window()):
             raise ValueError("active: a model is asked every night about `window: yesterday` or `window: {last: 7d}`")
+
+    @property
+    def access_reason(self) -> str:
+        """Why texts are sent away: `reason`, or the name."""
+        return self.reason or self.experiment
 
     def by_window(self) -> list[Experiment]:
         """The experiment once per window, in the order given; itself alone when it has one. Each is a version of its own."""

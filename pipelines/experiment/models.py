@@ -32,6 +32,11 @@ class Model:
     api_key_env: str | None
     price: Price | None
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its endpoint is on this machine, so that asking it sends nothing away."""
+        return read_address(self.base_url).is_loopback
+
 
 def list_models(experiment: Experiment, settings: Settings) -> list[Model]:
     """The models that an experiment asks.

@@ -363,7 +363,8 @@ def _require_folded(connection: duckdb.DuckDBPyConnection) -> None:
 
 _NO_INPUTS: Any = {
     **dict.fromkeys(
-        ("experiment", "gate", "active", "window", "windows", "budget", "workers", "tools", "divergence"), True
+        ("experiment", "reason", "gate", "active", "window", "windows", "budget", "workers", "tools", "divergence"),
+        True,
     ),
     "candidate": {"api_key_env", "prompt_file", "price"},
     "control": {"api_key_env", "prompt_file", "price"},

@@ -32,6 +32,7 @@ from pipelines.proof.parts import lay_out
 from pipelines.proof.scan import Scan, scan_month
 from pipelines.proof.signing import key_id, read_private_key
 from pipelines.store import Entry, Store, sign
+from pipelines.store.access import record_access
 
 WAIT_SECONDS = 30.0
 """How long closing waits for writers that hold events of the month, before it gives up and names them."""
@@ -80,6 +81,18 @@ def seal_month(
         store.seal_month(month, manifest, files)
     copy_home_log(store, lake)
     return describe_seal(store, month, exported, started)
+
+
+def unseal_month(store: Store, month: str, reason: str) -> int:
+    """Open a closing or sealed month again as a new generation, which is answered, and record it; earlier manifests stay.
+
+    Raises:
+        InvalidEvent: There is no such month, or it is open.
+    """
+    with store.transaction():
+        generation = store.unseal_month(month, reason)
+        record_access(store, "unseal", reason, [], month=month)
+    return generation
 
 
 def month_bounds_us(month: str) -> tuple[int, int]:

@@ -41,7 +41,7 @@ WITH first AS (
         e.aggregate_id, e.aggregate_type, e.event_type, e.metadata,
         NOT $erased AND e.event_type NOT LIKE 'redaction.applied.v%%' AS is_told
     FROM refold.events AS e
-    WHERE e.stream_version = 1
+    WHERE e.stream_version = 1 AND e.aggregate_type NOT IN ('access', 'erasure')
 ), told AS (
     SELECT f.aggregate_id, f.aggregate_type, f.event_type, f.metadata
     FROM first AS f
@@ -72,7 +72,8 @@ ORDER BY
     3 DESC, p.source COLLATE "C" NULLS LAST, p.is_imported DESC NULLS LAST, p.place NULLS LAST, p.source_id COLLATE "C" NULLS LAST,
     p.aggregate_id
 """
-"""Streams in the order of their lines; importing them numbers those that were imported anew, so these come first."""
+"""Streams in the order of their lines. Accesses and erasures say what happened to this store's events, and are none. Importing lines
+numbers those that were imported anew, so these come first."""
 _EVENTS = """
 SELECT e.aggregate_id, e.stream_version, e.event_type, e.payload::text, e.metadata::text, e.created_at, $erased
 FROM refold.events AS e

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from pipelines.folds.state import find_stream
 from pipelines.lake.lake import Lake
 from pipelines.log.readable import create_readable_events
 from pipelines.replay.answer import replay_units
-from pipelines.replay.asking.models import asking
+from pipelines.replay.asking.models import OnSending, asking
 from pipelines.replay.drive import drive
 from pipelines.replay.ledger import Outcome, Row
 from pipelines.replay.sides import spec_of
@@ -130,6 +131,7 @@ def replan(
     *,
     settings: Settings | None = None,
     tell: Callable[[str], None] = lambda _line: None,
+    on_sending: Callable[[str, str], None] | None = None,
 ) -> Replanned:
     """Put one decision before the candidate of an experiment.
 
@@ -142,6 +144,7 @@ def replan(
         draws: How often it is asked.
         settings: Where a model may be asked, and where its responses are kept; needed when the candidate is one.
         tell: Told when asking waits, and why.
+        on_sending: Told the stream and the endpoint before anything is sent to one that is not on this machine; needed then.
 
     Raises:
         BadInputError: There is no such decision, it or a part of its context is erased, or the candidate cannot be loaded or asked.
@@ -164,7 +167,8 @@ def replan(
         if experiment.candidate.model is None:
             outcomes = list(replay_units(iter(units), candidate, experiment.budget.concurrency))
         else:
-            outcomes = _ask_model(units, experiment, settings, tell)
+            sending = None if on_sending is None else partial(on_sending, found)
+            outcomes = _ask_model(units, experiment, settings, tell, sending)
     request = units[0].request
     return Replanned(
         aggregate_id=found,
@@ -181,13 +185,17 @@ def replan(
 
 
 def _ask_model(
-    units: Sequence[Unit], experiment: Experiment, settings: Settings | None, tell: Callable[[str], None]
+    units: Sequence[Unit],
+    experiment: Experiment,
+    settings: Settings | None,
+    tell: Callable[[str], None],
+    on_sending: OnSending | None,
 ) -> list[Outcome]:
     """The draws of a model in their order; what an experiment paid for is not asked again."""
     if settings is None:
         raise BadInputError("a model can only be asked with settings, which say where it may be")
     alone = experiment.model_copy(update={"control": None})
-    with asking(alone, "replan", settings, tell) as asker:
+    with asking(alone, "replan", settings, tell, on_sending) as asker:
         outcomes = sorted(drive(asker, units, tell), key=lambda outcome: int(outcome.row["draw"]))
         asker.require_answers()
         return outcomes

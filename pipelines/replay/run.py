@@ -26,7 +26,7 @@ from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.sizes import RANGE_SHARE, SAID_BYTES, Range, cut_ranges
 from pipelines.replay.answer import replay_units
-from pipelines.replay.asking.models import asking
+from pipelines.replay.asking.models import OnSending, asking
 from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.disclosure import count_redactions, describe_answers, describe_asking, describe_toolless
 from pipelines.replay.drive import drive
@@ -79,6 +79,7 @@ def run_replay(
     settings: Settings | None = None,
     tell: Callable[[str], None] = lambda _line: None,
     retry_failed: bool = False,
+    on_sending: OnSending | None = None,
 ) -> ReplayResult:
     """Put every unit of the plan before its sides, unless that was done.
 
@@ -89,6 +90,7 @@ def run_replay(
         settings: Where models may be asked and responses are kept; needed when a side is a model.
         tell: Told when the work waits or stops, and why.
         retry_failed: Whether the failed units of a version that was replayed are replayed once more.
+        on_sending: Told of each endpoint that is not on this machine, before texts are sent there; needed where there is one.
 
     Raises:
         BadInputError: A model cannot be asked as the experiment says, or failed units of a version are to be asked again of
@@ -104,7 +106,7 @@ def run_replay(
         raise BadInputError(tell_closed(plan.experiment.experiment, plan.version_id))
     with lake.connect(READS) as connection, collecting_seldom():
         create_plan_relations(connection, plan)
-        work = _Work(connection, plan, on_progress, settings, tell)
+        work = _Work(connection, plan, on_progress, settings, tell, on_sending)
         with _replayed(lake, work, is_retry=last is not None) as told:
             commit = _commit(lake, connection, plan, {"first_failures": told.firsts.listed(), **told.provenance})
     seconds = time.monotonic() - started
@@ -162,6 +164,7 @@ class _Work:
     on_progress: OnProgress | None
     settings: Settings | None
     tell: Callable[[str], None]
+    on_sending: OnSending | None
 
 
 @contextmanager
@@ -214,7 +217,7 @@ def _replay_here(work: _Work, tables: OutcomeTables, chunks: Sequence[Range], fa
         toolless = describe_toolless(connection, plan)
         if toolless is not None:
             work.tell(f"note: {toolless}")
-        with asking(plan.experiment, plan.version_id, work.settings, work.tell) as asker:
+        with asking(plan.experiment, plan.version_id, work.settings, work.tell, work.on_sending) as asker:
             asker.forget(count_redactions(connection))
             total = count_units(connection, plan) if failed is None and work.on_progress is not None else None
             meter = ProgressMeter(work.on_progress, total, lambda: (asker.tally.hit_rate, asker.account.usd))

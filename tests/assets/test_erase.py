@@ -217,8 +217,8 @@ def test_holds_by_the_verb(refold, store, talks):
     assert refold("erase", "--customer", JOE, "--reason", "ticket 4711", "--dry-run")[0] == 1
     told = json.loads(refold("erase", "--older-than", "1d", "--json", "--dry-run")[1])
     assert (told["selection"]["held"], told["selection"]["events"]) == (2, 0)
-    assert refold("hold", "--lift", placed)[0] == 0
-    assert refold("hold", "--lift", placed)[0] == 2
+    assert refold("hold", "--lift", placed, "--reason", "case 7 is closed")[0] == 0
+    assert refold("hold", "--lift", placed, "--reason", "case 7 is closed")[0] == 2
     assert refold("hold")[1] == "nothing is on hold\n"
 
 

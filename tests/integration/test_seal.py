@@ -353,7 +353,7 @@ def test_the_verbs(refold, may: Store, store_settings: Settings) -> None:
     for arguments, message in (
         (("seal", "2020-01"), "there is no month '2020-01'"),
         (("seal", f"{datetime.now(UTC):%Y-%m}"), "there is no month|has not ended"),
-        (("unseal", MAY), "Missing option"),
+        (("unseal", MAY), "--reason is missing: why is it opened again?"),
         (("verify", "--month", "2020-01"), "neither the store nor the lake knows it"),
         (("verify", "--deep", "--lake-only"), "--deep compares with the store"),
     ):

@@ -75,6 +75,7 @@ class ModelServer:
         is_deduplicating: Whether a key that was answered is answered again without charge, as its header asks for.
         respond: A whole response (status, headers, body), given the request's body and how often it was sent before; None
             leaves it to the rest.
+        host: Address of this machine that it listens at.
     """
 
     answer: Answer = echo_answer
@@ -93,12 +94,13 @@ class ModelServer:
     headers: dict[str, str] = field(default_factory=dict)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     port: int = 0
+    host: str = "127.0.0.1"
     under_way: int = 0
     most_under_way: int = 0
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://{self.host}:{self.port}/v1"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
@@ -189,7 +191,7 @@ class ModelServer:
         application.router.add_post("/v1/chat/completions", self.handle)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        listening = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        listening = socket.create_server((self.host, self.port), backlog=512)
         self.port = listening.getsockname()[1]
         await web.SockSite(runner, listening).start()
         ready()

@@ -64,7 +64,9 @@ ACCESS = Dataset(
     layer="log",
     columns=(
         Column("access", "VARCHAR", "The access: the stream that its events are."),
-        Column("accessed_at", "TIMESTAMP WITH TIME ZONE", "When it was recorded, before anything was shown or done; UTC."),
+        Column(
+            "accessed_at", "TIMESTAMP WITH TIME ZONE", "When it was recorded, before anything was shown or done; UTC."
+        ),
         Column("verb", "VARCHAR", "audit, show, redact, erase, hold, unseal or replay; null once its content is gone."),
         Column("reason", "VARCHAR", "Why, as whoever it was said.", is_personal=True),
         Column("account", "VARCHAR", "Account of the operating system.", is_personal=True),

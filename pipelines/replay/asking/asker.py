@@ -107,6 +107,7 @@ class Asker:
         tell: Told when the work waits, and why.
         limiter: When calls may be made; default: by the budget.
         daily_usd: US dollars that all versions together may cost on the UTC day on which this one begins.
+        on_sending: Told the address of an endpoint, in a thread, before the first text is sent to it; what it raises ends the run.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Asker:
         tell: Callable[[str], None] = lambda _line: None,
         limiter: Limiter | None = None,
         daily_usd: float | None = None,
+        on_sending: Callable[[str], None] = lambda _base_url: None,
     ) -> None:
         self.tally = Tally()
         self.width = 2 * budget.concurrency
@@ -137,6 +139,8 @@ class Asker:
         self._endpoints: dict[Side, Endpoint] = {}
         self._flights: dict[tuple[int, int, str], asyncio.Task[Answer]] = {}
         self._noted: dict[tuple[Side, str], asyncio.Task[None]] = {}
+        self._on_sending = on_sending
+        self._told: dict[str, asyncio.Task[None]] = {}
         self._stack = AsyncExitStack()
         self.is_stopping = False
         """Whether nothing more is sent."""
@@ -155,9 +159,10 @@ class Asker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        for flight in [*self._flights.values(), *self._noted.values()]:
+        under_way = [*self._flights.values(), *self._noted.values(), *self._told.values()]
+        for flight in under_way:
             flight.cancel()
-        await asyncio.gather(*self._flights.values(), *self._noted.values(), return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
         await self._stack.aclose()
 
     def forget(self, redactions: Mapping[str, int]) -> int:
@@ -360,6 +365,7 @@ class Asker:
 
     async def _note_sent(self, request: Request) -> None:
         """Have it on disk whose text goes to the endpoint, before it goes; once per conversation."""
+        await self._tell_sending(self._sides[request.side].base_url)
         key = (request.side, request.aggregate_id)
         note = self._noted.get(key)
         if note is None:
@@ -368,6 +374,17 @@ class Asker:
             if len(self._noted) > _REMEMBERED:
                 del self._noted[next(iter(self._noted))]
         await asyncio.shield(note)
+
+    async def _tell_sending(self, base_url: str) -> None:
+        """Have it known that texts go to an endpoint, before the first does."""
+        told = self._told.get(base_url)
+        if told is None:
+            told = self._told[base_url] = asyncio.create_task(asyncio.to_thread(self._on_sending, base_url))
+        try:
+            await asyncio.shield(told)
+        except RefoldError:
+            self.stop()
+            raise
 
 
 class _AgainError(Exception):
