@@ -79,15 +79,13 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         failures: Counter[str] = Counter()
         for result in results:
             failures.update(result.failures)
+        summed = ("units", "not_asked", "size_bytes", "seconds")
         metadata: dict[str, Any] = {
             "version_id": _joined(result.version_id for result in results),
-            "units": sum(result.units for result in results),
-            "not_asked": sum(result.not_asked for result in results),
             "failed_units": failures.total(),
             "failures": dict(failures),
-            "size_bytes": sum(result.size_bytes for result in results),
             "is_written": any(result.is_written for result in results),
-            "seconds": sum(result.seconds for result in results),
+            **{name: sum(getattr(result, name) for result in results) for name in summed},
         }
         data_version = dg.DataVersion(metadata["version_id"])
         for name in (name for name in REPLAY if key_of(name) in context.selected_asset_keys):

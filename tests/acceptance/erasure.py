@@ -43,11 +43,11 @@ REASON = "ticket 4711"
 AT = datetime(2026, 5, 20, tzinfo=UTC)
 _KEPT = """
 SELECT aggregate_id::text, stream_version, position, payload::text, metadata::text, encode(hash, 'hex'), encode(salt, 'hex')
-FROM refold.events WHERE octet_length(digest) = 0 AND aggregate_type <> 'erasure' ORDER BY aggregate_id, stream_version
+FROM refold.events WHERE octet_length(digest) = 0 AND aggregate_type NOT IN ('access', 'erasure') ORDER BY aggregate_id, stream_version
 """
 _STATE = """
 SELECT aggregate_id::text, stream_version, payload::text, metadata::text, encode(digest, 'hex') FROM refold.events
-WHERE aggregate_type <> 'erasure' ORDER BY aggregate_id, stream_version
+WHERE aggregate_type NOT IN ('access', 'erasure') ORDER BY aggregate_id, stream_version
 """
 _COUNTS = "SELECT month, count(*), sum(user_messages) FROM conversation_months GROUP BY ALL ORDER BY ALL"
 _OWN = ("erasure", "erasures", "computed_at", "committed_at")
@@ -278,7 +278,7 @@ def state(home: Path) -> dict[str, list[str]]:
             relation = connection.read_parquet(files, hive_partitioning=True)
             shown = [column for column in relation.columns if column not in _OWN]
             columns = ", ".join(f'"{column}"' for column in shown)
-            where = "WHERE aggregate_type <> 'erasure'" if "aggregate_type" in relation.columns else ""
+            where = "WHERE aggregate_type NOT IN ('access', 'erasure')" if "aggregate_type" in relation.columns else ""
             query = f"SELECT {columns} FROM read_parquet($files, hive_partitioning = true) {where}"
             found[name] = sorted(map(repr, connection.sql(query, params={"files": files}).fetchall()))
     return found
