@@ -100,7 +100,8 @@ class Part:
         kind: What it is; of an erased event by its type.
         turn: Turns up to and including it: the person has begun so many; None for what has no place among messages.
         decision: The decision that it is a part of; None for none.
-        messages: Which messages of the agent's context it is, or belongs to: 1, 2, 3 …; empty: the agent is not shown it.
+        messages: Which messages of the agent's context it is, or belongs to: 1, 2, 3 …; empty: the agent is not shown it, or an
+            event up to it is erased, so that nobody can count.
         actor: Who did it: agent, user, or what else was recorded; None when not recorded.
         name: Of a tool, a speaker, a table, a prompt, a kind of context; None for none.
         text: What was said, asked for, answered, shown: as text, JSON as JSON text; None when there is none.

@@ -1,7 +1,8 @@
 """From events to the parts of a story, one for each: what kind it is, what it says, where the agent was shown it. Pure.
 
 Which message of the agent's context an event is, is read off `Context` while it is fed the events, so that the numbers are
-those of the request. A payload that breaks its schema is shown as it is, and the agent is not said to have seen it.
+those of the request; after an erased event no request can be rebuilt, and there are no numbers. A payload that breaks its
+schema is shown as it is, and the agent is not said to have seen it.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def make_parts(
             kind=_KINDS.get(event.event_name, "record") if event.event_name else "unknown",
             turn=place["turn"],
             decision=groups.get(place["group_no"]) if place["role"] in ("agent", "model") else None,
-            messages=numbers,
+            messages=() if context.is_erased else numbers,
             actor=text_or_none(event.metadata.get("actor")),
             answers=answers.get(event.version),
             answered_by=None if call is None else call["result_version"],

@@ -5,20 +5,20 @@ The log is searched for registrations by type alone; what one says is then read 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
-
+from pipelines.duck import scratch
 from pipelines.evidence.parts import Prompt, Tool
 from pipelines.evidence.parts_of_events import as_text, text_or_none
-from pipelines.evidence.stream_events import load_events
+from pipelines.evidence.stream_events import load_event
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.log.erased import IS_ERASED
 from pipelines.log.upcasters import load_upcasters
 
+_PROMPT, _TOOLS = "prompt.registered", "tools.registered"
 # a text that is registered again, in a stream of its own, is the same version of the prompt
 _FOUND = f"""
 WITH registered AS (
@@ -75,31 +75,27 @@ def find_registrations(
         is_original: Whether texts are as recorded, redactions not applied.
     """
     found_prompts: dict[str, Prompt] = {}
-    for sha256, payload, at, number, count in _find(lake, "prompt.registered", prompts, is_original=is_original):
-        prompt = Prompt(sha256, as_text(payload.get("name")), number, count, at, as_text(payload.get("text")))
-        found_prompts.setdefault(sha256, prompt)
     found_tools: dict[str, tuple[Tool, ...]] = {}
-    for sha256, payload, *_ in _find(lake, "tools.registered", tools, is_original=is_original):
-        if isinstance(payload.get("tools"), list):  # a redaction may have left a text
+    for sha256, stream, version, at, number, count in _find(lake, {*prompts, *tools}):
+        event = load_event(lake, stream, version)
+        payload = event.recorded if is_original else event.shown
+        if event.event_name == _PROMPT:
+            name, text = as_text(payload.get("name")), as_text(payload.get("text"))
+            found_prompts.setdefault(sha256, Prompt(sha256, name, number, count, at, text))
+        elif isinstance(payload.get("tools"), list):  # a redaction may have left a text
             found_tools.setdefault(sha256, tuple(map(_tool, payload["tools"])))
     return Registrations(found_prompts, found_tools)
 
 
-def _find(
-    lake: Lake, event_name: str, wanted: Collection[str], *, is_original: bool
-) -> Iterator[tuple[str, Mapping[str, Any], Any, int, int]]:
-    """Of each registration of the wanted hashes, the first first: hash, payload, time, its number under its name, and of how many."""
+def _find(lake: Lake, wanted: Collection[str]) -> list[tuple[Any, ...]]:
+    """The registrations of the wanted hashes, the first first: hash, stream, version, time, number under its name, and of how many."""
     files = lake.files(EVENTS.name)
     if not wanted or not files:
-        return
-    types = [stored for stored, name, _ in load_upcasters().known_types() if name == event_name]
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+        return []
+    types = [stored for stored, name, _ in load_upcasters().known_types() if name in (_PROMPT, _TOOLS)]
+    with scratch() as connection:
         params = {"files": files, "types": types, "wanted": sorted(wanted)}
-        rows = connection.sql(_FOUND, params=params).fetchall()
-    for sha256, stream, version, at, number, count in rows:
-        event = load_events(lake, stream).event(version)
-        yield sha256, event.recorded if is_original else event.shown, at, number, count
+        return connection.sql(_FOUND, params=params).fetchall()
 
 
 def _tool(tool: Any) -> Tool:

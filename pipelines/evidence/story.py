@@ -23,9 +23,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import duckdb
-
 from pipelines.audit.home_log import final_states
+from pipelines.duck import scratch
 from pipelines.errors import BadInputError
 from pipelines.evidence.parts import Erased, Part, Story, StoryMonth
 from pipelines.evidence.parts_of_events import make_parts, text_or_none
@@ -145,8 +144,7 @@ def _home_log(lake: Lake, months: Sequence[str], *, with_erasures: bool) -> list
     files = lake.files(HOME_LOG.name)
     if not files:
         return []
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with scratch() as connection:
         params = {"files": files, "months": list(months), "with_erasures": with_erasures}
         return [Entry.of(row) for row in connection.sql(_HOME_LOG, params=params).fetchall()]
 

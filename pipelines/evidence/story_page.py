@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.evidence.parts import Story
-from pipelines.evidence.story_words import describe_decision, describe_head, describe_part, describe_title
+from pipelines.evidence.story_words import describe_decisions, describe_head, describe_part, describe_title
 from pipelines.review.markup import fill_page
 
 
@@ -41,7 +41,7 @@ def render_stories(
 
 def _view(story: Story, prefix: str, marks: Mapping[tuple[str, int], str], *, has_title: bool) -> dict[str, Any]:
     """The values of the template for one story."""
-    decisions = {each.first_version: describe_decision(each) for each in story.decisions}
+    decisions = describe_decisions(story.decisions)
     days: list[tuple[str, list[dict[str, Any]]]] = []
     for part in story.parts:
         block = describe_part(part)
@@ -61,7 +61,7 @@ def _view(story: Story, prefix: str, marks: Mapping[tuple[str, int], str], *, ha
     return {
         "title": describe_title(story) if has_title else None,
         "anchor": f"{prefix}story",
-        "contents": [(f"#{prefix}v{each.first_version}", f"Decision {each.decision}") for each in story.decisions]
+        "contents": [(f"#{prefix}v{each.first_version}", f"{each.decision:,}") for each in story.decisions]
         if story.focus is None
         else [],
         "facts": describe_head(story),

@@ -9,7 +9,7 @@ from pipelines.evidence.parts import Story
 from pipelines.evidence.story_words import (
     Block,
     DecisionBlock,
-    describe_decision,
+    describe_decisions,
     describe_head,
     describe_part,
     describe_title,
@@ -20,7 +20,7 @@ WIDTH = 100
 LINES = 30
 """Lines of one text that are shown."""
 _INDENT = 18
-_FACT = 20
+_FACT = 22
 
 
 def render_story(story: Story) -> str:
@@ -32,7 +32,7 @@ def _lines(story: Story) -> Iterator[str]:
     yield describe_title(story)
     for name, value in describe_head(story):
         yield from _fact(name, value, 2)
-    decisions = {each.first_version: describe_decision(each) for each in story.decisions}
+    decisions = describe_decisions(story.decisions)
     last_day = None
     for part in story.parts:
         block = describe_part(part)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from pipelines.console import counted
@@ -19,13 +20,24 @@ from pipelines.evidence.parts import Erased, Field, Part, Prompt, Story, StoryDe
 ROLES = {"system": "Instructions", "user": "User", "assistant": "Agent", "tool": "Tool answer"}
 """Who speaks in a message of a request."""
 VERIFICATION: Mapping[Verification, str] = {
-    "same": "verified: rebuilt from the log it has the hash that was recorded when it was sent",
-    "other": "NOT verified: rebuilt from the log it has another hash than was recorded when it was sent, so the model was sent "
-    "something else than is shown here",
-    "no_hash": "cannot be checked: no hash of the request was recorded when it was sent",
-    "no_model": "cannot be checked: the call of the model was not recorded",
-    "erased": "cannot be checked: a part of it is erased",
+    "same": "yes: the log holds exactly what was sent (it has the SHA-256 that was recorded on sending)",
+    "other": "NO: the log holds something else than was sent (it has another SHA-256 than was recorded on sending)",
+    "no_hash": "not known: no SHA-256 of what was sent was recorded",
+    "no_model": "not known: the call of the model was not recorded",
+    "erased": "not known: a part of it is erased",
 }
+"""Whether the context is verified."""
+_STOPPED = {
+    "stop": "it was done",
+    "end_turn": "it was done",
+    "tool_calls": "it wanted to use a tool",
+    "function_call": "it wanted to use a tool",
+    "tool_use": "it wanted to use a tool",
+    "length": "it had written as much as it may",
+    "max_tokens": "it had written as much as it may",
+    "content_filter": "a filter stopped it",
+}
+"""Why a model stopped, by the codes of the usual endpoints; any other is shown as it was recorded."""
 _WHO = {
     "context": "Shown to the agent",
     "user": "User",
@@ -47,8 +59,13 @@ _LABELS = {
     "tools_sha256": "SHA-256 of the tools",
 }
 """Recorded names for which people have another word; any other is shown as it was recorded."""
-_NOT_SHOWN = {"redaction": ("target", "reason", "span", "path", "method"), "row": ("before", "after")}
-"""Members of a payload that stand in a sentence or a table of their own."""
+_SERVED = ("agent", "variant", "channel", "vertical", "task")
+_NOT_SHOWN: Mapping[str, tuple[str, ...]] = {
+    "start": _SERVED,
+    "redaction": ("target", "reason", "span", "path", "method"),
+    "row": ("before", "after"),
+}
+"""Members of a payload that stand in a sentence, in a table of their own, or at the head of the story."""
 _HASH_SHOWN = 16
 
 
@@ -123,10 +140,10 @@ def describe_title(story: Story) -> str:
 
 def describe_head(story: Story) -> list[tuple[str, str]]:
     """What is known of the stream as a whole: name, value."""
-    served = [(_LABELS[name], getattr(story, name)) for name in ("agent", "variant", "channel", "vertical", "task")]
+    served = [(_LABELS[name], getattr(story, name)) for name in _SERVED]
     facts = [
         ("stream", story.stream),
-        ("about", story.subject_id),
+        ("about customer", story.subject_id),
         *served,
         ("from", moment(story.started_at)),
         ("to", moment(story.last_at) + _status(story)),
@@ -271,19 +288,46 @@ def _members(text: str | None) -> dict[str, str]:
     return {} if value is None else {"": _cell(value)}
 
 
-def describe_decision(decision: StoryDecision) -> DecisionBlock:
-    """What a decision was made from, in words."""
-    facts = [
-        ("was sent", _sent(decision)),
-        ("the request is", VERIFICATION[decision.verification]),
+def describe_decisions(decisions: Sequence[StoryDecision]) -> dict[int, DecisionBlock]:
+    """What decisions were made from, in words, by the version of their first event.
+
+    What model, parameters, prompt and tools were is said once; of later decisions with the same, that they are the same.
+    """
+    told: StoryDecision | None = None
+    blocks = {}
+    for each in decisions:
+        is_same = told is not None and _setting(each) == _setting(told)
+        blocks[each.first_version] = _describe_decision(each, told if is_same else None)
+        told = told if is_same else each
+    return blocks
+
+
+def _setting(decision: StoryDecision) -> tuple[Any, ...]:
+    return decision.model, decision.response_model, decision.params, decision.prompt, decision.tools_sha256
+
+
+def _describe_decision(decision: StoryDecision, same: StoryDecision | None) -> DecisionBlock:
+    """One decision in words; `same` is one that had the same model, parameters, prompt and tools, told before."""
+    sent = [("the model was sent", _sent(decision)), ("verified", VERIFICATION[decision.verification])]
+    setting = [
         ("model asked", decision.model or "not recorded"),
-        ("model that answered", decision.response_model or ("no other is recorded" if decision.model else None)),
-        ("failed", decision.error),
+        (
+            "model that answered",
+            decision.response_model or ("the same, as far as recorded" if decision.model else None),
+        ),
         ("parameters", None if decision.params is None else _params(decision.params)),
         ("prompt", "not recorded" if decision.prompt is None else _prompt(decision.prompt)),
         ("tools on offer", _tools(decision)),
+    ]
+    if same is not None:
+        setting = [("model and tools", f"as in decision {same.decision}, with the same prompt and parameters")]
+    stopped = decision.finish_reason
+    facts = [
+        *sent,
+        *setting,
+        ("failed", decision.error),
         ("took", _spent(decision)),
-        ("stopped because", decision.finish_reason),
+        ("stopped because", None if stopped is None else _STOPPED.get(stopped, stopped)),
     ]
     context = None
     if decision.context is not None:
@@ -301,8 +345,8 @@ def describe_decision(decision: StoryDecision) -> DecisionBlock:
         first=decision.first_version,
         facts=tuple((name, value) for name, value in facts if value),
         verification=decision.verification,
-        tools=decision.tools or (),
-        prompt_text=None if decision.prompt is None else decision.prompt.text,
+        tools=decision.tools if decision.tools is not None and same is None else (),
+        prompt_text=decision.prompt.text if decision.prompt is not None and same is None else None,
         context=context,
     )
 
@@ -312,9 +356,9 @@ def _sent(decision: StoryDecision) -> str:
     if count is None:
         return "cannot be told: a part of what was before is erased"
     if not count:
-        return "no message: the agent began"
-    asked = f"; the user spoke last in event {decision.asked}" if decision.asked else "; the user had said nothing yet"
-    return (_range("message", 1, count) if count > 1 else "message 1") + asked
+        return "no message: nothing was said before"
+    asked = f"the user spoke last in event {decision.asked}" if decision.asked else "the user had said nothing yet"
+    return f"{_range('message', 1, count)}; {asked}"
 
 
 def _prompt(prompt: Prompt) -> str:
@@ -344,7 +388,7 @@ def _spent(decision: StoryDecision) -> str:
         if tokens is not None:
             parts.append(f"{tokens:,} tokens {what}")
     if decision.cost_usd is not None:
-        parts.append(f"{decision.cost_usd:.6g} USD")
+        parts.append(f"{Decimal(str(decision.cost_usd)):f} USD")
     return ", ".join(parts)
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 from pipelines.duck import scratch
 from pipelines.errors import BadInputError
 from pipelines.fold.fold import fold
+from pipelines.fold.lookup import Row
 from pipelines.fold.rows import RELATIONS
 from pipelines.folds.aside import refuse_large_state
 from pipelines.folds.one_stream import Stretch, find_stretches
@@ -130,12 +131,7 @@ def load_events(lake: Lake, stream: str) -> StreamEvents:
         BadInputError: As `find_target`.
         StreamTooLargeError: They would take more than the lake's memory bound; it says which would do.
     """
-    with _opened(lake, stream) as (target, stretches):
-        payloads = sum(stretch.bytes("payload", _SMALL_GROUP) for stretch in stretches)
-        refuse_large_state(target.stream, payloads, lake.memory_bytes)
-        redactions = read_redactions(stretches)
-        recorded = read_events(stretches, [], 0, _LAST)
-        shown = read_events(stretches, redactions, 0, _LAST) if redactions else recorded
+    target, recorded, shown, redactions = _load(lake, stream)
     columns = (recorded[name].to_pylist() for name in ("stream_version", "created_at"))
     times: dict[int, Any] = dict(zip(*columns, strict=True))
     recorded, shown = (_until(events, target.version) for events in (recorded, shown))
@@ -153,6 +149,25 @@ def load_events(lake: Lake, stream: str) -> StreamEvents:
         places={row["stream_version"]: row for row in rows["events"]},
         calls={row["stream_version"]: row for row in rows["tool_calls"]},
     )
+
+
+def load_event(lake: Lake, stream: str, version: int) -> StreamEvent:
+    """One event of a stream of the lake, by the stream's id and a version that is there."""
+    _, recorded, shown, redactions = _load(lake, stream)
+    wanted = recorded["stream_version"].to_pylist().index(version)
+    (event,) = _events(recorded.slice(wanted, 1), shown.slice(wanted, 1), is_same=not redactions)
+    return event
+
+
+def _load(lake: Lake, stream: str) -> tuple[Target, pa.Table, pa.Table, Sequence[Row]]:
+    """The stream that is meant; its events as recorded, and redacted; and its redactions."""
+    with _opened(lake, stream) as (target, stretches):
+        payloads = sum(stretch.bytes("payload", _SMALL_GROUP) for stretch in stretches)
+        refuse_large_state(target.stream, payloads, lake.memory_bytes)
+        redactions = read_redactions(stretches)
+        recorded = read_events(stretches, [], 0, _LAST)
+        shown = read_events(stretches, redactions, 0, _LAST) if redactions else recorded
+        return target, recorded, shown, redactions
 
 
 @contextmanager

@@ -21,6 +21,7 @@ SLOW_MODULES = (
     "unit/diff/test_noise.py",
     "unit/diff/test_rules.py",
     "unit/diff/test_versions.py",
+    "unit/evidence/test_story.py",
     "unit/fold/test_fold.py",
     "unit/fold/test_lookup.py",
     "unit/folds/test_as_of.py",
