@@ -230,11 +230,11 @@ class Folder:
     def names(self) -> list[str]:
         """All that is there, in order."""
         found = []
-        for entry in os.scandir(self.path):
-            if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
-                raise Failure(f"{plain(entry.name)} is not a regular file")
-            found.append(entry.name)
-        return sorted(found)
+        for name in sorted(os.listdir(self.path)):
+            if not stat.S_ISREG(os.lstat(os.path.join(self.path, name)).st_mode):
+                raise Failure(f"{plain(name)} is not a regular file")
+            found.append(name)
+        return found
 
     def open(self, name: str) -> IO[bytes]:
         """A file's bytes."""
