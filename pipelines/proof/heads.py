@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import duckdb
 import numpy as np
 
-from pipelines.proof.batch import hash_texts
+from pipelines.proof.batch import binary_rows
 from pipelines.proof.merkle import HASH_BYTES, Frontier, Hashes, reduce_run
 
 _LEAVES = """
-SELECT '\\x00'::BLOB || encode(concat_ws(chr(10), aggregate_id, last_version::VARCHAR, '')) || last_hash AS leaf
+SELECT
+    unhex(sha256('\\x00'::BLOB || encode(concat_ws(chr(10), aggregate_id, last_version::VARCHAR, '')) || last_hash)) AS leaf
 FROM {heads} ORDER BY aggregate_id
 """
 _BATCH_ROWS = 65_536
@@ -38,4 +39,4 @@ def head_leaves(connection: duckdb.DuckDBPyConnection, heads: str) -> Hashes:
 
 def _read_leaves(connection: duckdb.DuckDBPyConnection, heads: str) -> Iterator[Hashes]:
     for batch in connection.sql(_LEAVES.format(heads=heads)).to_arrow_reader(_BATCH_ROWS):
-        yield np.ascontiguousarray(hash_texts(batch.column(0)))
+        yield binary_rows(batch.column(0))[0]
