@@ -88,11 +88,11 @@ def readme_text(verifier: bytes) -> str:
 
 @contextmanager
 def building(place: Path, check: Callable[[Path], object]) -> Iterator[Path]:
-    """A new folder that becomes `place`, with its zip, once all is written and `check` has passed both.
+    """A new folder that becomes `place`, with its zip, once all is written and `check` has passed.
 
     Args:
         place: As `require_place` gave it.
-        check: Raises where what was written must not be handed out; called with the folder, then with the zip.
+        check: Raises where what was written must not be handed out; called with the zip.
 
     Raises:
         BadInputError: It cannot be written.
@@ -107,8 +107,7 @@ def building(place: Path, check: Callable[[Path], object]) -> Iterator[Path]:
             made.mkdir(parents=True, mode=0o700)
             yield made
             _pack(made, packed)
-            check(made)
-            check(packed)
+            check(packed)  # which holds what the folder holds
             require_place(place)  # what was not there when it began may be now
             if place.is_dir():
                 place.rename(beside / "old")
