@@ -16,7 +16,6 @@ import shutil
 import uuid
 from contextlib import suppress
 from importlib import metadata
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,8 @@ from pipelines.log.readable import readable_query
 
 _MARK = "refold_catalog_hash"
 """A macro of the catalog: hashes of what makes its relations. A macro is in no list of tables."""
+_SCRIPT = "\n;\n"
+"""Between statements that are executed together, also after a comment: one by one, nine hundred take a fifth longer."""
 
 
 def describe(lake: Lake | None = None) -> dict[str, tuple[str, tuple[Column, ...]]]:
@@ -119,7 +120,7 @@ def _renew(lake: Lake, path: Path, statements: list[str]) -> bool:
                 there = {}
             changed = [each for name, each in wanted.items() if there.get(name) != hashes[name]]
             mark = f"CREATE OR REPLACE MACRO {_MARK}() AS {quote_literal(json.dumps(hashes))}"
-            _write(temporary, [*chain.from_iterable(changed), mark])
+            _write(temporary, [*map(_SCRIPT.join, changed), mark])
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -139,14 +140,14 @@ def leftover_catalogs(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f".{path.name}.*"))
 
 
-def _write(path: Path, statements: list[str]) -> None:
-    with duckdb.connect() as connection:
+def _write(path: Path, scripts: list[str]) -> None:
+    with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"ATTACH {quote_literal(str(path))} AS out (STORAGE_VERSION 'v1.0.0')")
         connection.execute("USE out.main")
         connection.execute("BEGIN")  # one write instead of one per statement
-        for statement in statements:
-            connection.execute(statement)
+        for script in scripts:
+            connection.execute(script)
         connection.execute("COMMIT")
         connection.execute("USE memory.main")
         connection.execute("DETACH out")
