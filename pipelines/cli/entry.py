@@ -23,6 +23,7 @@ from pipelines.cli.diffs import diffs
 from pipelines.cli.erase import erase, hold
 from pipelines.cli.events import events, import_postgres
 from pipelines.cli.evidence import show
+from pipelines.cli.find import find
 from pipelines.cli.help import GroupedVerbs, Verbs, print_version
 from pipelines.cli.lines import lines
 from pipelines.cli.options import (
@@ -93,6 +94,7 @@ for verb in (
     replan,
     report,
     storage,
+    find,
     show,
     audit,
     seal,

@@ -10,7 +10,7 @@ GROUPS = {
     "Begin": ("demo", "import", "export", "fold"),
     "Ask": ("sql", "state", "lines"),
     "Compare": ("ab", "review", "report", "diffs", "replan", "tools"),
-    "Audit": ("show", "audit"),
+    "Audit": ("find", "show", "audit"),
     "Prove": ("seal", "unseal", "verify", "checkpoint"),
     "Forget": ("erase", "hold"),
     "Look after": ("ui", "db", "events", "storage", "vacuum"),

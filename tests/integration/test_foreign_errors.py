@@ -43,6 +43,7 @@ VERBS = {
     "export": (),
     "fold": (),
     "ab": (FILE,),
+    "find": ("text",),
     "show": ("s/c",),
     "audit": ("s/c", "--reason", "r"),
     "state": ("s/c",),
