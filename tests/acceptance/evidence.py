@@ -147,7 +147,7 @@ def _verify(found: Outcome, made: Sequence[Bundle], key: Path) -> None:
     paths = [str(each.zip if number % 2 else each.folder) for number, each in enumerate(made)]
     started = time.perf_counter()
     done = subprocess.run(
-        [PYTHON, "-I", "-S", "-c", _LOOP, made[0].folder / "verify_bundle.py", key],
+        [PYTHON, "-I", "-S", "-B", "-c", _LOOP, made[0].folder / "verify_bundle.py", key],
         input="\n".join(paths),
         env={},
         capture_output=True,
