@@ -11,10 +11,9 @@ import duckdb
 from pipelines.audit.findings import Finding, Place
 from pipelines.lake.datasets import HOME_LOG
 from pipelines.lake.lake import Lake
+from pipelines.proof.states import AFTER
 from pipelines.store import Entry, MonthStatus, Store
 
-_AFTER = {"opened": "open", "unsealed": "open", "closing": "closing", "sealed": "sealed", "files": "sealed"}
-"""A month's state after an entry."""
 _REDACTIONS = """
 SELECT n.stream, n.version
 FROM unnest(%s::uuid[], %s::integer[], %s::text[]) AS n (stream, version, hash)
@@ -83,11 +82,6 @@ def audit_logs(lake: Sequence[Entry], store: Sequence[Entry] | None) -> Iterator
             yield Finding("entry_differs", other.month, "manifest", detail)
 
 
-def final_states(entries: Sequence[Entry]) -> dict[str, tuple[str, int]]:
-    """State and generation of each month that the entries speak of, after all of them."""
-    return {each.month: (_AFTER[each.kind], each.generation or 0) for each in entries if each.month is not None}
-
-
 def audit_states(entries: Sequence[Entry], months: Mapping[str, MonthStatus]) -> Iterator[Finding]:
     """Hold the store's months to what its log says became of them: a state that nobody noted is one that nobody may have made."""
     states: dict[str, tuple[str | None, int]] = {}
@@ -102,7 +96,7 @@ def audit_states(entries: Sequence[Entry], months: Mapping[str, MonthStatus]) ->
                 f"{state or 'not there'}, generation {generation}"
             )
             yield Finding("state_differs", each.month, "store", detail)
-        states[each.month] = _AFTER[each.kind], each.generation or 0
+        states[each.month] = AFTER[each.kind], each.generation or 0
     for month in sorted(states.keys() | months.keys()):
         found, said = months.get(month), states.get(month)
         if found is None or (found.state, found.generation) != said:

@@ -31,7 +31,6 @@ from pipelines.audit.erasures import Erasures, Misfits, compare_counts, tell_mis
 from pipelines.audit.files import audit_files, current_files
 from pipelines.audit.findings import Code, MonthAudit, Place
 from pipelines.audit.heads import compare_heads, compare_months, files_of
-from pipelines.audit.home_log import final_states
 from pipelines.audit.reading import exported_condition, scratch
 from pipelines.duck import quote_literal
 from pipelines.export.seal import month_bounds_us
@@ -44,6 +43,7 @@ from pipelines.proof.inclusion import read_nodes
 from pipelines.proof.manifest import Manifest
 from pipelines.proof.parts import COLUMNS, Layout, lay_out
 from pipelines.proof.scan import HEADS, Scan, scan_month
+from pipelines.proof.states import final_states
 from pipelines.store import Entry, MonthStatus, Store
 
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")

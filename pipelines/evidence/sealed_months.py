@@ -13,7 +13,6 @@ from typing import Any
 import duckdb
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pipelines.audit.home_log import final_states
 from pipelines.errors import RefoldError
 from pipelines.export.home_log import last_seal
 from pipelines.lake.datasets import EVENTS, MERKLE_NODES, STREAM_MONTHS
@@ -25,6 +24,7 @@ from pipelines.proof.manifest import Manifest
 from pipelines.proof.merkle import Levels, ProofError
 from pipelines.proof.note import Note
 from pipelines.proof.parts import lay_out
+from pipelines.proof.states import final_states
 from pipelines.proof.tlog_proof import write_proof
 from pipelines.store.home_log import Entry, Signed
 

@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from pipelines.audit.home_log import final_states
 from pipelines.duck import scratch
 from pipelines.errors import BadInputError
 from pipelines.evidence.parts import Erased, Part, Story, StoryMonth
@@ -34,17 +34,24 @@ from pipelines.evidence.stream_events import StreamEvent, StreamEvents, load_eve
 from pipelines.lake.datasets import HOME_LOG
 from pipelines.lake.lake import Lake
 from pipelines.proof.erasure import read_erasure
-from pipelines.store.home_log import Entry
+from pipelines.proof.states import final_states
 
 _HOME_LOG = """
-SELECT
-    entry, kind, month, generation,
-    CASE WHEN kind = 'erased' AND $with_erasures THEN document ELSE '' END AS document,
-    signature, noted_at
+SELECT DISTINCT entry, kind, month, generation, noted_at, CASE WHEN kind = 'erased' THEN document END AS document
 FROM read_parquet($files)
 WHERE kind NOT IN ('redacted', 'scrubbed') AND (list_contains($months, month) OR (kind = 'erased' AND $with_erasures))
 ORDER BY entry
 """
+
+
+class _Entry(NamedTuple):
+    """An entry of the home log; the document is an erasure's, else None."""
+
+    kind: str
+    month: str | None
+    generation: int | None
+    noted_at: datetime
+    document: str | None
 
 
 def read_story(lake: Lake, stream: str, *, decision: int | None = None, is_original: bool = False) -> Story:
@@ -139,17 +146,17 @@ def _first(events: Iterable[StreamEvent], name: str) -> str | None:
     return next((text_or_none(each.metadata[name]) for each in events if each.metadata.get(name) is not None), None)
 
 
-def _home_log(lake: Lake, months: Sequence[str], *, with_erasures: bool) -> list[Entry]:
+def _home_log(lake: Lake, months: Sequence[str], *, with_erasures: bool) -> list[_Entry]:
     """What the lake knows of what happened to some months; and of erasures, if they are asked for."""
     files = lake.files(HOME_LOG.name)
     if not files:
         return []
     with scratch() as connection:
         params = {"files": files, "months": list(months), "with_erasures": with_erasures}
-        return [Entry.of(row) for row in connection.sql(_HOME_LOG, params=params).fetchall()]
+        return [_Entry(*row[1:]) for row in connection.sql(_HOME_LOG, params=params).fetchall()]
 
 
-def _months(events: Sequence[StreamEvent], entries: Sequence[Entry]) -> tuple[StoryMonth, ...]:
+def _months(events: Sequence[StreamEvent], entries: Sequence[_Entry]) -> tuple[StoryMonth, ...]:
     states = final_states([each for each in entries if each.kind != "erased"])
     sealed = {each.month: each.noted_at for each in entries if each.kind == "sealed"}
     found = []
@@ -161,12 +168,12 @@ def _months(events: Sequence[StreamEvent], entries: Sequence[Entry]) -> tuple[St
     return tuple(found)
 
 
-def _erasures(entries: Sequence[Entry], told: StreamEvents) -> dict[int, Erased]:
+def _erasures(entries: Sequence[_Entry], told: StreamEvents) -> dict[int, Erased]:
     """What is known of the erasure of each erased event, by version: the first that names it."""
     found: dict[int, Erased] = {}
     gone = [event.version for event in told.events if event.is_erased]
     for entry in (each for each in entries if each.kind == "erased"):
-        erasure = read_erasure(entry.signed.text)
+        erasure = read_erasure(entry.document or "")
         for target in erasure.targets:
             if target.stream == told.target.stream:
                 known = Erased(erasure.erasure, entry.noted_at, erasure.reason)
