@@ -1,5 +1,5 @@
 """`audit`: the proof that one event is in a sealed month, from what a seal keeps of its tree, beside a reading of the month's leaves;
-evidence of one conversation, see `evidence`; an erasure, see `erase`; and a scrub, see `scrub`.
+finding a text, see `find`; evidence of one conversation, see `evidence`; an erasure, see `erase`; and a scrub, see `scrub`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipelines.lake.lake import Lake
 from pipelines.proof.inclusion import prove_inclusion, read_nodes
 from pipelines.proof.parts import lay_out
 from pipelines.proof.scan import scan_month
-from tests.benchmarks import erase, evidence, scrub
+from tests.benchmarks import erase, evidence, find, scrub
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.log import MONTH, write_lake
 from tests.benchmarks.rounds import Bench, Measure
@@ -54,6 +54,7 @@ def run(bench: Bench) -> Iterator[Figure]:
         peer_name="reading the month's leaves",
         target=_SECONDS,
     )
+    yield from find.run(bench)
     yield from evidence.run(bench)
     yield from erase.run(bench)
     yield from scrub.run(bench)
