@@ -44,9 +44,9 @@ def show(names: tuple[str, ...], as_json: bool) -> None:
     if len(names) > 2:
         raise BadInputError(f"give an experiment, or two versions; given: {', '.join(names)}")
     if len(names) == 2:
-        from pipelines.diff.between import compare_versions
+        from pipelines.diff.version_diff import compare_versions
         from pipelines.diff.versions import resolve_version
-        from pipelines.review.between import render_versions
+        from pipelines.review.version_diff import render_versions
 
         found = compare_versions(lake, *(resolve_version(lake, name) for name in names))
         print_result(found, render_versions(found), as_json=as_json)

@@ -6,7 +6,6 @@ from typing import get_args
 
 import pytest
 
-from pipelines.diff.between import compare_versions
 from pipelines.diff.names import DIFFERENCES
 from pipelines.diff.names import SHARES as MEASURED_SHARES
 from pipelines.diff.pair.align import PairClass
@@ -14,17 +13,18 @@ from pipelines.diff.pair.arguments import OpKind
 from pipelines.diff.pair.classify import UnitClass
 from pipelines.diff.pair.text import TextClass
 from pipelines.diff.revised import BEFORE
+from pipelines.diff.version_diff import compare_versions
 from pipelines.diff.versions import list_versions
 from pipelines.errors import BadInputError
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.review import words
-from pipelines.review.between import render_versions
 from pipelines.review.changes import PAGE, count_pages, list_metrics, load_changes
 from pipelines.review.conversation import FIRST, LAST, load_conversations
 from pipelines.review.headline import describe_side, find_version, load_headline
 from pipelines.review.pair import load_pair, load_pairs
 from pipelines.review.pair_html import render_pair
+from pipelines.review.version_diff import render_versions
 from pipelines.review.widgets import NUMBER, change_rows, class_choices, find_opening, order_choices, selected_pair
 from pipelines.review.words import repeated
 from pipelines.stats.estimate import Reason, Verdict

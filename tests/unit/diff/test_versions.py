@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.diff import prune
-from pipelines.diff.between import compare_versions
 from pipelines.diff.dataset import build_diff
 from pipelines.diff.prune import PRUNED, prune_versions
+from pipelines.diff.version_diff import compare_versions
 from pipelines.diff.versions import Version, find_definition, list_versions, resolve_version
 from pipelines.errors import BadInputError
 from pipelines.experiment.file import parse_experiment
@@ -22,8 +22,8 @@ from pipelines.experiment.plan import make_plan
 from pipelines.experiment.versions import keep_version
 from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAYS, VERSIONS
 from pipelines.lake.lake import Lake
-from pipelines.review.between import render_versions
 from pipelines.review.files import report_path
+from pipelines.review.version_diff import render_versions
 from tests.support.replayed_lake import replayed_lake, stream_id
 
 STREAMS = 30

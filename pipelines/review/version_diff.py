@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.diff.between import Conclusion, Setting, VersionDiff
+from pipelines.diff.version_diff import Conclusion, Setting, VersionDiff
 from pipelines.review.answer import WORDS
 from pipelines.review.numbers import interval, number
 from pipelines.review.words import REASONS, UNIT_CLASSES, in_words
