@@ -73,9 +73,18 @@ def _block(block: Block) -> Iterator[str]:
     for name, before, after in block.changes:
         yield from _text(f"{name}: {before or '–'} → {after or '–'}", _INDENT)
     for name, value in block.facts:
-        yield from _text(f"{name}: {value}" if name else value, _INDENT)
+        yield from _named(name, value)
     for note in block.notes:
         yield from _text(f"({note})", _INDENT)
+
+
+def _named(name: str, value: str) -> Iterator[str]:
+    """A value with its name: on its line, or below it where it takes several."""
+    if not name or "\n" not in value:
+        yield from _text(f"{name}: {value}" if name else value, _INDENT)
+        return
+    yield f"{' ' * _INDENT}{name}:"
+    yield from _text(value, _INDENT + 2)
 
 
 def _fact(name: str, value: str, indent: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from pipelines.console import counted
-from pipelines.evidence.parts import Erased, Field, Part, Prompt, Story, StoryDecision, Tool, Verification
+from pipelines.evidence.parts import Erased, Field, Hidden, Part, Prompt, Story, StoryDecision, Tool, Verification
 
 ROLES = {"system": "Instructions", "user": "User", "assistant": "Agent", "tool": "Tool answer"}
 """Who speaks in a message of a request."""
@@ -241,9 +241,14 @@ def _notes(part: Part) -> Iterator[str]:
         yield _erased(part.erased)
     else:
         yield from _remarks(part)
+    together: dict[tuple[str, str], list[Hidden]] = {}
     for each in part.hidden:
-        what = "A part of this event" if each.path else "This event"
-        yield f"{what} was redacted on {day(each.at)} (event {each.version}). Reason: {each.reason or 'none was given'}."
+        together.setdefault((day(each.at), each.reason), []).append(each)
+    for (when, reason), hidden in together.items():
+        what = "A part of this event" if all(each.path for each in hidden) else "This event"
+        by = ", ".join(f"{each.version:,}" for each in hidden)
+        events = "event" if len(hidden) == 1 else "events"
+        yield f"{what} was redacted on {when} ({events} {by}). Reason: {reason or 'none was given'}."
 
 
 def _remarks(part: Part) -> Iterator[str]:
@@ -386,7 +391,7 @@ def _spent(decision: StoryDecision) -> str:
         parts.append(f"{decision.latency_ms:,.0f} ms")
     for tokens, what in ((decision.input_tokens, "read"), (decision.output_tokens, "written")):
         if tokens is not None:
-            parts.append(f"{tokens:,} tokens {what}")
+            parts.append(f"{counted(tokens, 'token')} {what}")
     if decision.cost_usd is not None:
         parts.append(f"{Decimal(str(decision.cost_usd)):f} USD")
     return ", ".join(parts)

@@ -296,6 +296,12 @@ def test_the_page_is_private_whole_and_stands_alone(stream: UUID, refold: Verbs,
         assert browser.evaluate("document.querySelector(':target').id") == "v5"
         assert browser.evaluate("document.querySelectorAll('script, img, link').length") == 0
         assert browser.evaluate("[...document.links].every(a => document.getElementById(a.hash.slice(1)))")
+        closed = (
+            "document.querySelector('details:not([open]) .rf-quoted').checkVisibility({contentVisibilityAuto: true})"
+        )
+        assert browser.evaluate(closed) is False
+        browser.send("Emulation.setEmulatedMedia", media="print")
+        assert browser.wait(closed)  # on paper nothing can be opened
         assert (browser.failures, browser.complaints) == ([], [])
 
 
