@@ -11,9 +11,14 @@ import psycopg
 import pytest
 
 from pipelines.errors import BadInputError
+from pipelines.export.month import export_month
+from pipelines.export.result import months_to_export
+from pipelines.lake.lake import Lake
+from pipelines.settings import Settings
 from pipelines.store import InvalidEvent, NewEvent, PermissionDenied, Store
 from pipelines.store.access import Accessed, record_access, require_reason
 from pipelines.store.sqlstate import typed_errors
+from tests.support.erasing import erase_streams
 from tests.support.roles import logged_in
 
 STREAM = "3b0c7a52-5f0e-4c5b-9a44-0f1d6a1f2c11"
@@ -128,3 +133,28 @@ def test_an_actor_is_one_printable_line(store: Store, monkeypatch: pytest.Monkey
         record_access(store, "show", "ticket 7", [Accessed(STREAM)])
     with typed_errors():
         assert store.conn.execute("SELECT count(*) FROM refold.events").fetchone() == (0,)
+
+
+def test_the_view_has_a_row_for_each_stream_and_says_what_is_erased(store: Store, store_settings: Settings) -> None:
+    """Targets of all parts; a month without a stream; an access that was erased is still there and says nothing."""
+    targets = [Accessed(uuid4(), 1, number + 1) for number in range(20_500)]
+    large = record_access(store, "audit", "a year's audit", targets, endpoint="https://models.example/v1")
+    unsealed = record_access(store, "unseal", "late facts", [], month="2026-03")
+    gone = record_access(store, "show", "Joe asked", [Accessed(STREAM, 3, 3)])
+    erase_streams(store, [gone])
+    lake = Lake.from_settings(store_settings)
+    for month in months_to_export(store, lake):
+        export_month(store.dsn, lake, month)
+    query = "SELECT access, verb, reason, endpoint, opened_month, aggregate_id, first_version, last_version, is_erased FROM access"
+    with lake.connect(query) as connection:
+        rows = connection.sql(query).fetchall()
+    told = {row[5:8] for row in rows if row[0] == str(large)}
+    assert told == {(str(each.stream), each.first, each.last) for each in targets}
+    assert {row[1:5] for row in rows if row[0] == str(large)} == {
+        ("audit", "a year's audit", "https://models.example/v1", None)
+    }
+    assert [row[1:] for row in rows if row[0] == str(unsealed)] == [
+        ("unseal", "late facts", None, "2026-03", None, None, None, False)
+    ]
+    assert [row[1:] for row in rows if row[0] == str(gone)] == [(None,) * 7 + (True,)]
+    assert len(rows) == 20_502
