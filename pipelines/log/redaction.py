@@ -108,7 +108,7 @@ def redact(payload: Mapping[str, Any], redactions: Iterable[Redaction]) -> Redac
         paths.add(found)
         inexact += found != wanted or redaction.start is not None
     for steps, ranges in spans.items():
-        _set(shown, steps, _cut(_nearest(payload, steps)[1], ranges))
+        _set(shown, steps, cut(_nearest(payload, steps)[1], ranges))
     # deepest first: what is hidden above ends up hidden, whatever was hidden below
     for steps in sorted(paths, key=len, reverse=True):
         if steps:
@@ -135,10 +135,30 @@ def find_fault(payload: Mapping[str, Any], redaction: Redaction) -> Fault | None
     return None if is_span else "no_span"
 
 
+def hidden_part(payload: Mapping[str, Any], redaction: Redaction) -> Any:
+    """What a redaction hides of a payload: a part of a string, or the value that it names, or the nearest above it."""
+    wanted = _steps(redaction.path)
+    found, value = _nearest(payload, wanted or ())
+    if find_fault(payload, redaction) is None and redaction.start is not None and found == wanted:
+        return value[max(redaction.start, 0) : redaction.end]
+    return value
+
+
 def redact_text(payload: str, redactions: Iterable[Redaction]) -> tuple[str, int]:
     """The same on JSON text: (payload, inexact)."""
     redacted = redact(json.loads(payload), redactions)
     return json.dumps(redacted.payload, ensure_ascii=False, separators=(",", ":")), redacted.inexact
+
+
+def cut(text: str, ranges: list[tuple[int, int]]) -> str:
+    """Replace code points by `[redacted]`, once for each stretch of overlapping or adjacent ranges."""
+    pieces: list[str] = []
+    end_of_last = -1
+    for start, end in sorted(ranges):
+        if start > end_of_last:
+            pieces += [text[max(end_of_last, 0) : start], HIDDEN]
+        end_of_last = max(end_of_last, end)
+    return "".join([*pieces, text[end_of_last:]])
 
 
 def _steps(pointer: str) -> Steps | None:
@@ -183,14 +203,3 @@ def _hide(value: Any, steps: Steps) -> Any:
     if len(steps) == 2 and steps[0] == "messages":
         return {"role": "system", "content": HIDDEN}
     return HIDDEN
-
-
-def _cut(text: str, ranges: list[tuple[int, int]]) -> str:
-    """Replace code points by `[redacted]`, once for each stretch of overlapping or adjacent ranges."""
-    pieces: list[str] = []
-    end_of_last = -1
-    for start, end in sorted(ranges):
-        if start > end_of_last:
-            pieces += [text[max(end_of_last, 0) : start], HIDDEN]
-        end_of_last = max(end_of_last, end)
-    return "".join([*pieces, text[end_of_last:]])

@@ -1,0 +1,288 @@
+"""Which events something stands in, as the store has them: those that no export has seen, too. Nothing is changed here.
+
+Events come stream by stream, in order, and a batch at a time. What cannot hold a value is left on the server: its letters and digits
+must be there, or a spelling in which they may look otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from pipelines.errors import BadInputError
+from pipelines.folds.state import stream_candidates
+from pipelines.log.redaction import Redaction, find_fault, hidden_part, redact
+from pipelines.redaction.hidden import applied_redactions
+from pipelines.redaction.payload import Find, Found, Hit, Hits, find_hits, leaves, read, sentence, text_of
+from pipelines.redaction.value import Value
+from pipelines.store import Store
+from pipelines.store.sqlstate import typed_errors
+
+_BATCH = 200
+"""Events that are fetched together: one may have 64 MB."""
+_EVENT = re.compile(r"(.+)@([1-9][0-9]{0,8})", re.DOTALL)
+_ALIKE = "\u00df\u0149\u01f0\u0130\u017f\u1e96\u1e97\u1e98\u1e99\u1e9a\u1e9e\u212a\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
+"""Letters beyond ASCII that hold one of it when they are written small."""
+_OTHERWISE = rf"\\u|&[#a-zA-Z]|%[0-9a-fA-F]{{2}}|[{_ALIKE}]"
+"""What may spell a letter of ASCII otherwise, as a regular expression of PostgreSQL."""
+_SCAN = """
+SELECT e.aggregate_id::text, e.aggregate_type, e.stream_version, e.event_type, to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM'),
+    e.payload::text, CASE WHEN %(metadata)s THEN e.metadata::text END
+FROM refold.events AS e
+WHERE octet_length(e.digest) = 0
+    AND (%(streams)s::uuid[] IS NULL OR e.aggregate_id = ANY(%(streams)s::uuid[]))
+    AND (%(customer)s::text IS NULL OR e.aggregate_id IN (
+        SELECT about.aggregate_id FROM refold.events AS about WHERE about.metadata ->> 'subject_id' = %(customer)s
+    ))
+    AND (%(fragment)s::text IS NULL
+        OR strpos(lower(e.payload::text), %(fragment)s) > 0 OR e.payload::text ~ %(otherwise)s
+        OR %(metadata)s AND (strpos(lower(e.metadata::text), %(fragment)s) > 0 OR e.metadata::text ~ %(otherwise)s))
+ORDER BY e.aggregate_id, e.stream_version
+"""
+_ONE = """
+SELECT e.aggregate_id::text, e.aggregate_type, e.stream_version, e.event_type, to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM'),
+    e.payload::text, octet_length(e.digest) <> 0
+FROM refold.events AS e WHERE e.aggregate_id = %s AND e.stream_version = %s
+"""
+_STREAMS = "SELECT s.aggregate_id FROM refold.streams AS s WHERE s.aggregate_id = ANY(%s::uuid[]) ORDER BY 1"
+_CUSTOMER = "SELECT EXISTS (SELECT FROM refold.events AS e WHERE e.metadata ->> 'subject_id' = %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """In which streams something is looked for; in all, if neither is given.
+
+    Attributes:
+        customer: In those with an event about this person (`subject_id`).
+        streams: In these.
+    """
+
+    customer: str | None = None
+    streams: tuple[UUID, ...] | None = None
+
+
+class Event(NamedTuple):
+    """An event in which something was found.
+
+    Attributes:
+        stream: Its stream.
+        kind: The stream's type.
+        version: Its place there.
+        event_type: `noun.verb.vN`.
+        month: UTC, YYYY-MM.
+        payload: As recorded.
+        hits: What is to be hidden.
+        is_in_metadata: What is looked for stands in its metadata, which no redaction hides.
+    """
+
+    stream: str
+    kind: str
+    version: int
+    event_type: str
+    month: str
+    payload: dict[str, Any]
+    hits: Hits
+    is_in_metadata: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked for.
+
+    Attributes:
+        find: Finds it in a text.
+        fragment: Letters and digits, small ones, without which an event cannot hold it; None where nothing is known.
+        is_exact: It must not be left anywhere; see `find_hits`.
+    """
+
+    find: Find
+    fragment: str | None = None
+    is_exact: bool = True
+
+    @classmethod
+    def of_value(cls, value: Value) -> Wanted:
+        """A value."""
+
+        def find(text: str) -> Iterator[Found]:
+            return (Found(start, end, "value", 1.0) for start, end in value.find(text))
+
+        fragments = re.findall(r"[a-z0-9]+", value.text.lower() if value.text.isascii() else _plain(value.text))
+        return cls(find, max(fragments, key=len, default=None))
+
+
+@dataclass(slots=True)
+class Chosen:
+    """What is to be redacted.
+
+    Attributes:
+        streams: Ids of streams with something to hide, and of each the first and last version of such an event.
+        events: Events with something to hide.
+        hits: Things to hide.
+        kinds: Of each kind how many.
+        months: UTC months of the events, ascending.
+        in_metadata: Events whose metadata hold what is looked for; it stays there.
+        left: Events in which it stands where no redaction reaches.
+    """
+
+    streams: dict[str, tuple[int, int]] = field(default_factory=dict)
+    events: int = 0
+    hits: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    months: list[str] = field(default_factory=list)
+    in_metadata: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def add(self, event: Event) -> None:
+        """Count an event."""
+        name = f"{event.stream}@{event.version}"
+        self.in_metadata += [name] if event.is_in_metadata else []
+        self.left += [name] if event.hits.is_left else []
+        if not event.hits.hits:
+            return
+        first, _ = self.streams.get(event.stream, (event.version, 0))
+        self.streams[event.stream] = first, event.version
+        self.events += 1
+        self.hits += len(event.hits.hits)
+        for hit in event.hits.hits:
+            self.kinds[hit.kind] = self.kinds.get(hit.kind, 0) + 1
+        if event.month not in self.months:
+            self.months = sorted([*self.months, event.month])
+
+
+def scan(store: Store, scope: Scope, wanted: Wanted) -> Iterator[Event]:
+    """The events in which something is to be hidden, or in whose metadata it stands; by stream and version."""
+    values = {
+        "metadata": wanted.is_exact,
+        "streams": None if scope.streams is None else list(scope.streams),
+        "customer": scope.customer,
+        "fragment": wanted.fragment,
+        "otherwise": _OTHERWISE,
+    }
+    stream, applied = "", dict[int, list[Redaction]]()
+    with typed_errors(), store.conn.transaction(), store.conn.cursor(f"redaction_{uuid4().hex}") as events:
+        events.itersize = _BATCH
+        events.execute(_SCAN.encode(), values)
+        for aggregate_id, kind, version, event_type, month, payload, metadata in events:
+            if aggregate_id != stream:
+                stream, applied = aggregate_id, applied_redactions(store, aggregate_id)
+            content = read(payload)
+            hits = find_hits(event_type, content, applied.get(version, ()), wanted.find, is_exact=wanted.is_exact)
+            is_in_metadata = metadata is not None and any(any(True for _ in wanted.find(text)) for text in leaves(read(metadata)))
+            if hits.hits or hits.is_left or is_in_metadata:
+                yield Event(stream, kind, version, event_type, month, content, hits, is_in_metadata)
+
+
+def choose(store: Store, scope: Scope, wanted: Wanted, on_event: Callable[[Event], None] | None = None) -> Chosen:
+    """What is to be redacted in a scope; `on_event` is given each event, as it is found."""
+    chosen = Chosen()
+    for event in scan(store, scope, wanted):
+        chosen.add(event)
+        if on_event is not None:
+            on_event(event)
+    return chosen
+
+
+def find_streams(store: Store, names: Sequence[str]) -> tuple[UUID, ...]:
+    """The streams that a person means, each by its id or as source/conversation_id.
+
+    Raises:
+        BadInputError: There is none of a name, or more than one.
+    """
+    found = []
+    for name in names:
+        with typed_errors():
+            ids = [row[0] for row in store.conn.execute(_STREAMS, [stream_candidates(name)]).fetchall()]
+        if len(ids) != 1:
+            what = f"the name of {len(ids)} streams; give one of their ids: {', '.join(map(str, ids))}" if ids else None
+            raise BadInputError(
+                f"{name!r} is {what}"
+                if what
+                else f"there is no stream {name!r}; give its id, or source/conversation_id. Nothing was redacted"
+            )
+        found.append(ids[0])
+    return tuple(found)
+
+
+def require_customer(store: Store, customer: str) -> None:
+    """Refuse a person of whom there is no event.
+
+    Raises:
+        BadInputError: There is none.
+    """
+    with typed_errors():
+        row = store.conn.execute(_CUSTOMER, [customer]).fetchone()
+    if row is None or not row[0]:
+        raise BadInputError(f"there is no event about customer {customer!r} (subject_id); nothing was redacted")
+
+
+def choose_place(store: Store, name: str, path: str, span: tuple[int, int] | None) -> Event:
+    """One event and what of it is named, which must be there.
+
+    Args:
+        store: The store.
+        name: STREAM@VERSION.
+        path: JSON Pointer into its payload.
+        span: Code points of the string there, half-open; None for all of what is there.
+
+    Raises:
+        BadInputError: There is no such event, or nothing there that could be hidden.
+    """
+    match = _EVENT.fullmatch(name)
+    if match is None:
+        raise BadInputError(f"--event {name!r}: write STREAM@VERSION, the stream by its id or as source/conversation_id")
+    (stream,) = find_streams(store, [match[1]])
+    with typed_errors():
+        row = store.conn.execute(_ONE, [stream, int(match[2])]).fetchone()
+    if row is None:
+        raise BadInputError(f"there is no event {name}; nothing was redacted")
+    if row[-1]:
+        raise BadInputError(f"event {name} is erased: nothing of it is left to hide")
+    aggregate_id, kind, version, event_type, month, text, _ = row
+    payload = read(text)
+    redaction = Redaction(path) if span is None else Redaction(path, *span)
+    _refuse_faulty(payload, redaction)
+    applied = applied_redactions(store, aggregate_id).get(version, [])
+    is_new = redact(payload, [*applied, redaction]).payload != redact(payload, applied).payload
+    hit = _hit_of(payload, redaction, applied)
+    return Event(aggregate_id, kind, version, event_type, month, payload, Hits((hit,) if is_new else ()), False)
+
+
+def _refuse_faulty(payload: dict[str, Any], redaction: Redaction) -> None:
+    """Refuse what names nothing; what is there is told by its names and lengths alone."""
+    fault = find_fault(payload, redaction)
+    if fault == "no_path":
+        there = sorted(payload)
+        raise BadInputError(f"--path {redaction.path!r} leads nowhere in the event; its payload has {', '.join(there) or 'no member'}")
+    value = hidden_part(payload, redaction)
+    if fault == "no_span":
+        length = f"is a string of {len(value)} code points" if isinstance(value, str) else "is no string"
+        raise BadInputError(
+            f"--span {redaction.start}:{redaction.end} names nothing: what is at {redaction.path!r} {length}; "
+            "write START:END, from 0, END beyond the last"
+        )
+    if value is None or value == "":
+        raise BadInputError(f"there is nothing at --path {redaction.path!r} to hide")
+
+
+def _hit_of(payload: dict[str, Any], redaction: Redaction, applied: Sequence[Redaction]) -> Hit:
+    part = hidden_part(payload, redaction)
+    before = after = ""
+    if redaction.start is not None and redaction.end is not None:
+        whole = hidden_part(payload, Redaction(redaction.path))
+        covered = [
+            (each.start, each.end)
+            for each in applied
+            if each.path == redaction.path and each.start is not None and each.end is not None
+        ]
+        before, after = sentence(whole, redaction.start, redaction.end, covered)
+    return Hit(redaction, "place", 1.0, before, text_of(part), after)
+
+
+def _plain(text: str) -> str:
+    """A value without what may be written as other letters: only its own ASCII letters and digits."""
+    return "".join(letter if letter.isascii() else " " for letter in text).lower()
+
+
