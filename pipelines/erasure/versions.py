@@ -11,8 +11,9 @@ compares them again; the summary, which counts the same pairs as the table of pa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.diff.result import input_hash_of
 from pipelines.diff.revise import revise_summary
 from pipelines.diff.revised import find_revision
 from pipelines.duck import quote_literal
 from pipelines.erasure.reach import Reach
+from pipelines.erasure.tables import (
+    COMPARED,
+    ROWS,
+    TABLES,
+    Partition,
+    compared_as,
+    copy_rows,
+    files_of_versions,
+    list_of,
+    newest,
+    open_file,
+    pairs_of,
+)
 from pipelines.experiment.closed import erased_of, is_closed, marked
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS, VERSIONS
+from pipelines.lake.datasets import AB_SUMMARY, AB_UNITS, REPLAY_STEPS, REPLAYS, VERSIONS
 from pipelines.lake.housekeeping import remove_at_once
 from pipelines.lake.lake import Commit, Lake
-from pipelines.lake.partition import PartitionWriter
 from pipelines.replay.disclosure import describe_answers
 
-ROWS = (AB_TOOL_CALLS, REPLAY_STEPS, AB_UNITS, REPLAYS)
-"""Tables with a row for what was done in a conversation, in the order in which they lose theirs."""
-_TABLES = (VERSIONS, *ROWS, AB_SUMMARY)
 _SEGMENTS = ("source", "agent", "vertical", "channel", "task", "variant")
 """What a plan knows of a conversation from its events' content."""
-_GONE, _COMPARED = "erased_streams", "compared_as"
-"""In provenance: conversations whose rows went; the number of the replays that the summary is of, while it is not revised yet."""
+_GONE = "erased_streams"
+"""In the provenance of a plan: conversations whose rows went."""
 _FAILURES = "SELECT reason, count(*) FROM left_replays WHERE status = 'failed' GROUP BY 1 ORDER BY 1"
 _NOT_ASKED = "SELECT count(*) FROM left_replays WHERE status = 'not_asked'"
-_BATCH = 2_048
-
-Partition = dict[str, str]
 
 
 @dataclass(slots=True)
@@ -91,17 +97,8 @@ class Revised:
 
 def find_touched(lake: Lake, reach: Reach) -> list[Touched]:
     """The versions that hold, or held, anything of streams, and those whose summary is not revised yet; by experiment and version."""
-    versions: dict[tuple[str, str], dict[str, list[Path]]] = {}
-    for dataset in _TABLES:
-        for path in sorted(lake.table(dataset.name).path.glob("experiment=*/version_id=*/part-*.parquet")):
-            experiment, version_id = (part.partition("=")[2] for part in path.parent.parts[-2:])
-            versions.setdefault((experiment, version_id), {}).setdefault(dataset.name, []).append(path)
-    found = []
-    for (experiment, version_id), files in sorted(versions.items()):
-        touched = _look(lake, {"experiment": experiment, "version_id": version_id}, files, reach)
-        if touched is not None:
-            found.append(touched)
-    return found
+    looked = (_look(lake, partition, files, reach) for partition, files in files_of_versions(lake))
+    return [touched for touched in looked if touched is not None]
 
 
 def is_unfinished(lake: Lake, touched: Touched) -> bool:
@@ -136,7 +133,7 @@ def revise_versions(lake: Lake, catalog: Path, reach: Reach, erasure: str) -> Re
         versions.append("/".join(touched.partition.values()))
         units += after[AB_UNITS.name] - before[AB_UNITS.name]
         rows += sum(after.values()) - sum(before.values())
-        summary = _newest(lake, AB_SUMMARY, touched.partition)
+        summary = newest(lake, AB_SUMMARY, touched.partition)
         revision = None if summary is None else find_revision(summary.provenance)
         if revision is not None and revision.why is not None:
             not_recomputed.append((versions[-1], revision.why))
@@ -161,10 +158,10 @@ def _remove_from_before(lake: Lake, catalog: Path, reach: Reach) -> tuple[int, i
 
 def _look(lake: Lake, partition: Partition, files: Mapping[str, list[Path]], reach: Reach) -> Touched | None:
     """What a version's files have to do with an erasure; None for nothing."""
-    commits = [commit for dataset in _TABLES if (commit := _newest(lake, dataset, partition)) is not None]
+    commits = [commit for dataset in TABLES if (commit := newest(lake, dataset, partition)) is not None]
     touched = Touched(partition, reach.since(min((commit.committed_at for commit in commits), default=None)))
     opened = {
-        name: [(path, file) for path in paths if (file := _open(path, touched)) is not None]
+        name: [(path, file) for path in paths if (file := open_file(path, touched.unread)) is not None]
         for name, paths in files.items()
     }
     for name in (VERSIONS.name, AB_UNITS.name, REPLAYS.name):
@@ -172,7 +169,7 @@ def _look(lake: Lake, partition: Partition, files: Mapping[str, list[Path]], rea
             touched.gone |= _gone_by(file, touched.streams)
     if not touched.gone and not _is_unrevised(lake, partition):
         return None
-    plan = _newest(lake, VERSIONS, partition)
+    plan = newest(lake, VERSIONS, partition)
     touched.gone |= set((plan.provenance.get(_GONE) if plan is not None else None) or ())
     for dataset in ROWS:
         found = [path for path, file in opened.get(dataset.name, ()) if _has_rows_of(file, touched.gone)]
@@ -180,7 +177,7 @@ def _look(lake: Lake, partition: Partition, files: Mapping[str, list[Path]], rea
     plans = [
         path
         for path, file in opened.get(VERSIONS.name, ())
-        if any(_is_told(stream, touched.streams) for stream in _list_of(file, "streams"))
+        if any(_is_told(stream, touched.streams) for stream in list_of(file, "streams"))
     ]
     touched.dirty |= {VERSIONS.name: plans} if plans else {}
     # what a summary said before is of everybody's rows
@@ -195,7 +192,7 @@ def _revise(lake: Lake, touched: Touched, erasure: str) -> None:
     partition = touched.partition
     due = {name for name, paths in touched.dirty.items() if any(map(_is_current(lake, partition, name), paths))}
     due |= set(_lost(lake, partition))
-    plan = _newest(lake, VERSIONS, partition)
+    plan = newest(lake, VERSIONS, partition)
     known = set((plan.provenance.get(_GONE) if plan is not None else None) or ())
     if plan is not None and plan.row_count and (VERSIONS.name in due or (due and not touched.gone <= known)):
         _blank_plan(lake, touched, plan, erasure)
@@ -203,8 +200,8 @@ def _revise(lake: Lake, touched: Touched, erasure: str) -> None:
         if dataset.name in due:
             _drop(lake, dataset, touched, erasure)
     if _is_unrevised(lake, partition):
-        before, pairs = _newest(lake, AB_SUMMARY, partition), _newest(lake, AB_UNITS, partition)
-        replays = _newest(lake, REPLAYS, partition)
+        before, pairs = newest(lake, AB_SUMMARY, partition), newest(lake, AB_UNITS, partition)
+        replays = newest(lake, REPLAYS, partition)
         assert before is not None
         revise_summary(
             lake,
@@ -212,7 +209,7 @@ def _revise(lake: Lake, touched: Touched, erasure: str) -> None:
             before,
             erased_of(pairs),
             gone=touched.gone,
-            replay=None if replays is None else (replays.number, replays.provenance.get(_COMPARED)),
+            replay=None if replays is None else (replays.number, replays.provenance.get(COMPARED)),
             has_units=pairs is not None and pairs.row_count > 0,
         )
 
@@ -239,11 +236,11 @@ def _blank_plan(lake: Lake, touched: Touched, plan: Commit, erasure: str) -> Non
 def _drop(lake: Lake, dataset: Dataset, touched: Touched, erasure: str) -> None:
     """Write a version's table without the rows of what is gone. Of a run that was killed before it noted what it did, that is noted."""
     partition = touched.partition
-    last = _newest(lake, dataset, partition)
+    last = newest(lake, dataset, partition)
     number = lake.table(dataset.name).number(partition)
     files = lake.files(dataset.name, partition)
     with lake.replacing(dataset, partition, number=number + 1) as writer:
-        before, left = _copy_rows(files, dataset, touched.gone, writer)
+        before, left = copy_rows(files, dataset, partial(_without, pa.array(sorted(touched.gone), pa.string())), writer)
         erasures = erased_of(last)
         dropped = (before if last is None else last.row_count) - left
         erasures[erasure] = erasures.get(erasure, 0) + max(dropped, 0)
@@ -253,21 +250,8 @@ def _drop(lake: Lake, dataset: Dataset, touched: Touched, erasure: str) -> None:
         writer.commit(input_hash="" if last is None else last.input_hash, provenance=provenance)
 
 
-def _copy_rows(files: list[str], dataset: Dataset, gone: set[str], writer: PartitionWriter) -> tuple[int, int]:
-    """Write the rows of files that are not gone, in their order; how many there were, and how many there are."""
-    before = left = 0
-    ids = pa.array(sorted(gone), pa.string())
-    for path in files:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_BATCH):
-                rows = pa.Table.from_batches([batch])
-                kept = rows.filter(pc.invert(pc.is_in(rows.column("aggregate_id"), ids)))
-                before, left = before + rows.num_rows, left + kept.num_rows
-                for field_ in dataset.data_schema():  # a file of before a column was added has it not
-                    if field_.name not in kept.schema.names:
-                        kept = kept.append_column(field_, pa.nulls(kept.num_rows, field_.type))
-                writer.write(kept)
-    return before, left
+def _without(gone: pa.Array[Any], rows: pa.Table) -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows.column("aggregate_id"), gone)))
 
 
 def _told_of_replays(lake: Lake, touched: Touched, last: Commit) -> dict[str, Any]:
@@ -280,7 +264,7 @@ def _told_of_replays(lake: Lake, touched: Touched, last: Commit) -> dict[str, An
             for reason, unit, detail in last.provenance.get("first_failures", ())
             if unit.partition("/")[0] not in touched.gone
         ],
-        _COMPARED: _compared_as(lake, partition, last),
+        COMPARED: compared_as(lake, partition, last),
     }
     with lake.connect("FROM replays_history, replay_steps_history") as connection:
         names = {name: quote_literal(value) for name, value in partition.items()}
@@ -297,47 +281,29 @@ def _told_of_replays(lake: Lake, touched: Touched, last: Commit) -> dict[str, An
     return told
 
 
-def _compared_as(lake: Lake, partition: Partition, last: Commit) -> int | None:
-    """The number of the replays that the summary is of, if it is of the newest; else None, and it stays of what it was."""
-    summary = _newest(lake, AB_SUMMARY, partition)
-    if summary is None:
-        return None
-    version_id = partition["version_id"]
-    numbers = (last.number, last.provenance.get(_COMPARED))
-    return next(
-        (each for each in numbers if each is not None and summary.input_hash == input_hash_of(version_id, each)), None
-    )
-
-
-def _newest(lake: Lake, dataset: Dataset, partition: Partition) -> Commit | None:
-    """The newest commit of a version's table that is noted, whether or not one was made since whose note is lost."""
-    path = dataset.partition_path(partition)
-    return next((commit for commit in lake.commits(dataset.name) if commit.partition == path), None)
-
-
 def _lost(lake: Lake, partition: Partition) -> list[str]:
     """Tables of a closed version whose last commit is not noted: its process was killed."""
-    if not any(is_closed(_newest(lake, dataset, partition)) for dataset in (VERSIONS, *ROWS)):
+    if not any(is_closed(newest(lake, dataset, partition)) for dataset in (VERSIONS, *ROWS)):
         return []
     return [
         dataset.name
         for dataset in ROWS
-        if (last := _newest(lake, dataset, partition)) is not None
+        if (last := newest(lake, dataset, partition)) is not None
         and last.number != lake.table(dataset.name).number(partition)
     ]
 
 
 def _is_unrevised(lake: Lake, partition: Partition) -> bool:
     """Whether pairs of a version were erased of which its summary does not know."""
-    summary = _newest(lake, AB_SUMMARY, partition)
+    summary = newest(lake, AB_SUMMARY, partition)
     if summary is None or not summary.row_count:
         return False
-    return erased_of(summary) != erased_of(_newest(lake, AB_UNITS, partition))
+    return erased_of(summary) != erased_of(newest(lake, AB_UNITS, partition))
 
 
 def _dropped(lake: Lake, partition: Partition) -> dict[str, int]:
     """Rows that erasures dropped from each table of a version, so far."""
-    return {dataset.name: sum(erased_of(_newest(lake, dataset, partition)).values()) for dataset in ROWS}
+    return {dataset.name: sum(erased_of(newest(lake, dataset, partition)).values()) for dataset in ROWS}
 
 
 def _is_current(lake: Lake, partition: Partition, name: str) -> Any:
@@ -345,39 +311,14 @@ def _is_current(lake: Lake, partition: Partition, name: str) -> Any:
     return lambda path: str(path) in current
 
 
-def _open(path: Path, touched: Touched) -> pq.ParquetFile | None:
-    """A file, if it is there and whole; one that is not whole is noted."""
-    try:
-        return pq.ParquetFile(path)
-    except FileNotFoundError:  # removed since it was listed
-        return None
-    except (OSError, pa.ArrowException):
-        touched.unread.add(path)
-        return None
-
-
 def _gone_by(file: pq.ParquetFile, streams: Collection[str]) -> set[str]:
     """Conversations of side A in a file of a plan, of pairs or of replays, of which, or of whose recorded run, something is erased."""
-    if "streams" in file.schema_arrow.names:
-        listed: Iterator[Mapping[str, Any]] = iter([*_list_of(file, "streams"), *_list_of(file, "runs")])
-        pairs = ((each["aggregate_id"], each["recorded_aggregate_id"]) for each in listed)
-        return {stream for stream, recorded in pairs if stream in streams or recorded in streams}
-    ids = pa.array(sorted(streams), pa.string())
-    rows = file.read(columns=["aggregate_id", "recorded_aggregate_id"])
-    is_gone = pc.or_(pc.is_in(rows.column(0), ids), pc.is_in(rows.column(1), ids))
-    return {str(stream) for stream in rows.column(0).filter(is_gone).unique().to_pylist()}
+    return {stream for stream, recorded in pairs_of(file) if stream in streams or recorded in streams}
 
 
 def _has_rows_of(file: pq.ParquetFile, gone: Collection[str]) -> bool:
     ids = file.read(columns=["aggregate_id"]).column(0)
     return bool(pc.any(pc.is_in(ids, pa.array(sorted(gone), pa.string()))).as_py())
-
-
-def _list_of(file: pq.ParquetFile, name: str) -> list[dict[str, Any]]:
-    """The members of a list in a plan's one row."""
-    if name not in file.schema_arrow.names:
-        return []
-    return [member for row in file.read(columns=[name]).column(0).to_pylist() for member in row or ()]
 
 
 def _is_told(stream: Mapping[str, Any], streams: Collection[str]) -> bool:

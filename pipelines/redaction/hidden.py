@@ -96,9 +96,9 @@ def _is_sentence(text: str) -> bool:
 
 def _texts(payload: Mapping[str, Any], redaction: Redaction) -> Iterator[str]:
     """The texts that a redaction hides: a part of a string, or all strings and numbers of a value, JSON in them, too."""
-    for text in leaves(hidden_part(payload, redaction)):
+    for text, _ in leaves(hidden_part(payload, redaction)):
         yield from readings(text)
         with suppress(ValueError, RecursionError):
             inner = json.loads(text)
             if isinstance(inner, list | dict):
-                yield from leaves(inner)
+                yield from (text for text, _ in leaves(inner))

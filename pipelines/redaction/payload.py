@@ -12,8 +12,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
+from pipelines.detect import Span
 from pipelines.log.redaction import HIDDEN, Redaction, redact
 
 _TRIES = 8
@@ -22,24 +23,8 @@ _PLACING = frozenset({"target", "path", "span", "method"})
 """Members of a redaction's own payload that say where it hides, and nothing else."""
 
 
-class Found(NamedTuple):
-    """Something in a text.
-
-    Attributes:
-        start: First code point.
-        end: One past the last.
-        kind: What it is: `value`, or a detector's kind.
-        score: How sure that is, 0 to 1.
-    """
-
-    start: int
-    end: int
-    kind: str
-    score: float
-
-
-Find = Callable[[str], Iterable[Found]]
-"""Finds things in a text."""
+Find = Callable[[str, str | None], Iterable[Span]]
+"""Finds things in a text, which may stand under a member of this name."""
 Steps = tuple[str, ...]
 
 
@@ -152,10 +137,12 @@ def _hits_of(steps: Steps, value: Any, shown: Any, applied: Sequence[Redaction],
     if isinstance(value, _Name):
         if not steps or isinstance(shown, str):  # no redaction reaches it, or one does
             return
-        for each in find(value.text):
+        for each in find(value.text, None):
             yield Hit(Redaction(path), each.kind, each.score, "", value.text, "")
     elif not isinstance(value, str):
-        for each in () if isinstance(shown, str) else find(text_of(value)):  # where a text is shown, it is hidden
+        for each in (
+            () if isinstance(shown, str) else find(text_of(value), _key(steps))
+        ):  # where a text is shown, it is hidden
             yield Hit(Redaction(path), each.kind, each.score, "", text_of(value), "")
     elif shown != HIDDEN or value == HIDDEN:
         covered = [
@@ -163,7 +150,7 @@ def _hits_of(steps: Steps, value: Any, shown: Any, applied: Sequence[Redaction],
             for each in applied
             if each.path == path and each.start is not None and each.end is not None
         ]
-        for each in find(value):
+        for each in find(value, _key(steps)):
             if any(start <= each.start and each.end <= end for start, end in covered):
                 continue
             before, after = sentence(value, each.start, each.end, covered)
@@ -186,8 +173,8 @@ def _top(redaction: Redaction) -> str:
 def _standing(payload: Mapping[str, Any], find: Find, skipped: frozenset[str]) -> Iterator[Steps]:
     """The places in which something still stands; () where it is the name of a member of the payload itself."""
     for steps, value in _leaves(payload, skipped):
-        text = value.text if isinstance(value, _Name) else text_of(value)
-        if any(True for _ in find(text)):
+        found = find(value.text, None) if isinstance(value, _Name) else find(text_of(value), _key(steps))
+        if any(True for _ in found):
             yield steps
 
 
@@ -212,9 +199,13 @@ def _leaves(value: Any, skipped: frozenset[str] = frozenset(), steps: Steps = ()
         yield steps, value
 
 
-def leaves(value: Any) -> Iterator[str]:
-    """Every string and number of a value as a text, names of members left out."""
-    return (text_of(inner) for _, inner in _leaves(value) if not isinstance(inner, _Name))
+def leaves(value: Any) -> Iterator[tuple[str, str | None]]:
+    """Every string and number of a value as a text, and the name of the member that it stands under."""
+    return ((text_of(inner), _key(steps)) for steps, inner in _leaves(value) if not isinstance(inner, _Name))
+
+
+def _key(steps: Steps) -> str | None:
+    return next((step for step in reversed(steps) if not step.isdecimal()), None)
 
 
 def _at(value: Any, steps: Steps) -> Any:

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ _PIECE = 2**22
 """Bytes of a file that are looked at together."""
 _ROWS = 1_000
 """Rows that are looked at together: each may hold long texts."""
-_PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+_PACKED: Mapping[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 """How files of which format are unpacked, by their first bytes."""
 _UNPACK = (zlib.decompress, gzip.decompress, bz2.decompress, lzma.decompress)
 
@@ -92,7 +93,7 @@ def _texts(path: Path, overlap: int) -> Iterator[tuple[str, str]]:
     for magic, unpacked in _PACKED.items():
         if start.startswith(magic):
             with suppress(OSError, EOFError, zlib.error, lzma.LZMAError):  # it only begins as such a file does
-                yield from (("bytes", text) for text in _in_bytes(lambda _, by=unpacked: by(path, "rb"), overlap))
+                yield from (("bytes", text) for text in _in_bytes(partial(unpacked, path), overlap))
     if start.startswith(_PARQUET):
         with suppress(pa.ArrowException, OSError):  # half-written: its bytes were looked at
             yield from _in_parquet(path)
@@ -140,7 +141,8 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             table = name.decode()
             rows = connection.execute(f"SELECT * FROM {quote_identifier(table)}")
-            yield from ((table, _joined(some)) for some in iter(lambda rows=rows: rows.fetchmany(_ROWS), []))
+            while some := rows.fetchmany(_ROWS):
+                yield table, _joined(some)
 
 
 def _in_duckdb(path: Path) -> Iterator[tuple[str, str]]:
@@ -148,8 +150,9 @@ def _in_duckdb(path: Path) -> Iterator[tuple[str, str]]:
         listed = "SELECT coalesce(sql, '') FROM duckdb_views() UNION ALL SELECT coalesce(sql, '') FROM duckdb_tables()"
         yield "definitions", _joined(connection.sql(listed).fetchall())
         for schema, table in connection.sql("SELECT schema_name, table_name FROM duckdb_tables()").fetchall():
-            rows = connection.sql(f"FROM {quote_identifier(schema)}.{quote_identifier(table)}")
-            yield from ((table, _joined(some)) for some in iter(lambda rows=rows: rows.fetchmany(_ROWS), []))
+            rows = connection.execute(f"FROM {quote_identifier(schema)}.{quote_identifier(table)}")
+            while some := rows.fetchmany(_ROWS):
+                yield table, _joined(some)
 
 
 def _joined(value: Any) -> str:

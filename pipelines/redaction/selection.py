@@ -6,25 +6,31 @@ must be there, or a spelling in which they may look otherwise.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
+from pipelines.detect import Detector, Span, find_spans
 from pipelines.errors import BadInputError
 from pipelines.folds.state import stream_candidates
 from pipelines.log.redaction import Redaction, find_fault, hidden_part, redact
 from pipelines.redaction.hidden import applied_redactions
-from pipelines.redaction.payload import Find, Found, Hit, Hits, find_hits, leaves, read, sentence, text_of
-from pipelines.redaction.value import Value
+from pipelines.redaction.payload import Find, Hit, Hits, find_hits, leaves, read, sentence, text_of
+from pipelines.redaction.spelling import compose
+from pipelines.redaction.value import Value, can_be_found
 from pipelines.store import Store
 from pipelines.store.sqlstate import typed_errors
 
 _BATCH = 200
 """Events that are fetched together: one may have 64 MB."""
 _EVENT = re.compile(r"(.+)@([1-9][0-9]{0,8})", re.DOTALL)
-_ALIKE = "\u00df\u0149\u01f0\u0130\u017f\u1e96\u1e97\u1e98\u1e99\u1e9a\u1e9e\u212a\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
+_ALIKE = (
+    "\u00df\u0149\u01f0\u0130\u017f\u1e96\u1e97\u1e98\u1e99\u1e9a\u1e9e\u212a\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
+)
 """Letters beyond ASCII that hold one of it when they are written small."""
 _OTHERWISE = rf"\\u|&[#a-zA-Z]|%[0-9a-fA-F]{{2}}|[{_ALIKE}]"
 """What may spell a letter of ASCII otherwise, as a regular expression of PostgreSQL."""
@@ -106,11 +112,32 @@ class Wanted:
     def of_value(cls, value: Value) -> Wanted:
         """A value."""
 
-        def find(text: str) -> Iterator[Found]:
-            return (Found(start, end, "value", 1.0) for start, end in value.find(text))
+        def find(text: str, _key: str | None) -> Iterator[Span]:
+            return (Span(start, end, "value", 1.0) for start, end in value.find(text))
 
-        fragments = re.findall(r"[a-z0-9]+", value.text.lower() if value.text.isascii() else _plain(value.text))
+        # the letters of ASCII that are its own however it is composed
+        fragments = re.findall(
+            r"[a-z0-9]+", "".join(each if each.isascii() else " " for each in compose(value.text)).lower()
+        )
         return cls(find, max(fragments, key=len, default=None))
+
+    @classmethod
+    def of_detectors(cls, detectors: Sequence[Detector]) -> Wanted:
+        """Whatever detectors find in a text, and in what a text of JSON holds."""
+
+        def find(text: str, key: str | None) -> Iterator[Span]:
+            found = find_spans(text, detectors, key)
+            yield from found
+            for inner, name in _leaves_of_json(text):
+                for span in find_spans(inner, detectors, name):
+                    part = inner[span.start : span.end]
+                    places = Value(part).find(text) if can_be_found(part) else ()
+                    for start, end in places:
+                        if not any(each.start <= start and end <= each.end for each in found):
+                            found.append(Span(start, end, span.kind, span.score))
+                            yield found[-1]
+
+        return cls(find, is_exact=False)
 
 
 @dataclass(slots=True)
@@ -170,7 +197,8 @@ def scan(store: Store, scope: Scope, wanted: Wanted) -> Iterator[Event]:
                 stream, applied = aggregate_id, applied_redactions(store, aggregate_id)
             content = read(payload)
             hits = find_hits(event_type, content, applied.get(version, ()), wanted.find, is_exact=wanted.is_exact)
-            is_in_metadata = metadata is not None and any(any(True for _ in wanted.find(text)) for text in leaves(read(metadata)))
+            beside = () if metadata is None else leaves(read(metadata))
+            is_in_metadata = any(True for text, key in beside for _ in wanted.find(text, key))
             if hits.hits or hits.is_left or is_in_metadata:
                 yield Event(stream, kind, version, event_type, month, content, hits, is_in_metadata)
 
@@ -232,7 +260,9 @@ def choose_place(store: Store, name: str, path: str, span: tuple[int, int] | Non
     """
     match = _EVENT.fullmatch(name)
     if match is None:
-        raise BadInputError(f"--event {name!r}: write STREAM@VERSION, the stream by its id or as source/conversation_id")
+        raise BadInputError(
+            f"--event {name!r}: write STREAM@VERSION, the stream by its id or as source/conversation_id"
+        )
     (stream,) = find_streams(store, [match[1]])
     with typed_errors():
         row = store.conn.execute(_ONE, [stream, int(match[2])]).fetchone()
@@ -255,7 +285,9 @@ def _refuse_faulty(payload: dict[str, Any], redaction: Redaction) -> None:
     fault = find_fault(payload, redaction)
     if fault == "no_path":
         there = sorted(payload)
-        raise BadInputError(f"--path {redaction.path!r} leads nowhere in the event; its payload has {', '.join(there) or 'no member'}")
+        raise BadInputError(
+            f"--path {redaction.path!r} leads nowhere in the event; its payload has {', '.join(there) or 'no member'}"
+        )
     value = hidden_part(payload, redaction)
     if fault == "no_span":
         length = f"is a string of {len(value)} code points" if isinstance(value, str) else "is no string"
@@ -281,8 +313,8 @@ def _hit_of(payload: dict[str, Any], redaction: Redaction, applied: Sequence[Red
     return Hit(redaction, "place", 1.0, before, text_of(part), after)
 
 
-def _plain(text: str) -> str:
-    """A value without what may be written as other letters: only its own ASCII letters and digits."""
-    return "".join(letter if letter.isascii() else " " for letter in text).lower()
-
-
+def _leaves_of_json(text: str) -> Iterator[tuple[str, str | None]]:
+    """Texts within a text that is an object or a list of JSON."""
+    if text[:1] in ("{", "["):
+        with suppress(ValueError, RecursionError):
+            yield from leaves(json.loads(text))

@@ -44,6 +44,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": set(),
     "review": {"lake", "log", "diff", "stats", "experiment", "replay", "canonical"},
     "demo": {"store", "lake", "log", "diff", "review", "experiment"},
+    "redaction": {
+        "store",
+        "lake",
+        "log",
+        "detect",
+        "folds",
+        "experiment",
+        "replay",
+        "diff",
+        "review",
+        "erasure",
+    },
     "erasure": {
         "store",
         "lake",
