@@ -103,12 +103,12 @@ def forget_derived(
         *_forget_versions(settings, lake, reach, erasure),
         *_forget_responses(settings, reach),
         *_forget_pages(settings, lake, reach),
-        *_forget_spilled(lake),
+        *forget_spilled(lake),
         *_forget_runs(reach, forget_runs),
     ]
     if all(each.is_reached for each in done):
         note_done(settings.home, erasure, datetime.now(UTC))
-    return [*done, *_not_reached(settings, lake)]
+    return [*done, *not_reached(settings, lake)]
 
 
 def find_unforgotten(
@@ -204,13 +204,14 @@ def _forget_pages(settings: Settings, lake: Lake, reach: Reach) -> Iterator[Forg
     yield Forgotten("reports", is_reached=True, count=done.remade + done.removed, size_bytes=done.size_bytes, told=told)
 
 
-def _forget_spilled(lake: Lake) -> Iterator[Forgotten]:
+def forget_spilled(lake: Lake) -> Iterator[Forgotten]:
+    """Remove what ended processes spilled, and name what is there of others."""
     files, size = remove_spilled(lake)
     told = f"{counted(files, 'file')} that ended processes had spilled"
     yield Forgotten("spilled", is_reached=True, count=files, size_bytes=size, told=told)
     _, others = find_spilled(lake)
     if others:
-        told = f"{counted(len(others), 'file')} in {lake.spill}, spilled by who is at work: erase again when they have ended"
+        told = f"{counted(len(others), 'file')} in {lake.spill}, spilled by who is at work: run it again when they have ended"
         yield Forgotten("spilled", is_reached=False, count=len(others), size_bytes=sum(map(_size, others)), told=told)
 
 
@@ -225,8 +226,8 @@ def _forget_runs(reach: Reach, forget_runs: ForgetRuns | None) -> Iterator[Forgo
         yield Forgotten("runs", is_reached=False, count=1, size_bytes=0, told=why)
 
 
-def _not_reached(settings: Settings, lake: Lake) -> Iterator[Forgotten]:
-    """What may hold something and has no key by which it could be told; a person has to look."""
+def not_reached(settings: Settings, lake: Lake) -> Iterator[Forgotten]:
+    """What may hold something of what is forgotten or hidden, and cannot be told from the rest; a person has to look."""
     with lake.connect(f"FROM {EXPERIMENTS.relation}") as connection:
         names = [
             name

@@ -179,8 +179,15 @@ class Chosen:
             self.months = sorted([*self.months, event.month])
 
 
-def scan(store: Store, scope: Scope, wanted: Wanted) -> Iterator[Event]:
-    """The events in which something is to be hidden, or in whose metadata it stands; by stream and version."""
+def scan(store: Store, scope: Scope, wanted: Wanted, *, is_hidden_told: bool = False) -> Iterator[Event]:
+    """The events in which something is to be hidden, or in whose metadata it stands; by stream and version.
+
+    Args:
+        store: The store.
+        scope: Where to look.
+        wanted: What is looked for.
+        is_hidden_told: Whether also those are given in which all of it is hidden already.
+    """
     values = {
         "metadata": wanted.is_exact,
         "streams": None if scope.streams is None else list(scope.streams),
@@ -199,7 +206,10 @@ def scan(store: Store, scope: Scope, wanted: Wanted) -> Iterator[Event]:
             hits = find_hits(event_type, content, applied.get(version, ()), wanted.find, is_exact=wanted.is_exact)
             beside = () if metadata is None else leaves(read(metadata))
             is_in_metadata = any(True for text, key in beside for _ in wanted.find(text, key))
-            if hits.hits or hits.is_left or is_in_metadata:
+            is_found = hits.hits or hits.is_left or is_in_metadata
+            if is_found or (
+                is_hidden_told and any(True for text, key in leaves(content) for _ in wanted.find(text, key))
+            ):
                 yield Event(stream, kind, version, event_type, month, content, hits, is_in_metadata)
 
 

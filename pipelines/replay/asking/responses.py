@@ -251,6 +251,15 @@ class ResponseStore:
                 self._reader.execute("DELETE FROM responses " + where, values)
         return erased, size
 
+    def erase_if(self, is_gone: Callable[[str], bool]) -> tuple[int, int]:
+        """Erase the responses of which something says so by their text, whosever they are: their number and bytes."""
+        with self._guard("write"):
+            rows = self._reader.execute("SELECT id, body FROM responses")
+            found = [(id_, len(body)) for id_, body in rows if is_gone(bytes(body).decode("utf-8", "replace"))]
+            with self._reader:
+                self._reader.executemany("DELETE FROM responses WHERE id = ?", [(id_,) for id_, _ in found])
+        return len(found), sum(size for _, size in found)
+
     def count(self, whole: Collection[str], parts: Collection[str], before: datetime | None) -> int:
         """How many responses `erase` would erase."""
         with self._guard("read"):
