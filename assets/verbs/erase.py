@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from assets.verbs.months import MonthRun, export_and_fold
+from assets.verbs.months import export_and_fold, written_months
 from assets.verbs.progress import Tell
 from pipelines.console import Ticker
 from pipelines.home import changing_store
@@ -145,10 +145,6 @@ def _write_anew(settings: Settings, store: Store, lake: Lake, result: EraseResul
     months = {month for month in exported if month >= erased[0]} | set(recorded_months(store.conn))
     exports, folds = export_and_fold(settings, store, sorted(months), tell)
     remove_redacted(lake, settings.catalog, lake.datasets(), is_erasure=True)
-    result.exported, result.folded = _written(exports), _written(folds)
+    result.exported, result.folded = written_months(exports), written_months(folds)
     told = {f"{check.asset} {check.name}: {check.description}": None for run in exports for check in run.failed}
     result.failed = list(told)
-
-
-def _written(runs: Sequence[MonthRun]) -> list[str]:
-    return [run.month for run in runs if any(told.get("is_written") for told in run.tables.values())]

@@ -1,4 +1,4 @@
-"""Forget the records of runs that name an erased stream: through Dagster, and then what its databases keep of deleted rows.
+"""Forget the records of runs that name an erased stream, or say what is redacted: through Dagster, and then what its databases keep of deleted rows.
 
 By construction no record holds what was recorded: counts, bytes, hashes, seconds, and ids where a stream is set aside. An id is how a
 record is found that something got into all the same, an error's words for example.
@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -47,24 +47,8 @@ _LEFT_OVER = (
 
 def find_runs(settings: Settings, streams: Collection[str]) -> list[str]:
     """The runs whose records name one of some streams, and files of records that no run has any more and that do."""
-    home = settings.home / "dagster"
     wanted = {stream.lower() for stream in streams}
-    if not wanted or not (home / "history").is_dir():
-        return []
-    found = _begun(home)
-    for name, queries in _COMMON.items():
-        for query in queries:
-            found |= {str(run) for run, text in _read(home / name, query) if run and _names(text, wanted)}
-    for path in _shards(home):
-        if path.stem not in found and any(_names(text, wanted) for (text,) in _read(path, _RUN)):
-            found.add(path.stem)
-    for folder in sorted((home / "storage").glob("*")):
-        if any(_names(path.read_text("utf-8", "replace"), wanted) for path in folder.rglob("*") if path.is_file()):
-            found.add(folder.name)
-    known = _known(home)
-    orphans = (path for path in _shards(home) if path.stem not in known)
-    found |= {path.stem for path in orphans if _names(path.read_bytes().decode("latin-1"), wanted)}
-    return sorted(found)
+    return _find(settings, lambda text: _names(text, wanted)) if wanted else []
 
 
 def forget_runs(settings: Settings, streams: Collection[str]) -> RunsForgotten:
@@ -72,8 +56,36 @@ def forget_runs(settings: Settings, streams: Collection[str]) -> RunsForgotten:
 
     A run that is at work stays, and is told.
     """
+    return _forget(settings, find_runs(settings, streams))
+
+
+def forget_runs_that_say(settings: Settings, is_said: Callable[[str], bool]) -> RunsForgotten:
+    """`forget_runs` of those whose records say something: `is_said` is asked of each text of theirs."""
+    return _forget(settings, _find(settings, is_said))
+
+
+def _find(settings: Settings, is_wanted: Callable[[str], bool]) -> list[str]:
     home = settings.home / "dagster"
-    found = find_runs(settings, streams)
+    if not (home / "history").is_dir():
+        return []
+    found = _begun(home)
+    for name, queries in _COMMON.items():
+        for query in queries:
+            found |= {str(run) for run, text in _read(home / name, query) if run and is_wanted(text)}
+    for path in _shards(home):
+        if path.stem not in found and any(is_wanted(text) for (text,) in _read(path, _RUN)):
+            found.add(path.stem)
+    for folder in sorted((home / "storage").glob("*")):
+        if any(is_wanted(path.read_text("utf-8", "replace")) for path in folder.rglob("*") if path.is_file()):
+            found.add(folder.name)
+    known = _known(home)
+    orphans = (path for path in _shards(home) if path.stem not in known)
+    found |= {path.stem for path in orphans if _is_in_bytes(path, is_wanted)}
+    return sorted(found)
+
+
+def _forget(settings: Settings, found: Collection[str]) -> RunsForgotten:
+    home = settings.home / "dagster"
     at_work = {run for run in found if is_held(live_folder(home) / run)}
     runs = [run for run in found if run not in at_work]
     left = [f"run {run} is at work: erase again when it has ended" for run in sorted(at_work)]
@@ -138,6 +150,11 @@ def _shards(home: Path) -> list[Path]:
     return [
         path for path in sorted((home / "history" / "runs").glob("*.db")) if path.stem != _INDEX and path.stem[0] != "."
     ]
+
+
+def _is_in_bytes(path: Path, is_wanted: Callable[[str], bool]) -> bool:
+    content = path.read_bytes()
+    return is_wanted(content.decode("latin-1")) or is_wanted(content.decode("utf-8", "replace"))
 
 
 def _names(text: str, wanted: Collection[str]) -> bool:

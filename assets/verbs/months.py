@@ -83,6 +83,11 @@ def export_and_fold(
     return log, folds
 
 
+def written_months(runs: Sequence[MonthRun]) -> list[str]:
+    """The months of runs in which anything was written."""
+    return [run.month for run in runs if any(told.get("is_written") for told in run.tables.values())]
+
+
 def seal_month(settings: Settings, month: str, tell: Tell) -> MonthRun:
     """Seal a month that has ended; one that is sealed stays as it is.
 

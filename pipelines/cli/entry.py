@@ -36,6 +36,7 @@ from pipelines.cli.options import (
     times_from_option,
     times_until_option,
 )
+from pipelines.cli.redact import redact
 from pipelines.cli.replay import replan, report, tools
 from pipelines.cli.storage import storage
 from pipelines.console import (
@@ -101,6 +102,7 @@ for verb in (
     unseal,
     verify,
     checkpoint,
+    redact,
     erase,
     hold,
 ):

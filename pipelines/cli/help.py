@@ -12,7 +12,7 @@ GROUPS = {
     "Compare": ("ab", "review", "report", "diffs", "replan", "tools"),
     "Audit": ("find", "show", "audit"),
     "Prove": ("seal", "unseal", "verify", "checkpoint"),
-    "Forget": ("erase", "hold"),
+    "Forget": ("redact", "erase", "hold"),
     "Look after": ("ui", "db", "events", "storage", "vacuum"),
 }
 

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 from pipelines.detect import Detector, Span, find_spans
 from pipelines.errors import BadInputError
-from pipelines.folds.state import stream_candidates
+from pipelines.folds.state import only_stream, possible_ids
 from pipelines.log.redaction import Redaction, find_fault, hidden_part, redact
 from pipelines.redaction.hidden import applied_redactions
 from pipelines.redaction.payload import Find, Hit, Hits, find_hits, leaves, read, sentence, text_of
@@ -232,15 +232,12 @@ def find_streams(store: Store, names: Sequence[str]) -> tuple[UUID, ...]:
     found = []
     for name in names:
         with typed_errors():
-            ids = [row[0] for row in store.conn.execute(_STREAMS, [stream_candidates(name)]).fetchall()]
-        if len(ids) != 1:
-            what = f"the name of {len(ids)} streams; give one of their ids: {', '.join(map(str, ids))}" if ids else None
+            ids = [str(row[0]) for row in store.conn.execute(_STREAMS, [possible_ids(name)]).fetchall()]
+        if not ids:
             raise BadInputError(
-                f"{name!r} is {what}"
-                if what
-                else f"there is no stream {name!r}; give its id, or source/conversation_id. Nothing was redacted"
+                f"there is no stream {name!r}; give its id, or source/conversation_id. Nothing was redacted"
             )
-        found.append(ids[0])
+        found.append(UUID(only_stream(name, ids)))
     return tuple(found)
 
 

@@ -36,6 +36,7 @@ VERBS = {
     "unseal": ("2026-01", "--reason", "r"),
     "verify": (),
     "checkpoint": (),
+    "redact": (),
     "erase": (),
     "hold": (),
     "lines": ("-o", "lines-out.jsonl"),

@@ -22,17 +22,19 @@ from pipelines.redaction.value import SHORT, Value
 
 LETTERS = st.text(st.sampled_from('abcJoeMü\u0308ßIİK \\"/&%<>{}[]0159\n\té\u1100\u1161😀-.'), max_size=12)
 VALUES = st.one_of(
-    st.sampled_from(["Joe Müller", "4711-0815", "12.5", 'say "x\\y"', "a@b.example", "A-1", "Zoë", "Straße 5", "][a]["]),
+    st.sampled_from(
+        ["Joe Müller", "4711-0815", "12.5", 'say "x\\y"', "a@b.example", "A-1", "Zoë", "Straße 5", "][a]["]
+    ),
     st.text(min_size=4, max_size=9),
 )
 SPELLINGS = (
     lambda value: value,
     str.upper,
     lambda value: unicodedata.normalize("NFD", value),
-    lambda value: json.dumps(value),
+    json.dumps,
     lambda value: json.dumps({"name": value, "of": [json.dumps([value])]}, ensure_ascii=False),
-    lambda value: html.escape(value),
-    lambda value: quote(value),
+    html.escape,
+    quote,
     lambda value: "".join(f"\\u{unit:04x}" for unit in _units(value)),
 )
 
@@ -162,7 +164,9 @@ def test_arguments_stay_json() -> None:
 def test_what_a_sentence_shows_is_not_what_was_hidden_before() -> None:
     """Around a hit stands what may be shown: what another redaction hides is not told."""
     payload = {"text": "Joe lives in Ulm, tell 4711-0815 to him"}
-    hits = find_hits("user.utterance.v1", payload, [Redaction("/text", 13, 16)], Wanted.of_value(Value("4711-0815")).find)
+    hits = find_hits(
+        "user.utterance.v1", payload, [Redaction("/text", 13, 16)], Wanted.of_value(Value("4711-0815")).find
+    )
     assert hits.hits[0].before == f"Joe lives in {HIDDEN}, tell "
 
 
