@@ -63,9 +63,16 @@ def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) 
 
 
 def export_and_fold(
-    settings: Settings, store: Store, months: Sequence[str], tell: Tell
+    settings: Settings, store: Store, months: Sequence[str], tell: Tell, *, reaching: str | None = None
 ) -> tuple[list[MonthRun], list[MonthRun]]:
     """Export months and fold them, as one run: all are exported before the first is folded, since a late redaction reaches back.
+
+    Args:
+        settings: The home.
+        store: Its store.
+        months: The months.
+        tell: Takes a line of progress.
+        reaching: The month that what is exported now reaches back to; None where it does not.
 
     Returns:
         What the exports came to, and what the folds did.
@@ -74,7 +81,8 @@ def export_and_fold(
     names = folds_of(settings, None)
     exported = _find_exported(store, lake, months)
     # Months from the first on that is exported now go on from it, though they are up to date before.
-    first = min((month for month in months if month not in exported), default=None)
+    changed = [month for month in months if month not in exported]
+    first = min([*changed, *([reaching] if changed and reaching is not None else [])], default=None)
     settled = [month for month in exported if first is None or month < first]
     folded = _find_folded(settings, lake, settled, names)
     found = {month: exported[month] | folded[month] for month in folded}

@@ -166,7 +166,9 @@ def _write_anew(
     if not exported:
         return
     months = {month for month in exported if waiting.redacted and month >= waiting.redacted[0]} | set(waiting.redacting)
-    exports, folds = export_and_fold(settings, store, sorted(months), tell)
+    exports, folds = export_and_fold(
+        settings, store, sorted(months), tell, reaching=min(waiting.redacted, default=None)
+    )
     remove_redacted(lake, settings.catalog, lake.datasets())
     result.exported, result.folded = written_months(exports), written_months(folds)
     told: Sequence[str] = [
