@@ -21,6 +21,7 @@ from pipelines.erasure.selection import TOLD_STREAMS
 from pipelines.lake.lake import Lake
 from pipelines.output import open_output
 from pipelines.redaction.hidden import Hidden, applied_redactions, hidden_in_stream
+from pipelines.redaction.spelling import Spelled
 from pipelines.redaction.versions import cut_versions
 from pipelines.replay.asking.responses import ResponseStore, is_asking
 from pipelines.review.files import FOLDER
@@ -96,7 +97,8 @@ def hide_derived(
         said |= each
 
     def shows(text: str) -> bool:
-        return any(value.stands_in(text) for value in said.values)
+        spelled = Spelled(text)
+        return any(value.stands_in(spelled) for value in said.values)
 
     done = [
         *_cut_versions(settings, lake, by_stream, everywhere),

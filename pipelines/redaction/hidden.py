@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pipelines.log.redaction import HIDDEN, Redaction, cut, hidden_part, target_version
 from pipelines.redaction.payload import leaves, read
-from pipelines.redaction.spelling import readings
+from pipelines.redaction.spelling import Spelled, readings
 from pipelines.redaction.value import Value, can_be_found
 from pipelines.store import Store
 from pipelines.store.sqlstate import typed_errors
@@ -54,7 +54,10 @@ class Hidden:
 
     def cut(self, text: str) -> str:
         """A text without them."""
-        ranges = [found for value in self.values for found in value.find(text)]
+        if not self.values:
+            return text
+        spelled = Spelled(text)
+        ranges = [found for value in self.values if value.stands_in(spelled) for found in value.find(text)]
         return cut(text, ranges) if ranges else text
 
 

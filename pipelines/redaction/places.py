@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.duck import quote_identifier
+from pipelines.redaction.spelling import Spelled
 from pipelines.redaction.value import Value
 
 STORE = "postgres"
@@ -77,9 +78,9 @@ def find_values(home: Path, values: Collection[str], without: Collection[str] = 
             continue
         with suppress(FileNotFoundError):  # removed since it was listed
             for part, text in _texts(path, overlap):
+                place, spelled = Place(path, part), Spelled(text)
                 for value, each in wanted.items():
-                    place = Place(path, part)
-                    if place not in found[value] and each.stands_in(text):
+                    if place not in found[value] and each.stands_in(spelled):
                         found[value].add(place)
     return {value: sorted(places) for value, places in found.items()}
 

@@ -10,6 +10,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -36,6 +37,23 @@ class Mapped(NamedTuple):
     text: str
     starts: Sequence[int]
     ends: Sequence[int]
+
+
+class Spelled:
+    """All readings of a text, made once, for whoever looks for many values."""
+
+    def __init__(self, text: str) -> None:
+        self._readings = list(readings(text))
+
+    @cached_property
+    def folded(self) -> list[str]:
+        """Each in small letters, composed."""
+        return [fold(each) for each in self._readings]
+
+    @cached_property
+    def composed(self) -> list[str]:
+        """Each composed, in the case in which it is."""
+        return [compose(each) for each in self._readings]
 
 
 def readings(text: str) -> Iterator[str]:

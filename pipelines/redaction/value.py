@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pipelines.errors import BadInputError
 from pipelines.log.redaction import HIDDEN
-from pipelines.redaction.spelling import compose, fold, mapped, mapped_readings, readings
+from pipelines.redaction.spelling import Spelled, compose, fold, mapped, mapped_readings
 
 SHORT, LEAST = 4, 2
 """Code points: below the first a value is a word of its own, below the second it is none."""
@@ -37,9 +37,11 @@ class Value:
         if self.stands_in(HIDDEN):
             raise BadInputError(f"the value is a part of {HIDDEN!r}, which stands for what is hidden")
 
-    def stands_in(self, text: str) -> bool:
+    def stands_in(self, text: str | Spelled) -> bool:
         """Whether it stands in a text, in any spelling."""
-        return any(True for reading in readings(text) for _ in self._places(self._form(reading)))
+        spelled = Spelled(text) if isinstance(text, str) else text
+        formed = spelled.composed if self._is_word else spelled.folded
+        return any(True for each in formed for _ in self._places(each))
 
     def find(self, text: str) -> list[tuple[int, int]]:
         """Where in a text: half-open ranges of its code points, ascending, each once; they may overlap."""

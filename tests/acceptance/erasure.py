@@ -34,9 +34,9 @@ from uuid import UUID
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from pipelines.lake.lake import Lake
+from pipelines.redaction.places import find_values
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store, stream_id
-from tests.support.find_value import find_values
 
 ROOT = Path(__file__).parents[2]
 REASON = "ticket 4711"

@@ -21,8 +21,8 @@ from pipelines.erasure.record import record
 from pipelines.erasure.selection import select_customer
 from pipelines.export.home_log import last_files
 from pipelines.lake.lake import Lake
+from pipelines.redaction.places import find_value
 from pipelines.store import NewEvent, Store
-from tests.support.find_value import find_value
 
 LOG = ("events", "stream_months")
 JOE, ANA = "joe-17", "ana-18"

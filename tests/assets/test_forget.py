@@ -32,10 +32,10 @@ from pipelines.errors import RefoldError
 from pipelines.lake.datasets import DATASETS
 from pipelines.lake.lake import Lake
 from pipelines.proof.erasure import Target
+from pipelines.redaction.places import Place, find_values
 from pipelines.replay.asking.responses import ResponseStore, asking_alone
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store
-from tests.support.find_value import Place, find_values
 from tests.support.model_server import serving
 from tests.support.two_months import FEBRUARY, SECRET, say
 

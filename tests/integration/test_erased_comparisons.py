@@ -16,13 +16,13 @@ from pipelines.erasure.versions import find_touched, is_unfinished, revise_versi
 from pipelines.experiment.versions import keep_version, recall_version
 from pipelines.lake.lake import Lake
 from pipelines.proof.erasure import Target
+from pipelines.redaction.places import find_value
 from pipelines.replay.run import run_replay
 from pipelines.review.headline import find_version
 from pipelines.review.page import render_page
 from pipelines.review.report_html import keep_report
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store
-from tests.support.find_value import find_value
 from tests.support.shop import add, conversation, plan_of, refresh
 
 TASKS = 8

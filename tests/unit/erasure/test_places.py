@@ -17,9 +17,9 @@ from pipelines.lake.housekeeping import find_spilled, remove_spilled
 from pipelines.lake.lake import Lake
 from pipelines.lake.own import own_column, own_dataset
 from pipelines.proof.erasure import Target
+from pipelines.redaction.places import find_value
 from pipelines.replay.asking.responses import Charge, ResponseStore, Stored, asking_alone, is_asking
 from pipelines.settings import Settings
-from tests.support.find_value import find_value
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 WHOLE, PART, OTHER = (f"{number}{number}{number}{number}0000-0000-0000-0000-000000000000" for number in (1, 2, 3))

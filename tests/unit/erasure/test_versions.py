@@ -26,8 +26,8 @@ from pipelines.lake.datasets import AB_SUMMARY, REPLAYS, VERSIONS
 from pipelines.lake.lake import Lake
 from pipelines.lake.table import Table
 from pipelines.proof.erasure import Target
+from pipelines.redaction.places import find_value, find_values
 from pipelines.replay.run import run_replay
-from tests.support.find_value import find_value, find_values
 from tests.support.odd_units import some_units
 from tests.support.replayed_lake import replayed_lake, stream_id
 

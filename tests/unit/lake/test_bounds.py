@@ -14,7 +14,7 @@ from pipelines.lake import lake as lakes
 from pipelines.lake.datasets import DATASETS, EXPERIMENTS
 from pipelines.lake.lake import Lake
 from pipelines.lake.own import own_column, own_dataset
-from tests.support.find_value import find_value
+from pipelines.redaction.places import find_value
 
 PHONE = 4_915_112_345_678
 MONTH = {"month": "2026-01"}

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from tests.support.find_value import find_value, find_values, json_spelled
+from pipelines.redaction.places import find_value, find_values
 
 NAME = 'Zoë "Quill" O’Hara'
 SPELLED = {
@@ -134,7 +134,8 @@ def test_many_values_are_found_in_one_reading(tmp_path):
     """Each where it stands; the store's folder is left out unless it is asked for."""
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "heap").write_text("first", encoding="utf-8")
-    (tmp_path / "log.txt").write_text(f"second {json_spelled('third')}", encoding="utf-8")
+    spelled = "".join(f"\\u{ord(letter):04x}" for letter in "third")
+    (tmp_path / "log.txt").write_text(f"second {spelled}", encoding="utf-8")
     found = find_values(tmp_path, ["first", "second", "third", "fourth"])
     assert {value: len(places) for value, places in found.items()} == {
         "first": 0,
