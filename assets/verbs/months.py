@@ -63,16 +63,9 @@ def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) 
 
 
 def export_and_fold(
-    settings: Settings, store: Store, months: Sequence[str], tell: Tell, *, reaching: str | None = None
+    settings: Settings, store: Store, months: Sequence[str], tell: Tell
 ) -> tuple[list[MonthRun], list[MonthRun]]:
     """Export months and fold them, as one run: all are exported before the first is folded, since a late redaction reaches back.
-
-    Args:
-        settings: The home.
-        store: Its store.
-        months: The months.
-        tell: Takes a line of progress.
-        reaching: The month that what is exported now reaches back to; None where it does not.
 
     Returns:
         What the exports came to, and what the folds did.
@@ -81,13 +74,28 @@ def export_and_fold(
     names = folds_of(settings, None)
     exported = _find_exported(store, lake, months)
     # Months from the first on that is exported now go on from it, though they are up to date before.
-    changed = [month for month in months if month not in exported]
-    first = min([*changed, *([reaching] if changed and reaching is not None else [])], default=None)
+    first = min((month for month in months if month not in exported), default=None)
     settled = [month for month in exported if first is None or month < first]
     folded = _find_folded(settings, lake, settled, names)
     found = {month: exported[month] | folded[month] for month in folded}
     done = run_months(settings, lake, "export and fold", months, (*LOG, *names), found, tell)
     log, folds = ([replace(run, tables=_only(run.tables, part)) for run in done] for part in (LOG, names))
+    return log, folds
+
+
+def export_then_fold(
+    settings: Settings, store: Store, months: Sequence[str], tell: Tell
+) -> tuple[list[MonthRun], list[MonthRun]]:
+    """Export months, and fold them when all are exported: what is exported may reach back over months that lie between.
+
+    Returns:
+        What the exports came to, and what the folds did.
+    """
+    lake = Lake.from_settings(settings)
+    names = folds_of(settings, None)
+    log = run_months(settings, lake, "export", months, LOG, _find_exported(store, lake, months), tell)
+    lake = Lake.from_settings(settings)
+    folds = run_months(settings, lake, "fold", months, names, _find_folded(settings, lake, months, names), tell)
     return log, folds
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from assets.verbs.months import export_and_fold, written_months
+from assets.verbs.months import export_then_fold, written_months
 from assets.verbs.progress import Tell
 from pipelines.console import Ticker
 from pipelines.home import changing_store
@@ -166,12 +166,11 @@ def _write_anew(
     if not exported:
         return
     months = {month for month in exported if waiting.redacted and month >= waiting.redacted[0]} | set(waiting.redacting)
-    exports, folds = export_and_fold(
-        settings, store, sorted(months), tell, reaching=min(waiting.redacted, default=None)
-    )
+    exports, folds = export_then_fold(settings, store, sorted(months), tell)
+    lake = Lake.from_settings(settings)
     remove_redacted(lake, settings.catalog, lake.datasets())
     result.exported, result.folded = written_months(exports), written_months(folds)
     told: Sequence[str] = [
-        f"{check.asset} {check.name}: {check.description}" for run in exports for check in run.failed
+        f"{check.asset} {check.name}: {check.description}" for run in (*exports, *folds) for check in run.failed
     ]
     result.failed = list(dict.fromkeys(told))

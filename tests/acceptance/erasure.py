@@ -321,7 +321,7 @@ def _killed_at(
     for number in range(times):
         copy = _copy(home, folder / f"{what}-{number}")
         moment = rng.uniform(0.3, seconds)
-        ended = _run_until(copy, verbs, moment)
+        ended = run_until(copy, verbs, moment)
         for verb in verbs:
             refold(copy, *verb)
         found = state(copy)
@@ -343,7 +343,7 @@ def _killed_at(
     return wrong
 
 
-def _run_until(home: Path, verbs: list[list[str]], moment: float) -> bool:
+def run_until(home: Path, verbs: list[list[str]], moment: float) -> bool:
     """Run verbs one after the other and kill whichever is at work; whether all had ended before."""
     deadline = time.monotonic() + moment
     for verb in verbs:

@@ -19,8 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.folds import FOLDS
-from assets.runs import materialize
 from pipelines.diff.dataset import build_diff
 from pipelines.experiment.versions import keep_version
 from pipelines.lake.catalog import publish_catalog
@@ -31,9 +29,8 @@ from pipelines.replay.run import run_replay
 from pipelines.review.headline import find_version
 from pipelines.review.report_html import keep_report
 from pipelines.store import NewEvent, Store, stream_id
-from tests.support.shop import add, call, conversation, plan_of
+from tests.support.shop import add, call, conversation, plan_of, refresh
 
-LOG = ("events", "stream_months")
 JOE, ANA = "joe-17", "ana-18"
 NAME = "Hippolyta Müller"
 WHY = ("--reason", "ticket 4711")
@@ -63,14 +60,18 @@ def say(store: Store, about: str, *texts: str, at: datetime = JANUARY, stream: U
 
 
 @pytest.fixture
-def talks(store: Store, store_settings: Any) -> dict[str, UUID]:
-    """Joe's conversation over two months and Ana's, which both name somebody; exported and folded."""
+def spoken(store: Store) -> dict[str, UUID]:
+    """Joe's conversation over two months and Ana's, which both name somebody; nothing is exported."""
     joe = say(store, JOE, f"I am {NAME}.", "and that is all")
     say(store, JOE, f"once more: {NAME.upper()}, card 4111 1111 1111 1111", at=FEBRUARY, stream=joe)
-    ana = say(store, ANA, f"is {NAME} there?")
-    for month in ("2026-01", "2026-02"):
-        materialize(store_settings, [*LOG, *FOLDS], month).require()
-    return {"joe": joe, "ana": ana}
+    return {"joe": joe, "ana": say(store, ANA, f"is {NAME} there?")}
+
+
+@pytest.fixture
+def talks(store: Store, store_settings: Any, spoken: dict[str, UUID]) -> dict[str, UUID]:
+    """The same, exported and folded."""
+    refresh(store, Lake.from_settings(store_settings))
+    return spoken
 
 
 def derived(settings: Any, value: str = NAME) -> list[str]:
@@ -117,7 +118,7 @@ def test_a_value_goes_from_a_persons_streams(
     assert (audit["integrity"], audit["completeness"]) == ("holds", "holds")
 
 
-def test_access_is_recorded_before(refold: Any, store: Store, talks: dict[str, UUID]) -> None:
+def test_access_is_recorded_before(refold: Any, store: Store, spoken: dict[str, UUID]) -> None:
     """Who redacts says why, and of which streams; a dry run changes nothing and is none."""
     refold("redact", "--value", NAME, "--customer", JOE, "--dry-run")
     query = "SELECT payload FROM refold.events WHERE event_type = 'access.recorded.v1'"
@@ -127,7 +128,7 @@ def test_access_is_recorded_before(refold: Any, store: Store, talks: dict[str, U
     assert (payload["verb"], payload["reason"], payload["targets"]) == (
         "redact",
         "ticket 4711",
-        [{"stream": str(talks["joe"]), "first": 1, "last": 3}],
+        [{"stream": str(spoken["joe"]), "first": 1, "last": 3}],
     )
 
 
@@ -189,10 +190,10 @@ def test_what_a_recorder_redacted_is_finished(
     ],
 )
 def test_bad_input_is_refused(
-    refold: Any, store: Store, talks: dict[str, UUID], words: tuple[str, ...], says: str
+    refold: Any, store: Store, spoken: dict[str, UUID], words: tuple[str, ...], says: str
 ) -> None:
     """With one error that says what was wrong, and nothing in the store."""
-    given = [word.replace("JOE", str(talks["joe"])) for word in words]
+    given = [word.replace("JOE", str(spoken["joe"])) for word in words]
     why = () if words[0] == "--prove" or words[0] == "--path" else WHY
     code, _, err = refold("redact", *given, *why)
     assert (code, says in err) == (2, True), err
@@ -204,17 +205,17 @@ def test_bad_input_is_refused(
     [((), "--reason is missing"), (("--reason", " "), "empty"), (("--reason", f"asked by {NAME}"), "hidden")],
 )
 def test_a_reason_is_needed_and_tells_nothing(
-    refold: Any, store: Store, talks: dict[str, UUID], reason: tuple[str, ...], says: str
+    refold: Any, store: Store, spoken: dict[str, UUID], reason: tuple[str, ...], says: str
 ) -> None:
     """It stays for good: without one, and with the hidden value in it, nothing is redacted."""
     code, _, err = refold("redact", "--value", NAME, "--everywhere", *reason)
     assert (code, says in err) == (2, True), err
-    place = ("--event", f"{talks['joe']}@1", "--path", "/text", "--span", "5:21")
+    place = ("--event", f"{spoken['joe']}@1", "--path", "/text", "--span", "5:21")
     assert refold("redact", *place, *reason)[0] == 2
     assert not [entry for entry in store.home_log() if entry.kind == "redacted"]
 
 
-def test_a_value_comes_by_standard_input(refold: Any, monkeypatch: pytest.MonkeyPatch, talks: dict[str, UUID]) -> None:
+def test_a_value_comes_by_standard_input(refold: Any, monkeypatch: pytest.MonkeyPatch, spoken: dict[str, UUID]) -> None:
     """So that no shell's history has it; and no output repeats it."""
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(f"{NAME}\n".encode())))
     code, out, err = refold("redact", "--value", "-", "--customer", JOE, *WHY)
@@ -352,7 +353,7 @@ def test_the_proof_finds_it_in_every_kind_of_place(refold: Any, store_settings: 
     assert (code, NAME in out + err) == (3, False)
 
 
-def test_hostile_texts_are_inert(refold: Any, store: Store, talks: dict[str, UUID]) -> None:
+def test_hostile_texts_are_inert(refold: Any, store: Store, spoken: dict[str, UUID]) -> None:
     """A text that would move a terminal's cursor is printed as its codes; quotes and patterns of SQL are letters."""
     text = "x' OR 1=1; -- %_\\ \x1b[2J \u202e Zoë"
     say(store, ANA, text)
@@ -362,7 +363,7 @@ def test_hostile_texts_are_inert(refold: Any, store: Store, talks: dict[str, UUI
     assert proof(refold, text)[0] == 0
 
 
-def test_metadata_is_told(refold: Any, store: Store, talks: dict[str, UUID]) -> None:
+def test_metadata_is_told(refold: Any, store: Store, spoken: dict[str, UUID]) -> None:
     """No redaction hides what an event's metadata says: it is named, and the proof is not given."""
     say(store, NAME, "hello")
     code, out, _ = refold("redact", "--value", NAME, "--everywhere", *WHY)
