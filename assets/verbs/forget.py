@@ -88,7 +88,7 @@ def _forget(settings: Settings, found: Collection[str]) -> RunsForgotten:
     home = settings.home / "dagster"
     at_work = {run for run in found if is_held(live_folder(home) / run)}
     runs = [run for run in found if run not in at_work]
-    left = [f"run {run} is at work: erase again when it has ended" for run in sorted(at_work)]
+    left = [f"run {run} is at work: run it again when it has ended" for run in sorted(at_work)]
     if not runs:
         return RunsForgotten(0, 0, left)
     begun = home / _BEGUN
@@ -102,7 +102,7 @@ def _forget(settings: Settings, found: Collection[str]) -> RunsForgotten:
                 connection.execute(statement, (run,))
     size = sum(_remove_files(home, run) for run in runs)
     held = [
-        f"{home / name} is in use, and its log is not cleared: erase again"
+        f"{home / name} is in use, and its log is not cleared: run it again"
         for name in _COMMON
         if not _clear(home / name)
     ]
