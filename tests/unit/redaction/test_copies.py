@@ -36,7 +36,9 @@ def test_rows_without_it_are_the_same_object() -> None:
     """So that who asks whether anything stands there need not compare; and again nothing changes."""
     table = rows(AB_UNITS, {"aggregate_id": NAMED, "text_a": "hello"}, {"aggregate_id": OTHER, "text_a": "Joe Müller"})
     assert COPIES.change(AB_UNITS, table) is table
-    table = rows(AB_UNITS, {"aggregate_id": NAMED, "text_a": "hello Joe Müller"}, {"aggregate_id": COARSE, "text_b": "x"})
+    table = rows(
+        AB_UNITS, {"aggregate_id": NAMED, "text_a": "hello Joe Müller"}, {"aggregate_id": COARSE, "text_b": "x"}
+    )
     once = COPIES.change(AB_UNITS, table)
     assert once is not table
     assert COPIES.change(AB_UNITS, once) is once
@@ -48,14 +50,21 @@ def test_arguments_stay_json() -> None:
     ops = [{"op": "replace", "path": "/id", "old": "4711", "new": "5"}]
     table = rows(AB_TOOL_CALLS, {"aggregate_id": NAMED, "arguments_a": arguments, "arg_ops": ops, "name_a": "find"})
     (row,) = COPIES.change(AB_TOOL_CALLS, table).to_pylist()
-    assert json.loads(row["arguments_a"]) == {"id": "[redacted]", "[redacted]": 1, "by": '["[redacted]", true]', "n": 2.5}
+    assert json.loads(row["arguments_a"]) == {
+        "id": "[redacted]",
+        "[redacted]": 1,
+        "by": '["[redacted]", true]',
+        "n": 2.5,
+    }
     assert row["arg_ops"] == [{"op": "replace", "path": "/id", "old": '"[redacted]"', "new": "5"}]
     assert row["name_a"] == "find"
 
 
 def test_of_something_coarse_all_words_go() -> None:
     """Texts and arguments of both sides; names of tools, numbers and segments stay."""
-    calls = [{"block": 0, "name": "pay", "arguments": '{"to": "x"}', "recorded": '{"to": "x"}', "is_invalid_json": False}]
+    calls = [
+        {"block": 0, "name": "pay", "arguments": '{"to": "x"}', "recorded": '{"to": "x"}', "is_invalid_json": False}
+    ]
     table = rows(REPLAYS, {"aggregate_id": COARSE, "text": "well", "tool_calls": calls, "call_count": 1, "model": "m"})
     (row,) = COPIES.change(REPLAYS, table).to_pylist()
     assert (row["text"], row["call_count"], row["model"]) == ("[redacted]", 1, "m")
