@@ -38,6 +38,7 @@ SLOW_MODULES = (
     "unit/lake/test_lost_answers.py",
     "unit/lake/test_vacuum.py",
     "unit/proof/test_scan.py",
+    "unit/redaction/test_payload.py",
     "unit/refold/test_lake.py",
 )
 """Five seconds of processor time and more, as measured, where the package has quicker ones."""
