@@ -12,7 +12,7 @@ from assets.verbs.progress import Tell, progress
 from pipelines.errors import BadInputError
 from pipelines.home import changing_store
 from pipelines.lake.catalog import publish_catalog
-from pipelines.lake.datasets import EVENTS, REDACTED_EVENTS, STREAM_MONTHS
+from pipelines.lake.datasets import DATASETS, EVENTS, REDACTED_EVENTS, STREAM_MONTHS
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.startup import importing
@@ -252,6 +252,10 @@ def _find_folded(settings: Settings, lake: Lake, months: Sequence[str], names: S
     """What is told of the months in which all the projections are up to date."""
     from pipelines.projections.projection import find_projections
 
+    committed = [{commit.partition for commit in lake.last_commits(name)} for name in names if name in DATASETS]
+    months = [month for month in months if all(f"month={month}" in partitions for partitions in committed)]
+    if not months:
+        return {}
     own = [each for each in find_projections(settings.home) if each.name in names]
     with lake.reading(None if own else "FROM events, stream_months"):
         return _find_read(lake, months, names, own)
