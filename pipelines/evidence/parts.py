@@ -112,6 +112,7 @@ class Part:
         answers: Of a result, the version of the call that it answers; None: it answers none.
         answered_by: Of a call, the version of its result; None: none came.
         target: Of a redaction, the version of what it hides a part of.
+        cause: What it happened because of, as its envelope says (`trace_id`); None when not recorded.
         hidden: Redactions of it, in order.
         erased: Set when its content is gone.
     """
@@ -134,6 +135,7 @@ class Part:
     answers: int | None = None
     answered_by: int | None = None
     target: int | None = None
+    cause: str | None = None
     hidden: tuple[Hidden, ...] = ()
     erased: Erased | None = None
 

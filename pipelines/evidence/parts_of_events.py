@@ -68,6 +68,7 @@ def make_parts(
             actor=text_or_none(event.metadata.get("actor")),
             answers=answers.get(event.version),
             answered_by=None if call is None else call["result_version"],
+            cause=text_or_none(event.metadata.get("trace_id")),
             hidden=tuple(hidden[event.version]),
             erased=erased.get(event.version, Erased()) if event.is_erased else None,
         )

@@ -200,6 +200,8 @@ def describe_part(part: Part) -> Block:
     text = part.text if part.kind != "redaction" else None
     left_out = _NOT_SHOWN.get(part.kind, ())
     facts = tuple((label(each.name), plain_json(each.value)) for each in part.fields if each.name not in left_out)
+    if part.kind == "row" and part.cause is not None:
+        facts += (("because of", part.cause),)
     return Block(
         version=part.version,
         at=part.at,
@@ -225,9 +227,20 @@ def _who(part: Part) -> str:
         "call": f"{'User' if part.actor == 'user' else 'Agent'} uses a tool{called}",
         "result": f"{'An error instead of an answer' if part.is_error else 'Tool answers'}{called}",
         "model": "A model was asked" if part.decision is None else "The model was asked",
-        "row": f"A row changed{f' in {part.name}' if part.name else ''}",
+        "row": _row(part),
     }
     return by_kind.get(part.kind) or f"{_WHO[part.kind]}{f' ({part.name})' if part.name else ''}"
+
+
+def _row(part: Part) -> str:
+    """What became of a row, and in which table: an event without what was before is an insert, one without what is after a delete."""
+    names = {each.name for each in part.fields}
+    table = part.name or "a table"
+    if part.erased is None and "before" not in names:
+        return f"A row was added to {table}"
+    if part.erased is None and "after" not in names:
+        return f"A row was removed from {table}"
+    return f"A row changed in {table}"
 
 
 def _place(messages: Sequence[int]) -> str:

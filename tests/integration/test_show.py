@@ -264,6 +264,8 @@ def test_streams_that_are_no_conversations(stream: UUID, store: Store, refold: V
     assert refold("show", "shop/c-1", *WHY)[0] == 0
     assert refold("export")[0] == 0
     _, out, _ = refold("show", "shop/rows")
+    assert "A row was added to refunds" in out
+    assert "A row changed in refunds" in out
     assert "status: asked → paid" in out
     assert "usd: – → 5" in out
     ((access,),) = store.conn.execute(
