@@ -213,15 +213,20 @@ class MonthAuditor:
         """The nodes kept of the month's tree must be those of the events: proofs are made of them."""
         files = self._lake.files(MERKLE_NODES.name, {"month": self._month})
         try:
-            kept = read_nodes(files)
+            kept, heads = read_nodes(files), read_nodes(files, "heads")
         except (duckdb.Error, OSError) as error:
             audit.find("file_unreadable", "lake", str(error).splitlines()[0], file=MERKLE_NODES.name)
             return
-        if scan.merkle_root is not None and kept != scan.nodes:
-            differing = len(set(kept) ^ set(scan.nodes))
-            audit.find(
-                "node_differs", "lake", f"{differing:,} kept nodes are not those of the events' tree, or lack in it"
-            )
+        if scan.merkle_root is None:
+            return
+        trees = [("events", kept, scan.nodes)]
+        if heads:  # a seal of before these were kept has none, and none are needed
+            trees.append(("heads", heads, scan.head_nodes))
+        for name, found, wanted in trees:
+            if found != wanted:
+                differing = len(set(found) ^ set(wanted))
+                detail = f"{differing:,} kept nodes are not those of the tree of {name}, or lack in it"
+                audit.find("node_differs", "lake", detail)
 
     def _audit_commit(self, audit: MonthAudit, name: str, commit: Recorded | None, number: int | None) -> None:
         """The Delta log and `commits` must speak of the same last commit of the month."""

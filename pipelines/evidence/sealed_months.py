@@ -19,9 +19,9 @@ from pipelines.lake.datasets import EVENTS, MERKLE_NODES, STREAM_MONTHS
 from pipelines.lake.lake import Lake
 from pipelines.proof.checkpoint import Checkpoint, log_leaves
 from pipelines.proof.heads import head_leaves
-from pipelines.proof.inclusion import MonthTree, read_nodes
+from pipelines.proof.inclusion import KeptTree, MonthTree, read_nodes
 from pipelines.proof.manifest import Manifest
-from pipelines.proof.merkle import Levels, ProofError
+from pipelines.proof.merkle import Hashes, Levels, ProofError, Subtree
 from pipelines.proof.note import Note
 from pipelines.proof.parts import lay_out
 from pipelines.proof.states import final_states
@@ -29,7 +29,6 @@ from pipelines.proof.tlog_proof import write_proof
 from pipelines.store.home_log import Entry, Signed
 
 _HEADS = """
-CREATE TEMP TABLE heads AS
 SELECT aggregate_id, last_version, last_hash FROM read_parquet($files, hive_partitioning = false) ORDER BY aggregate_id
 """
 
@@ -112,7 +111,10 @@ class SealedMonth:
             self._events = MonthTree(
                 lay_out(lake.files(EVENTS.name, partition)), read_nodes(lake.files(MERKLE_NODES.name, partition))
             )
-            self._heads = _Heads(lake.files(STREAM_MONTHS.name, partition))
+            self._heads = _Heads(
+                lake.files(STREAM_MONTHS.name, partition),
+                read_nodes(lake.files(MERKLE_NODES.name, partition), "heads"),
+            )
         except (ProofError, duckdb.Error, OSError) as error:
             raise self._refusal(str(error).strip().splitlines()[0]) from None
         if (self._events.size, self._heads.size) != (manifest.rows, manifest.streams):
@@ -163,25 +165,28 @@ class SealedMonth:
 
 
 class _Heads:
-    """The tree over a month's heads, in memory."""
+    """The tree over a month's heads; all of it in memory where its nodes were not kept."""
 
-    def __init__(self, files: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[str], nodes: Sequence[Subtree]) -> None:
         with duckdb.connect() as connection:
-            connection.execute(_HEADS, {"files": list(files)})
-            rows = connection.sql("SELECT aggregate_id, last_version, last_hash FROM heads").to_arrow_table()
-            self._levels = Levels(head_leaves(connection, "heads"))
-        self.size = rows.num_rows
-        self._streams: list[Any] = rows["aggregate_id"].to_pylist()
-        self._rows = rows
+            self._rows = connection.sql(_HEADS, params={"files": list(files)}).to_arrow_table()
+        self.size = self._rows.num_rows
+        self._streams: list[Any] = self._rows["aggregate_id"].to_pylist()
+        self._path = KeptTree(self.size, self._leaves, nodes).path if nodes else Levels(self._leaves(0, self.size)).path
+
+    def _leaves(self, start: int, stop: int) -> Hashes:
+        with duckdb.connect() as connection:
+            connection.register("heads", self._rows.slice(start, stop - start))
+            return head_leaves(connection, "heads")
 
     def prove(self, stream: str) -> tuple[int, bytes, int, list[bytes]]:
         """The last version of a stream, its link, the number of its leaf, and the path.
 
         Raises:
-            ProofError: The month does not know the stream.
+            ProofError: The month does not know the stream, or nodes are missing.
         """
         index = bisect_left(self._streams, stream)
         if index == self.size or self._streams[index] != stream:
             raise ProofError(f"`stream_months` does not know stream {stream}")
         row = self._rows.slice(index, 1).to_pylist()[0]
-        return row["last_version"], row["last_hash"], index, self._levels.path(index)
+        return row["last_version"], row["last_hash"], index, self._path(index)

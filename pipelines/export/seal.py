@@ -146,8 +146,9 @@ class _Proven:
         """Keep the nodes with which a proof needs to read little of the month."""
         root = self.scan.merkle_root
         assert root is not None
-        columns = zip(*self.scan.nodes, strict=True) if self.scan.nodes else ((), (), ())
-        named = dict(zip(("level", "place", "hash"), (list(column) for column in columns), strict=True))
+        rows = [("events", *node) for node in self.scan.nodes] + [("heads", *node) for node in self.scan.head_nodes]
+        columns = zip(*rows, strict=True) if rows else ((), (), (), ())
+        named = dict(zip(("tree", "level", "place", "hash"), (list(column) for column in columns), strict=True))
         fields = [field for field in MERKLE_NODES.arrow_schema() if field.name in named]
         with lake.replacing(MERKLE_NODES, {"month": self.month}) as writer:
             writer.write(pa.table(named, schema=pa.schema(fields)))

@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 
 from pipelines.proof.batch import binary_rows
-from pipelines.proof.merkle import HASH_BYTES, Frontier, Hashes, reduce_run
+from pipelines.proof.merkle import HASH_BYTES, Frontier, Hashes, Subtree, reduce_run
 
 _LEAVES = """
 SELECT
@@ -18,16 +18,17 @@ FROM {heads} ORDER BY aggregate_id
 _BATCH_ROWS = 65_536
 
 
-def heads_root(connection: duckdb.DuckDBPyConnection, heads: str) -> bytes:
+def heads_root(connection: duckdb.DuckDBPyConnection, heads: str, kept: list[Subtree] | None = None) -> bytes:
     """The root of the tree (RFC 6962) over heads, by stream; a leaf's data are stream, LF, version, LF, and its last link.
 
     Args:
         connection: Has the relation.
         heads: A relation with `aggregate_id, last_version, last_hash`, one row a stream.
+        kept: Gets the whole subtrees of `KEPT_LEVELS`.
     """
-    frontier, place = Frontier(), 0
+    frontier, place = Frontier(kept), 0
     for leaves in _read_leaves(connection, heads):
-        frontier.add(reduce_run(leaves, place))
+        frontier.add(reduce_run(leaves, place, kept=kept))
         place += len(leaves)
     return frontier.root()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
+from typing import Literal
 
 import duckdb
 import numpy as np
@@ -31,6 +32,15 @@ from pipelines.proof.merkle import (
 from pipelines.proof.parts import Layout, group_bounds
 
 _COLUMNS = ("aggregate_id", "stream_version", "epoch", "xid", "position", "hash")
+_NODES = """
+WITH nodes AS (
+    SELECT NULL::VARCHAR AS tree WHERE false
+    UNION ALL BY NAME
+    FROM read_parquet($files, hive_partitioning = false, union_by_name = true)
+)
+SELECT level, place, hash FROM nodes WHERE coalesce(tree, 'events') = $tree ORDER BY ALL
+"""
+"""Files of before heads' nodes were kept do not say of which tree theirs are."""
 _STRETCH = 1 << KEPT_LEVELS[0]
 """Leaves that are read beside one that is proven."""
 
@@ -73,8 +83,8 @@ class InclusionProof:
         return verify_inclusion(leaf_hashes(data).tobytes(), self.index, self.size, self.path, merkle_root)
 
 
-def read_nodes(files: Sequence[str]) -> list[Subtree]:
-    """The nodes kept of a month's tree (files of `merkle_nodes`), by level and place.
+def read_nodes(files: Sequence[str], tree: Literal["events", "heads"] = "events") -> list[Subtree]:
+    """The nodes kept of one of a month's trees (files of `merkle_nodes`), by level and place; of heads there may be none.
 
     Raises:
         duckdb.Error: A file cannot be read.
@@ -82,10 +92,7 @@ def read_nodes(files: Sequence[str]) -> list[Subtree]:
     if not files:
         return []
     with duckdb.connect() as connection:
-        rows = connection.sql(
-            "SELECT level, place, hash FROM read_parquet($files, hive_partitioning = false) ORDER BY ALL",
-            params={"files": list(files)},
-        ).fetchall()
+        rows = connection.sql(_NODES, params={"files": list(files), "tree": tree}).fetchall()
     return [Subtree(*row) for row in rows]
 
 
@@ -112,9 +119,7 @@ class MonthTree:
             raise ProofError(f"{next(iter(layout.unreadable))} cannot be read; a proof needs every event of the month")
         self.size = layout.rows
         self._groups = _Groups(layout)
-        self._kept = {(node.level, node.place): node.hash for node in nodes}
-        self._whole = layout.rows // _STRETCH * _STRETCH
-        self._tail = reduce_run(_leaves(self._groups.read(self._whole, layout.rows, _COLUMNS)), self._whole)
+        self._tree = KeptTree(self.size, lambda start, stop: _leaves(self._groups.read(start, stop, _COLUMNS)), nodes)
 
     def prove(self, aggregate_id: str, stream_version: int) -> InclusionProof:
         """Prove that an event is in the month.
@@ -128,8 +133,33 @@ class MonthTree:
         """
         index = self._groups.find(aggregate_id, stream_version)
         event = self._groups.read(index, index + 1, _COLUMNS).to_pylist()[0]
+        return InclusionProof(**event, index=index, size=self.size, path=tuple(self._tree.path(index)))
+
+
+class KeptTree:
+    """A tree of which some nodes were kept: a path reads the leaves of one stretch, and once those of the last.
+
+    Args:
+        size: Its leaves.
+        leaves: Reads the leaves with the numbers [start, stop).
+        nodes: What was kept of it; see `KEPT_LEVELS`.
+    """
+
+    def __init__(self, size: int, leaves: Callable[[int, int], Hashes], nodes: Sequence[Subtree]) -> None:
+        self.size = size
+        self._leaves = leaves
+        self._kept = {(node.level, node.place): node.hash for node in nodes}
+        self._whole = size // _STRETCH * _STRETCH
+        self._tail = reduce_run(leaves(self._whole, size), self._whole)
+
+    def path(self, index: int) -> list[bytes]:
+        """The inclusion proof of one leaf.
+
+        Raises:
+            ProofError: There is no such leaf, or nodes are missing.
+        """
         first = index // _STRETCH * _STRETCH
-        near = _leaves(self._groups.read(first, min(first + _STRETCH, self.size), _COLUMNS))
+        near = self._leaves(first, min(first + _STRETCH, self.size))
         path = []
         for start, stop in path_ranges(index, self.size):
             if first <= start and stop <= first + len(near):
@@ -142,7 +172,7 @@ class MonthTree:
             frontier = Frontier()  # a range is a tree of its own, so places count from its start
             frontier.add(each._replace(place=each.place - (start >> each.level)) for each in covered)
             path.append(frontier.root())
-        return InclusionProof(**event, index=index, size=self.size, path=tuple(path))
+        return path
 
 
 def _cover(kept: Mapping[tuple[int, int], bytes], start: int, stop: int) -> Iterator[Subtree]:

@@ -57,6 +57,7 @@ class Scan:
         merkle_root: Root over all events, None when some could not be read.
         nodes: Whole subtrees of `KEPT_LEVELS`, by level and place; none when some could not be read.
         heads_root: Root over the heads, None likewise; see `heads_root`.
+        head_nodes: Nodes to keep of that tree, likewise.
         first: Smallest (epoch, xid, position); None without events.
         last: Largest.
         counts: Flaws by kind.
@@ -69,6 +70,7 @@ class Scan:
     merkle_root: bytes | None = None
     nodes: list[Subtree] = field(default_factory=list)
     heads_root: bytes | None = None
+    head_nodes: list[Subtree] = field(default_factory=list)
     first: Order | None = None
     last: Order | None = None
     counts: dict[FlawKind, int] = field(default_factory=dict)
@@ -113,7 +115,8 @@ def scan_month(
     if not scan.unreadable:
         scan.merkle_root = joined.frontier.root()
         scan.nodes = sorted(joined.nodes)
-        scan.heads_root = heads_root(connection, HEADS)
+        scan.heads_root = heads_root(connection, HEADS, scan.head_nodes)
+        scan.head_nodes.sort()
     return scan
 
 

@@ -38,8 +38,8 @@ def run(bench: Bench) -> Iterator[Figure]:
     with duckdb.connect() as connection:
         heads = lake.files(STREAM_MONTHS.name, {"month": MONTH})
         scan = scan_month(lay_out(files), month_bounds_us(MONTH), heads, connection, memory_bytes=_MEMORY_BYTES)
-        connection.execute("CREATE TABLE nodes (level INTEGER, place BIGINT, hash BLOB)")
-        connection.executemany("INSERT INTO nodes VALUES (?, ?, ?)", [list(node) for node in scan.nodes])
+        connection.execute("CREATE TABLE nodes (tree VARCHAR, level INTEGER, place BIGINT, hash BLOB)")
+        connection.executemany("INSERT INTO nodes VALUES (?, ?, ?, ?)", [["events", *node] for node in scan.nodes])
         lake.write_partition(
             MERKLE_NODES, {"month": MONTH}, connection, "SELECT * FROM nodes ORDER BY ALL", input_hash="made"
         )

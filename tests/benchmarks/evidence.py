@@ -88,8 +88,9 @@ def seal_log(home: Path, root: Path, events: int) -> tuple[str, int]:
         assert not scan.flaws
         assert scan.merkle_root is not None
         assert scan.heads_root is not None
-        connection.execute("CREATE TEMP TABLE nodes (level INTEGER, place BIGINT, hash BLOB)")
-        connection.executemany("INSERT INTO nodes VALUES (?, ?, ?)", [list(node) for node in scan.nodes])
+        kept = [["events", *node] for node in scan.nodes] + [["heads", *node] for node in scan.head_nodes]
+        connection.execute("CREATE TEMP TABLE nodes (tree VARCHAR, level INTEGER, place BIGINT, hash BLOB)")
+        connection.executemany("INSERT INTO nodes VALUES (?, ?, ?, ?)", kept)
         lake.write_partition(MERKLE_NODES, partition, connection, "SELECT * FROM nodes ORDER BY ALL", input_hash="made")
         roots = scan.merkle_root.hex(), scan.heads_root.hex()
         at = datetime.now(UTC).isoformat()

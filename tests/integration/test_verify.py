@@ -580,7 +580,7 @@ def test_nodes_that_are_not_the_trees(case: Case) -> None:
     """Nodes kept of a sealed month's tree are compared with those of its events."""
     lake = Lake(case.lake.root)
     with lake.connect() as connection:
-        query = "SELECT 8 AS level, 0::BIGINT AS place, repeat('x', 32)::BLOB AS hash"
+        query = "SELECT 'events' AS tree, 8 AS level, 0::BIGINT AS place, repeat('x', 32)::BLOB AS hash"
         lake.write_partition(MERKLE_NODES, {"month": JANUARY}, connection, query, input_hash="forged")
     assert one(case.verify(), "node_differs").month == JANUARY
 

@@ -34,23 +34,24 @@ HOME_LOG = Dataset(
 
 MERKLE_NODES = Dataset(
     name="merkle_nodes",
-    grain="one node of level 8, 16 or 24 of a sealed month's Merkle tree",
-    key=("month", "level", "place"),
+    grain="one node of level 8, 16 or 24 of one of a sealed month's two Merkle trees",
+    key=("month", "tree", "level", "place"),
     partition_by=("month",),
-    sort_by=("level", "place"),
+    sort_by=("tree", "level", "place"),
     layer="log",
     columns=(
         MONTH,
-        Column("level", "INTEGER", "The node is over 2^level events."),
+        Column("tree", "VARCHAR", "events, or heads: the tree over the ends of the month's streams."),
+        Column("level", "INTEGER", "The node is over 2^level events, or streams."),
         Column(
             "place",
             "BIGINT",
-            "Its place among the nodes of its level, from 0; events are in order of stream and version.",
+            "Its place among the nodes of its level, from 0; leaves are in order of stream and version.",
         ),
         Column(
             "hash",
             "BLOB",
-            "SHA-256 as RFC 6962 has it; with these a proof that an event is in the month reads 256 events.",
+            "SHA-256 as RFC 6962 has it; with these a proof that an event is in the month hashes 256 leaves.",
         ),
     ),
 )
