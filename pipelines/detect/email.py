@@ -26,7 +26,7 @@ _AT = re.compile(r"@|%40")
 _LOCAL_REVERSED = re.compile(rf"[{_LETTER}_+~!#$*'-](?:\.?[{_LETTER}_%+~!#$*'?-]){{0,{_MAX_LOCAL}}}")
 _LEADING = re.compile(r"[-~!#$*'?%.]+")
 _ESCAPED = re.compile(r"[nrtbf]|u[0-9a-fA-F]{4}")
-_QUOTED = re.compile(r'(?:^|[^\w.\\])("(?:[^"\\\r\n]|\\[^\r\n]){1,62}")\Z')
+_BEFORE_QUOTED = re.compile(r"[^\w.\\]|\Z")
 _LABEL = rf"[{_LETTER}](?:[{_LETTER}_-]{{0,61}}[{_LETTER}])?"
 _DOMAIN = re.compile(
     rf"((?:{_LABEL}\.){{1,10}})([A-Za-z]{{2,63}}|xn--[A-Za-z0-9-]{{2,59}}|[^\W\d_A-Za-z][{_LETTER}]{{0,62}})"
@@ -96,14 +96,21 @@ def _around(line: str, at: int, after: int) -> Span | None:
 def _local_before(line: str, at: int) -> str | None:
     """What stands before the sign and may be the local part."""
     if line[at - 1 : at] == '"':
-        quoted = _QUOTED.search(line, max(at - _MAX_LOCAL - 1, 0), at)
-        return quoted[1] if quoted else None
+        begin = line.rfind('"', max(at - _MAX_LOCAL, 0), at - 1)
+        quoted = line[begin:at]
+        is_one = (
+            begin >= 0
+            and len(quoted) > 2
+            and "\n" not in quoted
+            and (not begin or _BEFORE_QUOTED.match(line[begin - 1]))
+        )
+        return quoted if is_one else None
     window = line[max(at - 2 * _MAX_LOCAL - 1, 0) : at]
     match = _LOCAL_REVERSED.match(window[::-1])
     if match is None:
         return None
     local = match[0][::-1]
-    before = line[: at - len(local)][-2:]
+    before = line[max(at - len(local) - 2, 0) : at - len(local)]
     escaped = _ESCAPED.match(local) if before.endswith("\\") and before != "\\\\" else None
     if escaped is not None:
         local = local[escaped.end() :]

@@ -44,6 +44,7 @@ _WORD = re.compile(
 _INTERNATIONAL, _NATIONAL, _CALLED, _SHAPE = 0.95, 0.75, 0.85, 0.6
 _FEWEST, _MOST, _MOST_NATIONAL, _EXTENSION = 7, 15, 13, 5
 """Digits of a number (E.164), of one without its country, and of an extension."""
+_MOST_GROUPS = 8
 _NUMBER_OF_A_LIST = re.compile(r"[0-9]{7,} [0-9]\Z")
 _NORTH_AMERICAN = re.compile(r"\(?[2-9]\d{2}\)?[ -]{1,2}[2-9]\d{2}-\d{4}")
 """The shape that names its plan: a region is not needed to know it."""
@@ -79,16 +80,18 @@ class PhoneDetector:
     def _first(self, line: str, start: int, end: int, key: str | None) -> Span | None:
         """The number that begins here and ends at the end of one of these groups of digits, the longest first."""
         found = line[start:end]
-        if _NOT_PHONE.fullmatch(found) or is_in_account(line, start):
+        groups = list(_GROUP.finditer(found))
+        if (
+            len(groups) > _MOST_GROUPS
+            or found.count("(") > 1
+            or _NOT_PHONE.fullmatch(found)
+            or is_in_account(line, start)
+        ):
             return None
         is_phone = is_called(line, start, key, _WORD)
         if not is_phone and is_other(line, start, key):
             return None
-        ends = [
-            group.end()
-            for group in reversed(list(_GROUP.finditer(found)))
-            if not _AFTER.match(line, start + group.end())
-        ]
+        ends = [group.end() for group in reversed(groups) if not _AFTER.match(line, start + group.end())]
         for last in ends:
             score = self._score(found[:last], is_called=is_phone)
             if score:

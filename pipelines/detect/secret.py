@@ -98,7 +98,7 @@ class SecretDetector:
         if "eyJ" in text:
             yield from (Span(*match.span(), "secret", _SURE) for match in _TOKEN.finditer(text) if _is_token(match[0]))
         if "://" in text:
-            yield from _groups(_CONNECTION, text, _NAMED_SCORE)
+            yield from _groups(_CONNECTION, text, _ASSIGNED_SCORE)
             yield from (Span(*match.span(), "secret", _NAMED_SCORE) for match in _WEBHOOK.finditer(text))
         lower = text.lower()
         yield from _headers(text, lower)
@@ -110,9 +110,9 @@ def _headers(text: str, lower: str) -> Iterator[Span]:
     if "bearer" in lower:
         for match in _BEARER.finditer(text):
             if not _WORDS_ONLY.fullmatch(match[1]):
-                yield Span(*match.span(1), "secret", _NAMED_SCORE)
+                yield Span(*match.span(1), "secret", _ASSIGNED_SCORE)
     if "basic" in lower:
-        yield from _groups(_BASIC, text, _NAMED_SCORE)
+        yield from _groups(_BASIC, text, _ASSIGNED_SCORE)
 
 
 def _groups(pattern: re.Pattern[str], text: str, score: float) -> Iterator[Span]:

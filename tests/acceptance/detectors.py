@@ -1,10 +1,13 @@
 """How many personal values do the detectors find in real conversations, and how much else do they take? Prints tables.
 
-    python tests/acceptance/detectors.py [--count 2000] [--seed 11] [--generator first|held-out|both] [--misses N] [--recorded]
+    python tests/acceptance/detectors.py [--count 2000] [--seed 11] [--generator first|held-out|both] [--misses N]
+    python tests/acceptance/detectors.py --recorded
+    python tests/acceptance/detectors.py --hostile
 
 Labelled values, and twice as many labelled near-misses, are planted in recorded messages (those beside the checkout, or else in the demo's). A value is found
 where one span of its class has exactly its first and last code point. Every other span that touches a planted sentence is wrong. Homes have the
-region of the sample, or, in the second table, none. `--recorded` prints what is found in the conversations themselves, to be judged by eye.
+region of the sample, or, in the second table, none. `--recorded` prints what is found in the conversations themselves, to be judged by eye; `--hostile` how
+long texts of a million characters take that are made to be slow.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import argparse
 import gzip
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +46,14 @@ EMBEDDED = (
     "No, that was all. Thanks, bye!",
 )
 """Messages where there are no recorded ones."""
+
+HOSTILE = (
+    "a@", "@a.", "a.", "a-@", '"@', "%40", "a@a.a", " at a dot ", "(at)", "[at]a", "1 ", "1-", "1 1-", "11 ", "(1", "+1", "0", "4111 ", "phone ", "phone: 1 ",
+    ":", "::", "a:", "1.", "1.1.1.", "00:", "AA00 ", "DE89 ", "a1", "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----!", "eyJ", "eyJa.", "bearer ",
+    "password=", "password: ", "password is is ", 'token"', "a://", "a://b:", "a://:@", "sk-", "AKIA", "\\n", "\\", "例", "1٣", "ext 1 ", "_", "key=a_",
+)  # fmt: skip
+"""Texts made to be slow are these again and again."""
+HOSTILE_CHARACTERS = 1_000_000
 
 
 @dataclass(slots=True)
@@ -157,7 +169,11 @@ def main() -> None:
         "--misses", type=int, default=0, help="print so many misses of each class, the first generator's only"
     )
     parser.add_argument("--recorded", action="store_true", help="print what is found in the messages themselves")
+    parser.add_argument("--hostile", action="store_true", help="print how long texts take that are made to be slow")
     options = parser.parse_args()
+    if options.hostile:
+        print_hostile()
+        return
     messages = recorded_messages()
     if options.recorded:
         print_recorded(messages)
@@ -171,6 +187,26 @@ def main() -> None:
             for kind, tally in tallies.items() if name == "first" else ():
                 for line in tally.misses[: options.misses]:
                     print(f"  {kind}: {line}")
+
+
+def print_hostile() -> None:
+    """Seconds of processor time of each detector over each hostile text, the slowest first; the same for half of the text."""
+    found = []
+    for piece in HOSTILE:
+        text = piece * (HOSTILE_CHARACTERS // len(piece))
+        for detector in detectors("US"):
+            half, whole = (seconds(detector, each) for each in (text[: len(text) // 2], text))
+            found.append((whole, half, detector.name, repr(piece)))
+    lines = [(piece, name, f"{half:.2f}", f"{whole:.2f}") for whole, half, name, piece in sorted(found, reverse=True)]
+    print(render_table(("text", "detector", "s, half", "s"), lines[:15]))
+
+
+def seconds(detector: Detector, text: str) -> float:
+    """Processor time of looking through a text."""
+    started = time.process_time()
+    for _ in detector.find(text):
+        pass
+    return time.process_time() - started
 
 
 def print_recorded(messages: Sequence[str]) -> None:
