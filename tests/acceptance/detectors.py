@@ -1,6 +1,6 @@
 """How many personal values do the detectors find in real conversations, and how much else do they take? Prints tables.
 
-    python tests/acceptance/detectors.py [--count 2000] [--seed 11] [--generator first|held-out|both] [--misses N]
+    python tests/acceptance/detectors.py [--count 2000] [--seed 11] [--generator first|held-out|third|all] [--misses N]
     python tests/acceptance/detectors.py --recorded
     python tests/acceptance/detectors.py --hostile
 
@@ -30,11 +30,15 @@ if __name__ == "__main__":
 
 from pipelines.console import render_table
 from pipelines.detect import Detector, Span, find_spans, shipped_detectors
-from tests.support import personal_values, personal_values_held_out
+from tests.support import personal_values, personal_values_held_out, personal_values_third
 from tests.support.labelled import KINDS, Planted, plant
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "conversations.jsonl.gz"
-GENERATORS: dict[str, ModuleType] = {"first": personal_values, "held-out": personal_values_held_out}
+GENERATORS: dict[str, ModuleType] = {
+    "first": personal_values,
+    "held-out": personal_values_held_out,
+    "third": personal_values_third,
+}
 RECALL = {"email": 0.97, "iban": 0.97, "card": 0.97, "phone": 0.8}
 PRECISION = {"email": 0.98, "iban": 0.98, "card": 0.98, "phone": 0.9}
 """What must hold, by class."""
@@ -153,6 +157,7 @@ def rows(tallies: dict[str, Tally]) -> list[tuple[str, ...]]:
             f"{RECALL[kind]:.2f} / {PRECISION[kind]:.2f}" if kind in RECALL else "",
         )
         for kind, tally in tallies.items()
+        if tally.values
     ]  # fmt: skip
 
 
@@ -164,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Recall and precision of the detectors, by class.")
     parser.add_argument("--count", type=int, default=2000, help="values of each class (default 2000)")
     parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--generator", choices=[*GENERATORS, "both"], default="both")
+    parser.add_argument("--generator", choices=[*GENERATORS, "all"], default="all")
     parser.add_argument(
         "--misses", type=int, default=0, help="print so many misses of each class, the first generator's only"
     )
@@ -178,7 +183,7 @@ def main() -> None:
     if options.recorded:
         print_recorded(messages)
         return
-    for name in GENERATORS if options.generator == "both" else [options.generator]:
+    for name in GENERATORS if options.generator == "all" else [options.generator]:
         for has_region in (True, False):
             tallies = measure(GENERATORS[name], messages, options.count, options.seed, has_region=has_region)
             home = "homes with a region" if has_region else "homes without a region"
