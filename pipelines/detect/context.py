@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 _NEAR = 48
-_END = re.compile(r"[\n,;|{}]|[.!?](?=\s)")
+_END = re.compile(r"[\n,;|{}]|[.!?](?=\s)|(?<=[^\W\d_]{5})[.!?]\Z")
 """Where a clause ends; what is before it speaks of something else."""
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OTHER = re.compile(

@@ -23,8 +23,9 @@ LENGTHS = {
     "MA": 28, "MG": 27, "ML": 28, "MZ": 25, "NE": 28, "SN": 28, "TD": 27, "TG": 28,
 }  # fmt: skip
 """Country → signs of its accounts, country and check digits included."""
-_BEGIN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?=[ -]?[A-Za-z0-9])")
-_ESCAPED = re.compile(r"(?<=\\[nrt])[A-Za-z]{2}\d\d(?=[ -]?[A-Za-z0-9])")
+_BEGIN = re.compile(r"[0-9]{2}(?<=[A-Za-z]{2}..)(?<![A-Za-z0-9].{4})(?=[ -]?[A-Za-z0-9])")
+_ESCAPED = re.compile(r"[0-9]{2}(?<=\\[nrt][A-Za-z]{2}..)(?=[ -]?[A-Za-z0-9])")
+"""Check digits of an account that begins a word, or a line whose end is written `\\n`."""
 _SCORE = 0.98
 _GROUP = 4
 """Signs before the first separator, if there is one."""
@@ -41,10 +42,11 @@ class IbanDetector:
         line = plain(text)
         after = 0
         for begin in (*_BEGIN.finditer(line), *(_ESCAPED.finditer(line) if "\\" in line else ())):
-            end = _end_of_account(line, begin.start()) if begin.start() >= after else None
+            start = begin.start() - 2
+            end = _end_of_account(line, start) if start >= after else None
             if end is not None:
                 after = end
-                yield Span(begin.start(), end, "iban", _SCORE)
+                yield Span(start, end, "iban", _SCORE)
 
 
 def _end_of_account(line: str, start: int) -> int | None:

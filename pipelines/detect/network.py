@@ -21,7 +21,7 @@ _MAC = re.compile(
 )
 _V4_HINT = re.compile(r"\.[0-9]{1,3}\.[0-9]")
 _V6_HINT = re.compile(r":[0-9A-Fa-f]{0,4}:")
-_MAC_HINT = re.compile(r"[:-][0-9A-Fa-f]{2}[:-]|\.[0-9A-Fa-f]{4}\.")
+_MAC_HINT = re.compile(r"[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-]|\.[0-9A-Fa-f]{4}\.")
 """What is in each, cheaply looked for."""
 _HAS_DIGIT = re.compile(r"\d")
 _LONG_GROUP = re.compile(r"[0-9A-Fa-f]{3}")

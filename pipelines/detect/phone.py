@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import phonenumbers
 from phonenumbers import Leniency, NumberParseException, PhoneNumberMatcher
 
-from pipelines.detect.context import is_called, is_in_account, is_other
+from pipelines.detect.context import is_called, is_in_account, is_other, spelled_out
 from pipelines.detect.detector import Span
 from pipelines.detect.plain import plain
 from pipelines.errors import BadInputError
@@ -23,12 +23,14 @@ _CANDIDATE = re.compile(
 )
 _GROUP = re.compile(r"[0-9]+(?![0-9/.-])")
 """Digits after which a number may end: a dash goes on."""
+_BARE = re.compile(r"(?!00)[0-9]+")
 _NOT_PHONE = re.compile(
     r"\d{4}[-/.]\d\d?[-/.]\d\d?(?:\D.*)?"  # 2024-05-15 10:30
     r"|\d\d?[-/.]\d\d?[-/.](?:19|20)\d\d(?:\D.*)?"  # 15.05.2024
     r"|\d{1,3}(?:\.\d{1,3}){3}"  # IPv4
     r"|\d{1,3}(?:\.\d{3})+(?:,\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?"  # 1.234.567
     r"|\d+\.\d+"  # a decimal
+    r"|\d+(?:\.\d+)*\.\d(?:\.\d+)*"  # sections, object identifiers
     r"|97[89][- ]?\d[-\d ]{8,}"  # ISBN
     r"|\d{5}-\d{3,4}|\d{3}-\d{2}-\d{4}"  # postal codes, social security
     r"|\d{4}([ -])\d{4}\1\d{4}\1\d{3,4}"  # a card
@@ -44,7 +46,8 @@ _WORD = re.compile(
 _INTERNATIONAL, _NATIONAL, _CALLED, _SHAPE = 0.95, 0.75, 0.85, 0.6
 _FEWEST, _MOST, _MOST_NATIONAL, _EXTENSION = 7, 15, 13, 5
 """Digits of a number (E.164), of one without its country, and of an extension."""
-_MOST_GROUPS = 8
+_MOST_GROUPS, _OTHER = 8, 3
+"""Groups of a number, and digits of a number after it that nothing calls a phone's."""
 _NUMBER_OF_A_LIST = re.compile(r"[0-9]{7,} [0-9]\Z")
 _NORTH_AMERICAN = re.compile(r"\(?[2-9]\d{2}\)?[ -]{1,2}[2-9]\d{2}-\d{4}")
 """The shape that names its plan: a region is not needed to know it."""
@@ -70,35 +73,39 @@ class PhoneDetector:
         """Spans of numbers, extensions included, in the order of the text."""
         line = plain(text)
         after = 0
+        names_phone = None
         for match in _CANDIDATE.finditer(line):
-            if match.start() >= after:
-                span = self._first(line, match.start(), match.end(), key)
-                if span is not None:
-                    after = span.end
-                    yield span
+            start, found = match.start(), match[0]
+            if start < after or _NOT_PHONE.fullmatch(found):
+                continue
+            if names_phone is None:
+                names_phone = _WORD.search(spelled_out(line if key is None else key)) is not None
+            is_phone = names_phone and is_called(line, start, key, _WORD)
+            if (not is_phone and (_BARE.fullmatch(found) or is_other(line, start, key))) or is_in_account(line, start):
+                continue
+            span = self._longest(line, start, found, is_phone=is_phone)
+            if span is not None:
+                after = span.end
+                yield span
 
-    def _first(self, line: str, start: int, end: int, key: str | None) -> Span | None:
-        """The number that begins here and ends at the end of one of these groups of digits, the longest first."""
-        found = line[start:end]
+    def _longest(self, line: str, start: int, found: str, *, is_phone: bool) -> Span | None:
+        """The number that begins here and ends at the end of one of these groups of digits, the longest that there is."""
         groups = list(_GROUP.finditer(found))
-        if (
-            len(groups) > _MOST_GROUPS
-            or found.count("(") > 1
-            or _NOT_PHONE.fullmatch(found)
-            or is_in_account(line, start)
-        ):
+        if len(groups) > _MOST_GROUPS or found.count("(") > 1:
             return None
-        is_phone = is_called(line, start, key, _WORD)
-        if not is_phone and is_other(line, start, key):
-            return None
-        ends = [group.end() for group in reversed(groups) if not _AFTER.match(line, start + group.end())]
+        ends = [
+            each.end()
+            for each in reversed(groups)
+            if not _AFTER.match(line, start + each.end()) and (is_phone or _count(found[each.end() :]) <= _OTHER)
+        ]
         for last in ends:
             score = self._score(found[:last], is_called=is_phone)
             if score:
                 return _span(found, start, last, score)
-        called = [last for last in ends if is_phone and not _NUMBER_OF_A_LIST.search(found[:last])]
-        for last in called:
-            if _FEWEST <= _count(found[:last]) <= _MOST_NATIONAL and not _NOT_PHONE.fullmatch(found[:last]):
+        for last in ends if is_phone else ():
+            number = found[:last]
+            is_number = _FEWEST <= _count(number) <= _MOST_NATIONAL and not _NUMBER_OF_A_LIST.search(number)
+            if is_number and not _NOT_PHONE.fullmatch(number):
                 return _span(found, start, last, _CALLED)
         return None
 
@@ -111,8 +118,6 @@ class PhoneDetector:
             return _INTERNATIONAL if _is_valid(international, None) else _CALLED if _is_possible(international) else 0.0
         if is_called:
             return _CALLED if self.region is not None and _is_valid(number, self.region) else 0.0
-        if number.isdigit():
-            return 0.0
         if self.region is not None and _is_written_in(number, self.region):
             return _NATIONAL
         return _SHAPE if _NORTH_AMERICAN.fullmatch(number) and _is_valid(number, "US") else 0.0

@@ -36,6 +36,7 @@ BENCHMARKS: Mapping[str, str] = {
     "export": "tests.benchmarks.export",
     "verify": "tests.benchmarks.verify",
     "audit": "tests.benchmarks.audit",
+    "detectors": "tests.benchmarks.detectors",
     "fold": "tests.benchmarks.fold",
     "fold-incremental": "tests.benchmarks.fold_incremental",
     "state": "tests.benchmarks.state",
