@@ -38,7 +38,7 @@ _SCAN = """
 SELECT e.aggregate_id::text, e.aggregate_type, e.stream_version, e.event_type, to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM'),
     e.payload::text, CASE WHEN %(metadata)s THEN e.metadata::text END
 FROM refold.events AS e
-WHERE octet_length(e.digest) = 0
+WHERE octet_length(e.digest) = 0 AND (%(records)s OR e.aggregate_type NOT IN ('access', 'erasure'))
     AND (%(streams)s::uuid[] IS NULL OR e.aggregate_id = ANY(%(streams)s::uuid[]))
     AND (%(customer)s::text IS NULL OR e.aggregate_id IN (
         SELECT about.aggregate_id FROM refold.events AS about WHERE about.metadata ->> 'subject_id' = %(customer)s
@@ -53,6 +53,8 @@ SELECT e.aggregate_id::text, e.aggregate_type, e.stream_version, e.event_type, t
     e.payload::text, octet_length(e.digest) <> 0
 FROM refold.events AS e WHERE e.aggregate_id = %s AND e.stream_version = %s
 """
+_RECORDS = ("access", "erasure")
+"""Types of streams that record what was done with the log."""
 _STREAMS = "SELECT s.aggregate_id FROM refold.streams AS s WHERE s.aggregate_id = ANY(%s::uuid[]) ORDER BY 1"
 _CUSTOMER = "SELECT EXISTS (SELECT FROM refold.events AS e WHERE e.metadata ->> 'subject_id' = %s)"
 
@@ -186,10 +188,12 @@ def scan(store: Store, scope: Scope, wanted: Wanted, *, is_hidden_told: bool = F
         store: The store.
         scope: Where to look.
         wanted: What is looked for.
-        is_hidden_told: Whether also those are given in which all of it is hidden already.
+        is_hidden_told: Whether also those are given in which all of it is hidden already, and records of accesses and erasures, which say
+            nothing of whom they are about and take no redaction.
     """
     values = {
         "metadata": wanted.is_exact,
+        "records": is_hidden_told,
         "streams": None if scope.streams is None else list(scope.streams),
         "customer": scope.customer,
         "fragment": wanted.fragment,
@@ -278,6 +282,8 @@ def choose_place(store: Store, name: str, path: str, span: tuple[int, int] | Non
     if row[-1]:
         raise BadInputError(f"event {name} is erased: nothing of it is left to hide")
     aggregate_id, kind, version, event_type, month, text, _ = row
+    if kind in _RECORDS:
+        raise BadInputError(f"event {name} is the record of an {kind}: it takes no redaction")
     payload = read(text)
     redaction = Redaction(path) if span is None else Redaction(path, *span)
     _refuse_faulty(payload, redaction)

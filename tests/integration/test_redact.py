@@ -29,6 +29,7 @@ from pipelines.replay.run import run_replay
 from pipelines.review.headline import find_version
 from pipelines.review.report_html import keep_report
 from pipelines.store import NewEvent, Store, stream_id
+from pipelines.store.access import Accessed, record_access
 from tests.support.shop import add, call, conversation, plan_of, refresh
 
 JOE, ANA = "joe-17", "ana-18"
@@ -370,3 +371,14 @@ def test_metadata_is_told(refold: Any, store: Store, spoken: dict[str, UUID]) ->
     assert (code, "the metadata of 1 event" in out) == (0, True)
     code, found = proof(refold)
     assert (code, found["metadata"]) == (3, 1)
+
+
+def test_records_of_accesses_take_no_redaction(refold: Any, store: Store, spoken: dict[str, UUID]) -> None:
+    """Who looked, why and from where stays: neither a value nor a place of it is hidden, and nothing fails for it."""
+    record_access(store, "show", "about Kallisto-9", [Accessed(spoken["joe"])])
+    assert refold("redact", "--value", "Kallisto-9", "--everywhere", *WHY)[1].startswith("nothing to redact")
+    query = "SELECT aggregate_id FROM refold.events WHERE event_type = 'access.recorded.v1'"
+    ((stream,),) = store.conn.execute(query).fetchall()
+    code, _, err = refold("redact", "--event", f"{stream}@1", "--path", "/reason", *WHY)
+    assert (code, "takes no redaction" in err) == (2, True)
+    assert proof(refold, "Kallisto-9")[1]["shown_events"] == 1
