@@ -165,14 +165,11 @@ def _wanted(asked: _Asked, settings: Settings, why: str) -> Wanted:
         value = Value(_text("--value", asked.value))
         refuse_value(why, value.text)
         return Wanted.of_value(value)
-    from pipelines.detect import DETECTORS, shipped_detectors
+    from pipelines.detect import named_detector, shipped_detectors
 
     if "all" in asked.detectors:
         return Wanted.of_detectors(shipped_detectors(settings.region))
-    unknown = [name for name in asked.detectors if name not in DETECTORS]
-    if unknown:
-        raise BadInputError(f"--detector {unknown[0]!r}: there is none; there are {', '.join(DETECTORS)}, and all")
-    return Wanted.of_detectors([DETECTORS[name](settings.region) for name in dict.fromkeys(asked.detectors)])
+    return Wanted.of_detectors([named_detector(name, settings.region) for name in dict.fromkeys(asked.detectors)])
 
 
 def _scope(asked: _Asked) -> Any:

@@ -8,6 +8,6 @@ is pure: nothing here reads a file, a table or the network, and nothing of a tex
 from __future__ import annotations
 
 from pipelines.detect.detector import Detector, Span, find_spans
-from pipelines.detect.shipped import DETECTORS, shipped_detectors
+from pipelines.detect.shipped import DETECTORS, named_detector, shipped_detectors
 
-__all__ = ["DETECTORS", "Detector", "Span", "find_spans", "shipped_detectors"]
+__all__ = ["DETECTORS", "Detector", "Span", "find_spans", "named_detector", "shipped_detectors"]

@@ -10,7 +10,9 @@ from pipelines.detect.email import EmailDetector
 from pipelines.detect.iban import IbanDetector
 from pipelines.detect.network import NetworkDetector
 from pipelines.detect.phone import PhoneDetector
+from pipelines.detect.presidio import PresidioDetector
 from pipelines.detect.secret import SecretDetector
+from pipelines.errors import BadInputError
 
 DETECTORS: Mapping[str, Callable[[str | None], Detector]] = {
     "email": lambda _region: EmailDetector(),
@@ -21,6 +23,21 @@ DETECTORS: Mapping[str, Callable[[str | None], Detector]] = {
     "secret": lambda _region: SecretDetector(),
 }
 """Name → a detector for a region."""
+
+
+def named_detector(name: str, region: str | None) -> Detector:
+    """A shipped one, or `presidio`.
+
+    Raises:
+        BadInputError: There is none of this name, no such region, or the extra is not installed.
+    """
+    if name == PresidioDetector.name:
+        return PresidioDetector()
+    if name not in DETECTORS:
+        raise BadInputError(
+            f"detector {name!r}: there is none; there are {', '.join(DETECTORS)}, and {PresidioDetector.name}"
+        )
+    return DETECTORS[name](region)
 
 
 def shipped_detectors(region: str | None) -> list[Detector]:

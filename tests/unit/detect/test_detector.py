@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.detect import DETECTORS, Span, find_spans, shipped_detectors
+from pipelines.detect import DETECTORS, Span, find_spans, named_detector, shipped_detectors
 from pipelines.detect.plain import plain
 from pipelines.errors import BadInputError
 from pipelines.settings import Settings
@@ -62,6 +62,16 @@ def test_each_is_called_as_it_is_listed():
     """A detector's name is the one it is chosen by."""
     assert {name: make(None).name for name, make in DETECTORS.items()} == {name: name for name in DETECTORS}
     assert [each.name for each in shipped_detectors(None)] == list(DETECTORS)
+
+
+def test_a_name_that_is_none_is_refused():
+    """With those that there are; each of them is made by its name."""
+    assert [named_detector(name, "US").name for name in DETECTORS] == list(DETECTORS)
+    with pytest.raises(
+        BadInputError,
+        match="'nonsense': there is none; there are email, iban, card, network, phone, secret, and presidio",
+    ):
+        named_detector("nonsense", None)
 
 
 def test_the_region_is_a_setting():
