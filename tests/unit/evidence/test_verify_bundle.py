@@ -133,7 +133,7 @@ def test_json_has_one_spelling(text: str):
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
     lambda each: st.lists(each) | st.dictionaries(st.from_regex(r"[a-z_]{1,9}", fullmatch=True), each),
-    max_leaves=20,
+    max_leaves=8,
 )
 
 
