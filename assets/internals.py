@@ -6,13 +6,10 @@ called for.
 
 from __future__ import annotations
 
-import re
 from contextlib import AbstractContextManager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from dagster._core import storage
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.job_base import InMemoryJob
@@ -87,22 +84,17 @@ __all__ = [
     "open_workspace",
 ]
 
-_REVISION = re.compile(r"""^(revision|down_revision) = ["']?([^"'\n]+)""", re.MULTILINE)
-"""What a migration says of its place among the others."""
-
 
 @cache
 def newest_revision() -> str:
-    """The revision of Dagster's databases of which those are that are made now; all of them have the same migrations.
+    """The revision of Dagster's databases of which those are that are made now; all of them have the same migrations."""
+    from alembic.script import ScriptDirectory
+    from dagster._core.storage.runs.sqlite import sqlite_run_storage
+    from dagster._core.storage.sql import get_alembic_config
 
-    As Alembic finds it, whose loading takes ten times as long: the one that no other goes on from.
-    """
-    files = (Path(storage.__file__).parent / "alembic" / "versions").glob("*.py")
-    named = [revision for file in files for revision in _REVISION.findall(file.read_text(encoding="utf-8"))]
-    earlier = {name for what, name in named if what == "down_revision"}
-    newest: str
-    (newest,) = {name for what, name in named if what == "revision"} - earlier
-    return newest
+    revision = ScriptDirectory.from_config(get_alembic_config(sqlite_run_storage.__file__)).get_current_head()
+    assert revision is not None
+    return revision
 
 
 def open_workspace(instance: Any, version: str, path: str) -> AbstractContextManager[Any]:

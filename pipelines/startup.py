@@ -4,7 +4,6 @@ Python looks for garbage whenever there are 700 objects more, and a verb that ru
 them is any. As it ends, it goes through all of them once more, to free what the system frees anyhow: half a second where Dagster is
 loaded. NumPy's OpenBLAS starts a thread a core as it is loaded, each of which spins before it sleeps; what is computed here are
 sums. Arrow loads `numpy.ma`, which takes as long as DuckDB, to see that an array is none of its: where it is not loaded, none is.
-Dagster loads all of its daemon for one class, and Alembic for names that no run uses: a tenth of what a run imports.
 Together they are a quarter of what a small verb costs.
 """
 
@@ -17,8 +16,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.util import LazyLoader, find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, NoReturn
@@ -75,94 +74,6 @@ def _load_when_used(package: ModuleType, name: str) -> None:
         setattr(package, name, module)
 
 
-class _Later(ModuleType):
-    """A module whose code runs when a name is asked of it; where all names are `unused`, when one of them is used."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if _later.is_for_use(self.__name__):
-            return _LaterName(self, name)
-        _load(self)
-        return getattr(self, name)
-
-
-def _load(module: ModuleType) -> None:
-    """Load a module that stands for itself; from now on it is as any other."""
-    if type(module) is _Later:
-        module.__class__ = ModuleType  # type: ignore[assignment]
-        assert module.__spec__ is not None
-        assert module.__spec__.loader is not None
-        module.__spec__.loader.exec_module(module)
-
-
-class _LaterName:
-    """Stands for a function or a class of a module that is not loaded; whatever is done with it loads that."""
-
-    def __init__(self, module: ModuleType, name: str) -> None:
-        self._module, self._name = module, name
-
-    def _real(self) -> Any:
-        unused, _later.unused = _later.unused, ()
-        for name in unused:  # in that order, since they import one another
-            if name in sys.modules:
-                _load(sys.modules[name])
-        return getattr(self._module, self._name)
-
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        return self._real()(*args, **named)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real(), name)
-
-
-class _LaterFinder(MetaPathFinder):
-    """Finds modules of which a run has no use, though it imports them; those that are in them are found as ever.
-
-    Dagster 1.13 takes one class from its daemon, of a module of its own, and migrates databases that are as old as its release.
-
-    Attributes:
-        listing: A package that lists what its modules have.
-        unused: Modules from which names are imported that nobody uses, in the order in which they import one another.
-    """
-
-    listing = "dagster._daemon"
-    unused: tuple[str, ...] = (
-        "alembic",
-        "alembic.command",
-        "alembic.config",
-        "alembic.runtime.environment",
-        "alembic.runtime.migration",
-        "alembic.script",
-    )
-
-    def is_for_use(self, name: str) -> bool:
-        """Whether a module is loaded when a name of it is used, and not when it is asked for."""
-        return name in self.unused
-
-    def find_spec(self, fullname: str, path: Any = None, _target: Any = None) -> ModuleSpec | None:
-        if fullname != self.listing and fullname not in self.unused:
-            return None
-        spec = PathFinder.find_spec(fullname, path)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _LaterLoader(spec.loader)
-        return spec
-
-
-class _LaterLoader(Loader):
-    """Loads a module the second time that it is told to."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _Later(spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        if type(module) is not _Later:
-            self._loader.exec_module(module)
-
-
 class _OneThread(MetaPathFinder):
     """Finds NumPy, once, to load it with one thread, and without what Arrow would load to compare with.
 
@@ -195,7 +106,6 @@ class _OneThread(MetaPathFinder):
 
 
 _one_thread = _OneThread()
-_later = _LaterFinder()
 
 
 def begin() -> None:
@@ -205,8 +115,6 @@ def begin() -> None:
     gc.set_threshold(_OBJECTS)
     if _NUMPY not in sys.modules and _one_thread not in sys.meta_path:
         sys.meta_path.insert(0, _one_thread)
-    if _later not in sys.meta_path:
-        sys.meta_path.insert(0, _later)
 
 
 @contextmanager

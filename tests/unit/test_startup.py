@@ -119,28 +119,3 @@ def test_a_process_that_cannot_say_all_says_that():
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, b"No space left" in done.stderr) == (120, True)
-
-
-def test_what_a_run_of_dagster_has_no_use_for_is_loaded_by_who_uses_it():
-    """Neither Dagster's daemon nor Alembic is loaded by importing what runs assets; both are there for who asks."""
-    code = """
-import sys
-from pipelines.startup import begin, importing
-begin()
-with importing():
-    import assets.runs
-for unused in ("dagster._daemon.controller", "structlog", "alembic.ddl", "mako", "pygments"):
-    assert unused not in sys.modules, unused
-from assets.internals import newest_revision
-from dagster._core.storage.runs.sqlite import sqlite_run_storage
-from dagster._core.storage.sql import get_alembic_config
-import alembic.script
-script = alembic.script.ScriptDirectory.from_config(get_alembic_config(sqlite_run_storage.__file__))
-assert script.get_current_head() == newest_revision()
-import alembic.op, alembic.command
-assert alembic.op.get_bind and alembic.command.upgrade.__name__ == "upgrade"
-assert isinstance(script, alembic.script.ScriptDirectory)
-from dagster._daemon import DagsterDaemon
-assert DagsterDaemon.__module__ == "dagster._daemon.daemon"
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
