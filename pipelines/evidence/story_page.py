@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.evidence.decision_words import describe_decisions
 from pipelines.evidence.parts import Story
-from pipelines.evidence.story_words import describe_decisions, describe_head, describe_part, describe_title
+from pipelines.evidence.story_words import describe_head, describe_part, describe_title
 from pipelines.review.markup import fill_page
 
 

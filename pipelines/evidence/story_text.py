@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
+from pipelines.evidence.decision_words import DecisionBlock, describe_decisions
 from pipelines.evidence.parts import Story
 from pipelines.evidence.story_words import (
     Block,
-    DecisionBlock,
-    describe_decisions,
     describe_head,
     describe_part,
     describe_title,
