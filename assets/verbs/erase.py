@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from assets.verbs.months import export_and_fold, written_months
+from assets.verbs.months import write_anew
 from assets.verbs.progress import Tell
 from pipelines.console import Ticker
 from pipelines.home import changing_store
@@ -136,15 +136,11 @@ def retention_reason(days: int) -> str:
 
 def _write_anew(settings: Settings, store: Store, lake: Lake, result: EraseResult, tell: Tell) -> None:
     """Export the months in which events were erased, and fold them and those after them: states go on from month to month."""
-    from pipelines.lake.housekeeping import remove_redacted
     from pipelines.store.erasures import erased_months, recorded_months
 
     erased, exported = erased_months(store.conn), lake.months(EVENTS.name)
     if not erased or not exported:
         return
     months = {month for month in exported if month >= erased[0]} | set(recorded_months(store.conn))
-    exports, folds = export_and_fold(settings, store, sorted(months), tell)
-    remove_redacted(lake, settings.catalog, lake.datasets(), is_erasure=True)
-    result.exported, result.folded = written_months(exports), written_months(folds)
-    told = {f"{check.asset} {check.name}: {check.description}": None for run in exports for check in run.failed}
-    result.failed = list(told)
+    done = write_anew(settings, store, months, tell)
+    result.exported, result.folded, result.failed = done.exported, done.folded, done.failed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,9 @@ def export_months(settings: Settings, months: Sequence[str] | None, tell: Tell) 
 def export_and_fold(
     settings: Settings, store: Store, months: Sequence[str], tell: Tell
 ) -> tuple[list[MonthRun], list[MonthRun]]:
-    """Export months and fold them, as one run: all are exported before the first is folded, since a late redaction reaches back.
+    """Export months and fold them: all are exported before the first is folded, since a late redaction reaches back.
+
+    It is one run where the months follow on each other; of those that lie apart, the exports go first.
 
     Returns:
         What the exports came to, and what the folds did.
@@ -73,35 +75,59 @@ def export_and_fold(
     lake = Lake.from_settings(settings)
     names = folds_of(settings, None)
     exported = _find_exported(store, lake, months)
-    # Months from the first on that is exported now go on from it, though they are up to date before.
-    first = min((month for month in months if month not in exported), default=None)
-    settled = [month for month in exported if first is None or month < first]
-    folded = _find_folded(settings, lake, settled, names)
+    is_behind = len(exported) < len(months)
+    if is_behind and not _is_one_run(months):
+        log = run_months(settings, lake, "export", months, LOG, exported, tell)
+        lake = Lake.from_settings(settings)
+        return log, run_months(settings, lake, "fold", months, names, _find_folded(settings, lake, months, names), tell)
+    # What is exported now may be of earlier months, or go on in later ones: which folds are up to date the run finds itself.
+    folded = {} if is_behind else _find_folded(settings, lake, months, names)
     found = {month: exported[month] | folded[month] for month in folded}
     done = run_months(settings, lake, "export and fold", months, (*LOG, *names), found, tell)
     log, folds = ([replace(run, tables=_only(run.tables, part)) for run in done] for part in (LOG, names))
     return log, folds
 
 
-def export_then_fold(
-    settings: Settings, store: Store, months: Sequence[str], tell: Tell
-) -> tuple[list[MonthRun], list[MonthRun]]:
-    """Export months, and fold them when all are exported: what is exported may reach back over months that lie between.
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What became of the lake after a part of the log was hidden or taken.
 
-    Returns:
-        What the exports came to, and what the folds did.
+    Attributes:
+        exported: Months of the lake whose events were written anew.
+        folded: Months in which anything was folded anew.
+        failed: Checks of the runs that did not pass, in words.
     """
-    lake = Lake.from_settings(settings)
-    names = folds_of(settings, None)
-    log = run_months(settings, lake, "export", months, LOG, _find_exported(store, lake, months), tell)
-    lake = Lake.from_settings(settings)
-    folds = run_months(settings, lake, "fold", months, names, _find_folded(settings, lake, months, names), tell)
-    return log, folds
+
+    exported: list[str]
+    folded: list[str]
+    failed: list[str]
 
 
-def written_months(runs: Sequence[MonthRun]) -> list[str]:
-    """The months of runs in which anything was written."""
+def write_anew(settings: Settings, store: Store, months: Iterable[str], tell: Tell) -> Rewritten:
+    """Export and fold months in which something is hidden or erased since; no file shows it any more.
+
+    What writers that died left goes, too: nobody knows what it holds.
+    """
+    from pipelines.lake.housekeeping import remove_redacted
+
+    exports, folds = export_and_fold(settings, store, sorted(months), tell)
+    lake = Lake.from_settings(settings)
+    remove_redacted(lake, settings.catalog, lake.datasets(), with_leftovers=True)
+    failed = dict.fromkeys(
+        f"{check.asset} {check.name}: {check.description}" for run in (*exports, *folds) for check in run.failed
+    )
+    return Rewritten(_written_months(exports), _written_months(folds), list(failed))
+
+
+def _written_months(runs: Sequence[MonthRun]) -> list[str]:
     return [run.month for run in runs if any(told.get("is_written") for told in run.tables.values())]
+
+
+def _is_one_run(months: Sequence[str]) -> bool:
+    with importing():
+        from assets.partitions import in_a_row
+
+    return len(list(in_a_row(months))) == 1
 
 
 def seal_month(settings: Settings, month: str, tell: Tell) -> MonthRun:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from assets.verbs.months import export_then_fold, written_months
+from assets.verbs.months import write_anew
 from assets.verbs.progress import Tell
 from pipelines.console import Ticker
 from pipelines.home import changing_store
@@ -160,17 +160,9 @@ def _write_anew(
     settings: Settings, store: Store, lake: Lake, waiting: Waiting, result: RedactResult, tell: Tell
 ) -> None:
     """Export the months of the redactions, and fold those of what they hide and all after them."""
-    from pipelines.lake.housekeeping import remove_redacted
-
     exported = lake.months(EVENTS.name)
     if not exported:
         return
     months = {month for month in exported if waiting.redacted and month >= waiting.redacted[0]} | set(waiting.redacting)
-    exports, folds = export_then_fold(settings, store, sorted(months), tell)
-    lake = Lake.from_settings(settings)
-    remove_redacted(lake, settings.catalog, lake.datasets())
-    result.exported, result.folded = written_months(exports), written_months(folds)
-    told: Sequence[str] = [
-        f"{check.asset} {check.name}: {check.description}" for run in (*exports, *folds) for check in run.failed
-    ]
-    result.failed = list(dict.fromkeys(told))
+    done = write_anew(settings, store, months, tell)
+    result.exported, result.folded, result.failed = done.exported, done.folded, done.failed

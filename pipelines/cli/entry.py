@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 a check found a differ
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from datetime import UTC, datetime
@@ -327,6 +328,8 @@ def sql(
     chosen = "json" if as_json else output_format
     settings = Settings.from_env()
     tell_behind(settings, tell)
+    if re.search(r"\baccess\b", text_query, re.IGNORECASE):  # accesses wait for an export without making the lake old
+        tell("refold: the view access holds what was recorded before the last `refold export`")
     lake = Lake.from_settings(settings)
     connect = None
     if at is not None or position is not None:

@@ -20,24 +20,11 @@ from pipelines.lake.lake import Lake
 from pipelines.log.erased import is_erased
 from pipelines.log.redaction import Redaction, redact_text
 from pipelines.proof.chain import digest
+from pipelines.proof.parts import COLUMNS
 
 Says = Literal["shown", "redacted", "erased", "outside", "not_about"]
 """What a bundle says of an event: all, what redactions leave, or only that it was there."""
-_READ = (
-    "aggregate_type",
-    "stream_version",
-    "event_type",
-    "event_version",
-    "payload",
-    "metadata",
-    "created_at",
-    "epoch",
-    "xid",
-    "position",
-    "hash",
-    "salt",
-    "digest",
-)
+_READ = tuple(name for name in COLUMNS if name != "aggregate_id")
 
 
 @dataclass(slots=True)

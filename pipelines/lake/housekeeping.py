@@ -205,7 +205,7 @@ def vacuum(lake: Lake, catalog: Path, *, grace_days: float, is_dry_run: bool = F
     )
 
 
-def remove_redacted(lake: Lake, catalog: Path, names: Iterable[str], *, is_erasure: bool = False) -> int:
+def remove_redacted(lake: Lake, catalog: Path, names: Iterable[str], *, with_leftovers: bool = False) -> int:
     """Remove superseded files that show what the newest commits of their partitions hide; answer how many.
 
     For after a commit that knows more redactions or erasures than the one before it: what is hidden is in no file any more. Should
@@ -215,11 +215,11 @@ def remove_redacted(lake: Lake, catalog: Path, names: Iterable[str], *, is_erasu
         lake: The lake.
         catalog: `lake.duckdb`; it is renewed before the first file goes.
         names: Datasets.
-        is_erasure: Whether what writers that died left goes, too: nobody knows what it holds.
+        with_leftovers: Whether what writers that died left goes, too: nobody knows what it holds.
     """
     publish_catalog(lake, catalog)
     found, _ = _find(lake, catalog, names, math.inf)
-    reasons = {"redacted", "orphan", "temporary"} if is_erasure else {"redacted"}
+    reasons = {"redacted", "orphan", "temporary"} if with_leftovers else {"redacted"}
     return sum(_remove(file.path) for _, reason, file in found if reason in reasons)
 
 

@@ -22,23 +22,12 @@ from pipelines.erasure.selection import select_customer
 from pipelines.export.home_log import last_files
 from pipelines.lake.lake import Lake
 from pipelines.redaction.places import find_value
-from pipelines.store import NewEvent, Store
+from pipelines.store import Store
+from tests.support.talks import FEBRUARY, say
 
 LOG = ("events", "stream_months")
 JOE, ANA = "joe-17", "ana-18"
 NAMED = "my passport is X1234567"
-JANUARY, FEBRUARY = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 2, 5, tzinfo=UTC)
-
-
-def say(store: Store, about: str, *texts: str, at: datetime = JANUARY, stream: UUID | None = None) -> UUID:
-    stream = stream or uuid4()
-    store.ensure_months([at])
-    events = [
-        NewEvent("user.utterance.v1", {"text": text}, {"actor": "user", "subject_id": about}, at + timedelta(seconds=n))
-        for n, text in enumerate(texts)
-    ]
-    store.append(stream, "conversation", events, "any")
-    return stream
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import io
 import json
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import duckdb
 import pyarrow as pa
@@ -31,11 +30,11 @@ from pipelines.review.report_html import keep_report
 from pipelines.store import NewEvent, Store, stream_id
 from pipelines.store.access import Accessed, record_access
 from tests.support.shop import add, call, conversation, plan_of, refresh
+from tests.support.talks import FEBRUARY, say
 
 JOE, ANA = "joe-17", "ana-18"
 NAME = "Hippolyta Müller"
 WHY = ("--reason", "ticket 4711")
-JANUARY, FEBRUARY = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 2, 5, tzinfo=UTC)
 ECHO = """
 experiment: echoed
 candidate: {python: "desk:decide"}
@@ -47,17 +46,6 @@ def decide(decision):
     said = " ".join(str(message.get("content")) for message in decision.messages)
     return Reply(f"You said: {said[-400:]}", tool_calls=[ToolCall("note", {"words": said[-200:]})])
 """
-
-
-def say(store: Store, about: str, *texts: str, at: datetime = JANUARY, stream: UUID | None = None) -> UUID:
-    stream = stream or uuid4()
-    store.ensure_months([at])
-    events = [
-        NewEvent("user.utterance.v1", {"text": text}, {"actor": "user", "subject_id": about}, at + timedelta(seconds=n))
-        for n, text in enumerate(texts)
-    ]
-    store.append(stream, "conversation", events, "any")
-    return stream
 
 
 @pytest.fixture
