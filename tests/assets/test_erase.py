@@ -23,7 +23,7 @@ from pipelines.export.home_log import last_files
 from pipelines.lake.lake import Lake
 from pipelines.redaction.places import find_value
 from pipelines.store import Store
-from tests.support.talks import FEBRUARY, say
+from tests.support.spoken import FEBRUARY, say
 
 LOG = ("events", "stream_months")
 JOE, ANA = "joe-17", "ana-18"

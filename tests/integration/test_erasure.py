@@ -300,7 +300,6 @@ def test_holds(store: Store) -> None:
         ("order A-100177", True),
         ("Ana Li asked", True),
         ("her mail is ana@x.org", True),
-        ("   ", True),
     ],
 )
 def test_a_reason_says_nothing_of_what_is_erased(store: Store, reason: str, is_told: bool) -> None:

@@ -30,7 +30,7 @@ from pipelines.review.report_html import keep_report
 from pipelines.store import NewEvent, Store, stream_id
 from pipelines.store.access import Accessed, record_access
 from tests.support.shop import add, call, conversation, plan_of, refresh
-from tests.support.talks import FEBRUARY, say
+from tests.support.spoken import FEBRUARY, say
 
 JOE, ANA = "joe-17", "ana-18"
 NAME = "Hippolyta Müller"
