@@ -34,14 +34,20 @@ JOE = "joe-17"
 
 
 @pytest.fixture
-def streams(store: Store, store_settings: Settings) -> list[UUID]:
-    """Six conversations, exported and folded."""
+def spoken(store: Store) -> list[UUID]:
+    """Six conversations; nothing is exported."""
     streams = [uuid4() for _ in range(6)]
     for stream in streams:
         say(store, stream, FEBRUARY, texts=2)
+    return streams
+
+
+@pytest.fixture
+def streams(spoken: list[UUID], store_settings: Settings) -> list[UUID]:
+    """The same, exported and folded."""
     export_months(store_settings, None, lambda _line: None)
     fold_months(store_settings, None, None, lambda _line: None)
-    return streams
+    return spoken
 
 
 def outer_address() -> str:
@@ -202,7 +208,7 @@ def test_accesses_are_in_the_view_and_in_nothing_else(refold, store, store_setti
         ("erase", "--customer", JOE, "--reason", ""),
     ],
 )
-def test_without_a_reason_nothing_is_done(refold, store, streams, words):
+def test_without_a_reason_nothing_is_done(refold, store, spoken, words):
     """Exit code 2, one sentence that says what it is for, and the store as it was."""
     code, out, err = refold(*words)
     assert (code, out) == (2, "")
@@ -210,7 +216,7 @@ def test_without_a_reason_nothing_is_done(refold, store, streams, words):
     assert accesses(store) == []
 
 
-def test_a_hold_does_not_name_the_person_in_its_reason(refold, store, streams):
+def test_a_hold_does_not_name_the_person_in_its_reason(refold, store, spoken):
     """An access names nobody: the reason of a hold on a person may not contain the person's id."""
     code, _, err = refold("hold", "--customer", JOE, "--reason", f"{JOE} complained")
     assert (code, "the person's id" in err) == (2, True)

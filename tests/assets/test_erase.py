@@ -31,16 +31,22 @@ NAMED = "my passport is X1234567"
 
 
 @pytest.fixture
-def talks(store: Store, store_settings) -> dict[str, UUID]:
-    """Joe's conversation over two months, Ana's with one remark of Joe's, both exported and folded."""
+def spoken(store: Store) -> dict[str, UUID]:
+    """Joe's conversation over two months, Ana's with one remark of Joe's; nothing is exported."""
     joe = say(store, JOE, NAMED, "and that is all")
     say(store, JOE, "once more: " + NAMED, at=FEBRUARY, stream=joe)
     ana = say(store, ANA, "good morning")
     say(store, JOE, "she speaks for me, " + NAMED, stream=ana)
     say(store, ANA, "bye", at=FEBRUARY, stream=ana)
+    return {"joe": joe, "ana": ana}
+
+
+@pytest.fixture
+def talks(spoken: dict[str, UUID], store_settings) -> dict[str, UUID]:
+    """The same, exported and folded."""
     for month in ("2026-01", "2026-02"):
         materialize(store_settings, [*LOG, *FOLDS], month).require()
-    return {"joe": joe, "ana": ana}
+    return spoken
 
 
 def audit(refold) -> dict:
@@ -183,7 +189,7 @@ def test_a_store_from_a_backup_is_erased_again(refold, store_settings, store, ta
         (["--customer", JOE, "--reason", "passport"], "stands in what is to be erased"),
     ],
 )
-def test_what_cannot_be_erased_is_said_before_anything_is_done(refold, store, talks, words, said):
+def test_what_cannot_be_erased_is_said_before_anything_is_done(refold, store, spoken, words, said):
     """Exit code 2 and a sentence; nothing recorded, nothing changed."""
     before = store.conn.execute("SELECT * FROM refold.events ORDER BY position").fetchall()
     code, out, err = refold("erase", *words)
@@ -195,7 +201,7 @@ def test_what_cannot_be_erased_is_said_before_anything_is_done(refold, store, ta
     assert [each.kind for each in store.home_log()].count("erased") == 0
 
 
-def test_holds_by_the_verb(refold, store, talks):
+def test_holds_by_the_verb(refold, store, spoken):
     """Placed, listed, in the way of an erasure and of retention, lifted."""
     code, out, _ = refold("hold", "--customer", JOE, "--reason", "case 7", "--json")
     placed = json.loads(out)["hold"]
