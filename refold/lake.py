@@ -186,7 +186,7 @@ def _find(lake: tables.Lake, table: str) -> tuple[Dataset, bool]:
     if dataset is not None and "version_id" in dataset.partition_by and not is_computed:
         return dataset, True
     if table in describe(lake):
-        of = "events" if view is None else view.dataset.relation
+        of = "events" if view is None or view.dataset.name not in datasets else view.dataset.relation
         raise BadInputError(
             f"{table} is a view: what it shows is computed; use sql('FROM {table}'), or scan {of}, of which it is made"
         )
