@@ -74,6 +74,7 @@ def seal_log(home: Path, root: Path, events: int) -> tuple[str, int]:
     """
     path = root.with_suffix(".log.parquet")
     write_log(path, events)
+    root.mkdir(exist_ok=True)  # for what a large log spills before the first table
     lake, partition = Lake(root, memory_bytes=_MEMORY_BYTES), {"month": MONTH}
     dsn = create_database(home, "evidence", [month_bounds(MONTH)[0]])
     with lake.connect() as connection, connect(dsn) as conn:
