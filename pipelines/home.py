@@ -85,11 +85,15 @@ def tell_empty(settings: Settings, tell: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def changing_store(settings: Settings) -> Iterator[Store]:
-    """The store, for a verb that changes it or the lake: what it holds beyond the lake is remembered, however the verb ends."""
+def changing_store(settings: Settings, *, must_exist: bool = False) -> Iterator[Store]:
+    """The store, for a verb that changes it or the lake: what it holds beyond the lake is remembered, however the verb ends.
+
+    Raises:
+        NoStore: There is no store, and it must exist.
+    """
     from pipelines.store import Store  # noqa: PLC0415 - not for verbs that only read the note
 
-    with Store.open(settings) as store:
+    with Store.open(settings, must_exist=must_exist) as store:
         try:
             yield store
         finally:

@@ -83,7 +83,7 @@ def erase(
     from pipelines.export.listing import require_keys
     from pipelines.store.access import Accessed, record_access
 
-    with changing_store(settings) as store:
+    with changing_store(settings, must_exist=True) as store:
         lake = Lake.from_settings(settings)
         if not is_dry_run:
             finish_erasures(store, lake)

@@ -141,7 +141,7 @@ def seal_month(settings: Settings, month: str, tell: Tell) -> MonthRun:
     from pipelines.store import Store
 
     lake = Lake.from_settings(settings)
-    with Store.open(settings) as store:
+    with Store.open(settings, must_exist=True) as store:
         sealed = find_sealed(store, lake, month)
         found = {} if sealed is None else {month: {"merkle_nodes": reported_seal(sealed)}}
         (done,) = run_months(settings, lake, "seal", [month], ("merkle_nodes",), found, tell)

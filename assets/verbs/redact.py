@@ -81,7 +81,7 @@ def redact_found(
         if on_event is not None:
             on_event(event)
 
-    with changing_store(settings) as store:
+    with changing_store(settings, must_exist=True) as store:
         result = RedactResult(choose(store, scope_of(store), wanted, look), is_dry_run)
         assert result.chosen is not None
         if is_dry_run:
@@ -113,7 +113,7 @@ def redact_place(
     from pipelines.redaction.selection import Chosen, choose_place
     from pipelines.store.access import Accessed, record_access
 
-    with changing_store(settings) as store:
+    with changing_store(settings, must_exist=True) as store:
         event = choose_place(store, name, path, span)
         result = RedactResult(Chosen(), is_dry_run)
         assert result.chosen is not None
@@ -132,7 +132,7 @@ def redact_place(
 
 def finish(settings: Settings, *, tell: Tell) -> RedactResult:
     """Let all redactions that there are reach what was derived: those that others appended, and those that were begun."""
-    with changing_store(settings) as store:
+    with changing_store(settings, must_exist=True) as store:
         result = RedactResult()
         _finish(settings, store, result, tell)
         return result

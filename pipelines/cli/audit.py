@@ -44,7 +44,7 @@ def unseal(month: str, reason: str | None, as_json: bool) -> None:
     from pipelines.store.access import require_reason
 
     why = require_reason(reason, "why is it opened again?")
-    with Store.open(Settings.from_env()) as store:
+    with Store.open(Settings.from_env(), must_exist=True) as store:
         generation = unseal_month(store, month, why)
     text = f"{month} is open, generation {generation}; earlier manifests stay. Seal it again with `refold seal {month}`"
     print_result({"month": month, "generation": generation}, text, as_json=as_json)
@@ -91,7 +91,7 @@ def verify(
     from pipelines.lake.lake import Lake
     from pipelines.proof.note import NoteError, Verifier
     from pipelines.proof.signing import key_id, read_private_key, read_public_keys
-    from pipelines.store import EmbeddedServer, Store
+    from pipelines.store import NoStore, Store
 
     settings = Settings.from_env()
     tell_empty(settings, tell)
@@ -107,9 +107,10 @@ def verify(
     with ExitStack() as stack:
         store = None
         if not lake_only:
-            if settings.dsn is None and not (EmbeddedServer(settings.home).data / "PG_VERSION").exists():
-                raise BadInputError(f"there is no store in {settings.home}; --lake-only audits the lake without one")
-            store = stack.enter_context(Store.open(settings))
+            try:
+                store = stack.enter_context(Store.open(settings, must_exist=True))
+            except NoStore as error:
+                raise NoStore(f"{error}; --lake-only audits the lake without one") from None
         lake = Lake.from_settings(settings)
         unfinished = [] if store is None else find_all_unforgotten(settings, lake, store.home_log())
         audit = audit_months(
@@ -156,7 +157,7 @@ def checkpoint(output: Path | None, as_json: bool) -> None:
             "(`openssl genpkey -algorithm ed25519 -out key.pem`)"
         )
     key = read_private_key(settings.signing_key)
-    with Store.open(settings) as store:
+    with Store.open(settings, must_exist=True) as store:
         copy_home_log(store, Lake.from_settings(settings))  # so that the lake alone can be held to it
         note, made = make_checkpoint(store, origin_of(store, settings.origin), key, settings.memory_bytes)
     path = output or settings.home / "checkpoints" / file_name(made)

@@ -72,7 +72,7 @@ def audit(
     key = None if settings.signing_key is None else read_private_key(settings.signing_key)
     if output is not None:
         require_place(output)
-    with changing_store(settings) as store:
+    with changing_store(settings, must_exist=True) as store:
         lake = Lake.from_settings(settings)
         chosen = _choose(store, lake, stream, customer, since, until)
         maker = BundleMaker(store, lake, origin_of(store, settings.origin), key)

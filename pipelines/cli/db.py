@@ -131,7 +131,7 @@ def db_new_epoch(as_json: bool) -> None:
     """Allow appends after the data moved to another cluster."""
     from pipelines.store import Store
 
-    with Store.open(Settings.from_env()) as store:
+    with Store.open(Settings.from_env(), must_exist=True) as store:
         epoch = store.new_epoch()
     print_result({"epoch": epoch}, f"the store writes in epoch {epoch} now", as_json=as_json)
 

@@ -181,7 +181,7 @@ def hold(customer: str | None, stream: UUID | None, reason: str | None, lift: UU
     is_change = lift is not None or customer is not None or stream is not None
     question = "why may it not be erased?" if lift is None else "why may it be erased from now on?"
     why = require_reason(reason, question) if is_change else ""
-    with Store.open(Settings.from_env()) as store:
+    with Store.open(Settings.from_env(), must_exist=True) as store:
         if lift is not None:
             holds.lift(store, lift, why)
             print_result({"lifted": str(lift)}, f"hold {lift} is lifted", as_json=as_json)

@@ -66,5 +66,5 @@ def _record(settings: Settings, target: Target, reason: str) -> None:
     from pipelines.home import changing_store
     from pipelines.store.access import Accessed, record_access
 
-    with changing_store(settings) as store:
+    with changing_store(settings, must_exist=True) as store:
         record_access(store, "show", reason, [Accessed(target.stream, 1, target.version)])

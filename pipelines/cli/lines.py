@@ -49,7 +49,7 @@ def lines(output: Path, where: str | None, source: str | None, force: bool, as_j
 
         tell_behind(settings, tell)
         streams = frozenset(map(UUID, matching_streams(Lake.from_settings(settings), where)))
-    with Store.open(settings, any_format=True) as store:
+    with Store.open(settings, any_format=True, must_exist=True) as store:
         result = write_lines(
             store,
             output,

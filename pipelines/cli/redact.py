@@ -288,7 +288,7 @@ def _prove(text: str, *, as_json: bool) -> None:
     from pipelines.store import Store
 
     settings = Settings.from_env()
-    with Store.open(settings) as store:
+    with Store.open(settings, must_exist=True) as store:
         proof = prove(settings, store, text)
     print_result({**to_plain(proof), "is_proven": proof.is_proven}, _tell_proof(proof, settings), as_json=as_json)
     if not proof.is_proven:

@@ -20,7 +20,7 @@ def storage(as_json: bool) -> None:
 
     settings = Settings.from_env()
     tell_empty(settings, tell)
-    with Store.open(settings) as store:
+    with Store.open(settings, must_exist=True) as store:
         found = measure_storage(store.conn, Lake.from_settings(settings))
     rows = [
         [each.month or "(none)", each.postgres_bytes, each.lake_bytes, each.superseded_bytes] for each in found.months

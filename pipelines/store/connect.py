@@ -20,7 +20,14 @@ from pipelines.store import months as month_list
 from pipelines.store import read
 from pipelines.store.embedded import EmbeddedServer
 from pipelines.store.encode import prepare_connection
-from pipelines.store.errors import OlderFormat, PermissionDenied, SchemaOutdated, StoreReadOnly, StoreUnavailable
+from pipelines.store.errors import (
+    NoStore,
+    OlderFormat,
+    PermissionDenied,
+    SchemaOutdated,
+    StoreReadOnly,
+    StoreUnavailable,
+)
 from pipelines.store.events import AppendManyResult, AppendResult, Expected, NewEvent, StoredEvent, StreamBatch
 from pipelines.store.home_log import Entry, Signed, read_entries, read_home
 from pipelines.store.locks import without_writers
@@ -58,20 +65,23 @@ class Store:
 
     @classmethod
     @contextmanager
-    def open(cls, settings: Settings, *, migrate: bool = True, any_format: bool = False) -> Iterator[Self]:
+    def open(
+        cls, settings: Settings, *, migrate: bool = True, any_format: bool = False, must_exist: bool = False
+    ) -> Iterator[Self]:
         """The store of `settings`: the database at `settings.dsn`, or the embedded server of the home.
 
         The embedded server runs until the last user leaves, and its database is migrated when `migrate` is true. A
         database of your own is only ever migrated by `refold db migrate`. With `any_format` a log of an older format is given as it
-        is, to be read.
+        is, to be read. With `must_exist` a home without a store gets none.
 
         Raises:
+            NoStore: There is no store, and it must exist.
             StoreUnavailable: No server answers, or the embedded one cannot be started.
             OlderFormat: The log's format is an older one.
             SchemaOutdated: The database needs `refold db migrate`.
         """
         with ExitStack() as stack:
-            dsn = settings.dsn or stack.enter_context(EmbeddedServer(settings.home)).dsn
+            dsn = settings.dsn or stack.enter_context(_embedded(settings, must_exist=must_exist)).dsn
             store = cls(stack.enter_context(connect(dsn)), dsn)
             try:
                 todo = pending(store.conn)
@@ -236,6 +246,16 @@ class Store:
     def unseal_month(self, month: str, reason: str) -> int:
         """Open a closing or sealed month again as a new generation, which is answered; earlier manifests stay."""
         return month_list.unseal_month(self.conn, month, reason)
+
+
+def _embedded(settings: Settings, *, must_exist: bool) -> EmbeddedServer:
+    server = EmbeddedServer(settings.home)
+    if must_exist and not server.is_made:
+        raise NoStore(
+            f"there is no store in {settings.home} (REFOLD_HOME); `refold demo` or `refold import` makes one, of simulated "
+            "history or of yours"
+        )
+    return server
 
 
 def _current_months() -> list[datetime]:

@@ -71,6 +71,11 @@ class EmbeddedServer:
         return self.home / "postgres"
 
     @property
+    def is_made(self) -> bool:
+        """Whether there is a database; nothing is started to tell."""
+        return self._postmaster().is_made
+
+    @property
     def dsn(self) -> str:
         """Connection URI of the home's database."""
         return self._postmaster().dsn()

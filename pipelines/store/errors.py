@@ -19,6 +19,10 @@ class StoreUnavailable(StoreError):
     """No server answered, or the connection broke; whether the last append was stored is unknown: resend it."""
 
 
+class NoStore(BadInputError):
+    """There is no store where one was to be read or changed; none was made."""
+
+
 class StoreBusy(StoreUnavailable):
     """Another transaction was in the way (a deadlock, a lock timeout); nothing was stored: try again."""
 

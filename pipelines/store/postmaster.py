@@ -124,6 +124,11 @@ class Postmaster:
             return int((self.data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
         return None
 
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a cluster in the data directory."""
+        return (self.data / "PG_VERSION").exists()
+
     def is_running(self) -> bool:
         """Whether the server accepts connections now."""
         return self._probe() is None
@@ -194,7 +199,7 @@ class Postmaster:
         self.data.chmod(0o700)
         if self.socket_dir != self.data:
             _make_private(self.socket_dir, self.account)
-        if not (self.data / "PG_VERSION").exists():
+        if not self.is_made:
             self._initdb(tools)
 
     def _initdb(self, tools: Path) -> None:

@@ -7,6 +7,8 @@ import re
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from pipelines import cli
 
@@ -56,6 +58,42 @@ def test_every_verb_in_an_empty_home_says_what_to_do(refold, tmp_path):
         assert FILLING not in out
         assert "Traceback" not in err
     assert FILLING in refold("db", "status")[1]
+
+
+NEEDING = [
+    ("audit", "s/1", "--reason", "asked"),
+    ("audit", "--customer", "c", "--reason", "asked"),
+    ("checkpoint",),
+    ("db", "new-epoch"),
+    ("erase",),
+    ("erase", "--customer", "c", "--reason", "asked"),
+    ("hold",),
+    ("hold", "--customer", "c", "--reason", "asked"),
+    ("lines", "-o", "-"),
+    ("redact",),
+    ("redact", "--value", "vv", "--everywhere", "--reason", "asked"),
+    ("redact", "--event", "s/1@1", "--path", "/text", "--reason", "asked"),
+    ("redact", "--prove", "v"),
+    ("seal", "2026-05"),
+    ("storage",),
+    ("unseal", "2026-05", "--reason", "asked"),
+    ("verify",),
+]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("verb", NEEDING, ids=" ".join)
+def test_a_verb_that_needs_a_store_makes_none(verb, refold, tmp_path, monkeypatch):
+    """Where there is none, that is said with the folder and what makes one, and the home stays as it was: not there."""
+    key = tmp_path / "key.pem"
+    key.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    monkeypatch.delenv("REFOLD_DSN")
+    monkeypatch.setenv("REFOLD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("REFOLD_SIGNING_KEY", str(key))
+    code, out, err = refold(*verb)
+    assert (code, out) == (2, "")
+    assert f"there is no store in {tmp_path / 'home'} (REFOLD_HOME); `refold demo`" in err
+    assert not (tmp_path / "home").exists()
 
 
 def test_the_lake_behind_its_store_is_told(refold, tmp_path):
