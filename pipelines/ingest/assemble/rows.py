@@ -21,12 +21,18 @@ class Record:
     Attributes:
         place: Where it was read.
         value: The JSON object; adapters take out of it what they map.
-        leaves: Scalars in it before anything was taken out, those inside of decoded JSON texts included.
+        leaves: Scalars in it before anything was taken out, those inside of decoded JSON texts included, and those of its copies.
+        kind: What it is, where a form has records of several kinds; else empty.
+        copies: Further copies of it that were read, from an export that overlaps or a delivery that was repeated.
+        repeated: Scalars of those copies that it says itself.
     """
 
     place: str
     value: dict[str, Any]
     leaves: int = 0
+    kind: str = ""
+    copies: int = 0
+    repeated: int = 0
 
 
 @dataclass(slots=True)
