@@ -130,6 +130,11 @@ class Call:
 class Step:
     """Something that happened beside the model calls.
 
+    In a form that is a stream already, utterances (of any role: a tool's answer is one of the role tool) and calls without
+    `input` come in the stream's own order, which is kept whatever their times say; each `thread` is a stream, None the main one.
+    An utterance of the agent has its `decision` in `message.chat` where the form says of a message how it came to be (model,
+    usage, latency) but does not record the model's requests: it is then no `Call`, and is not counted as one.
+
     Attributes:
         kind: tool: a tool ran; utterance: somebody spoke, where the form records speech and not calls; handoff: an agent gave
             over to another; compaction: history was replaced; state: the form's own event of a call (dtmf, transfer, node);
@@ -167,7 +172,7 @@ class Facts:
     Attributes:
         place: Where it was read.
         fields: conversation_id, source, task_id, variant, agent, channel, vertical, subject_id, started_at, ended_at (ns),
-            outcome, tags, metadata, kind (`conversation` or `call`), parent.
+            outcome, ended_reason (how a call came to its end), tags, metadata, kind (`conversation` or `call`), parent.
         scores: name, value, label, kind, source, comment, recorded_at, and what they are of (`message` or `call_id`).
         rest: What no field says.
     """
