@@ -44,7 +44,7 @@ _UNREAD_PARTS = frozenset(
     }
 )
 """Types of parts that are tool calls or results of other dialects."""
-_UNREAD_FIELDS = (
+UNREAD_FIELDS = (
     "functionCall",
     "function_calls",
     "functionCalls",
@@ -92,7 +92,7 @@ def check_fields(message: Mapping[str, Any], steps: Steps) -> None:
 
 
 def _unread(message: Mapping[str, Any]) -> Iterator[Steps]:
-    for name in _UNREAD_FIELDS:
+    for name in UNREAD_FIELDS:
         if message.get(name):
             yield (name,)
     more = message.get("additional_kwargs")

@@ -1,0 +1,30 @@
+"""Counts of what a record says: its leaves.
+
+A leaf is a scalar of a record as it is decoded. Null, and lists and objects without anything in them, say nothing and are none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def leaves(value: Any) -> int:
+    """Scalars in a JSON value, at any depth; keys are none."""
+    if value is None:
+        return 0
+    if not isinstance(value, (dict, list)):
+        return 1
+    count, level = 0, [value]
+    while level:
+        outer = level.pop()
+        for inner in outer.values() if isinstance(outer, dict) else outer:
+            if isinstance(inner, (dict, list)):
+                level.append(inner)
+            elif inner is not None:
+                count += 1
+    return count
+
+
+def said(value: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an object that say something, in their order."""
+    return {key: inner for key, inner in value.items() if leaves(inner)}
