@@ -1,0 +1,89 @@
+"""Records of files gathered into conversations, on disk, so that memory is bounded by one record and not by the files.
+
+For forms whose records say themselves which conversation they are of, or stand in a file that does. Conversations come in the
+order in which the first record of each was read, and their records as they were read.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from pipelines.ingest.assemble.leaves import leaves
+from pipelines.ingest.assemble.rows import Group, Record
+from pipelines.ingest.forms.form import Options
+
+_TABLE = """
+CREATE TABLE records (
+    conversation INTEGER NOT NULL, ordinal INTEGER PRIMARY KEY, kind TEXT NOT NULL, place TEXT NOT NULL, value TEXT NOT NULL
+)
+"""
+_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One record, and the conversation that it is of.
+
+    Attributes:
+        key: What names the conversation.
+        is_named: Whether the form says so.
+        place: Where it was read.
+        value: The JSON object.
+        kind: What it is, where a form has records of several kinds.
+    """
+
+    key: str
+    is_named: bool
+    place: str
+    value: dict[str, Any]
+    kind: str = ""
+
+
+def gathered(found: Iterable[Found], options: Options) -> Iterator[Group]:
+    """The conversations of all records together; each must be read before the next is asked for.
+
+    Args:
+        found: Records in any order.
+        options: Of the import; `folder` is where the records wait.
+    """
+    path = options.folder / f"records-{uuid4().hex}.sqlite"
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as store:
+            store.execute("PRAGMA journal_mode = OFF")
+            store.execute("PRAGMA synchronous = OFF")
+            store.execute(_TABLE)
+            conversations = _keep(store, found)
+            store.execute("CREATE INDEX by_conversation ON records (conversation, ordinal)")
+            for number, (key, is_named) in enumerate(conversations):
+                yield Group(key, is_named, _records(store, number))
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _keep(store: sqlite3.Connection, found: Iterable[Found]) -> list[tuple[str, bool]]:
+    numbers: dict[tuple[str, bool], int] = {}
+    store.execute("BEGIN")
+    for each in found:
+        number = numbers.setdefault((each.key, each.is_named), len(numbers))
+        store.execute(
+            "INSERT INTO records (conversation, kind, place, value) VALUES (?, ?, ?, ?)",
+            (number, each.kind, each.place, json.dumps(each.value, ensure_ascii=False)),
+        )
+    store.execute("COMMIT")
+    return list(numbers)
+
+
+def _records(store: sqlite3.Connection, conversation: int) -> Iterator[Record]:
+    rows = store.execute(
+        "SELECT kind, place, value FROM records WHERE conversation = ? ORDER BY ordinal", (conversation,)
+    )
+    while batch := rows.fetchmany(_BATCH):
+        for kind, place, text in batch:
+            value = json.loads(text)
+            yield Record(place, value, leaves(value), kind)

@@ -1,0 +1,452 @@
+"""Where the reports of each voice vendor say what: ids, times, utterances, tool calls, outcome, scores.
+
+One `Vendor` each. Nothing here reads files; who does, and in which order the items are, is `voice`. Costs stay in the report: they
+are credits, cents or dollars by vendor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.ingest.assemble.leaves import leaves
+from pipelines.ingest.assemble.rows import Facts, Message, Record, Step
+from pipelines.ingest.forms.fields import at, map_fields, take, take_number, take_text, take_time, take_usage
+
+Value = dict[str, Any]
+_SECOND = 10**9
+_STATES = {"node_transition": "node", "dtmf": "dtmf", "sms": "sms", "transfer_target": "transfer"}
+"""Items of Retell that are no speech, by the kind of event that they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """How one vendor's reports are read.
+
+    Attributes:
+        name: Its name, which is the source of its calls.
+        within: Key of the envelope in which a webhook sends the call; empty where there is none.
+        items: Path of the items in the call.
+        ids: Paths of what names the call, the best first.
+        facts: Takes what is known of the whole call into the facts; gives its start.
+        steps: What one item says, given the start of the call.
+        decision: What the report says of how all of the agent's answers came to be; None where each item says it.
+        repeated: Fields of the call that say the items again, with what makes each from the items.
+        is_ordered: Whether items are in the order that counts, whatever their times say.
+    """
+
+    name: str
+    within: tuple[str, ...]
+    items: tuple[str, ...]
+    ids: tuple[tuple[str, ...], ...]
+    facts: Callable[[Value, Facts], int | None]
+    steps: Callable[[Record, int | None], Iterator[Step]]
+    decision: Callable[[Value], Value] | None = None
+    repeated: tuple[tuple[tuple[str, ...], Callable[[list[Value]], Any]], ...] = ()
+    is_ordered: bool = False
+
+    def call(self, report: Value) -> Value:
+        """The call in its envelope, or without one."""
+        inner = at(report, *self.within) if self.within else report
+        return inner if isinstance(inner, dict) else report
+
+    def drop_repeated(self, call: Value, items: list[Any]) -> int:
+        """Take out of a call what only says its items again; the number of leaves that went."""
+        dropped = 0
+        for path, again in self.repeated:
+            value = at(call, *path)
+            if value and value == again([item for item in items if isinstance(item, dict)]):
+                dropped += leaves(take(call, *path))
+        return dropped
+
+
+def _said(record: Record, chat: Value, start: int | None, speech: Value | None = None, *, more: bool = False) -> Step:
+    """An utterance; `more` is for a further one of the same item, of which the first has the rest."""
+    if speech:
+        chat["speech"] = speech
+    name = f"{record.place}/{chat.get('tool_call_id')}" if more else record.place
+    return Step(
+        "utterance", name, record.place, start=start, message=Message(chat, at=start), rest={} if more else record.value
+    )
+
+
+def _state(record: Record, start: int | None, kind: str) -> Step:
+    detail = {"kind": kind, **{key: record.value.pop(key) for key in list(record.value)}}
+    return Step("state", record.place, record.place, start=start, name=kind, detail=detail)
+
+
+def _call_of(call: Value, id_: str, name: tuple[str, ...], arguments: tuple[str, ...]) -> Value:
+    return {
+        "id": take_text(call, id_),
+        "type": "function",
+        "function": {"name": take_text(call, *name) or "", "arguments": take(call, *arguments, of=(str, dict)) or {}},
+    }
+
+
+def _result_of(result: Value, id_: str, name: str, output: str) -> Value:
+    named = take_text(result, name)
+    chat = {"role": "tool", "tool_call_id": take_text(result, id_), "content": take(result, output)}
+    return chat | ({"name": named} if named else {})
+
+
+def _speech(**said: Any) -> Value:
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _score(name: str, value: Any, comment: Any = None) -> Value:
+    kind = "boolean" if isinstance(value, bool) else "numeric" if isinstance(value, (int, float)) else "categorical"
+    said = {"value": value} if kind != "categorical" else {"label": value}
+    return {"name": name, **said, "kind": kind, "source": "model"} | ({"comment": comment} if comment else {})
+
+
+# ElevenLabs: post_call_transcription, or GET conversation
+
+
+def _elevenlabs_facts(call: Value, facts: Facts) -> int | None:
+    start = take_time(call, "metadata", "start_time_unix_secs", unit="s")
+    phone = at(call, "metadata", "phone_call")
+    seconds = at(call, "metadata", "call_duration_secs")
+    own = {
+        "agent": lambda c: take_text(c, "agent_name"),
+        "subject_id": lambda c: take_text(c, "user_id") or take_text(c, "metadata", "phone_call", "external_number"),
+        "outcome": lambda c: take(c, "analysis", "call_successful"),
+        "ended_reason": lambda c: take_text(c, "metadata", "termination_reason"),
+        "channel": lambda _: "phone" if phone else "web",
+        "started_at": lambda _: start,
+        "ended_at": lambda _: (
+            start + round(seconds * _SECOND) if start is not None and isinstance(seconds, (int, float)) else None
+        ),
+    }
+    facts.fields = map_fields(call, own) | facts.fields
+    for field, value in (("evaluation_criteria_results", "result"), ("data_collection_results", "value")):
+        results = at(call, "analysis", field)
+        for name, result in list(results.items()) if isinstance(results, dict) else ():
+            if isinstance(result, dict) and (said := take(result, value, of=(str, bool, int, float))) is not None:
+                facts.scores.append(_score(name, said, take_text(result, "rationale")))
+    return start
+
+
+def _elevenlabs_steps(record: Record, start: int | None) -> Iterator[Step]:
+    item = record.value
+    seconds = at(item, "time_in_call_secs")
+    is_timed = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    moment = None
+    if start is not None and is_timed:
+        moment = start + round(take(item, "time_in_call_secs") * _SECOND)
+    role = {"user": "user", "agent": "assistant"}.get(item.get("role", ""))
+    if role is None:
+        yield _state(record, moment, str(item.get("role", "state")))
+        return
+    del item["role"]
+    calls = [c for c in item.get("tool_calls") or () if isinstance(c, dict) and isinstance(c.get("tool_name"), str)]
+    results = [r for r in item.get("tool_results") or () if isinstance(r, dict)]
+    meant, heard = take_text(item, "original_message"), take_text(item, "message")
+    is_first = True
+    if meant or heard or calls or not results:
+        chat: Value = {"role": role, "content": meant or heard}
+        if calls:
+            chat["tool_calls"] = [_call_of(c, "request_id", ("tool_name",), ("params_as_json",)) for c in calls]
+        if decision := _elevenlabs_decision(item):
+            chat["decision"] = decision
+        speech = _speech(
+            start_ms=round(seconds * 1000) if is_timed and (meant or heard) else None,
+            interrupted=take(item, "interrupted", of=bool),
+            heard_text=heard if meant else None,
+            source=take_text(item, "source_medium"),
+        )
+        yield _said(record, chat, moment, speech if meant or heard else None)
+        is_first = False
+    for result in results:
+        chat = _result_of(result, "request_id", "tool_name", "result_value")
+        if take(result, "is_error", of=bool):
+            chat["error"] = True
+        if (latency := take_number(result, "tool_latency_secs")) is not None:
+            chat["latency_ms"] = round(latency * 1000, 3)
+        yield _said(record, chat, moment, more=not is_first)
+        is_first = False
+
+
+def _elevenlabs_decision(item: Value) -> Value:
+    by_model = at(item, "llm_usage", "model_usage")
+    decision: Value = {}
+    if isinstance(by_model, dict) and len(by_model) == 1 and isinstance(model := next(iter(by_model)), str):
+        prices = [at(each, "price") for each in by_model[model].values()] if isinstance(by_model[model], dict) else []
+        usage = {
+            "input_tokens": ("input", "tokens"),
+            "output_tokens": ("output_total", "tokens"),
+            "cached_input_tokens": ("input_cache_read", "tokens"),
+            "cache_write_tokens": ("input_cache_write", "tokens"),
+        }
+        path = ("llm_usage", "model_usage", model)
+        decision = {"model": model, "usage": take_usage(item, {name: (*path, *each) for name, each in usage.items()})}
+        if prices and all(isinstance(price, (int, float)) for price in prices):
+            decision["cost_usd"] = sum(prices)
+    ttfb = take_number(item, "conversation_turn_metrics", "metrics", "convai_llm_service_ttfb", "elapsed_time")
+    return decision | ({"ttft_ms": round(ttfb * 1000, 3)} if ttfb is not None else {})
+
+
+# Retell: call_ended, call_analyzed, or GET call
+
+
+def _retell_facts(call: Value, facts: Facts) -> int | None:
+    kind = at(call, "call_type")
+    number = "to_number" if at(call, "direction") == "outbound" else "from_number"
+    start = take_time(call, "start_timestamp", unit="ms")
+    own = {
+        "agent": lambda c: take_text(c, "agent_name"),
+        "subject_id": lambda c: take_text(c, number),
+        "outcome": lambda c: take(c, "call_analysis", "call_successful"),
+        "ended_reason": lambda c: take_text(c, "disconnection_reason"),
+        "channel": lambda _: {"phone_call": "phone", "web_call": "web"}.get(str(kind)),
+        "started_at": lambda _: start,
+        "ended_at": lambda c: take_time(c, "end_timestamp", unit="ms"),
+    }
+    facts.fields = map_fields(call, own) | facts.fields
+    if isinstance(sentiment := take_text(call, "call_analysis", "user_sentiment"), str):
+        facts.scores.append(_score("user_sentiment", sentiment))
+    facts.scores += _collected(call, "call_analysis", "custom_analysis_data")
+    return start
+
+
+def _retell_steps(record: Record, start: int | None) -> Iterator[Step]:
+    item = record.value
+    role = item.get("role")
+    if role in ("agent", "user"):
+        del item["role"]
+        words = item.get("words")
+        first, last = (words[0], words[-1]) if isinstance(words, list) and words else (None, None)
+        begun, ended = _milliseconds(at(first, "start")), _milliseconds(at(last, "end"))
+        moment = start + begun * 10**6 if start is not None and begun is not None else None
+        speech = _speech(start_ms=begun, end_ms=ended, words=take(item, "words", of=list) if first else None)
+        said = {"role": "user" if role == "user" else "assistant", "content": take(item, "content", of=str)}
+        yield _said(record, said, moment, speech)
+    elif role == "tool_call_invocation":
+        del item["role"]
+        called = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [_call_of(item, "tool_call_id", ("name",), ("arguments",))],
+        }
+        yield _said(record, called, None)
+    elif role == "tool_call_result":
+        del item["role"]
+        chat = _result_of(item, "tool_call_id", "name", "content")
+        if take(item, "successful", of=bool) is False:
+            chat["error"] = True
+        yield _said(record, chat, None)
+    else:
+        yield _state(record, None, _STATES.get(str(role), str(role or "state")))
+
+
+def _milliseconds(seconds: Any) -> int | None:
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    return round(seconds * 1000) if is_number else None
+
+
+def _retell_text(items: list[Value]) -> str:
+    names = {"agent": "Agent", "user": "User"}
+    return "".join(f"{names[i['role']]}: {i.get('content')}\n" for i in items if i.get("role") in names)
+
+
+# Vapi: end-of-call-report, or GET call
+
+
+def _vapi_facts(call: Value, facts: Facts) -> int | None:
+    kind = str(at(call, "call", "type") or at(call, "type"))
+    start = take_time(call, "startedAt")
+    own = {
+        "agent": lambda c: take_text(c, "assistant", "name"),
+        "subject_id": lambda c: take_text(c, "call", "customer", "number") or take_text(c, "customer", "number"),
+        "outcome": lambda c: take(c, "analysis", "successEvaluation"),
+        "ended_reason": lambda c: take_text(c, "endedReason"),
+        "channel": lambda _: "phone" if "Phone" in kind else "web" if "web" in kind else None,
+        "started_at": lambda _: start,
+        "ended_at": lambda c: take_time(c, "endedAt"),
+    }
+    facts.fields = map_fields(call, own) | facts.fields
+    facts.scores += _collected(call, "analysis", "structuredData")
+    return start
+
+
+def _vapi_steps(record: Record, start: int | None) -> Iterator[Step]:
+    item = record.value
+    role = item.get("role")
+    begun, ended = item.get("time"), item.get("endTime")
+    moment = take_time(item, "time", unit="ms")
+    if role in ("bot", "user", "system"):
+        del item["role"]
+        speech = _speech(
+            start_ms=_since(begun, start),
+            end_ms=_since(ended, start),
+            words=take(item, "metadata", "wordLevelConfidence", of=list)
+            if at(item, "metadata", "wordLevelConfidence")
+            else None,
+        )
+        if role == "bot":
+            role = "assistant"
+        text = take(item, "message", of=str)
+        yield _said(record, {"role": role, "content": text}, moment, None if role == "system" else speech)
+    elif role == "tool_calls":
+        del item["role"]
+        calls = [c for c in item.get("toolCalls") or () if isinstance(c, dict)]
+        called = [_call_of(c, "id", ("function", "name"), ("function", "arguments")) for c in calls]
+        for call in calls:
+            take(call, "type", of=str)
+        yield _said(record, {"role": "assistant", "content": take_text(item, "message"), "tool_calls": called}, moment)
+    elif role == "tool_call_result":
+        del item["role"]
+        yield _said(record, _result_of(item, "toolCallId", "name", "result"), moment)
+    else:
+        yield _state(record, moment, str(role or "state"))
+
+
+def _since(milliseconds: Any, start: int | None) -> int | None:
+    is_number = isinstance(milliseconds, (int, float)) and not isinstance(milliseconds, bool)
+    return round(milliseconds - start / 10**6) if is_number and start is not None else None
+
+
+def _vapi_decision(call: Value) -> Value:
+    model = at(call, "assistant", "model")
+    if not isinstance(model, dict):
+        return {}
+    params = {key: model[key] for key in ("temperature", "maxTokens") if isinstance(model.get(key), (int, float))}
+    named = {key: model[key] for key in ("model", "provider") if isinstance(model.get(key), str)}
+    return named | ({"params": params} if params else {})
+
+
+def _vapi_formatted(items: list[Value]) -> list[Value]:
+    roles = {"bot": "assistant", "user": "user", "system": "system"}
+    return [{"role": roles[i["role"]], "content": i.get("message")} for i in items if i.get("role") in roles]
+
+
+def _vapi_text(items: list[Value]) -> str:
+    names = {"bot": "AI", "user": "User"}
+    return "".join(f"{names[i['role']]}: {i.get('message')}\n" for i in items if i.get("role") in names)
+
+
+def _vapi_system(items: list[Value]) -> list[Value]:
+    return [message for message in _vapi_formatted(items) if message["role"] == "system"]
+
+
+# LiveKit: the report of a session
+
+
+def _livekit_facts(call: Value, facts: Facts) -> int | None:
+    start = take_time(call, "audio_recording_started_at", unit="s")
+    events = at(call, "events")
+    close = next((e for e in events if at(e, "type") == "close"), None) if isinstance(events, list) else None
+    own = {
+        "ended_reason": lambda _: take_text(close, "reason") if close else None,
+        "ended_at": lambda _: take_time(close, "created_at", unit="s") if close else None,
+        "started_at": lambda _: start,
+    }
+    facts.fields = map_fields(call, own) | facts.fields
+    return start
+
+
+def _livekit_steps(record: Record, start: int | None) -> Iterator[Step]:
+    item = record.value
+    kind = item.get("type")
+    moment = take_time(item, "created_at", unit="s")
+    if kind == "message" and item.get("role") in ("user", "assistant", "system", "developer"):
+        yield _livekit_message(record, moment, start)
+    elif kind == "function_call":
+        del item["type"]
+        call = _call_of(item, "call_id", ("name",), ("arguments",))
+        yield _said(record, {"role": "assistant", "content": None, "tool_calls": [call]}, moment)
+    elif kind == "function_call_output":
+        del item["type"]
+        chat = _result_of(item, "call_id", "name", "output")
+        if take(item, "is_error", of=bool):
+            chat["error"] = True
+        yield _said(record, chat, moment)
+    elif kind == "agent_handoff":
+        del item["type"]
+        detail = {"from": take_text(item, "old_agent_id"), "to": take_text(item, "new_agent_id")}
+        yield Step("handoff", record.place, record.place, start=moment, detail=detail, rest=item)
+    else:
+        yield _state(record, moment, str(kind or "state"))
+
+
+def _livekit_message(record: Record, moment: int | None, start: int | None) -> Step:
+    item = record.value
+    role = {"developer": "system"}.get(item["role"], item["role"])
+    del item["type"], item["role"]
+    begun, ended = (at(item, "metrics", name) for name in ("started_speaking_at", "stopped_speaking_at"))
+    content = take(item, "content", of=list) or []
+    if all(isinstance(part, str) for part in content):
+        content = content[0] if len(content) == 1 else [{"type": "text", "text": part} for part in content]
+    chat: Value = {"role": role, "content": content or None}
+    spoke = take_time(item, "metrics", "started_speaking_at", unit="s")
+    at_ms = (
+        (None, None) if start is None else (_since(_milliseconds(begun), start), _since(_milliseconds(ended), start))
+    )
+    speech = _speech(
+        start_ms=at_ms[0],
+        end_ms=at_ms[1],
+        interrupted=take(item, "interrupted", of=bool),
+        confidence=take_number(item, "transcript_confidence"),
+    )
+    own = {
+        "model": lambda i: take_text(i, "metrics", "llm_metadata", "model_name"),
+        "provider": lambda i: take_text(i, "metrics", "llm_metadata", "model_provider"),
+        "ttft_ms": lambda i: _milliseconds(take_number(i, "metrics", "llm_node_ttft")),
+    }
+    if role == "assistant" and (decision := map_fields(item, own)):
+        chat["decision"] = decision
+    return _said(record, chat, spoke if spoke is not None else moment, speech)
+
+
+def _collected(call: Value, *path: str) -> list[Value]:
+    """What an analysis collected of a call, as scores; what is no scalar stays."""
+    found = at(call, *path)
+    names = [k for k, v in found.items() if isinstance(v, (str, int, float))] if isinstance(found, dict) else []
+    return [_score(name, take(call, *path, name)) for name in names]
+
+
+VENDORS = (
+    Vendor(
+        "elevenlabs",
+        ("data",),
+        ("transcript",),
+        (("conversation_id",),),
+        _elevenlabs_facts,
+        _elevenlabs_steps,
+    ),
+    Vendor(
+        "retell",
+        ("call",),
+        ("transcript_with_tool_calls",),
+        (("call_id",),),
+        _retell_facts,
+        _retell_steps,
+        repeated=(
+            (("transcript_object",), lambda items: [i for i in items if i.get("role") in ("agent", "user")]),
+            (("transcript",), _retell_text),
+        ),
+    ),
+    Vendor(
+        "vapi",
+        ("message",),
+        ("artifact", "messages"),
+        (("call", "id"), ("id",)),
+        _vapi_facts,
+        _vapi_steps,
+        _vapi_decision,
+        (
+            (("artifact", "messagesOpenAIFormatted"), _vapi_formatted),
+            (("artifact", "transcript"), _vapi_text),
+            (("assistant", "model", "messages"), _vapi_system),
+        ),
+    ),
+    Vendor(
+        "livekit",
+        (),
+        ("chat_history", "items"),
+        (("job_id",), ("room_id",), ("room",)),
+        _livekit_facts,
+        _livekit_steps,
+        is_ordered=True,
+    ),
+)
