@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.ingest.assemble.messages import read, system_messages
 from pipelines.ingest.assemble.rows import Call, Facts, Message, Record, Row, Step
-from pipelines.ingest.forms.fields import take, take_text, take_time, take_usage
+from pipelines.ingest.forms.fields import map_fields, take, take_text, take_time, take_usage
 
 EVENT = "event"
 _TYPE = re.compile(r"(user|agent|session|span|system)(\.[a-z_]+)*")

@@ -27,8 +27,12 @@ def at(record: Any, *path: str) -> Any:
 
 
 def named(record: dict[str, Any], wanted: str | None, paths: Iterable[tuple[str, ...]]) -> str | None:
-    """What names a conversation or a person: the field that was asked for (`a.b`), else the first of these paths with a text or a
-    whole number. It stays where it is.
+    """What names a conversation or a person; it stays where it is.
+
+    Args:
+        record: Where it is looked for.
+        wanted: The field that was asked for, as `a.b`.
+        paths: Where else it may stand, the best first. A name is a text, or a whole number.
     """
     for path in (*([tuple(wanted.split("."))] if wanted else ()), *paths):
         value = at(record, *path)
