@@ -1,0 +1,27 @@
+"""Why a model stopped, by the names of chat completions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAMES = {
+    "tool_call": "tool_calls",
+    "tool_use": "tool_calls",
+    "tool-calls": "tool_calls",
+    "toolUse": "tool_calls",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "completed": "stop",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "content-filter": "content_filter",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+}
+
+
+def finish_reason(value: Any) -> str | None:
+    """The reason as chat completions name it, whatever the provider calls it; another one as it is, None where there is none."""
+    if not isinstance(value, str) or not value:
+        return None
+    return _NAMES.get(value) or _NAMES.get(value.lower()) or (value.lower() if value.isupper() else value)
