@@ -1,0 +1,218 @@
+"""The records of files, however they were written: JSON documents, JSON lines, CSV, Parquet; plain or gzip.
+
+Every value comes with its place, as `FILE:LINE` or `FILE#PATH` without folders, and is one that the store can keep. What a record
+means is its form's.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pipelines.errors import BadInputError
+from pipelines.ingest import strict_json
+from pipelines.ingest.faults import BadLineError
+from pipelines.ingest.lines import LineReader, RawLine
+
+from pipelines.ingest.room import Room
+from pipelines.lake.memory import resident_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipelines.ingest.forms.form import Options
+
+Placed = tuple[str, Any]
+"""A place and the JSON value that was read there."""
+_PARQUET = b"PAR1"
+_ROWS = 64
+"""Rows of a Parquet file that are Python objects at once: a row of a trace store can hold a megabyte."""
+
+
+def read_values(path: Path, room: Room) -> Iterator[Placed]:
+    """The values of a file: those of a JSON document or of JSON lines, an array's one by one; the rows of CSV or Parquet as objects.
+
+    Raises:
+        BadInputError: It cannot be read, or holds what the store cannot keep; the message has place, value and reason.
+    """
+    suffixes = [each.lower() for each in path.suffixes]
+    if _head(path).startswith(_PARQUET):
+        values = _parquet(path)
+    elif ".csv" in suffixes[-2:]:
+        values = _csv(path, room)
+    else:
+        values = _json(path, room)
+    for place, value in values:
+        if isinstance(value, list):
+            yield from ((f"{place}{'' if '#' in place else '#'}[{n}]", each) for n, each in enumerate(value))
+        else:
+            yield place, value
+
+
+def refuse(place: str, reason: str | Exception) -> BadInputError:
+    """The error of a record that cannot be imported."""
+    return BadInputError(f"{place}: {reason}")
+
+
+def parse(text: str, place: str) -> Any:
+    """The value of JSON text.
+
+    Raises:
+        BadInputError: It is none, or holds what the store cannot keep.
+    """
+    try:
+        return strict_json.parse(text).value
+    except BadLineError as error:
+        raise refuse(place, error) from None
+
+
+def _head(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise BadInputError(f"{path} is a folder; name its files")
+        with path.open("rb") as file:
+            return file.read(16)
+    except OSError as error:
+        raise BadInputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _json(path: Path, room: Room) -> Iterator[Placed]:
+    lines = iter(LineReader(path, max_line_bytes=room.max_line_bytes, long_line=room.long_line, skip_blank=True))
+    first = next(lines, None)
+    if first is None:
+        raise BadInputError(f"{path.name} is empty")
+    try:
+        value = strict_json.parse(_text(path, first, room)).value
+    except BadLineError as error:
+        yield from _document(path, first, lines, room, error)
+        return
+    is_alone = True
+    for line in lines:
+        if is_alone:
+            yield f"{path.name}:{first.number}", value
+            is_alone, value = False, None
+        place = f"{path.name}:{line.number}"
+        yield place, parse(_text(path, line, room), place)
+    if is_alone:
+        yield path.name, value
+
+
+def _document(
+    path: Path, first: RawLine, rest: Iterable[RawLine], room: Room, fault: BadLineError
+) -> Iterator[Placed]:
+    """One JSON value on many lines; `fault` is what is wrong with the first of them by itself."""
+    pieces, size = [first.data], len(first.data)
+    for line in rest:
+        pieces.append(line.data)
+        size += len(line.data) + 1
+        if size > room.max_line_bytes:
+            raise refuse(
+                path.name,
+                f"one JSON document of more than {room.max_line_bytes:,} bytes, and it is read whole; write one record a line, or set "
+                "a larger REFOLD_MEMORY",
+            )
+    if len(pieces) == 1:
+        raise refuse(f"{path.name}:{first.number}", fault)
+    whole = RawLine(1, b"\n".join(pieces))
+    yield path.name, parse(_text(path, whole, room), path.name)
+
+
+def _text(path: Path, line: RawLine, room: Room) -> str:
+    place = f"{path.name}:{line.number}"
+    if line.fault is not None:
+        raise refuse(place, line.fault)
+    try:
+        room.refuse_dense(line.data)
+        return line.data.decode()
+    except BadLineError as error:
+        raise refuse(place, error) from None
+    except UnicodeDecodeError as error:
+        raise refuse(place, f"not UTF-8 at byte {error.start + 1}") from None
+
+
+def _csv(path: Path, room: Room) -> Iterator[Placed]:
+    csv.field_size_limit(max(room.max_line_bytes, 1))
+    lines = LineReader(path, max_line_bytes=room.max_line_bytes, long_line=room.long_line)
+    reader = csv.reader((_text(path, line, room) + "\n" for line in lines), strict=True)
+    place = f"{path.name}:1"
+    try:
+        header = next(reader, [])
+        while True:
+            place = f"{path.name}:{reader.line_num + 1}"
+            row = next(reader, None)
+            if row is None:
+                return
+            if len(row) != len(header):
+                raise refuse(place, f"a row of {len(row):,} fields under a header of {len(header):,}")
+            yield place, _kept(dict(zip(header, (text or None for text in row), strict=True)), place)
+    except csv.Error as error:
+        raise refuse(place, f"not CSV: {error}") from None
+
+
+def _parquet(path: Path) -> Iterator[Placed]:
+    import pyarrow as pa  # noqa: PLC0415 -- a quarter of a second that other files need not take
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_ROWS):
+                for row in _in_words(batch).to_pylist(maps_as_pydicts="strict"):
+                    place = f"{path.name}#[{number}]"
+                    number += 1
+                    yield place, _kept(_in_json(row), place)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise refuse(f"{path.name}#[{number}]", f"cannot be read as Parquet: {error}") from error
+
+
+def _in_words(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with its times as text in UTC, with all of their digits."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    columns: list[pa.Array] = []
+    for column in batch.columns:
+        if pa.types.is_timestamp(column.type):
+            naive = column.cast(pa.timestamp(column.type.unit))
+            columns.append(cast("pa.Array", pc.strftime(naive, format="%Y-%m-%dT%H:%M:%SZ")))
+        else:
+            columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _in_json(value: Any) -> Any:
+    """A value of a Parquet cell as JSON has it; numbers that JSON has not are their text."""
+    if isinstance(value, dict):
+        return {str(key): _in_json(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_in_json(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Decimal):
+        return float(value) if value.is_finite() else str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)
+
+
+def _kept(row: dict[str, Any], place: str) -> dict[str, Any]:
+    """A row that the store can keep."""
+    if any(isinstance(value, str) and ("\0" in value or not value.isprintable()) for value in row.values()) or any(
+        isinstance(value, dict | list) for value in row.values()
+    ):
+        parse(json.dumps(row), place)
+    return row
+
+
+
+
+def room_of(options: Options) -> Room:
+    """How much memory there is for one record."""
+    return Room(options.memory_bytes, min(resident_bytes(), options.memory_bytes // 2))
