@@ -2,7 +2,16 @@
 -- copies of one record stand beside each other, the older first.
 -- grain: one record that was read
 -- order: conversation; what is said of the whole, then what happened, then what was found later; start, place
-WITH traced AS (
+WITH known AS (
+    SELECT
+        s.id,
+        max(s.trace) AS trace
+    FROM spooled AS s
+    WHERE s.rank = 1
+    GROUP BY s.id
+),
+
+traced AS (
     SELECT
         s.seq,
         s.place,
@@ -14,12 +23,13 @@ WITH traced AS (
         s.hint,
         s.updated_ns,
         s.body,
-        -- an update may leave out what the record that it completes said
-        coalesce(max(s.trace) OVER same, s.id) AS trace,
+        -- an update may leave out what the record that it completes said, and what was found later may name the record alone
+        coalesce(max(s.trace) OVER same, k.trace, s.parent, s.id) AS trace,
         min(s.start_ns) OVER same AS start_ns,
         coalesce(max(s.order_key) OVER same, '') AS order_key,
         min(s.seq) OVER same AS first_seq
     FROM spooled AS s
+    LEFT JOIN known AS k ON s.trace IS NULL AND s.parent = k.id
     WINDOW same AS (PARTITION BY s.rank, s.id)
 ),
 

@@ -15,7 +15,7 @@ from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Group, Row
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.langfuse_rows import TYPES, rows_of
-from pipelines.ingest.forms.records import read_values, refuse, room_of
+from pipelines.ingest.forms.records import column_names, read_values, refuse, room_of
 from pipelines.ingest.forms.spool import Spooled, conversations
 from pipelines.ingest.forms.values import at_path, decode_fields, decoded, first_text, nanoseconds
 
@@ -24,7 +24,7 @@ _EVENTS = {"span": "SPAN", "generation": "GENERATION", "event": "EVENT", "observ
 """Older ingestion events are `NAME-create` and `NAME-update`; an observation's says its type itself."""
 _IDS = {
     "trace": ("traceId", "trace_id"),
-    "parent": ("parentObservationId", "parent_observation_id"),
+    "parent": ("parentObservationId", "parent_observation_id", "observationId", "observation_id"),
     "session": ("sessionId", "session_id"),
     "start": ("startTime", "start_time", "timestamp"),
     "updated": ("updatedAt", "updated_at"),
@@ -47,9 +47,9 @@ class Langfuse:
             return True
         if isinstance(first.get("batch"), list) or _event(first):
             return _event(first) or any(_event(each) for each in first.get("batch", ()))
-        if head.data.startswith(b"PAR1") or not head.values:
-            header = head.data[:4000] if not head.data.startswith(b"PAR1") else b""
-            return b"trace_id" in header and (b"parent_observation_id" in header or b"dataset_run_id" in header)
+        if not head.values:
+            names = column_names(head)
+            return "project_id" in names and bool(names & {"parent_observation_id", "trace_id", "bookmarked"})
         return bool(first) and _kind(first) is not None and ("project_id" in first or "projectId" in first)
 
     def groups(self, files: Sequence[Path], options: Options) -> Iterator[Group]:

@@ -25,7 +25,7 @@ from pipelines.lake.memory import resident_bytes
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipelines.ingest.forms.form import Options
+    from pipelines.ingest.forms.form import Head, Options
 
 Placed = tuple[str, Any]
 """A place and the JSON value that was read there."""
@@ -216,3 +216,19 @@ def _kept(row: dict[str, Any], place: str) -> dict[str, Any]:
 def room_of(options: Options) -> Room:
     """How much memory there is for one record."""
     return Room(options.memory_bytes, min(resident_bytes(), options.memory_bytes // 2))
+
+
+def column_names(head: Head) -> set[str]:
+    """Names of the columns of a file that begins so, where it is a table of Parquet or CSV; else none."""
+    if head.data.startswith(_PARQUET):
+        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        try:
+            return set(pq.read_schema(head.path).names)
+        except (pa.ArrowException, OSError):
+            return set()
+    if ".csv" not in [each.lower() for each in head.path.suffixes[-2:]]:
+        return set()
+    line = head.data.split(b"\n", 1)[0].removeprefix(b"\xef\xbb\xbf").decode(errors="replace").strip("\r")
+    return {each.strip('"') for each in line.split(",")}
