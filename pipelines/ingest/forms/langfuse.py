@@ -13,11 +13,12 @@ from typing import Any
 
 from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Group, Row
+from pipelines.ingest.forms.fields import nanoseconds
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.langfuse_rows import TYPES, rows_of
-from pipelines.ingest.forms.records import column_names, read_values, refuse, room_of
+from pipelines.ingest.forms.records import column_names, read_objects, refuse
 from pipelines.ingest.forms.spool import Spooled, conversations
-from pipelines.ingest.forms.values import at_path, decode_fields, decoded, first_text, nanoseconds
+from pipelines.ingest.forms.values import at_path, decode_fields, decoded, first_text
 
 _RANKS = {"trace": 0, "observation": 1, "score": 2}
 _EVENTS = {"span": "SPAN", "generation": "GENERATION", "event": "EVENT", "observation": None}
@@ -66,9 +67,8 @@ FORM = Langfuse()
 
 
 def _records(files: Sequence[Path], options: Options) -> Iterator[Spooled]:
-    room = room_of(options)
     for path in files:
-        for place, value in read_values(path, room):
+        for place, value in read_objects(path, options):
             for inner, kind, record in _spread(place, value):
                 yield _spooled(inner, kind, record, options)
 
@@ -93,8 +93,14 @@ def _spread(place: str, value: Any) -> Iterator[tuple[str, str, dict[str, Any]]]
     else:
         kind = _kind(value)
         if kind is None:
-            raise refuse(place, f"neither a trace, an observation nor a score of Langfuse: it has {', '.join(sorted(value)[:8])}")
-        inner = {name: value.pop(name) for name in ("observations", "scores") if kind == "trace" and _are_rows(value.get(name))}
+            raise refuse(
+                place, f"neither a trace, an observation nor a score of Langfuse: it has {', '.join(sorted(value)[:8])}"
+            )
+        inner = {
+            name: value.pop(name)
+            for name in ("observations", "scores")
+            if kind == "trace" and _are_rows(value.get(name))
+        }
         yield place, kind, value
         for name, rows in inner.items():
             yield from _listed(f"{at}{dot}{name}", rows)
@@ -144,7 +150,9 @@ def _spooled(place: str, kind: str, record: dict[str, Any], options: Options) ->
     attributes = attributes if isinstance(attributes, dict) else {}
     session = names["session"]
     if options.conversation_key is not None:
-        own = at_path(record | {"metadata": metadata}, options.conversation_key) or attributes.get(options.conversation_key)
+        own = at_path(record | {"metadata": metadata}, options.conversation_key) or attributes.get(
+            options.conversation_key
+        )
         session = str(own) if own is not None else session
     hint = first_text(attributes, *_HINTS) or first_text(metadata if isinstance(metadata, dict) else {}, "thread_id")
     return Spooled(
@@ -156,8 +164,8 @@ def _spooled(place: str, kind: str, record: dict[str, Any], options: Options) ->
         trace=known if kind == "trace" else names["trace"],
         session=session,
         hint=hint,
-        start_ns=nanoseconds(names["start"]) if kind == "observation" else None,
-        updated_ns=nanoseconds(names["updated"]),
+        start_ns=nanoseconds(names["start"], "ms") if kind == "observation" else None,
+        updated_ns=nanoseconds(names["updated"], "ms"),
         order_key=None,
         body=json.dumps(record, ensure_ascii=False),
     )
@@ -174,7 +182,7 @@ def opened(record: dict[str, Any]) -> dict[str, Any]:
         decode_fields(parameters, *parameters)
     record["input"] = decoded(record.get("input"), literals=True)
     output = decoded(record.get("output"), literals=True)
-    if isinstance(output, str) or record.get("type") != "TOOL" and _is_answer(output):
+    if isinstance(output, str) or (record.get("type") != "TOOL" and _is_answer(output)):
         record["output"] = output
     return record
 

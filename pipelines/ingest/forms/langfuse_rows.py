@@ -14,14 +14,20 @@ from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read, read, take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.values import take, take_number, take_text, take_time
+from pipelines.ingest.forms.values import pop_any, pop_number, pop_text, pop_time
 
 TYPES = ("SPAN", "EVENT", "GENERATION", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL")
 _KINDS = {"NUMERIC": "numeric", "BOOLEAN": "boolean", "CATEGORICAL": "categorical", "TEXT": "text"}
 _SOURCES = {"ANNOTATION": "human", "EVAL": "model"}
 _FUNCTION = "Function: "
 """How an older instrumentation of the Agents SDK names the span of a tool."""
-_CACHED = ("input_cached_tokens", "cache_read_input_tokens", "input_cache_read", "prompt_details.cache_read", "input_cached")
+_CACHED = (
+    "input_cached_tokens",
+    "cache_read_input_tokens",
+    "input_cache_read",
+    "prompt_details.cache_read",
+    "input_cached",
+)
 _WRITTEN = ("input_cache_creation", "cache_creation_input_tokens", "input_cache_write", "prompt_details.cache_write")
 _REASONING = ("output_reasoning_tokens", "output_reasoning", "completion_details.reasoning")
 _MODELS = ("gen_ai.response.model", "llm.response.model_name")
@@ -45,26 +51,26 @@ def rows_of(record: Record, group: Group, options: Options) -> Iterator[Row]:
 def _trace(record: Record, group: Group, options: Options) -> Facts:
     value = record.value
     fields = _facts(value, group, options)
-    fields["agent"] = take_text(value, "name")
-    fields["variant"] = fields["variant"] or take_text(value, "version")
-    fields["started_at"] = take_time(value, "timestamp")
+    fields["agent"] = pop_text(value, "name")
+    fields["variant"] = fields["variant"] or pop_text(value, "version")
+    fields["started_at"] = pop_time(value, "timestamp")
     return Facts(record.place, said(fields), rest=value)
 
 
 def _facts(value: dict[str, Any], group: Group, options: Options) -> dict[str, Any]:
     """What a trace, or a row that was enriched by its trace, says of the conversation."""
-    project = take_text(value, "projectId", "project_id")
-    session = take_text(value, "sessionId", "session_id")
+    project = pop_text(value, "projectId", "project_id")
+    session = pop_text(value, "sessionId", "session_id")
     if session is not None and session != group.key:
         value["sessionId"] = session
     fields = {
         "conversation_id": group.key,
         "source": options.source or (f"langfuse/{project}" if project else "langfuse"),
-        "subject_id": take_text(value, options.subject_key) if options.subject_key else None,
-        "variant": take_text(value, "release"),
+        "subject_id": pop_text(value, options.subject_key) if options.subject_key else None,
+        "variant": pop_text(value, "release"),
     }
     if fields["subject_id"] is None:
-        fields["subject_id"] = take_text(value, "userId", "user_id")
+        fields["subject_id"] = pop_text(value, "userId", "user_id")
     if isinstance(value.get("tags"), list):
         fields["tags"] = value.pop("tags")
     return fields
@@ -72,43 +78,49 @@ def _facts(value: dict[str, Any], group: Group, options: Options) -> dict[str, A
 
 def _score(record: Record) -> Facts:
     value = record.value
-    label = take_text(value, "stringValue", "string_value")
+    label = pop_text(value, "stringValue", "string_value")
     kind = _KINDS.get(str(value.get("dataType", value.get("data_type"))))
     source = _SOURCES.get(str(value.get("source")))
     if kind is not None:
-        take(value, "dataType", "data_type")
+        pop_any(value, "dataType", "data_type")
     score = {
-        "name": take_text(value, "name"),
-        "value": take_number(value, "value") if not isinstance(value.get("value"), bool) else take(value, "value"),
+        "name": pop_text(value, "name"),
+        "value": pop_number(value, "value") if not isinstance(value.get("value"), bool) else pop_any(value, "value"),
         "label": label,
         "kind": kind,
-        "source": take(value, "source") and source if source else None,
-        "comment": take_text(value, "comment"),
-        "recorded_at": take_time(value, "timestamp"),
-        "call_id": take_text(value, "observationId", "observation_id"),
+        "source": pop_any(value, "source") and source if source else None,
+        "comment": pop_text(value, "comment"),
+        "recorded_at": pop_time(value, "timestamp"),
+        "call_id": pop_text(value, "observationId", "observation_id"),
     }
     return Facts(record.place, scores=[{key: each for key, each in score.items() if each is not None}], rest=value)
 
 
 def _observation(record: Record, group: Group, options: Options) -> Iterator[Row]:
     value = record.value
-    yield Facts(record.place, said({**_facts(value, group, options), "agent": take_text(value, "traceName", "trace_name")}))
-    kind, name = str(take(value, "type") or "SPAN"), take_text(value, "name")
+    yield Facts(
+        record.place, said({**_facts(value, group, options), "agent": pop_text(value, "traceName", "trace_name")})
+    )
+    kind, name = str(pop_any(value, "type") or "SPAN"), pop_text(value, "name")
     common = {
-        "id": take_text(value, "id") or record.place,
+        "id": pop_text(value, "id") or record.place,
         "place": record.place,
-        "parent": take_text(value, "parentObservationId", "parent_observation_id"),
-        "start": take_time(value, "startTime", "start_time"),
-        "end": take_time(value, "endTime", "end_time"),
+        "parent": pop_text(value, "parentObservationId", "parent_observation_id"),
+        "start": pop_time(value, "startTime", "start_time"),
+        "end": pop_time(value, "endTime", "end_time"),
         "error": _error(value),
         "rest": value,
     }
     metadata = value["metadata"] if isinstance(value.get("metadata"), dict) else {}
     attributes = metadata["attributes"] if isinstance(metadata.get("attributes"), dict) else metadata
-    common["agent"] = take_text(attributes, *_AGENTS)
+    common["agent"] = pop_text(attributes, *_AGENTS)
     if kind == "GENERATION":
         yield _call(common, name, value, metadata, attributes)
-    elif kind == "TOOL" or (name or "").startswith(_FUNCTION) or attributes.get("gen_ai.operation.name") == "execute_tool":
+    elif (
+        kind == "TOOL"
+        or (name or "").startswith(_FUNCTION)
+        or attributes.get("gen_ai.operation.name") == "execute_tool"
+    ):
         yield _tool(common, name, value, attributes)
     else:
         value["type"] = kind
@@ -120,53 +132,57 @@ def _observation(record: Record, group: Group, options: Options) -> Iterator[Row
 def _error(value: dict[str, Any]) -> Any:
     if value.get("level") != "ERROR":
         return None
-    return take_text(value, "statusMessage", "status_message") or value.pop("level")
+    return pop_text(value, "statusMessage", "status_message") or value.pop("level")
 
 
 def _tool(common: dict[str, Any], name: str | None, value: dict[str, Any], attributes: dict[str, Any]) -> Step:
-    named = take_text(attributes, *_TOOLS)
+    named = pop_text(attributes, *_TOOLS)
     if named is None or named == name:
         named = (name or "").removeprefix(_FUNCTION) or None
     elif name is not None:
         value["name"] = name
-    arguments = take(value, "input")
+    arguments = pop_any(value, "input")
     if isinstance(arguments, dict) and arguments.keys() == {"input"} and isinstance(arguments["input"], dict):
         arguments = arguments["input"]
     return Step(
         "tool",
         name=named,
-        call_id=take_text(attributes, *_TOOL_CALLS),
+        call_id=pop_text(attributes, *_TOOL_CALLS),
         arguments=arguments,
-        output=take(value, "output"),
+        output=pop_any(value, "output"),
         **common,
     )
 
 
 def _call(
-    common: dict[str, Any], name: str | None, value: dict[str, Any], metadata: dict[str, Any], attributes: dict[str, Any]
+    common: dict[str, Any],
+    name: str | None,
+    value: dict[str, Any],
+    metadata: dict[str, Any],
+    attributes: dict[str, Any],
 ) -> Call:
     if name is not None:
         value["name"] = name
-    parameters = take(value, "modelParameters", "model_parameters")
+    parameters = pop_any(value, "modelParameters", "model_parameters")
     parameters = parameters if isinstance(parameters, dict) else {}
     call = Call(**common, params=said(parameters))
-    call.model = take_text(value, "model", "providedModelName", "provided_model_name") or take_text(attributes, *_MODELS)
-    call.model_requested = take_text(attributes, *_REQUESTED) or take_text(metadata, *_REQUESTED)
-    call.provider = take_text(attributes, *_PROVIDERS) or take_text(metadata, *_PROVIDERS)
-    call.response_id = take_text(attributes, "gen_ai.response.id", "ai.response.id")
+    call.model = pop_text(value, "model", "providedModelName", "provided_model_name") or pop_text(attributes, *_MODELS)
+    call.model_requested = pop_text(attributes, *_REQUESTED) or pop_text(metadata, *_REQUESTED)
+    call.provider = pop_text(attributes, *_PROVIDERS) or pop_text(metadata, *_PROVIDERS)
+    call.response_id = pop_text(attributes, "gen_ai.response.id", "ai.response.id")
     call.usage = _usage(value)
     call.usage_basis = "with_cache" if call.usage else None
     _cost_and_time(call, value)
     call.prompt = said(
         {
-            "name": take_text(value, "promptName", "prompt_name"),
-            "version": take_text(value, "promptVersion", "prompt_version"),
+            "name": pop_text(value, "promptName", "prompt_name"),
+            "version": pop_text(value, "promptVersion", "prompt_version"),
         }
     )
     _spoken(call, value)
-    call.finish_reason = call.finish_reason or take_text(call.params, "finishReason", "finish_reason")
+    call.finish_reason = call.finish_reason or pop_text(call.params, "finishReason", "finish_reason")
     if isinstance(tools := value.get("toolDefinitions") or value.get("tool_definitions"), dict) and tools:
-        take(value, "toolDefinitions", "tool_definitions")
+        pop_any(value, "toolDefinitions", "tool_definitions")
         call.tools = [_schema(key, each) for key, each in tools.items()]
     return call
 
@@ -190,7 +206,7 @@ def _spoken(call: Call, value: dict[str, Any]) -> None:
     answer = Read()
     if isinstance(said_back, dict) and "role" not in said_back:
         answer = take_answer(said_back)
-        call.response_id = call.response_id or take_text(said_back, "id")
+        call.response_id = call.response_id or pop_text(said_back, "id")
     if not answer.messages and said_back is not None:
         answer = read(said_back, "assistant")
         if not answer.messages and (said_back or said_back == 0):  # the model answered in JSON
@@ -204,15 +220,24 @@ def _spoken(call: Call, value: dict[str, Any]) -> None:
 
 def _usage(value: dict[str, Any]) -> dict[str, Any]:
     """Tokens of a call. The store keeps what was cached or reasoned apart from the rest, so the parts are added up again."""
-    details = next(
-        (value[each] for each in ("usageDetails", "usage_details", "usage") if isinstance(value.get(each), dict) and value[each]), {}
+    details: dict[str, Any] = next(
+        (
+            value[each]
+            for each in ("usageDetails", "usage_details", "usage")
+            if isinstance(value.get(each), dict) and value[each]
+        ),
+        {},
     )
     numbers = {
         key: each for key, each in details.items() if isinstance(each, int | float) and not isinstance(each, bool)
     }
-    parts = [key for key in numbers if key.startswith(("input_", "cache_read", "cache_creation")) and key != "input_tokens"]
+    parts = [
+        key for key in numbers if key.startswith(("input_", "cache_read", "cache_creation")) and key != "input_tokens"
+    ]
     made: dict[str, Any] = {}
-    if (read_in := next((numbers[key] for key in ("input", "input_tokens", "promptTokens") if key in numbers), None)) is not None:
+    if (
+        read_in := next((numbers[key] for key in ("input", "input_tokens", "promptTokens") if key in numbers), None)
+    ) is not None:
         made["input_tokens"] = read_in + sum(numbers[key] for key in parts)
     outs = [key for key in numbers if key == "output" or (key.startswith("output_"))]
     if outs or "completionTokens" in numbers:
@@ -233,16 +258,18 @@ def _usage(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cost_and_time(call: Call, value: dict[str, Any]) -> None:
-    costs = next((value[each] for each in ("costDetails", "cost_details") if isinstance(value.get(each), dict)), {})
+    costs: dict[str, Any] = next(
+        (value[each] for each in ("costDetails", "cost_details") if isinstance(value.get(each), dict)), {}
+    )
     if costs or value.get("total_cost") or value.get("totalCost"):  # no price is not a price of nothing
-        call.cost_usd = take_number(value, "totalCost", "total_cost", "calculatedTotalCost")
-        total = take_number(costs, "total")
+        call.cost_usd = pop_number(value, "totalCost", "total_cost", "calculatedTotalCost")
+        total = pop_number(costs, "total")
         call.cost_usd = total if call.cost_usd is None else call.cost_usd
-    seconds = take_number(value, "latency")
+    seconds = pop_number(value, "latency")
     if seconds is not None:
         call.latency_ms = seconds * 1000
-    first = take_number(value, "timeToFirstToken", "time_to_first_token")
-    began = take_time(value, "completionStartTime", "completion_start_time")
+    first = pop_number(value, "timeToFirstToken", "time_to_first_token")
+    began = pop_time(value, "completionStartTime", "completion_start_time")
     if first is not None:
         call.ttft_ms = first * 1000
     elif began is not None and call.start is not None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.ingest.assemble.rows import Group, Row
+from pipelines.ingest.forms.fields import nanoseconds
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.langsmith_rows import rows_of
-from pipelines.ingest.forms.records import column_names, read_values, refuse, room_of
+from pipelines.ingest.forms.records import column_names, read_objects, refuse
 from pipelines.ingest.forms.spool import Spooled, conversations
-from pipelines.ingest.forms.values import at_path, decode_fields, decoded, first_text, nanoseconds
+from pipelines.ingest.forms.values import at_path, decode_fields, decoded, first_text
 
 SESSIONS = ("thread_id", "session_id", "conversation_id")
 _JSON = ("inputs", "outputs", "extra", "events", "serialized", "feedback_stats", "tags", "attachments", "inputs_s3_urls",
@@ -52,9 +53,8 @@ FORM = LangSmith()
 
 
 def _records(files: Sequence[Path], options: Options) -> Iterator[Spooled]:
-    room = room_of(options)
     for path in files:
-        for place, value in read_values(path, room):
+        for place, value in read_objects(path, options):
             for inner, record in _spread(place, value):
                 yield _spooled(inner, record, options)
 
@@ -88,7 +88,20 @@ def _spooled(place: str, run: dict[str, Any], options: Options) -> Spooled:
     if _is_feedback(run):
         known, trace = first_text(run, "id"), first_text(run, "trace_id")
         parent = first_text(run, "run_id")
-        return Spooled(place, "feedback", 2, known or place, parent, trace, None, None, None, nanoseconds(run.get("modified_at")), None, body)
+        return Spooled(
+            place,
+            "feedback",
+            2,
+            known or place,
+            parent,
+            trace,
+            None,
+            None,
+            None,
+            nanoseconds(run.get("modified_at"), "ms"),
+            None,
+            body,
+        )
     order = first_text(run, "dotted_order")
     known = first_text(run, "id") or (order or "")[-_UUID_LENGTH:] or None
     extra = decoded(run.get("extra"))
@@ -107,8 +120,8 @@ def _spooled(place: str, run: dict[str, Any], options: Options) -> Spooled:
         trace=first_text(run, "trace_id"),
         session=session,
         hint=None,
-        start_ns=nanoseconds(run.get("start_time")),
-        updated_ns=nanoseconds(run.get("end_time")),
+        start_ns=nanoseconds(run.get("start_time"), "ms"),
+        updated_ns=nanoseconds(run.get("end_time"), "ms"),
         order_key=order,
         body=body,
     )

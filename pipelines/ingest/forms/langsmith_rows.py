@@ -13,7 +13,7 @@ from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read, read, take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.values import take, take_number, take_text, take_time
+from pipelines.ingest.forms.values import pop_any, pop_number, pop_text, pop_time
 
 _SOURCES = {"app": "human", "human": "human", "model": "model", "auto_eval": "model"}
 _REQUESTED = ("ls_model_name",)
@@ -28,17 +28,17 @@ def rows_of(record: Record, group: Group, options: Options) -> Iterator[Row]:
     run = record.value
     extra = run["extra"] if isinstance(run.get("extra"), dict) else {}
     metadata = extra["metadata"] if isinstance(extra.get("metadata"), dict) else {}
-    parent = take_text(run, "parent_run_id")
+    parent = pop_text(run, "parent_run_id")
     yield _facts(record, group, options, metadata, is_root=parent is None)
-    kind, name = str(take(run, "run_type") or "chain"), take_text(run, "name")
+    kind, name = str(pop_any(run, "run_type") or "chain"), pop_text(run, "name")
     common = {
-        "id": take_text(run, "id") or (run.get("dotted_order") or record.place)[-36:],
+        "id": pop_text(run, "id") or (run.get("dotted_order") or record.place)[-36:],
         "place": record.place,
         "parent": parent,
-        "start": take_time(run, "start_time"),
-        "end": take_time(run, "end_time"),
+        "start": pop_time(run, "start_time"),
+        "end": pop_time(run, "end_time"),
         "agent": _sub_graph(metadata),
-        "error": take(run, "error"),
+        "error": pop_any(run, "error"),
         "rest": run,
     }
     if kind == "llm":
@@ -50,20 +50,18 @@ def rows_of(record: Record, group: Group, options: Options) -> Iterator[Row]:
         yield Step("mark", name=name, **common)
 
 
-def _facts(
-    record: Record, group: Group, options: Options, metadata: dict[str, Any], *, is_root: bool
-) -> Facts:
+def _facts(record: Record, group: Group, options: Options, metadata: dict[str, Any], *, is_root: bool) -> Facts:
     run = record.value
     for name in ("thread_id", "session_id", "conversation_id"):
         if metadata.get(name) == group.key:
             del metadata[name]
-    project = take_text(run, "session_name")
+    project = pop_text(run, "session_name")
     fields = {
         "conversation_id": group.key,
         "source": options.source or (f"langsmith/{project}" if project else "langsmith"),
-        "subject_id": take_text(metadata, *([options.subject_key] if options.subject_key else []), "user_id"),
-        "task_id": take_text(run, "reference_example_id"),
-        "agent": run.get("name") if is_root else None,
+        "subject_id": pop_text(metadata, *([options.subject_key] if options.subject_key else []), "user_id"),
+        "task_id": pop_text(run, "reference_example_id"),
+        "agent": run.get("name") if is_root and run.get("run_type") == "chain" else None,
     }
     return Facts(record.place, said(fields))
 
@@ -77,26 +75,26 @@ def _sub_graph(metadata: dict[str, Any]) -> str | None:
 def _feedback(record: Record) -> Facts:
     row = record.value
     value = row.get("value")
-    number = take_number(row, "score") if not isinstance(row.get("score"), bool) else float(take(row, "score"))
+    number = pop_number(row, "score") if not isinstance(row.get("score"), bool) else float(pop_any(row, "score"))
     source = row.get("feedback_source")
     score = {
-        "name": take_text(row, "key"),
+        "name": pop_text(row, "key"),
         "value": number,
-        "label": take_text(row, "value") if isinstance(value, str) else None,
+        "label": pop_text(row, "value") if isinstance(value, str) else None,
         "kind": "numeric" if number is not None else "categorical" if isinstance(value, str) else None,
         "source": _SOURCES.get(str(source.get("type"))) if isinstance(source, dict) else None,
-        "comment": take_text(row, "comment"),
-        "recorded_at": take_time(row, "created_at"),
-        "call_id": take_text(row, "run_id"),
+        "comment": pop_text(row, "comment"),
+        "recorded_at": pop_time(row, "created_at"),
+        "call_id": pop_text(row, "run_id"),
     }
     return Facts(record.place, scores=[{key: each for key, each in score.items() if each is not None}], rest=row)
 
 
 def _tool(common: dict[str, Any], name: str | None, run: dict[str, Any], extra: dict[str, Any]) -> Step:
-    step = Step("tool", name=name, call_id=take_text(extra, "tool_call_id"), arguments=take(run, "inputs"), **common)
+    step = Step("tool", name=name, call_id=pop_text(extra, "tool_call_id"), arguments=pop_any(run, "inputs"), **common)
     outputs = run.get("outputs")
     answer = outputs.get("output") if isinstance(outputs, dict) else None
-    if isinstance(answer, dict) and ("lc" in answer or answer.get("type") == "tool"):
+    if isinstance(outputs, dict) and isinstance(answer, dict) and ("lc" in answer or answer.get("type") == "tool"):
         chat = next((each.chat for each in read([answer]).messages), {})
         step.output = chat.pop("content", None)
         step.call_id = step.call_id or chat.get("tool_call_id")
@@ -107,7 +105,7 @@ def _tool(common: dict[str, Any], name: str | None, run: dict[str, Any], extra: 
     elif isinstance(outputs, dict) and outputs.keys() == {"output"}:
         step.output = outputs.pop("output")
     else:
-        step.output = take(run, "outputs")
+        step.output = pop_any(run, "outputs")
     return step
 
 
@@ -119,19 +117,21 @@ def _call(
     call = Call(**common)
     params = extra.pop("invocation_params", None)
     call.params = params if isinstance(params, dict) else {}
-    call.model_requested = take_text(metadata, *_REQUESTED)
-    call.provider = take_text(metadata, "ls_provider")
+    call.model_requested = pop_text(metadata, *_REQUESTED)
+    call.provider = pop_text(metadata, "ls_provider")
     for key in ("model", "model_name"):
         if call.params.get(key) == call.model_requested:
             call.params.pop(key, None)
     _asked(call, run)
     _answered(call, run)
-    call.tools = next((call.params.pop(each) for each in _KEPT_PARAMS if isinstance(call.params.get(each), list)), call.tools)
+    call.tools = next(
+        (call.params.pop(each) for each in _KEPT_PARAMS if isinstance(call.params.get(each), list)), call.tools
+    )
     call.params = said(call.params)
     if call.model is None:
         call.model, call.model_requested = call.model_requested, None
     _measured(call, run, metadata)
-    call.prompt = said({"name": take_text(metadata, "lc_hub_repo"), "version": take_text(metadata, "lc_hub_commit_hash")})
+    call.prompt = said({"name": pop_text(metadata, "lc_hub_repo"), "version": pop_text(metadata, "lc_hub_commit_hash")})
     return call
 
 
@@ -149,7 +149,7 @@ def _asked(call: Call, run: dict[str, Any]) -> None:
         return
     call.input, call.tools = history.messages, history.tools or None
     if is_wire:
-        call.model_requested = take_text(inputs, "model") or call.model_requested
+        call.model_requested = pop_text(inputs, "model") or call.model_requested
         call.params = {**inputs, **call.params}
         inputs.clear()
 
@@ -158,29 +158,36 @@ def _answered(call: Call, run: dict[str, Any]) -> None:
     outputs = run.get("outputs")
     if not isinstance(outputs, dict):
         return
+    _flatten_reason(outputs.get("choices"))
     generations = outputs.get("generations")
-    if isinstance(generations, list) and generations:
-        answer = _generated(outputs)
-    else:
-        answer = take_answer(outputs)
+    is_langchain = isinstance(generations, list) and bool(generations)
+    answer = _generated(outputs) if is_langchain else take_answer(outputs)
     call.output, call.finish_reason = answer.messages, answer.finish_reason
     if answer.choices:
         run["choices"] = answer.choices
     for message in call.output:
         about = message.chat.pop("response_metadata", None)
         if isinstance(about, dict):
-            call.model = take_text(about, "model_name", "model") or call.model
-            call.response_id = take_text(about, "id") or call.response_id
-            call.finish_reason = take_text(about, "finish_reason", "stop_reason") or call.finish_reason
+            call.model = pop_text(about, "model_name", "model") or call.model
+            call.response_id = pop_text(about, "id") or call.response_id
+            call.finish_reason = pop_text(about, "finish_reason", "stop_reason") or call.finish_reason
             if left := said(about):
                 run.setdefault("response_metadata", left)
         if isinstance(usage := message.chat.pop("usage_metadata", None), dict):
             call.usage = _usage(usage)
-    if "choices" not in run and (known := take_text(outputs, "model")) is not None:
+    if "choices" not in run and (known := pop_text(outputs, "model")) is not None:
         call.model = known
-    call.response_id = call.response_id or take_text(outputs, "id")
+    call.response_id = call.response_id or pop_text(outputs, "id")
     if not call.usage and isinstance(outputs.get("usage_metadata"), dict):
         call.usage = _usage(outputs["usage_metadata"])
+
+
+def _flatten_reason(choices: Any) -> None:
+    """What the JavaScript SDK makes of a streamed answer: the finish reason is the last chunk's whole choice."""
+    for choice in choices if isinstance(choices, list) else ():
+        reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+        if isinstance(reason, dict) and isinstance(reason.get("finish_reason"), str):
+            choice["finish_reason"] = reason["finish_reason"]
 
 
 def _generated(outputs: dict[str, Any]) -> Read:
@@ -196,7 +203,7 @@ def _generated(outputs: dict[str, Any]) -> Read:
         generation.pop("text", None)
     info = generation.get("generation_info")
     if isinstance(info, dict):
-        answer.finish_reason = take_text(info, "finish_reason") or answer.finish_reason
+        answer.finish_reason = pop_text(info, "finish_reason") or answer.finish_reason
     if left := said(generation):
         outputs["generation"] = left
     answer.choices = [*answer.choices, *others, *listed[1:]]
@@ -209,25 +216,25 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
     return {
         key: each
         for key, each in {
-            "input_tokens": take_number(usage, "input_tokens"),
-            "output_tokens": take_number(usage, "output_tokens"),
-            "cached_input_tokens": take_number(ins, "cache_read"),
-            "cache_write_tokens": take_number(ins, "cache_creation"),
-            "reasoning_tokens": take_number(outs, "reasoning"),
+            "input_tokens": pop_number(usage, "input_tokens"),
+            "output_tokens": pop_number(usage, "output_tokens"),
+            "cached_input_tokens": pop_number(ins, "cache_read"),
+            "cache_write_tokens": pop_number(ins, "cache_creation"),
+            "reasoning_tokens": pop_number(outs, "reasoning"),
         }.items()
         if each is not None
     }
 
 
 def _measured(call: Call, run: dict[str, Any], metadata: dict[str, Any]) -> None:
-    ins, outs = take_number(run, "prompt_tokens"), take_number(run, "completion_tokens")
+    ins, outs = pop_number(run, "prompt_tokens"), pop_number(run, "completion_tokens")
     if not call.usage:
         call.usage = {key: each for key, each in (("input_tokens", ins), ("output_tokens", outs)) if each is not None}
     copied = metadata.get("usage_metadata")
     if isinstance(copied, dict) and call.usage and copied.get("input_tokens") == call.usage.get("input_tokens"):
         _usage(copied)
     call.usage_basis = "with_cache" if call.usage else None
-    call.cost_usd = take_number(run, "total_cost")
-    first = take_time(run, "first_token_time")
+    call.cost_usd = pop_number(run, "total_cost")
+    first = pop_time(run, "first_token_time")
     if first is not None and call.start is not None:
         call.ttft_ms = (first - call.start) / 10**6

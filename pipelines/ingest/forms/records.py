@@ -1,6 +1,6 @@
 """The records of files, however they were written: JSON documents, JSON lines, CSV, Parquet; plain or gzip.
 
-Every value comes with its place, as `FILE:LINE` or `FILE#PATH` without folders, and is one that the store can keep. What a record
+Every object comes with its place, as `FILE:LINE` or `FILE#PATH` without folders, and is one that the store can keep. What a record
 means is its form's.
 """
 
@@ -9,16 +9,15 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import BadInputError
-from pipelines.ingest import strict_json
-from pipelines.ingest.faults import BadLineError
+from pipelines.ingest.faults import BadLineError, shown
+from pipelines.ingest.forms import reading
 from pipelines.ingest.lines import LineReader, RawLine
-
 from pipelines.ingest.room import Room
 from pipelines.lake.memory import resident_bytes
 
@@ -27,15 +26,15 @@ if TYPE_CHECKING:
 
     from pipelines.ingest.forms.form import Head, Options
 
-Placed = tuple[str, Any]
-"""A place and the JSON value that was read there."""
+Placed = tuple[str, dict[str, Any]]
+"""A place and the JSON object that was read there."""
 _PARQUET = b"PAR1"
 _ROWS = 64
 """Rows of a Parquet file that are Python objects at once: a row of a trace store can hold a megabyte."""
 
 
-def read_values(path: Path, room: Room) -> Iterator[Placed]:
-    """The values of a file: those of a JSON document or of JSON lines, an array's one by one; the rows of CSV or Parquet as objects.
+def read_objects(path: Path, options: Options) -> Iterator[Placed]:
+    """The objects of a file: those of a JSON document or of JSON lines, an array's one by one; the rows of CSV or Parquet.
 
     Raises:
         BadInputError: It cannot be read, or holds what the store cannot keep; the message has place, value and reason.
@@ -44,31 +43,18 @@ def read_values(path: Path, room: Room) -> Iterator[Placed]:
     if _head(path).startswith(_PARQUET):
         values = _parquet(path)
     elif ".csv" in suffixes[-2:]:
-        values = _csv(path, room)
+        values = _csv(path, room_of(options))
     else:
-        values = _json(path, room)
+        values = reading.values(path, options.memory_bytes)
     for place, value in values:
-        if isinstance(value, list):
-            yield from ((f"{place}{'' if '#' in place else '#'}[{n}]", each) for n, each in enumerate(value))
-        else:
-            yield place, value
+        if not isinstance(value, dict):
+            raise refuse(place, f"is {shown(value)}; a record is a JSON object")
+        yield place, value
 
 
 def refuse(place: str, reason: str | Exception) -> BadInputError:
     """The error of a record that cannot be imported."""
     return BadInputError(f"{place}: {reason}")
-
-
-def parse(text: str, place: str) -> Any:
-    """The value of JSON text.
-
-    Raises:
-        BadInputError: It is none, or holds what the store cannot keep.
-    """
-    try:
-        return strict_json.parse(text).value
-    except BadLineError as error:
-        raise refuse(place, error) from None
 
 
 def _head(path: Path) -> bytes:
@@ -79,47 +65,6 @@ def _head(path: Path) -> bytes:
             return file.read(16)
     except OSError as error:
         raise BadInputError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _json(path: Path, room: Room) -> Iterator[Placed]:
-    lines = iter(LineReader(path, max_line_bytes=room.max_line_bytes, long_line=room.long_line, skip_blank=True))
-    first = next(lines, None)
-    if first is None:
-        raise BadInputError(f"{path.name} is empty")
-    try:
-        value = strict_json.parse(_text(path, first, room)).value
-    except BadLineError as error:
-        yield from _document(path, first, lines, room, error)
-        return
-    is_alone = True
-    for line in lines:
-        if is_alone:
-            yield f"{path.name}:{first.number}", value
-            is_alone, value = False, None
-        place = f"{path.name}:{line.number}"
-        yield place, parse(_text(path, line, room), place)
-    if is_alone:
-        yield path.name, value
-
-
-def _document(
-    path: Path, first: RawLine, rest: Iterable[RawLine], room: Room, fault: BadLineError
-) -> Iterator[Placed]:
-    """One JSON value on many lines; `fault` is what is wrong with the first of them by itself."""
-    pieces, size = [first.data], len(first.data)
-    for line in rest:
-        pieces.append(line.data)
-        size += len(line.data) + 1
-        if size > room.max_line_bytes:
-            raise refuse(
-                path.name,
-                f"one JSON document of more than {room.max_line_bytes:,} bytes, and it is read whole; write one record a line, or set "
-                "a larger REFOLD_MEMORY",
-            )
-    if len(pieces) == 1:
-        raise refuse(f"{path.name}:{first.number}", fault)
-    whole = RawLine(1, b"\n".join(pieces))
-    yield path.name, parse(_text(path, whole, room), path.name)
 
 
 def _text(path: Path, line: RawLine, room: Room) -> str:
@@ -175,11 +120,12 @@ def _in_words(batch: pa.RecordBatch) -> pa.RecordBatch:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.compute as pc  # noqa: PLC0415
 
-    columns: list[pa.Array] = []
+    columns: list[Any] = []
     for column in batch.columns:
-        if pa.types.is_timestamp(column.type):
-            naive = column.cast(pa.timestamp(column.type.unit))
-            columns.append(cast("pa.Array", pc.strftime(naive, format="%Y-%m-%dT%H:%M:%SZ")))
+        kind: Any = column.type
+        if pa.types.is_timestamp(kind):
+            naive: Any = column.cast(pa.timestamp(kind.unit))
+            columns.append(pc.strftime(naive, format="%Y-%m-%dT%H:%M:%SZ"))
         else:
             columns.append(column)
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
@@ -191,15 +137,11 @@ def _in_json(value: Any) -> Any:
         return {str(key): _in_json(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_in_json(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Decimal):
-        return float(value) if value.is_finite() else str(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
-    if value is None or isinstance(value, str | int | float):
-        return value
-    return str(value)
+    if isinstance(value, float | Decimal) and math.isfinite(value):
+        return float(value)
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def _kept(row: dict[str, Any], place: str) -> dict[str, Any]:
@@ -207,10 +149,8 @@ def _kept(row: dict[str, Any], place: str) -> dict[str, Any]:
     if any(isinstance(value, str) and ("\0" in value or not value.isprintable()) for value in row.values()) or any(
         isinstance(value, dict | list) for value in row.values()
     ):
-        parse(json.dumps(row), place)
+        reading.parse_record(json.dumps(row), place)
     return row
-
-
 
 
 def room_of(options: Options) -> Room:

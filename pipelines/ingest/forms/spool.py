@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,8 +64,8 @@ class Spooled:
     body: str
 
 
-_TYPES = {"int": "BIGINT", "str": "VARCHAR"}
-_COLUMNS = ", ".join(f"{each.name} {_TYPES[str(each.type).split(' ')[0]]}" for each in fields(Spooled))
+_TYPES = {each.name: "BIGINT" if str(each.type).startswith("int") else "VARCHAR" for each in fields(Spooled)}
+_COLUMNS = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
 
 
 def conversations(
@@ -95,30 +95,28 @@ def _database(folder: Path, memory_bytes: int) -> duckdb.DuckDBPyConnection:
 
 
 def _fill(connection: duckdb.DuckDBPyConnection, records: Iterable[Spooled]) -> None:
-    import pyarrow as pa  # noqa: PLC0415 -- a quarter of a second that other forms need not take
-
-    kinds = {"BIGINT": pa.int64(), "VARCHAR": pa.string()}
-    schema = pa.schema(
-        [("seq", pa.int64()), *((name, kinds[kind]) for name, kind in (each.split() for each in _COLUMNS.split(", ")))]
-    )
-    batch: list[tuple[Any, ...]] = []
+    batch: list[dict[str, Any]] = []
     size = 0
-
-    def flush() -> None:
-        table = pa.table([pa.array(column, field.type) for column, field in zip(zip(*batch, strict=True), schema, strict=True)], schema)
-        connection.register("batch", table)
-        connection.execute("INSERT INTO spooled SELECT * FROM batch")
-        connection.unregister("batch")
-        batch.clear()
-
     for seq, record in enumerate(records):
-        batch.append((seq, *astuple(record)))
+        batch.append({"seq": seq, **asdict(record)})
         size += len(record.body)
         if size > _BATCH_BYTES:
-            flush()
-            size = 0
+            _insert(connection, batch)
+            batch, size = [], 0
     if batch:
-        flush()
+        _insert(connection, batch)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, batch: list[dict[str, Any]]) -> None:
+    import pyarrow as pa  # noqa: PLC0415 -- a quarter of a second that other forms need not take
+
+    types = {
+        "seq": pa.int64(),
+        **{name: pa.int64() if kind == "BIGINT" else pa.string() for name, kind in _TYPES.items()},
+    }
+    connection.register("batch", pa.Table.from_pylist(batch, pa.schema([pa.field(*each) for each in types.items()])))
+    connection.execute("INSERT INTO spooled BY NAME SELECT * FROM batch")
+    connection.unregister("batch")
 
 
 def _sorted(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:

@@ -1,28 +1,21 @@
-"""Values of foreign records: taken out of them, JSON inside of text, times.
+"""Values of rows that are spelled in more than one way: fields by any of their names, numbers in text, JSON inside of text.
 
-Taking out is what tells mapped from kept: what an adapter does not take stays in the record, and so in the `rest` of its row.
+Where a form has one name for a thing, `fields` takes it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.ingest import strict_json
 from pipelines.ingest.assemble.message import decoded as from_text
 from pipelines.ingest.faults import BadLineError
-
-_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})\d*)?\s*(Z|UTC|[+-]\d\d:?\d\d)?", re.ASCII | re.IGNORECASE
-)
-_MILLISECONDS_FROM = 10**11
-"""Numbers from here on are milliseconds since 1970 (1973), smaller ones seconds (until 5138)."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from pipelines.ingest.forms.fields import nanoseconds
 
 
-def take(value: dict[str, Any], *names: str) -> Any:
+def pop_any(value: dict[str, Any], *names: str) -> Any:
     """Take out the first of these fields that is there and not null; one name for each spelling of the form."""
     for name in names:
         if value.get(name) is not None:
@@ -30,7 +23,7 @@ def take(value: dict[str, Any], *names: str) -> Any:
     return None
 
 
-def take_text(value: dict[str, Any], *names: str) -> str | None:
+def pop_text(value: dict[str, Any], *names: str) -> str | None:
     """Take out the first of these fields that is a text with something in it, or a whole number as text."""
     for name in names:
         found = value.get(name)
@@ -41,7 +34,7 @@ def take_text(value: dict[str, Any], *names: str) -> str | None:
     return None
 
 
-def take_number(value: dict[str, Any], *names: str) -> float | int | None:
+def pop_number(value: dict[str, Any], *names: str) -> float | int | None:
     """Take out the first of these fields that is a number, or the text of one, as a table of text has it."""
     for name in names:
         found = value.get(name)
@@ -56,37 +49,14 @@ def take_number(value: dict[str, Any], *names: str) -> float | int | None:
     return None
 
 
-def take_time(value: dict[str, Any], *names: str) -> int | None:
-    """Take out the first of these fields that is a time, as nanoseconds since 1970."""
+def pop_time(value: dict[str, Any], *names: str) -> int | None:
+    """Take out the first of these fields that is a time, as nanoseconds since 1970; a number is milliseconds."""
     for name in names:
-        at = nanoseconds(value.get(name))
+        at = nanoseconds(value.get(name), "ms")
         if at is not None:
             del value[name]
             return at
     return None
-
-
-def nanoseconds(value: Any) -> int | None:
-    """A time as nanoseconds since 1970; None where it is none.
-
-    Text is ISO 8601, also with a space for the T; without a zone it is UTC. Numbers are seconds, or milliseconds from 1e11 on.
-    """
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, int | float):
-        if not 0 < value < 10**14:
-            return None
-        return round(value * 10**6) if value >= _MILLISECONDS_FROM else round(value * 10**9)
-    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
-        return None
-    day, clock, fraction, zone = found.groups()
-    try:
-        whole = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone is None or zone.upper() in ('Z', 'UTC') else zone}")
-    except ValueError:
-        return None
-    seconds = whole - _EPOCH
-    return (seconds.days * 86_400 + seconds.seconds) * 10**9 + int((fraction or "").ljust(9, "0"))
 
 
 def decoded(value: Any, *, literals: bool = False) -> Any:
