@@ -18,7 +18,8 @@ from pipelines.ingest.forms.fields import at, named, without
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.gathering import Found, gathered
 from pipelines.ingest.forms.reading import objects
-from pipelines.ingest.forms.voice_vendors import VENDORS, Vendor
+from pipelines.ingest.forms.voice_vendor import Vendor
+from pipelines.ingest.forms.voice_vendors import VENDORS
 
 _ITEM = "item"
 

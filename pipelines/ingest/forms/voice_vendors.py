@@ -6,98 +6,26 @@ are credits, cents or dollars by vendor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-from pipelines.ingest.assemble.leaves import leaves
-from pipelines.ingest.assemble.rows import Facts, Message, Record, Step
+from pipelines.ingest.assemble.rows import Facts, Record, Step
 from pipelines.ingest.forms.fields import at, map_fields, take, take_number, take_text, take_time, take_usage
+from pipelines.ingest.forms.voice_vendor import (
+    Value,
+    Vendor,
+    call_of,
+    collected,
+    result_of,
+    score,
+    speech_of,
+    state,
+    utterance,
+)
 
-Value = dict[str, Any]
 _SECOND = 10**9
 _STATES = {"node_transition": "node", "dtmf": "dtmf", "sms": "sms", "transfer_target": "transfer"}
 """Items of Retell that are no speech, by the kind of event that they are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vendor:
-    """How one vendor's reports are read.
-
-    Attributes:
-        name: Its name, which is the source of its calls.
-        within: Key of the envelope in which a webhook sends the call; empty where there is none.
-        items: Path of the items in the call.
-        ids: Paths of what names the call, the best first.
-        facts: Takes what is known of the whole call into the facts; gives its start.
-        steps: What one item says, given the start of the call.
-        decision: What the report says of how all of the agent's answers came to be; None where each item says it.
-        repeated: Fields of the call that say the items again, with what makes each from the items.
-        is_ordered: Whether items are in the order that counts, whatever their times say.
-    """
-
-    name: str
-    within: tuple[str, ...]
-    items: tuple[str, ...]
-    ids: tuple[tuple[str, ...], ...]
-    facts: Callable[[Value, Facts], int | None]
-    steps: Callable[[Record, int | None], Iterator[Step]]
-    decision: Callable[[Value], Value] | None = None
-    repeated: tuple[tuple[tuple[str, ...], Callable[[list[Value]], Any]], ...] = ()
-    is_ordered: bool = False
-
-    def call(self, report: Value) -> Value:
-        """The call in its envelope, or without one."""
-        inner = at(report, *self.within) if self.within else report
-        return inner if isinstance(inner, dict) else report
-
-    def drop_repeated(self, call: Value, items: list[Any]) -> int:
-        """Take out of a call what only says its items again; the number of leaves that went."""
-        dropped = 0
-        for path, again in self.repeated:
-            value = at(call, *path)
-            if value and value == again([item for item in items if isinstance(item, dict)]):
-                dropped += leaves(take(call, *path))
-        return dropped
-
-
-def _said(record: Record, chat: Value, start: int | None, speech: Value | None = None, *, more: bool = False) -> Step:
-    """An utterance; `more` is for a further one of the same item, of which the first has the rest."""
-    if speech:
-        chat["speech"] = speech
-    name = f"{record.place}/{chat.get('tool_call_id')}" if more else record.place
-    return Step(
-        "utterance", name, record.place, start=start, message=Message(chat, at=start), rest={} if more else record.value
-    )
-
-
-def _state(record: Record, start: int | None, kind: str) -> Step:
-    detail = {"kind": kind, **{key: record.value.pop(key) for key in list(record.value)}}
-    return Step("state", record.place, record.place, start=start, name=kind, detail=detail)
-
-
-def _call_of(call: Value, id_: str, name: tuple[str, ...], arguments: tuple[str, ...]) -> Value:
-    return {
-        "id": take_text(call, id_),
-        "type": "function",
-        "function": {"name": take_text(call, *name) or "", "arguments": take(call, *arguments, of=(str, dict)) or {}},
-    }
-
-
-def _result_of(result: Value, id_: str, name: str, output: str) -> Value:
-    named = take_text(result, name)
-    chat = {"role": "tool", "tool_call_id": take_text(result, id_), "content": take(result, output)}
-    return chat | ({"name": named} if named else {})
-
-
-def _speech(**said: Any) -> Value:
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _score(name: str, value: Any, comment: Any = None) -> Value:
-    kind = "boolean" if isinstance(value, bool) else "numeric" if isinstance(value, (int, float)) else "categorical"
-    said = {"value": value} if kind != "categorical" else {"label": value}
-    return {"name": name, **said, "kind": kind, "source": "model"} | ({"comment": comment} if comment else {})
 
 
 # ElevenLabs: post_call_transcription, or GET conversation
@@ -123,7 +51,7 @@ def _elevenlabs_facts(call: Value, facts: Facts) -> int | None:
         results = at(call, "analysis", field)
         for name, result in list(results.items()) if isinstance(results, dict) else ():
             if isinstance(result, dict) and (said := take(result, value, of=(str, bool, int, float))) is not None:
-                facts.scores.append(_score(name, said, take_text(result, "rationale")))
+                facts.scores.append(score(name, said, take_text(result, "rationale")))
     return start
 
 
@@ -136,7 +64,7 @@ def _elevenlabs_steps(record: Record, start: int | None) -> Iterator[Step]:
         moment = start + round(take(item, "time_in_call_secs") * _SECOND)
     role = {"user": "user", "agent": "assistant"}.get(item.get("role", ""))
     if role is None:
-        yield _state(record, moment, str(item.get("role", "state")))
+        yield state(record, moment, str(item.get("role", "state")))
         return
     del item["role"]
     calls = [c for c in item.get("tool_calls") or () if isinstance(c, dict) and isinstance(c.get("tool_name"), str)]
@@ -146,24 +74,24 @@ def _elevenlabs_steps(record: Record, start: int | None) -> Iterator[Step]:
     if meant or heard or calls or not results:
         chat: Value = {"role": role, "content": meant or heard}
         if calls:
-            chat["tool_calls"] = [_call_of(c, "request_id", ("tool_name",), ("params_as_json",)) for c in calls]
+            chat["tool_calls"] = [call_of(c, "request_id", ("tool_name",), ("params_as_json",)) for c in calls]
         if decision := _elevenlabs_decision(item):
             chat["decision"] = decision
-        speech = _speech(
+        speech = speech_of(
             start_ms=round(seconds * 1000) if is_timed and (meant or heard) else None,
             interrupted=take(item, "interrupted", of=bool),
             heard_text=heard if meant else None,
             source=take_text(item, "source_medium"),
         )
-        yield _said(record, chat, moment, speech if meant or heard else None)
+        yield utterance(record, chat, moment, speech if meant or heard else None)
         is_first = False
     for result in results:
-        chat = _result_of(result, "request_id", "tool_name", "result_value")
+        chat = result_of(result, "request_id", "tool_name", "result_value")
         if take(result, "is_error", of=bool):
             chat["error"] = True
         if (latency := take_number(result, "tool_latency_secs")) is not None:
             chat["latency_ms"] = round(latency * 1000, 3)
-        yield _said(record, chat, moment, more=not is_first)
+        yield utterance(record, chat, moment, more=not is_first)
         is_first = False
 
 
@@ -204,8 +132,8 @@ def _retell_facts(call: Value, facts: Facts) -> int | None:
     }
     facts.fields = map_fields(call, own) | facts.fields
     if isinstance(sentiment := take_text(call, "call_analysis", "user_sentiment"), str):
-        facts.scores.append(_score("user_sentiment", sentiment))
-    facts.scores += _collected(call, "call_analysis", "custom_analysis_data")
+        facts.scores.append(score("user_sentiment", sentiment))
+    facts.scores += collected(call, "call_analysis", "custom_analysis_data")
     return start
 
 
@@ -218,25 +146,25 @@ def _retell_steps(record: Record, start: int | None) -> Iterator[Step]:
         first, last = (words[0], words[-1]) if isinstance(words, list) and words else (None, None)
         begun, ended = _milliseconds(at(first, "start")), _milliseconds(at(last, "end"))
         moment = start + begun * 10**6 if start is not None and begun is not None else None
-        speech = _speech(start_ms=begun, end_ms=ended, words=take(item, "words", of=list) if first else None)
+        speech = speech_of(start_ms=begun, end_ms=ended, words=take(item, "words", of=list) if first else None)
         said = {"role": "user" if role == "user" else "assistant", "content": take(item, "content", of=str)}
-        yield _said(record, said, moment, speech)
+        yield utterance(record, said, moment, speech)
     elif role == "tool_call_invocation":
         del item["role"]
         called = {
             "role": "assistant",
             "content": None,
-            "tool_calls": [_call_of(item, "tool_call_id", ("name",), ("arguments",))],
+            "tool_calls": [call_of(item, "tool_call_id", ("name",), ("arguments",))],
         }
-        yield _said(record, called, None)
+        yield utterance(record, called, None)
     elif role == "tool_call_result":
         del item["role"]
-        chat = _result_of(item, "tool_call_id", "name", "content")
+        chat = result_of(item, "tool_call_id", "name", "content")
         if take(item, "successful", of=bool) is False:
             chat["error"] = True
-        yield _said(record, chat, None)
+        yield utterance(record, chat, None)
     else:
-        yield _state(record, None, _STATES.get(str(role), str(role or "state")))
+        yield state(record, None, _STATES.get(str(role), str(role or "state")))
 
 
 def _milliseconds(seconds: Any) -> int | None:
@@ -265,7 +193,7 @@ def _vapi_facts(call: Value, facts: Facts) -> int | None:
         "ended_at": lambda c: take_time(c, "endedAt"),
     }
     facts.fields = map_fields(call, own) | facts.fields
-    facts.scores += _collected(call, "analysis", "structuredData")
+    facts.scores += collected(call, "analysis", "structuredData")
     return start
 
 
@@ -276,7 +204,7 @@ def _vapi_steps(record: Record, start: int | None) -> Iterator[Step]:
     moment = take_time(item, "time", unit="ms")
     if role in ("bot", "user", "system"):
         del item["role"]
-        speech = _speech(
+        speech = speech_of(
             start_ms=_since(begun, start),
             end_ms=_since(ended, start),
             words=take(item, "metadata", "wordLevelConfidence", of=list)
@@ -286,19 +214,21 @@ def _vapi_steps(record: Record, start: int | None) -> Iterator[Step]:
         if role == "bot":
             role = "assistant"
         text = take(item, "message", of=str)
-        yield _said(record, {"role": role, "content": text}, moment, None if role == "system" else speech)
+        yield utterance(record, {"role": role, "content": text}, moment, None if role == "system" else speech)
     elif role == "tool_calls":
         del item["role"]
         calls = [c for c in item.get("toolCalls") or () if isinstance(c, dict)]
-        called = [_call_of(c, "id", ("function", "name"), ("function", "arguments")) for c in calls]
+        called = [call_of(c, "id", ("function", "name"), ("function", "arguments")) for c in calls]
         for call in calls:
             take(call, "type", of=str)
-        yield _said(record, {"role": "assistant", "content": take_text(item, "message"), "tool_calls": called}, moment)
+        yield utterance(
+            record, {"role": "assistant", "content": take_text(item, "message"), "tool_calls": called}, moment
+        )
     elif role == "tool_call_result":
         del item["role"]
-        yield _said(record, _result_of(item, "toolCallId", "name", "result"), moment)
+        yield utterance(record, result_of(item, "toolCallId", "name", "result"), moment)
     else:
-        yield _state(record, moment, str(role or "state"))
+        yield state(record, moment, str(role or "state"))
 
 
 def _since(milliseconds: Any, start: int | None) -> int | None:
@@ -353,20 +283,20 @@ def _livekit_steps(record: Record, start: int | None) -> Iterator[Step]:
         yield _livekit_message(record, moment, start)
     elif kind == "function_call":
         del item["type"]
-        call = _call_of(item, "call_id", ("name",), ("arguments",))
-        yield _said(record, {"role": "assistant", "content": None, "tool_calls": [call]}, moment)
+        call = call_of(item, "call_id", ("name",), ("arguments",))
+        yield utterance(record, {"role": "assistant", "content": None, "tool_calls": [call]}, moment)
     elif kind == "function_call_output":
         del item["type"]
-        chat = _result_of(item, "call_id", "name", "output")
+        chat = result_of(item, "call_id", "name", "output")
         if take(item, "is_error", of=bool):
             chat["error"] = True
-        yield _said(record, chat, moment)
+        yield utterance(record, chat, moment)
     elif kind == "agent_handoff":
         del item["type"]
         detail = {"from": take_text(item, "old_agent_id"), "to": take_text(item, "new_agent_id")}
         yield Step("handoff", record.place, record.place, start=moment, detail=detail, rest=item)
     else:
-        yield _state(record, moment, str(kind or "state"))
+        yield state(record, moment, str(kind or "state"))
 
 
 def _livekit_message(record: Record, moment: int | None, start: int | None) -> Step:
@@ -382,7 +312,7 @@ def _livekit_message(record: Record, moment: int | None, start: int | None) -> S
     at_ms = (
         (None, None) if start is None else (_since(_milliseconds(begun), start), _since(_milliseconds(ended), start))
     )
-    speech = _speech(
+    speech = speech_of(
         start_ms=at_ms[0],
         end_ms=at_ms[1],
         interrupted=take(item, "interrupted", of=bool),
@@ -395,14 +325,7 @@ def _livekit_message(record: Record, moment: int | None, start: int | None) -> S
     }
     if role == "assistant" and (decision := map_fields(item, own)):
         chat["decision"] = decision
-    return _said(record, chat, spoke if spoke is not None else moment, speech)
-
-
-def _collected(call: Value, *path: str) -> list[Value]:
-    """What an analysis collected of a call, as scores; what is no scalar stays."""
-    found = at(call, *path)
-    names = [k for k, v in found.items() if isinstance(v, (str, int, float))] if isinstance(found, dict) else []
-    return [_score(name, take(call, *path, name)) for name in names]
+    return utterance(record, chat, spoke if spoke is not None else moment, speech)
 
 
 VENDORS = (
