@@ -1,0 +1,212 @@
+"""The conversations of OTLP files: spans with the log records that belong to them, each once, in the order of their start.
+
+A record's value is the span, its attributes plain, with `logs` (log records of that span, by time) and what its block says of it
+(`resource`, `scope`), which only the first record of a conversation that has it is given. A span that was delivered again is a copy;
+of copies that differ the one that ended last is the span, the others are its `other_copies`. Log records without a span of theirs in
+the files are a record of the kind `logs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import BadInputError
+from pipelines.ingest.assemble.leaves import leaves
+from pipelines.ingest.assemble.rows import Group, Record
+from pipelines.ingest.forms.form import Options
+from pipelines.ingest.forms.otlp_files import documents
+from pipelines.ingest.forms.otlp_spool import Entry, Placed, Read, Spool, in_order
+from pipelines.ingest.forms.otlp_values import NotOtlpError, flat_records, plain_log, plain_span
+
+SESSION_KEYS = (
+    "gen_ai.conversation.id",
+    "session.id",
+    "langfuse.session.id",
+    "ai.telemetry.metadata.sessionId",
+    "traceloop.association.properties.session_id",
+    "traceloop.association.properties.chat_id",
+    "traceloop.association.properties.thread_id",
+    "traceloop.association.properties.conversation_id",
+    "conversation.id",
+)
+"""Attributes that name a conversation; an earlier one counts more."""
+AMBIGUOUS = "session is ambiguous"
+"""Marks the first record of a conversation of whose traces one names several; a mark of ours, and no leaf."""
+
+
+def groups(files: Sequence[Path], options: Options) -> Iterator[Group]:
+    """The conversations of all files, in the order in which they began.
+
+    Raises:
+        BadInputError: A file cannot be read, or something in it is not OTLP; the error says where.
+    """
+    with closing(Spool(options.folder, options.memory_bytes)) as spool:
+        for number, path in enumerate(files):
+            fill(spool, path, number, options)
+        names = [path.name for path in files]
+        for rows in spool.conversations():
+            first = next(rows)
+            yield Group(first.conversation_key, first.has_session, _records(spool, names, first, rows))
+
+
+def fill(spool: Spool, path: Path, number: int, options: Options) -> None:
+    """Write the records of a file to the spool."""
+    ranks = session_ranks(options)
+    line, ordinal = 0, 0
+    places: dict[int, tuple[int, ...]] = {}
+    for at, inner, document in documents(path):
+        if at != line:
+            line, ordinal = at, 0
+        where, around = inner, None
+        try:
+            for kind, record, described, inner_path in flat_records(document):
+                where, ordinal = inner + inner_path[1:], ordinal + 1
+                if described is not around:
+                    around = described
+                    places = {id(described): _surround(spool, described)}
+                plain = plain_span(record) if kind == "spans" else plain_log(record)
+                entry = _entry(kind, plain, described, ranks)
+                spool.add(entry, plain, places[id(described)], (number, line, ordinal))
+        except NotOtlpError as error:
+            raise BadInputError(f"{path.name}:{line}: ${where}: {error}") from error
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise BadInputError(
+                f"{path.name}:{line}: ${where}: not as OTLP has it ({type(error).__name__}: {error})"
+            ) from error
+
+
+def session_ranks(options: Options) -> dict[str, int]:
+    """Attributes that name a conversation, each with its rank; the one that was asked for comes first."""
+    asked = (options.conversation_key,) if options.conversation_key else ()
+    return {key: rank for rank, key in enumerate(dict.fromkeys((*asked, *SESSION_KEYS)))}
+
+
+def _surround(spool: Spool, described: dict[str, Any]) -> tuple[int, ...]:
+    outer = {key: value for key, value in described.items() if key.startswith("resource") and leaves(value)}
+    inner = {key: value for key, value in described.items() if key.startswith("scope") and leaves(value)}
+    return tuple(spool.surround(each) for each in (outer, inner) if each)
+
+
+def _entry(kind: str, plain: dict[str, Any], around: dict[str, Any], ranks: dict[str, int]) -> Entry:
+    session, rank = _session(plain["attributes"], ranks)
+    if session is None:
+        session, rank = _session(around["resource"].get("attributes") or {}, ranks)
+        rank += len(ranks)
+    trace, span = plain["traceId"], plain["spanId"]
+    if kind == "spans":
+        start, end = plain["startTimeUnixNano"], plain["endTimeUnixNano"]
+        return Entry(False, trace, span, plain.get("parentSpanId") or "", start, end, session, rank)
+    time = plain["timeUnixNano"] or plain["observedTimeUnixNano"]
+    return Entry(True, trace or session or _alone(plain), span, "", time, time, session, rank)
+
+
+def _session(attributes: dict[str, Any], ranks: dict[str, int]) -> tuple[str | None, int]:
+    for key, rank in ranks.items():
+        value = attributes.get(key)
+        if value is not None and value != "" and not isinstance(value, (dict, list)):
+            return str(value), rank
+    return None, 0
+
+
+def _alone(plain: dict[str, Any]) -> str:
+    """What stands for the trace of a log record that has none and names no conversation."""
+    return f"log-{plain['timeUnixNano'] or plain['observedTimeUnixNano'] or 0}"
+
+
+def _records(spool: Spool, names: Sequence[str], first: Placed, rest: Iterator[Placed]) -> Iterator[Record]:
+    """The records of a conversation; what its blocks say stands on the first record that has it."""
+    seen: set[int] = set()
+
+    def chained() -> Iterator[Placed]:
+        yield first
+        yield from rest
+
+    for _, tied in groupby(chained(), key=lambda row: row.order_ns):
+        for _, same in groupby(in_order(list(tied)), key=_of_one_span):
+            rows = list(same)
+            record = _merged(spool, rows, f"{names[rows[0].file]}:{rows[0].line}#{rows[0].ordinal}", seen)
+            if first.is_ambiguous:
+                record.value[AMBIGUOUS] = True
+                first = first._replace(is_ambiguous=False)
+            yield record
+
+
+def _of_one_span(row: Placed) -> tuple[str, str, int]:
+    return row.trace, row.span, 0 if row.span else row.position
+
+
+def _merged(spool: Spool, rows: Sequence[Placed], place: str, seen: set[int]) -> Record:
+    """One record of a span's copies and log records."""
+    spans = [spool.read(row) for row in rows if not row.is_log]
+    logs = [spool.read(row) for row in rows if row.is_log]
+    record = Record(place, {}) if not spans else _of_copies(spans, place)
+    if logs:
+        _add_logs(record, logs)
+    if not spans:
+        record.kind = "logs"
+    for each in dict.fromkeys(around for read in (*spans, *logs) for around in read.around):
+        said = spool.surroundings(each)
+        times = sum(each in read.around for read in (*spans, *logs))
+        if each not in seen:
+            seen.add(each)
+            times -= 1
+            _attach(record, said)
+        record.leaves += leaves(said) * times
+        record.repeated += leaves(said) * times
+    return record
+
+
+def _attach(record: Record, said: dict[str, Any]) -> None:
+    record.leaves += leaves(said)
+    for key, value in said.items():
+        if key in record.value:
+            record.value.setdefault("further", []).append({key: value})
+        else:
+            record.value[key] = dict(value) if isinstance(value, dict) else value
+
+
+def _of_copies(spans: Sequence[Read], place: str) -> Record:
+    """The copy that ended last; those that say the same are counted, the others are kept beside it."""
+    best = spans[0]
+    if len(spans) > 1:
+        best = max(spans, key=lambda read: (read.value["endTimeUnixNano"] or 0, len(read.raw), read.raw))
+    record = Record(place, best.value, leaves(best.value))
+    others: list[dict[str, Any]] = []
+    for read in spans:
+        if read is best:
+            continue
+        count = leaves(read.value)
+        record.leaves += count
+        if read.value == best.value or read.value in others:
+            record.copies += 1
+            record.repeated += count
+        else:
+            others.append(read.value)
+    if others:
+        record.value["other_copies"] = sorted(others, key=repr)
+    return record
+
+
+def _add_logs(record: Record, logs: Iterable[Read]) -> None:
+    """The log records of a span, each once, without its ids."""
+    seen: set[bytes] = set()
+    kept: list[dict[str, Any]] = []
+    for read in logs:
+        count = leaves(read.value)
+        record.leaves += count
+        if read.raw in seen:
+            record.copies += 1
+            record.repeated += count
+            continue
+        seen.add(read.raw)
+        for name in ("traceId", "spanId"):
+            value = read.value.pop(name)
+            if record.value.setdefault(name, value) == value:
+                record.repeated += 1 if "startTimeUnixNano" in record.value or kept else 0
+        kept.append(read.value)
+    record.value["logs"] = kept
+    record.value.setdefault("attributes", {})

@@ -1,0 +1,249 @@
+"""Records of OTLP files in the order of their conversations, however large the files: a spool on disk and an index in DuckDB.
+
+A record is parsed once, written to the spool in Python's own binary form, and read again when its conversation's turn has come.
+What needs the whole of the files, which conversation a record belongs to and where it stands there, is a query over the index
+(`sql/forms/otlp.sql`).
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.duck import quote_literal
+from pipelines.sqlfiles import read_sql
+
+_MARSHAL = 2
+"""The version that looks for no shared objects: half the time."""
+_INDEXED_TOGETHER = 20_000
+_DUCKDB_SHARE = 0.25
+_LEAST_DUCKDB_BYTES = 64_000_000
+_BUFFER = 1 << 20
+_SURROUNDINGS_HELD = 256
+_TYPES: dict[str, pa.DataType] = {
+    "is_log": pa.bool_(),
+    "trace": pa.string(),
+    "span": pa.string(),
+    "parent": pa.string(),
+    "start_ns": pa.int64(),
+    "end_ns": pa.int64(),
+    "session": pa.string(),
+    "session_rank": pa.int32(),
+    "position": pa.int64(),
+    "length": pa.int64(),
+    "file": pa.int32(),
+    "line": pa.int64(),
+    "ordinal": pa.int64(),
+}
+_COLUMNS = pa.schema(_TYPES)
+
+
+class Entry(NamedTuple):
+    """A record's entry in the index.
+
+    Attributes:
+        is_log: Whether it is a log record.
+        trace, span, parent: Ids in hex; empty where there is none.
+        start_ns, end_ns: Of a log record, its time twice.
+        session: What names its conversation, where it says so.
+        session_rank: Which attribute said it; a lower one counts more.
+    """
+
+    is_log: bool
+    trace: str
+    span: str
+    parent: str
+    start_ns: int | None
+    end_ns: int | None
+    session: str | None
+    session_rank: int
+
+
+class Placed(NamedTuple):
+    """A record where it stands, as the query has it."""
+
+    conversation_key: str
+    has_session: bool
+    is_ambiguous: bool
+    order_ns: int
+    trace: str
+    span: str
+    parent: str
+    is_log: bool
+    end_ns: int | None
+    position: int
+    length: int
+    file: int
+    line: int
+    ordinal: int
+
+
+@dataclass(slots=True)
+class Read:
+    """A record as it was read again.
+
+    Attributes:
+        value: The record.
+        around: What its blocks say of it, outer first: places in the spool, by which each is read with `surroundings`.
+        raw: Its bytes; two copies of one record have the same.
+    """
+
+    value: dict[str, Any]
+    around: tuple[int, ...]
+    raw: bytes
+
+
+@dataclass(slots=True)
+class _Known:
+    """Surroundings by the hash of their bytes, and those that were read last by their place."""
+
+    written: dict[bytes, int] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+    read: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+
+class Spool:
+    """Records on disk, written once in any order and read in the order of their conversations.
+
+    Args:
+        folder: A private folder, empty; whoever made it removes it.
+        memory_bytes: Memory that the index may take.
+    """
+
+    def __init__(self, folder: Path, memory_bytes: int) -> None:
+        self._path = folder / "records"
+        self._writing = self._path.open("xb", buffering=_BUFFER)
+        self._reading: int | None = None
+        self._size = 0
+        self._known = _Known()
+        self._pending: list[tuple[Any, ...]] = []
+        self._connection = duckdb.connect()
+        for setting in (
+            "autoinstall_known_extensions = false",
+            "autoload_known_extensions = false",
+            "enable_progress_bar = false",
+            f"memory_limit = '{max(int(memory_bytes * _DUCKDB_SHARE), _LEAST_DUCKDB_BYTES)}B'",
+            f"temp_directory = {quote_literal(str(folder / 'index'))}",
+        ):
+            self._connection.execute(f"SET {setting}")
+        nothing = _COLUMNS.empty_table()
+        self._connection.register("nothing", nothing)
+        self._connection.execute("CREATE TABLE records AS FROM nothing")
+        self._connection.unregister("nothing")
+
+    def surround(self, value: dict[str, Any]) -> int:
+        """Keep what a block says of its records; the same is kept once. Gives its place."""
+        raw = marshal.dumps(value, _MARSHAL)
+        key = sha256(raw).digest()
+        if key not in self._known.written:
+            self._known.written[key] = self._write(raw)
+            self._known.sizes[self._known.written[key]] = len(raw)
+        return self._known.written[key]
+
+    def add(self, entry: Entry, value: dict[str, Any], around: tuple[int, ...], place: tuple[int, int, int]) -> None:
+        """Keep a record.
+
+        Args:
+            entry: What the index says of it.
+            value: The record: what `marshal` writes.
+            around: Places of its surroundings, outer first.
+            place: Number of the file, of the line, and of the record in the line.
+        """
+        raw = marshal.dumps((value, around), _MARSHAL)
+        self._pending.append((*entry, self._write(raw), len(raw), *place))
+        if len(self._pending) == _INDEXED_TOGETHER:
+            self._flush()
+
+    def _write(self, raw: bytes) -> int:
+        place = self._size
+        self._writing.write(raw)
+        self._size += len(raw)
+        return place
+
+    def _flush(self) -> None:
+        columns = [
+            pa.array(each, kind) for each, kind in zip(zip(*self._pending, strict=True), _COLUMNS.types, strict=True)
+        ]
+        batch = pa.Table.from_arrays(columns, schema=_COLUMNS)
+        self._connection.register("batch", batch)
+        self._connection.execute("INSERT INTO records FROM batch")
+        self._connection.unregister("batch")
+        self._pending.clear()
+
+    def conversations(self) -> Iterator[Iterator[Placed]]:
+        """The records of each conversation in their order; nothing can be added any more."""
+        if self._pending:
+            self._flush()
+        self._writing.close()
+        self._reading = os.open(self._path, os.O_RDONLY)
+        rows = self._rows()
+        for _, records in groupby(rows, key=lambda row: (row.conversation_key, row.has_session)):
+            yield records
+
+    def _rows(self) -> Iterator[Placed]:
+        result = self._connection.sql(read_sql("forms/otlp.sql"))
+        for batch in result.to_arrow_reader(_INDEXED_TOGETHER):
+            yield from map(Placed._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+
+    def read(self, placed: Placed) -> Read:
+        """The record of an entry."""
+        assert self._reading is not None
+        raw = os.pread(self._reading, placed.length, placed.position)
+        value, around = marshal.loads(raw)  # noqa: S302 -- written above, in a private folder
+        return Read(value, around, raw)
+
+    def surroundings(self, place: int) -> dict[str, Any]:
+        """What a block said; the same object while it is held, so not to be changed."""
+        held = self._known.read
+        if place not in held:
+            assert self._reading is not None
+            if len(held) >= _SURROUNDINGS_HELD:
+                held.pop(next(iter(held)))
+            held[place] = marshal.loads(os.pread(self._reading, self._known.sizes[place], place))  # noqa: S302 -- as above
+        return held[place]
+
+    def close(self) -> None:
+        """Let go of files and memory."""
+        self._writing.close()
+        if self._reading is not None:
+            os.close(self._reading)
+            self._reading = None
+        self._connection.close()
+
+
+def in_order(tied: Sequence[Placed]) -> Iterable[Placed]:
+    """Records that began at the same instant, a parent before its child, then by end, size and id; copies and logs stay together."""
+    if len(tied) == 1:
+        return tied
+    spans: dict[tuple[str, str], list[Placed]] = {}
+    for number, row in enumerate(tied):
+        spans.setdefault((row.trace, row.span or f"#{number}"), []).append(row)
+    if len(spans) == 1:
+        return tied
+    parents = {key: (key[0], rows[0].parent) for key, rows in spans.items()}
+    depths: dict[tuple[str, str], int] = {}
+    for key in spans:
+        chain: list[tuple[str, str]] = []
+        walked: set[tuple[str, str]] = set()
+        at = key
+        while at in parents and at not in depths and at not in walked:
+            walked.add(at)
+            chain.append(at)
+            at = parents[at]
+        depth = depths.get(at, -1)
+        for each in reversed(chain):
+            depth += 1
+            depths[each] = depth
+    ordered = sorted(
+        spans.items(), key=lambda item: (depths[item[0]], item[1][0].end_ns or 0, item[1][0].length, item[0])
+    )
+    return [row for _, rows in ordered for row in rows]
