@@ -94,6 +94,7 @@ class Call:
         request: The body that was sent over the wire, parsed, where the form keeps it.
         prompt: What names its prompt: any of name, version, template, variables.
         wrapped_by: Attributes of the outer calls that recorded the same one.
+        is_aside: Whether it is no part of the conversation, as the call of a judge: it is counted and kept, and says nothing.
         rest: What no field says.
     """
 
@@ -123,6 +124,7 @@ class Call:
     request: dict[str, Any] | None = None
     prompt: dict[str, Any] = field(default_factory=dict)
     wrapped_by: list[dict[str, Any]] = field(default_factory=list)
+    is_aside: bool = False
     rest: dict[str, Any] = field(default_factory=dict)
 
 

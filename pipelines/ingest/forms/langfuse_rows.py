@@ -14,7 +14,7 @@ from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read, read, take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.values import pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.values import name_reason, pop_any, pop_number, pop_text, pop_time
 
 TYPES = ("SPAN", "EVENT", "GENERATION", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL")
 _KINDS = {"NUMERIC": "numeric", "BOOLEAN": "boolean", "CATEGORICAL": "categorical", "TEXT": "text"}
@@ -180,7 +180,7 @@ def _call(
         }
     )
     _spoken(call, value)
-    call.finish_reason = call.finish_reason or pop_text(call.params, "finishReason", "finish_reason")
+    name_reason(call, call.finish_reason or pop_text(call.params, "finishReason", "finish_reason"))
     if isinstance(tools := value.get("toolDefinitions") or value.get("tool_definitions"), dict) and tools:
         pop_any(value, "toolDefinitions", "tool_definitions")
         call.tools = [_schema(key, each) for key, each in tools.items()]

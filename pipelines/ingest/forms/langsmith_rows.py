@@ -13,7 +13,7 @@ from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read, read, take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.values import pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.values import name_reason, pop_any, pop_number, pop_text, pop_time
 
 _SOURCES = {"app": "human", "human": "human", "model": "model", "auto_eval": "model"}
 _REQUESTED = ("ls_model_name",)
@@ -178,6 +178,7 @@ def _answered(call: Call, run: dict[str, Any]) -> None:
     if "choices" not in run and (known := pop_text(outputs, "model")) is not None:
         call.model = known
     call.response_id = call.response_id or pop_text(outputs, "id")
+    name_reason(call, call.finish_reason)
     if not call.usage and isinstance(outputs.get("usage_metadata"), dict):
         call.usage = _usage(outputs["usage_metadata"])
 

@@ -10,7 +10,9 @@ import re
 from typing import Any
 
 from pipelines.ingest import strict_json
+from pipelines.ingest.assemble.finish_reasons import finish_reason
 from pipelines.ingest.assemble.message import decoded as from_text
+from pipelines.ingest.assemble.rows import Call
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.forms.fields import nanoseconds
 
@@ -109,3 +111,10 @@ def at_path(value: Any, path: str) -> Any:
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
     return None if isinstance(value, dict | list) else value
+
+
+def name_reason(call: Call, literal: str | None) -> None:
+    """Say why a model stopped by its name in chat completions; what the form calls it stays beside, where that is another name."""
+    call.finish_reason = finish_reason(literal)
+    if literal != call.finish_reason:
+        call.rest["finish_reason"] = literal
