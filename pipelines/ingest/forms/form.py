@@ -29,11 +29,11 @@ SHIPPED = {
     "responses": "responses",
     "anthropic": "anthropic",
     "litellm": "litellm",
-    "claude-code": "claude_code",
-    "codex": "codex",
-    "atif": "atif",
-    "swe-agent": "swe_agent",
-    "openhands": "openhands",
+    "claude-code": "coding.claude_code",
+    "codex": "coding.codex",
+    "atif": "coding.atif",
+    "swe-agent": "coding.swe_agent",
+    "openhands": "coding.openhands",
     "dataset": "dataset",
 }
 """Forms by name, with the module of `pipelines.ingest.forms` whose `FORM` each is, in the order in which files are tried."""
@@ -157,7 +157,7 @@ def own_importers(home: Path) -> dict[str, Path]:
 
 
 def _is_there(module: str) -> bool:
-    return (Path(__file__).parent / f"{module}.py").is_file()
+    return Path(__file__).parent.joinpath(*module.split(".")).with_suffix(".py").is_file()
 
 
 def _own(name: str, path: Path) -> Form:
