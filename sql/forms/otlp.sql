@@ -8,7 +8,7 @@ WITH sessions AS (
     SELECT
         records.trace,
         arg_min(records.session, (records.session_rank, records.start_ns, records.span, records.session)) AS session,
-        count(DISTINCT (records.session_rank, records.session)) > count(DISTINCT records.session_rank) AS is_ambiguous
+        count(DISTINCT records.session_rank || ' ' || records.session) > count(DISTINCT records.session_rank) AS is_ambiguous
     FROM records
     WHERE records.session IS NOT NULL
     GROUP BY records.trace
@@ -18,9 +18,10 @@ placed AS (
     SELECT
         records.*,
         coalesce(
-            arg_max(coalesce(records.start_ns, records.end_ns), coalesce(records.end_ns, 0))
-                FILTER (WHERE NOT records.is_log AND records.span <> '')
-                OVER (PARTITION BY records.trace, records.span),
+            arg_max(
+                CASE WHEN NOT records.is_log AND records.span <> '' THEN coalesce(records.start_ns, records.end_ns) END,
+                CASE WHEN NOT records.is_log AND records.span <> '' THEN coalesce(records.end_ns, 0) END
+            ) OVER (PARTITION BY records.trace, records.span),
             records.start_ns,
             records.end_ns,
             0

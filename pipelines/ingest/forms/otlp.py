@@ -1,7 +1,7 @@
 """The form `otlp`: spans and log records of OpenTelemetry, of whichever instrumentation, as files of OTLP's JSON have them.
 
 A span is a model call, a tool that ran, or one that only holds others; which, its attributes say. What the dialects call things is
-in `otlp_names`, where they keep messages in `otlp_content`, how the files are read in `otlp_groups`.
+in `otel.names`, where they keep messages in `otel.content`, how the files are read in `otel.groups`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from pathlib import Path
 
 from pipelines.ingest.assemble.rows import Call, Group, Row, Step
 from pipelines.ingest.forms.form import Head, Options
-from pipelines.ingest.forms.otlp_calls import call_of, has_output
-from pipelines.ingest.forms.otlp_content import Span, has_messages, merge_details
-from pipelines.ingest.forms.otlp_facts import Known
-from pipelines.ingest.forms.otlp_groups import groups
-from pipelines.ingest.forms.otlp_names import CALL_OPERATIONS
-from pipelines.ingest.forms.otlp_steps import Tools, mark_of
-from pipelines.ingest.forms.otlp_texts import Texts
+from pipelines.ingest.forms.otel.calls import call_of, has_output
+from pipelines.ingest.forms.otel.events import has_messages, merge_details
+from pipelines.ingest.forms.otel.facts import Known
+from pipelines.ingest.forms.otel.groups import groups
+from pipelines.ingest.forms.otel.names import CALL_OPERATIONS
+from pipelines.ingest.forms.otel.span import Span
+from pipelines.ingest.forms.otel.steps import Tools, mark_of
+from pipelines.ingest.forms.otel.texts import Texts
 
 _MOST_HELD = 10_000
 """Rows that wait for the first call of a conversation, while only outer spans have had messages."""
@@ -44,7 +45,7 @@ class Otlp:
         return any(name in head.first for name in names) or any(head.names(name) for name in names)
 
     def groups(self, files: Sequence[Path], options: Options) -> Iterator[Group]:
-        """The conversations of all files; see `otlp_groups`."""
+        """The conversations of all files; see `otel.groups`."""
         return groups(files, options)
 
     def adapt(self, group: Group, options: Options) -> Iterator[Row]:

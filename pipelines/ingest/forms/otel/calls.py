@@ -7,15 +7,17 @@ from typing import Any
 from pipelines.ingest.assemble.finish_reasons import finish_reason
 from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.rows import Call
-from pipelines.ingest.forms import otlp_names
-from pipelines.ingest.forms.otlp_content import Content, Span, content_of, has_messages, name_of
-from pipelines.ingest.forms.otlp_errors import take_error
+from pipelines.ingest.forms.otel import names as otel_names
+from pipelines.ingest.forms.otel.content import content_of
+from pipelines.ingest.forms.otel.errors import take_error
+from pipelines.ingest.forms.otel.events import has_messages
+from pipelines.ingest.forms.otel.span import Content, Span, name_of
 
 _FIELDS: dict[str, tuple[str, str]] = {
-    **{name: ("call", field) for name, field in otlp_names.CALL_FIELDS.items()},
-    **{name: ("usage", field) for name, field in otlp_names.USAGE.items()},
-    **{name: ("params", field) for name, field in otlp_names.PARAMS.items()},
-    **{name: ("prompt", field) for name, field in otlp_names.PROMPT.items()},
+    **{name: ("call", field) for name, field in otel_names.CALL_FIELDS.items()},
+    **{name: ("usage", field) for name, field in otel_names.USAGE.items()},
+    **{name: ("params", field) for name, field in otel_names.PARAMS.items()},
+    **{name: ("prompt", field) for name, field in otel_names.PROMPT.items()},
 }
 _RANKS = {name: rank for rank, name in enumerate(_FIELDS)}
 _NOT_PARAMS = ("model", "messages", "tools", "input", "functions")
@@ -90,7 +92,9 @@ def _take_content(span: Span, call: Call, content: Content) -> None:
 
 def _tools(span: Span, content: Content) -> list[dict[str, Any]] | None:
     """Tool schemas on offer, in the shape of chat completions, of whichever attributes have them."""
-    given = span.take_json("gen_ai.tool.definitions")
+    definitions = span.take("gen_ai.tool.definitions")
+    given, count = span.texts.value(definitions, span.record.place)
+    span.record.leaves += count - leaves(definitions)
     if isinstance(given, list):
         return [tool_schema(each) for each in given]
     for family in ("llm.tools", "llm.request.functions"):
@@ -132,7 +136,7 @@ def _take_rest(span: Span, call: Call) -> None:
     if isinstance(variables, str):
         call.prompt["variables"], count = span.texts.value(variables, span.record.place)
         span.record.leaves += count - 1
-    if span.attributes.get(_OPERATION) in otlp_names.CALL_OPERATIONS:
+    if span.attributes.get(_OPERATION) in otel_names.CALL_OPERATIONS:
         del span.attributes[_OPERATION]
     call.error = take_error(span)
     call.ttft_ms = _first_token(span, call)
@@ -155,16 +159,16 @@ def _take_params(span: Span, call: Call) -> None:
 
 
 def _first_token(span: Span, call: Call) -> float | None:
-    seconds: float | None = _number(span.take(*otlp_names.FIRST_TOKEN_SECONDS))
+    seconds: float | None = _number(span.take(*otel_names.FIRST_TOKEN_SECONDS))
     if seconds is not None:
         is_milliseconds = call.latency_ms is not None and seconds * 1000 > call.latency_ms + 1
         return float(seconds) if is_milliseconds else seconds * 1000
-    milliseconds = _number(span.take(*otlp_names.FIRST_TOKEN_MILLISECONDS))
+    milliseconds = _number(span.take(*otel_names.FIRST_TOKEN_MILLISECONDS))
     if milliseconds is not None:
         return float(milliseconds)
     for event in span.events:
         at = event.get("timeUnixNano")
-        if name_of(event) in otlp_names.FIRST_TOKEN_EVENTS and at and call.start is not None and at >= call.start:
+        if name_of(event) in otel_names.FIRST_TOKEN_EVENTS and at and call.start is not None and at >= call.start:
             return float(at - call.start) / 1e6
     return None
 

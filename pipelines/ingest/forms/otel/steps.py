@@ -8,9 +8,9 @@ from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.message import content_of
 from pipelines.ingest.assemble.parts import is_parts
 from pipelines.ingest.assemble.rows import Step
-from pipelines.ingest.forms.otlp_content import CHOICE, Span, name_of
-from pipelines.ingest.forms.otlp_errors import take_error
-from pipelines.ingest.forms.otlp_names import (
+from pipelines.ingest.forms.otel.errors import take_error
+from pipelines.ingest.forms.otel.events import CHOICE
+from pipelines.ingest.forms.otel.names import (
     MARK_NAMES,
     TOOL_ARGUMENTS,
     TOOL_IDS,
@@ -18,7 +18,8 @@ from pipelines.ingest.forms.otlp_names import (
     TOOL_NAMES,
     TOOL_OUTPUTS,
 )
-from pipelines.ingest.forms.otlp_texts import json_of
+from pipelines.ingest.forms.otel.span import Span, name_of
+from pipelines.ingest.forms.otel.texts import json_of
 
 _AGENTS = ("gen_ai.agent.name", "agent.name")
 _VOICE_STEPS = ("stt", "tts", "user_turn", "agent_turn", "turn", "user_speaking", "agent_speaking", "eou_detection")

@@ -18,9 +18,9 @@ from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.rows import Group, Record
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.otlp_files import documents
-from pipelines.ingest.forms.otlp_spool import Entry, Placed, Read, Spool, in_order
-from pipelines.ingest.forms.otlp_values import NotOtlpError, flat_records, plain_log, plain_span
+from pipelines.ingest.forms.otel.files import documents
+from pipelines.ingest.forms.otel.spool import Entry, Placed, Read, Spool, in_order
+from pipelines.ingest.forms.otel.values import NotOtlpError, flat_records, plain_log, plain_span
 
 SESSION_KEYS = (
     "gen_ai.conversation.id",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.ingest.assemble.leaves import leaves
-from pipelines.ingest.forms.otlp_content import Span, name_of
+from pipelines.ingest.forms.otel.span import Span, name_of
 
 _ERROR = 2
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from pipelines.ingest.assemble.rows import Facts, Group
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.otlp_content import EVALUATION, Span, name_of
-from pipelines.ingest.forms.otlp_groups import AMBIGUOUS, session_ranks
-from pipelines.ingest.forms.otlp_names import FACTS
+from pipelines.ingest.forms.otel.events import EVALUATION
+from pipelines.ingest.forms.otel.groups import AMBIGUOUS, session_ranks
+from pipelines.ingest.forms.otel.names import FACTS
+from pipelines.ingest.forms.otel.span import Span, name_of
 
 _SCORE_FIELDS = {
     "gen_ai.evaluation.name": "name",

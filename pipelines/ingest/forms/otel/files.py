@@ -1,6 +1,6 @@
 """Files of OTLP: export requests as JSON lines, as one document, or as an array of them; plain or gzip.
 
-Gives documents, each with its place; what is in them is `otlp_values`'. A document is parsed at once, so memory is bounded by the
+Gives documents, each with its place; what is in them is `otel.values`'. A document is parsed at once, so memory is bounded by the
 longest line (or by the one document of a file that is not lines).
 """
 
