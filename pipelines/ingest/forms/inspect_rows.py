@@ -58,10 +58,13 @@ def _sample(record: Record) -> Facts:
     """What the sample says of itself; its messages stay for where no event tells of them."""
     sample = record.value
     scores = [made for name, score in (pop_any(sample, "scores") or {}).items() for made in _scores(str(name), score)]
-    limit = sample.get("limit")
+    limit, error = sample.get("limit"), sample.get("error")
+    outcome = {each["name"]: each.get("value", each.get("label")) for each in scores}
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        outcome["error"] = error["message"]
     fields: dict[str, Any] = {
         "task_id": pop_text(sample, "id"),
-        "outcome": {each["name"]: each.get("value", each.get("label")) for each in scores} or None,
+        "outcome": outcome,
         "ended_reason": pop_text(limit, "type") if isinstance(limit, dict) else None,
         "started_at": pop_time(sample, "started_at"),
         "ended_at": pop_time(sample, "completed_at"),
@@ -185,6 +188,8 @@ def _answered(call: Call, event: dict[str, Any], output: dict[str, Any]) -> None
     seconds = pop_number(output, "time")
     call.latency_ms = None if seconds is None else seconds * 1000
     call.error = call.error or pop_any(output, "error")
+    if call.error is not None and all(not each.chat.get("content") and "tool_calls" not in each.chat for each in call.output):
+        call.output = []  # what stands for the answer that did not come
     usage = output.get("usage")
     if isinstance(usage, dict):
         made = {
