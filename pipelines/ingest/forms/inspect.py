@@ -1,7 +1,7 @@
 """Inspect: logs of evaluations as `.eval` (a zip of samples) and as JSON, and Scout's transcripts as Parquet.
 
 A sample is a conversation. What a log says of all of them (task, model, settings) stands in its header, which every sample's group
-has as its first record; a log that is still being written has that of its journal. What samples and events say is `inspect_rows`'.
+has as its first record; a log that is still being written has that of its journal. What samples and events say is `stores.samples`'.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.rows import Group, Record, Row
 from pipelines.ingest.canonical import digest
 from pipelines.ingest.forms.form import Head, Options
-from pipelines.ingest.forms.inspect_rows import rows_of
 from pipelines.ingest.forms.reading import parse_record
-from pipelines.ingest.forms.records import column_names, read_objects, refuse, room_of
-from pipelines.ingest.forms.values import decode_fields
+from pipelines.ingest.forms.stores.samples import rows_of
+from pipelines.ingest.forms.stores.tables import column_names, read_objects, refuse, room_of
+from pipelines.ingest.forms.stores.values import decode_fields
 
 _ZIP = b"PK\x03\x04"
 _SAMPLE = re.compile(r"samples/(?P<id>.*)_epoch_(?P<epoch>\d+)\.json")

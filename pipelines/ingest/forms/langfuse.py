@@ -1,7 +1,7 @@
 """Langfuse: what its API and its pages give as JSON, its exports to blob storage, and its older ingestion events.
 
 A record is a trace, an observation or a score. A session and a user may stand on the trace alone, and exports are windows of time, so
-files are read together. What a record says is `langfuse_rows`'.
+files are read together. What a record says is `stores.observations`'.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Group, Row
 from pipelines.ingest.forms.fields import nanoseconds
 from pipelines.ingest.forms.form import Head, Options
-from pipelines.ingest.forms.langfuse_rows import TYPES, rows_of
-from pipelines.ingest.forms.records import column_names, read_objects, refuse
-from pipelines.ingest.forms.spool import Spooled, conversations
-from pipelines.ingest.forms.values import at_path, decode_fields, decoded, first_text
+from pipelines.ingest.forms.stores.observations import TYPES, rows_of
+from pipelines.ingest.forms.stores.spool import Spooled, conversations
+from pipelines.ingest.forms.stores.tables import column_names, read_objects, refuse
+from pipelines.ingest.forms.stores.values import at_path, decode_fields, decoded, first_text
 
 _RANKS = {"trace": 0, "observation": 1, "score": 2}
 _EVENTS = {"span": "SPAN", "generation": "GENERATION", "event": "EVENT", "observation": None}

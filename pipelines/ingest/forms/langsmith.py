@@ -1,7 +1,7 @@
 """LangSmith: runs as its client and its API give them, bulk exports as Parquet, bodies that an SDK sent, rows of feedback.
 
 A run is a record; a body's `patch` completes the run that its `post` began. `session_id` is the tracing project; what names a
-conversation stands in the metadata. What a run says is `langsmith_rows`'.
+conversation stands in the metadata. What a run says is `stores.runs`'.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 from pipelines.ingest.assemble.rows import Group, Row
 from pipelines.ingest.forms.fields import nanoseconds
 from pipelines.ingest.forms.form import Head, Options
-from pipelines.ingest.forms.langsmith_rows import rows_of
-from pipelines.ingest.forms.records import column_names, read_objects, refuse
-from pipelines.ingest.forms.spool import Spooled, conversations
-from pipelines.ingest.forms.values import at_path, decode_fields, decoded, first_text
+from pipelines.ingest.forms.stores.runs import rows_of
+from pipelines.ingest.forms.stores.spool import Spooled, conversations
+from pipelines.ingest.forms.stores.tables import column_names, read_objects, refuse
+from pipelines.ingest.forms.stores.values import at_path, decode_fields, decoded, first_text
 
 SESSIONS = ("thread_id", "session_id", "conversation_id")
 _JSON = ("inputs", "outputs", "extra", "events", "serialized", "feedback_stats", "tags", "attachments", "inputs_s3_urls",

@@ -15,8 +15,10 @@ from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.canonical import digest
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.values import name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.values import name_reason, pop_any, pop_number, pop_text, pop_time
 
+_ON_THE_WIRE = ("messages", "input", "contents", "system", "instructions", "tools", "model")
+"""Fields of a request's body that say once more what the event says."""
 _DIGITS = 8
 """Hex digits of the hash by which settings of one model are told apart."""
 
@@ -164,12 +166,10 @@ def _call(common: dict[str, Any], event: dict[str, Any]) -> Call:
         _answered(call, event, output)
     wire = event.get("call")
     if isinstance(wire, dict):
-        request = pop_any(wire, "request")
-        call.request = request if isinstance(request, dict) else None
-        response = wire.get("response")
+        request, response = wire.get("request"), wire.get("response")
+        if isinstance(request, dict):
+            call.request = {name: request.pop(name) for name in _ON_THE_WIRE if request.get(name) is not None}
         call.response_id = pop_text(response, "id") if isinstance(response, dict) else None
-        if request is not None:
-            wire["request"] = request
     return call
 
 
@@ -188,7 +188,9 @@ def _answered(call: Call, event: dict[str, Any], output: dict[str, Any]) -> None
     seconds = pop_number(output, "time")
     call.latency_ms = None if seconds is None else seconds * 1000
     call.error = call.error or pop_any(output, "error")
-    if call.error is not None and all(not each.chat.get("content") and "tool_calls" not in each.chat for each in call.output):
+    if call.error is not None and all(
+        not each.chat.get("content") and "tool_calls" not in each.chat for each in call.output
+    ):
         call.output = []  # what stands for the answer that did not come
     usage = output.get("usage")
     if isinstance(usage, dict):

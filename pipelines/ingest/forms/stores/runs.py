@@ -5,7 +5,6 @@ LangChain's messages stand as constructors (`lc`) and have ids that stay the sam
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read, read, take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.values import name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.values import name_reason, pop_any, pop_number, pop_text, pop_time
 
 _SOURCES = {"app": "human", "human": "human", "model": "model", "auto_eval": "model"}
 _REQUESTED = ("ls_model_name",)
@@ -142,8 +141,6 @@ def _asked(call: Call, run: dict[str, Any]) -> None:
     is_wire = isinstance(inputs.get("messages"), list) and all(
         isinstance(each, dict) and "role" in each for each in inputs["messages"]
     )
-    if is_wire and "model" in inputs:
-        call.request = copy.deepcopy(inputs)
     history = take_request(inputs)
     if not history.messages:
         return

@@ -14,7 +14,7 @@ from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read, read, take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.values import name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.values import name_reason, pop_any, pop_number, pop_text, pop_time
 
 TYPES = ("SPAN", "EVENT", "GENERATION", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL")
 _KINDS = {"NUMERIC": "numeric", "BOOLEAN": "boolean", "CATEGORICAL": "categorical", "TEXT": "text"}
