@@ -211,7 +211,8 @@ def _utterances(entry: _Entry) -> Iterator[Step]:
 
 
 def _answer(entry: _Entry) -> Iterator[Call]:
-    first, last = entry.records[0], entry.records[-1]
+    first = entry.records[0]
+    last = next(record for record in reversed(entry.records) if record.value.get("type") == "assistant")
     start = nanoseconds(first.value.get("timestamp"))
     end = take_time(last.value, "timestamp")
     reasons = [at(record.value, "message", "stop_reason") for record in entry.records]
