@@ -60,12 +60,14 @@ class Message:
         id: What names it in the form for good, the same in every later input; None where the form has no such ids.
         at: Its own time.
         leaves: Scalars of the recorded message.
+        key: What makes it the same as another one, once it was asked for; a reader that gives the same object again saves asking.
     """
 
     chat: dict[str, Any]
     id: str | None = None
     at: int | None = None
     leaves: int = 0
+    key: tuple[Any, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -93,6 +95,7 @@ class Call:
         error: What went wrong, as text or object; None where it answered.
         request: The body that was sent over the wire, parsed, where the form keeps it.
         prompt: What names its prompt: any of name, version, template, variables.
+        content_switch: What turns content on in that emitter, where it recorded none.
         wrapped_by: Attributes of the outer calls that recorded the same one.
         is_aside: Whether it is no part of the conversation, as the call of a judge: it is counted and kept, and says nothing.
         rest: What no field says.
@@ -123,6 +126,7 @@ class Call:
     error: Any = None
     request: dict[str, Any] | None = None
     prompt: dict[str, Any] = field(default_factory=dict)
+    content_switch: str | None = None
     wrapped_by: list[dict[str, Any]] = field(default_factory=list)
     is_aside: bool = False
     rest: dict[str, Any] = field(default_factory=dict)

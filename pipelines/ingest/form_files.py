@@ -1,0 +1,287 @@
+"""Files of a foreign form become run lines, and run lines are imported as they always are: all of them, or nothing.
+
+The lines wait in one private file in the home, which is imported as one; nothing of it stays. What the form reads, and what its
+records mean, is the form's; what their rows come to is `assemble`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pipelines.errors import BadInputError
+from pipelines.ingest.assemble.accounting import Tally
+from pipelines.ingest.assemble.conversation import assemble
+from pipelines.ingest.assemble.leaves import leaves, said
+from pipelines.ingest.assemble.rows import Group, Record, Row
+from pipelines.ingest.chat import ImportProgress, ImportResult, import_chat
+from pipelines.ingest.clock import Days
+from pipelines.ingest.forms.form import Form, Options
+from pipelines.ingest.pipes import refuse_unreadable, spooled
+from pipelines.ingest.room import Room
+from pipelines.output import open_output
+from pipelines.store.connect import Store
+
+_SPOOL = "lines.jsonl"
+_SEPARATORS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+"""Characters at which some readers end a line."""
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_TOLD = 64
+"""Conversations after which progress is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What the files of a form hold.
+
+    Attributes:
+        form: Its name.
+        tally: Counts over all of them.
+        places: For each run line, which conversation it is and where its first record stands.
+    """
+
+    form: str
+    tally: Tally
+    places: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FormImport:
+    """What an import of a form came to.
+
+    Attributes:
+        read: What the files hold.
+        result: What was appended; None of a dry run.
+        raw: Files that were kept as they are.
+    """
+
+    read: Read
+    result: ImportResult | None
+    raw: tuple[Path, ...] = ()
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """Records of a group while they are read: their leaves are counted, and what no row takes is kept."""
+
+    group: Group
+    first: str = ""
+    leaves: int = 0
+    repeated: int = 0
+    copies: int = 0
+    waiting: dict[int, Record] | None = None
+
+    def records(self) -> Iterator[Record]:
+        self.waiting = {}
+        for record in self.group.records:
+            self.first = self.first or record.place
+            self.waiting[id(record.value)] = record
+            yield record
+            self.leaves += record.leaves
+            self.repeated += record.repeated
+            self.copies += record.copies
+
+    def rows(self, form: Form, options: Options) -> Iterator[Row]:
+        """The rows of the group; a row's record is no longer waited for."""
+        group = replace(self.group, records=self.records())
+        for row in form.adapt(group, options):
+            if self.waiting:
+                self.waiting.pop(id(row.rest), None)
+            yield row
+
+    def left(self) -> dict[str, Any]:
+        """Records that gave no row, by place."""
+        records = (self.waiting or {}).values()
+        return {record.place: said(record.value) for record in records if leaves(record.value)}
+
+
+def form_lines(
+    form: Form, files: Sequence[Path], options: Options, tally: Tally, places: list[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The run lines that files come to, conversation after conversation.
+
+    Args:
+        form: What reads them.
+        files: All together: a conversation may stand in several.
+        options: What was asked.
+        tally: What is counted is added to it.
+        places: For every line, where it comes from is added to it.
+
+    Raises:
+        BadInputError: A file or record cannot be read; the error names its place.
+    """
+    for group in form.groups(files, options):
+        drawn = _Drawn(group)
+        made = assemble(
+            group.key, drawn.rows(form, options), source=options.source or form.name, is_named=group.is_named
+        )
+        if options.source is not None:
+            for line in made.lines:
+                line["source"] = options.source
+        left = drawn.left()
+        if left:
+            made.lines[0]["records"] = {**made.lines[0].get("records", {}), **left}
+        counted = made.tally
+        counted.leaves += drawn.leaves
+        counted.repeated += drawn.repeated
+        counted.duplicates += drawn.copies
+        counted.kept += leaves(left)
+        tally.add(counted)
+        for line in made.lines:
+            if places is not None:
+                places.append(f"{drawn.first or group.key} (conversation {line['conversation_id']!r})")
+            yield line
+
+
+def line_bytes(line: dict[str, Any]) -> bytes:
+    """A run line as UTF-8 JSON with its newline; half a surrogate pair is escaped, and is refused by whoever imports it."""
+    text = _ENCODE(line)
+    for separator, escape in _SEPARATORS.items():
+        if separator in text:
+            text = text.replace(separator, escape)
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+
+
+def read_form(
+    form: Form,
+    files: Sequence[Path],
+    options: Options,
+    write: Callable[[bytes], object],
+    progress: Callable[[int], None] | None = None,
+) -> Read:
+    """Read files and give every run line to `write`.
+
+    Raises:
+        BadInputError: As `form_lines`.
+    """
+    read = Read(form.name, Tally(), [])
+    for number, line in enumerate(form_lines(form, files, options, read.tally, read.places), start=1):
+        write(line_bytes(line))
+        if progress is not None and number % _TOLD == 0:
+            progress(number)
+    return read
+
+
+def import_form(
+    store: Store | None,
+    form: Form,
+    files: Sequence[Path],
+    options: Options,
+    *,
+    home: Path,
+    to_lines: Path | None = None,
+    keep_raw: bool = False,
+    at: datetime | None = None,
+    days: Days | None = None,
+    skip_bad: Path | None = None,
+    room: Room | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> FormImport:
+    """Import files of a form, all or nothing.
+
+    Args:
+        store: Where to; None only reads them (a dry run).
+        form: What reads them.
+        files: All together; pipes too, and `-` is standard input.
+        options: What was asked; its folder is made here.
+        home: REFOLD_HOME, in which a private folder holds what does not fit into memory.
+        to_lines: Write the run lines to this file, too.
+        keep_raw: Keep the files themselves in `raw/` of the home, each under the hash of its bytes.
+        at, days, skip_bad, room: As of `import_chat`.
+        progress: Called with the number of lines read so far.
+
+    Raises:
+        BadInputError: A file, a record or a line is bad; nothing was imported.
+        MonthSealed: An event belongs to a month that is closed to writes.
+    """
+    refuse_unreadable(files)
+    with _folder(home) as folder, ExitStack() as stack:
+        own = replace(options, folder=folder)
+        paths = [_regular(path, folder) for path in files]
+        outputs: list[BinaryIO] = []
+        if store is not None:
+            outputs.append(stack.enter_context((folder / _SPOOL).open("wb")))
+        if to_lines is not None:
+            outputs.append(stack.enter_context(open_output(to_lines, is_private=True)))
+        read = read_form(form, paths, own, lambda line: [each.write(line) for each in outputs], progress)
+        stack.close()
+        if store is None:
+            return FormImport(read, None)
+        raw = tuple(_kept(path, home) for path in paths) if keep_raw else ()
+        result = _import_lines(store, folder / _SPOOL, read, at=at, days=days, skip_bad=skip_bad, room=room)
+        return FormImport(read, result, raw)
+
+
+def _import_lines(
+    store: Store,
+    spool: Path,
+    read: Read,
+    *,
+    at: datetime | None,
+    days: Days | None,
+    skip_bad: Path | None,
+    room: Room | None,
+) -> ImportResult:
+    """Import the lines; what is wrong with one is told of the record that it comes from."""
+    more: dict[str, Any] = {} if room is None else {"room": room}
+    try:
+        return import_chat(store, [spool], at=at, days=days, skip_bad=skip_bad, spool=spool.parent, **more)
+    except BadInputError as error:
+        raise BadInputError(_of_records(str(error), spool, read.places)) from error
+
+
+def _of_records(text: str, spool: Path, places: list[str]) -> str:
+    def place(found: re.Match[str]) -> str:
+        number = int(found[1])
+        return places[number - 1] if 0 < number <= len(places) else found[0]
+
+    return re.sub(rf"(?:{re.escape(str(spool))}|{re.escape(spool.name)}):(\d+)", place, text)
+
+
+@contextmanager
+def _folder(home: Path) -> Iterator[Path]:
+    """A private folder in the home that is gone afterwards."""
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = tempfile.TemporaryDirectory(dir=home, prefix="import-")
+    except OSError as error:
+        raise BadInputError(f"cannot make a folder in {home}: {error.strerror}") from error
+    with folder as name:
+        yield Path(name)
+
+
+def _regular(path: Path, folder: Path) -> Path:
+    """A file that can be read more than once: itself, or what a pipe gave."""
+    with spooled(path, folder) as kept:
+        if kept is None:
+            return path
+        kept.seek(0)
+        copy = folder / ("stdin" if str(path) == "-" else path.name)
+        with copy.open("xb") as file:
+            shutil.copyfileobj(kept, file)
+        return copy
+
+
+def _kept(path: Path, home: Path) -> Path:
+    """A copy of the file under the hash of its bytes."""
+    import hashlib  # noqa: PLC0415 -- for this alone
+
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    kept = home / "raw" / sha256[:2] / f"{sha256}-{path.name}"
+    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not kept.exists():
+        with path.open("rb") as file, open_output(kept, is_private=True) as copy:
+            shutil.copyfileobj(file, copy)
+    return kept
