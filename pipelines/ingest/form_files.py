@@ -22,7 +22,7 @@ from pipelines.ingest.assemble.accounting import Tally
 from pipelines.ingest.assemble.conversation import assemble
 from pipelines.ingest.assemble.leaves import leaves, said
 from pipelines.ingest.assemble.rows import Group, Record, Row
-from pipelines.ingest.chat import ImportProgress, ImportResult, import_chat
+from pipelines.ingest.chat import ImportResult, import_chat
 from pipelines.ingest.clock import Days
 from pipelines.ingest.forms.form import Form, Options
 from pipelines.ingest.pipes import refuse_unreadable, spooled
@@ -198,7 +198,10 @@ def import_form(
         home: REFOLD_HOME, in which a private folder holds what does not fit into memory.
         to_lines: Write the run lines to this file, too.
         keep_raw: Keep the files themselves in `raw/` of the home, each under the hash of its bytes.
-        at, days, skip_bad, room: As of `import_chat`.
+        at: As of `import_chat`.
+        days: As of `import_chat`.
+        skip_bad: As of `import_chat`.
+        room: As of `import_chat`.
         progress: Called with the number of lines read so far.
 
     Raises:

@@ -77,9 +77,11 @@ def arguments_text(arguments: Any) -> str:
 def hashed(message: Mapping[str, Any]) -> list[Any] | None:
     """A message as the hash has it; None where no model was sent it, and none said it by itself.
 
-    What a provider's own tool answered is inside of the answer, and what only a span says that a tool returned was sent to no model.
+    What a provider's own tool answered is inside of the answer; what a service called was no model's call.
     """
-    if message["role"] == "tool" and (message.get("executor") == "provider" or message.get("unseen")):
+    if message.get("executor") == "provider" or message.get("actor") == "service":
+        return None
+    if any(name in message for name in ("compacted", "handoff", "event")):
         return None
     content = message.get("content")
     if message["role"] == "assistant" and content is None and not message.get("tool_calls"):
@@ -99,7 +101,11 @@ def streams_of(lines: Iterable[Mapping[str, Any]]) -> list[list[list[Any]]]:
     """What was said and called on each line, but for lines that say nothing."""
     found = []
     for line in lines:
-        told = [each for each in map(hashed, line["messages"]) if each is not None]
+        messages = [each for each in line["messages"] if each["role"] != "tool" or each.get("actor") != "service"]
+        if any((each.get("decision") or {}).get("history") for each in messages):
+            while messages and messages[-1]["role"] == "tool":
+                messages.pop()  # of calls, it is the next one that says what the agent was sent; only a span says these
+        told = [each for each in map(hashed, messages) if each is not None]
         if told:
             found.append(told)
     return found
