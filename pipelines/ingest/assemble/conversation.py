@@ -82,9 +82,7 @@ class _Conversation:
             tools, row.tools = row.tools, None
             asked = self.spans.add_call(row, len(self._stream))
             self.offered[id(asked)] = self.tools.sha256(tools, leaves(tools))
-            if row.request is not None:
-                self.tally.repeated += leaves(row.request)
-                row.request = None
+            row.request = None
             self._stream.append(asked)
         else:
             self.spans.add_step(row)
@@ -120,7 +118,8 @@ class _Conversation:
             self._follow(threads)
         else:
             for asked in self.spans.in_order():
-                threads.place(asked)
+                if not asked.call.is_aside:
+                    threads.place(asked)
         paired = pair(threads.all, self.spans.tools)
         for thread in threads.all:
             for entry in thread.entries:
@@ -138,6 +137,8 @@ class _Conversation:
         """Rows that are a stream already, in their own order."""
         for row in self._stream:
             if isinstance(row, Asked):
+                if row.call.is_aside:
+                    continue
                 _answered(threads.named(row.call.thread), row)
             elif row.kind == "utterance" and row.message is not None:
                 threads.named(row.thread).entries.append(Entry(row.message, step=row))
@@ -219,6 +220,8 @@ class _Conversation:
                 tally.wrapper_calls += 1
                 tally.repeated += asked.leaves + sum(message.leaves for message in call.output)
                 continue
+            if call.is_aside:
+                self._keep_aside(asked)
             placed = threads.placed.get(id(asked))
             tally.model_calls += 1
             tally.input_tokens += int(call.usage.get("input_tokens") or 0)
@@ -231,6 +234,17 @@ class _Conversation:
             if not asked.is_recorded and not call.output and call.error is None:
                 tally.contentless += 1
                 tally.switches |= {call.content_switch} if call.content_switch else set()
+
+    def _keep_aside(self, asked: Asked) -> None:
+        """Keep a call that is no part of the conversation, whole."""
+        sent = [node.message.chat for node in asked.leaf.path() if node.message is not None]
+        whole = {
+            "decision": decision_of(asked, None, self.offered[id(asked)]),
+            "input": sent,
+            "output": [message.chat for message in asked.call.output],
+        }
+        self.tally.kept += asked.leaves + sum(message.leaves for message in asked.call.output)
+        self.records.keep(asked.call.place, whole)
 
     def _records(self) -> dict[str, Any]:
         for place, rest in self._rests.values():

@@ -48,7 +48,7 @@ class ToolLists:
             if known is tools or known == tools:
                 self.repeated += count
                 return found
-        made = tools_sha256(tools)
+        made: str = tools_sha256(tools)
         self._known.append((tools, made))
         return made
 

@@ -93,7 +93,8 @@ class Call:
         usage_basis: `with_cache` or `without_cache`, as the form defines its input tokens; None where nobody knows.
         cost_usd, latency_ms, ttft_ms, finish_reason, response_id: As recorded; the finish reason by its chat-completions name.
         error: What went wrong, as text or object; None where it answered.
-        request: The body that was sent over the wire, parsed, where the form keeps it.
+        request: The body that was sent over the wire, parsed, where the form keeps it; where it is a copy beside the messages, the
+            adapter counts its leaves as repeated.
         prompt: What names its prompt: any of name, version, template, variables.
         content_switch: What turns content on in that emitter, where it recorded none.
         wrapped_by: Attributes of the outer calls that recorded the same one.

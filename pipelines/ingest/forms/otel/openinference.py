@@ -45,7 +45,9 @@ def _wire_request(span: Span, made: Content) -> None:
         del span.attributes["input.value"]
     if isinstance(body, dict):
         made.request = body
-    if made.input is None:
+    if made.input is not None:
+        span.record.repeated += leaves(made.request)
+    else:
         made.input = read(body).messages or None
         if made.input is None and made.request is None:
             span.attributes["input.value"] = body
