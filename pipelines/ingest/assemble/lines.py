@@ -47,8 +47,8 @@ class ToolLists:
         for known, found in reversed(self._known):
             if known is tools or known == tools:
                 self.repeated += count
-                return found
-        made: str = tools_sha256(tools)
+                return str(found)
+        made = tools_sha256(tools)
         self._known.append((tools, made))
         return made
 
