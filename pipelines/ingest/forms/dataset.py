@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,9 @@ def _shape(row: dict[str, Any]) -> str | None:
 
 def _is_parts(message: Any) -> bool:
     content = message.get("content") if isinstance(message, dict) else None
-    return isinstance(content, list) and all(isinstance(part, dict) and {"type", "value"} <= part.keys() for part in content)
+    return isinstance(content, list) and all(
+        isinstance(part, dict) and {"type", "value"} <= part.keys() for part in content
+    )
 
 
 class _Conversation:
@@ -170,7 +172,9 @@ def _parts(record: Record, conversation: _Conversation) -> Iterator[dict[str, An
     for index, message in enumerate(take(record.value, "messages", of=list)):
         role = _ROLES.get(str(message.get("role")))
         if role is None or role == "call":
-            raise BadInputError(f"{record.place}: $.messages[{index}].role: is {message.get('role')!r}; it names nobody")
+            raise BadInputError(
+                f"{record.place}: $.messages[{index}].role: is {message.get('role')!r}; it names nobody"
+            )
         texts = [part["value"] for part in message["content"] if part["type"] == "text"]
         written = [part for part in message["content"] if part["type"] == "tool_call"]
         calls = conversation.call(_flat(part["value"] for part in written)) if written else None
@@ -224,7 +228,10 @@ def _python(text: str) -> list[dict[str, Any]]:
         tree = ast.parse(text, mode="eval").body
         nodes = tree.elts if isinstance(tree, ast.List) else []
         return [
-            {"name": ast.unparse(node.func), "arguments": {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}}
+            {
+                "name": ast.unparse(node.func),
+                "arguments": {str(k.arg): ast.literal_eval(k.value) for k in node.keywords},
+            }
             for node in nodes
             if isinstance(node, ast.Call) and not node.args
         ]
