@@ -10,15 +10,17 @@ from typing import Any
 
 def leaves(value: Any) -> int:
     """Scalars in a JSON value, at any depth; keys are none."""
-    if value is None:
-        return 0
     if not isinstance(value, (dict, list)):
-        return 1
-    count, level = 0, [value]
-    while level:
-        outer = level.pop()
-        for inner in outer.values() if isinstance(outer, dict) else outer:
-            if isinstance(inner, (dict, list)):
+        return 0 if value is None else 1
+    count, level = 0, [value.values() if isinstance(value, dict) else value]
+    for outer in level:  # which grows meanwhile
+        for inner in outer:
+            kind = type(inner)
+            if kind is str:
+                count += 1
+            elif kind is dict:
+                level.append(inner.values())
+            elif kind is list:
                 level.append(inner)
             elif inner is not None:
                 count += 1

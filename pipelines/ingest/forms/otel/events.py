@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from pipelines.ingest.assemble.leaves import leaves
-from pipelines.ingest.assemble.messages import read
+from pipelines.ingest.assemble.rows import Message
 from pipelines.ingest.forms.otel.span import Content, Span, answered, name_of
 
 DETAILS = "gen_ai.client.inference.operation.details"
@@ -23,43 +22,56 @@ _EVENT_FIELDS = ("role", "content", "tool_calls", "id", "name", "parts", "finish
 
 def message_events(span: Span) -> Content | None:
     """One event or log record a message, as the conventions had it before lists."""
-    told = [each for each in (*span.events, *span.logs) if name_of(each) in _ROLES or name_of(each) == CHOICE]
-    if not told:
+    if not has_messages(span):
         return None
     made = Content(input=[])
-    choices = []
-    for each in told:
-        name, given = name_of(each), _taken(each)
-        at = each.pop("timeUnixNano", None) or each.pop("observedTimeUnixNano", None)
-        each.pop("observedTimeUnixNano", None)
-        each.pop("name", None)
-        each.pop("eventName", None)
-        if name == CHOICE:
-            choices.append(_choice(given))
-            continue
-        if name == "gen_ai.tool.message" and "tool_call_id" not in given and "id" in given:
-            given["tool_call_id"] = given.pop("id")
-        messages = read([{"role": _ROLES[name], **given}]).messages
-        for message in messages:
-            message.at = at
-        assert made.input is not None
-        made.input += messages
+    assert made.input is not None
+    choices: list[dict[str, Any]] = []
+    for listed in ("events", "logs"):
+        left: list[dict[str, Any]] = []
+        for event in span.value.pop(listed, None) or ():
+            name = name_of(event)
+            if name == CHOICE or name in _ROLES:
+                given = _taken(event)
+                at = _taken_time(event)
+                if name == CHOICE:
+                    choices.append(_choice(given))
+                else:
+                    made.input += _messages(span, name, given, at)
+            _keep_what_is_left(span, event, left)
+        if left:
+            span.value[listed] = left
     if choices:
         answered(made, choices)
-    _keep_what_is_left(span)
     return made
+
+
+def _messages(span: Span, name: str, given: dict[str, Any], at: int | None) -> tuple[Message, ...]:
+    if name == "gen_ai.tool.message" and "tool_call_id" not in given and "id" in given:
+        given["tool_call_id"] = given.pop("id")
+    return span.texts.message({"role": _ROLES[name], **given}, at)
 
 
 def _taken(event: dict[str, Any]) -> dict[str, Any]:
     """The fields of a message that an event says, taken out of it: of its body where it has one, else of its attributes."""
     body = event.get("body")
     if isinstance(body, dict):
-        return dict(event.pop("body"))
+        del event["body"]
+        return body
     attributes = event.get("attributes") or {}
     given = {key: attributes.pop(key) for key in _EVENT_FIELDS if key in attributes}
     if body is not None:
         given["content"] = event.pop("body")
     return given
+
+
+def _taken_time(event: dict[str, Any]) -> int | None:
+    """When an event happened, and with that its name, taken out of it."""
+    observed: int | None = event.pop("observedTimeUnixNano", None)
+    time: int | None = event.pop("timeUnixNano", None)
+    for name in ("name", "eventName"):
+        event.pop(name, None)
+    return time or observed
 
 
 def _choice(given: dict[str, Any]) -> dict[str, Any]:
@@ -74,44 +86,27 @@ def _choice(given: dict[str, Any]) -> dict[str, Any]:
     return {"finish_reason": reason, "message": {**message, **given}}
 
 
-def _keep_what_is_left(span: Span) -> None:
-    """What message events said beside; events that say the same beside say it once."""
-    for listed in ("events", "logs"):
-        left: list[dict[str, Any]] = []
-        for each in span.value.get(listed) or ():
-            if name_of(each) in _ROLES or "name" not in each:
-                _drop_known(span, each)
-            if not leaves(each):
-                continue
-            if each in left:
-                span.record.repeated += leaves(each)
-            else:
-                left.append(each)
-        if left:
-            span.value[listed] = left
-        else:
-            span.value.pop(listed, None)
-
-
-def _drop_known(span: Span, event: dict[str, Any]) -> None:
-    """Attributes that the span has itself say nothing new."""
-    attributes = event.get("attributes") or {}
-    for name in [*attributes]:
-        if name in span.attributes and span.attributes[name] == attributes[name]:
-            del attributes[name]
-            span.record.repeated += 1
-        elif name == "event.name":
-            del attributes[name]
+def _keep_what_is_left(span: Span, event: dict[str, Any], left: list[dict[str, Any]]) -> None:
+    """What an event says beside its message; events that say the same beside say it once, and what the span says is nothing new."""
+    attributes = event.get("attributes")
+    if attributes and "name" not in event:
+        for name in [*attributes]:
+            if name in span.attributes and span.attributes[name] == attributes[name]:
+                del attributes[name]
+                span.record.repeated += 1
+        attributes.pop("event.name", None)
+    count = leaves(event)
+    if not count:
+        return
+    if event in left:
+        span.record.repeated += count
+    else:
+        left.append(event)
 
 
 def has_messages(span: Span) -> bool:
     """Whether events or log records of the span are messages."""
-    return any(name_of(each) in _ROLES or name_of(each) == CHOICE for each in _events(span))
-
-
-def _events(span: Span) -> Iterator[dict[str, Any]]:
-    yield from span.events
-    yield from span.logs
+    return any(name == CHOICE or name in _ROLES for name in map(name_of, (*span.events, *span.logs)))
 
 
 def merge_details(span: Span) -> None:

@@ -8,6 +8,7 @@ the files are a record of the kind `logs`.
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
@@ -20,7 +21,7 @@ from pipelines.ingest.assemble.rows import Group, Record
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otel.files import documents
 from pipelines.ingest.forms.otel.spool import Entry, Placed, Read, Spool, in_order
-from pipelines.ingest.forms.otel.values import NotOtlpError, flat_records, plain_log, plain_span
+from pipelines.ingest.forms.otel.values import NotOtlpError, blocks_of, plain_log, plain_span
 
 SESSION_KEYS = (
     "gen_ai.conversation.id",
@@ -57,25 +58,31 @@ def fill(spool: Spool, path: Path, number: int, options: Options) -> None:
     """Write the records of a file to the spool."""
     ranks = session_ranks(options)
     line, ordinal = 0, 0
-    places: dict[int, tuple[int, ...]] = {}
     for at, inner, document in documents(path):
         if at != line:
             line, ordinal = at, 0
-        where, around = inner, None
+        where = ""
         try:
-            for kind, record, described, inner_path in flat_records(document):
-                where, ordinal = inner + inner_path[1:], ordinal + 1
-                if described is not around:
-                    around = described
-                    places = {id(described): _surround(spool, described)}
-                plain = plain_span(record) if kind == "spans" else plain_log(record)
-                entry = _entry(kind, plain, described, ranks)
-                spool.add(entry, plain, places[id(described)], (number, line, ordinal))
+            for block in blocks_of(document):
+                where, around = block.path, _surround(spool, block.around)
+                of_spans: dict[tuple[str, str], tuple[Entry, list[dict[str, Any]], int]] = {}
+                for place, record in enumerate(block.records):
+                    where, ordinal = f"{block.path}[{place}]", ordinal + 1
+                    if not block.is_logs:
+                        plain = plain_span(record)
+                        spool.add(_entry_of_span(plain, block.around, ranks), plain, around, (number, line, ordinal))
+                        continue
+                    plain = plain_log(record)
+                    entry = _entry_of_log(plain, block.around, ranks)
+                    key = (entry.trace, entry.span or f"#{place}")
+                    of_spans.setdefault(key, (entry, [], ordinal))[1].append(plain)
+                for entry, logs, first in of_spans.values():
+                    spool.add(entry, logs, around, (number, line, first))
         except NotOtlpError as error:
-            raise BadInputError(f"{path.name}:{line}: ${where}: {error}") from error
+            raise BadInputError(f"{path.name}:{line}: ${inner}{where}: {error}") from error
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise BadInputError(
-                f"{path.name}:{line}: ${where}: not as OTLP has it ({type(error).__name__}: {error})"
+                f"{path.name}:{line}: ${inner}{where}: not as OTLP has it ({type(error).__name__}: {error})"
             ) from error
 
 
@@ -91,30 +98,40 @@ def _surround(spool: Spool, described: dict[str, Any]) -> tuple[int, ...]:
     return tuple(spool.surround(each) for each in (outer, inner) if each)
 
 
-def _entry(kind: str, plain: dict[str, Any], around: dict[str, Any], ranks: dict[str, int]) -> Entry:
-    session, rank = _session(plain["attributes"], ranks)
-    if session is None:
-        session, rank = _session(around["resource"].get("attributes") or {}, ranks)
-        rank += len(ranks)
-    trace, span = plain["traceId"], plain["spanId"]
-    if kind == "spans":
-        start, end = plain["startTimeUnixNano"], plain["endTimeUnixNano"]
-        return Entry(False, trace, span, plain.get("parentSpanId") or "", start, end, session, rank)
-    time = plain["timeUnixNano"] or plain["observedTimeUnixNano"]
-    return Entry(True, trace or session or _alone(plain), span, "", time, time, session, rank)
+def _entry_of_span(plain: dict[str, Any], around: dict[str, Any], ranks: dict[str, int]) -> Entry:
+    session, rank = _session(plain["attributes"], around, ranks)
+    start, end = plain["startTimeUnixNano"], plain["endTimeUnixNano"]
+    parent = plain.get("parentSpanId") or ""
+    return Entry(False, plain["traceId"], plain["spanId"], parent, start, end, session, rank)
 
 
-def _session(attributes: dict[str, Any], ranks: dict[str, int]) -> tuple[str | None, int]:
-    for key, rank in ranks.items():
-        value = attributes.get(key)
-        if value is not None and value != "" and not isinstance(value, (dict, list)):
-            return str(value), rank
+def _entry_of_log(plain: dict[str, Any], around: dict[str, Any], ranks: dict[str, int]) -> Entry:
+    session, rank = _session(plain["attributes"], around, ranks)
+    time = _time(plain)
+    return Entry(True, plain["traceId"] or session or _alone(plain), plain["spanId"], "", time, time, session, rank)
+
+
+def _time(log: dict[str, Any]) -> int | None:
+    time: int | None = log["timeUnixNano"] or log["observedTimeUnixNano"]
+    return time
+
+
+def _session(attributes: dict[str, Any], around: dict[str, Any], ranks: dict[str, int]) -> tuple[str | None, int]:
+    """What names the conversation: of a record itself, else of its resource, which counts less."""
+    own = around["resource"].get("attributes") or {}
+    for said, less in ((attributes, 0), (own, len(ranks))):
+        if said.keys().isdisjoint(ranks):
+            continue
+        for key, rank in ranks.items():
+            value = said.get(key)
+            if value is not None and value != "" and not isinstance(value, (dict, list)):
+                return str(value), rank + less
     return None, 0
 
 
 def _alone(plain: dict[str, Any]) -> str:
     """What stands for the trace of a log record that has none and names no conversation."""
-    return f"log-{plain['timeUnixNano'] or plain['observedTimeUnixNano'] or 0}"
+    return f"log-{_time(plain) or 0}"
 
 
 def _records(spool: Spool, names: Sequence[str], first: Placed, rest: Iterator[Placed]) -> Iterator[Record]:
@@ -192,21 +209,23 @@ def _of_copies(spans: Sequence[Read], place: str) -> Record:
 
 
 def _add_logs(record: Record, logs: Iterable[Read]) -> None:
-    """The log records of a span, each once, without its ids."""
+    """The log records of a span in the order of their time, each once, without its ids."""
     seen: set[bytes] = set()
     kept: list[dict[str, Any]] = []
-    for read in logs:
-        count = leaves(read.value)
+    for log in sorted((log for read in logs for log in read.value), key=lambda log: _time(log) or 0):
+        count = leaves(log)
         record.leaves += count
-        if read.raw in seen:
+        raw = marshal.dumps(log, 2)
+        if raw in seen:
             record.copies += 1
             record.repeated += count
             continue
-        seen.add(read.raw)
+        seen.add(raw)
         for name in ("traceId", "spanId"):
-            value = read.value.pop(name)
-            if record.value.setdefault(name, value) == value:
-                record.repeated += 1 if "startTimeUnixNano" in record.value or kept else 0
-        kept.append(read.value)
+            value = log.pop(name)
+            if value and name in record.value:
+                record.repeated += 1
+            record.value.setdefault(name, value)
+        kept.append(log)
     record.value["logs"] = kept
     record.value.setdefault("attributes", {})

@@ -92,12 +92,12 @@ class Read:
     """A record as it was read again.
 
     Attributes:
-        value: The record.
+        value: The record, or the list of log records.
         around: What its blocks say of it, outer first: places in the spool, by which each is read with `surroundings`.
         raw: Its bytes; two copies of one record have the same.
     """
 
-    value: dict[str, Any]
+    value: Any
     around: tuple[int, ...]
     raw: bytes
 
@@ -149,12 +149,12 @@ class Spool:
             self._known.sizes[self._known.written[key]] = len(raw)
         return self._known.written[key]
 
-    def add(self, entry: Entry, value: dict[str, Any], around: tuple[int, ...], place: tuple[int, int, int]) -> None:
+    def add(self, entry: Entry, value: Any, around: tuple[int, ...], place: tuple[int, int, int]) -> None:
         """Keep a record.
 
         Args:
             entry: What the index says of it.
-            value: The record: what `marshal` writes.
+            value: The record, or a list of log records: what `marshal` writes.
             around: Places of its surroundings, outer first.
             place: Number of the file, of the line, and of the record in the line.
         """

@@ -6,6 +6,7 @@ the next, so a message is read once; the objects are shared and must not be chan
 
 from __future__ import annotations
 
+import marshal
 import re
 from dataclasses import replace
 from functools import lru_cache
@@ -131,6 +132,18 @@ class Texts:
             self._messages[items] = known
         return known
 
+    def message(self, given: dict[str, Any], at: int | None) -> tuple[Message, ...]:
+        """What one recorded message says; of the same the same objects, with the time at which it was first said."""
+        raw = marshal.dumps(given, 2)
+        known = self._messages.get(raw)
+        if known is None:
+            known = tuple(read([given]).messages)
+            for message in known:
+                message.at = at
+            self._make_room(len(raw))
+            self._messages[raw] = known
+        return known
+
     def _make_room(self, characters: int) -> None:
         self._characters += characters + 100
         if self._characters > _CACHED_CHARACTERS:
@@ -146,10 +159,16 @@ def _begins_inside(value: list[Any], known: Read) -> bool:
     return is_agents and bool(known.messages) and known.messages[-1].chat["role"] == "assistant"
 
 
-@lru_cache(maxsize=16_384)
+_SPLIT: dict[str, tuple[str, int, str] | None] = {}
+_MOST_SPLIT = 16_384
+
+
 def _split(name: str) -> tuple[str, int, str] | None:
     found = _INDEXED.fullmatch(name)
-    return (found[1], int(found[2]), found[3]) if found else None
+    if len(_SPLIT) >= _MOST_SPLIT:
+        _SPLIT.clear()
+    _SPLIT[name] = made = (found[1], int(found[2]), found[3]) if found else None
+    return made
 
 
 @lru_cache(maxsize=16_384)
@@ -162,7 +181,7 @@ def take_indexed(attributes: dict[str, Any]) -> dict[str, list[Items]]:
     """Numbered attributes by their family, each number's as path and value, in the order of the numbers; they are taken out."""
     found: dict[str, dict[int, list[tuple[str, Any]]]] = {}
     for name in [*attributes]:
-        if split := _split(name):
+        if split := _SPLIT[name] if name in _SPLIT else _split(name):
             family, number, path = split
             found.setdefault(family, {}).setdefault(number, []).append((path, attributes.pop(name)))
     return {family: [tuple(numbered[n]) for n in sorted(numbered)] for family, numbered in found.items()}

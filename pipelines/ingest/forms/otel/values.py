@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 _HEX = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{16}").fullmatch
@@ -146,10 +147,25 @@ def _make_room(named: dict[str, Any], key: str) -> None:
     named[f"{key}#{copies}"] = named[key]
 
 
-def flat_records(document: Any) -> Iterator[tuple[str, dict[str, Any], dict[str, Any], str]]:
-    """Every span and log record of one export request: its kind (`spans` or `logRecords`), itself, its surroundings, its path.
+@dataclass(slots=True)
+class Block:
+    """The records of one scope in an export request.
 
-    The surroundings (`resource`, `scope` and their schema addresses) are the same object for all records of a block.
+    Attributes:
+        is_logs: Whether they are log records; else spans.
+        records: As they stand in the document.
+        around: `resource`, `scope` and what else is said of all of them.
+        path: Where they stand.
+    """
+
+    is_logs: bool
+    records: list[dict[str, Any]]
+    around: dict[str, Any]
+    path: str
+
+
+def blocks_of(document: Any) -> Iterator[Block]:
+    """The spans and log records of one export request.
 
     Raises:
         NotOtlpError: The document is none.
@@ -159,9 +175,9 @@ def flat_records(document: Any) -> Iterator[tuple[str, dict[str, Any], dict[str,
         for i, block in enumerate(document.get(resources) or ()):
             around = {**_around(block, scopes, "resource"), "resource": _described(block.get("resource"))}
             for j, inner in enumerate(block.get(scopes) or ()):
-                described = {**around, **_around(inner, records, "scope"), "scope": _described(inner.get("scope"))}
-                for k, record in enumerate(inner.get(records) or ()):
-                    yield records, record, described, f"$.{resources}[{i}].{scopes}[{j}].{records}[{k}]"
+                said = {**around, **_around(inner, records, "scope"), "scope": _described(inner.get("scope"))}
+                path = f".{resources}[{i}].{scopes}[{j}].{records}"
+                yield Block(resources == "resourceLogs", inner.get(records) or [], said, path)
 
 
 def _as_specified(document: Any) -> Any:
