@@ -27,7 +27,9 @@ def write_spans(shared_data: Path, path: Path, spans: int) -> int:
         Spans written.
     """
     samples = [
-        gzip.decompress((shared_data / "formats" / "dev" / "01-otlp" / f"emitted.{talk}-{dialect}.otlp.jsonl.gz").read_bytes())
+        gzip.decompress(
+            (shared_data / "formats" / "dev" / "01-otlp" / f"emitted.{talk}-{dialect}.otlp.jsonl.gz").read_bytes()
+        )
         for dialect in DIALECTS
         for talk in CONVERSATIONS
     ]
