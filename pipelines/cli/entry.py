@@ -25,7 +25,8 @@ from pipelines.cli.erase import erase, hold
 from pipelines.cli.events import events, import_postgres
 from pipelines.cli.evidence import show
 from pipelines.cli.find import find
-from pipelines.cli.help import GroupedVerbs, Verbs, print_version
+from pipelines.cli.forms import VERBS, Importers, form_verb
+from pipelines.cli.help import GroupedVerbs, print_version
 from pipelines.cli.lines import lines
 from pipelines.cli.options import (
     COUNT,
@@ -83,8 +84,10 @@ def app(context: click.Context) -> None:
         withdraw_access(Settings.from_env())
 
 
-importer = Verbs("import", help="Bring recorded history into the store.")
+importer = Importers("import", help="Bring recorded history into the store.")
 importer.add_command(import_postgres, "postgres")
+for name, what in VERBS.items():
+    importer.add_command(form_verb(name, what))
 for verb in (
     ab,
     db,
