@@ -85,22 +85,27 @@ class _Drawn:
             self.first = self.first or record.place
             self.waiting[id(record.value)] = record
             yield record
-            self.leaves += record.leaves
-            self.repeated += record.repeated
-            self.copies += record.copies
 
     def rows(self, form: Form, options: Options) -> Iterator[Row]:
         """The rows of the group; a row's record is no longer waited for."""
         group = replace(self.group, records=self.records())
         for row in form.adapt(group, options):
-            if self.waiting:
-                self.waiting.pop(id(row.rest), None)
+            if self.waiting and (record := self.waiting.pop(id(row.rest), None)) is not None:
+                self._count(record)
             yield row
 
     def left(self) -> dict[str, Any]:
         """Records that gave no row, by place."""
         records = (self.waiting or {}).values()
+        for record in records:
+            self._count(record)
         return {record.place: said(record.value) for record in records if leaves(record.value)}
+
+    def _count(self, record: Record) -> None:
+        """Count a record once its adapter is done with it; only then is it known what of it is said again."""
+        self.leaves += record.leaves
+        self.repeated += record.repeated
+        self.copies += record.copies
 
 
 def form_lines(

@@ -140,7 +140,6 @@ class _Session:
         call.usage_basis = "with_cache" if call.usage else None
         if take(event, "is_error", of=bool):
             call.error = take(event, "error") or True
-        call.rest = {"start": call.rest, "end": event} if call.rest else event
         self._open = None
         yield call
 
@@ -150,7 +149,6 @@ class _Session:
             message.chat["reasoning"], self._thoughts = self._thoughts, []
         if message.chat["role"] == "assistant" and self._open is not None:
             self._open.output.append(message)
-            self._open.rest.setdefault("events", []).append(record.value)
             return
         yield Step(
             "utterance", message.id or record.place, record.place, start=moment, message=message, rest=record.value

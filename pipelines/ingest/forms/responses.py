@@ -71,8 +71,10 @@ class Responses:
         if first.kind == _ITEM:
             yield from _item_rows(records)
             return
-        for record in records:
-            yield from _response_rows(record)
+        responses = list(records)
+        is_stream = any(map(_goes_on, responses))
+        for record in responses:
+            yield from _response_rows(record, is_stream=is_stream)
 
 
 def _with(first: Record, others: Iterator[Record]) -> Iterator[Record]:
@@ -96,7 +98,7 @@ def _kind(value: dict[str, Any]) -> str | None:
 
 def _found(path: Path, options: Options, names: dict[str, str]) -> Iterator[Found]:
     if is_session(path):
-        for session, place, record in session_items(path):
+        for session, place, record in session_items(path, options.folder):
             yield Found(session, True, place, record, _ITEM)
         return
     file = path.name.split(".")[0]
@@ -166,13 +168,18 @@ def _item_rows(records: Iterator[Record]) -> Iterator[Row]:
             yield Step("utterance", name, first.place, start=starts[0], message=message, rest=rest)
 
 
-def _response_rows(record: Record) -> Iterator[Row]:
+def _goes_on(record: Record) -> bool:
+    """Whether the provider has the history of a response, so that its input is only what is new."""
+    parts = (at(record.value, *_ASKED[record.kind]), record.value.get("response"))
+    return any(at(part, name) for part in parts for name in ("previous_response_id", "conversation"))
+
+
+def _response_rows(record: Record, *, is_stream: bool) -> Iterator[Row]:
     value = record.value
     asked, answered = at(value, *_ASKED[record.kind]), value.get("response")
     request: dict[str, Any] = asked if isinstance(asked, dict) else {}
     response: dict[str, Any] = answered if isinstance(answered, dict) else {}
     body = dict(request) if request else None
-    is_delta = any(at(part, name) for part in (request, response) for name in ("previous_response_id", "conversation"))
     start = take_time(response, "created_at", unit="s")
     system = system_messages(take(request, "instructions"))
     given = take(request, "input") if request else None
@@ -187,8 +194,7 @@ def _response_rows(record: Record) -> Iterator[Row]:
     keep_other(value, sent, answer)
     params = {key: taken for key in _PARAMS if (taken := take(request, key)) is not None}
     params = {key: taken for key in _PARAMS if (taken := take(response, key)) is not None} | params
-    is_streamed = is_delta or given is None
-    if is_streamed:
+    if is_stream:
         for index, message in enumerate([*system, *sent.messages]):
             yield Step("utterance", f"{record.place}/{index}", record.place, start=start, message=message)
     yield Call(
@@ -200,8 +206,8 @@ def _response_rows(record: Record) -> Iterator[Row]:
         model=model,
         provider="openai",
         params=params,
-        system=[] if is_streamed else system,
-        input=None if is_streamed else sent.messages,
+        system=[] if is_stream else system,
+        input=None if is_stream or given is None else sent.messages,
         output=answer.messages,
         tools=None if tools is None else [_schema(tool) for tool in tools],
         usage=usage,

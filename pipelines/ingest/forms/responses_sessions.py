@@ -1,16 +1,18 @@
 """Sessions of the OpenAI Agents SDK: an SQLite file with a table of sessions and one of their items.
 
-The file is read as it stands and never written; tables may have any names, and are told by their columns.
+SQLite writes beside a file that it only reads, so a private copy is read, with what its writer has not yet put into it. Tables may
+have any names, and are told by their columns.
 """
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.forms.reading import expect, parse_record
@@ -28,8 +30,12 @@ def is_session(path: Path) -> bool:
         raise BadInputError(f"cannot read {path}: {error.strerror}") from error
 
 
-def session_items(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def session_items(path: Path, folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The items of all sessions of a file, in the order in which they were added.
+
+    Args:
+        path: The file.
+        folder: Where the copy is, while it is read.
 
     Yields:
         `(session, place, record)`; the record has the item as `item`, and the other columns of its row.
@@ -37,30 +43,23 @@ def session_items(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     Raises:
         BadInputError: The file cannot be read, has no such table, or an item is no JSON.
     """
-    try:
-        with closing(_opened(path)) as store:
-            tables = _tables(store)
-            if not tables:
-                raise BadInputError(
-                    f"{path.name}: is an SQLite file without a table of items (columns session_id, message_data); give the file "
-                    "that the Agents SDK's SQLiteSession wrote"
-                )
-            for table in tables:
-                yield from _items(store, table, path.name)
-    except sqlite3.Error as error:
-        raise BadInputError(f"{path.name}: cannot be read as SQLite: {error}") from error
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """A connection that only reads, without locks of its own where the folder allows none."""
-    name = quote(str(path.resolve()))
-    store = sqlite3.connect(f"file:{name}?mode=ro", uri=True)
-    try:
-        store.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
-        store.close()
-        return sqlite3.connect(f"file:{name}?mode=ro&immutable=1", uri=True)
-    return store
+    with tempfile.TemporaryDirectory(dir=folder) as private:
+        copy = Path(private, "session.db")
+        for suffix in ("", "-wal"):
+            if path.with_name(path.name + suffix).is_file():
+                shutil.copyfile(path.with_name(path.name + suffix), copy.with_name(copy.name + suffix))
+        try:
+            with closing(sqlite3.connect(copy)) as store:
+                tables = _tables(store)
+                if not tables:
+                    raise BadInputError(
+                        f"{path.name}: is an SQLite file without a table of items (columns session_id, message_data); give the file "
+                        "that the Agents SDK's SQLiteSession wrote"
+                    )
+                for table in tables:
+                    yield from _items(store, table, path.name)
+        except sqlite3.Error as error:
+            raise BadInputError(f"{path.name}: cannot be read as SQLite: {error}") from error
 
 
 def _tables(store: sqlite3.Connection) -> list[str]:

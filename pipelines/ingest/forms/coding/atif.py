@@ -49,11 +49,10 @@ class Atif:
 
     def adapt(self, group: Group, options: Options) -> Iterator[Row]:
         """The steps as they were taken."""
-        model, tools, is_begun = None, None, False
+        model, is_begun = None, False
         for record in group.records:
             if record.kind == HEAD:
                 model = take_text(record.value, "agent", "model_name") or model
-                tools = take(record.value, "agent", "tool_definitions", of=list) or tools
                 yield (
                     _facts(record, options)
                     if not is_begun
@@ -61,7 +60,7 @@ class Atif:
                 )
                 is_begun = True
             else:
-                yield from _step(record, model, tools)
+                yield from _step(record, model)
 
 
 def _trajectories(files: Sequence[Path], options: Options, names: dict[str, str]) -> Iterator[Found]:
@@ -91,19 +90,25 @@ def _header(path: Path, options: Options) -> tuple[str, str | None]:
 
 
 def _facts(record: Record, options: Options) -> Facts:
-    own = {"agent": lambda h: take_text(h, "agent", "name"), "variant": lambda h: take_text(h, "agent", "version")}
+    own = {
+        "agent": lambda h: take_text(h, "agent", "name"),
+        "variant": lambda h: take_text(h, "agent", "version"),
+        "tools": lambda h: take(h, "agent", "tool_definitions", of=list),
+    }
     subject = named(record.value, options.subject_key, ())
     fields = {"source": "atif", **map_fields(record.value, own)} | ({"subject_id": subject} if subject else {})
     return Facts(record.place, fields, [], record.value)
 
 
-def _step(record: Record, model: str | None, tools: list[Any] | None) -> Iterator[Row]:
+def _step(record: Record, model: str | None) -> Iterator[Row]:
     value = record.value
     role = _ROLES.get(str(value.get("source")), "user")
     take(value, "source", of=str)
     moment = take_time(value, "timestamp")
     answered = take_text(value, "model_name")
     said = _said(value, role, moment)
+    if role == "assistant" and not answered and model:
+        said.chat["decision"] = {"model": model}  # of the trajectory, as a default; the step names none
     if role == "assistant" and isinstance(value.get("metrics"), dict):
         usage = take_usage(value, _USAGE)
         yield Call(
@@ -111,10 +116,8 @@ def _step(record: Record, model: str | None, tools: list[Any] | None) -> Iterato
             record.place,
             start=moment,
             end=moment,
-            model_requested=model,
             model=answered,
             output=[said],
-            tools=tools,
             usage=usage,
             usage_basis="with_cache" if usage else None,
             cost_usd=take_number(value, "metrics", "cost_usd"),

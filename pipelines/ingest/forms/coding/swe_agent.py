@@ -104,7 +104,9 @@ def _rows(record: Record, model: str | None) -> Iterator[Row]:
     messages: list[Message] = read([message]).messages
     is_demo = value.get("is_demo") is True
     if message.get("role") == "assistant" and not is_demo:
-        yield Call(record.place, record.place, model_requested=model, output=messages, rest=value)
+        if model is not None:  # of the run's configuration; the answers themselves name none
+            messages[0].chat["decision"] = {"model": model}
+        yield Call(record.place, record.place, output=messages, rest=value)
         return
     for index, each in enumerate(messages):
         if is_demo:

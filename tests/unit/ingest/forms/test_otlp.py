@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from pipelines.ingest.assemble.accounting import Tally
 from pipelines.ingest.form_files import form_lines
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otlp import FORM
-from tests.support.formats import counts, leaf_values, samples, stream_sha256
+from tests.support.formats import counts, samples, stream_sha256
 
 NAMES = ("system", "user", "agent_text", "tool_calls", "tool_results", "threads", "model_calls")
 
