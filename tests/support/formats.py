@@ -81,7 +81,7 @@ def hashed(message: Mapping[str, Any]) -> list[Any] | None:
     """
     if message.get("executor") == "provider" or message.get("actor") == "service":
         return None
-    if any(name in message for name in ("compacted", "handoff", "event")):
+    if message["role"] == "event":
         return None
     content = message.get("content")
     if message["role"] == "assistant" and content is None and not message.get("tool_calls"):

@@ -20,6 +20,7 @@ from pipelines.ingest.assemble.lines import (
     decision_of,
     line_fields,
     message_of,
+    replaced,
     service_call,
     settle_time,
 )
@@ -80,8 +81,9 @@ class _Conversation:
             self._learn(row)
         elif isinstance(row, Call):
             tools, row.tools = row.tools, None
-            asked = self.spans.add_call(row, len(self._stream))
-            self.offered[id(asked)] = self.tools.sha256(tools, leaves(tools))
+            offered = self.tools.sha256(tools, leaves(tools))
+            asked = self.spans.add_call(row, len(self._stream), offered)
+            self.offered[id(asked)] = offered
             row.request = None
             self._stream.append(asked)
         else:
@@ -143,7 +145,11 @@ class _Conversation:
             elif row.kind == "utterance" and row.message is not None:
                 threads.named(row.thread).entries.append(Entry(row.message, step=row))
             elif row.kind in ("handoff", "compaction", "state"):
-                threads.named(row.thread).entries.append(Entry(step=row))
+                entries = threads.named(row.thread).entries
+                if row.kind == "compaction":
+                    said = [each.message.chat["role"] for each in entries if each.message is not None]
+                    row.detail = replaced(said) | row.detail
+                entries.append(Entry(step=row))
 
     def _insert(self, streams: list[Stream], steps: list[Step]) -> None:
         """Put what happened beside the calls where it belongs by its time."""

@@ -4,9 +4,9 @@
 |---|---|
 | a message | as it was recorded, with `timestamp`, `time_source` (`call`, `span`; absent: its own time) and, of the agent, `decision` |
 | `{role: assistant, decision}` without content | a call of a model of which nothing came |
-| `{role: system, compacted: {kind, from_message, to_message, replacement, trigger}}` | a part of the context gave way to other messages |
-| `{role: system, handoff: {from, to, reason}}` | an agent gave over to another |
-| `{role: system, event: {kind, …}}` | an event of a call that nobody said |
+| `{role: event, name: context.compacted, payload: {kind, from_message, to_message, replacement, trigger}}` | messages of the request gave way to others |
+| `{role: event, name: agent.handoff, payload: {from, to, reason}}` | an agent gave over to another |
+| `{role: event, name: call.event, payload: {kind, …}}` | an event of a call that nobody said |
 | `{role: assistant, tool_calls, actor: service}` | a tool that ran, and that no model called |
 
 `from_message` and `to_message` count the messages of a request from 0. `records` holds what no field says, by place.
@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +25,8 @@ from pipelines.ingest.assemble.spans import Asked
 from pipelines.ingest.assemble.threads import Entry, Placed
 from pipelines.ingest.assemble.times import text_of_time
 
-_EVENTS = {"compaction": "compacted", "handoff": "handoff", "state": "event", "mark": "event"}
-"""Fields in which steps that are no messages stand, by their kind."""
+_EVENTS = {"compaction": "context.compacted", "handoff": "agent.handoff", "state": "call.event", "mark": "call.event"}
+"""Types of events that steps are which are no messages, by their kind."""
 
 
 @dataclass(slots=True)
@@ -131,15 +131,27 @@ def message_of(entry: Entry, decision: dict[str, Any] | None) -> dict[str, Any]:
 def _said_by(entry: Entry) -> dict[str, Any]:
     step = entry.step
     if entry.compaction is not None:
-        return {"role": "system", "compacted": entry.compaction}
+        return {"role": "event", "name": _EVENTS["compaction"], "payload": entry.compaction}
     if entry.message is not None:
         return dict(entry.message.chat)
     if step is None:
         return {"role": "assistant"}
-    detail = dict(step.detail)
-    if step.name is not None and step.kind != "handoff":
-        detail.setdefault("name", step.name)
-    return {"role": "system", _EVENTS[step.kind]: detail}
+    payload = dict(step.detail)
+    if step.kind == "handoff":
+        payload = {"from": None, "to": None} | payload
+    elif step.kind == "compaction":
+        payload = replaced(()) | payload
+    else:
+        payload = {"kind": step.name or step.kind} | payload
+        if step.name is not None and step.name != payload["kind"]:
+            payload.setdefault("name", step.name)
+    return {"role": "event", "name": _EVENTS[step.kind], "payload": payload}
+
+
+def replaced(roles: Sequence[str]) -> dict[str, Any]:
+    """A compaction of all messages so far but the system messages that they begin with, where the form does not say of which."""
+    leading = next((n for n, role in enumerate(roles) if role not in ("system", "developer")), len(roles))
+    return {"kind": "summary", "from_message": leading, "to_message": len(roles), "replacement": []}
 
 
 class Records:

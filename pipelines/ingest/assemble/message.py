@@ -182,6 +182,8 @@ def _spoken(given: dict[str, Any], role: str) -> Iterator[dict[str, Any]]:
         given.pop("content", None)
     if _are_calls(content):  # Koog's, whatever the role
         given["tool_calls"], content, chat["role"] = content, None, "assistant"
+    if content is not None and not isinstance(content, (str, list)) and chat["role"] != "tool":
+        content = [content]
     parts = Said()
     if isinstance(content, list) and chat["role"] != "tool":
         for part in content:

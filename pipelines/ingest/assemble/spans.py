@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.ingest.assemble.histories import Histories, Node
 from pipelines.ingest.assemble.keys import key_of
 from pipelines.ingest.assemble.leaves import leaves, said
+from pipelines.ingest.assemble.requests import Requests
 from pipelines.ingest.assemble.rows import Call, Message, Step
 
 _SYSTEM = ("system", "developer")
@@ -80,8 +81,9 @@ class Spans:
     tools: list[Step] = field(default_factory=list)
     _rows: dict[str, Call | Step] = field(default_factory=dict)
     _above: dict[str, Above] = field(default_factory=dict)
+    _requests: Requests = field(default_factory=Requests)
 
-    def add_call(self, call: Call, arrival: int) -> Asked:
+    def add_call(self, call: Call, arrival: int, tools_sha256: str | None = None) -> Asked:
         """Take a call; its input is in the tree from now on, and of it only what is new is kept."""
         given = _sent(call)
         count = sum(each.leaves for each in call.system) + sum(each.leaves for each in call.input or ())
@@ -89,6 +91,8 @@ class Spans:
         roles = {each.chat["role"] for each in given}
         is_delta = not roles & {"user", *_SYSTEM}
         asked = Asked(call, arrival, self.histories.add(given), is_recorded, is_delta, count)
+        if is_recorded:
+            asked.request_sha256 = self._requests.sha256(call, given, tools_sha256)
         call.input, call.system = None, []
         self._rows[call.id] = call
         self.calls.append(asked)
