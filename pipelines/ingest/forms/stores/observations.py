@@ -21,15 +21,16 @@ _KINDS = {"NUMERIC": "numeric", "BOOLEAN": "boolean", "CATEGORICAL": "categorica
 _SOURCES = {"ANNOTATION": "human", "EVAL": "model"}
 _FUNCTION = "Function: "
 """How an older instrumentation of the Agents SDK names the span of a tool."""
-_CACHED = (
-    "input_cached_tokens",
-    "cache_read_input_tokens",
-    "input_cache_read",
-    "prompt_details.cache_read",
-    "input_cached",
-)
-_WRITTEN = ("input_cache_creation", "cache_creation_input_tokens", "input_cache_write", "prompt_details.cache_write")
-_REASONING = ("output_reasoning_tokens", "output_reasoning", "completion_details.reasoning")
+_USAGES = ("usageDetails", "usage_details", "usage")
+_PARTS = {
+    "cached_input_tokens": (
+        "input_cached_tokens", "cache_read_input_tokens", "input_cache_read", "prompt_details.cache_read", "input_cached",
+    ),
+    "cache_write_tokens": (
+        "input_cache_creation", "cache_creation_input_tokens", "input_cache_write", "prompt_details.cache_write",
+    ),
+    "reasoning_tokens": ("output_reasoning_tokens", "output_reasoning", "completion_details.reasoning"),
+}  # fmt: skip
 _MODELS = ("gen_ai.response.model", "llm.response.model_name")
 _REQUESTED = ("gen_ai.request.model", "llm.request.model_name", "ls_model_name")
 _PROVIDERS = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider", "ls_provider")
@@ -219,41 +220,38 @@ def _spoken(call: Call, value: dict[str, Any]) -> None:
 
 
 def _usage(value: dict[str, Any]) -> dict[str, Any]:
-    """Tokens of a call. The store keeps what was cached or reasoned apart from the rest, so the parts are added up again."""
+    """Tokens of a call. The store keeps what was cached or reasoned apart from the rest, so the parts are added up again.
+
+    What is itself a field is taken out; a total, and the parts of a sum, stay beside it.
+    """
     details: dict[str, Any] = next(
-        (
-            value[each]
-            for each in ("usageDetails", "usage_details", "usage")
-            if isinstance(value.get(each), dict) and value[each]
-        ),
-        {},
+        (value[each] for each in _USAGES if isinstance(value.get(each), dict) and value[each]), {}
     )
-    numbers = {
-        key: each for key, each in details.items() if isinstance(each, int | float) and not isinstance(each, bool)
+    numbers = {key: each for key, each in details.items() if isinstance(each, int | float) and each == int(each)}
+    sums = {
+        "input_tokens": [
+            next((key for key in ("input", "input_tokens", "promptTokens") if key in numbers), None),
+            *(
+                key
+                for key in numbers
+                if key.startswith(("input_", "cache_read", "cache_creation")) and key != "input_tokens"
+            ),
+        ],
+        "output_tokens": [
+            next((key for key in ("output", "output_tokens", "completionTokens") if key in numbers), None),
+            *(key for key in numbers if key.startswith("output_") and key != "output_tokens"),
+        ],
+        **{name: [next((key for key in keys if key in numbers), None)] for name, keys in _PARTS.items()},
     }
-    parts = [
-        key for key in numbers if key.startswith(("input_", "cache_read", "cache_creation")) and key != "input_tokens"
-    ]
-    made: dict[str, Any] = {}
-    if (
-        read_in := next((numbers[key] for key in ("input", "input_tokens", "promptTokens") if key in numbers), None)
-    ) is not None:
-        made["input_tokens"] = read_in + sum(numbers[key] for key in parts)
-    outs = [key for key in numbers if key == "output" or (key.startswith("output_"))]
-    if outs or "completionTokens" in numbers:
-        made["output_tokens"] = sum(numbers[key] for key in outs) if outs else numbers["completionTokens"]
-    for name, spellings in (
-        ("cached_input_tokens", _CACHED),
-        ("cache_write_tokens", _WRITTEN),
-        ("reasoning_tokens", _REASONING),
-    ):
-        found = next((numbers[key] for key in spellings if key in numbers), None)
-        if found is not None:
-            made[name] = found
-    made = {key: int(each) for key, each in made.items() if each == int(each)}
-    for key, each in numbers.items():  # a total, and parts of a sum, stay beside it
-        if each in made.values():
-            del details[key]
+    made = {
+        name: int(sum(numbers[key] for key in keys if key is not None))
+        for name, keys in sums.items()
+        if keys[0] is not None
+    }
+    for name, keys in sums.items():
+        for key in keys:
+            if key is not None and (numbers[key] == made.get(name) or numbers[key] == 0):
+                details.pop(key, None)
     return made
 
 

@@ -104,7 +104,7 @@ def _tool(common: dict[str, Any], name: str | None, run: dict[str, Any], extra: 
     elif isinstance(outputs, dict) and outputs.keys() == {"output"}:
         step.output = outputs.pop("output")
     else:
-        step.output = pop_any(run, "outputs")
+        step.output = pop_any(run, "outputs") or None
     return step
 
 

@@ -103,6 +103,8 @@ class _Tree:
     def row(self, record: Record) -> Row:
         """The row of an event."""
         event = record.value
+        if event.get("event") == "model" and event.get("span_id") in self._scorers:
+            return _aside(record)
         kind = str(pop_any(event, "event") or "unknown")
         span = pop_text(event, "span_id")
         common: dict[str, Any] = {
@@ -116,9 +118,7 @@ class _Tree:
         common |= {"parent": self._parents.get(span or "", span), "agent": self._agents.get(span)}
         opened, self._open_tool = self._open_tool, None
         if kind == "model":
-            call = _call(common, event)
-            call.is_aside = span in self._scorers
-            return call
+            return _call(common, event)
         if kind == "tool":
             step = _tool(common, event)
             for inner in (
@@ -194,15 +194,29 @@ def _answered(call: Call, event: dict[str, Any], output: dict[str, Any]) -> None
         call.output = []  # what stands for the answer that did not come
     usage = output.get("usage")
     if isinstance(usage, dict):
-        made = {
-            "input_tokens": pop_number(usage, "input_tokens"),
-            "output_tokens": pop_number(usage, "output_tokens"),
-            "cached_input_tokens": pop_number(usage, "input_tokens_cache_read"),
-            "cache_write_tokens": pop_number(usage, "input_tokens_cache_write"),
-            "reasoning_tokens": pop_number(usage, "reasoning_tokens"),
-        }
-        call.usage = {key: each for key, each in made.items() if each is not None}
+        call.usage = _usage(usage)
         call.cost_usd = pop_number(usage, "total_cost")
+
+
+def _usage(usage: dict[str, Any]) -> dict[str, Any]:
+    made = {
+        "input_tokens": pop_number(usage, "input_tokens"),
+        "output_tokens": pop_number(usage, "output_tokens"),
+        "cached_input_tokens": pop_number(usage, "input_tokens_cache_read"),
+        "cache_write_tokens": pop_number(usage, "input_tokens_cache_write"),
+        "reasoning_tokens": pop_number(usage, "reasoning_tokens"),
+    }
+    return {key: each for key, each in made.items() if each is not None}
+
+
+def _aside(record: Record) -> Call:
+    """A call that a scorer made: counted, and kept as it was recorded."""
+    event = record.value
+    output = event["output"] if isinstance(event.get("output"), dict) else {}
+    usage = output["usage"] if isinstance(output.get("usage"), dict) else {}
+    call = Call(str(event.get("uuid") or record.place), record.place, is_aside=True, rest=event)
+    call.model, call.usage = output.get("model") or event.get("model"), _usage(dict(usage))
+    return call
 
 
 def _schema(tool: dict[str, Any]) -> dict[str, Any]:

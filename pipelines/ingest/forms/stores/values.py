@@ -84,8 +84,11 @@ def decoded(value: Any, *, literals: bool = False) -> Any:
 
 def _literal(text: str) -> Any:
     """The value of a Python literal of what JSON has; None where it is none."""
+    value = from_text(text)
+    if isinstance(value, str):
+        return None
     try:
-        return strict_json.parse(json.dumps(from_text(text))).value
+        return strict_json.parse(json.dumps(value)).value
     except (TypeError, ValueError, RecursionError, BadLineError):
         return None
 
