@@ -118,7 +118,9 @@ class _Tree:
         common |= {"parent": self._parents.get(span or "", span), "agent": self._agents.get(span)}
         opened, self._open_tool = self._open_tool, None
         if kind == "model":
-            return _call(common, event)
+            call = _call(common, event)
+            record.repeated += leaves(call.request)
+            return call
         if kind == "tool":
             step = _tool(common, event)
             for inner in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pipelines.errors import BadInputError
 from pipelines.ingest.forms.form import head_of
 from pipelines.ingest.forms.langfuse import FORM
 from tests.support.foreign import lines_of, written
-from tests.support.formats import samples, stream_sha256, streams_of
+from tests.support.formats import canonical, samples, stream_sha256, streams_of
 
 COUNTED = (
     "conversations",
@@ -99,7 +100,12 @@ def test_samples_hold_what_was_counted_in_them(shared_data: Path) -> None:
         lines, tally = lines_of("langfuse", [sample.path])
         expected = {name: sample.counts[name] for name in COUNTED} | UNCOUNTED.get(sample.name, {})
         assert {name: tally.as_json()[name] for name in COUNTED} == expected, sample.name
-        if sample.name not in UNCOUNTED:
+        if sample.name.startswith("claude-agent"):
+            # Three of its inputs are rubbish, so no model is seen to have been sent what its tools answered: their spans say it.
+            streams = [[each for each in stream if each[0] != "tool"] for stream in streams_of(lines)]
+            assert sha256_of(streams) == sample.counts["stream_sha256"]
+            assert [each["time_source"] for each in lines[0]["messages"] if each["role"] == "tool"] == ["span", "span"]
+        elif sample.name not in UNCOUNTED:
             assert stream_sha256(lines) == sample.counts["stream_sha256"], sample.name
 
 
@@ -122,16 +128,12 @@ def test_answers_that_were_not_counted_stand_in_the_file(shared_data: Path, name
         assert text == output["message"]["content"].strip()
     else:
         assert text == "".join(part["text"] for part in output["content"]["parts"]).strip()
-    for line in lines:
-        line["messages"] = [
-            each for each in line["messages"] if each["role"] != "assistant" or not _is(each, text, tools)
-        ]
-    assert stream_sha256(lines) == sample.counts["stream_sha256"]
+    assert sha256_of([stream]) == sample.counts["stream_sha256"]
 
 
-def _is(message: dict[str, Any], text: str, tools: list[Any]) -> bool:
-    (told,) = streams_of([{"messages": [message]}]) or [[None]]
-    return told == [["assistant", text, tools]]
+def sha256_of(streams: list[list[list[Any]]]) -> str:
+    """The hash of streams, as `stream_sha256` defines it."""
+    return hashlib.sha256(canonical(sorted(streams, key=canonical)).encode()).hexdigest()
 
 
 def test_exports_of_the_same_traces_say_the_same(shared_data: Path) -> None:
