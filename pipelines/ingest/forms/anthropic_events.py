@@ -12,12 +12,13 @@ from typing import Any
 
 from pipelines.ingest.assemble.messages import read, system_messages
 from pipelines.ingest.assemble.rows import Call, Facts, Message, Record, Row, Step
-from pipelines.ingest.forms.fields import map_fields, take, take_text, take_time, take_usage
+from pipelines.ingest.forms.fields import map_fields, nanoseconds, take, take_text, take_time, take_usage
 
 EVENT = "event"
 _TYPE = re.compile(r"(user|agent|session|span|system)(\.[a-z_]+)*")
 _USE = re.compile(r"agent\.(mcp_|custom_)?tool_use")
 _RESULT = re.compile(r"(agent\.(mcp_)?|user\.custom_)tool_result")
+_SAID = ("user.message", "agent.message")
 _RESULT_IDS = ("tool_use_id", "custom_tool_use_id", "mcp_tool_use_id")
 _USAGE = {
     "input_tokens": ("input_tokens",),
@@ -93,7 +94,8 @@ class _Session:
         if not self._is_begun and kind != "session":
             self._is_begun = True
             yield Facts(record.place, {"source": "anthropic"})
-        moment = take_time(event, "processed_at")
+        is_said = kind in _SAID or _USE.fullmatch(str(kind)) or _RESULT.fullmatch(str(kind))
+        moment = take_time(event, "processed_at") if is_said else nanoseconds(event.get("processed_at"))
         if kind == "session":
             self._is_begun = True
             yield from self._session(record)
@@ -159,7 +161,7 @@ def _message(kind: str, event: dict[str, Any]) -> Message | None:
     """What an event says as a message; taken out of it."""
     name = event.get("id")
     id_ = name if isinstance(name, str) else None
-    if kind in ("user.message", "agent.message"):
+    if kind in _SAID:
         role = "user" if kind == "user.message" else "assistant"
         said = read([{"role": role, "content": take(event, "content")}]).messages
         return Message(said[0].chat, id_) if said else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Call, Facts, Record, Row, Step
-from pipelines.ingest.forms.fields import at, named, take, take_text, take_time, take_usage
+from pipelines.ingest.forms.fields import at, named, nanoseconds, take, take_text, take_time, take_usage
 
 SPAN, TRACE = "trace.span", "trace"
 USAGE = {
@@ -55,19 +55,23 @@ class Spans:
         if value.get("object") == TRACE:
             subject = named(value, self._subject_key, (("metadata", "user_id"),))
             return Facts(record.place, {"source": "openai"} | ({"subject_id": subject} if subject else {}), [], value)
-        span_id, parent = take_text(value, "id") or record.place, take_text(value, "parent_id")
+        span_id, parent = value.get("id"), value.get("parent_id")
+        span_id = span_id if isinstance(span_id, str) else record.place
+        parent = parent if isinstance(parent, str) else None
         kind, name = at(value, "span_data", "type"), at(value, "span_data", "name")
-        own = take_text(value, "span_data", "name") if kind == "agent" else None
-        agent = own or self._agents.get(parent or "")
+        agent = (name if kind == "agent" else None) or self._agents.get(parent or "")
         if agent:
             self._agents[span_id] = agent
-        start, end = take_time(value, "started_at"), take_time(value, "ended_at")
+        start, end = nanoseconds(value.get("started_at")), nanoseconds(value.get("ended_at"))
+        row: Call | Step
         if kind in ("generation", "response"):
-            row: Call | Step = _call(record, span_id)
+            row = _call(record, span_id)
+            for field in ("started_at", "ended_at"):
+                take_time(value, field)
         else:
             row = _step(record, span_id, str(kind), name if isinstance(name, str) else None)
         row.parent, row.start, row.end, row.agent = parent, start, end, agent
-        row.error = take(value, "error")
+        row.error = value.get("error") if isinstance(row, Step) else take(value, "error")
         return row
 
 

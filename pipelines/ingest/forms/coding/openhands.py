@@ -121,7 +121,7 @@ def _answer(records: Sequence[Record]) -> Call:
     message = messages[0] if messages else Message({"role": "assistant", "content": None})
     message.chat["tool_calls"] = calls
     message.at = start
-    name = take_text(first.value, "id") or first.place
+    name = named(first.value, None, (("id",),)) or first.place
     return Call(name, first.place, start=start, end=start, output=[message], response_id=response, rest=first.value)
 
 
@@ -143,7 +143,7 @@ def _rows(record: Record) -> Iterator[Step]:
     value = record.value
     kind = value.get("kind")
     start = take_time(value, "timestamp")
-    name = take_text(value, "id") or record.place
+    name = named(value, None, (("id",),)) or record.place
     messages: list[Message] = []
     if kind == "SystemPromptEvent":
         messages = system_messages(take_text(value, "system_prompt", "text"))
