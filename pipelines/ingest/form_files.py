@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
 from pipelines.ingest.assemble.conversation import assemble
-from pipelines.ingest.assemble.leaves import leaves, said
+from pipelines.ingest.assemble.leaves import leaves
+from pipelines.ingest.assemble.lines import Records
 from pipelines.ingest.assemble.rows import Group, Record, Row
 from pipelines.ingest.chat import ImportResult, import_chat
 from pipelines.ingest.clock import Days
@@ -95,11 +96,12 @@ class _Drawn:
             yield row
 
     def left(self) -> dict[str, Any]:
-        """Records that gave no row, by place."""
-        records = (self.waiting or {}).values()
-        for record in records:
+        """Records that gave no row."""
+        records = Records()
+        for record in (self.waiting or {}).values():
             self._count(record)
-        return {record.place: said(record.value) for record in records if leaves(record.value)}
+            records.keep(None, record.value)
+        return records.by_name
 
     def _count(self, record: Record) -> None:
         """Count a record once its adapter is done with it; only then is it known what of it is said again."""

@@ -73,7 +73,7 @@ class _Conversation:
     scores: list[dict[str, Any]] = field(default_factory=list)
     offered: dict[int, str | None] = field(default_factory=dict)
     _stream: list[Asked | Step] = field(default_factory=list)
-    _rests: dict[int, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    _rests: dict[int, tuple[str | None, dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
         """Take the next row."""
@@ -89,7 +89,8 @@ class _Conversation:
         else:
             self.spans.add_step(row)
             self._stream.append(row)
-        self._rests.setdefault(id(row.rest), (row.place, row.rest))
+        row_id = None if isinstance(row, Facts) or row.id.startswith(row.place) else row.id
+        self._rests.setdefault(id(row.rest), (row_id, row.rest))
 
     def _learn(self, facts: Facts) -> None:
         """Take what is said of the whole; the first to say a thing is kept, and what says otherwise is a record."""
@@ -105,7 +106,7 @@ class _Conversation:
             elif known != value:
                 others[name] = value
         if others:
-            self.records.keep(f"{facts.place}#facts", others)
+            self.records.keep(None, {"facts": others})
         self.scores += facts.scores
 
     def lines(self) -> list[dict[str, Any]]:
@@ -189,11 +190,11 @@ class _Conversation:
         """Give the line the tools that its calls offered; calls that offered others have these themselves."""
         if not offered:
             return
-        common = max(offered, key=offered.count)
-        line["tools"] = self.tools.tools(common)
+        first = offered[0]  # which stays the first when the conversation goes on
+        line["tools"] = self.tools.tools(first)
         for message in messages:
             tools = (message.get("decision") or {}).get("tools_sha256")
-            if tools is not None and tools != common:
+            if tools is not None and tools != first:
                 message["tools"] = self.tools.tools(tools)
 
     def _tell(self, messages: list[dict[str, Any]], stream: Stream) -> None:
@@ -250,13 +251,13 @@ class _Conversation:
             "output": [message.chat for message in asked.call.output],
         }
         self.tally.kept += asked.leaves + sum(message.leaves for message in asked.call.output)
-        self.records.keep(asked.call.place, whole)
+        self.records.keep(asked.call.id, whole)
 
     def _records(self) -> dict[str, Any]:
-        for place, rest in self._rests.values():
+        for row_id, rest in self._rests.values():
             self.tally.kept += leaves(rest)
-            self.records.keep(place, rest)
-        return {"records": self.records.by_place} if self.records.by_place else {}
+            self.records.keep(row_id, rest)
+        return {"records": self.records.by_name} if self.records.by_name else {}
 
 
 def _answered(thread: Thread, asked: Asked) -> None:

@@ -9,16 +9,19 @@
 | `{role: event, name: call.event, payload: {kind, …}}` | an event of a call that nobody said |
 | `{role: assistant, tool_calls, actor: service}` | a tool that ran, and that no model called |
 
-`from_message` and `to_message` count the messages of a request from 0. `records` holds what no field says, by place.
+`from_message` and `to_message` count the messages of a request from 0. `records` holds what no field says, by the
+id of the row.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.canonical.tools import tools_sha256
+from pipelines.ingest.assemble.keys import canonical
 from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.rows import Call, Step
 from pipelines.ingest.assemble.spans import Asked
@@ -155,25 +158,33 @@ def replaced(roles: Sequence[str]) -> dict[str, Any]:
 
 
 class Records:
-    """What no field says, by the place where it was read; each row's once.
+    """What no field says, each row's once.
+
+    A row is named by its id, and by a hash of what is kept of it where the form gives it none: where it was read changes with
+    files and their order, and what is the same must be the same line.
 
     Attributes:
-        by_place: What is kept.
+        by_name: What is kept.
     """
 
     def __init__(self) -> None:
-        self.by_place: dict[str, Any] = {}
+        self.by_name: dict[str, Any] = {}
 
-    def keep(self, place: str, rest: dict[str, Any]) -> None:
+    def keep(self, row_id: str | None, rest: dict[str, Any]) -> None:
         """Keep what a row leaves, without what says nothing."""
         held = said(rest)
         if not held:
             return
-        number, name = 1, place
-        while name in self.by_place:
+        number, name = 1, row_id or record_name(held)
+        while name in self.by_name:
             number += 1
-            name = f"{place} ({number})"
-        self.by_place[name] = held
+            name = f"{row_id or record_name(held)}~{number}"
+        self.by_name[name] = held
+
+
+def record_name(value: dict[str, Any]) -> str:
+    """The name of a record that has no id."""
+    return f"record-{hashlib.sha256(canonical(value).encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def line_fields(fields: dict[str, Any], scores: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:

@@ -118,7 +118,8 @@ class Spans:
             parent = held.parent
         found = self._above.get(parent) if parent is not None else None
         if found is None:
-            found = Above(None, None, parent or (way[-1].id if way else row.id), 0)
+            root = parent or (way[-1].id if way else row.id)
+            found = Above(None, None, root, int(parent is not None and not way))
         for held in reversed(way):
             spawn = held if isinstance(held, Step) and held.kind == "tool" else found.spawn
             found = Above(held.agent or found.agent, spawn, found.root, found.depth + 1)
@@ -158,11 +159,11 @@ class Spans:
             parent = held.parent
 
     def _alike(self) -> dict[tuple[str, int], list[Asked]]:
-        """Calls that were sent the same roles and texts, by what they hang under."""
+        """Calls that were sent the same roles and texts, by what they hang under; those under nothing are together."""
         alike: dict[tuple[str, int], list[Asked]] = defaultdict(list)
         for each in self.calls:
             if each.wraps is None and each.leaf.depth and each.call.start is not None and each.call.end is not None:
-                alike[each.root, each.leaf.texts].append(each)
+                alike[each.root if each.depth else "", each.leaf.texts].append(each)
         return {key: found for key, found in alike.items() if len(found) > 1}
 
     def in_order(self) -> list[Asked]:
