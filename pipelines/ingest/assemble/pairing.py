@@ -26,12 +26,14 @@ class Pairing:
 
     Attributes:
         called: Spans of tools that a call was found for, with the thread and the call.
+        calls: Calls by their id, each with its thread.
         left: Spans without one, in order.
         repeated: Scalars of spans that the messages say, too.
         unanswered: Calls without any result.
     """
 
     called: dict[str, tuple[Thread, dict[str, Any]]] = field(default_factory=dict)
+    calls: dict[str, tuple[Thread, dict[str, Any]]] = field(default_factory=dict)
     left: list[Step] = field(default_factory=list)
     repeated: int = 0
     unanswered: int = 0
@@ -123,6 +125,7 @@ class _Waiting:
         self._calls.append(_Asking(call, span, is_copy))
         if span is not None:
             self._made.called[span.id] = (thread, call)
+        self._made.calls.setdefault(str(call.get("id")), (thread, call))
 
     def answer(self, entry: Entry) -> None:
         """Take a result that the model was sent."""

@@ -89,7 +89,7 @@ def _name(streams: list[Stream], conversation_id: str) -> None:
         thread = stream.thread
         assert thread is not None
         opener = thread.opener
-        base = thread.agent or thread.name or (opener.call.id if opener else "") or "thread"
+        base = thread.name or thread.agent or (opener.call.id if opener else "") or "thread"
         name, number = f"{conversation_id}/{base}", 1
         while name in taken:
             number += 1
@@ -112,6 +112,9 @@ def _relate(stream: Stream, main: Stream, of_thread: dict[int, Stream], paired: 
     parent, call_id = main, None
     if thread.spawn is not None and thread.spawn.id in paired.called:
         caller, call = paired.called[thread.spawn.id]
+        parent, call_id = of_thread.get(caller.number, main), call.get("id")
+    elif thread.parent in paired.calls:
+        caller, call = paired.calls[thread.parent]
         parent, call_id = of_thread.get(caller.number, main), call.get("id")
     if parent is not stream:
         stream.fields["parent"] = {"conversation_id": parent.fields["conversation_id"], "call_id": call_id}

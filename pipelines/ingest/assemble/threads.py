@@ -84,7 +84,17 @@ class Thread:
     @property
     def agent(self) -> str | None:
         """Name of the agent that opened it."""
-        return self.opener.agent if self.opener else None
+        first = self.opener or self._first
+        return first.agent if first else None
+
+    @property
+    def parent(self) -> str | None:
+        """Id of what its form says that a stream hangs under."""
+        return self._first.call.parent if self.opener is None and self._first else None
+
+    @property
+    def _first(self) -> Asked | None:
+        return next((entry.asked for entry in self.entries if entry.asked is not None), None)
 
     @property
     def spawn(self) -> Step | None:

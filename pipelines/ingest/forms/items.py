@@ -54,10 +54,17 @@ def turns(items: Iterable[tuple[Record, dict[str, Any]]]) -> Iterator[Turn]:
     """Items by what they say, in order.
 
     Args:
-        items: Each with the record that it was taken out of.
+        items: Each with the record that it was taken out of; an empty one for a record that is none, before which an answer has
+            ended. It is a turn of its own.
     """
     turn = Turn()
     for record, item in items:
+        if not item:
+            if turn.items:
+                yield turn
+            yield Turn([record])
+            turn = Turn()
+            continue
         answers = is_answer(item)
         if turn.items and not (answers and turn.is_answer):
             yield turn

@@ -108,30 +108,28 @@ class _Session:
             yield Step("utterance", name, record.place, start=fields.get("started_at"), message=message)
 
     def items(self, records: Iterable[Record]) -> Iterator[tuple[Record, dict[str, Any]]]:
-        """The items of the Responses API; what other lines say is taken on the way."""
+        """The items of the Responses API, and, as empty ones, the lines between which answers end."""
         for record in records:
             line = record.value
             kind, payload = line.get("type"), _payload(line)
-            if kind == "response_item" or (kind in TYPES and "payload" not in line):
-                item = take(line, "payload") if kind == "response_item" else {k: line.pop(k) for k in list(line)}
-                if item.get("type") == "agent_message":  # of one agent to another, which no model was asked for here
-                    item |= {"type": "message", "role": "assistant"}
-                    self.waiting += _utterances(record, read([item]).messages, take_time(line, "timestamp"))
-                else:
-                    yield record, item
-            elif kind == "turn_context":
-                self._model = payload.get("model") if isinstance(payload.get("model"), str) else self._model
-                effort = payload.get("effort")
-                self._params = {"reasoning_effort": effort} if isinstance(effort, str) else {}
-            elif kind == "compacted":
-                self.waiting.append(_compaction(record))
-            elif kind == "event_msg":
-                self._event(record, payload)
+            if kind == "response_item":
+                yield record, take(line, "payload") or {}
+            elif kind in TYPES and "payload" not in line:
+                yield record, {key: line.pop(key) for key in list(line)}
+            elif kind in ("turn_context", "compacted") or (
+                kind == "event_msg" and not self._says_again(record, payload)
+            ):
+                yield record, {}
 
     def rows(self, turn: Turn) -> Iterator[Row]:
         """What a turn says, after what happened before it. The last answer waits for its usage."""
         record = turn.records[0]
+        if not turn.items:
+            self._line(record)
+            return
         starts = [take_time(each.value, "timestamp") for each in turn.records]
+        if turn.items[0].get("type") == "agent_message":  # of one agent to another, which no model was asked for here
+            turn.items[0] |= {"type": "message", "role": "assistant"}
         messages = turn.messages()
         for message in messages:
             message.at = starts[0]
@@ -152,12 +150,30 @@ class _Session:
         )
         self.waiting = [call]
 
+    def _says_again(self, record: Record, payload: dict[str, Any]) -> bool:
+        """Whether an event only says again what an item says; that is taken out of it."""
+        field = _SAYS_AGAIN.get(str(payload.get("type")))
+        if field is None:
+            return False
+        if payload.get(field) in self._said:
+            record.repeated += leaves(payload.pop(field))
+        return True
+
+    def _line(self, record: Record) -> None:
+        """Take a line that is no item."""
+        kind, payload = record.value.get("type"), _payload(record.value)
+        if kind == "turn_context":
+            self._model = payload.get("model") if isinstance(payload.get("model"), str) else self._model
+            effort = payload.get("effort")
+            self._params = {"reasoning_effort": effort} if isinstance(effort, str) else {}
+        elif kind == "compacted":
+            self.waiting.append(_compaction(record))
+        else:
+            self._event(record, payload)
+
     def _event(self, record: Record, payload: dict[str, Any]) -> None:
         kind = payload.get("type")
-        again = _SAYS_AGAIN.get(str(kind))
-        if again is not None and payload.get(again) in self._said:
-            record.repeated += leaves(payload.pop(again))
-        elif kind == "token_count":
+        if kind == "token_count":
             self._usage(payload)
         elif kind in _TOOL_ENDS and payload.get("call_id") in self._called:
             self.waiting.append(_tool_end(record, payload))

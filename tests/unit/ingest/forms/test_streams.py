@@ -28,11 +28,11 @@ ODD: dict[str, dict[str, Any]] = {
     # An excerpt without the answers' usage: each group of actions with one `llm_response_id` is a call of the model nevertheless.
     "openhands-sdk-events.jsonl": {"model_calls": 2},
     # An inventory of record types, whose ids and texts are all one: a file is one session, `base_instructions` are a system message,
-    # seven answers are calls, and the provider's own tools (web search, tool search, pictures) are calls of tools. Models of contexts
+    # nine answers are calls, and the provider's own tools (web search, tool search, pictures) are calls of tools. Models of contexts
     # in which nothing was answered are none of a call's.
     "codex-0.146-record-types.jsonl.gz": {
-        "conversations": 1, "model_calls": 7, "system": 2, "tool_calls": 8, "stream_sha256": None,
-        "models": ["gpt-5.2-codex", "gpt-5.6-luna", "gpt-5.6-sol"],
+        "conversations": 1, "model_calls": 9, "system": 2, "tool_calls": 8, "stream_sha256": None,
+        "models": ["gpt-5.5", "gpt-5.6-luna", "gpt-5.6-sol"],
     },
 }  # fmt: skip
 """What is otherwise than counted, and why."""
@@ -49,7 +49,7 @@ LEAVES = {
     "litellm-calls-claude-sonnet-4.jsonl.gz": (217, 66, 852),
     "claude-code-2026-record-types.jsonl.gz": (97, 1518, 0),
     "claude-code-5c0375b4.jsonl.gz": (422, 1024, 0),
-    "codex-0.146-record-types.jsonl.gz": (2031, 2630, 10),
+    "codex-0.146-record-types.jsonl.gz": (2026, 2635, 10),
     "atif-1.5-openhands.trajectory.json.gz": (137, 12, 0),
     "swe-agent-marshmallow-function-calling.traj.gz": (105, 187, 44),
     "openhands-sdk-events.jsonl": (39, 175, 4),
