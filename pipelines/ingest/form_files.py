@@ -83,7 +83,7 @@ class _Drawn:
     def records(self) -> Iterator[Record]:
         self.waiting = {}
         for record in self.group.records:
-            self.first = self.first or record.place
+            self.first = self.first or record.where or record.place
             self.waiting[id(record.value)] = record
             yield record
 

@@ -127,8 +127,18 @@ def message_of(entry: Entry, decision: dict[str, Any] | None) -> dict[str, Any]:
         message["timestamp"] = time
         if entry.time_source is not None:
             message["time_source"] = entry.time_source
+    if entry.span is not None and message["role"] == "tool":
+        _tell_of_span(message, entry.span)
     ended = text_of_time(step.end) if step is not None and step.end != entry.at else None
     return message if ended is None else {"ended_at": ended, **message}
+
+
+def _tell_of_span(message: dict[str, Any], span: Step) -> None:
+    """What the span of a tool says of its result: how long it took, and whether it went wrong."""
+    if span.start and span.end and span.end >= span.start:
+        message.setdefault("latency_ms", (span.end - span.start) / 1_000_000)
+    if span.error is not None:
+        message.setdefault("error", span.error)
 
 
 def _said_by(entry: Entry) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Record:
         kind: What it is, where a form has records of several kinds; else empty.
         copies: Further copies of it that were read, from an export that overlaps or a delivery that was repeated.
         repeated: Scalars of those copies that it says itself.
+        where: File and line for errors, where `place` is its id: the same however the files were written. Else empty.
     """
 
     place: str
@@ -33,6 +34,7 @@ class Record:
     kind: str = ""
     copies: int = 0
     repeated: int = 0
+    where: str = ""
 
 
 @dataclass(slots=True)

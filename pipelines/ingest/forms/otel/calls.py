@@ -93,7 +93,7 @@ def _take_content(span: Span, call: Call, content: Content) -> None:
 def _tools(span: Span, content: Content) -> list[dict[str, Any]] | None:
     """Tool schemas on offer, in the shape of chat completions, of whichever attributes have them."""
     definitions = span.take("gen_ai.tool.definitions")
-    given, count = span.texts.value(definitions, span.record.place)
+    given, count = span.texts.value(definitions, span.where)
     span.record.leaves += count - leaves(definitions)
     if isinstance(given, list):
         return [tool_schema(each) for each in given]
@@ -108,7 +108,7 @@ def _indexed_tool(span: Span, items: tuple[tuple[str, Any], ...]) -> Any:
     for path, text in items:
         name = path.removeprefix("tool.")
         value, count = (
-            span.texts.value(text, span.record.place) if name in ("json_schema", "parameters") else (text, leaves(text))
+            span.texts.value(text, span.where) if name in ("json_schema", "parameters") else (text, leaves(text))
         )
         span.record.leaves += count - leaves(text)
         tool[name] = value
@@ -134,7 +134,7 @@ def _take_rest(span: Span, call: Call) -> None:
     _take_params(span, call)
     variables = call.prompt.get("variables")
     if isinstance(variables, str):
-        call.prompt["variables"], count = span.texts.value(variables, span.record.place)
+        call.prompt["variables"], count = span.texts.value(variables, span.where)
         span.record.leaves += count - 1
     if span.attributes.get(_OPERATION) in otel_names.CALL_OPERATIONS:
         del span.attributes[_OPERATION]

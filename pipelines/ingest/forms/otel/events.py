@@ -37,7 +37,10 @@ def message_events(span: Span) -> Content | None:
                 if name == CHOICE:
                     choices.append(_choice(given))
                 else:
-                    made.input += _messages(span, name, given, at)
+                    messages, is_new = _messages(span, name, given, at)
+                    made.input += messages
+                    if not is_new and event.pop("observedTimeUnixNano", None) is not None:
+                        span.record.repeated += 1
             _keep_what_is_left(span, event, left)
         if left:
             span.value[listed] = left
@@ -46,7 +49,8 @@ def message_events(span: Span) -> Content | None:
     return made
 
 
-def _messages(span: Span, name: str, given: dict[str, Any], at: int | None) -> tuple[Message, ...]:
+def _messages(span: Span, name: str, given: dict[str, Any], at: int | None) -> tuple[tuple[Message, ...], bool]:
+    """The messages of one event, and whether nothing said them before."""
     if name == "gen_ai.tool.message" and "tool_call_id" not in given and "id" in given:
         given["tool_call_id"] = given.pop("id")
     return span.texts.message({"role": _ROLES[name], **given}, at)
@@ -66,12 +70,11 @@ def _taken(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _taken_time(event: dict[str, Any]) -> int | None:
-    """When an event happened, and with that its name, taken out of it."""
-    observed: int | None = event.pop("observedTimeUnixNano", None)
+    """When an event happened, where it says so, and with that its name, taken out of it; when it was observed is not when."""
     time: int | None = event.pop("timeUnixNano", None)
     for name in ("name", "eventName"):
         event.pop(name, None)
-    return time or observed
+    return time
 
 
 def _choice(given: dict[str, Any]) -> dict[str, Any]:

@@ -137,6 +137,7 @@ def _alone(plain: dict[str, Any]) -> str:
 def _records(spool: Spool, names: Sequence[str], first: Placed, rest: Iterator[Placed]) -> Iterator[Record]:
     """The records of a conversation; what its blocks say stands on the first record that has it."""
     seen: set[int] = set()
+    known: set[str] = set()
 
     def chained() -> Iterator[Placed]:
         yield first
@@ -145,11 +146,23 @@ def _records(spool: Spool, names: Sequence[str], first: Placed, rest: Iterator[P
     for _, tied in groupby(chained(), key=lambda row: row.order_ns):
         for _, same in groupby(in_order(list(tied)), key=_of_one_span):
             rows = list(same)
-            record = _merged(spool, rows, f"{names[rows[0].file]}:{rows[0].line}#{rows[0].ordinal}", seen)
+            record = _merged(spool, rows, _name(rows[0], known), seen)
+            record.where = f"{names[rows[0].file]}:{rows[0].line}#{rows[0].ordinal}"
             if first.is_ambiguous:
                 record.value[AMBIGUOUS] = True
                 first = first._replace(is_ambiguous=False)
             yield record
+
+
+def _name(row: Placed, known: set[str]) -> str:
+    """What names a record among those of its conversation, however the files were written: its span, with its trace where needed."""
+    name = row.span or f"log {row.end_ns or 0}"
+    if name in known:
+        name = f"{row.trace}:{name}"
+    while name in known:
+        name += "'"
+    known.add(name)
+    return name
 
 
 def _of_one_span(row: Placed) -> tuple[str, str, int]:

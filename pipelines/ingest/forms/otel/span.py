@@ -50,6 +50,7 @@ class Span:
 
     def __init__(self, record: Record, texts: Texts) -> None:
         self.record = record
+        self.where = record.where or record.place
         self.texts = texts
         self.value = record.value
         self.attributes: dict[str, Any] = record.value.setdefault("attributes", {})
@@ -78,7 +79,7 @@ class Span:
         text = self.attributes.pop(name, None)
         if text is None:
             return None
-        value = json_of(text, f"{self.record.place}, {name}")
+        value = json_of(text, f"{self.where}, {name}")
         self.record.leaves += leaves(value) - leaves(text)
         return value
 
@@ -88,7 +89,7 @@ class Span:
         if given is None:
             return None
         if isinstance(given, str):
-            known = self.texts.history(given, f"{self.record.place}, {name}")
+            known = self.texts.history(given, f"{self.where}, {name}")
             if known is None:
                 self.attributes[f"unparsed {name}"] = self.attributes.pop(name)
                 return None

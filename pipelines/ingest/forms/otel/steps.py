@@ -78,20 +78,20 @@ def mark_of(span: Span, tools: Tools) -> Step:
     agent = next((span.attributes[name] for name in _AGENTS if isinstance(span.attributes.get(name), str)), None)
     if agent is None and span.attributes.get("traceloop.span.kind") in ("workflow", "agent"):
         agent = span.attributes.get("traceloop.entity.name")
-    name = span.take(*MARK_NAMES)
+    name = next((span.attributes[each] for each in MARK_NAMES if span.attributes.get(each) is not None), None)
     kind = "state" if span.value.get("name") in _VOICE_STEPS and name is None else "mark"
-    name = str(name if name is not None else span.value.pop("name", "") or "")
+    name = str(name if name is not None else span.value.get("name") or "")
     step = placed(span, kind, name)
     step.agent = agent if isinstance(agent, str) else None
     return step
 
 
 def placed(span: Span, kind: Any, name: str) -> Step:
-    """A step where the span stands; what is left of the span is its rest."""
+    """A step where the span stands; what is left of the span is its rest: its times too, which a result seldom has both."""
     value = span.value
     step = Step(kind, value.pop("spanId"), span.record.place, name=name, rest=value)
     step.parent = value.pop("parentSpanId", None) or None
-    step.start, step.end = value.pop("startTimeUnixNano", None), value.pop("endTimeUnixNano", None)
+    step.start, step.end = value.get("startTimeUnixNano"), value.get("endTimeUnixNano")
     step.error = take_error(span)
     return step
 
@@ -113,7 +113,7 @@ def _output(span: Span) -> Any:
     span.attributes.pop("output.mime_type", None)
     output = span.take(*TOOL_OUTPUTS)
     if isinstance(output, str) and output[:1] == '"' and output[-1:] == '"':
-        told = json_of(f"[{output}]", span.record.place)
+        told = json_of(f"[{output}]", span.where)
         return told[0] if isinstance(told, list) and len(told) == 1 else output
     return output
 
@@ -123,7 +123,7 @@ def _take_events(span: Span, step: Step) -> None:
     for event in span.events:
         given = event.get("attributes") or {}
         if name_of(event) == CHOICE and "message" in given and step.output is None:
-            output = json_of(given.pop("message"), span.record.place)
+            output = json_of(given.pop("message"), span.where)
             step.output = content_of(output) if is_parts(output) else output
         elif name_of(event) == "gen_ai.tool.message" and "content" in given and step.arguments is None:
             step.arguments = given.pop("content")
@@ -134,7 +134,6 @@ def _take_events(span: Span, step: Step) -> None:
         for name in ("name", "role"):
             event.pop(name, None)
             given.pop(name, None)
-        event.pop("timeUnixNano", None)
     span.value["events"] = [event for event in span.events if leaves(event)]
 
 

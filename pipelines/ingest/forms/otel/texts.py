@@ -132,8 +132,8 @@ class Texts:
             self._messages[items] = known
         return known
 
-    def message(self, given: dict[str, Any], at: int | None) -> tuple[Message, ...]:
-        """What one recorded message says; of the same the same objects, with the time at which it was first said."""
+    def message(self, given: dict[str, Any], at: int | None) -> tuple[tuple[Message, ...], bool]:
+        """What one recorded message says, and whether it is new; of the same the same objects, with the time of the first."""
         raw = marshal.dumps(given, 2)
         known = self._messages.get(raw)
         if known is None:
@@ -142,7 +142,8 @@ class Texts:
                 message.at = at
             self._make_room(len(raw))
             self._messages[raw] = known
-        return known
+            return known, True
+        return known, False
 
     def _make_room(self, characters: int) -> None:
         self._characters += characters + 100
