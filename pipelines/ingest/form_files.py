@@ -17,6 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
 from pipelines.ingest.assemble.conversation import assemble
@@ -32,9 +34,9 @@ from pipelines.output import open_output
 from pipelines.store.connect import Store
 
 _SPOOL = "lines.jsonl"
-_SEPARATORS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_SEPARATORS = {each.encode(): b"\\u%04x" % ord(each) for each in "\x85\u2028\u2029"}
 """Characters at which some readers end a line."""
-_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode = msgspec.json.Encoder().encode
 _TOLD = 64
 """Conversations after which progress is told."""
 
@@ -150,14 +152,14 @@ def form_lines(
 
 def line_bytes(line: dict[str, Any]) -> bytes:
     """A run line as UTF-8 JSON with its newline; half a surrogate pair is escaped, and is refused by whoever imports it."""
-    text = _ENCODE(line)
+    try:
+        text = _encode(line)
+    except (TypeError, ValueError, OverflowError):  # half a surrogate pair, beyond 64 bits, keys that are no text
+        return json.dumps(line, separators=(",", ":")).encode() + b"\n"
     for separator, escape in _SEPARATORS.items():
         if separator in text:
             text = text.replace(separator, escape)
-    try:
-        return text.encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+    return text + b"\n"
 
 
 def read_form(

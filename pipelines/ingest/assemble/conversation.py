@@ -255,8 +255,9 @@ class _Conversation:
 
     def _records(self) -> dict[str, Any]:
         for row_id, rest in self._rests.values():
-            self.tally.kept += leaves(rest)
-            self.records.keep(row_id, rest)
+            if rest:
+                self.tally.kept += leaves(rest)
+                self.records.keep(row_id, rest)
         return {"records": self.records.by_name} if self.records.by_name else {}
 
 

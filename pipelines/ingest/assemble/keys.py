@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
+
 from pipelines.canonical.content import is_text_part, text_of
 
 Key = tuple[Any, ...]
@@ -12,11 +14,21 @@ Key = tuple[Any, ...]
 AGENT: Key = ("assistant",)
 """Key of any message of the agent, where these need agree in place alone: recorders render them anew."""
 _ENCODE = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str).encode
+_encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder().decode
 
 
 def canonical(value: Any) -> str:
     """A JSON value as the text that all its spellings share."""
-    return str(_ENCODE(value))
+    try:
+        return _encode(value).decode()
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ):  # half a surrogate pair, beyond 64 bits, keys that are no text
+        return str(_ENCODE(value))
 
 
 def arguments_key(arguments: Any) -> str:
@@ -25,7 +37,7 @@ def arguments_key(arguments: Any) -> str:
         if not arguments:
             return "{}"
         try:
-            arguments = json.loads(arguments)
+            arguments = _decode(arguments)
         except (ValueError, RecursionError):
             return str(arguments)
     return canonical({} if arguments is None else arguments)

@@ -29,4 +29,13 @@ def leaves(value: Any) -> int:
 
 def said(value: dict[str, Any]) -> dict[str, Any]:
     """The fields of an object that say something, in their order."""
-    return {key: inner for key, inner in value.items() if leaves(inner)}
+    return {key: inner for key, inner in value.items() if _says(inner)}
+
+
+def _says(value: Any) -> bool:
+    """Whether there is a scalar in a value."""
+    if isinstance(value, dict):
+        return any(map(_says, value.values()))
+    if isinstance(value, list):
+        return any(map(_says, value))
+    return value is not None

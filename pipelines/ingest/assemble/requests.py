@@ -20,6 +20,13 @@ from pipelines.log.context import Context, message_lines, request_head
 _HELD = 8
 """Heads whose last request is held: agents of one conversation that take turns."""
 
+_PLAIN = {
+    "system": ("context.supplied", "content"),
+    "user": ("user.utterance", "text"),
+    "assistant": ("agent.utterance", "text"),
+}
+"""Events that a message of text alone is, and where its text stands."""
+
 
 @dataclass(slots=True)
 class _Request:
@@ -62,8 +69,12 @@ def _begins_with(given: Sequence[Message], messages: list[Message]) -> bool:
 def _add(request: _Request, message: Message) -> None:
     index, chat, context = len(request.messages), message.chat, request.context
     known = len(context.messages)
-    role = shape.role_of(chat, ())
-    for draft in drafts_of(chat, role, ()):
-        context.add(draft.event_type, draft.payload, f"m{index}", draft.actor or ACTORS[role])
+    role, content = shape.role_of(chat, ()), chat.get("content")
+    if role in _PLAIN and type(content) is str and len(chat) == 2:  # most messages are so, and need no care
+        name, payload = _PLAIN[role]
+        context.add(name, {payload: content}, f"m{index}", ACTORS[role])
+    else:
+        for draft in drafts_of(chat, role, ()):
+            context.add(draft.event_type, draft.payload, f"m{index}", draft.actor or ACTORS[role])
     request.hashed.update(message_lines(context.messages[known:]))
     request.messages.append(message)
