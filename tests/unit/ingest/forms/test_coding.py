@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import atif
 import pytest
 
 from pipelines.errors import BadInputError
@@ -272,7 +273,6 @@ def test_atif_observations_and_models(tmp_path: Path) -> None:
 
 def test_atif_as_its_own_models_read_it(shared_data: Path, tmp_path: Path) -> None:
     """The models of the `atif` package find the same messages, calls, results and sums."""
-    atif = pytest.importorskip("atif")
     sample = next(each for each in samples(shared_data, "07-coding") if each.name.startswith("atif"))
     read = atif.Trajectory.model_validate(next(iter(raw_values(sample.path))))
     tally = Tally()
