@@ -236,11 +236,11 @@ class Experiment(StrictModel):
         """How often a side is asked about every unit, and about those in the noise floor's sample.
 
         One draw says nothing of its own noise, so in the sample there are two at least. Nobody needs a control elsewhere.
-        Recorded runs are as many draws as variants are named, everywhere.
+        Recorded runs are as many draws as variants and runs are named, everywhere.
         """
         asked = self.sides[side]
         if asked.recorded is not None:
-            return (len(asked.recorded.variants),) * 2
+            return (len(asked.recorded.draws),) * 2
         if self.control is None:
             return asked.draws, asked.draws
         return (asked.draws if side == "candidate" else 0), max(asked.draws, 2)

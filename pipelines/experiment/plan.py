@@ -316,7 +316,7 @@ def _pick(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None
             "CREATE TEMP TABLE picked AS SELECT aggregate_id, NULL::VARCHAR AS recorded_aggregate_id FROM baseline_streams"
         )
     else:
-        params = {"b_source": recorded.source, "b_variant": recorded.variants[0]}
+        params = {"b_source": recorded.source, "b_variant": recorded.variants[0], "b_run": 1}
         connection.execute(f"CREATE TEMP TABLE picked AS {read_sql('diffs/paired_runs.sql')}", params)
         if not connection.sql("SELECT count(*) FROM picked").fetchall()[0][0]:
             raise NothingSelectedError(_no_pairs(connection, experiment))

@@ -1,7 +1,7 @@
 """Recorded runs as draws: the same task run again by a recorded side, or run by the recorded control.
 
-The first variant of a recorded candidate is the run that is paired; every other variant named is one draw more, for the
-noise floor. A run stands for one draw of one side: shared between the sides it would look like agreement.
+The first run by the first variant of a recorded candidate is the one that is paired; every other variant and run is one draw
+more, for the noise floor. A run stands for one draw of one side: shared between the sides it would look like agreement.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ def list_runs(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> 
         BadInputError: Candidate and control have a run in common, or a variant of the control has none.
     """
     connection.execute(_EMPTY)
-    for side, draw, source, variant in _draws(experiment):
-        params = {"b_source": source, "b_variant": variant}
+    for side, draw, source, variant, run in _draws(experiment):
+        params = {"b_source": source, "b_variant": variant, "b_run": run}
         connection.execute(f"CREATE OR REPLACE TEMP TABLE pairs AS {read_sql('diffs/paired_runs.sql')}", params)
         connection.execute(_ADD, {"side": side, "draw": draw})
         (found,) = connection.sql("SELECT count(*) FROM runs WHERE draw = $draw", params={"draw": draw}).fetchall()[0]
         if not found:
             raise BadInputError(
                 f"experiment {experiment.experiment}: {side} {{source: {source}, variant: {variant}}} ran none of the "
-                "tasks that are compared"
+                f"tasks that are compared{'' if run == 1 else f' {run:,} times'}"
             )
     shared, example = connection.sql(_SHARED).fetchall()[0]
     if shared:
@@ -82,12 +82,12 @@ def list_runs(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> 
     return rows
 
 
-def _draws(experiment: Experiment) -> Iterator[tuple[Side, int, str | None, str | None]]:
-    """Side, index, source and variant of every draw that is a recorded run, but for the one that is paired."""
+def _draws(experiment: Experiment) -> Iterator[tuple[Side, int, str | None, str | None, int]]:
+    """Side, index, source, variant and number of the run of every draw that is a recorded run, but for the one that is paired."""
     for side, asked in experiment.sides.items():
         if asked.recorded is None:
             continue
         first = FIRST_CONTROL_DRAW if side == "control" else 0
-        for place, variant in enumerate(asked.recorded.variants):
+        for place, (variant, run) in enumerate(asked.recorded.draws):
             if first + place:
-                yield side, first + place, asked.recorded.source, variant
+                yield side, first + place, asked.recorded.source, variant, run

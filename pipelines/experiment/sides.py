@@ -70,15 +70,17 @@ class Recorded(StrictModel):
 
 
 class RecordedRuns(StrictModel):
-    """Recorded runs that stand for somebody who is asked: the first run of each task, one draw per variant named.
+    """Recorded runs that stand for somebody who is asked: the first runs of each task, one draw per variant and run.
 
     Attributes:
         source: Where they were recorded; null: anywhere.
         variant: A variant of the agent, or a list of them.
+        runs: How many runs of each task by a variant, the first ones, as the epochs of an evaluation.
     """
 
     source: str | None = None
     variant: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    runs: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _different(self) -> Self:
@@ -90,6 +92,11 @@ class RecordedRuns(StrictModel):
     def variants(self) -> tuple[str | None, ...]:
         """The variant of each draw; None for any."""
         return self.variant if isinstance(self.variant, tuple) else (self.variant,)
+
+    @property
+    def draws(self) -> tuple[tuple[str | None, int], ...]:
+        """Variant and number of the run of each draw; all first runs, then all second ones."""
+        return tuple((variant, run) for run in range(1, self.runs + 1) for variant in self.variants)
 
     def describe(self) -> str:
         """In words, for a page."""

@@ -1,7 +1,8 @@
 -- Pair the baseline's runs with the recorded candidate's by task key (source, task).
--- Parameters: $b_source, $b_variant (null: any). Relations: baseline_streams (already in window and
+-- Parameters: $b_source, $b_variant (null: any), $b_run. Relations: baseline_streams (already in window and
 -- filter), streams (all).
--- Where a variant ran a task more than once, its first run counts: smallest source_ordinal, then first in the store.
+-- Where a variant ran a task more than once, the baseline's first run counts and the candidate's run of the number $b_run:
+-- smallest source_ordinal, then first in the store.
 -- grain: one task that both sides ran
 WITH first_runs AS (
     SELECT
@@ -23,7 +24,9 @@ WITH first_runs AS (
 ranked AS (
     SELECT *
     FROM first_runs
-    QUALIFY row_number() OVER (PARTITION BY side, source, task ORDER BY source_ordinal, last_position, aggregate_id) = 1
+    QUALIFY
+        row_number() OVER (PARTITION BY side, source, task ORDER BY source_ordinal, last_position, aggregate_id)
+        = CASE side WHEN 'a' THEN 1 ELSE $b_run END
 )
 
 SELECT

@@ -19,6 +19,8 @@ from pipelines.ingest.forms.stores.values import name_reason, pop_any, pop_numbe
 
 _ON_THE_WIRE = ("messages", "input", "contents", "system", "instructions", "tools", "model")
 """Fields of a request's body that say once more what the event says."""
+_SUCCESS = {"C": True, "I": False, "True": True, "False": False}
+"""Whether a sample succeeded, by the value of its one score; numbers have scales of their own."""
 _DIGITS = 8
 """Hex digits of the hash by which settings of one model are told apart."""
 
@@ -62,6 +64,8 @@ def _sample(record: Record) -> Facts:
     scores = [made for name, score in (pop_any(sample, "scores") or {}).items() for made in _scores(str(name), score)]
     limit, error = sample.get("limit"), sample.get("error")
     outcome = {each["name"]: each.get("value", each.get("label")) for each in scores}
+    if len(scores) == 1 and (is_good := _SUCCESS.get(str(scores[0].get("value", scores[0].get("label"))))) is not None:
+        outcome = {"success": is_good, **outcome}
     if isinstance(error, dict) and isinstance(error.get("message"), str):
         outcome["error"] = error["message"]
     fields: dict[str, Any] = {
@@ -103,8 +107,6 @@ class _Tree:
     def row(self, record: Record) -> Row:
         """The row of an event."""
         event = record.value
-        if event.get("event") == "model" and event.get("span_id") in self._scorers:
-            return _aside(record)
         kind = str(pop_any(event, "event") or "unknown")
         span = pop_text(event, "span_id")
         common: dict[str, Any] = {
@@ -119,6 +121,7 @@ class _Tree:
         opened, self._open_tool = self._open_tool, None
         if kind == "model":
             call = _call(common, event)
+            call.is_aside = span in self._scorers
             record.repeated += leaves(call.request)
             return call
         if kind == "tool":
@@ -209,16 +212,6 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
         "reasoning_tokens": pop_number(usage, "reasoning_tokens"),
     }
     return {key: each for key, each in made.items() if each is not None}
-
-
-def _aside(record: Record) -> Call:
-    """A call that a scorer made: counted, and kept as it was recorded."""
-    event = record.value
-    output = event["output"] if isinstance(event.get("output"), dict) else {}
-    usage = output["usage"] if isinstance(output.get("usage"), dict) else {}
-    call = Call(str(event.get("uuid") or record.place), record.place, is_aside=True, rest=event)
-    call.model, call.usage = output.get("model") or event.get("model"), _usage(dict(usage))
-    return call
 
 
 def _schema(tool: dict[str, Any]) -> dict[str, Any]:

@@ -293,6 +293,13 @@ def test_calls_that_failed_and_samples_that_ended_early(tmp_path: Path) -> None:
     assert (line["outcome"], line["ended_reason"]) == ({"error": "out of tokens"}, "token")
 
 
+@pytest.mark.parametrize(("value", "success"), [("C", True), ("I", False), (True, True), (0.5, None), ("P", None)])
+def test_the_one_score_says_whether_a_sample_succeeded(tmp_path: Path, value: Any, success: bool | None) -> None:
+    """Inspect's letters and booleans; a number has a scale of its own, and a part is neither."""
+    (line,), _ = lines_of("inspect", [log(tmp_path / "a.eval", sample(scores={"right": {"value": value}}))])
+    assert line["outcome"] == ({} if success is None else {"success": success}) | {"right": value}
+
+
 def test_messages_alone_are_a_stream(tmp_path: Path) -> None:
     """Without events there are no requests: models are known where a message names its own."""
     given = sample(events=[])
