@@ -6,6 +6,7 @@ what was sent to it (which comes again as its events) stay as they are.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -76,7 +77,7 @@ class _Session:
     """What of a session is waited for: the request that is open, reasoning that has no message yet, ids that were seen."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, dict[str, Any]] = {}
+        self._seen: dict[str, str] = {}
         self._open: Call | None = None
         self._model: str | None = None
         self._thoughts: list[dict[str, Any]] = []
@@ -86,11 +87,12 @@ class _Session:
         event = record.value
         kind, name = event.get("type"), event.get("id")
         if isinstance(name, str):
-            if self._seen.get(name) == event:
+            text = json.dumps(event, sort_keys=True)
+            if self._seen.get(name) == text:
                 record.repeated, record.copies = record.repeated + record.leaves, record.copies + 1
                 event.clear()
                 return
-            self._seen[name] = {**event}
+            self._seen[name] = text
         if not self._is_begun and kind != "session":
             self._is_begun = True
             yield Facts(record.place, {"source": "anthropic"})
