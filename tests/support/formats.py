@@ -14,6 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+IMPORTERS = {
+    "01-otlp": "otlp",
+    "02-langfuse": "langfuse",
+    "03-langsmith": "langsmith",
+    "04-inspect": "inspect",
+    "05-openai": "responses",
+    "06-anthropic": "anthropic",
+    "08-voice": "voice",
+    "09-datasets": "dataset",
+}
+"""Forms by the folder of their samples; those of coding agents begin with their names."""
+CODING = ("claude-code", "codex", "litellm", "swe-agent", "openhands", "atif")
 SAID = ("text", "input_text", "output_text")
 
 
@@ -29,6 +41,11 @@ class Sample:
     def form(self) -> str:
         """The folder that it lies in, as `01-otlp`."""
         return self.path.parent.name
+
+    @property
+    def importer(self) -> str:
+        """The form that reads it."""
+        return IMPORTERS.get(self.form) or next(name for name in CODING if self.name.startswith(name))
 
 
 def samples(shared_data: Path, folder: str | None = None) -> list[Sample]:

@@ -9,51 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import BadInputError
-from pipelines.ingest.forms.form import SHIPPED, form_named, forms, head_of, own_importers
+from pipelines.ingest.forms.form import form_named, forms, head_of, own_importers
 from pipelines.ingest.forms.recognition import recognised
 from tests.support.formats import samples
+from tests.unit.ingest.forms.own_importer import OWN
 
-OWN = '''
-"""Tickets of a shop, a JSON line each."""
-import json
-from pipelines.ingest.assemble.rows import Group, Message, Record, Step
-from pipelines.ingest.assemble.leaves import leaves
-
-
-class Tickets:
-    name = "tickets"
-
-    def recognises(self, head):
-        return head.names("ticket", "said")
-
-    def groups(self, files, options):
-        for path in files:
-            for number, line in enumerate(path.read_text().splitlines(), start=1):
-                value = json.loads(line)
-                record = Record(f"{path.name}:{number}", value, leaves(value))
-                yield Group(str(value["ticket"]), True, iter([record]))
-
-    def adapt(self, group, options):
-        for record in group.records:
-            del record.value["ticket"]
-            for n, text in enumerate(record.value.pop("said")):
-                chat = {"role": "assistant" if n % 2 else "user", "content": text}
-                yield Step("utterance", f"{record.place}/{n}", record.place, message=Message(chat), rest=record.value)
-
-
-FORM = Tickets()
-'''
-
-FORMS = {
-    "01-otlp": "otlp",
-    "02-langfuse": "langfuse",
-    "03-langsmith": "langsmith",
-    "04-inspect": "inspect",
-    "05-openai": "responses",
-    "06-anthropic": "anthropic",
-    "08-voice": "voice",
-    "09-datasets": "dataset",
-}
 ENDINGS = (".csv", ".parquet", ".eval", ".db", ".json", ".jsonl", ".gz")
 
 
@@ -65,13 +25,6 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def form_of(name: str, folder: str) -> str:
-    """The form that a sample is of, by the folder and name that it was given."""
-    if folder in FORMS:
-        return FORMS[folder]
-    return next(form for form in SHIPPED if name.startswith(form))
-
-
 def test_every_sample_is_told(shared_data: Path, tmp_path: Path) -> None:
     """Each file is told by its content: its name is another one here, but for what kind of file it is."""
     told, known = {}, {}
@@ -79,7 +32,7 @@ def test_every_sample_is_told(shared_data: Path, tmp_path: Path) -> None:
         last = [each for each in Path(sample.name).suffixes if each in ENDINGS]
         path = tmp_path / f"f{number}{''.join(last)}"
         path.symlink_to(sample.path)
-        known[sample.name] = form_of(sample.name, sample.form)
+        known[sample.name] = sample.importer
         ((form, _),) = recognised([path], tmp_path)
         told[sample.name] = form.name
     assert told == known

@@ -19,13 +19,13 @@ from pipelines.ingest.forms.form import Options, form_named
 from pipelines.ingest.strict_json import parse
 from pipelines.log.context import Context, request_sha256
 from tests.support.formats import Sample, read_lines, samples
-from tests.unit.ingest.forms.test_form import OWN, form_of
+from tests.unit.ingest.forms.own_importer import OWN
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def lines_of(sample: Sample, folder: Path, tally: Tally) -> list[dict[str, Any]]:
-    form = form_named(form_of(sample.name, sample.form), folder)
+    form = form_named(sample.importer, folder)
     folder.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=folder) as own:
         return list(form_lines(form, [sample.path], Options(folder=Path(own)), tally))
