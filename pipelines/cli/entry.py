@@ -25,7 +25,7 @@ from pipelines.cli.erase import erase, hold
 from pipelines.cli.events import events, import_postgres
 from pipelines.cli.evidence import show
 from pipelines.cli.find import find
-from pipelines.cli.forms import VERBS, Importers, form_verb
+from pipelines.cli.forms import SHAPES, VERBS, Importers, form_verb, import_dataset
 from pipelines.cli.help import GroupedVerbs, print_version
 from pipelines.cli.lines import lines
 from pipelines.cli.options import (
@@ -147,6 +147,11 @@ def demo(events: int, as_json: bool) -> None:
     required=True,
     help="Chat-completions JSON lines; .gz and pipes too; - is standard input.",
 )
+@click.option(
+    "--shape",
+    type=click.Choice(SHAPES),
+    help="The files are a dataset: ShareGPT, Hermes, or content parts.",
+)
 @click.option("--source", help="Source of lines that name none.")
 @click.option("--at", type=TIME, help="Time of conversations that have none, UTC (default: now).")
 @times_from_option
@@ -155,6 +160,7 @@ def demo(events: int, as_json: bool) -> None:
 @json_option
 def import_chat(
     files: tuple[Path, ...],
+    shape: str | None,
     source: str | None,
     at: datetime | None,
     times_from: datetime | None,
@@ -170,6 +176,16 @@ def import_chat(
     from pipelines.ingest.room import Room
     from pipelines.lake.memory import resident_bytes
 
+    if shape is not None:
+        given = {
+            "at": at,
+            "times_from": times_from,
+            "times_until": times_until,
+            "skip_bad": skip_bad,
+            "as_json": as_json,
+        }
+        import_dataset(files, shape, source=source, **given)
+        return
     settings = Settings.from_env()
     ticker, bytes_read = Ticker("conversations"), Ticker("bytes")
 

@@ -37,6 +37,8 @@ VERBS = {
     "auto": "Tell the form of files by what is in them, and import them.",
 }
 """Forms with a verb, and what it does."""
+SHAPES = ("sharegpt", "hermes", "parts")
+"""Shapes of datasets that `import chat` is told of."""
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.argument("files", type=PATH, nargs=-1, required=True, help="Files; .gz and pipes too; - is standard input."),
     click.option("--source", help="Source of the conversations (default: what the form says)."),
@@ -97,6 +99,15 @@ def _import(name: str, files: tuple[Path, ...], **given: Any) -> None:
     results = [{**_told(each), "files": [str(path) for path in paths]} for each, paths in done]
     text = "\n\n".join(f"{_files(paths)}{_table(each)}" if name == "auto" else _table(each) for each, paths in done)
     print_result(results[0] if len(results) == 1 else {"forms": results}, text, as_json=as_json)
+
+
+def import_dataset(files: tuple[Path, ...], shape: str, *, as_json: bool, **given: Any) -> None:
+    """Import datasets of one shape, as `refold import chat --shape` does."""
+    from pipelines.ingest.forms.dataset import Dataset
+
+    asked = {"conversation_key": None, "subject_key": None, "to_lines": None, "keep_raw": False, "dry_run": False}
+    done, _ = _of_form(Settings.from_env(), Dataset(shape), files, **{**asked, **given})
+    print_result(_told(done), _table(done), as_json=as_json)
 
 
 def _of_form(

@@ -20,7 +20,6 @@ from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.gathering import Found, gathered
 from pipelines.ingest.forms.reading import objects
 
-SHAPES = ("sharegpt", "hermes", "parts", "xlam")
 _IDS = (("conversation_id",), ("id",), ("uuid",))
 _ROLES = {
     "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "model": "assistant", "system": "system",

@@ -64,7 +64,8 @@ class Responses:
             yield from map(Spans(options.subject_key).row, records)
             return
         subject = named(first.value, options.subject_key, (("request", "user"), ("response", "user")))
-        facts = Facts(first.place, {"source": "openai"} | ({"subject_id": subject} if subject else {}))
+        source = "openai/session" if first.kind == _ITEM else "openai"
+        facts = Facts(first.place, {"source": source} | ({"subject_id": subject} if subject else {}))
         if (reward := take_number(first.value, "reward")) is not None:
             facts.scores.append({"name": "reward", "value": reward, "kind": "numeric", "source": "rule"})
         yield facts

@@ -54,7 +54,9 @@ class Spans:
         value = record.value
         if value.get("object") == TRACE:
             subject = named(value, self._subject_key, (("metadata", "user_id"),))
-            return Facts(record.place, {"source": "openai"} | ({"subject_id": subject} if subject else {}), [], value)
+            return Facts(
+                record.place, {"source": "openai/traces"} | ({"subject_id": subject} if subject else {}), [], value
+            )
         span_id, parent = value.get("id"), value.get("parent_id")
         span_id = span_id if isinstance(span_id, str) else record.place
         parent = parent if isinstance(parent, str) else None

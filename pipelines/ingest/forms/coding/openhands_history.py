@@ -41,7 +41,7 @@ _USAGE = {"input_tokens": ("prompt_tokens",), "output_tokens": ("completion_toke
 
 def is_history(value: dict[str, Any]) -> bool:
     """Whether a value is a run with its history."""
-    history = value.get("history")
+    history = None if "trajectory" in value else value.get("history")
     is_list = isinstance(history, list) and all(isinstance(each, dict) for each in history)
     return is_list and any("action" in each or "observation" in each for each in history or ())
 

@@ -1,0 +1,47 @@
+"""Streams and call logs from the file to the store by the command line: imported once, grown, and told by what is in them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.foreign_lines import written
+from tests.support.formats import samples
+from tests.support.verbs import Verbs
+
+FORMS = {"05-openai": {"responses"}, "06-anthropic": {"anthropic"}, "09-datasets": {"dataset"}}
+
+
+def told(refold: Verbs, *arguments: str) -> dict[str, Any]:
+    code, out, err = refold("import", *arguments, "--json")
+    assert code == 0, err
+    return dict(json.loads(out))
+
+
+def test_datasets_by_their_shape(refold: Verbs, tmp_path: Path) -> None:
+    """`import chat --shape` imports a dataset once, and refuses one of another shape."""
+    turns = [
+        {"from": "human", "value": "Look."},
+        {"from": "gpt", "value": '<tool_call>{"name": "look", "arguments": {}}</tool_call>'},
+    ]
+    path = str(written(tmp_path / "set.jsonl", {"conversations": turns}, {"conversations": turns[:1]}))
+    first = told(refold, "chat", "--shape", "hermes", path)
+    assert (first["conversations"], first["tool_calls"], first["imported"]["conversations"]) == (2, 1, 2)
+    again = told(refold, "chat", "--shape", "hermes", path)
+    assert (again["imported"]["events"], again["imported"]["already_present"]) == (0, 2)
+    code, _, err = refold("import", "chat", "--shape", "parts", path)
+    assert code != 0
+    assert "set.jsonl:1: is not of the shape parts" in err
+
+
+@pytest.mark.parametrize("folder", FORMS)
+def test_every_sample_is_imported_once(folder: str, refold: Verbs, shared_data: Path) -> None:
+    """`import auto` tells the form of every sample, imports it, and appends nothing when it comes again."""
+    for sample in samples(shared_data, folder):
+        first = told(refold, "auto", str(sample.path))
+        assert first["form"] in FORMS[folder], sample.name
+        assert first["imported"]["events"] > 0, sample.name
+        assert told(refold, "auto", str(sample.path))["imported"]["events"] == 0, sample.name
