@@ -177,14 +177,8 @@ def import_chat(
     from pipelines.lake.memory import resident_bytes
 
     if shape is not None:
-        given = {
-            "at": at,
-            "times_from": times_from,
-            "times_until": times_until,
-            "skip_bad": skip_bad,
-            "as_json": as_json,
-        }
-        import_dataset(files, shape, source=source, **given)
+        times = {"at": at, "times_from": times_from, "times_until": times_until}
+        import_dataset(files, shape, as_json=as_json, given={"source": source, "skip_bad": skip_bad, **times})
         return
     settings = Settings.from_env()
     ticker, bytes_read = Ticker("conversations"), Ticker("bytes")

@@ -101,7 +101,7 @@ def _import(name: str, files: tuple[Path, ...], **given: Any) -> None:
     print_result(results[0] if len(results) == 1 else {"forms": results}, text, as_json=as_json)
 
 
-def import_dataset(files: tuple[Path, ...], shape: str, *, as_json: bool, **given: Any) -> None:
+def import_dataset(files: tuple[Path, ...], shape: str, given: dict[str, Any], *, as_json: bool) -> None:
     """Import datasets of one shape, as `refold import chat --shape` does."""
     from pipelines.ingest.forms.dataset import Dataset
 
