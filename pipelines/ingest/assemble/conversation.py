@@ -221,6 +221,10 @@ class _Conversation:
         tally = self.tally
         tally.open_tool_calls += paired.unanswered
         tally.repeated += paired.repeated + self.tools.repeated
+        if not any(asked.call.usage for asked in self.spans.calls):  # nothing but the sum is known
+            usage = self.fields.get("usage") or {}
+            tally.input_tokens += int(usage.get("input_tokens") or 0)
+            tally.output_tokens += int(usage.get("output_tokens") or 0)
         for asked in self.spans.calls:
             call = asked.call
             if asked.wraps is not None:

@@ -88,9 +88,10 @@ class _Session:
         kind, name = event.get("type"), event.get("id")
         if isinstance(name, str):
             text = json.dumps(event, sort_keys=True)
-            if self._seen.get(name) == text:
-                record.repeated, record.copies = record.repeated + record.leaves, record.copies + 1
-                event.clear()
+            if name in self._seen:  # again; as it was, or as an update, which is kept
+                if self._seen[name] == text:
+                    record.repeated, record.copies = record.repeated + record.leaves, record.copies + 1
+                    event.clear()
                 return
             self._seen[name] = text
         if not self._is_begun and kind != "session":

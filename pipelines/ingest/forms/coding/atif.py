@@ -109,7 +109,7 @@ def _step(record: Record, model: str | None) -> Iterator[Row]:
     said = _said(value, role, moment)
     if role == "assistant" and not answered and model:
         said.chat["decision"] = {"model": model}  # of the trajectory, as a default; the step names none
-    if role == "assistant" and isinstance(value.get("metrics"), dict):
+    if role == "assistant" and value.get("metrics"):
         usage = take_usage(value, _USAGE)
         yield Call(
             record.place,

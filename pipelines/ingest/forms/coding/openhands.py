@@ -6,6 +6,7 @@ and what it came to are dicts of their own, with fields in `args` or beside.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ class OpenHands:
         Raises:
             BadInputError: A file is neither.
         """
-        return gathered((found for path in files for found in _found(path, options)), options)
+        runs: Counter[str] = Counter()
+        return gathered((found for path in files for found in _found(path, options, runs)), options)
 
     def adapt(self, group: Group, options: Options) -> Iterator[Row]:
         """What was said and done, in order."""
@@ -70,8 +72,11 @@ def _with(first: Record, others: Iterator[Record]) -> Iterator[Record]:
     yield from others
 
 
-def _found(path: Path, options: Options) -> Iterator[Found]:
-    """Events and histories with the conversation that they are of; a file of one event is of its folder's."""
+def _found(path: Path, options: Options, runs: Counter[str]) -> Iterator[Found]:
+    """Events and histories with the conversation that they are of; a file of one event is of its folder's.
+
+    Runs of one name are numbered.
+    """
     session, is_named = path.name.split(".")[0], False
     if path.parent.name == "events":
         session, is_named = path.parent.parent.name, True
@@ -83,7 +88,9 @@ def _found(path: Path, options: Options) -> Iterator[Found]:
             yield Found(key or session, is_named or key is not None, place, value, _EVENT)
         elif is_history(value):
             own = key or named(value, None, (("instance_id",), ("issue", "number"), ("conversation_id",)))
-            yield Found(own or place, own is not None, place, value, _HISTORY)
+            runs[own or place] += 1
+            number = runs[own or place]
+            yield Found(f"{own or place}{f'~{number}' if number > 1 else ''}", own is not None, place, value, _HISTORY)
         else:
             raise BadInputError(f"{place}: is no event of OpenHands (kind), and no run with a history")
 

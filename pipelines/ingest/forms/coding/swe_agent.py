@@ -14,12 +14,18 @@ from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.coding.documents import parts
-from pipelines.ingest.forms.fields import at, map_fields, named, take_text
+from pipelines.ingest.forms.fields import at, map_fields, named, take_text, take_usage
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.gathering import Found, gathered
 from pipelines.ingest.forms.reading import objects
 
 _SAYING = ("role", "content", "tool_calls", "tool_call_ids", "thinking_blocks")
+
+
+_USAGE = {
+    "input_tokens": ("info", "model_stats", "tokens_sent"),
+    "output_tokens": ("info", "model_stats", "tokens_received"),
+}
 
 
 class SweAgent:
@@ -54,9 +60,17 @@ class SweAgent:
         }
         fields = {"source": self.name, **map_fields(head.value, own)} | ({"subject_id": subject} if subject else {})
         model = at(head.value, "replay_config", "agent", "model", "name")
+        if usage := take_usage(head.value, _USAGE):
+            fields["usage"] = usage
+        calls = at(head.value, "info", "model_stats", "api_calls")
         yield Facts(head.place, fields, [], head.value)
-        for record in group.records:
-            yield from _rows(record, model if isinstance(model, str) else None)
+        records = list(group.records)
+        answers = [record for record in records if _is_answer(record.value)]
+        if isinstance(calls, int) and not isinstance(calls, bool):
+            answers = answers[-calls:] if calls else []
+        asked = {id(record) for record in answers}
+        for record in records:
+            yield from _rows(record, model if isinstance(model, str) else None, is_asked=id(record) in asked)
 
 
 def _runs(files: Sequence[Path], options: Options) -> Iterator[Found]:
@@ -86,7 +100,12 @@ def _drop_repeated(document: Record) -> None:
             document.repeated += 1
 
 
-def _rows(record: Record, model: str | None) -> Iterator[Row]:
+def _is_answer(value: dict[str, Any]) -> bool:
+    """Whether the agent said it, and it was not shown to it."""
+    return value.get("role") == "assistant" and value.get("is_demo") is not True
+
+
+def _rows(record: Record, model: str | None, *, is_asked: bool) -> Iterator[Row]:
     value = record.value
     message: dict[str, Any] = {
         key: value.pop(key)
@@ -103,7 +122,7 @@ def _rows(record: Record, model: str | None) -> Iterator[Row]:
             value["tool_call_ids"] = ids[1:]
     messages: list[Message] = read([message]).messages
     is_demo = value.get("is_demo") is True
-    if message.get("role") == "assistant" and not is_demo:
+    if is_asked:
         if model is not None:  # of the run's configuration; the answers themselves name none
             messages[0].chat["decision"] = {"model": model}
         yield Call(record.place, record.place, output=messages, rest=value)

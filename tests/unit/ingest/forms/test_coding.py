@@ -310,6 +310,18 @@ def test_swe_agent_demonstrations(tmp_path: Path) -> None:
     assert '"execution_time": 0.5' in json.dumps(lines[0]["records"])
 
 
+def test_swe_agent_counts_of_the_run(tmp_path: Path) -> None:
+    """Answers are calls as far as the run counted calls, and its tokens are those of the whole."""
+    history = [{"role": "assistant", "content": f"{n}"} for n in range(3)]
+    for calls, expected in ((2, 2), (0, 0), (5, 3), (None, 3)):
+        stats = {"tokens_sent": 70, "tokens_received": 8, "api_calls": calls}
+        tally = Tally()
+        run = {"history": history, "trajectory": [], "info": {"model_stats": stats}}
+        (line,) = lines_of("swe-agent", tmp_path / f"{calls}", run, tally=tally)
+        assert (tally.model_calls, tally.input_tokens, tally.output_tokens) == (expected, 70, 8)
+        assert ["decision" in each for each in line["messages"]] == [n >= 3 - expected for n in range(3)]
+
+
 def test_openhands_parallel_actions_and_ends(tmp_path: Path) -> None:
     """Actions of one answer are one message; a refusal, an error of the agent and a condensation are what they are."""
 
@@ -379,6 +391,7 @@ def test_openhands_history(tmp_path: Path) -> None:
         ]
     ]
     assert (line["conversation_id"], line["outcome"], line["messages"][4]["error"]) == ("i-1", True, True)
+    assert [each["conversation_id"] for each in lines_of("openhands", tmp_path, run, run)] == ["i-1", "i-1~2"]
     assert (tally.model_calls, tally.open_tool_calls) == (0, 0)
 
 

@@ -51,7 +51,7 @@ LEAVES = {
     "claude-code-5c0375b4.jsonl.gz": (422, 1024, 0),
     "codex-0.146-record-types.jsonl.gz": (2026, 2635, 10),
     "atif-1.5-openhands.trajectory.json.gz": (137, 12, 0),
-    "swe-agent-marshmallow-function-calling.traj.gz": (105, 187, 44),
+    "swe-agent-marshmallow-function-calling.traj.gz": (107, 185, 44),
     "openhands-sdk-events.jsonl": (39, 175, 4),
     "elevenlabs-post-call-1.json": (161, 98, 0),
     "elevenlabs-post-call-2.json": (160, 98, 0),
