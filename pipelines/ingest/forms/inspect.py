@@ -40,6 +40,8 @@ _HEADER_OF_ROW = {
     "task_args": "task_args",
 }
 _SAMPLE_OF_ROW = {"id": "task_id", "epoch": "task_repeat", "uuid": "transcript_id"}
+_OF_EACH = ("version", "status", "eval")
+"""Fields of a header that say something of every sample."""
 Sample = tuple[str, dict[str, Any], dict[str, Any]]
 """Place, header and sample."""
 
@@ -63,6 +65,7 @@ class Inspect:
         """The samples of all files, one that stands in several of them once; see `Form.groups`."""
         seen: dict[str, tuple[str, str]] = {}
         for path in files:
+            about: dict[str, Any] | None = None
             for place, header, sample in _samples(path, options):
                 key = _key(header, sample)
                 said = digest([sample.get("messages"), sample.get("scores")])
@@ -74,7 +77,9 @@ class Inspect:
                         f"sample {key} stands in {seen[key][0]} too, and says something else there; give one of them",
                     )
                 seen[key] = place, said
-                yield Group(key, is_named=True, records=_records(place, header, sample))
+                facts = header if header is not about else {name: header[name] for name in _OF_EACH if name in header}
+                about = header  # what it says of the whole log is kept with the first sample
+                yield Group(key, is_named=True, records=_records(place, facts, sample))
 
     def adapt(self, group: Group, options: Options) -> Iterator[Row]:
         """The rows of one sample; see `Form.adapt`."""
@@ -175,8 +180,7 @@ def _key(header: dict[str, Any], sample: dict[str, Any]) -> str:
 
 def _records(place: str, header: dict[str, Any], sample: dict[str, Any]) -> Iterator[Record]:
     """The header, the sample and its events; what stands for a text or a message elsewhere is put in its place."""
-    facts = {key: value for key, value in header.items() if key in ("version", "status", "eval")}
-    yield Record(place.partition("#")[0], _copied(facts), leaves(facts), "header")
+    yield Record(place.partition("#")[0], _copied(header), leaves(header), "header")
     attachments = sample.pop("attachments", None) or {}
     sample = _resolved(sample, attachments if isinstance(attachments, dict) else {})
     pool = sample.pop("events_data", None) or {}

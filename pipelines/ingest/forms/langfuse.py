@@ -59,8 +59,7 @@ class Langfuse:
 
     def adapt(self, group: Group, options: Options) -> Iterator[Row]:
         """The rows of one session; see `Form.adapt`."""
-        for record in group.records:
-            yield from rows_of(record, group, options)
+        yield from rows_of(group, options)
 
 
 FORM = Langfuse()

@@ -45,8 +45,7 @@ class LangSmith:
 
     def adapt(self, group: Group, options: Options) -> Iterator[Row]:
         """The rows of one thread; see `Form.adapt`."""
-        for record in group.records:
-            yield from rows_of(record, group, options)
+        yield from rows_of(group, options)
 
 
 FORM = LangSmith()

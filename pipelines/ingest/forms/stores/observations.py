@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read, read, take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.stores.values import name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.copies import Said
+from pipelines.ingest.forms.stores.values import first_text, name_reason, pop_any, pop_number, pop_text, pop_time
 
 TYPES = ("SPAN", "EVENT", "GENERATION", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL")
 _KINDS = {"NUMERIC": "numeric", "BOOLEAN": "boolean", "CATEGORICAL": "categorical", "TEXT": "text"}
@@ -39,14 +40,31 @@ _TOOLS = ("gen_ai.tool.name", "ai.toolCall.name", "tool.name")
 _TOOL_CALLS = ("gen_ai.tool.call.id", "ai.toolCall.id", "tool_call.id")
 
 
-def rows_of(record: Record, group: Group, options: Options) -> Iterator[Row]:
-    """The rows of one record; what they map is taken out of it."""
-    if record.kind == "trace":
-        yield _trace(record, group, options)
-    elif record.kind == "score":
-        yield _score(record)
-    else:
-        yield from _observation(record, group, options)
+def rows_of(group: Group, options: Options) -> Iterator[Row]:
+    """The rows of one session; what they map is taken out of its records, and what spans that hold others repeat is left out."""
+    said_already, held = Said(), list[tuple[Record, Row]]()
+    for record in group.records:
+        if record.kind == "score":
+            yield _score(record)
+            continue
+        if record.kind == "trace":
+            yield _trace(record, group, options)
+            held.append((record, Facts(record.place, rest=record.value)))
+            continue
+        spoken = [record.value.get(name) for name in ("input", "output")]
+        is_mark = _kind(record.value) == "mark"
+        if not is_mark:
+            said_already.add(spoken)
+        facts, row = _observation(record, group, options)
+        yield facts
+        if is_mark:
+            held.append((record, row))
+            continue
+        said_already.leave_out(record, "metadata")
+        yield row
+    for record, outer in held:
+        said_already.leave_out(record, "input", "output", "metadata")
+        yield outer
 
 
 def _trace(record: Record, group: Group, options: Options) -> Facts:
@@ -55,7 +73,7 @@ def _trace(record: Record, group: Group, options: Options) -> Facts:
     fields["agent"] = pop_text(value, "name")
     fields["variant"] = fields["variant"] or pop_text(value, "version")
     fields["started_at"] = pop_time(value, "timestamp")
-    return Facts(record.place, said(fields), rest=value)
+    return Facts(record.place, said(fields))
 
 
 def _facts(value: dict[str, Any], group: Group, options: Options) -> dict[str, Any]:
@@ -97,37 +115,47 @@ def _score(record: Record) -> Facts:
     return Facts(record.place, scores=[{key: each for key, each in score.items() if each is not None}], rest=value)
 
 
-def _observation(record: Record, group: Group, options: Options) -> Iterator[Row]:
+def _kind(value: dict[str, Any]) -> Literal["call", "tool", "mark"]:
+    """What an observation is: older SDKs and those of OpenTelemetry have spans for what has a type of its own today."""
+    if value.get("type") == "GENERATION":
+        return "call"
+    is_tool = value.get("type") == "TOOL" or str(value.get("name")).startswith(_FUNCTION)
+    return "tool" if is_tool or _attributes(value).get("gen_ai.operation.name") == "execute_tool" else "mark"
+
+
+def _attributes(value: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of OpenTelemetry that an observation has, else its metadata."""
+    metadata = value["metadata"] if isinstance(value.get("metadata"), dict) else {}
+    return metadata["attributes"] if isinstance(metadata.get("attributes"), dict) else metadata
+
+
+def _observation(record: Record, group: Group, options: Options) -> tuple[Facts, Call | Step]:
     value = record.value
-    yield Facts(
+    facts = Facts(
         record.place, said({**_facts(value, group, options), "agent": pop_text(value, "traceName", "trace_name")})
     )
-    kind, name = str(pop_any(value, "type") or "SPAN"), pop_text(value, "name")
+    is_what = _kind(value)
+    taken = value if is_what != "mark" else dict(value)  # of a span that only holds others all is kept
+    kind, name = str(pop_any(taken, "type") or "SPAN"), pop_text(taken, "name")
+    metadata = value["metadata"] if isinstance(value.get("metadata"), dict) else {}
+    attributes = _attributes(value)
     common = {
-        "id": pop_text(value, "id") or record.place,
+        "id": pop_text(taken, "id") or record.place,
         "place": record.place,
-        "parent": pop_text(value, "parentObservationId", "parent_observation_id"),
-        "start": pop_time(value, "startTime", "start_time"),
-        "end": pop_time(value, "endTime", "end_time"),
-        "error": _error(value),
+        "parent": first_text(value, "parentObservationId", "parent_observation_id"),
+        "start": pop_time(taken, "startTime", "start_time"),
+        "end": pop_time(taken, "endTime", "end_time"),
+        "agent": first_text(attributes, *_AGENTS),
+        "error": _error(taken),
         "rest": value,
     }
-    metadata = value["metadata"] if isinstance(value.get("metadata"), dict) else {}
-    attributes = metadata["attributes"] if isinstance(metadata.get("attributes"), dict) else metadata
-    common["agent"] = pop_text(attributes, *_AGENTS)
-    if kind == "GENERATION":
-        yield _call(common, name, value, metadata, attributes)
-    elif (
-        kind == "TOOL"
-        or (name or "").startswith(_FUNCTION)
-        or attributes.get("gen_ai.operation.name") == "execute_tool"
-    ):
-        yield _tool(common, name, value, attributes)
-    else:
-        value["type"] = kind
-        if kind == "AGENT" and common["agent"] is None:
-            common["agent"] = name
-        yield Step("mark", name=name, **common)
+    if is_what == "call":
+        return facts, _call(common, name, value, metadata, attributes)
+    if is_what == "tool":
+        return facts, _tool(common, name, value, attributes)
+    if kind == "AGENT" and common["agent"] is None:
+        common["agent"] = name
+    return facts, Step("mark", name=name, **common)
 
 
 def _error(value: dict[str, Any]) -> Any:

@@ -12,41 +12,59 @@ from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read, read, take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.stores.values import name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.copies import Said
+from pipelines.ingest.forms.stores.values import first_text, name_reason, pop_any, pop_number, pop_text, pop_time
 
 _SOURCES = {"app": "human", "human": "human", "model": "model", "auto_eval": "model"}
 _REQUESTED = ("ls_model_name",)
 _KEPT_PARAMS = ("tools", "functions")
 
 
-def rows_of(record: Record, group: Group, options: Options) -> Iterator[Row]:
-    """The rows of one record; what they map is taken out of it."""
-    if record.kind == "feedback":
-        yield _feedback(record)
-        return
+def rows_of(group: Group, options: Options) -> Iterator[Row]:
+    """The rows of one thread; what they map is taken out of its records, and what runs that hold others repeat is left out."""
+    said_already, held = Said(), list[tuple[Record, Row]]()
+    for record in group.records:
+        if record.kind == "feedback":
+            yield _feedback(record)
+            continue
+        is_mark = record.value.get("run_type") not in ("llm", "tool")
+        if not is_mark:
+            said_already.add([record.value.get("inputs"), record.value.get("outputs")])
+        facts, row = _run(record, group, options)
+        yield facts
+        if is_mark:
+            held.append((record, row))
+        else:
+            yield row
+    for record, outer in held:
+        said_already.leave_out(record, "inputs", "outputs")
+        yield outer
+
+
+def _run(record: Record, group: Group, options: Options) -> tuple[Facts, Call | Step]:
     run = record.value
     extra = run["extra"] if isinstance(run.get("extra"), dict) else {}
     metadata = extra["metadata"] if isinstance(extra.get("metadata"), dict) else {}
-    parent = pop_text(run, "parent_run_id")
-    yield _facts(record, group, options, metadata, is_root=parent is None)
-    kind, name = str(pop_any(run, "run_type") or "chain"), pop_text(run, "name")
+    parent = first_text(run, "parent_run_id")
+    facts = _facts(record, group, options, metadata, is_root=parent is None)
+    is_mark = run.get("run_type") not in ("llm", "tool")
+    taken = dict(run) if is_mark else run  # of a run that only holds others all is kept
+    kind, name = pop_any(taken, "run_type"), pop_text(taken, "name")
     common = {
-        "id": pop_text(run, "id") or (run.get("dotted_order") or record.place)[-36:],
+        "id": pop_text(taken, "id") or (run.get("dotted_order") or record.place)[-36:],
         "place": record.place,
         "parent": parent,
-        "start": pop_time(run, "start_time"),
-        "end": pop_time(run, "end_time"),
+        "start": pop_time(taken, "start_time"),
+        "end": pop_time(taken, "end_time"),
         "agent": _sub_graph(metadata),
-        "error": pop_any(run, "error"),
+        "error": pop_any(taken, "error"),
         "rest": run,
     }
     if kind == "llm":
-        yield _call(common, name, run, extra, metadata)
-    elif kind == "tool":
-        yield _tool(common, name, run, extra)
-    else:
-        run["run_type"] = kind
-        yield Step("mark", name=name, **common)
+        return facts, _call(common, name, run, extra, metadata)
+    if kind == "tool":
+        return facts, _tool(common, name, run, extra)
+    return facts, Step("mark", name=name, **common)
 
 
 def _facts(record: Record, group: Group, options: Options, metadata: dict[str, Any], *, is_root: bool) -> Facts:

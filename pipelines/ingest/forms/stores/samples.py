@@ -14,11 +14,17 @@ from pipelines.ingest.assemble.leaves import leaves, said
 from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.canonical import digest
+from pipelines.ingest.forms.fields import nanoseconds
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.stores.values import name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.copies import Said
+from pipelines.ingest.forms.stores.values import first_text, name_reason, pop_any, pop_number, pop_text, pop_time
 
 _ON_THE_WIRE = ("messages", "input", "contents", "system", "instructions", "tools", "model")
 """Fields of a request's body that say once more what the event says."""
+_TELLING = ("input", "output", "arguments", "result", "tools")
+"""Fields of events of models and tools that say what happened."""
+_REPEATING = ("changes", "sample", "state", "output", "cmd", "score", "input", "result")
+"""Fields of other events that mostly repeat these."""
 _SUCCESS = {"C": True, "I": False, "True": True, "False": False}
 """Whether a sample succeeded, by the value of its one score; numbers have scales of their own."""
 _DIGITS = 8
@@ -26,22 +32,35 @@ _DIGITS = 8
 
 
 def rows_of(group: Group, options: Options) -> Iterator[Row]:
-    """The rows of one sample; what they map is taken out of its records."""
+    """The rows of one sample; what they map is taken out of its records, and what others of them repeat is left out."""
+    said_already, held, tree = Said(), list[tuple[Record, Row]](), _Tree()
     sample: Record | None = None
-    tree = _Tree()
     has_calls = False
     for record in group.records:
         if record.kind == "header":
             yield _header(record, group, options)
-        elif record.kind == "sample":
+            continue
+        if record.kind == "sample":
             sample = record
-            yield _sample(record)
-        else:
-            row = tree.row(record)
-            has_calls |= isinstance(row, Call) and not row.is_aside
-            yield row
-    if sample is not None and not has_calls:
-        yield from _from_messages(sample)
+            continue
+        if record.value.get("event") in ("model", "tool"):
+            said_already.add([record.value.get(name) for name in _TELLING])
+        row = tree.row(record)
+        has_calls |= isinstance(row, Call) and not row.is_aside
+        if isinstance(row, Step) and row.kind == "mark":
+            held.append((record, row))
+            continue
+        said_already.leave_out(record, "call", "view")
+        yield row
+    if sample is not None:
+        if not has_calls:
+            yield from _from_messages(sample)
+        facts = _sample(sample)
+        said_already.leave_out(sample, "messages", "output", "input")
+        yield facts
+    for record, row in held:
+        said_already.leave_out(record, *_REPEATING)
+        yield row
 
 
 def _header(record: Record, group: Group, options: Options) -> Facts:
@@ -105,14 +124,15 @@ class _Tree:
         self._open_tool: tuple[str, str | None] | None = None
 
     def row(self, record: Record) -> Row:
-        """The row of an event."""
+        """The row of an event; of one that is no call of a model or a tool all is kept."""
         event = record.value
-        kind = str(pop_any(event, "event") or "unknown")
-        span = pop_text(event, "span_id")
+        kind, span = str(event.get("event") or "unknown"), first_text(event, "span_id")
+        taken = event if kind in ("model", "tool", "compaction") else dict(event)
+        pop_any(taken, "event")
         common: dict[str, Any] = {
-            "id": pop_text(event, "uuid") or record.place,
+            "id": pop_text(taken, "uuid") or record.place,
             "place": record.place,
-            "start": pop_time(event, "timestamp"),
+            "start": pop_time(taken, "timestamp"),
             "rest": event,
         }
         if kind == "span_begin":
@@ -126,32 +146,28 @@ class _Tree:
             return call
         if kind == "tool":
             step = _tool(common, event)
-            for inner in (
-                opened[0] if opened is not None and opened[1] == step.name else None,
-                event.get("agent_span_id"),
-            ):
+            tool_span = opened[0] if opened is not None and opened[1] == step.name else None
+            for inner in (tool_span, event.get("agent_span_id")):
                 if isinstance(inner, str):
                     self._parents[inner] = step.id
             return step
-        step = Step(
-            "compaction" if kind == "compaction" else "mark", name=kind, end=pop_time(event, "completed"), **common
-        )
         if kind == "compaction":
-            step.detail = said({"kind": pop_text(event, "type"), "trigger": pop_text(event, "source")})
-        return step
+            detail = said({"kind": pop_text(event, "type"), "trigger": pop_text(event, "source")})
+            return Step("compaction", detail=detail, **common)
+        return Step("mark", name=kind, end=nanoseconds(event.get("completed")), **common)
 
     def _span(self, common: dict[str, Any], event: dict[str, Any]) -> Step:
-        known, parent = pop_text(event, "id") or common["id"], pop_text(event, "parent_id")
-        kind, name = pop_text(event, "type"), pop_text(event, "name")
-        event["uuid"], event["type"] = common["id"], kind
+        known, parent = first_text(event, "id") or common["id"], first_text(event, "parent_id")
+        kind, name, end = first_text(event, "type"), first_text(event, "name"), event.get("end")
         self._agents[known] = name if kind == "agent" else self._agents.get(parent)
         if kind in ("scorer", "scorers") or parent in self._scorers:
             self._scorers.add(known)
         if kind == "tool":
             self._open_tool = known, name
         common |= {"id": known, "parent": self._parents.get(known, parent), "agent": name if kind == "agent" else None}
-        end = event.get("end")
-        return Step("mark", name=name, end=pop_time(end, "timestamp") if isinstance(end, dict) else None, **common)
+        return Step(
+            "mark", name=name, end=nanoseconds(end.get("timestamp")) if isinstance(end, dict) else None, **common
+        )
 
 
 def _call(common: dict[str, Any], event: dict[str, Any]) -> Call:
