@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import re
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,8 +24,9 @@ import pytest
 
 from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.rows import Record
+from pipelines.ingest.forms.form import Options, form_named
 from pipelines.ingest.forms.stores.copies import Said
-from tests.support.foreign import lines_of
+from tests.support.foreign import NO_HOME, lines_of
 from tests.support.formats import leaf_values, samples
 
 FORMS = {"02-langfuse": "langfuse", "03-langsmith": "langsmith", "04-inspect": "inspect"}
@@ -161,3 +163,52 @@ def test_what_another_record_says_is_left_out(value: Any, left: Any) -> None:
     said.leave_out(record, "inputs", "outputs")
     assert record.value.get("inputs") == left
     assert record.repeated == leaves(value) - leaves(left)
+
+
+def kept(form: str, path: Path) -> int:
+    """Scalars that no field of a row says, of all rows of a file."""
+    reader = form_named(form, NO_HOME)
+    with tempfile.TemporaryDirectory() as folder:
+        options = Options(folder=Path(folder))
+        return sum(leaves(row.rest) for group in reader.groups([path], options) for row in reader.adapt(group, options))
+
+
+# Recorded: a line of an adapter that is taken out leaves more, one that takes what it does not say leaves less.
+KEPT = {
+    "autogen-2025-06-06.trace.json.gz": 60,
+    "claude-agent-2025-12-22.trace.json.gz": 278,
+    "crewai-2025-07-11.trace.json.gz": 215,
+    "export.observations.jsonl": 538,
+    "export.observations_v2.csv": 468,
+    "export.observations_v2.parquet": 561,
+    "export.scores.jsonl": 18,
+    "export.traces.jsonl": 75,
+    "google-adk-2025-08-28.trace.json.gz": 293,
+    "koog-2025-08-26.trace.json.gz": 363,
+    "langgraph-python-2025-08-22.trace.json.gz": 679,
+    "openai-agents-2025-09-30.trace.json.gz": 230,
+    "pydantic-ai-2025-06-06.trace.json.gz": 116,
+    "pydantic-ai-tools-2025-06-06.trace.json.gz": 116,
+    "pydantic-ai-tools-2025-12-04.trace.json.gz": 566,
+    "vercel-aisdk-2025-11-17.trace.json.gz": 188,
+    "derived.openhands-langgraph.runs.parquet": 2_082,
+    "emitted.openhands-langgraph.runs.jsonl.gz": 2_082,
+    "emitted.tau2-langgraph.runs.jsonl.gz": 7_006,
+    "wrap-openai-default.batch.json": 12,
+    "wrap-openai-stream.batch.json": 12,
+    "emitted.0.3.285-zstd.eval": 363,
+    "emitted.scout-transcripts.parquet": 3_438,
+    "message-pool.eval": 363,
+    "security-guide.eval": 3_717,
+    "tool-call-errors.json": 39,
+}
+
+
+def test_what_adapters_leave(shared_data: Path) -> None:
+    """Exactly these scalars of each sample have no field."""
+    found = {
+        sample.name: kept(form, sample.path)
+        for folder, form in FORMS.items()
+        for sample in samples(shared_data, folder)
+    }
+    assert found == KEPT
