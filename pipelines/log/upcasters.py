@@ -80,9 +80,12 @@ class Upcasters:
         query = (
             f"SELECT *, CASE event_type {names} END AS event_name, {IS_ERASED.format('')} AS is_erased FROM {source}"
         )
-        for version in sorted({step.version for step in self.steps}):
+        changing = [
+            step for step in self.steps if step.expression != "payload"
+        ]  # the others say that nothing need change
+        for version in sorted({step.version for step in changing}):
             cases = []
-            for step in (each for each in self.steps if each.version == version):
+            for step in (each for each in changing if each.version == version):
                 stored = ", ".join(f"'{text}'" for text, name, known in types if name == step.name and known <= version)
                 cases.append(f"WHEN event_type IN ({stored}) AND NOT is_erased THEN ({step.expression})")
             query = f"SELECT * REPLACE (CASE {' '.join(cases)} ELSE payload END AS payload) FROM ({query})"

@@ -26,18 +26,23 @@ from tests.oracles.left_fold_values import (
 )
 
 _KNOWN = {
-    "agent.utterance": 1,
+    "agent.handoff": 1,
+    "agent.reasoning": 1,
+    "agent.utterance": 2,
+    "call.event": 1,
+    "context.compacted": 1,
     "context.supplied": 1,
     "conversation.ended": 1,
-    "conversation.started": 1,
-    "model.decision": 2,
+    "conversation.started": 2,
+    "model.decision": 3,
     "prompt.registered": 1,
     "redaction.applied": 1,
     "row.changed": 1,
-    "tool.call": 1,
-    "tool.result": 1,
+    "score.recorded": 1,
+    "tool.call": 2,
+    "tool.result": 2,
     "tools.registered": 1,
-    "user.utterance": 1,
+    "user.utterance": 2,
 }
 
 

@@ -115,7 +115,7 @@ PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 }
 """Payloads of every shipped type but redactions, which need a target."""
 
-UNKNOWN = ("weather.changed.v1", "tool.call.v2", "model.decision.v3", "user.utterance.v10", "note")
+UNKNOWN = ("weather.changed.v1", "tool.call.v3", "model.decision.v4", "user.utterance.v10", "note")
 KINDS = (
     *PAYLOADS,
     *["user.utterance.v1", "agent.utterance.v1", "tool.call.v1", "tool.result.v1", "model.decision.v2"] * 3,
