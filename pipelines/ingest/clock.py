@@ -15,8 +15,8 @@ TIMES_FROM = date(2000, 1, 1)
 """Where times begin that an import believes without being told: what is earlier is a year of two digits, or a day as a number."""
 DAYS_AHEAD = 366
 """How far ahead of the import they end: what is later is a placeholder such as 9999, or another unit read as seconds."""
-TimeSource = Literal["message", "conversation", "import"]
-"""Whose time it is: the message's own, the conversation's, or that of the import."""
+TimeSource = Literal["message", "span", "call", "conversation", "import"]
+"""Whose time it is: the message's own, that of the span or the model call that recorded it, the conversation's, or the import's."""
 
 
 @dataclass(frozen=True, slots=True)

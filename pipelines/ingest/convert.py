@@ -21,14 +21,14 @@ from typing import Any
 from uuid import UUID
 
 from pipelines.canonical.tools import tools_sha256
-from pipelines.ingest import shape
+from pipelines.ingest import facts, shape
 from pipelines.ingest.canonical import digest
 from pipelines.ingest.clock import Clock, Days, Moment, parse_time, utc_text
 from pipelines.ingest.faults import BadLineError, json_path
-from pipelines.ingest.messages import ACTORS, DECISION, Draft, drafts_with_decision, system_leftovers
+from pipelines.ingest.messages import ACTORS, Draft, drafts_with_decision, system_leftovers
+from pipelines.log.versions import DECISION, ENDED, STARTED
 from pipelines.store.events import NewEvent, stream_id
 
-AGGREGATE_TYPE = "conversation"
 TOOLS_TYPE = "tools"
 """Type of the streams that register tools, and part of their names."""
 
@@ -60,7 +60,7 @@ class Conversation:
 
     Attributes:
         stream_id: UUIDv5 of (source, conversation id).
-        aggregate_type: `conversation`, unless the line says another (`recorded`).
+        aggregate_type: `conversation`, or `call` where the line says so (`kind`); a recorded line says its own (`recorded`).
         events: In order; the first is `conversation.started.v1` and becomes version 1.
         digest: SHA-256 (hex) of the whole line's canonical JSON, with the source where that was given at import.
         source: Where it was recorded.
@@ -134,7 +134,14 @@ def convert(
     ]
     started_at = parse_time(record.get("started_at"), "$.started_at", days)
     first_time = next((time for time in times if time is not None), None)
-    clock = Clock(started_at or first_time, at)
+    ended_at = parse_time(record.get("ended_at"), "$.ended_at", days)
+    scores = facts.scores(record, len(messages))
+    scored_at = [
+        parse_time(score.payload.get("recorded_at"), json_path(("scores", index, "recorded_at")), days)
+        for index, score in enumerate(scores)
+    ]
+    known = (started_at, first_time, ended_at, *scored_at)
+    clock = Clock(next((time for time in known if time is not None), None), at)
     leading = next((index for index, role in enumerate(roles) if role not in shape.SYSTEM_ROLES), len(roles))
     sha256 = digest({**record, "source": source}, inexact)
 
@@ -142,29 +149,34 @@ def convert(
     # Without a start of its own, a conversation began, as far as anyone knows, with its first timed message.
     began = clock.moment(started_at, "conversation") if started_at else clock.moment(first_time)
     notes = {
-        "source_record": _record(record),
+        "source_record": _record(record, len(messages)),
         "source_sha256": sha256,
         "source_place": str(place),
         **_notes(record, messages[:leading], inexact),
     }
     tools = _tools_of(record)
+    usage = record.get("usage") if roles.count("assistant") == 1 else None
     lists: dict[str, ToolList] = {}
     stream.add(started_draft(record, messages[:leading]), began, "system", place.line, notes)
     for index in range(leading, len(messages)):
         message, role = messages[index], roles[index]
-        moment = clock.moment(times[index])
+        moment = clock.moment(times[index], shape.time_source_of(message) or "message")
         offered = (_tools_of(message) or tools) if role == "assistant" else None
         if offered is not None:
             lists[offered.sha256] = offered
-        stream.say(message, role, index, moment, None if offered is None else offered.sha256)
-    if record.get("outcome") is not None:
-        # Nothing says when the outcome was known: it has the time of what came last, and tells whose time that is.
-        last = began if leading == len(messages) else moment
-        last = Moment(last.created_at, last.time_source, None)
-        stream.add(Draft("conversation.ended.v1", {"outcome": record["outcome"]}), last, "system", len(messages), {})
+        stream.say(message, role, index, moment, None if offered is None else offered.sha256, usage)
+    last = began if leading == len(messages) else moment
+    for index, (score, time) in enumerate(zip(scores, scored_at, strict=True)):
+        last = clock.moment(time) if time else Moment(last.created_at, last.time_source, None)
+        stream.add(score, last, score.actor or "system", index, {})
+    if facts.is_over(record):
+        # Where nothing says when it was over, the end has the time of what came last, and tells whose time that is.
+        last = clock.moment(ended_at, "conversation") if ended_at else Moment(last.created_at, last.time_source, None)
+        noted = {"source_time": record["ended_at"]} if ended_at else {}
+        stream.add(ended_draft(record), last, "system", len(messages), noted)
     return Conversation(
         stream_id(source, conversation_id),
-        AGGREGATE_TYPE,
+        facts.kind(record),
         stream.events,
         sha256,
         source,
@@ -182,14 +194,22 @@ class _Stream:
     subject_id: str | None
     events: list[NewEvent]
 
-    def say(self, message: dict[str, Any], role: str, index: int, moment: Moment, tools_sha256: str | None) -> None:
+    def say(
+        self,
+        message: dict[str, Any],
+        role: str,
+        index: int,
+        moment: Moment,
+        tools_sha256: str | None,
+        usage: Any,
+    ) -> None:
         """The events of one message, after the model call that led to it."""
         notes: dict[str, Any] = {"message_id": f"m{index}"}
         timed = notes
         if message.get("timestamp") is not None:
             timed = {**notes, "source_time": message["timestamp"]}
-        for draft in drafts_with_decision(message, role, ("messages", index), tools_sha256):
-            is_told = draft.notes or draft.event_type != DECISION  # by the message itself, not by the tools alone
+        for draft in drafts_with_decision(message, role, ("messages", index), tools_sha256, usage):
+            is_told = draft.notes or draft.name != DECISION  # by the message itself, not by what stands beside it
             self.add(draft, moment, draft.actor or ACTORS[role], index, timed if is_told else notes)
 
     def add(self, draft: Draft, moment: Moment, actor: str, ordinal: int, notes: Mapping[str, Any]) -> None:
@@ -253,12 +273,20 @@ def started_draft(record: Mapping[str, Any], system: Sequence[dict[str, Any]]) -
         {"role": "system", "content": shape.checked_content(message.get("content"), ("messages", index, "content"))}
         for index, message in enumerate(system)
     ]
-    return Draft("conversation.started.v1", payload)
+    return Draft(STARTED, payload | facts.of_start(record))
 
 
-def _record(record: Mapping[str, Any]) -> dict[str, Any]:
+def ended_draft(record: Mapping[str, Any]) -> Draft:
+    """The event that ends a line's conversation."""
+    payload = {"outcome": record.get("outcome")}
+    if facts.has_reason(record):
+        payload["reason"] = record["ended_reason"]
+    return Draft(ENDED, payload)
+
+
+def _record(record: Mapping[str, Any], messages: int) -> dict[str, Any]:
     """Fields of the line that no payload and no other envelope field says exactly."""
-    placed = _PLACED if _subject(record) is None else _PLACED | {"subject_id"}
+    placed = _PLACED | facts.placed(record, messages) | (set() if _subject(record) is None else {"subject_id"})
     return {
         key: value
         for key, value in record.items()

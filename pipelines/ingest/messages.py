@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.canonical.content import refusal_in, text_of
-from pipelines.ingest import dialects, shape
+from pipelines.ingest import beside, dialects, shape
+from pipelines.ingest.faults import BadLineError, json_path, shown
+from pipelines.log import versions
+from pipelines.log.versions import written_type
 
 ACTORS = {
     "system": "system",
@@ -23,18 +26,18 @@ ACTORS = {
     "assistant": "agent",
     "tool": "service",
     "function": "service",
+    "event": "system",
 }
 """Who acts in the envelope, by the message's role."""
 RESULT_ROLES = ("tool", "function")
-DECISION = "model.decision.v2"
-
-_UTTERANCES = ("user.utterance.v1", "agent.utterance.v1")
+_UTTERANCES = (versions.USER_SAID, versions.AGENT_SAID)
 
 _SPOKEN_KEYS = frozenset({"role", "content", "timestamp", "tool_calls"})
 _SYSTEM_KEYS = frozenset({"role", "content", "timestamp"})
 _RESULT_KEYS = frozenset({"role", "content", "timestamp", "tool_call_id", "name", "error", "requestor"})
 _CALL_PART_KEYS = frozenset({"type", "id", "name", "input"})
 _RESULT_PART_KEYS = frozenset({"type", "tool_use_id", "content", "is_error"})
+_EVENT_KEYS = frozenset({"role", "name", "payload", "timestamp"})
 _FUNCTION_KEYS = frozenset({"name", "arguments"})
 
 
@@ -56,16 +59,21 @@ class Draft:
     """An event without its time and stream.
 
     Attributes:
-        event_type: `noun.verb.vN`.
+        name: `noun.verb`; the version is that of what it says (`event_type`).
         payload: The event's JSON object.
         notes: `source_fields`, `source_absent` and `source_form`, where there are any.
         actor: Who acted, where that is not the message's actor.
     """
 
-    event_type: str
+    name: str
     payload: dict[str, Any]
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     actor: str | None = None
+
+    @property
+    def event_type(self) -> str:
+        """`noun.verb.vN`."""
+        return written_type(self.name, self.payload)
 
     def note(self, level: str, left: Leftovers) -> None:
         """Keep what the payload does not say of the object at `level`."""
@@ -80,37 +88,56 @@ class Draft:
 
 
 def drafts_with_decision(
-    message: dict[str, Any], role: str, steps: shape.Steps, tools_sha256: str | None = None
+    message: dict[str, Any],
+    role: str,
+    steps: shape.Steps,
+    tools_sha256: str | None = None,
+    usage: Any = None,
 ) -> list[Draft]:
     """`drafts_of`, after what is known of the model call that led to a message of the agent.
 
-    That is its `decision`, an object as the payload of `model.decision` is one, or the tools that it was offered. A message
-    with a decision and neither content nor calls is that decision alone: nothing came of it.
+    That is its `decision`, an object as the payload of `model.decision` is one; or the tokens that stand beside it, and the
+    tools that it was offered. A message with a decision and neither content nor calls is that decision alone: nothing came of it.
 
     Args:
         message: The recorded message.
         role: Its role, one of `shape.ROLES`.
         steps: Where it stands in the line, for errors.
         tools_sha256: Hash of the tools that the line offers, if it offers any.
+        usage: Tokens that the line says of its one message of the agent, if it says any.
 
     Raises:
         BadLineError: As `drafts_of`.
     """
     given = message.get("decision") if role == "assistant" else None
     if not isinstance(given, dict):
-        payload = {"model": None, "tools_sha256": tools_sha256}
-        offered = [Draft(DECISION, payload)] if role == "assistant" and tools_sha256 is not None else []
-        return [*offered, *drafts_of(message, role, steps)]
+        known = beside.decision_of(message, usage) if role == "assistant" else {}
+        known |= {"tools_sha256": tools_sha256} if role == "assistant" and tools_sha256 is not None else {}
+        told = [Draft(versions.DECISION, {"model": None} | known)] if known else []
+        return [*told, *drafts_of(message, role, steps)]
     known = {"model": None} | ({} if tools_sha256 is None else {"tools_sha256": tools_sha256})
-    decided = Draft(DECISION, known | given)
+    decided = Draft(versions.DECISION, known | given)
     decided.note("decision", Leftovers({}, [key for key in known if key not in given]))
     decided.form("decision", {})
     rest = {key: value for key, value in message.items() if key != "decision"}
-    if "content" in rest or rest.get("tool_calls") or is_function_call(rest) or dialects.spoken_field(rest):
+    if says_something(rest):
         return [decided, *drafts_of(rest, role, steps)]
     dialects.check_fields(rest, steps)
-    decided.note("message", _leftovers(rest, _SPOKEN_KEYS, shown=(), traceless=("timestamp", "tool_calls")))
+    decided.note(
+        "message", _leftovers(rest, _SPOKEN_KEYS | _timed(rest), shown=(), traceless=("timestamp", "tool_calls"))
+    )
     return [decided]
+
+
+def says_something(message: dict[str, Any]) -> bool:
+    """Whether the agent said, thought or called something in a message."""
+    return bool(
+        "content" in message
+        or message.get("tool_calls")
+        or is_function_call(message)
+        or dialects.spoken_field(message)
+        or beside.thoughts(message)
+    )
 
 
 def drafts_of(message: dict[str, Any], role: str, steps: shape.Steps) -> list[Draft]:
@@ -125,11 +152,14 @@ def drafts_of(message: dict[str, Any], role: str, steps: shape.Steps) -> list[Dr
         BadLineError: A field holds what it may not, or says a tool call in a form that is not read.
     """
     dialects.check_fields(message, steps)
+    if role == "event":
+        return [_own_event(message, steps)]
     if role in RESULT_ROLES:
-        drafts = [Draft("tool.result.v1", _result(message, steps))]
+        told = beside.said_of_result(message)
+        drafts = [Draft(versions.TOOL_RESULT, _result(message, steps) | told)]
         left = _leftovers(
             message,
-            _RESULT_KEYS,
+            _RESULT_KEYS | told.keys() | _timed(message),
             shown=("content", "tool_call_id", "error"),
             ids=("tool_call_id",),
             traceless=("timestamp",),
@@ -138,14 +168,33 @@ def drafts_of(message: dict[str, Any], role: str, steps: shape.Steps) -> list[Dr
             drafts[0].form("message", {"role": role})
     elif role in shape.SYSTEM_ROLES:
         content = shape.checked_content(message.get("content"), (*steps, "content"))
-        drafts = [Draft("context.supplied.v1", {"kind": "system_message", "role": role, "content": content})]
-        left = system_leftovers(message)
+        drafts = [Draft(versions.SUPPLIED, {"kind": "system_message", "role": role, "content": content})]
+        left = _leftovers(message, _SYSTEM_KEYS | _timed(message), shown=("content",), traceless=("timestamp",))
     else:
         drafts = list(_spoken(message, ACTORS[role], steps))
-        left = _leftovers(message, _SPOKEN_KEYS, shown=("content",), traceless=("timestamp", "tool_calls"))
+        left = _leftovers(
+            message, _SPOKEN_KEYS | _timed(message), shown=("content",), traceless=("timestamp", "tool_calls")
+        )
         _place(message, drafts, left)
     drafts[0].note("message", left)
     return drafts
+
+
+def _timed(message: dict[str, Any]) -> frozenset[str]:
+    """The field that says whose time it is, where the envelope will say it."""
+    return frozenset() if shape.time_source_of(message) is None else frozenset({"time_source"})
+
+
+def _own_event(message: dict[str, Any], steps: shape.Steps) -> Draft:
+    """What is no message: an event of one of the types `beside.EVENTS`, its payload as it is."""
+    name = message.get("name")
+    if name not in beside.EVENTS:
+        raise BadLineError(
+            json_path((*steps, "name")), f"is {shown(name)}; it must be one of {', '.join(beside.EVENTS)}"
+        )
+    draft = Draft(name, shape.an_object(message.get("payload"), (*steps, "payload")), actor=beside.EVENTS[name])
+    draft.note("message", _leftovers(message, _EVENT_KEYS | _timed(message), shown=(), traceless=("timestamp",)))
+    return draft
 
 
 def system_leftovers(message: dict[str, Any]) -> Leftovers:
@@ -154,24 +203,31 @@ def system_leftovers(message: dict[str, Any]) -> Leftovers:
 
 
 def _spoken(message: dict[str, Any], actor: str, steps: shape.Steps) -> Iterator[Draft]:
-    """What tools answered inside the message, what a person or an agent said, then the tools they called."""
+    """What tools answered inside the message, what the agent thought, what it or a person said, then the tools they called."""
     given = shape.checked_content(message.get("content"), (*steps, "content"))
     content, placed = _without_tools(given)
     for index, part in placed:
         if part["type"] == dialects.RESULT_PART:
             yield _result_part(part, index, (*steps, "content", index))
+    thoughts = beside.thoughts(message) if actor == "agent" else []
+    for thought in thoughts:
+        draft = Draft(versions.REASONING, {"text": None} | thought.payload)
+        draft.note("reasoning", Leftovers({}, [] if "text" in thought.payload else ["text"]))
+        if not thought.is_listed:
+            draft.form("reasoning", {"field": thought.field})
+        yield draft
     calls = list(_calls(message, placed, steps))
     if (
         (content is not None and not (placed and content == []))
         or dialects.spoken_field(message)
-        or not (calls or placed)
+        or not (calls or placed or thoughts)
     ):
         payload: dict[str, Any] = {"text": text_of(content)}
         if content is None and actor == "agent":
             payload["text"] = None
         elif not isinstance(content, str):
             payload["content"] = content
-        yield Draft(f"{actor}.utterance.v1", payload)
+        yield Draft(f"{actor}.utterance", payload)
     yield from calls
 
 
@@ -187,12 +243,17 @@ def _without_tools(content: Any) -> tuple[Any, list[tuple[int, dict[str, Any]]]]
 
 def _place(message: dict[str, Any], drafts: list[Draft], left: Leftovers) -> None:
     """Give what has a place in the utterance's payload: the speaker's name, a refusal, the words of spoken sound."""
-    said = next((draft for draft in drafts if draft.event_type in _UTTERANCES), None)
+    if drafts[0].name == versions.REASONING:
+        for name in {thought.field for thought in beside.thoughts(message)}:
+            del left.fields[name]
+    said = next((draft for draft in drafts if draft.name in _UTTERANCES), None)
     if said is None:
         return
+    if beside.speech(message) is not None:
+        said.payload["speech"] = left.fields.pop("speech")
     if isinstance(left.fields.get("name"), str):
         said.payload["name"] = left.fields.pop("name")
-    if said.event_type == "user.utterance.v1":
+    if said.name == versions.USER_SAID:
         return
     path = dialects.spoken_field(message)
     if path is not None:
@@ -217,7 +278,7 @@ def _calls(message: dict[str, Any], placed: list[tuple[int, dict[str, Any]]], st
     listed = message.get("tool_calls")
     calls = [] if listed is None else shape.a_list(listed, (*steps, "tool_calls"))
     for number, value in enumerate(calls):
-        yield _call(value, (*steps, "tool_calls", number))
+        yield _call(value, (*steps, "tool_calls", number), message.get("executor"))
     if is_function_call(message):
         yield _function_call(message["function_call"], (*steps, "function_call"))
     for index, part in placed:
@@ -237,7 +298,8 @@ def is_function_call(message: dict[str, Any]) -> bool:
     )
 
 
-def _call(value: Any, steps: shape.Steps) -> Draft:
+def _call(value: Any, steps: shape.Steps, executor: Any) -> Draft:
+    """One entry of `tool_calls`; `executor` is what the message says of who runs its calls."""
     call = shape.an_object(value, steps)
     is_custom = call.get("function") is None and call.get("custom") is not None
     kind, given = ("custom", "input") if is_custom else ("function", "arguments")
@@ -247,18 +309,22 @@ def _call(value: Any, steps: shape.Steps) -> Draft:
         "name": shape.required_text(function.get("name"), (*steps, kind, "name")),
         "arguments": function.get(given, {}),
     }
-    draft = Draft("tool.call.v1", payload)
-    draft.note("tool_call", _leftovers(call, frozenset({"id", kind}), shown=("id",), ids=("id",)))
+    told = beside.said_of_call(call)
+    of_message = {} if "executor" in call else beside.said_of_call({"executor": executor})
+    draft = Draft(versions.TOOL_CALL, payload | told | of_message)
+    draft.note("tool_call", _leftovers(call, frozenset({"id", kind} | told.keys()), shown=("id",), ids=("id",)))
     draft.note("function", _leftovers(function, frozenset({"name", given}), shown=(given,)))
     if is_custom:
         draft.form("call", {"field": kind, "arguments": given})
+    if of_message:
+        draft.form("told", {"by_message": list(of_message)})
     return draft
 
 
 def _function_call(value: Any, steps: shape.Steps) -> Draft:
     function = shape.an_object(value, steps)
     name = shape.required_text(function.get("name"), (*steps, "name"))
-    draft = Draft("tool.call.v1", {"call_id": None, "name": name, "arguments": function.get("arguments", {})})
+    draft = Draft(versions.TOOL_CALL, {"call_id": None, "name": name, "arguments": function.get("arguments", {})})
     draft.note("function", _leftovers(function, _FUNCTION_KEYS, shown=("arguments",)))
     draft.form("call", {"at": "function_call"})
     return draft
@@ -270,7 +336,7 @@ def _call_part(part: dict[str, Any], index: int, steps: shape.Steps) -> Draft:
         "name": shape.required_text(part.get("name"), (*steps, "name")),
         "arguments": part.get("input", {}),
     }
-    draft = Draft("tool.call.v1", payload)
+    draft = Draft(versions.TOOL_CALL, payload)
     draft.note("part", _leftovers(part, _CALL_PART_KEYS, shown=("id", "input"), ids=("id",)))
     draft.form("call", {"part": index})
     return draft
@@ -282,7 +348,7 @@ def _result_part(part: dict[str, Any], index: int, steps: shape.Steps) -> Draft:
         "output": part.get("content"),
         "error": part.get("is_error"),
     }
-    draft = Draft("tool.result.v1", payload, actor="service")
+    draft = Draft(versions.TOOL_RESULT, payload, actor="service")
     shown = ("tool_use_id", "content", "is_error")
     draft.note("part", _leftovers(part, _RESULT_PART_KEYS, shown=shown, ids=("tool_use_id",)))
     draft.form("call", {"part": index})

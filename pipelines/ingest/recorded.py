@@ -25,16 +25,16 @@ from uuid import UUID
 from pipelines.ingest import shape
 from pipelines.ingest.canonical import digest
 from pipelines.ingest.clock import Days, parse_time
-from pipelines.ingest.convert import Conversation, Place, convert, identity_of, started_draft
+from pipelines.ingest.convert import Conversation, Place, convert, ended_draft, identity_of, started_draft
 from pipelines.ingest.faults import BadLineError, json_path
 from pipelines.ingest.messages import ACTORS, Draft, drafts_with_decision
 from pipelines.log.redaction import HIDDEN
+from pipelines.log.versions import DECISION, STARTED, name_of
 from pipelines.store.events import NewEvent
 
 PLACE: shape.Steps = ("records", "refold")
 NOTES = ("source_sha256", "source_place", "source_redactions", "source_numbers")
 """Notes that importing such a line makes on its first event, beside what the line says of it."""
-STARTED, ENDED = "conversation.started.v1", "conversation.ended.v1"
 
 
 def own_records(line: Any) -> dict[str, Any] | None:
@@ -86,7 +86,7 @@ def conversation_of(
 def _check_starts(events: Sequence[NewEvent]) -> None:
     """Hold what redactions left of a start to what they leave: the list, and an object for each message, as folds need them."""
     for version, event in enumerate(events, start=1):
-        if event.event_type == STARTED:
+        if name_of(event.event_type) == STARTED:
             steps = (*PLACE, "events", f"version {version}", "messages")
             for n, message in enumerate(shape.a_list(event.payload.get("messages"), steps)):
                 shape.an_object(message, (*steps, n))
@@ -100,7 +100,7 @@ def made_of_message(message: dict[str, Any], index: int, message_id: str | None,
     of_message = {} if message_id is None else {"message_id": message_id}
     events = []
     for draft in drafts_with_decision(message, role, steps):
-        notes = {} if draft.event_type.startswith("model.decision.") else draft.notes
+        notes = {} if draft.name == DECISION else draft.notes
         metadata = {"actor": draft.actor or ACTORS[role], **of_message, **notes}
         events.append(NewEvent(draft.event_type, draft.payload, metadata, at))
     return events
@@ -116,7 +116,7 @@ def made_of_start(line: Mapping[str, Any], days: Days | None) -> tuple[NewEvent,
 
 def made_of_end(line: Mapping[str, Any], at: datetime | None) -> NewEvent:
     """The event that ends a line with an `outcome`."""
-    return _envelope(Draft(ENDED, {"outcome": line["outcome"]}), at)
+    return _envelope(ended_draft(line), at)
 
 
 def _envelope(draft: Draft, at: datetime | None) -> NewEvent:

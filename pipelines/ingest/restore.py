@@ -12,7 +12,21 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 from pipelines.errors import BadInputError
+from pipelines.ingest import beside, facts
 from pipelines.ingest.dialects import CALL_PART, RESULT_PART
+from pipelines.log.versions import (
+    CALL_FIELDS,
+    DECISION,
+    ENDED,
+    REASONING,
+    RESULT_FIELDS,
+    SCORE,
+    STARTED_FIELDS,
+    SUPPLIED,
+    TOOL_CALL,
+    TOOL_RESULT,
+    name_of,
+)
 
 
 class RecordedEvent(Protocol):
@@ -68,16 +82,36 @@ def restore(events: Iterable[RecordedEvent]) -> dict[str, Any]:
             line[key] = started.payload[name]
     if "subject_id" in envelope:
         line["subject_id"] = envelope["subject_id"]
-    messages = _system_messages(started)
-    for _, group in groupby(rest, key=lambda event: event.metadata["source_ordinal"]):
-        of_message = list(group)
-        if of_message[0].event_type == "conversation.ended.v1":
-            line["outcome"] = of_message[0].payload["outcome"]
-        else:
-            messages.append(message_of(of_message))
-    line["messages"] = messages
+    line |= {name: started.payload[name] for name in STARTED_FIELDS if name in started.payload}
+    line["messages"] = _system_messages(started)
+    for _, group in groupby(rest, key=lambda event: (_whole(event), event.metadata["source_ordinal"])):
+        _put(line, list(group))
     line.update(envelope["source_record"])
     return line
+
+
+def _whole(event: RecordedEvent) -> str | None:
+    """The type of an event that is no part of a message."""
+    name = name_of(event.event_type)
+    return name if name in (ENDED, SCORE) else None
+
+
+def _put(line: dict[str, Any], events: Sequence[RecordedEvent]) -> None:
+    """Add to a line what one of its messages, its end, or one of its scores was made into."""
+    whole = _whole(events[0])
+    if whole == ENDED:
+        _put_end(line, events[0])
+    elif whole == SCORE:
+        line.setdefault("scores", []).append(_noted(facts.score_of(events[0].payload), events[0], "score"))
+    else:
+        line["messages"].append(message_of(events))
+
+
+def _put_end(line: dict[str, Any], event: RecordedEvent) -> None:
+    """What a line says of its conversation's end."""
+    said = {"outcome": event.payload["outcome"], "ended_reason": event.payload.get("reason")}
+    said["ended_at"] = event.metadata.get("source_time")
+    line |= {name: value for name, value in said.items() if value is not None}
 
 
 def _system_messages(started: RecordedEvent) -> list[dict[str, Any]]:
@@ -95,20 +129,14 @@ def _system_messages(started: RecordedEvent) -> list[dict[str, Any]]:
 def message_of(events: Sequence[RecordedEvent]) -> dict[str, Any]:
     """One message, from the events that share its ordinal."""
     decided, events = [e for e in events if _is_decision(e)], [e for e in events if not _is_decision(e)]
-    if not events:
-        message: dict[str, Any] = {"role": "assistant"}
-        if "source_time" in decided[0].metadata:
-            message["timestamp"] = decided[0].metadata["source_time"]
-        message = _noted(message, decided[0], "message")
-    else:
-        message = _said(events)
+    message = _said(events) if events else _noted({"role": "assistant", **_time(decided[0])}, decided[0], "message")
     if decided:
         message["decision"] = _noted(dict(decided[0].payload), decided[0], "decision")
     return message
 
 
 def _is_decision(event: RecordedEvent) -> bool:
-    return event.event_type.startswith("model.decision.")
+    return name_of(event.event_type) == DECISION
 
 
 def _is_given(event: RecordedEvent) -> bool:
@@ -119,17 +147,20 @@ def _is_given(event: RecordedEvent) -> bool:
 def _said(events: Sequence[RecordedEvent]) -> dict[str, Any]:
     """A message without its decision."""
     first = events[0]
+    name = name_of(first.event_type)
     parts = [_part(event) for event in events if "part" in _form(event, "call")]
-    if first.event_type == "tool.result.v1" and not parts:
+    if name == TOOL_RESULT and not parts:
         payload = first.payload
         message = {
             "role": _form(first, "message").get("role", "tool"),
             "content": payload["output"],
             "tool_call_id": payload["call_id"],
             "error": payload["error"],
-            **{key: payload[key] for key in ("name", "requestor") if key in payload},
+            **{key: payload[key] for key in ("name", "requestor", *RESULT_FIELDS) if key in payload},
         }
-    elif first.event_type == "context.supplied.v1":
+    elif name in beside.EVENTS and not _is_message(first):
+        message = {"role": "event", "name": name, "payload": dict(first.payload)}
+    elif name == SUPPLIED:
         message = {"role": first.payload["role"], "content": first.payload["content"]}
     else:
         message = _spoken(events)
@@ -138,13 +169,23 @@ def _said(events: Sequence[RecordedEvent]) -> dict[str, Any]:
             message["content"] = content = list(message["content"] or [])
             for index, part in sorted(parts, key=itemgetter(0)):
                 content.insert(index, part)
-    if "source_time" in first.metadata:
-        message["timestamp"] = first.metadata["source_time"]
-    message = _noted(message, first, "message")
+    message = _noted(message | _time(first), first, "message")
     for event in events:
         if _form(event, "said"):
             _put_back(message, event)
     return message
+
+
+def _is_message(event: RecordedEvent) -> bool:
+    """Whether what was supplied is a system message that came later."""
+    return event.payload.get("kind") == "system_message" and name_of(event.event_type) == SUPPLIED
+
+
+def _time(event: RecordedEvent) -> dict[str, Any]:
+    """When a message was said, and whose time that is."""
+    metadata = event.metadata
+    told = {"timestamp": metadata["source_time"]} if "source_time" in metadata else {}
+    return told | ({"time_source": metadata["time_source"]} if metadata.get("time_source") in ("span", "call") else {})
 
 
 def _spoken(events: Sequence[RecordedEvent]) -> dict[str, Any]:
@@ -155,17 +196,28 @@ def _spoken(events: Sequence[RecordedEvent]) -> dict[str, Any]:
         form = _form(event, "call")
         if "part" in form:
             continue
+        name = name_of(event.event_type)
         if form.get("at") == "function_call":
             message["function_call"] = _function(event, "arguments")
-        elif event.event_type == "tool.call.v1":
+        elif name == REASONING:
+            _put_thought(message, event)
+        elif name == TOOL_CALL:
             calls.append(_call(event, form.get("field", "function"), form.get("arguments", "arguments")))
         else:
             message["content"] = event.payload.get("content", event.payload["text"])
-            if "name" in event.payload:
-                message["name"] = event.payload["name"]
+            message |= {key: event.payload[key] for key in ("name", "speech") if key in event.payload}
     if calls:
         message["tool_calls"] = calls
     return message
+
+
+def _put_thought(message: dict[str, Any], event: RecordedEvent) -> None:
+    """What the model thought, in the field where it stood."""
+    field = _form(event, "reasoning").get("field")
+    if field is not None:
+        message[field] = event.payload["text"]
+    else:
+        message.setdefault(beside.REASONING, []).append(_noted(dict(event.payload), event, "reasoning"))
 
 
 def _put_back(message: dict[str, Any], event: RecordedEvent) -> None:
@@ -182,7 +234,9 @@ def _put_back(message: dict[str, Any], event: RecordedEvent) -> None:
 
 
 def _call(event: RecordedEvent, kind: str, given: str) -> dict[str, Any]:
-    return _noted({"id": event.payload["call_id"], kind: _function(event, given)}, event, "tool_call")
+    by_message = _form(event, "told").get("by_message", ())
+    told = {key: event.payload[key] for key in CALL_FIELDS if key in event.payload and key not in by_message}
+    return _noted({"id": event.payload["call_id"], kind: _function(event, given), **told}, event, "tool_call")
 
 
 def _function(event: RecordedEvent, given: str) -> dict[str, Any]:
@@ -192,7 +246,7 @@ def _function(event: RecordedEvent, given: str) -> dict[str, Any]:
 def _part(event: RecordedEvent) -> tuple[int, dict[str, Any]]:
     """A part of the content that is a tool call or a result, and its place."""
     payload = event.payload
-    if event.event_type == "tool.call.v1":
+    if name_of(event.event_type) == TOOL_CALL:
         said = {"id": payload["call_id"], "name": payload["name"], "input": payload["arguments"]}
         part = {"type": CALL_PART, **said}
     else:

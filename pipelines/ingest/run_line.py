@@ -17,12 +17,25 @@ from typing import Any
 from uuid import UUID
 
 from pipelines.errors import BadInputError
+from pipelines.ingest import beside
 from pipelines.ingest.clock import utc_text
 from pipelines.ingest.convert import Place, convert
-from pipelines.ingest.recorded import ENDED, NOTES, STARTED, made_of_end, made_of_message, made_of_start
+from pipelines.ingest.recorded import NOTES, made_of_end, made_of_message, made_of_start
 from pipelines.ingest.restore import message_of, restore
 from pipelines.ingest.shape import SYSTEM_ROLES
 from pipelines.log.redaction import HIDDEN, Redaction, redact, target_version
+from pipelines.log.versions import (
+    AGENT_SAID,
+    DECISION,
+    ENDED,
+    REASONING,
+    STARTED,
+    STARTED_FIELDS,
+    TOOL_CALL,
+    TOOL_RESULT,
+    USER_SAID,
+    name_of,
+)
 from pipelines.store.events import NewEvent
 
 SOURCE = "refold"
@@ -30,15 +43,18 @@ SOURCE = "refold"
 _REDACTION = "redaction.applied.v"
 _NOWHERE, _EPOCH = Place("", 0), datetime(1970, 1, 1, tzinfo=UTC)
 _LABELS = ("agent", "variant", "channel", "vertical")
-_ACTORS = {"agent.utterance.v1": "agent", "user.utterance.v1": "user", "tool.result.v1": "service"}
+_ACTORS = {AGENT_SAID: "agent", USER_SAID: "user", TOOL_RESULT: "service", REASONING: "agent"}
 _FOLLOWED_BY = {
-    "model.decision": ("agent.utterance.v1", "tool.call.v1"),
-    "agent.utterance": ("tool.call.v1",),
-    "user.utterance": ("tool.call.v1",),
-    "tool.call": ("tool.call.v1",),
-    "tool.result": (),
+    DECISION: (REASONING, AGENT_SAID, TOOL_CALL),
+    REASONING: (REASONING, AGENT_SAID, TOOL_CALL),
+    AGENT_SAID: (TOOL_CALL,),
+    USER_SAID: (TOOL_CALL,),
+    TOOL_CALL: (TOOL_CALL,),
+    TOOL_RESULT: (),
 }
 """What may follow in the same message, by type."""
+_SAID = _FOLLOWED_BY.keys() | beside.EVENTS.keys()
+"""What stands among the messages of a line."""
 _KEPT_BESIDE = frozenset(
     {
         "type",
@@ -235,14 +251,12 @@ class _Recorded:
 
     def line(self) -> dict[str, Any]:
         self.common = _common(self.events)
-        said = [n for n, event in enumerate(self.events) if _stem(event) in _FOLLOWED_BY or _is_supplied(event)]
-        end = next(
-            (n for n in range(max(said, default=-1) + 1, len(self.events)) if self.events[n].event_type == ENDED), None
-        )
+        said = [n for n, event in enumerate(self.events) if name_of(event.event_type) in _SAID]
+        end = next((n for n in range(max(said, default=-1) + 1, len(self.events)) if _is_end(self.events[n])), None)
         for start, stop in _groups(self.events):
             is_written = (
                 self._start()
-                if start == 0 and self.events[0].event_type == STARTED
+                if start == 0 and name_of(self.events[0].event_type) == STARTED
                 else self._end(start)
                 if start == end
                 else self._message(start, stop)
@@ -273,6 +287,7 @@ class _Recorded:
         if event.created_at is None or not isinstance(messages, list):
             return False
         line = {name: payload[name] for name in _LABELS if isinstance(payload.get(name), str)}
+        line |= {name: payload[name] for name in STARTED_FIELDS if name in payload}
         if isinstance(payload.get("task"), str):
             line["task_id"] = payload["task"]
         line["started_at"] = utc_text(event.created_at)
@@ -291,10 +306,13 @@ class _Recorded:
         event = self.events[place]
         if "outcome" not in event.payload:
             return False
-        made = made_of_end({"outcome": event.payload["outcome"]}, self.last)
+        said = {"outcome": event.payload["outcome"]}
+        if isinstance(event.payload.get("reason"), str):
+            said["ended_reason"] = event.payload["reason"]
+        made = made_of_end(said, self.last)
         if not self._take([made], place):
             return False
-        self.fields["outcome"] = event.payload["outcome"]
+        self.fields |= said
         return True
 
     def _message(self, start: int, stop: int) -> bool:
@@ -349,10 +367,12 @@ def _groups(events: Sequence[NewEvent]) -> Iterator[tuple[int, int]]:
 
 
 def _continues(before: NewEvent, event: NewEvent) -> bool:
-    follows = _FOLLOWED_BY.get(_stem(before), ())
+    follows = _FOLLOWED_BY.get(name_of(before.event_type), ())
     if _is_part(before):
-        follows = ("agent.utterance.v1", "user.utterance.v1", "tool.call.v1", "tool.result.v1")
-    return event.event_type in follows and before.metadata.get("message_id") == event.metadata.get("message_id")
+        follows = (AGENT_SAID, USER_SAID, TOOL_CALL, TOOL_RESULT)
+    return name_of(event.event_type) in follows and before.metadata.get("message_id") == event.metadata.get(
+        "message_id"
+    )
 
 
 def _is_part(event: NewEvent) -> bool:
@@ -362,22 +382,19 @@ def _is_part(event: NewEvent) -> bool:
     return isinstance(call, dict) and "part" in call
 
 
-def _stem(event: NewEvent) -> str:
-    return event.event_type.rpartition(".v")[0]
-
-
-def _is_supplied(event: NewEvent) -> bool:
-    return event.event_type == "context.supplied.v1" and event.payload.get("kind") == "system_message"
+def _is_end(event: NewEvent) -> bool:
+    return name_of(event.event_type) == ENDED
 
 
 def _as_spoken(event: NewEvent, first: NewEvent) -> NewEvent:
     """The event with the actor that its type and message have, whatever its envelope says."""
-    actor = _ACTORS.get(event.event_type)
-    if event.event_type == "tool.call.v1":
-        is_users = first.event_type == "user.utterance.v1" or first.metadata.get("actor") == "user"
-        actor = "user" if is_users and _stem(first) != "model.decision" else "agent"
+    name, said = name_of(event.event_type), name_of(first.event_type)
+    actor = _ACTORS.get(name)
+    if name == TOOL_CALL:
+        is_users = said == USER_SAID or first.metadata.get("actor") == "user"
+        actor = "user" if is_users and said != DECISION else "agent"
     if _is_part(first):
-        actor = {"tool.result.v1": "user", "tool.call.v1": "agent"}.get(event.event_type, actor)
+        actor = {TOOL_RESULT: "user", TOOL_CALL: "agent"}.get(name, actor)
     return replace(event, metadata={**event.metadata, "actor": actor or "system"})
 
 
@@ -394,7 +411,7 @@ def _common(events: Sequence[NewEvent]) -> dict[str, Any]:
 
 def _change(event: NewEvent, made: NewEvent) -> dict[str, Any] | None:
     """In what an event is otherwise than the one made; None when it says something else."""
-    if event.event_type != made.event_type and not (_stem(event) == _stem(made) == "model.decision"):
+    if name_of(event.event_type) != name_of(made.event_type):
         return None
     payload, payload_without = _difference(event.payload, made.payload)
     if payload.keys() & made.payload.keys() or any(made.payload[key] is not None for key in payload_without):

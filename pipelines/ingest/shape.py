@@ -6,11 +6,12 @@ content may be any list of parts), strict where guessing would make a wrong hist
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pipelines.ingest.faults import BadLineError, json_path, shown
 
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+ROLES = ("system", "developer", "user", "assistant", "tool", "function", "event")
 SYSTEM_ROLES = ("system", "developer")
 
 Steps = tuple[str | int, ...]
@@ -59,6 +60,14 @@ def role_of(message: dict[str, Any], steps: Steps) -> str:
     if role not in ROLES:
         raise _wrong((*steps, "role"), role, "one of " + ", ".join(ROLES))
     return str(role)
+
+
+def time_source_of(message: Mapping[str, Any]) -> Literal["span", "call"] | None:
+    """Whose time a message's timestamp is, where it is not the message's own."""
+    given = message.get("time_source")
+    if message.get("timestamp") is None or given not in ("span", "call"):
+        return None
+    return "span" if given == "span" else "call"
 
 
 def checked_content(content: Any, steps: Steps) -> str | list[Any] | None:

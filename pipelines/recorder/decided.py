@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.messages import Draft
 from pipelines.log.context import request_sha256
+from pipelines.log.versions import AGENT_SAID
 from pipelines.recorder.history import render, said
 from pipelines.recorder.wire import Request, Response, amount
 
@@ -21,7 +22,7 @@ def decision_payload(
     cost_usd: float | None,
     error: str | None,
 ) -> dict[str, Any]:
-    """The payload of `model.decision.v2`.
+    """The payload of `model.decision`.
 
     Args:
         sent: The request.
@@ -66,7 +67,7 @@ def answered(message: dict[str, Any]) -> list[Draft]:
     except BadLineError:
         content = message.get("content")
         text = content if isinstance(content, str) else None
-        return [Draft("agent.utterance.v1", {"text": text}, {"source_fields": {"message": message}})]
+        return [Draft(AGENT_SAID, {"text": text}, {"source_fields": {"message": message}})]
 
 
 def leading_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

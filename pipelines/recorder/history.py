@@ -15,6 +15,7 @@ from typing import Any
 from pipelines.ingest.messages import ACTORS, Draft, drafts_of
 from pipelines.ingest.shape import role_of
 from pipelines.log.context import Context, message_bytes
+from pipelines.log.versions import TOOL_CALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def said(message: dict[str, Any], index: int = 0) -> Said:
     """
     role = role_of(message, ("messages", index))
     drafts = drafts_of(message, role, ("messages", index))
-    return Said(ACTORS[role], [Draft(draft.event_type, draft.payload, _notes(draft), draft.actor) for draft in drafts])
+    return Said(ACTORS[role], [Draft(draft.name, draft.payload, _notes(draft), draft.actor) for draft in drafts])
 
 
 def render(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -58,7 +59,7 @@ def render(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             fields = draft.notes.get("source_fields", {})
             last = context.messages[-1]
             last.update(fields.get("message", {}))
-            if draft.event_type == "tool.call.v1" and each.actor == "agent":
+            if draft.name == TOOL_CALL and each.actor == "agent":
                 call = last["tool_calls"][calls]
                 call.update(fields.get("tool_call", {}))
                 call["function"].update(fields.get("function", {}))

@@ -42,7 +42,7 @@ class Opening:
         stream: Its stream.
         aggregate_type: `conversation` or `call`.
         envelope: Metadata that all its events share.
-        started: Payload of `conversation.started.v1` without the system messages.
+        started: Payload of `conversation.started` without the system messages.
         system: System messages as the agent gets them; None takes those of the first request.
         prompt: The prompt's text before it was filled in; None registers the first system message.
         prompt_name: Under which name it is registered.

@@ -22,6 +22,7 @@ from pipelines.ingest.messages import ACTORS, Draft
 from pipelines.ingest.shape import SYSTEM_ROLES
 from pipelines.log.context import Context
 from pipelines.log.redaction import Fault, Redaction, find_fault
+from pipelines.log.versions import DECISION, ENDED, STARTED, SUPPLIED, TOOL_RESULT
 from pipelines.recorder import wire
 from pipelines.recorder.decided import answered, decision_payload, leading_system, rendered_or_none
 from pipelines.recorder.history import first_difference, said
@@ -37,7 +38,6 @@ _FAULTS: Mapping[Fault, str] = {
     "no_path": "hides more than it names: its path leads nowhere, so what is above it is hidden",
     "no_span": "hides more than it names: its span is outside the text, so all of it is hidden",
 }
-_STARTED = "conversation.started.v1"
 
 
 class Talk:
@@ -78,12 +78,12 @@ class Talk:
     def tool_result(self, call_id: str | None, output: Any, error: Any = None) -> range:
         """A tool answered. Give the text that the agent will read as `output`, or as `error` when there is no output."""
         payload = {"call_id": None if call_id is None else text_of_any(call_id), "output": output, "error": error}
-        return self._guarded(lambda: [Part("service", [Draft("tool.result.v1", payload)])])
+        return self._guarded(lambda: [Part("service", [Draft(TOOL_RESULT, payload)])])
 
     def context(self, kind: str, content: Any, *, role: str = "system") -> range:
         """Something else was put before the agent: a document, a row, a late system message."""
         payload = {"kind": text_of_any(kind), "content": content, "role": text_of_any(role)}
-        return self._guarded(lambda: [Part("system", [Draft("context.supplied.v1", payload)])])
+        return self._guarded(lambda: [Part("system", [Draft(SUPPLIED, payload)])])
 
     def redact(
         self,
@@ -111,9 +111,7 @@ class Talk:
 
     def end(self, outcome: Any, reason: str | None = None) -> range:
         """The conversation is over; `outcome` is whatever is known of how it went."""
-        return self._guarded(
-            lambda: [Part("system", [Draft("conversation.ended.v1", {"outcome": outcome, "reason": reason})])]
-        )
+        return self._guarded(lambda: [Part("system", [Draft(ENDED, {"outcome": outcome, "reason": reason})])])
 
     def decision(
         self,
@@ -180,7 +178,7 @@ class Talk:
 
     def _record(self, parts: list[Part]) -> range:
         """Send the events of some messages together, then count them in: nothing changes when sending fails."""
-        if not self._known.has_started and parts[0].drafts[0].event_type != _STARTED:
+        if not self._known.has_started and parts[0].drafts[0].name != STARTED:
             parts = [self._start(self._opening.system or []), *parts]
         now = datetime.now(UTC)
         events: list[NewEvent] = []
@@ -227,7 +225,7 @@ class Talk:
                 *(version, self._opening.stream, _FAULTS[fault]),
                 level=logging.WARNING,
             )
-        return [Part("service", [Draft("redaction.applied.v1", payload)])]
+        return [Part("service", [Draft("redaction.applied", payload)])]
 
     def _message(self, role: str, content: Any) -> Part:
         storable = Storable()
@@ -240,12 +238,12 @@ class Talk:
         try:
             drafts = said({"role": role, "content": content}).drafts
         except BadLineError:
-            drafts = [Draft(f"{actor}.utterance.v1", {"text": text_of(content), "content": content})]
+            drafts = [Draft(f"{actor}.utterance", {"text": text_of(content), "content": content})]
         return Part(actor, drafts, notes, storable.described)
 
     def _start(self, system: list[Any]) -> Part:
         messages = [{"role": "system", "content": m["content"] if isinstance(m, Mapping) else m} for m in system]
-        return Part("system", [Draft(_STARTED, {**self._opening.started, "messages": messages})])
+        return Part("system", [Draft(STARTED, {**self._opening.started, "messages": messages})])
 
     def _decided(
         self, request: Any, response: Any, latency_ms: float | None, cost_usd: float | None, error: str | None
@@ -268,7 +266,7 @@ class Talk:
         changed = {"request_escaped": list(sent.changed), "response_escaped": list(answer.changed)}
         notes = {key: paths for key, paths in changed.items() if paths}
         described = sent.described + answer.described
-        return [*parts, Part("agent", [Draft("model.decision.v2", model), *spoken], notes, described)]
+        return [*parts, Part("agent", [Draft(DECISION, model), *spoken], notes, described)]
 
     def _before(self, messages: list[dict[str, Any]], rendered: list[dict[str, Any]] | None) -> list[Part]:
         """What the request shows and the log does not have yet; the conversation's start, if this is its first event."""
@@ -280,7 +278,7 @@ class Talk:
         system = self._opening.system
         start = self._start(leading_system(messages) if system is None else system)
         opened = Context()
-        opened.apply(_STARTED, Storable()(start.drafts[0].payload), {})
+        opened.apply(STARTED, Storable()(start.drafts[0].payload), {})
         return [start, *self._missing(messages, rendered, opened.messages)]
 
     def _missing(
@@ -328,5 +326,5 @@ def _as_can_be(message: dict[str, Any], index: int) -> Part:
         each = said(message, index)
     except BadLineError:
         unread = {"kind": "unread_message", "content": message, "role": text_of_any(message.get("role", "unknown"))}
-        return Part("system", [Draft("context.supplied.v1", unread)], notes)
+        return Part("system", [Draft(SUPPLIED, unread)], notes)
     return Part(each.actor, each.drafts, notes)

@@ -47,7 +47,7 @@ class Response:
     Attributes:
         message: The first choice's message; None when there is none.
         finish_reason: Why the model stopped.
-        usage: Tokens in the words of `model.decision.v2`; None when not told.
+        usage: Tokens in the words of `model.decision`; None when not told.
         model: The model that answered.
         response_id: The provider's id of the response.
         changed: JSON Pointers into the message of values that the store cannot hold as sent.

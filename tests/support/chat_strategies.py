@@ -56,7 +56,9 @@ _function = _object(
     {"name": text.filter(bool)}, {"arguments": st.one_of(st.dictionaries(text, json_values), json_values)}
 )
 _custom = _object({"name": text.filter(bool)}, {"input": json_values})
-_call = st.one_of(_object({"function": _function}, {"id": ids}), _object({"custom": _custom}, {"id": ids}))
+_executors = st.sampled_from(["client", "provider", "nobody", None, 1])
+_of_call = {"executor": _executors, "server": st.none() | text, "has_nested_calls": st.booleans() | json_values}
+_call = st.one_of(_object({"function": _function}, {"id": ids, **_of_call}), _object({"custom": _custom}, {"id": ids}))
 _calls = st.one_of(st.none(), st.lists(_call, max_size=3))
 _decisions = st.one_of(
     json_values,
@@ -67,6 +69,40 @@ _decisions = st.one_of(
             "tools_sha256": st.none() | st.just("0" * 64),
             "usage": st.none() | st.fixed_dictionaries({}, optional={"input_tokens": st.none() | st.integers(0, 99)}),
             "error": text,
+            "model_requested": st.none() | text,
+            "history": st.sampled_from(["exact", "delta", None]),
+            "retries": st.integers(0, 3),
+        },
+    ),
+)
+_thought = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": st.none() | text,
+        "summary": st.none() | st.lists(json_values, max_size=2),
+        "encrypted": text,
+        "signature": text | st.just(7),
+        "redacted": st.booleans(),
+        "id": text,
+    },
+)
+_thoughts = st.one_of(text, st.lists(_thought, max_size=3), json_values)
+_time_sources = st.sampled_from(["span", "call", "message", None, 3])
+_usage = st.one_of(
+    json_values,
+    st.dictionaries(
+        st.sampled_from(["prompt_tokens", "completion_tokens", "input_tokens", "completion_tokens_details"]),
+        st.integers(-1, 99) | st.just({"reasoning_tokens": 4}),
+    ),
+)
+_speech = st.one_of(
+    json_values,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "start_ms": st.none() | st.integers(0, 9) | st.just("a"),
+            "heard_text": text,
+            "interrupted": st.booleans(),
         },
     ),
 )
@@ -80,6 +116,17 @@ _beside = {
     "tool_calls": _calls,
     "name": st.none() | text,
 }
+EVENTS = [
+    {"name": name, "payload": payload}
+    for name, payload in (
+        ("context.compacted", {"kind": "summary", "from_message": 0, "to_message": 1, "replacement": []}),
+        ("agent.handoff", {"from": None, "to": "billing", "reason": "asked for"}),
+        ("call.event", {"kind": "dtmf", "digits": "1", "x": {"y": 1.5}}),
+        ("context.supplied", {"kind": "unparsed_input", "content": "[{"}),
+        ("context.supplied", {"kind": "row", "content": {"a": [None]}, "role": "user"}),
+    )
+]
+"""What a line says among its messages and is none."""
 messages = st.one_of(
     _object({"role": st.sampled_from(["system", "developer"])}, {"content": contents, "timestamp": times}),
     _object(
@@ -87,7 +134,28 @@ messages = st.one_of(
         {"content": contents, "timestamp": times, "tool_calls": _calls},
     ),
     _object({"role": st.just("assistant")}, _beside),
-    _object({"role": st.just("assistant")}, {"decision": _decisions, "timestamp": times, "tool_calls": _calls}),
+    _object(
+        {"role": st.just("assistant")},
+        {
+            "decision": _decisions,
+            "timestamp": times,
+            "time_source": _time_sources,
+            "tool_calls": _calls,
+            "reasoning": _thoughts,
+            "reasoning_content": text,
+            "executor": _executors,
+        },
+    ),
+    _object(
+        {"role": st.just("assistant"), "content": contents},
+        {"reasoning": _thoughts, "usage": _usage, "model": text, "speech": _speech, "ended_at": times},
+    ),
+    _object({"role": st.just("user"), "content": contents}, {"speech": _speech, "time_source": _time_sources}),
+    st.builds(
+        lambda event, more: {"role": "event", **event, **more},
+        st.sampled_from(EVENTS),
+        st.fixed_dictionaries({}, optional={"timestamp": times, "time_source": _time_sources, "x": json_values}),
+    ),
     _object(
         {"role": st.just("assistant"), "content": st.lists(_tool_parts, max_size=4)},
         {"name": text, "tool_calls": _calls},
@@ -102,8 +170,24 @@ messages = st.one_of(
             "name": st.one_of(st.none(), text),
             "error": json_values,
             "requestor": st.one_of(st.none(), text),
+            "executor": _executors,
+            "latency_ms": st.none() | st.floats(-1, 9) | st.booleans(),
+            "denied": st.booleans() | text,
+            "truncated": st.none() | st.booleans(),
         },
     ),
+)
+_score = st.fixed_dictionaries(
+    {"name": text.filter(bool), "value": json_values},
+    optional={
+        "message": st.none() | st.integers(0, 2),
+        "call_id": st.none() | text,
+        "kind": st.sampled_from(["numeric", "odd"]),
+        "source": st.sampled_from(["human", "model", None]),
+        "comment": st.none() | text,
+        "recorded_at": times,
+        "x": json_values,
+    },
 )
 _labels = st.one_of(st.none(), text)
 lines = _object(
@@ -123,6 +207,15 @@ lines = _object(
         "subject_id": ids,
         "tools": st.just([{"type": "function", "function": {"name": "refund"}}]) | json_values,
         "started_at": times,
+        "ended_at": times,
+        "ended_reason": st.none() | text,
+        "kind": st.sampled_from(["call", "conversation", "odd", None]),
+        "scores": st.lists(_score, max_size=3) | json_values,
+        "tags": st.lists(text, max_size=2) | json_values,
+        "metadata": st.dictionaries(text, json_values, max_size=2) | json_values,
+        "fidelity": st.lists(st.sampled_from(["content_missing", "is_truncated", "odd"]), max_size=2),
+        "parent": st.fixed_dictionaries({}, optional={"conversation_id": text, "call_id": st.none() | text, "y": text}),
+        "usage": _usage,
         "file": json_values,
         "source_record": json_values,
     },

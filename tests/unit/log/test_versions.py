@@ -14,8 +14,8 @@ from pipelines.log.versions import DECISION, name_of, written_type
 from pipelines.sqlfiles import list_sql
 
 TYPES = {path.name.removesuffix(".json"): json.loads(path.read_text()) for path in list_sql("events", ".json")}
-NAMES = sorted(getattr(versions, each) for each in dir(versions) if each.isupper() and each[0] != "_")
-WRITTEN = [name for name in NAMES if isinstance(name, str)]
+CONSTANTS = [getattr(versions, each) for each in dir(versions) if each.isupper() and each[0] != "_"]
+WRITTEN = sorted(each for each in CONSTANTS if isinstance(each, str))
 
 
 def members(event_type: str) -> set[str]:
@@ -54,7 +54,7 @@ def grown(before: Any, after: Any) -> bool:
     )
 
 
-@pytest.mark.parametrize(("kind", "usage"), product(("cache_write_tokens", "reasoning_tokens"), (0, None)))
+@pytest.mark.parametrize(("kind", "usage"), list(product(("cache_write_tokens", "reasoning_tokens"), (0, None))))
 def test_kinds_of_tokens_make_a_decision_of_version_3(kind: str, usage: int | None) -> None:
     """They stand inside of `usage`."""
     assert written_type(DECISION, {"model": "m", "usage": {kind: usage}}) == "model.decision.v3"

@@ -1,0 +1,146 @@
+"""What a run line says beside the words of its messages: thoughts, tokens, who ran a tool, scores, and events of their own.
+
+Only what has the shape that its event wants is taken; anything else stays where it is, kept verbatim, as it always was. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.log.versions import CALL_EVENT, CALL_FIELDS, COMPACTED, HANDOFF, RESULT_FIELDS, SUPPLIED
+
+EVENTS = {COMPACTED: "system", HANDOFF: "agent", CALL_EVENT: "service", SUPPLIED: "system"}
+"""Types that an entry of role `event` may have in the list of messages, and who acts."""
+REASONING = "reasoning"
+_TEXT_FIELDS = ("reasoning_content", REASONING)
+"""Fields in which chat-completions endpoints put the thoughts of a model as one text."""
+_KINDS: dict[str, type] = {
+    "text": str,
+    "summary": list,
+    "encrypted": str,
+    "signature": str,
+    "redacted": bool,
+    "executor": str,
+    "server": str,
+    "has_nested_calls": bool,
+    "denied": bool,
+    "truncated": bool,
+}
+_SPEECH: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("start_ms", "end_ms", "confidence"), (int, float)),
+    **dict.fromkeys(("heard_text", "source"), (str,)),
+    "words": (list,),
+}
+_EXECUTORS = ("client", "provider")
+_COUNTERS = {
+    "input_tokens": ("input_tokens", "prompt_tokens"),
+    "output_tokens": ("output_tokens", "completion_tokens"),
+    "cached_input_tokens": ("cached_input_tokens", "cache_read_input_tokens"),
+    "cache_write_tokens": ("cache_write_tokens", "cache_creation_input_tokens"),
+    "reasoning_tokens": ("reasoning_tokens",),
+}
+"""Counters of `model.decision`, and what they are called beside a message."""
+_DETAILS = {
+    "cached_input_tokens": (("prompt_tokens_details", "input_tokens_details"), "cached_tokens"),
+    "reasoning_tokens": (("completion_tokens_details", "output_tokens_details"), "reasoning_tokens"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """One thing that a model thought.
+
+    Attributes:
+        field: Of the message, in which it stands.
+        payload: Of the event, as far as it is said.
+        is_listed: Whether the field is a list of such things, and not this one's text.
+    """
+
+    field: str
+    payload: dict[str, Any]
+    is_listed: bool
+
+
+def thoughts(message: Mapping[str, Any]) -> list[Thought]:
+    """What the model thought before it said or called what is in a message, in order."""
+    found = []
+    for name in _TEXT_FIELDS:
+        given = message.get(name)
+        if isinstance(given, str) and given:
+            found.append(Thought(name, {"text": given}, False))
+        elif name == REASONING and isinstance(given, list) and given and all(map(_is_thought, given)):
+            found += [Thought(name, dict(each), True) for each in given]
+    # a text beside a list would not say which was which
+    return found if len({thought.field for thought in found}) < 2 else found[:1]
+
+
+def _is_thought(given: Any) -> bool:
+    names = ("text", "summary", "encrypted", "signature", "redacted")
+    return isinstance(given, Mapping) and all(given.get(name) is None or _fits(name, given[name]) for name in names)
+
+
+def decision_of(message: Mapping[str, Any], usage: Any) -> dict[str, Any]:
+    """What stands beside a message of the agent of the model call that led to it; empty when nothing does.
+
+    Args:
+        message: Of the agent, without a `decision`.
+        usage: Tokens that the line counts for it; the message's own count more.
+    """
+    own = message.get("usage")
+    counted = _usage(own if isinstance(own, Mapping) else usage)
+    if not counted:
+        return {}
+    model = message.get("model")
+    return {"model": model if isinstance(model, str) else None, "usage": counted}
+
+
+def _usage(given: Any) -> dict[str, int]:
+    if not isinstance(given, Mapping):
+        return {}
+    counted: dict[str, Any] = {}
+    for name, spellings in _COUNTERS.items():
+        groups, inner = _DETAILS.get(name, ((), ""))
+        details = (given.get(group) for group in groups)
+        said = [given.get(each) for each in spellings] + [
+            each.get(inner) for each in details if isinstance(each, Mapping)
+        ]
+        count = next((each for each in said if type(each) is int and each >= 0), None)
+        if count is not None:
+            counted[name] = count
+    return counted
+
+
+def speech(message: Mapping[str, Any]) -> dict[str, Any] | None:
+    """When what a message says was spoken, and what was heard of it; None where that is not told."""
+    given = message.get("speech")
+    if not isinstance(given, dict) or not isinstance(given.get("interrupted"), bool | None):
+        return None
+    is_one = all(
+        given.get(name) is None or (isinstance(given[name], kinds) and not isinstance(given[name], bool))
+        for name, kinds in _SPEECH.items()
+    )
+    return given if is_one else None
+
+
+def said_of_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """What a tool call says of who runs it."""
+    return _fitting(call, CALL_FIELDS)
+
+
+def said_of_result(message: Mapping[str, Any]) -> dict[str, Any]:
+    """What a tool's result says of who ran it and how that went."""
+    return _fitting(message, RESULT_FIELDS)
+
+
+def _fitting(holder: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: holder[name] for name in names if name in holder and _fits(name, holder[name])}
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name == "executor":
+        return value in _EXECUTORS
+    if name == "latency_ms":
+        return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, _KINDS[name])
