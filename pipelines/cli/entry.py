@@ -202,6 +202,7 @@ def import_chat(
     lines = [
         f"{counted(result.conversations, 'conversation')}, {counted(result.events, 'event')} appended"
         + (f" in months {result.months[0]} to {result.months[-1]}" if result.months else ""),
+        f"gone on since they were imported: {counted(result.grown, 'conversation')}" if result.grown else "",
         f"erased, and left out: {counted(result.erased, 'conversation')}" if result.erased else "",
         f"there already and unchanged: {counted(result.already_present, 'conversation')}"
         if result.already_present

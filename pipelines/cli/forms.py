@@ -212,6 +212,8 @@ def _imported(done: FormImport) -> list[str]:
         f"{counted(result.conversations, 'stream')}, {counted(result.events, 'event')} appended"
         + (f" in months {result.months[0]} to {result.months[-1]}" if result.months else "")
     ]
+    if result.grown:
+        lines.append(f"gone on since they were imported: {counted(result.grown, 'stream')}")
     if result.already_present:
         lines.append(f"there already and unchanged: {counted(result.already_present, 'stream')}")
     if result.erased:

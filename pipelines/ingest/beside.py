@@ -11,8 +11,18 @@ from typing import Any
 
 from pipelines.log.versions import CALL_EVENT, CALL_FIELDS, COMPACTED, HANDOFF, RESULT_FIELDS, SUPPLIED
 
-EVENTS = {COMPACTED: "system", HANDOFF: "agent", CALL_EVENT: "service", SUPPLIED: "system"}
-"""Types that an entry of role `event` may have in the list of messages, and who acts."""
+EVENTS = {COMPACTED: "compacted", HANDOFF: "handoff", CALL_EVENT: "event", SUPPLIED: "supplied"}
+"""Types that stand among the messages of a line and are none, and the field of a message of role `system` that says each."""
+EVENT_ACTORS = {COMPACTED: "system", HANDOFF: "agent", CALL_EVENT: "service", SUPPLIED: "system"}
+"""Who acts."""
+_WANTED: dict[str, dict[str, Any]] = {
+    COMPACTED: {"kind": "summary", "from_message": None, "to_message": None, "replacement": []},
+    HANDOFF: {"from": None, "to": None},
+    CALL_EVENT: {"kind": "state"},
+    SUPPLIED: {},
+}
+"""What the payload of each must say, and what it says where the line does not."""
+_EVENT_TEXTS = ("kind", "trigger", "from", "to", "reason", "name", "text", "digits", "number", "role")
 REASONING = "reasoning"
 _TEXT_FIELDS = ("reasoning_content", REASONING)
 """Fields in which chat-completions endpoints put the thoughts of a model as one text."""
@@ -46,6 +56,53 @@ _DETAILS = {
     "cached_input_tokens": (("prompt_tokens_details", "input_tokens_details"), "cached_tokens"),
     "reasoning_tokens": (("completion_tokens_details", "output_tokens_details"), "reasoning_tokens"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event that stands among the messages.
+
+    Attributes:
+        name: Its type without the version.
+        payload: What it says; of a compaction without a range, None stands for its ends.
+        absent: Members of the payload that the line does not have.
+    """
+
+    name: str
+    payload: dict[str, Any]
+    absent: list[str]
+
+
+def event_in(message: Mapping[str, Any]) -> Told | None:
+    """The event that an entry of the list of messages is, if it is none of them."""
+    if message.get("role") != "system" or message.get("content") is not None:
+        return None
+    found = [name for name, field in EVENTS.items() if isinstance(message.get(field), dict)]
+    if len(found) != 1:
+        return None
+    [name] = found
+    given = message[EVENTS[name]]
+    payload = _WANTED[name] | given
+    if not _is_event(name, payload):
+        return None
+    return Told(name, payload, [key for key in _WANTED[name] if key not in given])
+
+
+def _is_event(name: str, payload: Mapping[str, Any]) -> bool:
+    said = (payload.get(key) for key in _EVENT_TEXTS)
+    if not all(each is None or isinstance(each, str) for each in said):
+        return False
+    if name == SUPPLIED:
+        return "content" in payload and payload.get("kind") not in (None, "system_message")
+    if name != COMPACTED:
+        return name == HANDOFF or bool(payload["kind"])
+    ends, replacement = (payload["from_message"], payload["to_message"]), payload["replacement"]
+    return (
+        bool(payload["kind"])
+        and all(each is None or (type(each) is int and each >= 0) for each in ends)
+        and isinstance(replacement, list)
+        and all(isinstance(each, dict) and isinstance(each.get("role"), str) for each in replacement)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -29,6 +29,18 @@ def same_json(left: Any, right: Any) -> bool:
 def digest(value: Any, inexact: Sequence[tuple[str, str]] = ()) -> str:
     """SHA-256 (hex) of the canonical text, and of the literals that a double could not hold, if there are any."""
     text = canonical_json(value)
+    if inexact:
+        text += "\n" + canonical_json([list(pair) for pair in inexact])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of(
+    record: Mapping[str, Any], lists: Mapping[str, Sequence[str]], inexact: Sequence[tuple[str, str]] = ()
+) -> str:
+    """`digest` of an object of which some members, lists, are given as the canonical texts of their items."""
+    texts = {key: canonical_json(value) for key, value in record.items() if key not in lists}
+    texts |= {key: f"[{','.join(items)}]" for key, items in lists.items()}
+    text = "{" + ",".join(f"{canonical_json(key)}:{texts[key]}" for key in sorted(texts)) + "}"
     if inexact:
         text += "\n" + canonical_json([list(pair) for pair in inexact])
     return hashlib.sha256(text.encode()).hexdigest()

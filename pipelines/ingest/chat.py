@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,17 @@ from pipelines.ingest.bad_lines import BadLines
 from pipelines.ingest.clock import Days
 from pipelines.ingest.convert import TOOLS_TYPE, Conversation, Place
 from pipelines.ingest.faults import BadLineError
-from pipelines.ingest.known import conflict, conflict_with_store, known_streams, says_the_same
+from pipelines.ingest.known import (
+    Known,
+    Rest,
+    conflict,
+    conflict_with_store,
+    goes_on,
+    known_streams,
+    moved_out,
+    rest_of,
+    says_the_same,
+)
 from pipelines.ingest.lines import LineReader, RawLine
 from pipelines.ingest.pipes import refuse_unreadable, spooled
 from pipelines.ingest.recorded import conversation_of
@@ -32,8 +42,8 @@ from pipelines.ingest.room import Room
 from pipelines.ingest.strict_json import parse, path_at
 from pipelines.store.connect import Store
 from pipelines.store.errors import Erased, VersionConflict
-from pipelines.store.events import AppendManyResult, StreamBatch
-from pipelines.store.months import month_of
+from pipelines.store.events import AppendManyResult, NewEvent, StreamBatch
+from pipelines.store.months import closed_months, month_of
 
 BATCH_CONVERSATIONS = 256
 """Enough that looking up and pipelining a batch costs nothing per conversation."""
@@ -69,6 +79,7 @@ class ImportResult:
     Attributes:
         conversations: Conversations appended now.
         events: Events appended now.
+        grown: Conversations that were there and have gone on, and got the rest now.
         already_present: Lines whose conversation was there already with the same content; nothing was appended for them.
         erased: Lines whose conversation, or a part of it, was erased; nothing was appended for them.
         skipped: Bad lines written to the file of skipped lines.
@@ -79,6 +90,7 @@ class ImportResult:
 
     conversations: int
     events: int
+    grown: int
     already_present: int
     erased: int
     skipped: int
@@ -89,16 +101,24 @@ class ImportResult:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """One good line, converted."""
+    """One good line, converted.
+
+    Attributes:
+        raw: The line.
+        conversation: What it makes.
+        rest: Of one that has gone on, what the store does not have yet.
+    """
 
     raw: RawLine
     conversation: Conversation
+    rest: Rest | None = None
 
 
 @dataclass(slots=True)
 class _Tally:
     conversations: int = 0
     events: int = 0
+    grown: int = 0
     already_present: int = 0
     erased: int = 0
     skipped: int = 0
@@ -108,6 +128,7 @@ class _Tally:
     def add(self, other: _Tally) -> None:
         self.conversations += other.conversations
         self.events += other.events
+        self.grown += other.grown
         self.already_present += other.already_present
         self.erased += other.erased
         self.skipped += other.skipped
@@ -168,6 +189,7 @@ def import_chat(
     return ImportResult(
         conversations=total.conversations,
         events=total.events,
+        grown=total.grown,
         already_present=total.already_present,
         erased=total.erased,
         skipped=total.skipped,
@@ -196,6 +218,8 @@ class _FileImport:
     room: Room
     progress: Callable[[ImportProgress], None] | None
     tally: _Tally = field(default_factory=_Tally)
+    closed: frozenset[str] = frozenset()
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def run(self) -> _Tally:
         months: dict[str, datetime] = {}
@@ -203,6 +227,9 @@ class _FileImport:
             for event in read.conversation.events:
                 assert event.created_at is not None
                 months.setdefault(month_of(event.created_at), event.created_at)
+        self.closed = closed_months(self.store.conn)
+        if self.closed & months.keys():
+            months.setdefault(month_of(self.now), self.now)  # where what would belong to them goes
         self.store.ensure_months(months.values())
         with self.store.transaction():
             for batch in _batches(self._lines("append")):
@@ -234,7 +261,7 @@ class _FileImport:
                 continue
             lines += 1
             try:
-                conversation = _conversation(raw, self.path, self.at, self.source, self.days, self.room)
+                conversation = self._converted(raw)
             except BadLineError as fault:
                 if step == "append" or self.bad_lines is None:
                     self._bad(raw, fault)
@@ -258,6 +285,11 @@ class _FileImport:
         self.tally.skipped += 1
 
     def _append(self, batch: list[_Read]) -> None:
+        again = _where_one_goes_on(batch)
+        if again:  # what it goes on with must be there first
+            self._append(batch[:again])
+            self._append(batch[again:])
+            return
         new = self._new_ones(batch)
         if not new:
             return
@@ -294,11 +326,13 @@ class _FileImport:
 
     def _count(self, reads: list[_Read], done: AppendManyResult) -> None:
         """Count what was appended: another import of the same lines may have been first since they were looked up."""
-        self.tally.conversations += done.streams - done.duplicate_streams
+        grown = sum(read.rest is not None for read in reads)
+        self.tally.grown += grown
+        self.tally.conversations += done.streams - done.duplicate_streams - grown
         self.tally.already_present += done.duplicate_streams
         self.tally.events += done.events
         if done.events:
-            events = (event for read in reads for event in read.conversation.events)
+            events = (event for read in reads for event in _events(read))
             self.tally.months.update(month_of(event.created_at) for event in events if event.created_at)
 
     def _new_ones(self, batch: list[_Read]) -> list[_Read]:
@@ -311,12 +345,13 @@ class _FileImport:
             if stored is not None and stored.is_erased and stored.digest != conversation.digest:
                 self.tally.erased += 1
                 continue
-            if (
-                stored is not None
-                and stored.digest != conversation.digest
-                and not (stored.digest is None and says_the_same(self.store, conversation))
-            ):
+            if stored is not None and stored.digest is None and not says_the_same(self.store, conversation):
                 raise conflict_with_store(self.store, conversation, place, stored)
+            if stored is not None and stored.digest not in (None, conversation.digest):
+                rest = self._rest(read, stored, place)
+                if rest.events:
+                    new[conversation.stream_id] = replace(read, rest=rest)
+                    continue
             if earlier is not None and earlier.conversation.digest != conversation.digest:
                 earlier_place = f"{self.path}:{earlier.raw.number}"
                 raise conflict(conversation, place, earlier.conversation.events, earlier_place)
@@ -326,9 +361,31 @@ class _FileImport:
                 self.tally.already_present += 1
         return list(new.values())
 
+    def _rest(self, read: _Read, known: Known, place: str) -> Rest:
+        """What the store does not have yet of a conversation whose line is another now."""
+        stored = list(self.store.read_stream(read.conversation.stream_id))
+        at = f"{known.place} (stored as stream {read.conversation.stream_id})"
+        rest = rest_of(stored, read.conversation, partial(self._converted, read.raw), place, at)
+        return replace(rest, events=moved_out(rest.events, self.closed, self.now))
 
-def _conversation(raw: RawLine, path: Path, at: datetime, source: str | None, days: Days, room: Room) -> Conversation:
-    """The events of one line of bytes."""
+    def _converted(self, raw: RawLine, leading: int | None = None) -> Conversation:
+        return _conversation(raw, self.path, self.at, self.source, self.days, self.room, leading)
+
+
+def _where_one_goes_on(batch: Sequence[_Read]) -> int | None:
+    """The first line of a batch that goes on with an earlier one of it."""
+    seen: dict[UUID, _Read] = {}
+    for index, read in enumerate(batch):
+        earlier = seen.setdefault(read.conversation.stream_id, read)
+        if earlier.conversation.digest != read.conversation.digest and goes_on(earlier.conversation, read.conversation):
+            return index
+    return None
+
+
+def _conversation(
+    raw: RawLine, path: Path, at: datetime, source: str | None, days: Days, room: Room, leading: int | None = None
+) -> Conversation:
+    """The events of one line of bytes; `leading` of its messages are in the start, where that is known."""
     if raw.fault is not None:
         raise BadLineError("$", raw.fault)
     room.refuse_dense(raw.data)
@@ -349,13 +406,24 @@ def _conversation(raw: RawLine, path: Path, at: datetime, source: str | None, da
         default_source=source,
         days=days,
         inexact=parsed.inexact,
+        leading=leading,
     )
 
 
 def _stream_batch(read: _Read) -> StreamBatch:
-    conversation = read.conversation
-    events, hidden = conversation.events, conversation.hidden
-    return StreamBatch(conversation.stream_id, conversation.aggregate_type, events, hidden=hidden)
+    conversation, rest = read.conversation, read.rest
+    return StreamBatch(
+        conversation.stream_id,
+        conversation.aggregate_type,
+        _events(read),
+        "no_stream" if rest is None else rest.version,
+        conversation.hidden,
+    )
+
+
+def _events(read: _Read) -> list[NewEvent]:
+    """What is appended of a line."""
+    return read.conversation.events if read.rest is None else read.rest.events
 
 
 def _batches(reads: Iterator[_Read]) -> Iterator[list[_Read]]:

@@ -15,18 +15,20 @@ On the events of a message: `source_time`, its timestamp as recorded, and the no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from pipelines.canonical.tools import tools_sha256
-from pipelines.ingest import facts, shape
-from pipelines.ingest.canonical import digest
+from pipelines.ingest import beside, facts, shape
+from pipelines.ingest.canonical import canonical_json, digest_of
 from pipelines.ingest.clock import Clock, Days, Moment, parse_time, utc_text
 from pipelines.ingest.faults import BadLineError, json_path
+from pipelines.ingest.growth import LINK, links
 from pipelines.ingest.messages import ACTORS, Draft, drafts_with_decision, system_leftovers
-from pipelines.log.versions import DECISION, ENDED, STARTED
+from pipelines.log.context import Context
+from pipelines.log.versions import COMPACTED, DECISION, ENDED, STARTED
 from pipelines.store.events import NewEvent, stream_id
 
 TOOLS_TYPE = "tools"
@@ -68,6 +70,7 @@ class Conversation:
         tools: What registers the lists of tools that its decisions name: (stream, event) each, known by the list's hash.
         hidden: What stands in payloads where a redaction hid something before the line was written; None if none did.
         is_recorded: The line is of a stream that no import wrote, and has its events as they were.
+        links: Of its messages; see `growth.links`.
     """
 
     stream_id: UUID
@@ -79,6 +82,7 @@ class Conversation:
     tools: tuple[tuple[UUID, NewEvent], ...] = ()
     hidden: str | None = None
     is_recorded: bool = False
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ def convert(
     default_source: str | None = None,
     days: Days | None = None,
     inexact: Sequence[tuple[str, str]] = (),
+    leading: int | None = None,
 ) -> Conversation:
     """The events of one parsed line.
 
@@ -117,6 +122,7 @@ def convert(
         default_source: Source of lines that name none.
         days: Recorded times outside are refused; None takes all.
         inexact: `(json_path, literal)` of decimals that a double does not hold, as `strict_json.parse` reports them.
+        leading: How many messages are in the start; None for all system messages that the line begins with.
 
     Raises:
         BadLineError: The line does not have the shape of a conversation; the error has the JSON path.
@@ -142,8 +148,10 @@ def convert(
     ]
     known = (started_at, first_time, ended_at, *scored_at)
     clock = Clock(next((time for time in known if time is not None), None), at)
-    leading = next((index for index, role in enumerate(roles) if role not in shape.SYSTEM_ROLES), len(roles))
-    sha256 = digest({**record, "source": source}, inexact)
+    leading = count_leading(messages) if leading is None else leading
+    texts = [canonical_json(message) for message in messages]
+    sha256 = digest_of({**record, "source": source}, {"messages": texts}, inexact)
+    linked = links(texts, inexact)
 
     stream = _Stream(source, conversation_id, _subject(record), [])
     # Without a start of its own, a conversation began, as far as anyone knows, with its first timed message.
@@ -153,6 +161,7 @@ def convert(
         "source_sha256": sha256,
         "source_place": str(place),
         **_notes(record, messages[:leading], inexact),
+        **({LINK: linked[leading - 1]} if leading else {}),
     }
     tools = _tools_of(record)
     usage = record.get("usage") if roles.count("assistant") == 1 else None
@@ -164,7 +173,10 @@ def convert(
         offered = (_tools_of(message) or tools) if role == "assistant" else None
         if offered is not None:
             lists[offered.sha256] = offered
+        before = len(stream.events)
         stream.say(message, role, index, moment, None if offered is None else offered.sha256, usage)
+        first = stream.events[before]
+        stream.events[before] = replace(first, metadata={**first.metadata, LINK: linked[index]})
     last = began if leading == len(messages) else moment
     for index, (score, time) in enumerate(zip(scores, scored_at, strict=True)):
         last = clock.moment(time) if time else Moment(last.created_at, last.time_source, None)
@@ -182,6 +194,7 @@ def convert(
         source,
         conversation_id,
         tuple(offered.event(source, began) for offered in lists.values()),
+        links=tuple(linked),
     )
 
 
@@ -209,8 +222,23 @@ class _Stream:
         if message.get("timestamp") is not None:
             timed = {**notes, "source_time": message["timestamp"]}
         for draft in drafts_with_decision(message, role, ("messages", index), tools_sha256, usage):
+            if draft.name == COMPACTED:
+                self._complete(draft)
             is_told = draft.notes or draft.name != DECISION  # by the message itself, not by what stands beside it
             self.add(draft, moment, draft.actor or ACTORS[role], index, timed if is_told else notes)
+
+    def _complete(self, draft: Draft) -> None:
+        """Give a compaction without a range the whole context but for the system messages that it begins with."""
+        if None not in (draft.payload["from_message"], draft.payload["to_message"]):
+            return
+        context = Context()
+        for event in self.events:
+            context.apply(event.event_type, event.payload, event.metadata)
+        shown = context.messages
+        leading = next((n for n, message in enumerate(shown) if message["role"] != "system"), len(shown))
+        for name, known in (("from_message", leading), ("to_message", len(shown))):
+            if draft.payload[name] is None:
+                draft.payload[name] = known
 
     def add(self, draft: Draft, moment: Moment, actor: str, ordinal: int, notes: Mapping[str, Any]) -> None:
         metadata: dict[str, Any] = {
@@ -261,6 +289,14 @@ def identity_of(record: Mapping[str, Any], default_source: str | None) -> tuple[
 
 def _identity_key(record: Mapping[str, Any]) -> str:
     return "id" if record.get("conversation_id") is None else "conversation_id"
+
+
+def count_leading(messages: Sequence[Mapping[str, Any]]) -> int:
+    """How many messages are the system messages that a conversation begins with."""
+    is_other = (
+        message.get("role") not in shape.SYSTEM_ROLES or beside.event_in(message) is not None for message in messages
+    )
+    return next((index for index, other in enumerate(is_other) if other), len(messages))
 
 
 def started_draft(record: Mapping[str, Any], system: Sequence[dict[str, Any]]) -> Draft:

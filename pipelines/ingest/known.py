@@ -1,21 +1,27 @@
 """What the store already has of a batch of conversations, and how to say that it has something else.
 
-An imported conversation never changes: met again with the same digest it is passed over, met with any other it is an
-error that names both places and the first difference. One of which events were erased stays as it is, whatever comes.
+An imported conversation never changes: met again with the same digest it is passed over; one that has gone on gets the rest
+(`growth`); met with anything else it is an error that names both places and the first difference. One of which events were
+erased stays as it is, whatever comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import zip_longest
 from uuid import UUID
 
 from pipelines.errors import BadInputError
+from pipelines.ingest import growth
 from pipelines.ingest.canonical import first_difference, same_json
+from pipelines.ingest.clock import utc_text
 from pipelines.ingest.convert import Conversation
 from pipelines.ingest.restore import RecordedEvent, restore
 from pipelines.store.connect import Store
+from pipelines.store.events import NewEvent, StoredEvent
+from pipelines.store.months import month_of
 from pipelines.store.sqlstate import typed_errors
 
 # `streams` is one small table: a batch of new conversations never looks into the partitions of `events`.
@@ -69,6 +75,78 @@ def conflict_with_store(store: Store, new: Conversation, new_place: str, known: 
     return conflict(new, new_place, list(store.read_stream(new.stream_id)), place)
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What the store does not have yet of a conversation that has gone on.
+
+    Attributes:
+        events: In order; none where all that the line says is there.
+        version: Of the stream's last event.
+    """
+
+    events: list[NewEvent]
+    version: int
+
+
+def rest_of(
+    stored: Sequence[StoredEvent], new: Conversation, again: Callable[[int], Conversation], new_place: str, place: str
+) -> Rest:
+    """What is new in a conversation that was imported before, and whose line is another now.
+
+    Args:
+        stored: The stream's events.
+        new: As the line makes it.
+        again: Makes it again, with so many messages in its start.
+        new_place: Of the line.
+        place: Of the line that was imported.
+
+    Raises:
+        BadInputError: It does not go on with what is there.
+    """
+    version = stored[-1].stream_version
+    imported = [event for event in stored if "source_ordinal" in event.metadata]
+    if new.digest in growth.digests_of(imported):
+        return Rest([], version)
+    leading = len(imported[0].payload["messages"])
+    if len(new.events[0].payload["messages"]) > leading:
+        new = again(leading)
+    if not _is_import(new):
+        raise conflict(new, new_place, stored, place)
+    old, line = ({**restore(events), "source": new.source} for events in (imported, new.events))
+    if not growth.goes_on(imported, old, line, new.links) or growth.difference(old, line) is not None:
+        raise conflict(new, new_place, stored, place)
+    return Rest(growth.rest(imported, new.events, old, line), version)
+
+
+def goes_on(earlier: Conversation, later: Conversation) -> bool:
+    """Whether of two lines of one conversation the later says what the earlier does, and more."""
+    if not (_is_import(earlier) and _is_import(later)):
+        return False
+    old, new = ({**restore(each.events), "source": each.source} for each in (earlier, later))
+    return growth.difference(old, new) is None
+
+
+def _is_import(conversation: Conversation) -> bool:
+    """Whether all of it is of one line, and nothing of others."""
+    return not conversation.is_recorded and all("source_ordinal" in event.metadata for event in conversation.events)
+
+
+def moved_out(events: Sequence[NewEvent], closed: Collection[str], now: datetime) -> list[NewEvent]:
+    """Events that would belong to a month that is closed, and those after them, with the time at which they go in; theirs is kept."""
+    found: list[NewEvent] = []
+    since: datetime | None = None
+    for event in events:
+        at = event.created_at
+        if at is not None and month_of(at) in closed:
+            since = max(now, since or now)
+        if at is None or since is None or at >= since:
+            found.append(event)
+            continue
+        metadata = {"occurred_at": utc_text(at), **event.metadata}
+        found.append(replace(event, metadata=metadata, created_at=since))
+    return found
+
+
 def says_the_same(store: Store, new: Conversation) -> bool:
     """Whether a stream that was not imported says what a line says: a prompt registered again, or a line written of it."""
     return all(_is_same(*pair) for pair in zip_longest(store.read_stream(new.stream_id), new.events))
@@ -84,7 +162,12 @@ def conflict(new: Conversation, new_place: str, old: Sequence[RecordedEvent], ol
     """The error for a conversation that `old_place` has with another content."""
     try:
         lines = ({**restore(events), "source": new.source} for events in (old, new.events))
-        difference = first_difference(*lines) or "digits that a double does not hold"
+        old_line, new_line = lines
+        difference = (
+            growth.difference(old_line, new_line)
+            or first_difference(old_line, new_line)
+            or "digits that a double does not hold"
+        )
     except BadInputError:  # one of them was not imported, so that its events are all there is to compare
         pairs = enumerate(zip_longest(old, new.events), start=1)
         difference = next(

@@ -10,12 +10,11 @@ usual one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipelines.canonical.content import refusal_in, text_of
 from pipelines.ingest import beside, dialects, shape
-from pipelines.ingest.faults import BadLineError, json_path, shown
 from pipelines.log import versions
 from pipelines.log.versions import written_type
 
@@ -26,7 +25,6 @@ ACTORS = {
     "assistant": "agent",
     "tool": "service",
     "function": "service",
-    "event": "system",
 }
 """Who acts in the envelope, by the message's role."""
 RESULT_ROLES = ("tool", "function")
@@ -37,7 +35,7 @@ _SYSTEM_KEYS = frozenset({"role", "content", "timestamp"})
 _RESULT_KEYS = frozenset({"role", "content", "timestamp", "tool_call_id", "name", "error", "requestor"})
 _CALL_PART_KEYS = frozenset({"type", "id", "name", "input"})
 _RESULT_PART_KEYS = frozenset({"type", "tool_use_id", "content", "is_error"})
-_EVENT_KEYS = frozenset({"role", "name", "payload", "timestamp"})
+_EVENT_KEYS = frozenset({"role", "timestamp"})
 _FUNCTION_KEYS = frozenset({"name", "arguments"})
 
 
@@ -152,14 +150,15 @@ def drafts_of(message: dict[str, Any], role: str, steps: shape.Steps) -> list[Dr
         BadLineError: A field holds what it may not, or says a tool call in a form that is not read.
     """
     dialects.check_fields(message, steps)
-    if role == "event":
-        return [_own_event(message, steps)]
+    told = beside.event_in(message)
+    if told is not None:
+        return [_told(message, told)]
     if role in RESULT_ROLES:
-        told = beside.said_of_result(message)
-        drafts = [Draft(versions.TOOL_RESULT, _result(message, steps) | told)]
+        ran = beside.said_of_result(message)
+        drafts = [Draft(versions.TOOL_RESULT, _result(message, steps) | ran)]
         left = _leftovers(
             message,
-            _RESULT_KEYS | told.keys() | _timed(message),
+            _RESULT_KEYS | ran.keys() | _timed(message),
             shown=("content", "tool_call_id", "error"),
             ids=("tool_call_id",),
             traceless=("timestamp",),
@@ -185,15 +184,14 @@ def _timed(message: dict[str, Any]) -> frozenset[str]:
     return frozenset() if shape.time_source_of(message) is None else frozenset({"time_source"})
 
 
-def _own_event(message: dict[str, Any], steps: shape.Steps) -> Draft:
-    """What is no message: an event of one of the types `beside.EVENTS`, its payload as it is."""
-    name = message.get("name")
-    if name not in beside.EVENTS:
-        raise BadLineError(
-            json_path((*steps, "name")), f"is {shown(name)}; it must be one of {', '.join(beside.EVENTS)}"
-        )
-    draft = Draft(name, shape.an_object(message.get("payload"), (*steps, "payload")), actor=beside.EVENTS[name])
-    draft.note("message", _leftovers(message, _EVENT_KEYS | _timed(message), shown=(), traceless=("timestamp",)))
+def _told(message: dict[str, Any], told: beside.Told) -> Draft:
+    """What stands among the messages and is none."""
+    draft = Draft(told.name, told.payload, actor=beside.EVENT_ACTORS[told.name])
+    known = _EVENT_KEYS | _timed(message) | {beside.EVENTS[told.name]}
+    draft.note("message", _leftovers(message, known, shown=(), traceless=("timestamp",)))
+    given = message[beside.EVENTS[told.name]]
+    open_ended = {name: None for name in ("from_message", "to_message") if given.get(name, 0) is None}
+    draft.note("event", Leftovers(open_ended, told.absent))
     return draft
 
 
@@ -217,6 +215,8 @@ def _spoken(message: dict[str, Any], actor: str, steps: shape.Steps) -> Iterator
             draft.form("reasoning", {"field": thought.field})
         yield draft
     calls = list(_calls(message, placed, steps))
+    if actor == "agent" and message.get("actor") == "service":
+        calls = [replace(call, actor="service") for call in calls]
     if (
         (content is not None and not (placed and content == []))
         or dialects.spoken_field(message)

@@ -25,7 +25,15 @@ from uuid import UUID
 from pipelines.ingest import shape
 from pipelines.ingest.canonical import digest
 from pipelines.ingest.clock import Days, parse_time
-from pipelines.ingest.convert import Conversation, Place, convert, ended_draft, identity_of, started_draft
+from pipelines.ingest.convert import (
+    Conversation,
+    Place,
+    convert,
+    count_leading,
+    ended_draft,
+    identity_of,
+    started_draft,
+)
 from pipelines.ingest.faults import BadLineError, json_path
 from pipelines.ingest.messages import ACTORS, Draft, drafts_with_decision
 from pipelines.log.redaction import HIDDEN
@@ -52,11 +60,14 @@ def conversation_of(
     default_source: str | None = None,
     days: Days | None = None,
     inexact: Sequence[tuple[str, str]] = (),
+    leading: int | None = None,
 ) -> Conversation:
     """The events of one parsed line, whoever wrote it; arguments and errors as of `convert`."""
     own = own_records(line)
     if own is None:
-        return convert(line, place=place, at=at, default_source=default_source, days=days, inexact=inexact)
+        return convert(
+            line, place=place, at=at, default_source=default_source, days=days, inexact=inexact, leading=leading
+        )
     common: dict[str, Any] = {}
     if "stream" in own:
         made = _recorded(line, own, default_source, days)
@@ -109,7 +120,7 @@ def made_of_message(message: dict[str, Any], index: int, message_id: str | None,
 def made_of_start(line: Mapping[str, Any], days: Days | None) -> tuple[NewEvent, int]:
     """The event that begins a line with `started_at`, and how many of its messages are in it."""
     messages = [message for message in line["messages"] if isinstance(message, dict)]
-    leading = next((n for n, each in enumerate(messages) if each.get("role") not in shape.SYSTEM_ROLES), len(messages))
+    leading = count_leading(messages)
     at = parse_time(line["started_at"], "$.started_at", days)
     return _envelope(started_draft(line, messages[:leading]), at), leading
 

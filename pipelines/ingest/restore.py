@@ -21,6 +21,7 @@ from pipelines.log.versions import (
     REASONING,
     RESULT_FIELDS,
     SCORE,
+    STARTED,
     STARTED_FIELDS,
     SUPPLIED,
     TOOL_CALL,
@@ -45,6 +46,16 @@ class RecordedEvent(Protocol):
         """The envelope."""
 
 
+_LABELS = (
+    ("task_id", "task"),
+    ("variant", "variant"),
+    ("agent", "agent"),
+    ("channel", "channel"),
+    ("vertical", "vertical"),
+)
+"""Fields of a line, and the members of a start that say them."""
+GROWN = "source_grown"
+"""Note on the first of the events that came when a conversation was met again and had gone on; see `growth`."""
 _ROLE_OF_ACTOR = {"agent": "assistant", "user": "user"}
 
 
@@ -57,11 +68,8 @@ def restore(events: Iterable[RecordedEvent]) -> dict[str, Any]:
     Raises:
         BadInputError: The stream does not begin with an imported conversation.
     """
-    imported = [
-        event
-        for event in events
-        if "source_ordinal" in event.metadata and (not _is_decision(event) or _is_given(event))
-    ]
+    came = [event for event in events if "source_ordinal" in event.metadata]
+    imported = [event for event in came if not _is_decision(event) or _is_given(event)]
     if not imported or "source_record" not in imported[0].metadata:
         raise BadInputError("the stream does not begin with an imported conversation, so there is no line to restore")
     started, rest = imported[0], imported[1:]
@@ -71,29 +79,43 @@ def restore(events: Iterable[RecordedEvent]) -> dict[str, Any]:
         line["source"] = envelope["source"]
     if envelope.get("source_key") != "id":
         line["conversation_id"] = envelope["source_id"]
-    for key, name in (
-        ("task_id", "task"),
-        ("variant", "variant"),
-        ("agent", "agent"),
-        ("channel", "channel"),
-        ("vertical", "vertical"),
-    ):
-        if started.payload[name] is not None:
-            line[key] = started.payload[name]
-    if "subject_id" in envelope:
-        line["subject_id"] = envelope["subject_id"]
-    line |= {name: started.payload[name] for name in STARTED_FIELDS if name in started.payload}
+    for event in imported:
+        if name_of(event.event_type) == STARTED:
+            _put_start(line, event.payload)
+    subject = next((event.metadata["subject_id"] for event in imported if "subject_id" in event.metadata), None)
+    if subject is not None:
+        line["subject_id"] = subject
     line["messages"] = _system_messages(started)
     for _, group in groupby(rest, key=lambda event: (_whole(event), event.metadata["source_ordinal"])):
         _put(line, list(group))
-    line.update(envelope["source_record"])
+    line.update(record_of(came))
     return line
+
+
+def record_of(events: Iterable[RecordedEvent]) -> dict[str, Any]:
+    """Fields of the line that no payload says; later events of a conversation that has gone on may say more."""
+    record: dict[str, Any] = {}
+    for event in events:
+        more = event.metadata.get("source_record", event.metadata.get(GROWN, {}).get("record", {}))
+        records = record.get("records")
+        record |= more
+        if isinstance(records, dict) and isinstance(more.get("records"), dict):
+            record["records"] = records | more["records"]
+    return record
+
+
+def _put_start(line: dict[str, Any], payload: Mapping[str, Any]) -> None:
+    """What a line says of its conversation as a whole, of a start."""
+    for key, name in _LABELS:
+        if payload[name] is not None:
+            line[key] = payload[name]
+    line |= {name: payload[name] for name in STARTED_FIELDS if name in payload}
 
 
 def _whole(event: RecordedEvent) -> str | None:
     """The type of an event that is no part of a message."""
     name = name_of(event.event_type)
-    return name if name in (ENDED, SCORE) else None
+    return name if name in (ENDED, SCORE, STARTED) else None
 
 
 def _put(line: dict[str, Any], events: Sequence[RecordedEvent]) -> None:
@@ -103,7 +125,7 @@ def _put(line: dict[str, Any], events: Sequence[RecordedEvent]) -> None:
         _put_end(line, events[0])
     elif whole == SCORE:
         line.setdefault("scores", []).append(_noted(facts.score_of(events[0].payload), events[0], "score"))
-    else:
+    elif whole is None:
         line["messages"].append(message_of(events))
 
 
@@ -159,7 +181,7 @@ def _said(events: Sequence[RecordedEvent]) -> dict[str, Any]:
             **{key: payload[key] for key in ("name", "requestor", *RESULT_FIELDS) if key in payload},
         }
     elif name in beside.EVENTS and not _is_message(first):
-        message = {"role": "event", "name": name, "payload": dict(first.payload)}
+        message = {"role": "system", beside.EVENTS[name]: _noted(dict(first.payload), first, "event")}
     elif name == SUPPLIED:
         message = {"role": first.payload["role"], "content": first.payload["content"]}
     else:
@@ -190,7 +212,11 @@ def _time(event: RecordedEvent) -> dict[str, Any]:
 
 def _spoken(events: Sequence[RecordedEvent]) -> dict[str, Any]:
     """What a person or an agent said and called; calls that are parts of the content are left out."""
-    message: dict[str, Any] = {"role": _ROLE_OF_ACTOR.get(events[0].metadata["actor"]), "content": None}
+    actor = events[0].metadata["actor"]
+    message: dict[str, Any] = {
+        "role": "assistant" if actor == "service" else _ROLE_OF_ACTOR.get(actor),
+        "content": None,
+    }
     calls = []
     for event in events:
         form = _form(event, "call")

@@ -20,6 +20,7 @@ from pipelines.errors import BadInputError
 from pipelines.ingest import beside
 from pipelines.ingest.clock import utc_text
 from pipelines.ingest.convert import Place, convert
+from pipelines.ingest.growth import LINK
 from pipelines.ingest.recorded import NOTES, made_of_end, made_of_message, made_of_start
 from pipelines.ingest.restore import message_of, restore
 from pipelines.ingest.shape import SYSTEM_ROLES
@@ -31,6 +32,7 @@ from pipelines.log.versions import (
     REASONING,
     STARTED,
     STARTED_FIELDS,
+    SUPPLIED,
     TOOL_CALL,
     TOOL_RESULT,
     USER_SAID,
@@ -54,7 +56,7 @@ _FOLLOWED_BY = {
 }
 """What may follow in the same message, by type."""
 _SAID = _FOLLOWED_BY.keys() | beside.EVENTS.keys()
-"""What stands among the messages of a line."""
+"""What stands among the messages of a line, if it is not a document or row that was supplied."""
 _KEPT_BESIDE = frozenset(
     {
         "type",
@@ -225,6 +227,8 @@ def _is_made(event: NewEvent, made: NewEvent) -> bool:
             for name in (*NOTES[:3], "source_ordinal", "source_default"):
                 notes.pop(name, None)
             notes["source_record"] = {k: v for k, v in notes["source_record"].items() if k != "source"}
+    if LINK not in ours:  # it was imported before messages had links
+        theirs.pop(LINK, None)
     is_timed = made.metadata["time_source"] != "import"
     return (
         event.event_type == made.event_type
@@ -251,7 +255,7 @@ class _Recorded:
 
     def line(self) -> dict[str, Any]:
         self.common = _common(self.events)
-        said = [n for n, event in enumerate(self.events) if name_of(event.event_type) in _SAID]
+        said = [n for n, event in enumerate(self.events) if _is_said(event)]
         end = next((n for n in range(max(said, default=-1) + 1, len(self.events)) if _is_end(self.events[n])), None)
         for start, stop in _groups(self.events):
             is_written = (
@@ -318,6 +322,8 @@ class _Recorded:
     def _message(self, start: int, stop: int) -> bool:
         events = self.events[start:stop]
         first = events[0]
+        if not _is_said(first):
+            return False
         message_id = first.metadata.get("message_id")
         message_id = message_id if isinstance(message_id, str) else None
         try:
@@ -380,6 +386,12 @@ def _is_part(event: NewEvent) -> bool:
     form = event.metadata.get("source_form")
     call = form.get("call") if isinstance(form, dict) else None
     return isinstance(call, dict) and "part" in call
+
+
+def _is_said(event: NewEvent) -> bool:
+    """Whether it stands among the messages."""
+    name = name_of(event.event_type)
+    return name in _SAID and (name != SUPPLIED or event.payload.get("kind") == "system_message")
 
 
 def _is_end(event: NewEvent) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pipelines.ingest.faults import BadLineError, json_path, shown
 
-ROLES = ("system", "developer", "user", "assistant", "tool", "function", "event")
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 SYSTEM_ROLES = ("system", "developer")
 
 Steps = tuple[str | int, ...]

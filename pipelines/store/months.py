@@ -66,6 +66,13 @@ def list_months(conn: psycopg.Connection) -> list[MonthStatus]:
         return [MonthStatus(*row) for row in conn.execute(_MONTHS).fetchall()]
 
 
+def closed_months(conn: psycopg.Connection) -> frozenset[str]:
+    """Months that take no events, whoever appends them."""
+    with typed_errors():
+        rows = conn.execute("SELECT month FROM refold.months WHERE state <> 'open'").fetchall()
+    return frozenset(row[0] for row in rows)
+
+
 def month_state(conn: psycopg.Connection, month: str) -> tuple[MonthState, int] | None:
     """State and generation of one month; `stray` when it has events and no partition, None when it has neither."""
     with typed_errors():

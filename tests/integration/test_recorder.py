@@ -179,7 +179,7 @@ def test_one_wrapped_call_records_the_whole_loop(store: Store, store_settings: S
 
 def store_hash(store: Store) -> str:
     row = store.conn.execute(
-        "SELECT payload ->> 'tools_sha256' FROM refold.events WHERE event_type = 'model.decision.v2' LIMIT 1"
+        "SELECT payload ->> 'tools_sha256' FROM refold.events WHERE event_type LIKE 'model.decision.v%' LIMIT 1"
     ).fetchone()
     assert row is not None
     return str(row[0])
@@ -287,7 +287,7 @@ def test_the_right_to_append_is_enough(store: Store) -> None:
     finally:
         store.conn.execute(f'DROP ROLE "{name}"')
     assert texts(store, "w") == ["before", "after"]
-    assert types(store, "w")[-2:] == ["model.decision.v2", "agent.utterance.v1"]
+    assert types(store, "w")[-2:] == ["model.decision.v3", "agent.utterance.v1"]
 
 
 def test_a_redaction_names_what_was_recorded(store: Store, recorder: Recorder) -> None:
@@ -312,7 +312,7 @@ def test_an_asynchronous_client_is_recorded_too(store: Store, recorder: Recorder
     response = asyncio.run(talk.ask_async(create, model="m", messages=[{"role": "user", "content": "Hi"}]))
     assert response["id"] == "chatcmpl-1"
     assert recorder.flush(10)
-    assert types(store, "async")[-2:] == ["model.decision.v2", "agent.utterance.v1"]
+    assert types(store, "async")[-2:] == ["model.decision.v3", "agent.utterance.v1"]
 
 
 @pytest.mark.parametrize(

@@ -116,15 +116,20 @@ _beside = {
     "tool_calls": _calls,
     "name": st.none() | text,
 }
-EVENTS = [
-    {"name": name, "payload": payload}
-    for name, payload in (
-        ("context.compacted", {"kind": "summary", "from_message": 0, "to_message": 1, "replacement": []}),
-        ("agent.handoff", {"from": None, "to": "billing", "reason": "asked for"}),
-        ("call.event", {"kind": "dtmf", "digits": "1", "x": {"y": 1.5}}),
-        ("context.supplied", {"kind": "unparsed_input", "content": "[{"}),
-        ("context.supplied", {"kind": "row", "content": {"a": [None]}, "role": "user"}),
-    )
+EVENTS: list[dict[str, Any]] = [
+    {"compacted": {"kind": "summary", "from_message": 0, "to_message": 1, "replacement": []}},
+    {"compacted": {"replacement": [{"role": "user", "content": "so far"}], "trigger": "auto"}},
+    {"compacted": {"from_message": -1}},
+    {"compacted": {"kind": "clear", "from_message": None, "to_message": 1}},
+    {"handoff": {"from": None, "to": "billing", "reason": "asked for"}},
+    {"handoff": {"to": 7}},
+    {"event": {"kind": "dtmf", "digits": "1", "x": {"y": 1.5}}},
+    {"event": {"name": "mark"}},
+    {"event": {"kind": ""}, "content": None},
+    {"supplied": {"kind": "unparsed_input", "content": "[{"}},
+    {"supplied": {"kind": "system_message", "content": {"a": [None]}, "role": "user"}},
+    {"supplied": {"kind": "row", "content": {"a": [None]}, "role": "user"}},
+    {"handoff": {}, "event": {"kind": "state"}},
 ]
 """What a line says among its messages and is none."""
 messages = st.one_of(
@@ -144,6 +149,7 @@ messages = st.one_of(
             "reasoning": _thoughts,
             "reasoning_content": text,
             "executor": _executors,
+            "actor": st.sampled_from(["service", "agent", None]),
         },
     ),
     _object(
@@ -152,7 +158,7 @@ messages = st.one_of(
     ),
     _object({"role": st.just("user"), "content": contents}, {"speech": _speech, "time_source": _time_sources}),
     st.builds(
-        lambda event, more: {"role": "event", **event, **more},
+        lambda event, more: {"role": "system", **event, **more},
         st.sampled_from(EVENTS),
         st.fixed_dictionaries({}, optional={"timestamp": times, "time_source": _time_sources, "x": json_values}),
     ),

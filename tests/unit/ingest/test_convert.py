@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipelines.ingest.canonical import digest
 from pipelines.ingest.convert import Conversation, Place, convert
 from pipelines.ingest.faults import BadLineError
+from pipelines.ingest.growth import links_of
 from pipelines.store.events import NewEvent, stream_id
 from pipelines.store.registry import Registry
 from tests.support import chat_strategies
@@ -54,6 +55,7 @@ def test_the_first_event_tells_who_and_where_from() -> None:
         "source_record": {"file": "x.json", "started_at": "2025-01-02T03:04:05"},
         "source_sha256": digest({"source": "s", "conversation_id": "c", **line}), "source_place": "f.jsonl:7",
         "source_messages": [{}, {"fields": {"role": "developer"}}],
+        "record_sha256": links_of(line)[-1],
     }  # fmt: skip
     assert event.created_at == datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert conversation.stream_id == stream_id("s", "c")

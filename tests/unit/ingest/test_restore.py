@@ -37,7 +37,7 @@ def test_payloads_hold_the_content_not_the_notes(line: dict[str, Any]) -> None:
     """What has a place in a payload is only there: no note repeats a content, an argument or a result."""
     for event in convert(line, place=PLACE, at=AT, default_source="d").events:
         noted = event.metadata.get("source_fields", {})
-        assert not noted.keys() - {"message", "tool_call", "function", "part", "score"}
+        assert not noted.keys() - {"message", "tool_call", "function", "part", "score", "event"}
         assert "content" not in noted.get("message", {})
         assert not noted.get("function", {}).keys() & {"name", "arguments"}
         assert not event.metadata.get("source_record", {}).keys() & {"messages"}
