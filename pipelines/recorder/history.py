@@ -86,4 +86,5 @@ def _notes(draft: Draft) -> dict[str, dict[str, Any]]:
         for level, fields in draft.notes.get("source_fields", {}).items()
     }
     kept = {level: fields for level, fields in kept.items() if fields}
-    return {"source_fields": kept} if kept else {}
+    form = {key: how for key, how in draft.notes.get("source_form", {}).items() if key == "reasoning"}
+    return ({"source_fields": kept} if kept else {}) | ({"source_form": form} if form else {})

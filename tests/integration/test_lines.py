@@ -239,7 +239,7 @@ def test_what_was_redacted_is_on_no_line(make_store: MakeStore, tmp_path: Path) 
     imported(store, path)
     decided = {"model": "m", "usage": {"input_tokens": 1}}
     stream = stream_id("s", "c")
-    hidden = [(3, "/text"), (4, "/arguments"), (5, "/usage")]
+    hidden = [(3, "/text"), (4, "/text"), (5, "/arguments"), (6, "/usage")]  # what it thought is an event of its own
     redactions = [
         NewEvent(
             "redaction.applied.v1", {"target": {"stream_version": v}, "path": p, "method": "mask", "reason": "asked"}
@@ -255,9 +255,9 @@ def test_what_was_redacted_is_on_no_line(make_store: MakeStore, tmp_path: Path) 
     ]
     imported(second, path)
     texts = [event.payload.get("text") for event in second.read_stream(stream)]
-    assert texts.count("[redacted]") == 1
+    assert texts.count("[redacted]") == 2
     assert written(second, tmp_path / "again.jsonl")[1] == told
-    assert result.redactions == 3
+    assert result.redactions == 4
 
 
 def test_what_a_schema_refuses_is_taken_where_it_was_hidden_alone(make_store: MakeStore, tmp_path: Path) -> None:
