@@ -217,6 +217,7 @@ def import_form(
         BadInputError: A file, a record or a line is bad; nothing was imported.
         MonthSealed: An event belongs to a month that is closed to writes.
     """
+    files = [each for path in files for each in _files_of(path)]
     refuse_unreadable(files)
     with _folder(home) as folder, ExitStack() as stack:
         own = replace(options, folder=folder)
@@ -271,6 +272,19 @@ def _folder(home: Path) -> Iterator[Path]:
         raise BadInputError(f"cannot make a folder in {home}: {error.strerror}") from error
     with folder as name:
         yield Path(name)
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The files that a Delta table has now; any other path is itself."""
+    if not (path / "_delta_log").is_dir():
+        return [path]
+    from deltalake import DeltaTable  # noqa: PLC0415 -- for tables alone
+    from deltalake.exceptions import DeltaError  # noqa: PLC0415 -- as above
+
+    try:
+        return [Path(each.removeprefix("file://")) for each in DeltaTable(path).file_uris()]
+    except DeltaError as error:
+        raise BadInputError(f"{path} cannot be read as a Delta table: {error}") from error
 
 
 def _regular(path: Path, folder: Path) -> Path:

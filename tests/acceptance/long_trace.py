@@ -1,4 +1,4 @@
-"""Read a trace of 100,000 model calls, each with the messages before it, within REFOLD_MEMORY's default.
+"""Read a trace of 100,000 spans, a third of them model calls with the messages before each, within REFOLD_MEMORY's default.
 
     .ci/uv run --locked python tests/acceptance/long_trace.py [SPANS]
 
@@ -27,7 +27,7 @@ def main() -> None:
     begin = time.monotonic()
     with TemporaryDirectory(prefix="refold-long-trace-") as folder:
         read = read_long_trace(Path(folder), spans=spans, memory_bytes=MEMORY_BYTES)
-    print(f"{read:,} calls of one trace within {MEMORY_BYTES / 1e9:g} GB, in {time.monotonic() - begin:.0f} s")
+    print(f"{spans:,} spans of one trace, {read:,} of them calls, within {MEMORY_BYTES / 1e9:g} GB, in {time.monotonic() - begin:.0f} s")
 
 
 if __name__ == "__main__":

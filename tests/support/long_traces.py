@@ -13,8 +13,10 @@ LONG_TRACE_BYTES = 500_000_000
 """Data of the process that reads it: the interpreter and its libraries have about half of it."""
 _TASK = 20
 """Calls that go on with one another; each is sent all messages before."""
+_OTHERS = 3
+"""Of so many spans one is a call; the others are tools and spans that say nothing."""
 _START = 1_700_000_000_000_000_000
-_WORDS = "word " * 100
+_WORDS = " ".join(["word"] * 60)
 _PROGRAM = """
 import sys, tempfile
 from pathlib import Path
@@ -32,7 +34,7 @@ print(tally.model_calls)
 
 
 def read_long_trace(folder: Path, *, spans: int, memory_bytes: int) -> int:
-    """Write a trace of so many model calls, newest first, and read it in a process of its own; gives the calls that it read."""
+    """Write a trace of so many spans, newest first, and read it in a process of its own; gives the calls that it read."""
     path = folder / "trace.jsonl"
     with path.open("w") as file:
         for number in reversed(range(spans)):
@@ -49,19 +51,31 @@ def read_long_trace(folder: Path, *, spans: int, memory_bytes: int) -> int:
 
 
 def _span(number: int) -> dict[str, Any]:
-    first = number - number % _TASK
-    said = [each for n in range(first, number) for each in (_message("user", n), _message("assistant", n))]
+    if number % _OTHERS:
+        tool = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": "look",
+            "gen_ai.tool.call.result": f"result {number}",
+        }
+        return _placed(number, tool if number % _OTHERS == 1 else {"http.request.method": "GET"})
+    place = number // _OTHERS
+    first = place - place % _TASK
+    said = [each for n in range(first, place) for each in (_message("user", n), _message("assistant", n))]
     given = {
         "gen_ai.operation.name": "chat",
-        "gen_ai.input.messages": json.dumps([*said, _message("user", number)]),
-        "gen_ai.output.messages": json.dumps([_message("assistant", number)]),
+        "gen_ai.input.messages": json.dumps([*said, _message("user", place)]),
+        "gen_ai.output.messages": json.dumps([_message("assistant", place)]),
     }
+    return _placed(number, given)
+
+
+def _placed(number: int, attributes: dict[str, str]) -> dict[str, Any]:
     return {
         "traceId": "0af7651916cd43dd8448eb211c80319c",
         "spanId": f"{number + 1:016x}",
         "startTimeUnixNano": str(_START + number * 2000),
         "endTimeUnixNano": str(_START + number * 2000 + 1000),
-        "attributes": [{"key": name, "value": {"stringValue": value}} for name, value in given.items()],
+        "attributes": [{"key": name, "value": {"stringValue": value}} for name, value in attributes.items()],
     }
 
 

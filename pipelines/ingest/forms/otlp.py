@@ -18,6 +18,7 @@ from pipelines.ingest.forms.otel.groups import groups
 from pipelines.ingest.forms.otel.names import CALL_OPERATIONS
 from pipelines.ingest.forms.otel.span import Span
 from pipelines.ingest.forms.otel.steps import Tools, mark_of
+from pipelines.ingest.forms.otel.tables import has_spans, is_table
 from pipelines.ingest.forms.otel.texts import Texts
 
 _MOST_HELD = 10_000
@@ -41,6 +42,8 @@ class Otlp:
 
     def recognises(self, head: Head) -> bool:
         """Whether the file begins with an export request."""
+        if is_table(head.data):
+            return has_spans(head.path)
         names = ("resourceSpans", "resourceLogs", "resource_spans", "resource_logs")
         return any(name in head.first for name in names) or any(head.names(name) for name in names)
 

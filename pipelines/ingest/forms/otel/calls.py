@@ -12,6 +12,7 @@ from pipelines.ingest.forms.otel.content import content_of
 from pipelines.ingest.forms.otel.errors import take_error
 from pipelines.ingest.forms.otel.events import has_messages
 from pipelines.ingest.forms.otel.span import Content, Span, name_of
+from pipelines.ingest.forms.otel.texts import json_of
 
 _FIELDS: dict[str, tuple[str, str]] = {
     **{name: ("call", field) for name, field in otel_names.CALL_FIELDS.items()},
@@ -34,13 +35,13 @@ def call_of(span: Span) -> Call:
     """The call of a span; what is left of the span is its rest."""
     content = content_of(span)
     fields = _take_fields(span)
-    call = Call(span.value.pop("spanId", None) or span.record.place, span.record.place, rest=span.value)
+    call = Call(span.value.get("spanId") or span.record.place, span.record.place, rest=span.value)
     value = span.value
-    call.parent = value.pop("parentSpanId", None) or None
+    call.parent = value.get("parentSpanId") or None
     call.start, call.end = value.pop("startTimeUnixNano", None), value.pop("endTimeUnixNano", None)
     if call.start is not None and call.end is not None and call.end >= call.start:
         call.latency_ms = (call.end - call.start) / 1e6
-    call.params = fields.pop("params", {})
+    call.params = {name: _flag_or_number(given) for name, given in fields.pop("params", {}).items()}
     call.usage = {
         name: count for name, given in fields.pop("usage", {}).items() if (count := _number(given)) is not None
     }
@@ -79,6 +80,7 @@ def _take_content(span: Span, call: Call, content: Content) -> None:
     if content.choices:
         call.rest["choices"] = content.choices
     reasons = span.take("gen_ai.response.finish_reasons", "llm.finish_reason", "gen_ai.response.finish_reason")
+    reasons = json_of(reasons, span.where)
     if isinstance(reasons, list):
         if len(reasons) > 1:
             span.attributes["gen_ai.response.finish_reasons"] = reasons
@@ -171,6 +173,14 @@ def _first_token(span: Span, call: Call) -> float | None:
         if name_of(event) in otel_names.FIRST_TOKEN_EVENTS and at and call.start is not None and at >= call.start:
             return float(at - call.start) / 1e6
     return None
+
+
+def _flag_or_number(value: Any) -> Any:
+    """A parameter that may stand as text, as tables of spans have it."""
+    if value in ("true", "false"):
+        return value == "true"
+    number = _number(value) if isinstance(value, str) else None
+    return value if number is None else number
 
 
 def _number(value: Any) -> Any:

@@ -21,7 +21,8 @@ from pipelines.ingest.assemble.rows import Group, Record
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otel.files import documents
 from pipelines.ingest.forms.otel.spool import Entry, Placed, Read, Spool, in_order
-from pipelines.ingest.forms.otel.values import NotOtlpError, blocks_of, plain_log, plain_span
+from pipelines.ingest.forms.otel.tables import MAGIC, is_table, table_blocks
+from pipelines.ingest.forms.otel.values import Block, NotOtlpError, blocks_of, plain_log, plain_span
 
 SESSION_KEYS = (
     "gen_ai.conversation.id",
@@ -57,6 +58,12 @@ def groups(files: Sequence[Path], options: Options) -> Iterator[Group]:
 def fill(spool: Spool, path: Path, number: int, options: Options) -> None:
     """Write the records of a file to the spool."""
     ranks = session_ranks(options)
+    with path.open("rb") as file:
+        is_parquet = is_table(file.read(len(MAGIC)))
+    if is_parquet:
+        for line, block in table_blocks(path):
+            _fill_block(spool, block, (number, line, 0), ranks, is_plain=True)
+        return
     line, ordinal = 0, 0
     for at, inner, document in documents(path):
         if at != line:
@@ -64,26 +71,49 @@ def fill(spool: Spool, path: Path, number: int, options: Options) -> None:
         where = ""
         try:
             for block in blocks_of(document):
-                where, around = block.path, _surround(spool, block.around)
-                of_spans: dict[tuple[str, str], tuple[Entry, list[dict[str, Any]], int]] = {}
-                for place, record in enumerate(block.records):
-                    where, ordinal = f"{block.path}[{place}]", ordinal + 1
-                    if not block.is_logs:
-                        plain = plain_span(record)
-                        spool.add(_entry_of_span(plain, block.around, ranks), plain, around, (number, line, ordinal))
-                        continue
-                    plain = plain_log(record)
-                    entry = _entry_of_log(plain, block.around, ranks)
-                    key = (entry.trace, entry.span or f"#{place}")
-                    of_spans.setdefault(key, (entry, [], ordinal))[1].append(plain)
-                for entry, logs, first in of_spans.values():
-                    spool.add(entry, logs, around, (number, line, first))
+                where = block.path
+                ordinal = _fill_block(spool, block, (number, line, ordinal), ranks)
+        except RecordError as error:
+            raise BadInputError(f"{path.name}:{line}: ${inner}{where}[{error.place}]: {error}") from error
         except NotOtlpError as error:
             raise BadInputError(f"{path.name}:{line}: ${inner}{where}: {error}") from error
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise BadInputError(
                 f"{path.name}:{line}: ${inner}{where}: not as OTLP has it ({type(error).__name__}: {error})"
             ) from error
+
+
+class RecordError(ValueError):
+    """A record of a block is not what OTLP has there; `place` is its place in the block."""
+
+    def __init__(self, place: int, reason: str) -> None:
+        super().__init__(reason)
+        self.place = place
+
+
+def _fill_block(
+    spool: Spool, block: Block, place: tuple[int, int, int], ranks: dict[str, int], *, is_plain: bool = False
+) -> int:
+    """Write the records of a block; gives how many of the line's were written so far."""
+    file, line, ordinal = place
+    around = _surround(spool, block.around)
+    of_spans: dict[tuple[str, str], tuple[Entry, list[dict[str, Any]], int]] = {}
+    for n, record in enumerate(block.records):
+        ordinal += 1
+        try:
+            plain = record if is_plain else plain_log(record) if block.is_logs else plain_span(record)
+        except NotOtlpError as error:
+            raise RecordError(n, str(error)) from error
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise RecordError(n, f"not as OTLP has it ({type(error).__name__}: {error})") from error
+        if not block.is_logs:
+            spool.add(_entry_of_span(plain, block.around, ranks), plain, around, (file, line, ordinal))
+            continue
+        entry = _entry_of_log(plain, block.around, ranks)
+        of_spans.setdefault((entry.trace, entry.span or f"#{n}"), (entry, [], ordinal))[1].append(plain)
+    for entry, logs, first in of_spans.values():
+        spool.add(entry, logs, around, (file, line, first))
+    return ordinal
 
 
 def session_ranks(options: Options) -> dict[str, int]:

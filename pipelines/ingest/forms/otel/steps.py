@@ -87,10 +87,10 @@ def mark_of(span: Span, tools: Tools) -> Step:
 
 
 def placed(span: Span, kind: Any, name: str) -> Step:
-    """A step where the span stands; what is left of the span is its rest: its times too, which a result seldom has both."""
+    """A step where the span stands; what is left of the span is its rest: its ids and times too, which no event has."""
     value = span.value
-    step = Step(kind, value.pop("spanId"), span.record.place, name=name, rest=value)
-    step.parent = value.pop("parentSpanId", None) or None
+    step = Step(kind, value["spanId"], span.record.place, name=name, rest=value)
+    step.parent = value.get("parentSpanId") or None
     step.start, step.end = value.get("startTimeUnixNano"), value.get("endTimeUnixNano")
     step.error = take_error(span)
     return step
