@@ -133,19 +133,21 @@ def _of_form(
     from pipelines.ingest.room import Room
     from pipelines.lake.memory import resident_bytes
 
+    room = Room(settings.memory_bytes, resident_bytes())
+
     def done(store: Any) -> FormImport:
         return import_form(
             store,
             form,
             files,
-            Options(source, conversation_key, subject_key, settings.memory_bytes),
+            Options(source, conversation_key, subject_key, room.limit, room.taken),
             home=settings.home,
             to_lines=to_lines,
             keep_raw=keep_raw,
             at=at,
             days=Days.given(times_from, times_until, datetime.now(UTC)),
             skip_bad=skip_bad,
-            room=Room(settings.memory_bytes, resident_bytes()),
+            room=room,
             progress=Ticker("conversations"),
         )
 

@@ -40,15 +40,21 @@ def streams_of(threads: list[Thread], paired: Pairing, conversation_id: str) -> 
     _prefer_what_goes_on(threads)
     streams: list[Stream] = []
     of_thread: dict[int, Stream] = {}
+    turns: dict[tuple[Any, ...], tuple[Stream, str]] = {}
     for thread in sorted(threads, key=lambda each: (each.name is not None, each.number)):
-        turn = next((each for each in reversed(streams) if _is_turn(each, thread)), None)
-        if turn is not None:
-            turn.entries += thread.entries[len(thread.system()) :]  # the same as the stream begins with
-            of_thread[thread.number] = turn
-            continue
-        stream = Stream(thread, list(thread.entries), is_main=not streams)
-        streams.append(stream)
+        system = thread.system()
+        name = (thread.name, thread.agent, *system)
+        known, root = turns.get(name, (None, ""))
+        opener = thread.opener if thread.branch_of is None and thread.spawn is None else None
+        if known is not None and opener is not None and opener.root != root:
+            known.entries += thread.entries[len(system) :]  # the same as the stream begins with
+            stream = known
+        else:
+            stream = Stream(thread, list(thread.entries), is_main=not streams)
+            streams.append(stream)
         of_thread[thread.number] = stream
+        if opener is not None and (known is None or stream is known):
+            turns[name] = stream, opener.root
     if not streams:
         return [Stream(None, [], {"conversation_id": conversation_id}, is_main=True)]
     _name(streams, conversation_id)
@@ -73,27 +79,20 @@ def _calls_after(thread: Thread, count: int) -> int:
     return sum(entry.asked is not None for entry in thread.entries[count:])
 
 
-def _is_turn(stream: Stream, thread: Thread) -> bool:
-    first = stream.thread
-    if first is None or first.opener is None or thread.opener is None or thread.branch_of is not None:
-        return False
-    is_apart = first.opener.root != thread.opener.root and first.spawn is None and thread.spawn is None
-    return is_apart and first.name == thread.name and first.agent == thread.agent and first.system() == thread.system()
-
-
 def _name(streams: list[Stream], conversation_id: str) -> None:
     """Name the streams: the conversation's own id, and those of others after their agent, thread or first call."""
     taken = {conversation_id}
+    numbers: dict[str, int] = {}
     streams[0].fields["conversation_id"] = conversation_id
     for stream in streams[1:]:
         thread = stream.thread
         assert thread is not None
         opener = thread.opener
         base = thread.name or thread.agent or (opener.call.id if opener else "") or "thread"
-        name, number = f"{conversation_id}/{base}", 1
+        name = f"{conversation_id}/{base}"
         while name in taken:
-            number += 1
-            name = f"{conversation_id}/{base}~{number}"
+            numbers[base] = numbers.get(base, 1) + 1
+            name = f"{conversation_id}/{base}~{numbers[base]}"
         taken.add(name)
         stream.fields["conversation_id"] = name
         if thread.agent is not None:

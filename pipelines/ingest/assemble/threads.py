@@ -133,6 +133,11 @@ class Threads:
         self._named: dict[str | None, Thread] = {}
         self._said: dict[Key, Thread] = {}
         """What was said in the course of a thread, after what its first call was sent, and where it was said last."""
+        self._failed: dict[int, Thread] = {}
+        """Threads whose last call failed, by the node of what it was sent."""
+        self._recent: dict[tuple[str | None, str | None, int], Thread] = {}
+        self._waits: dict[tuple[str | None, str | None, int], dict[Thread, None]] = {}
+        """Threads by name, agent and the tool that it hangs under: the one that spoke last, and those that wait, the latest last."""
 
     def place(self, asked: Asked) -> Thread:
         """Put a call where its history goes on."""
@@ -147,6 +152,7 @@ class Threads:
         thread, placed, known = found
         self.placed[id(asked)] = placed
         self._append(thread, asked, path[known:], placed)
+        self._note(thread, asked)
         return thread
 
     def named(self, name: str | None) -> Thread:
@@ -168,16 +174,14 @@ class Threads:
 
     def _retried(self, asked: Asked) -> tuple[Thread, Placed, int] | None:
         """The thread whose last call failed on the same input, under the same parent."""
-        if not asked.leaf.depth:
+        thread = self._failed.get(id(asked.leaf))
+        last = thread.last if thread is not None else None
+        if thread is None or last is None or last.leaf is not asked.leaf:
             return None
-        for thread, _ in reversed(asked.leaf.asked):
-            last = thread.last
-            if last is None or last.leaf is not asked.leaf or last.call.error is None or last.call.output:
-                continue
-            if last.call.parent == asked.call.parent or last.root == asked.root:
-                before = self.placed[id(last)]
-                return thread, Placed(before.history, before.rendered_sha256, before.retries + 1), asked.leaf.depth
-        return None
+        if last.call.parent != asked.call.parent and last.root != asked.root:
+            return None
+        before = self.placed[id(last)]
+        return thread, Placed(before.history, before.rendered_sha256, before.retries + 1), asked.leaf.depth
 
     def _matching(self, asked: Asked, path: list[Node]) -> tuple[Thread, Placed, int] | None:
         """The thread that all of the input's beginning is."""
@@ -254,17 +258,26 @@ class Threads:
         return list(found)
 
     def _waiting(self, asked: Asked) -> tuple[Thread, Placed, int] | None:
-        """The newest thread of this agent that waits for results, else its newest, else the newest of all."""
-        threads = [each for each in self.all if self._is_of(each, asked)]
-        if not threads:
-            return None
-        best = max(
-            threads,
-            key=lambda each: (each.agent == asked.agent, each.spawn is asked.spawn, each.is_waiting, each.number),
-        )
-        if best.agent != asked.agent and (best.spawn is not asked.spawn or asked.agent is not None):
-            return None
-        return best, Placed("delta"), 0
+        """The thread of this agent that waits for results since last, else the one that it spoke in last."""
+        name = (asked.call.thread, asked.agent, id(asked.spawn))
+        waiting = self._waits.get(name)
+        found = next(reversed(waiting)) if waiting else self._recent.get(name)
+        if found is None and asked.agent is None:
+            found = self._recent.get((asked.call.thread, "", id(asked.spawn)))
+        return None if found is None else (found, Placed("delta"), 0)
+
+    def _note(self, thread: Thread, asked: Asked) -> None:
+        """Note which thread an agent spoke in last, whether it waits, and whether the call failed."""
+        name = (thread.name if asked.call.thread is not None else None, asked.agent, id(asked.spawn))
+        self._recent[name] = self._recent[name[0], "", name[2]] = thread
+        waits = self._waits.setdefault(name, {})
+        waits.pop(thread, None)
+        if thread.is_waiting:
+            waits[thread] = None
+        if asked.call.error is not None and not asked.call.output and asked.leaf.depth:
+            self._failed[id(asked.leaf)] = thread
+        else:
+            self._failed.pop(id(asked.leaf), None)
 
     def _append(self, thread: Thread, asked: Asked, new: list[Node], placed: Placed) -> None:
         """Add what is new of a call's input, and its answer."""

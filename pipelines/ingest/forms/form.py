@@ -49,7 +49,8 @@ class Options:
         source: Source of the conversations; None leaves it to the form.
         conversation_key: Field or attribute that names a conversation, before those that the form knows.
         subject_key: The same for the person that it is about.
-        memory_bytes: Memory that reading may take.
+        memory_bytes: Memory that the process may take.
+        taken_bytes: What it holds before the first file is read.
         folder: An empty private folder for what does not fit into memory; whoever makes it removes it.
     """
 
@@ -57,6 +58,7 @@ class Options:
     conversation_key: str | None = None
     subject_key: str | None = None
     memory_bytes: int = 1_000_000_000
+    taken_bytes: int = 0
     folder: Path = Path()
 
 

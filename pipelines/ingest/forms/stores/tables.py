@@ -19,7 +19,6 @@ from pipelines.ingest.faults import BadLineError, shown
 from pipelines.ingest.forms import reading
 from pipelines.ingest.lines import LineReader, RawLine
 from pipelines.ingest.room import Room
-from pipelines.lake.memory import resident_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -155,7 +154,7 @@ def _kept(row: dict[str, Any], place: str) -> dict[str, Any]:
 
 def room_of(options: Options) -> Room:
     """How much memory there is for one record."""
-    return Room(options.memory_bytes, min(resident_bytes(), options.memory_bytes // 2))
+    return Room(options.memory_bytes, min(options.taken_bytes, options.memory_bytes // 2))
 
 
 def column_names(head: Head) -> set[str]:
