@@ -45,6 +45,7 @@ BENCHMARKS: Mapping[str, str] = {
     "diff": "tests.benchmarks.diff",
     "stats": "tests.benchmarks.stats",
     "verbs": "tests.benchmarks.verbs",
+    "import": "tests.benchmarks.imports",
 }
 """Name → module; each module has `run(bench)`, which yields figures."""
 
