@@ -28,7 +28,7 @@ VERBS = {
     "voice": "Import calls of ElevenLabs, Retell, Vapi and LiveKit.",
     "responses": "Import OpenAI Responses, and sessions and traces of its Agents SDK.",
     "anthropic": "Import Anthropic exchanges, batch results, and events of managed agents.",
-    "litellm": "Import call logs of LiteLLM.",
+    "litellm": "Import call logs of LiteLLM, from files or its database.",
     "claude-code": "Import sessions of Claude Code.",
     "codex": "Import sessions of Codex.",
     "atif": "Import ATIF trajectories.",
@@ -39,8 +39,20 @@ VERBS = {
 """Forms with a verb, and what it does."""
 SHAPES = ("sharegpt", "hermes", "parts")
 """Shapes of datasets that `import chat` is told of."""
+_FILES = click.argument(
+    "files", type=PATH, nargs=-1, required=True, help="Files; .gz and pipes too; - is standard input."
+)
+_OF_LITELLM: tuple[Callable[[Any], Any], ...] = (
+    click.argument(
+        "files", type=PATH, nargs=-1, help="Files; .gz and pipes too; - is standard input. None with --dsn."
+    ),
+    click.option("--dsn", metavar="DSN", help="The proxy's database: import its table of calls instead of files."),
+    click.option(
+        "--table", default='"LiteLLM_SpendLogs"', metavar="NAME", help='That table (default: "LiteLLM_SpendLogs").'
+    ),
+    click.option("--since", type=TIME, help="Only sessions with a call from then on, UTC; these whole."),
+)
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.argument("files", type=PATH, nargs=-1, required=True, help="Files; .gz and pipes too; - is standard input."),
     click.option("--source", help="Source of the conversations (default: what the form says)."),
     click.option(
         "--conversation-key", metavar="NAME", help="Field that names a conversation, before those of the form."
@@ -78,7 +90,7 @@ def form_verb(name: str, help_text: str) -> click.Command:
     def run(**given: Any) -> None:
         _import(name, **given)
 
-    for option in reversed(_OPTIONS):
+    for option in reversed((*(_OF_LITELLM if name == "litellm" else (_FILES,)), *_OPTIONS)):
         run = option(run)
     return click.command(name, help=help_text)(run)
 
@@ -89,7 +101,10 @@ def _import(name: str, files: tuple[Path, ...], **given: Any) -> None:
 
     settings = Settings.from_env()
     as_json = given.pop("as_json")
-    if name != "auto":
+    table = {key: given.pop(key) for key in ("dsn", "table", "since") if key in given}
+    if table and (form := _of_database(files, **table)) is not None:
+        done = [_of_form(settings, form, (), **given)]
+    elif name != "auto":
         done = [_of_form(settings, form_named(name, settings.home), files, **given)]
     else:
         told = recognised(files, settings.home)
@@ -99,6 +114,21 @@ def _import(name: str, files: tuple[Path, ...], **given: Any) -> None:
     results = [{**_told(each), "files": [str(path) for path in paths]} for each, paths in done]
     text = "\n\n".join(f"{_files(paths)}{_table(each)}" if name == "auto" else _table(each) for each, paths in done)
     print_result(results[0] if len(results) == 1 else {"forms": results}, text, as_json=as_json)
+
+
+def _of_database(files: tuple[Path, ...], *, dsn: str | None, table: str, since: datetime | None) -> Form | None:
+    """The form of LiteLLM's database, where that is asked for; None of files."""
+    if dsn is None and not files:
+        raise BadInputError("name files of call logs, or the proxy's database with --dsn")
+    if dsn is None:
+        if since is not None:
+            raise BadInputError("--since is of a database; files are read whole")
+        return None
+    if files:
+        raise BadInputError(f"--dsn reads the database and no files, such as {files[0]}; import these by themselves")
+    from pipelines.ingest.forms.stores.spend_logs import SpendLogs
+
+    return SpendLogs(dsn, table, since)
 
 
 def import_dataset(files: tuple[Path, ...], shape: str, given: dict[str, Any], *, as_json: bool) -> None:
