@@ -27,7 +27,9 @@ def main() -> None:
     begin = time.monotonic()
     with TemporaryDirectory(prefix="refold-long-trace-") as folder:
         read = read_long_trace(Path(folder), spans=spans, memory_bytes=MEMORY_BYTES)
-    print(f"{spans:,} spans of one trace, {read:,} of them calls, within {MEMORY_BYTES / 1e9:g} GB, in {time.monotonic() - begin:.0f} s")
+    print(
+        f"{spans:,} spans of one trace, {read:,} of them calls, within {MEMORY_BYTES / 1e9:g} GB, in {time.monotonic() - begin:.0f} s"
+    )
 
 
 if __name__ == "__main__":
