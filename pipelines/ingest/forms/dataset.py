@@ -179,7 +179,7 @@ def _parts(record: Record, conversation: _Conversation) -> Iterator[dict[str, An
         calls = conversation.call(_flat(part["value"] for part in written)) if written else None
         thought = [{"text": part["value"]} for part in message["content"] if part["type"] == "reasoning"]
         read = {"text", "reasoning"} | ({"tool_call"} if calls else set())
-        other = [part for part in message["content"] if part["type"] not in read]
+        other = [part for part in message["content"] if str(part["type"]) not in read]
         if role == "tool":
             yield from conversation.answers(texts)
             continue

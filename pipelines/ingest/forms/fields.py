@@ -26,6 +26,12 @@ def at(record: Any, *path: str) -> Any:
     return record
 
 
+def objects_at(record: Any, *path: str) -> list[dict[str, Any]]:
+    """The objects of the list at a path; none where there is no list."""
+    value = at(record, *path)
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def named(record: dict[str, Any], wanted: str | None, paths: Iterable[tuple[str, ...]]) -> str | None:
     """What names a conversation or a person; it stays where it is.
 

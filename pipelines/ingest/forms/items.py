@@ -15,8 +15,7 @@ from pipelines.ingest.forms.fields import keep_other
 
 _NOT_ANSWERED = ("_output", "_response")
 _ANSWERED = ("reasoning", "function_call", "custom_tool_call", "local_shell_call", "mcp_list_tools", "compaction")
-TYPES = ("message", "function_call_output", "item_reference", *_ANSWERED)
-"""Types of items by which a file of them is known."""
+_KINDS = ("message", "item_reference", *_ANSWERED)
 
 
 @dataclass(slots=True)
@@ -38,6 +37,11 @@ class Turn:
         made = read(self.items)
         keep_other(self.records[0].value, made)
         return made.messages
+
+
+def is_kind(kind: Any) -> bool:
+    """Whether a type is one of items."""
+    return isinstance(kind, str) and (kind in _KINDS or kind.endswith(("_call", "_call_output", "_approval_request")))
 
 
 def is_answer(item: dict[str, Any]) -> bool:

@@ -19,8 +19,8 @@ from pipelines.ingest.faults import shown
 from pipelines.ingest.forms.fields import at, keep_other, named, take, take_number, take_text, take_time, take_usage
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.gathering import Found, gathered
-from pipelines.ingest.forms.items import TYPES, turns
-from pipelines.ingest.forms.reading import values
+from pipelines.ingest.forms.items import is_kind, turns
+from pipelines.ingest.forms.reading import expect, values
 from pipelines.ingest.forms.responses_sessions import SQLITE, is_session, session_items
 from pipelines.ingest.forms.responses_traces import SPAN, TRACE, USAGE, Spans, is_traces, spans_of
 
@@ -93,7 +93,7 @@ def _kind(value: dict[str, Any]) -> str | None:
     if is_asked or value.get("object") == "response":
         return _EXCHANGE
     is_list = value.get("object") == "list" and isinstance(value.get("data"), list)
-    is_item = value.get("type") in TYPES and "sessionId" not in value and "payload" not in value
+    is_item = is_kind(value.get("type")) and "sessionId" not in value and "payload" not in value
     return _ITEM if is_list or is_item else None
 
 
@@ -117,6 +117,7 @@ def _found(path: Path, options: Options, names: dict[str, str]) -> Iterator[Foun
             items = value["data"] if value.get("object") == "list" else [value]
             for index, item in enumerate(items):
                 at_place = f"{place}#$.data[{index}]" if value is not item else place
+                expect(item, dict, place, "data", index)
                 yield Found(file, False, at_place, {"item": item}, _ITEM)
         else:
             yield _response(value, kind, place, options, roots, file)
@@ -148,7 +149,7 @@ def _response(
     elif at(value, "request") is None:
         root = roots[own] = own
     else:
-        root = roots[own] = roots.setdefault("", own if own != place else file)
+        root = roots[own] = roots.setdefault("", own if own != place else f"{file}/responses")
     return Found(session or root, session is not None, place, value, kind)
 
 

@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.ingest.assemble.rows import Facts, Record, Step
-from pipelines.ingest.forms.fields import at, map_fields, take, take_number, take_text, take_time, take_usage
+from pipelines.ingest.forms.fields import (
+    at,
+    map_fields,
+    objects_at,
+    take,
+    take_number,
+    take_text,
+    take_time,
+    take_usage,
+)
 from pipelines.ingest.forms.voice_vendor import (
     Value,
     Vendor,
@@ -62,13 +71,13 @@ def _elevenlabs_steps(record: Record, start: int | None) -> Iterator[Step]:
     moment = None
     if start is not None and is_timed:
         moment = start + round(take(item, "time_in_call_secs") * _SECOND)
-    role = {"user": "user", "agent": "assistant"}.get(item.get("role", ""))
+    role = {"user": "user", "agent": "assistant"}.get(str(item.get("role")))
     if role is None:
         yield state(record, moment, str(item.get("role", "state")))
         return
     del item["role"]
-    calls = [c for c in item.get("tool_calls") or () if isinstance(c, dict) and isinstance(c.get("tool_name"), str)]
-    results = [r for r in item.get("tool_results") or () if isinstance(r, dict)]
+    calls = [call for call in objects_at(item, "tool_calls") if isinstance(call.get("tool_name"), str)]
+    results = objects_at(item, "tool_results")
     meant, heard = take_text(item, "original_message"), take_text(item, "message")
     is_first = True
     if meant or heard or calls or not results:
@@ -174,7 +183,7 @@ def _milliseconds(seconds: Any) -> int | None:
 
 def _retell_text(items: list[Value]) -> str:
     names = {"agent": "Agent", "user": "User"}
-    return "".join(f"{names[i['role']]}: {i.get('content')}\n" for i in items if i.get("role") in names)
+    return "".join(f"{names[i['role']]}: {i.get('content')}\n" for i in items if str(i.get("role")) in names)
 
 
 # Vapi: end-of-call-report, or GET call
@@ -217,7 +226,7 @@ def _vapi_steps(record: Record, start: int | None) -> Iterator[Step]:
         yield utterance(record, {"role": role, "content": text}, moment, None if role == "system" else speech)
     elif role == "tool_calls":
         del item["role"]
-        calls = [c for c in item.get("toolCalls") or () if isinstance(c, dict)]
+        calls = objects_at(item, "toolCalls")
         called = [call_of(c, "id", ("function", "name"), ("function", "arguments")) for c in calls]
         for call in calls:
             take(call, "type", of=str)
@@ -247,12 +256,12 @@ def _vapi_decision(call: Value) -> Value:
 
 def _vapi_formatted(items: list[Value]) -> list[Value]:
     roles = {"bot": "assistant", "user": "user", "system": "system"}
-    return [{"role": roles[i["role"]], "content": i.get("message")} for i in items if i.get("role") in roles]
+    return [{"role": roles[i["role"]], "content": i.get("message")} for i in items if str(i.get("role")) in roles]
 
 
 def _vapi_text(items: list[Value]) -> str:
     names = {"bot": "AI", "user": "User"}
-    return "".join(f"{names[i['role']]}: {i.get('message')}\n" for i in items if i.get("role") in names)
+    return "".join(f"{names[i['role']]}: {i.get('message')}\n" for i in items if str(i.get("role")) in names)
 
 
 def _vapi_system(items: list[Value]) -> list[Value]:

@@ -114,7 +114,8 @@ class _Session:
                 entries[number] = _Entry(self._thread(value), "compaction", [record])
             elif kind in ("user", "assistant") and isinstance(message, dict):
                 thread = self._thread(value)
-                name = (message.get("id") if kind == "assistant" else None) or value.get("uuid") or number
+                names = (message.get("id") if kind == "assistant" else None, value.get("uuid"))
+                name = next((each for each in names if isinstance(each, str) and each), number)
                 entry = entries.setdefault((thread, name), _Entry(thread, kind))
                 if any(each.value == value for each in entry.records):  # a line that was written again
                     record.repeated += record.leaves
@@ -151,7 +152,7 @@ class _Session:
         if not line.get("isSidechain"):
             return None
         seen: set[str] = set()
-        while (parent := self._lines.get(line.get("parentUuid"))) and parent.get("isSidechain"):
+        while (parent := self._lines.get(str(line.get("parentUuid")))) and parent.get("isSidechain"):
             if str(line.get("uuid")) in seen:
                 break
             seen.add(str(line.get("uuid")))

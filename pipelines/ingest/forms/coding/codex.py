@@ -16,7 +16,7 @@ from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, 
 from pipelines.ingest.forms.fields import at, map_fields, named, take, take_text, take_time, take_usage
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.gathering import Found, gathered
-from pipelines.ingest.forms.items import TYPES, Turn, turns
+from pipelines.ingest.forms.items import Turn, is_kind, turns
 from pipelines.ingest.forms.reading import objects
 
 _TYPES = ("session_meta", "turn_context", "response_item", "event_msg", "compacted", "world_state")
@@ -94,7 +94,9 @@ class _Session:
         self._params: dict[str, Any] = {}
         self._total: Any = None
         self._said = set(_texts(r.value for r in records if r.value.get("type") == "response_item"))
-        self._called = {at(r.value, "payload", "call_id") for r in records if r.value.get("type") == "response_item"}
+        self._called = {
+            str(at(r.value, "payload", "call_id")) for r in records if r.value.get("type") == "response_item"
+        }
 
     def facts(self, record: Record, subject: str | None) -> Iterator[Row]:
         """What the first line says of the session, and the instructions that the model had."""
@@ -113,8 +115,8 @@ class _Session:
             line = record.value
             kind, payload = line.get("type"), _payload(line)
             if kind == "response_item":
-                yield record, take(line, "payload") or {}
-            elif kind in TYPES and "payload" not in line:
+                yield record, take(line, "payload", of=dict) or {}
+            elif is_kind(kind) and "payload" not in line:
                 yield record, {key: line.pop(key) for key in list(line)}
             elif kind in ("turn_context", "compacted") or (
                 kind == "event_msg" and not self._says_again(record, payload)
@@ -155,7 +157,7 @@ class _Session:
         field = _SAYS_AGAIN.get(str(payload.get("type")))
         if field is None:
             return False
-        if payload.get(field) in self._said:
+        if isinstance(payload.get(field), str) and payload[field] in self._said:
             record.repeated += leaves(payload.pop(field))
         return True
 
@@ -175,7 +177,7 @@ class _Session:
         kind = payload.get("type")
         if kind == "token_count":
             self._usage(payload)
-        elif kind in _TOOL_ENDS and payload.get("call_id") in self._called:
+        elif kind in _TOOL_ENDS and str(payload.get("call_id")) in self._called:
             self.waiting.append(_tool_end(record, payload))
         elif kind in _STATES:
             moment = take_time(record.value, "timestamp")
@@ -189,7 +191,7 @@ class _Session:
         call = next((row for row in reversed(self.waiting) if isinstance(row, Call)), None)
         if call is None or total == self._total or call.usage:
             return
-        self._total = total and dict(total)
+        self._total = dict(total) if isinstance(total, dict) else total
         call.usage = take_usage(payload, {name: ("info", "last_token_usage", *path) for name, path in _USAGE.items()})
         call.usage_basis = "with_cache" if call.usage else None
 

@@ -14,7 +14,7 @@ from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.coding.documents import parts
-from pipelines.ingest.forms.fields import at, map_fields, named, take_text, take_usage
+from pipelines.ingest.forms.fields import at, map_fields, named, objects_at, take_text, take_usage
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.gathering import Found, gathered
 from pipelines.ingest.forms.reading import objects
@@ -87,14 +87,9 @@ def _runs(files: Sequence[Path], options: Options) -> Iterator[Found]:
 
 def _drop_repeated(document: Record) -> None:
     """Take out of the trajectory the texts that the history has as well."""
-    history, steps = document.value.get("history"), document.value.get("trajectory")
-    said = {
-        text
-        for each in history or ()
-        for text in (each.values() if isinstance(each, dict) else ())
-        if isinstance(text, str)
-    }
-    for step in steps if isinstance(steps, list) else ():
+    history = objects_at(document.value, "history")
+    said = {text for each in history for text in each.values() if isinstance(text, str)}
+    for step in objects_at(document.value, "trajectory"):
         for name in [n for n, text in step.items() if isinstance(text, str) and text and text in said]:
             del step[name]
             document.repeated += 1
