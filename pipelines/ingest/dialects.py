@@ -110,7 +110,7 @@ def _unread(message: Mapping[str, Any]) -> Iterator[Steps]:
             continue
         kind = part.get("type")
         if (
-            kind in _UNREAD_PARTS
+            (isinstance(kind, str) and kind in _UNREAD_PARTS)
             or (kind in (CALL_PART, RESULT_PART) and kind != readable)
             or (isinstance(kind, str) and kind.endswith("_tool_result"))
             or (kind is None and _is_bare_call(part))

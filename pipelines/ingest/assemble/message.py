@@ -132,7 +132,7 @@ def _langchain(given: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
         given["function_call"] = more.pop("function_call")
     else:
         more.pop("tool_calls", None)
-    for call in given.pop("invalid_tool_calls", None) or ():
+    for call in _objects(given.pop("invalid_tool_calls", None)):
         given["tool_calls"] = [*(given.get("tool_calls") or ()), call]
     given.pop("additional_kwargs", None)
     if said(more):
@@ -252,14 +252,19 @@ def _calls(given: dict[str, Any], found: list[dict[str, Any]]) -> list[dict[str,
         if all(call["function"].get("name") != function.get("name") for call in calls):
             calls.append({"id": None, "type": "function", "function": {"arguments": {}, **function}})
     for name in ("toolInvocations", "tool_invocations"):
-        calls += [call_of(each) for each in given.pop(name, None) or () if isinstance(each, dict)]
+        calls += [call_of(each) for each in _objects(given.pop(name, None))]
     return calls
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none of anything else."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _reasoning(given: dict[str, Any], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Reasoning of the parts, and of the fields that some APIs keep it in; a field that repeats another's text says nothing new."""
     thought = [*found]
-    thought += [reasoning_of(block) for block in given.pop("thinking_blocks", None) or () if isinstance(block, dict)]
+    thought += [reasoning_of(block) for block in _objects(given.pop("thinking_blocks", None))]
     for name in ("reasoning_content", "reasoning"):
         value = given.pop(name, None)
         for each in value if isinstance(value, list) else [value] if value else []:

@@ -76,7 +76,7 @@ def _kind(value: dict[str, Any]) -> str | None:
         return "exchange"
     if isinstance(value.get("custom_id"), str) and isinstance(value.get("result"), dict):
         return "result"
-    is_request = isinstance(value.get("custom_id"), str) and "messages" in (value.get("params") or ())
+    is_request = isinstance(value.get("custom_id"), str) and at(value, "params", "messages") is not None
     return "params" if is_request else None
 
 

@@ -14,7 +14,17 @@ from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.coding.documents import HEAD, parts
-from pipelines.ingest.forms.fields import at, map_fields, named, take, take_number, take_text, take_time, take_usage
+from pipelines.ingest.forms.fields import (
+    at,
+    map_fields,
+    named,
+    objects_at,
+    take,
+    take_number,
+    take_text,
+    take_time,
+    take_usage,
+)
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.gathering import Found, gathered
 from pipelines.ingest.forms.reading import objects
@@ -136,7 +146,7 @@ def _step(record: Record, model: str | None) -> Iterator[Row]:
 
 
 def _said(value: dict[str, Any], role: str, moment: int | None) -> Message:
-    calls = [call for call in value.get("tool_calls") or () if isinstance(call, dict)]
+    calls = objects_at(value, "tool_calls")
     given: dict[str, Any] = {"role": role, "content": take(value, "message")}
     if thought := take_text(value, "reasoning_content"):
         given["reasoning_content"] = thought

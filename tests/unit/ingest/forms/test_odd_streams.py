@@ -154,7 +154,11 @@ def changed(row: Any, data: st.DataObject) -> Any:
 
 
 @pytest.mark.parametrize("form", ROWS)
-@settings(max_examples=60, phases=[Phase.explicit, Phase.generate], suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=60,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(data=st.data())
 def test_odd_records(form: str, data: st.DataObject) -> None:
     """A record of a form with something else in some of its places: refused with the file's name, or lines whose leaves add up."""
