@@ -98,7 +98,7 @@ def hashed(message: Mapping[str, Any]) -> list[Any] | None:
     """
     if message.get("executor") == "provider" or message.get("actor") == "service":
         return None
-    if message["role"] == "event":
+    if any(isinstance(message.get(name), dict) for name in ("compacted", "handoff", "event", "supplied")):
         return None
     content = message.get("content")
     if message["role"] == "assistant" and content is None and not message.get("tool_calls"):

@@ -4,9 +4,9 @@
 |---|---|
 | a message | as it was recorded, with `timestamp`, `time_source` (`call`, `span`; absent: its own time) and, of the agent, `decision` |
 | `{role: assistant, decision}` without content | a call of a model of which nothing came |
-| `{role: event, name: context.compacted, payload: {kind, from_message, to_message, replacement, trigger}}` | messages of the request gave way to others |
-| `{role: event, name: agent.handoff, payload: {from, to, reason}}` | an agent gave over to another |
-| `{role: event, name: call.event, payload: {kind, …}}` | an event of a call that nobody said |
+| `{role: system, compacted: {kind, from_message, to_message, replacement, trigger}}` | messages of the request gave way to others |
+| `{role: system, handoff: {from, to, reason}}` | an agent gave over to another |
+| `{role: system, event: {kind, …}}` | an event of a call that nobody said |
 | `{role: assistant, tool_calls, actor: service}` | a tool that ran, and that no model called |
 
 `from_message` and `to_message` count the messages of a request from 0. `records` holds what no field says, by the
@@ -27,9 +27,19 @@ from pipelines.ingest.assemble.rows import Call, Step
 from pipelines.ingest.assemble.spans import Asked
 from pipelines.ingest.assemble.threads import Entry, Placed
 from pipelines.ingest.assemble.times import text_of_time
+from pipelines.ingest.beside import EVENTS
+from pipelines.log.versions import CALL_EVENT, COMPACTED, HANDOFF
 
-_EVENTS = {"compaction": "context.compacted", "handoff": "agent.handoff", "state": "call.event", "mark": "call.event"}
-"""Types of events that steps are which are no messages, by their kind."""
+_EVENTS = {
+    "compaction": EVENTS[COMPACTED],
+    "handoff": EVENTS[HANDOFF],
+    "state": EVENTS[CALL_EVENT],
+    "mark": EVENTS[CALL_EVENT],
+}
+"""Fields in which steps stand that are no messages, by their kind."""
+
+
+_UNNAMED = "unnamed"
 
 
 @dataclass(slots=True)
@@ -144,9 +154,12 @@ def _tell_of_span(message: dict[str, Any], span: Step) -> None:
 def _said_by(entry: Entry) -> dict[str, Any]:
     step = entry.step
     if entry.compaction is not None:
-        return {"role": "event", "name": _EVENTS["compaction"], "payload": entry.compaction}
+        return {"role": "system", _EVENTS["compaction"]: entry.compaction}
     if entry.message is not None:
-        return dict(entry.message.chat)
+        chat = dict(entry.message.chat)
+        if "tool_calls" in chat:
+            chat["tool_calls"] = [_named(call) for call in chat["tool_calls"]]
+        return chat
     if step is None:
         return {"role": "assistant"}
     payload = dict(step.detail)
@@ -158,7 +171,15 @@ def _said_by(entry: Entry) -> dict[str, Any]:
         payload = {"kind": step.name or step.kind} | payload
         if step.name is not None and step.name != payload["kind"]:
             payload.setdefault("name", step.name)
-    return {"role": "event", "name": _EVENTS[step.kind], "payload": payload}
+    return {"role": "system", _EVENTS[step.kind]: payload}
+
+
+def _named(call: dict[str, Any]) -> dict[str, Any]:
+    """A call of a tool with a name: where none was recorded it has one that says so, for a call is of something."""
+    function = call.get("function")
+    if not isinstance(function, dict) or function.get("name"):
+        return call
+    return {**call, "function": {**function, "name": _UNNAMED}}
 
 
 def replaced(roles: Sequence[str]) -> dict[str, Any]:
@@ -216,6 +237,6 @@ def _score(score: dict[str, Any]) -> dict[str, Any]:
 
 def service_call(step: Step) -> dict[str, Any]:
     """The call that a span of a tool is, where no model called it."""
-    function = {"name": step.name or "", "arguments": {} if step.arguments is None else step.arguments}
+    function = {"name": step.name or _UNNAMED, "arguments": {} if step.arguments is None else step.arguments}
     call = {"id": step.call_id, "type": "function", "function": function}
     return {"role": "assistant", "content": None, "tool_calls": [call], "actor": "service"}

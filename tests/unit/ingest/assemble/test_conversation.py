@@ -176,9 +176,8 @@ def test_compaction(before: Told, after: Told) -> None:
     made = of([*first, *calls_of(later, name="d", at=START + number * 10 * SECOND)])
     assert len(made.lines) == 1
     assert histories(made)["compacted"] == 1
-    event = next(each for each in made.lines[0]["messages"] if each["role"] == "event")
     lead = len(before.whole()) - len(before.messages)
-    payload = event["payload"]
+    payload = next(each["compacted"] for each in made.lines[0]["messages"] if "compacted" in each)
     assert (payload["from_message"], payload["to_message"]) == (lead + 1, len(before.whole()))
     assert payload["replacement"] == [summary]
     said = [*before.whole(), *after.messages]

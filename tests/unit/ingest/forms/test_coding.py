@@ -357,7 +357,7 @@ def test_openhands_parallel_actions_and_ends(tmp_path: Path) -> None:
         event("Condensation", summary="They went.", forgotten_event_ids=["e1"]),
     ]
     (line,) = lines_of("openhands", tmp_path, *rows)
-    assert [each["role"] for each in line["messages"]] == ["system", "user", "assistant", "tool", "tool", "event"]
+    assert [each["role"] for each in line["messages"]] == ["system", "user", "assistant", "tool", "tool", "system"]
     assert [call["id"] for call in line["messages"][2]["tool_calls"]] == ["c1", "c2"]
     assert line["messages"][2]["decision"]["response_id"] == "r1"
     assert (line["messages"][4]["denied"], line["messages"][4]["content"]) == (True, "No.")
