@@ -111,8 +111,7 @@ def test_claude_what_is_not_the_person(tmp_path: Path) -> None:
     (line,) = lines_of("claude-code", tmp_path, *rows)
     assert [each.get("supplied") for each in line["messages"]] == ["command", "meta", None, None, "summary"]
     compacted = line["messages"][3]
-    assert (compacted["name"], compacted["payload"]["trigger"], compacted["payload"]["to_message"]) == (
-        "context.compacted",
+    assert (compacted["compacted"]["trigger"], compacted["compacted"]["to_message"]) == (
         "auto",
         3,
     )
@@ -219,7 +218,7 @@ def test_codex_compaction_and_older_files(tmp_path: Path) -> None:
     ]
     (line,) = lines_of("codex", tmp_path, *rows)
     assert [each.get("content") for each in line["messages"]] == ["Be brief.", "List.", None, "Done."]
-    payload = line["messages"][2]["payload"]
+    payload = line["messages"][2]["compacted"]
     assert payload["replacement"] == [{"role": "user", "content": "List."}]
     assert (payload["kind"], payload["summary"], payload["from_message"], payload["to_message"]) == (
         "summary",
@@ -249,7 +248,7 @@ def test_atif_goes_on_in_another_file(tmp_path: Path) -> None:
     files = [written(tmp_path / "t.cont-1.json", later), written(tmp_path / "t.json", first)]
     (line,) = foreign_lines("atif", files, tmp_path)
     assert [each.get("content") for each in line["messages"]] == ["Go.", "Yes.", None, "Done."]
-    assert line["messages"][2]["name"] == "context.compacted"
+    assert "compacted" in line["messages"][2]
     assert line["conversation_id"] == "s"
 
 
@@ -361,7 +360,7 @@ def test_openhands_parallel_actions_and_ends(tmp_path: Path) -> None:
     assert [call["id"] for call in line["messages"][2]["tool_calls"]] == ["c1", "c2"]
     assert line["messages"][2]["decision"]["response_id"] == "r1"
     assert (line["messages"][4]["denied"], line["messages"][4]["content"]) == (True, "No.")
-    assert line["messages"][5]["payload"]["summary"] == "They went."
+    assert line["messages"][5]["compacted"]["summary"] == "They went."
     folder = tmp_path / "conv-7" / "events"
     files = [written(folder / f"event-{n:05d}.json", row) for n, row in enumerate(rows)]
     (same,) = foreign_lines("openhands", files, tmp_path)

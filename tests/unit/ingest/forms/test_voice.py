@@ -86,17 +86,14 @@ def test_a_report_that_comes_twice(tmp_path: Path) -> None:
 def test_what_happens_in_a_call_besides_speech(tmp_path: Path) -> None:
     """Keys, transfers and nodes are events of the call; a handoff is one of agents."""
     line = line_of(retell({"role": "dtmf", "digit": "5"}, {"role": "node_transition", "new_node_id": "n2"}), tmp_path)
-    assert [(each["name"], each["payload"]["kind"]) for each in line["messages"]] == [
-        ("call.event", "dtmf"),
-        ("call.event", "node"),
-    ]
-    assert line["messages"][0]["payload"]["digit"] == "5"
+    assert [each["event"]["kind"] for each in line["messages"]] == ["dtmf", "node"]
+    assert line["messages"][0]["event"]["digit"] == "5"
     items = [
         {"type": "agent_handoff", "id": "i1", "old_agent_id": "front", "new_agent_id": "orders", "created_at": START}
     ]
     line = line_of({"job_id": "AJ_1", "chat_history": {"items": items}, "events": []}, tmp_path / "livekit")
     (handoff,) = line["messages"]
-    assert (handoff["name"], handoff["payload"]) == ("agent.handoff", {"from": "front", "to": "orders"})
+    assert handoff["handoff"] == {"from": "front", "to": "orders"}
 
 
 def test_what_a_call_is_about(tmp_path: Path) -> None:
