@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.foreign_lines import written
+from tests.support.foreign_lines import raw_values, written
 from tests.support.formats import samples
 from tests.support.verbs import Verbs
 
@@ -45,3 +45,18 @@ def test_every_sample_is_imported_once(folder: str, refold: Verbs, shared_data: 
         assert first["form"] in FORMS[folder], sample.name
         assert first["imported"]["events"] > 0, sample.name
         assert told(refold, "auto", str(sample.path))["imported"]["events"] == 0, sample.name
+
+
+def test_a_session_that_grows(refold: Verbs, shared_data: Path, tmp_path: Path) -> None:
+    """A session goes on after it was imported: only the rest is appended."""
+    sample = next(each for each in samples(shared_data, "07-coding") if each.name == "claude-code-5c0375b4.jsonl.gz")
+    rows = list(raw_values(sample.path))
+    path = tmp_path / "session.jsonl"
+    counts = [
+        told(refold, "claude-code", str(written(path, *rows[:count])))["imported"]["events"]
+        for count in (24, 41, len(rows))
+    ]
+    assert all(count > 0 for count in counts)
+    whole = told(refold, "claude-code", "--source", "again", str(path))["imported"]["events"]
+    assert sum(counts) == whole
+    assert told(refold, "claude-code", str(path))["imported"]["events"] == 0
