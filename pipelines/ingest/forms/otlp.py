@@ -33,12 +33,6 @@ class Otlp:
     """OpenTelemetry spans and log records, by the name of `otlp`."""
 
     name = "otlp"
-    content_switch = (
-        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY (before 2026: true) for OpenTelemetry's own instrumentations, "
-        "TRACELOOP_TRACE_CONTENT=true for OpenLLMetry, OPENINFERENCE_HIDE_INPUTS and _HIDE_OUTPUTS unset for OpenInference; "
-        "see docs/import-otlp.md"
-    )
-    """What has the content of messages recorded, where it was not."""
 
     def recognises(self, head: Head) -> bool:
         """Whether the file begins with an export request."""

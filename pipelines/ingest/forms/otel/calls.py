@@ -77,6 +77,10 @@ def _take_fields(span: Span) -> dict[str, dict[str, Any]]:
 def _take_content(span: Span, call: Call, content: Content) -> None:
     call.system, call.input, call.output = content.system, content.input, content.output
     call.request = content.request
+    if not content.is_there:
+        call.content_switch = next(
+            switch for name, switch in otel_names.CONTENT_SWITCHES if not name or name in span.attributes
+        )
     if content.choices:
         call.rest["choices"] = content.choices
     reasons = span.take("gen_ai.response.finish_reasons", "llm.finish_reason", "gen_ai.response.finish_reason")

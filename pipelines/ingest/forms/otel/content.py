@@ -90,11 +90,11 @@ def _vercel(span: Span) -> Content | None:
 
 
 _DIALECTS: tuple[Callable[[Span], Content | None], ...] = (
+    pipecat,  # before the conventions, of whose attributes it has some
     _genai,
     _openllmetry,
     openinference,
     _vercel,
     livekit,
-    pipecat,
     message_events,
 )

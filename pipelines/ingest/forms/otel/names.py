@@ -148,3 +148,15 @@ TOOL_KINDS = {
     "ai.operationId": "ai.toolCall",
 }
 """Attributes by which a span is a tool that ran."""
+
+CONTENT_SWITCHES = (
+    ("openinference.span.kind", "OPENINFERENCE_HIDE_INPUTS and OPENINFERENCE_HIDE_OUTPUTS unset"),
+    ("llm.request.type", "TRACELOOP_TRACE_CONTENT=true"),
+    ("ai.operationId", "recordInputs and recordOutputs of experimental_telemetry not false"),
+    ("spring.ai.kind", "spring.ai.chat.observations.log-prompt=true and log-completion=true"),
+    (
+        "",
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY (before 2026: true, and the log records exported)",
+    ),
+)
+"""What has messages recorded, by an attribute of the emitter; the last is for all others."""
