@@ -74,6 +74,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 class Importers(Verbs):
     """The verbs of `refold import`, and one for each importer of one's own."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the verbs, one's own importers last."""
+        from pipelines.ingest.forms.form import own_importers
+
+        shipped = super().list_commands(ctx)
+        return [*shipped, *(name for name in own_importers(Settings.from_env().home) if name not in shipped)]
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb of a name; a file in REFOLD_HOME/importers comes before a form that is shipped."""
         from pipelines.ingest.forms.form import own_importers
@@ -246,6 +253,8 @@ def _imported(done: FormImport) -> list[str]:
     ]
     if result.grown:
         lines.append(f"gone on since they were imported: {counted(result.grown, 'stream')}")
+    if result.grown:
+        lines.append(f"went on, and got the rest: {counted(result.grown, 'stream')}")
     if result.already_present:
         lines.append(f"there already and unchanged: {counted(result.already_present, 'stream')}")
     if result.erased:

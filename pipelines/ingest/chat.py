@@ -146,6 +146,7 @@ def import_chat(
     skip_bad: Path | None = None,
     spool: Path | None = None,
     room: Room = Room(sys.maxsize, 0),  # noqa: B008 -- frozen
+    places: Sequence[str] = (),
     progress: Callable[[ImportProgress], None] | None = None,
 ) -> ImportResult:
     """Import files of one chat-completions conversation a line, plain or gzip.
@@ -161,6 +162,7 @@ def import_chat(
         skip_bad: Write bad lines to this file and import the rest; None stops at the first one.
         spool: Folder for what pipes give, a private file each that nothing stays of; None is the system's for such.
         room: How much memory there is; a line that takes more to import is a bad one. By default there is no bound.
+        places: For each line of a file that was made of another form's, where its first record was read.
         progress: Called now and then while a file is read.
 
     Raises:
@@ -185,7 +187,7 @@ def import_chat(
         for path in paths:
             folder = spool or Path(tempfile.gettempdir())
             with spooled(path, folder, partial(_tell_read, progress, path)) as kept:
-                total.add(_FileImport(store, path, kept, at, source, days, bad_lines, room, progress).run())
+                total.add(_FileImport(store, path, kept, at, source, days, bad_lines, room, places, progress).run())
     return ImportResult(
         conversations=total.conversations,
         events=total.events,
@@ -216,6 +218,7 @@ class _FileImport:
     days: Days
     bad_lines: BadLines | None
     room: Room
+    places: Sequence[str]
     progress: Callable[[ImportProgress], None] | None
     tally: _Tally = field(default_factory=_Tally)
     closed: frozenset[str] = frozenset()
@@ -369,7 +372,9 @@ class _FileImport:
         return replace(rest, events=moved_out(rest.events, self.closed, self.now))
 
     def _converted(self, raw: RawLine, leading: int | None = None) -> Conversation:
-        return _conversation(raw, self.path, self.at, self.source, self.days, self.room, leading)
+        record = self.places[raw.number - 1] if raw.number <= len(self.places) else None
+        place = Place(self.path.name, raw.number, record)
+        return _conversation(raw, place, self.at, self.source, self.days, self.room, leading)
 
 
 def _where_one_goes_on(batch: Sequence[_Read]) -> int | None:
@@ -383,7 +388,7 @@ def _where_one_goes_on(batch: Sequence[_Read]) -> int | None:
 
 
 def _conversation(
-    raw: RawLine, path: Path, at: datetime, source: str | None, days: Days, room: Room, leading: int | None = None
+    raw: RawLine, place: Place, at: datetime, source: str | None, days: Days, room: Room, leading: int | None = None
 ) -> Conversation:
     """The events of one line of bytes; `leading` of its messages are in the start, where that is known."""
     if raw.fault is not None:
@@ -401,7 +406,7 @@ def _conversation(
     del text  # of a large line it is as large again
     return conversation_of(
         parsed.value,
-        place=Place(path.name, raw.number),
+        place=place,
         at=at,
         default_source=source,
         days=days,

@@ -47,13 +47,15 @@ class Place:
     Attributes:
         file: The file's name without its folders, so that the record does not depend on who imported it from where.
         line: 1-based line number.
+        record: Where the line's first record was read, of a line that was made of records of another form.
     """
 
     file: str
     line: int
+    record: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return self.record or f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,12 +48,14 @@ class Read:
     Attributes:
         form: Its name.
         tally: Counts over all of them.
-        places: For each run line, which conversation it is and where its first record stands.
+        places: For each run line, where the first record of its conversation stands.
+        conversations: For each run line, what it is called.
     """
 
     form: str
     tally: Tally
-    places: list[str]
+    places: list[str] = field(default_factory=list)
+    conversations: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class _Drawn:
 
 
 def form_lines(
-    form: Form, files: Sequence[Path], options: Options, tally: Tally, places: list[str] | None = None
+    form: Form, files: Sequence[Path], options: Options, tally: Tally, read: Read | None = None
 ) -> Iterator[dict[str, Any]]:
     """The run lines that files come to, conversation after conversation.
 
@@ -122,7 +124,7 @@ def form_lines(
         files: All together: a conversation may stand in several.
         options: What was asked.
         tally: What is counted is added to it.
-        places: For every line, where it comes from is added to it.
+        read: For every line, what it is and where it comes from is added to it.
 
     Raises:
         BadInputError: A file or record cannot be read; the error names its place.
@@ -145,8 +147,9 @@ def form_lines(
         counted.kept += leaves(left)
         tally.add(counted)
         for line in made.lines:
-            if places is not None:
-                places.append(f"{drawn.first or group.key} (conversation {line['conversation_id']!r})")
+            if read is not None:
+                read.places.append(drawn.first or group.key)
+                read.conversations.append(str(line["conversation_id"]))
             yield line
 
 
@@ -174,8 +177,8 @@ def read_form(
     Raises:
         BadInputError: As `form_lines`.
     """
-    read = Read(form.name, Tally(), [])
-    for number, line in enumerate(form_lines(form, files, options, read.tally, read.places), start=1):
+    read = Read(form.name, Tally())
+    for number, line in enumerate(form_lines(form, files, options, read.tally, read), start=1):
         write(line_bytes(line))
         if progress is not None and number % _TOLD == 0:
             progress(number)
@@ -249,15 +252,19 @@ def _import_lines(
     """Import the lines; what is wrong with one is told of the record that it comes from."""
     more: dict[str, Any] = {} if room is None else {"room": room}
     try:
-        return import_chat(store, [spool], at=at, days=days, skip_bad=skip_bad, spool=spool.parent, **more)
+        return import_chat(
+            store, [spool], at=at, days=days, skip_bad=skip_bad, spool=spool.parent, places=read.places, **more
+        )
     except BadInputError as error:
-        raise BadInputError(_of_records(str(error), spool, read.places)) from error
+        raise BadInputError(_of_records(str(error), spool, read)) from error
 
 
-def _of_records(text: str, spool: Path, places: list[str]) -> str:
+def _of_records(text: str, spool: Path, read: Read) -> str:
     def place(found: re.Match[str]) -> str:
         number = int(found[1])
-        return places[number - 1] if 0 < number <= len(places) else found[0]
+        if not 0 < number <= len(read.places):
+            return found[0]
+        return f"{read.places[number - 1]} (conversation {read.conversations[number - 1]!r})"
 
     return re.sub(rf"(?:{re.escape(str(spool))}|{re.escape(spool.name)}):(\d+)", place, text)
 

@@ -43,7 +43,8 @@ def test_once(store: Store, tmp_path: Path) -> None:
     first = imported(store, tmp_path / "a.jsonl", *calls, keep_raw=True)
     assert first.result is not None
     assert first.result.conversations == 1
-    events = store.read_stream(stream_id("litellm", "s1"))
+    events = list(store.read_stream(stream_id("litellm", "s1")))
+    assert events[0].metadata["source_place"] == "a.jsonl:1"
     said = [event.payload["text"] for event in events if ".utterance." in event.event_type]
     assert said == ["hi", "ho", "and?", "done"]
     assert [path.read_bytes() for path in first.raw] == [(tmp_path / "a.jsonl").read_bytes()]
@@ -52,6 +53,18 @@ def test_once(store: Store, tmp_path: Path) -> None:
     assert again.result is not None
     assert (again.result.conversations, again.result.already_present, count(store)) == (0, 1, before)
     assert not list(tmp_path.glob("import-*"))
+
+
+def test_a_conversation_goes_on(store: Store, tmp_path: Path) -> None:
+    """The first day, then both: what is new is appended; and all of both at once says the same."""
+    calls = [exchange(1, "hi", answer="ho"), exchange(2, "hi", "ho", "and?", answer="done")]
+    imported(store, tmp_path / "day1.jsonl", calls[0])
+    done = imported(store, tmp_path / "both.jsonl", *calls)
+    assert done.result is not None
+    assert (done.result.conversations, done.result.grown) == (0, 1)
+    events = store.read_stream(stream_id("litellm", "s1"))
+    said = [event.payload["text"] for event in events if ".utterance." in event.event_type]
+    assert said == ["hi", "ho", "and?", "done"]
 
 
 def test_nothing_of_a_bad_file(store: Store, tmp_path: Path) -> None:
