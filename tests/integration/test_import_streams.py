@@ -12,7 +12,13 @@ from tests.support.foreign_lines import raw_values, written
 from tests.support.formats import samples
 from tests.support.verbs import Verbs
 
-FORMS = {"05-openai": {"responses"}, "06-anthropic": {"anthropic"}, "09-datasets": {"dataset"}}
+FORMS = {
+    "05-openai": {"responses"},
+    "06-anthropic": {"anthropic"},
+    "07-coding": {"claude-code", "codex", "atif", "swe-agent", "openhands", "litellm"},
+    "08-voice": {"voice"},
+    "09-datasets": {"dataset"},
+}
 
 
 def told(refold: Verbs, *arguments: str) -> dict[str, Any]:

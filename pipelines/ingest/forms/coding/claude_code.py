@@ -94,6 +94,40 @@ class _Entry:
     records: list[Record] = field(default_factory=list)
 
 
+class _Context:
+    """What the model has before it in one stream, so that it is seen when the person goes back to an earlier place.
+
+    The lines that were left behind stay where they are; a compaction says that the context gave them up.
+    """
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._after: dict[str, int] = {}
+        self._answered: set[str] = set()
+
+    def rows(self, entry: _Entry, rows: Sequence[Call | Step]) -> Iterator[Call | Step]:
+        """The rows of an entry, a rewind before them where its text goes on from where another one did."""
+        first = entry.records[0]
+        parent = first.value.get("parentUuid")
+        said = [row for row in rows if isinstance(row, Call) or row.kind == "utterance"]
+        is_person = any(isinstance(row, Step) and row.message and row.message.chat["role"] == "user" for row in said)
+        if is_person and isinstance(parent, str) and parent in self._after:
+            if parent in self._answered and self._after[parent] < self._size:
+                start = self._after[parent]
+                detail = {"kind": "rewind", "from_message": start, "to_message": self._size, "replacement": []}
+                yield Step("compaction", f"{_name(first)}/rewind", first.place, thread=entry.thread, detail=detail)
+                self._size = start
+            self._answered.add(parent)
+        if entry.role == "compaction":
+            self._size = 0
+            self._after.clear()
+        self._size += sum(len(row.output) if isinstance(row, Call) else 1 for row in said)
+        for record in entry.records:
+            if isinstance(record.value.get("uuid"), str):
+                self._after[record.value["uuid"]] = self._size
+        yield from rows
+
+
 class _Session:
     """The lines of one session, and the streams that they are of."""
 
@@ -102,6 +136,7 @@ class _Session:
         self._lines = {r.value["uuid"]: r.value for r in records if isinstance(r.value.get("uuid"), str)}
         self._agents = _spawned(record.value for record in records)
         self._is_begun: set[str | None] = set()
+        self._contexts: dict[str | None, _Context] = {}
         self._answers: set[str] = set()
 
     def entries(self) -> Iterable[_Entry]:
@@ -135,7 +170,8 @@ class _Session:
             made: Iterator[Call] | Iterator[Step] = _answer(entry)
         else:
             made = _compaction(entry) if entry.role == "compaction" else _utterances(entry)
-        for row in made:
+        context = self._contexts.setdefault(entry.thread, _Context())
+        for row in context.rows(entry, list(made)):
             row.parent, row.agent = parent, agent
             yield row
 

@@ -117,6 +117,32 @@ def test_claude_what_is_not_the_person(tmp_path: Path) -> None:
     )
 
 
+def test_claude_rewinds(tmp_path: Path) -> None:
+    """A person who goes back and asks otherwise leaves what was said where it is, and the context gives it up."""
+    rows = [
+        claude("user", "u1", "Hi."),
+        claude("assistant", "a1", [{"type": "text", "text": "Yes?"}], parentUuid="u1", message={"id": "m1"}),
+        claude("user", "u2", "Left.", parentUuid="a1"),
+        claude("assistant", "a2", [{"type": "text", "text": "Going left."}], parentUuid="u2", message={"id": "m2"}),
+        claude("user", "u3", "Right.", parentUuid="a1"),
+        claude("assistant", "a3", [{"type": "text", "text": "Going right."}], parentUuid="u3", message={"id": "m3"}),
+    ]
+    (line,) = lines_of("claude-code", tmp_path, *rows)
+    assert [each.get("content") for each in line["messages"]] == [
+        "Hi.",
+        "Yes?",
+        "Left.",
+        "Going left.",
+        None,
+        "Right.",
+        "Going right.",
+    ]
+    payload = line["messages"][4]["compacted"]
+    assert (payload["kind"], payload["from_message"], payload["to_message"]) == ("rewind", 2, 4)
+    whole = lines_of("claude-code", tmp_path, *rows[:4])[0]["messages"]
+    assert whole == line["messages"][:4]
+
+
 def test_claude_denied_and_written_again(tmp_path: Path) -> None:
     """A call that a person refused, a line that was written twice, a time that is none, parents that go in a circle."""
     call = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {}}
