@@ -81,7 +81,7 @@ class _Conversation:
             self._learn(row)
         elif isinstance(row, Call):
             tools, row.tools = row.tools, None
-            offered = self.tools.sha256(tools, leaves(tools))
+            offered = self.tools.sha256(tools)
             asked = self.spans.add_call(row, len(self._stream), offered)
             self.offered[id(asked)] = offered
             row.request = None

@@ -22,7 +22,7 @@ from typing import Any
 
 from pipelines.canonical.tools import tools_sha256
 from pipelines.ingest.assemble.keys import canonical
-from pipelines.ingest.assemble.leaves import said
+from pipelines.ingest.assemble.leaves import leaves, said
 from pipelines.ingest.assemble.rows import Call, Step
 from pipelines.ingest.assemble.spans import Asked
 from pipelines.ingest.assemble.threads import Entry, Placed
@@ -51,23 +51,23 @@ class ToolLists:
     """
 
     repeated: int = 0
-    _known: list[tuple[list[dict[str, Any]], str]] = field(default_factory=list)
+    _known: list[tuple[list[dict[str, Any]], str, int]] = field(default_factory=list)
 
-    def sha256(self, tools: list[dict[str, Any]] | None, count: int) -> str | None:
+    def sha256(self, tools: list[dict[str, Any]] | None) -> str | None:
         """Hash of a list; None of none."""
         if not tools:
             return None
-        for known, found in reversed(self._known):
+        for known, found, count in reversed(self._known):
             if known is tools or known == tools:
                 self.repeated += count
                 return str(found)
         made = tools_sha256(tools)
-        self._known.append((tools, made))
+        self._known.append((tools, made, leaves(tools)))
         return made
 
     def tools(self, sha256: str) -> list[dict[str, Any]]:
         """The list of a hash."""
-        return next(known for known, each in self._known if each == sha256)
+        return next(known for known, each, _ in self._known if each == sha256)
 
 
 def decision_of(asked: Asked, placed: Placed | None, tools: str | None) -> dict[str, Any]:

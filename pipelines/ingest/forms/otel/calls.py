@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from pipelines.ingest.assemble.finish_reasons import finish_reason
@@ -98,15 +99,23 @@ def _take_content(span: Span, call: Call, content: Content) -> None:
 
 def _tools(span: Span, content: Content) -> list[dict[str, Any]] | None:
     """Tool schemas on offer, in the shape of chat completions, of whichever attributes have them."""
-    definitions = span.take("gen_ai.tool.definitions")
-    given, count = span.texts.value(definitions, span.where)
-    span.record.leaves += count - leaves(definitions)
-    if isinstance(given, list):
-        return [tool_schema(each) for each in given]
+    key: Any = span.take("gen_ai.tool.definitions")
+    if key is not None:
+        given, count = span.texts.value(key, span.where)
+        span.record.leaves += count - leaves(key)
+        if isinstance(given, list):
+            return span.texts.tools(key, partial(_schemas, given))
+        span.attributes["gen_ai.tool.definitions"] = given
     for family in ("llm.tools", "llm.request.functions"):
         if family in span.indexed:
-            return [tool_schema(_indexed_tool(span, items)) for items in span.indexed.pop(family)]
+            numbered = span.indexed.pop(family)
+            told = [_indexed_tool(span, items) for items in numbered]
+            return span.texts.tools(tuple(numbered), partial(_schemas, told))
     return [tool_schema(each) for each in content.tools] if content.tools else None
+
+
+def _schemas(told: list[Any]) -> list[dict[str, Any]]:
+    return [tool_schema(each) for each in told]
 
 
 def _indexed_tool(span: Span, items: tuple[tuple[str, Any], ...]) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -25,6 +26,8 @@ _decode = msgspec.json.Decoder().decode
 _HISTORIES = 4
 """Histories that one may go on from: of the agents of a conversation whose calls alternate."""
 _CACHED_CHARACTERS = 16_000_000
+_MOST_TOOLS = 64
+"""Lists of tools that are held."""
 _INDEXED = re.compile(
     r"(gen_ai\.prompt|gen_ai\.completion|llm\.input_messages|llm\.output_messages|llm\.prompts|llm\.choices|llm\.tools"
     r"|llm\.request\.functions)\.([0-9]{1,9})\.(.+)"
@@ -62,6 +65,7 @@ class Texts:
         self._histories: list[tuple[str, Read, int]] = []
         self._messages: dict[Any, tuple[Message, ...]] = {}
         self._values: dict[str, tuple[Any, int]] = {}
+        self._tools: dict[Any, list[dict[str, Any]]] = {}
         self._characters = 0
 
     def history(self, text: str, place: str) -> tuple[Read, int] | None:
@@ -115,6 +119,18 @@ class Texts:
             self._make_room(len(text))
             self._values[text] = value, leaves(value)
         return self._values[text]
+
+    def tools(self, key: Any, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """A list of tools by what it was made of; of the same the same object."""
+        try:
+            known = self._tools.get(key)
+        except TypeError:  # values, where a text is usual
+            return make()
+        if known is None:
+            if len(self._tools) >= _MOST_TOOLS:
+                self._tools.clear()
+            known = self._tools[key] = make()
+        return known
 
     def messages(self, items: Items) -> tuple[Message, ...]:
         """What the numbered attributes of one message say; of the same the same objects."""

@@ -234,7 +234,7 @@ def test_pipecat(tmp_path: Path) -> None:
     }
     (line,), _ = read(tmp_path, [span(1, "stt", {"transcript": "Hello", "is_final": True}), span(2, "llm", given)])
     assert line["conversation_id"] == "call-1"
-    assert [each for each in said(line) if each[0] != "event"] == [
+    assert [each for each in said(line) if each[1] is not None] == [
         ("system", "Be kind."),
         ("user", "Hello"),
         ("assistant", "Hi"),
