@@ -13,6 +13,7 @@ from uuid import uuid4
 from pipelines.ingest.assemble.accounting import Tally
 from pipelines.ingest.form_files import form_lines
 from pipelines.ingest.forms.form import Options, form_named
+from tests.support import foreign
 
 
 def foreign_lines(
@@ -31,10 +32,9 @@ def foreign_lines(
 
 
 def written(path: Path, *values: Any) -> Path:
-    """A file of JSON lines."""
+    """A file of JSON lines, in a folder that is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(value) + "\n" for value in values))
-    return path
+    return foreign.written(path, values)
 
 
 def raw_values(path: Path) -> Iterator[Any]:
