@@ -21,7 +21,7 @@ from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.reading import parse_record
 from pipelines.ingest.forms.stores.samples import rows_of
 from pipelines.ingest.forms.stores.tables import column_names, read_objects, refuse, room_of
-from pipelines.ingest.forms.stores.values import decode_fields
+from pipelines.ingest.forms.stores.values import decode_fields, first_text
 
 _ZIP = b"PK\x03\x04"
 _SAMPLE = re.compile(r"samples/(?P<id>.*)_epoch_(?P<epoch>\d+)\.json")
@@ -189,14 +189,16 @@ def _records(place: str, header: dict[str, Any], sample: dict[str, Any]) -> Iter
     calls = sample.pop("call_pool", None) or pool.get("calls") or []
     events = sample.pop("events", None) or []
     yield Record(place, sample, leaves(sample), "sample")
-    ends = {each.get("id"): each for each in events if isinstance(each, dict) and each.get("event") == "span_end"}
+    ends = {
+        first_text(each, "id"): each for each in events if isinstance(each, dict) and each.get("event") == "span_end"
+    }
     for n, event in enumerate(_flat(events)):
         where = f"{place}.events[{n}]"
         if not isinstance(event, dict):
             raise refuse(where, "an event must be an object")
-        if event.get("event") == "span_end" and event.get("id") in ends:
+        if event.get("event") == "span_end" and first_text(event, "id") in ends:
             continue
-        if event.get("event") == "span_begin" and (end := ends.get(event.get("id"))) is not None:
+        if event.get("event") == "span_begin" and (end := ends.get(first_text(event, "id"))) is not None:
             event["end"] = {key: value for key, value in end.items() if key not in ("id", "span_id", "event")}
         _refer(event, "input_refs", "input", messages, sample.get("messages"))
         call = event.get("call")

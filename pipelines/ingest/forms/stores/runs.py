@@ -13,7 +13,7 @@ from pipelines.ingest.assemble.messages import Read, read, take_answer, take_req
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.stores.copies import Said
-from pipelines.ingest.forms.stores.values import first_text, name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.values import first_text, inner, name_reason, pop_any, pop_number, pop_text, pop_time
 
 _SOURCES = {"app": "human", "human": "human", "model": "model", "auto_eval": "model"}
 _REQUESTED = ("ls_model_name",)
@@ -228,7 +228,7 @@ def _generated(outputs: dict[str, Any]) -> Read:
 
 def _usage(usage: dict[str, Any]) -> dict[str, Any]:
     """LangChain's token counts; what was cached is among the input's."""
-    ins, outs = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
+    ins, outs = (inner(usage, name) for name in ("input_token_details", "output_token_details"))
     return {
         key: each
         for key, each in {

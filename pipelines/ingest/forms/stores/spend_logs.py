@@ -22,7 +22,15 @@ from pipelines.ingest.assemble.messages import Read, read, take_answer, take_req
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Record, Row
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.litellm import PARAMS
-from pipelines.ingest.forms.stores.values import decode_fields, name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.values import (
+    decode_fields,
+    inner,
+    name_reason,
+    pop_any,
+    pop_number,
+    pop_text,
+    pop_time,
+)
 from pipelines.ingest.postgres_source import connect_source, identifier
 
 TABLE = "LiteLLM_SpendLogs"
@@ -161,7 +169,7 @@ def _details(row: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
     usage = response.get("usage") if isinstance(response, dict) else None
     if not isinstance(usage, dict):
         return
-    ins, outs = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    ins, outs = (inner(usage, name) for name in ("prompt_tokens_details", "completion_tokens_details"))
     yield "cached_input_tokens", pop_number(ins, "cached_tokens")
     yield "cache_write_tokens", pop_number(usage, "cache_creation_input_tokens")
     yield "reasoning_tokens", pop_number(outs, "reasoning_tokens")

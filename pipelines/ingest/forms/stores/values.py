@@ -25,6 +25,12 @@ def pop_any(value: dict[str, Any], *names: str) -> Any:
     return None
 
 
+def inner(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object that stands in this field, or an empty one."""
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def pop_text(value: dict[str, Any], *names: str) -> str | None:
     """Take out the first of these fields that is a text with something in it, or a whole number as text."""
     for name in names:
