@@ -125,7 +125,8 @@ def _given(value: dict[str, Any], role: str) -> tuple[dict[str, Any], str | None
 
 def _langchain(given: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     """Fields of a LangChain message; calls as the model wrote them stand in `additional_kwargs`, where they are kept at all."""
-    more = dict(given.get("additional_kwargs") or {})
+    beside = given.pop("additional_kwargs", None)
+    more = dict(beside) if isinstance(beside, dict) else {"value": beside}
     if more.get("tool_calls"):
         given["tool_calls"] = more.pop("tool_calls")
     elif more.get("function_call") and not given.get("tool_calls"):
@@ -134,7 +135,6 @@ def _langchain(given: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
         more.pop("tool_calls", None)
     for call in _objects(given.pop("invalid_tool_calls", None)):
         given["tool_calls"] = [*(given.get("tool_calls") or ()), call]
-    given.pop("additional_kwargs", None)
     if said(more):
         given["additional_kwargs"] = said(more)
     known = given.pop("id", None) if given.get("role") != "tool" or "tool_call_id" in given else None

@@ -17,6 +17,7 @@ from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.rows import Group, Record, Row
 from pipelines.ingest.canonical import digest
+from pipelines.ingest.faults import shown
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.reading import parse_record
 from pipelines.ingest.forms.stores.samples import rows_of
@@ -188,6 +189,8 @@ def _records(place: str, header: dict[str, Any], sample: dict[str, Any]) -> Iter
     messages = sample.pop("message_pool", None) or pool.get("messages") or []
     calls = sample.pop("call_pool", None) or pool.get("calls") or []
     events = sample.pop("events", None) or []
+    if not isinstance(events, list):
+        raise refuse(f"{place}.events", f"is {shown(events)}; events are an array")
     yield Record(place, sample, leaves(sample), "sample")
     ends = {
         first_text(each, "id"): each for each in events if isinstance(each, dict) and each.get("event") == "span_end"
@@ -233,7 +236,7 @@ def _refer(value: dict[str, Any], refs: str, name: str, pool: list[Any], message
     try:
         wanted = [n for begin, end in ranges for n in range(begin, min(end, len(pool) + 1))]
         found = [_copied(pool[n]) for n in wanted]
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, KeyError):
         found = _before_answer(value, ranges, messages)
     if found:
         value[name] = found

@@ -51,7 +51,7 @@ def _run(record: Record, group: Group, options: Options) -> tuple[Facts, Call | 
     taken = dict(run) if is_mark else run  # of a run that only holds others all is kept
     kind, name = pop_any(taken, "run_type"), pop_text(taken, "name")
     common = {
-        "id": pop_text(taken, "id") or (run.get("dotted_order") or record.place)[-36:],
+        "id": pop_text(taken, "id") or (first_text(run, "dotted_order") or record.place)[-36:],
         "place": record.place,
         "parent": parent,
         "start": pop_time(taken, "start_time"),
@@ -114,7 +114,7 @@ def _tool(common: dict[str, Any], name: str | None, run: dict[str, Any], extra: 
     if isinstance(outputs, dict) and isinstance(answer, dict) and ("lc" in answer or answer.get("type") == "tool"):
         chat = next((each.chat for each in read([answer]).messages), {})
         step.output = chat.pop("content", None)
-        step.call_id = step.call_id or chat.get("tool_call_id")
+        step.call_id = step.call_id or first_text(chat, "tool_call_id")
         if chat.get("error") and step.error is None:
             step.error = chat["error"]
         known = {"role": "tool", "tool_call_id": step.call_id, "name": name, "error": step.error}

@@ -17,7 +17,7 @@ from pipelines.ingest.canonical import digest
 from pipelines.ingest.forms.fields import nanoseconds
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.stores.copies import Said
-from pipelines.ingest.forms.stores.values import first_text, name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.values import first_text, inner, name_reason, pop_any, pop_number, pop_text, pop_time
 
 _ON_THE_WIRE = ("messages", "input", "contents", "system", "instructions", "tools", "model")
 """Fields of a request's body that say once more what the event says."""
@@ -80,7 +80,9 @@ def _header(record: Record, group: Group, options: Options) -> Facts:
 def _sample(record: Record) -> Facts:
     """What the sample says of itself; its messages stay for where no event tells of them."""
     sample = record.value
-    scores = [made for name, score in (pop_any(sample, "scores") or {}).items() for made in _scores(str(name), score)]
+    scores = [made for name, score in inner(sample, "scores").items() for made in _scores(str(name), score)]
+    if scores:
+        del sample["scores"]
     limit, error = sample.get("limit"), sample.get("error")
     outcome = {each["name"]: each.get("value", each.get("label")) for each in scores}
     if len(scores) == 1 and (is_good := _SUCCESS.get(str(scores[0].get("value", scores[0].get("label"))))) is not None:

@@ -1,0 +1,78 @@
+"""Rows of trace stores in which anything may stand anywhere: they are imported, every scalar accounted for, or refused by name."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.errors import BadInputError
+from pipelines.ingest.assemble.accounting import Tally
+from tests.support.foreign import lines_of, written
+from tests.unit.ingest.forms.test_inspect import log, sample
+from tests.unit.ingest.forms.test_langfuse import a_session, trace
+from tests.unit.ingest.forms.test_langsmith import a_thread
+
+ODD: tuple[Any, ...] = (
+    None, "", 0, -1, 1.5, True, [], {}, "x", ["x"], {"a": 1}, [[1]], [None], "2026-01-01T00:00:00Z", {"role": "user"}, [{"role": 5}],
+    "[{'a': 1}]", '{"a":', "\x1b[31m", "9" * 400, ...,
+)  # fmt: skip
+"""What is put somewhere; the last one takes away what stands there."""
+
+
+def places(value: Any, steps: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all values inside of one."""
+    if steps:
+        yield steps
+    for step, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        yield from places(inner, (*steps, step))
+
+
+def changed(rows: list[Any], seed: int, times: int) -> list[Any]:
+    """The rows with something odd in a few places."""
+    rows, chance = copy.deepcopy(rows), random.Random(seed)
+    for _ in range(times):
+        *way, last = chance.choice(list(places(rows)))
+        at: Any = rows
+        for step in way:
+            at = at[step]
+        odd = chance.choice(ODD)
+        if odd is ...:
+            del at[last]
+        else:
+            at[last] = copy.deepcopy(odd)
+    return rows
+
+
+@pytest.mark.parametrize("form", ["langfuse", "langsmith", "inspect"])
+@given(seed=st.integers(0, 10**9), times=st.integers(1, 4))
+@settings(max_examples=25)
+def test_anything_anywhere(form: str, seed: int, times: int) -> None:
+    """No other error than one that names the place, and no leaf without a place of its own."""
+    rows = {"langfuse": [trace(), *a_session()], "langsmith": a_thread(), "inspect": [sample()]}[form]
+    rows = changed(rows, seed, times)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ("a.eval" if form == "inspect" else "a.jsonl")
+        if form == "inspect":
+            given_sample = rows[0] if rows and isinstance(rows[0], dict) else {}
+            log(path, {"id": "lamps", "epoch": 1, **json.loads(json.dumps(given_sample))})
+        else:
+            written(path, rows)
+        tally, refusal = Tally(), "a."
+        try:
+            _, tally = lines_of(form, [path])
+        except BadInputError as error:
+            refusal = str(error)
+    assert refusal.startswith("a.")
+    assert tally.mapped >= 0
+    assert tally.mapped + tally.kept + tally.repeated == tally.leaves
