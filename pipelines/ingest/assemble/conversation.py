@@ -18,6 +18,8 @@ from pipelines.ingest.assemble.lines import (
     Records,
     ToolLists,
     decision_of,
+    is_contentless,
+    lacking,
     line_fields,
     message_of,
     replaced,
@@ -173,6 +175,8 @@ class _Conversation:
             for name in ("outcome", "started_at", "ended_at"):
                 line.pop(name, None)
         line |= stream.fields
+        if lacks := lacking(stream.entries, self.fields.get("fidelity") or ()):
+            line["fidelity"] = lacks
         offered: list[str | None] = []
         messages = []
         for entry in stream.entries:
@@ -242,7 +246,7 @@ class _Conversation:
             if placed is not None:
                 tally.histories[placed.history] += 1
                 tally.repeated += asked.leaves - placed.added
-            if not asked.is_recorded and not call.output and call.error is None:
+            if is_contentless(asked):
                 tally.contentless += 1
                 tally.switches |= {call.content_switch} if call.content_switch else set()
 

@@ -16,7 +16,7 @@ id of the row.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from pipelines.ingest.assemble.spans import Asked
 from pipelines.ingest.assemble.threads import Entry, Placed
 from pipelines.ingest.assemble.times import text_of_time
 from pipelines.ingest.beside import EVENTS
+from pipelines.ingest.facts import FIDELITY
 from pipelines.log.versions import CALL_EVENT, COMPACTED, HANDOFF
 
 _EVENTS = {
@@ -96,9 +97,30 @@ def decision_of(asked: Asked, placed: Placed | None, tools: str | None) -> dict[
         decision["history"] = placed.history
         decision["rendered_sha256"] = placed.rendered_sha256
         decision["retries"] = placed.retries or None
-    if not asked.is_recorded and not call.output and call.error is None:
+    if is_contentless(asked):
         decision["content_missing"] = True
     return {"model": decision["model"], **{key: value for key, value in decision.items() if value is not None}}
+
+
+def is_contentless(asked: Asked) -> bool:
+    """Whether neither what a call was sent nor what came of it was recorded."""
+    return not asked.is_recorded and not asked.call.output and asked.call.error is None
+
+
+def lacking(entries: Iterable[Entry], known: Iterable[str]) -> list[str]:
+    """What the record of a stream lacks, as a line's `fidelity` names it; `known` is what the form says of the whole."""
+    found = set(known)
+    for entry in entries:
+        if entry.compaction is not None or (entry.step is not None and entry.step.kind == "compaction"):
+            found.add("history_compacted")
+        if entry.asked is None:
+            continue
+        call = entry.asked.call
+        if is_contentless(entry.asked):
+            found.add("content_missing")
+        elif call.usage.get("reasoning_tokens") and not any(each.chat.get("reasoning") for each in call.output):
+            found.add("reasoning_lost")
+    return [name for name in FIDELITY if name in found]
 
 
 def _latency(call: Call) -> float | None:

@@ -176,6 +176,7 @@ def test_compaction(before: Told, after: Told) -> None:
     made = of([*first, *calls_of(later, name="d", at=START + number * 10 * SECOND)])
     assert len(made.lines) == 1
     assert histories(made)["compacted"] == 1
+    assert made.lines[0]["fidelity"] == ["history_compacted"]
     lead = len(before.whole()) - len(before.messages)
     payload = next(each["compacted"] for each in made.lines[0]["messages"] if "compacted" in each)
     assert (payload["from_message"], payload["to_message"]) == (lead + 1, len(before.whole()))
@@ -237,6 +238,7 @@ def test_calls_without_content() -> None:
     made = of(calls)
     assert (made.tally.contentless, made.tally.switches) == (3, {"CAPTURE=true"})
     assert [each["decision"]["content_missing"] for each in made.lines[0]["messages"]] == [True] * 3
+    assert made.lines[0]["fidelity"] == ["content_missing"]
 
 
 def test_parents_in_a_circle() -> None:
