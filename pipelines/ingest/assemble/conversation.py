@@ -32,7 +32,7 @@ from pipelines.ingest.assemble.spans import Asked, Spans
 from pipelines.ingest.assemble.streams import Stream, streams_of
 from pipelines.ingest.assemble.threads import Entry, Thread, Threads
 
-_MERGED = ("tags", "metadata")
+_MERGED = ("tags", "metadata", "fidelity")
 
 
 @dataclass(slots=True)

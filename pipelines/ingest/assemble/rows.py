@@ -181,7 +181,7 @@ class Facts:
     Attributes:
         place: Where it was read.
         fields: conversation_id, source, task_id, variant, agent, channel, vertical, subject_id, started_at, ended_at (ns),
-            outcome, ended_reason (how a call came to its end), tools, usage (of the whole, where the calls say none), tags, metadata, kind (`conversation` or `call`), parent.
+            outcome, ended_reason (how a call came to its end), tools, usage (of the whole, where the calls say none), tags, metadata, fidelity, kind (`conversation` or `call`), parent.
         scores: name, value, label, kind, source, comment, recorded_at, and what they are of (`message` or `call_id`).
         rest: What no field says.
     """

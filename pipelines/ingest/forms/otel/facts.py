@@ -51,7 +51,7 @@ class Known:
         if resource is not None:
             fields |= self._of_resource(resource)
         if span.value.pop(AMBIGUOUS, False):
-            fields["session_ambiguous"] = True
+            fields["fidelity"] = ["session_ambiguous"]
         scores = list(_scores(span))
         if fields or scores:
             yield Facts(span.record.place, fields, scores)
