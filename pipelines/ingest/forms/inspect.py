@@ -69,7 +69,7 @@ class Inspect:
             about: dict[str, Any] | None = None
             for place, header, sample in _samples(path, options):
                 key = _key(header, sample)
-                said = digest([sample.get("messages"), sample.get("scores")])
+                said = digest(_told(sample))
                 if key in seen:
                     if seen[key][1] == said:
                         continue  # a log that was retried has the samples of the one before
@@ -177,6 +177,24 @@ def _key(header: dict[str, Any], sample: dict[str, Any]) -> str:
         return known
     log = header.get("eval") or {}
     return f"{log.get('eval_id') or log.get('run_id')}/{sample.get('id')}/{sample.get('epoch')}"
+
+
+def _told(sample: dict[str, Any]) -> list[Any]:
+    """What was said and called, however the log was written: by it copies of a sample are told from others of its name."""
+    attachments, messages = sample.get("attachments"), sample.get("messages")
+    told = [
+        [
+            each.get("role"),
+            each.get("content"),
+            [[call.get("function"), call.get("arguments")] for call in _objects(each.get("tool_calls"))],
+        ]
+        for each in _objects(messages)
+    ]
+    return list(_resolved(told, attachments if isinstance(attachments, dict) else {}))
+
+
+def _objects(values: Any) -> list[dict[str, Any]]:
+    return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
 
 
 def _records(place: str, header: dict[str, Any], sample: dict[str, Any]) -> Iterator[Record]:
