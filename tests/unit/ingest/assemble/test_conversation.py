@@ -186,6 +186,18 @@ def test_compaction(before: Told, after: Told) -> None:
 
 
 @MANY
+@given(told(), st.data())
+def test_growth(conversation: Told, data: st.DataObject) -> None:
+    """What a conversation said on its first days is how it begins later, whatever a recorder makes of its history."""
+    history = data.draw(st.sampled_from([lambda sent: sent, as_text, without_ids, one_by_one, only_results]))
+    calls = calls_of(conversation, history=history)
+    count = data.draw(st.integers(1, len(calls)))
+    first, whole = of(calls[:count]).lines, of(calls).lines
+    assert len(first) == len(whole) == 1
+    assert whole[0]["messages"][: len(first[0]["messages"])] == first[0]["messages"]
+
+
+@MANY
 @given(told())
 def test_spans_of_tools(conversation: Told) -> None:
     """A result that the model was sent is what it saw; what the tool returned stays beside it, and is the result where there is no other."""
