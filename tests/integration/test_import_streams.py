@@ -66,3 +66,14 @@ def test_a_session_that_grows(refold: Verbs, shared_data: Path, tmp_path: Path) 
     whole = told(refold, "claude-code", "--source", "again", str(path))["imported"]["events"]
     assert sum(counts) == whole
     assert told(refold, "claude-code", str(path))["imported"]["events"] == 0
+
+
+def test_a_call_that_is_analysed_later(refold: Verbs, tmp_path: Path) -> None:
+    """A webhook that comes after the call says how it went: that is appended, and the earlier one appends nothing afterwards."""
+    said = {"role": "user", "content": "Hi", "words": [{"word": "Hi", "start": 0.0, "end": 1.0}]}
+    call = {"call_id": "c", "start_timestamp": 1_764_331_200_000, "transcript_with_tool_calls": [said]}
+    ended = {"event": "call_ended", "call": call}
+    analysed = {"event": "call_analyzed", "call": {**call, "call_analysis": {"call_successful": True}}}
+    files = [str(written(tmp_path / f"{n}.json", report)) for n, report in enumerate((ended, analysed))]
+    counts = [told(refold, "voice", path)["imported"]["events"] for path in (*files, files[0])]
+    assert counts == [2, 1, 0]
