@@ -22,7 +22,7 @@ _FIELDS: dict[str, tuple[str, str]] = {
     **{name: ("prompt", field) for name, field in otel_names.PROMPT.items()},
 }
 _RANKS = {name: rank for rank, name in enumerate(_FIELDS)}
-_NOT_PARAMS = ("model", "messages", "tools", "input", "functions")
+_NOT_PARAMS = ("model", "messages", "tools", "input", "functions", "prompt", "prompts", "contents")
 _OPERATION = "gen_ai.operation.name"
 _CONTENT = ("gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.prompt.0.content", "gen_ai.completion.0.content")
 

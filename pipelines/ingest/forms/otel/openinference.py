@@ -43,14 +43,20 @@ def _wire_request(span: Span, made: Content) -> None:
         body = span.take_json("input.value")
     else:
         del span.attributes["input.value"]
-    if isinstance(body, dict):
+    if isinstance(body, dict) and "model" in body:
         made.request = body
-    if made.input is not None:
-        span.record.repeated += leaves(made.request)
+        if made.input is not None:
+            span.record.repeated += leaves(body)
+        else:
+            made.input = read(body).messages or None
+        return
+    told = read(body).messages
+    if made.input is None and told:
+        made.input = told
+    elif told and made.input is not None and [_said(m) for m in told] == [_said(m) for m in made.input]:
+        span.record.repeated += leaves(body)
     else:
-        made.input = read(body).messages or None
-        if made.input is None and made.request is None:
-            span.attributes["input.value"] = body
+        span.attributes["input.value"] = body
 
 
 def _wire_answer(span: Span, made: Content) -> None:
