@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
 from tests.support.foreign import lines_of, written
-from tests.unit.ingest.forms.test_inspect import log, sample
-from tests.unit.ingest.forms.test_langfuse import a_session, trace
-from tests.unit.ingest.forms.test_langsmith import a_thread
+from tests.support.inspect_samples import log, sample
+from tests.support.langfuse_rows import a_session, trace
+from tests.support.langsmith_runs import a_thread
 
 ODD: tuple[Any, ...] = (
     None, "", 0, -1, 1.5, True, [], {}, "x", ["x"], {"a": 1}, [[1]], [None], "2026-01-01T00:00:00Z", {"role": "user"}, [{"role": 5}],
