@@ -22,7 +22,7 @@ import pytest
 
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store, connect
-from tests.support.pace import mark_slow
+from tests.support.pace import longest_first, mark_slow
 from tests.support.servers import fresh_server, outer_folder
 from tests.support.verbs import Verbs, run_verb
 
@@ -40,8 +40,9 @@ _numbers = count(1)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests, by the rule of `tests.support.pace`."""
+    """Mark the slow tests and begin with the longest, by the rules of `tests.support.pace`."""
     mark_slow(items, Path(__file__).parent.as_posix())
+    longest_first(items, Path(__file__).parent.as_posix())
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Which tests are slow: the rule, in one place. `pytest -m "not slow"` leaves them out.
+"""Which tests are slow, and in what order modules run: the rules, in one place. `pytest -m "not slow"` leaves the slow ones out.
 
 A test is slow where its folder is, where a fixture of it takes long, or where its module was measured to. `@pytest.mark.quick` takes
 one out of a slow folder: each package has a real test among the quick ones, which `tests/contracts/test_pace.py` looks after.
@@ -46,6 +46,30 @@ SLOW_MODULES = (
 """Five seconds of processor time and more, as measured, where the package has quicker ones."""
 
 
+LONGEST = (
+    "integration/test_erasing_acceptance.py",
+    "unit/fold/test_fold.py",
+    "unit/folds/test_sql_equals_reference.py",
+    "integration/test_memory_bound.py",
+    "integration/test_folds_erased.py",
+    "integration/test_echo.py",
+    "unit/folds/test_within.py",
+    "integration/test_folds_crash.py",
+    "unit/fold/test_lookup.py",
+    "assets/test_forget.py",
+    "integration/test_redacting_acceptance.py",
+    "integration/test_lines.py",
+    "unit/folds/test_parts.py",
+    "assets/test_verbs.py",
+    "assets/test_versions.py",
+    "integration/test_seal.py",
+    "unit/folds/test_as_of.py",
+    "unit/evidence/test_story.py",
+    "integration/test_folds_large.py",
+)
+"""The modules that take longest, as measured, the longest first: begun first, so that at the end none is waited for alone."""
+
+
 def is_slow(path: str, fixtures: list[str], *, is_marked_quick: bool) -> bool:
     """Whether a test is slow.
 
@@ -59,6 +83,18 @@ def is_slow(path: str, fixtures: list[str], *, is_marked_quick: bool) -> bool:
     return (
         path.split("/", maxsplit=1)[0] in SLOW_FOLDERS or path in SLOW_MODULES or not SLOW_FIXTURES.isdisjoint(fixtures)
     )
+
+
+def longest_first(items: list[pytest.Item], tests: str) -> None:
+    """Put the modules in the order in which they run: those of `LONGEST`, the other slow ones, the rest."""
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.as_posix().removeprefix(f"{tests}/")
+        if path in LONGEST:
+            return LONGEST.index(path)
+        return len(LONGEST) + (not is_slow(path, [], is_marked_quick=False))
+
+    items.sort(key=rank)
 
 
 def mark_slow(items: list[pytest.Item], tests: str) -> None:
