@@ -172,8 +172,8 @@ def import_chat(
     from pipelines.home import changing_store
     from pipelines.ingest.chat import ImportProgress, import_chat
     from pipelines.ingest.clock import Days
-    from pipelines.ingest.pipes import refuse_unreadable
-    from pipelines.ingest.room import Room
+    from pipelines.ingest.reading.pipes import refuse_unreadable
+    from pipelines.ingest.reading.room import Room
     from pipelines.lake.memory import resident_bytes
 
     if shape is not None:

@@ -41,8 +41,8 @@ def import_postgres(
     """Import an events table (id, aggregate_id, aggregate_type, event_type, event_version, payload, created_at)."""
     from pipelines.home import changing_store
     from pipelines.ingest.clock import Days
-    from pipelines.ingest.postgres import import_postgres
-    from pipelines.ingest.set_aside import write_report
+    from pipelines.ingest.postgres.importing import import_postgres
+    from pipelines.ingest.postgres.set_aside import write_report
 
     settings = Settings.from_env()
     days = Days.given(times_from, times_until, datetime.now(UTC))

@@ -167,7 +167,7 @@ def _of_form(
     from pipelines.ingest.clock import Days
     from pipelines.ingest.form_files import import_form
     from pipelines.ingest.forms.form import Options
-    from pipelines.ingest.room import Room
+    from pipelines.ingest.reading.room import Room
     from pipelines.lake.memory import resident_bytes
 
     room = Room(settings.memory_bytes, resident_bytes())

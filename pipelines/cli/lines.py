@@ -31,7 +31,7 @@ def lines(output: Path, where: str | None, source: str | None, force: bool, as_j
     from uuid import UUID
 
     from pipelines.ingest.line_files import refuse_existing, write_lines
-    from pipelines.ingest.room import Room
+    from pipelines.ingest.reading.room import Room
     from pipelines.lake.memory import resident_bytes
     from pipelines.store import Store
 

@@ -20,7 +20,6 @@ from typing import IO, Literal
 from uuid import UUID
 
 from pipelines.errors import BadInputError
-from pipelines.ingest.bad_lines import BadLines
 from pipelines.ingest.clock import Days
 from pipelines.ingest.convert import TOOLS_TYPE, Conversation, Place
 from pipelines.ingest.faults import BadLineError
@@ -35,11 +34,12 @@ from pipelines.ingest.known import (
     rest_of,
     says_the_same,
 )
-from pipelines.ingest.lines import LineReader, RawLine
-from pipelines.ingest.pipes import refuse_unreadable, spooled
+from pipelines.ingest.reading.bad_lines import BadLines
+from pipelines.ingest.reading.lines import LineReader, RawLine
+from pipelines.ingest.reading.pipes import refuse_unreadable, spooled
+from pipelines.ingest.reading.room import Room
+from pipelines.ingest.reading.strict_json import parse, path_at
 from pipelines.ingest.recorded import conversation_of
-from pipelines.ingest.room import Room
-from pipelines.ingest.strict_json import parse, path_at
 from pipelines.store.connect import Store
 from pipelines.store.errors import Erased, VersionConflict
 from pipelines.store.events import AppendManyResult, NewEvent, StreamBatch

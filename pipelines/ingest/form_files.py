@@ -28,8 +28,8 @@ from pipelines.ingest.assemble.rows import Group, Record, Row
 from pipelines.ingest.chat import ImportResult, import_chat
 from pipelines.ingest.clock import Days
 from pipelines.ingest.forms.form import Form, Options
-from pipelines.ingest.pipes import refuse_unreadable, spooled
-from pipelines.ingest.room import Room
+from pipelines.ingest.reading.pipes import refuse_unreadable, spooled
+from pipelines.ingest.reading.room import Room
 from pipelines.output import open_output
 from pipelines.store.connect import Store
 

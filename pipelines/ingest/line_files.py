@@ -24,10 +24,10 @@ import psycopg
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.faults import json_path
-from pipelines.ingest.lines import MAX_LINE_BYTES
-from pipelines.ingest.room import Room
+from pipelines.ingest.reading.lines import MAX_LINE_BYTES
+from pipelines.ingest.reading.room import Room
+from pipelines.ingest.reading.strict_json import MAX_DEPTH, InexactFloat, read_decimal
 from pipelines.ingest.run_line import RunLine, run_line
-from pipelines.ingest.strict_json import MAX_DEPTH, InexactFloat, read_decimal
 from pipelines.output import open_output
 from pipelines.store import Store
 from pipelines.store.events import NewEvent

@@ -24,7 +24,7 @@ from uuid import UUID
 import psycopg
 
 from pipelines.export.month import export_month
-from pipelines.ingest.postgres import import_postgres
+from pipelines.ingest.postgres.importing import import_postgres
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, NewEvent, Store, StoreBusy, connect

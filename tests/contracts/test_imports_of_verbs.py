@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, tuple[list[str], set[str]]] = {
     "sql": (["sql", "SELECT 1"], COMMAND_LINE | LAKE),
     "fold": (["fold"], COMMAND_LINE | LAKE | {"assets"}),
     "diffs": (["diffs"], COMMAND_LINE | LAKE),
-    "lines": (["lines", "-o", "{typo}"], COMMAND_LINE | STORE),
+    "lines": (["lines", "-o", "{typo}"], COMMAND_LINE | STORE | {"msgspec"}),
     "state": (["state", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | LAKE | ARROW | {"msgspec", "rfc8785"}),
     "show": (["show", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | LAKE | ARROW | {"msgspec", "rfc8785"}),
     "ab with a typo": (["ab", "{typo}"], COMMAND_LINE | MODELS | {"msgspec", "yaml"}),

@@ -23,7 +23,7 @@ from pipelines.erasure.record import record
 from pipelines.erasure.selection import select_customer, select_events, select_older, select_streams
 from pipelines.errors import BadInputError
 from pipelines.ingest.chat import import_chat
-from pipelines.ingest.postgres import import_postgres
+from pipelines.ingest.postgres.importing import import_postgres
 from pipelines.proof.chain import digest
 from pipelines.proof.erasure import Erasure, Target, read_erasure
 from pipelines.recorder import Recorder

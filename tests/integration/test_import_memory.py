@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.chat import import_chat
-from pipelines.ingest.room import Room
+from pipelines.ingest.reading.room import Room
 from pipelines.lake.memory import resident_bytes
 
 MARGIN = 120 * 10**6

@@ -21,8 +21,8 @@ import pytest
 from pipelines.errors import BadInputError
 from pipelines.ingest import chat
 from pipelines.ingest.chat import ImportProgress, import_chat
-from pipelines.ingest.lines import LineReader
-from pipelines.ingest.pipes import refuse_unreadable, spooled
+from pipelines.ingest.reading.lines import LineReader
+from pipelines.ingest.reading.pipes import refuse_unreadable, spooled
 from pipelines.settings import Settings
 from pipelines.store import Store
 

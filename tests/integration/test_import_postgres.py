@@ -19,11 +19,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
-from pipelines.ingest import postgres
 from pipelines.ingest.clock import Days
-from pipelines.ingest.postgres import PostgresImport, import_postgres
-from pipelines.ingest.postgres_source import identifier
-from pipelines.ingest.set_aside import write_report
+from pipelines.ingest.postgres import importing as postgres
+from pipelines.ingest.postgres.importing import PostgresImport, import_postgres
+from pipelines.ingest.postgres.set_aside import write_report
+from pipelines.ingest.postgres.source import identifier
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store, UnknownEventType
 
@@ -307,7 +307,7 @@ def test_any_name_can_be_written(parts: list[str]) -> None:
 
 KILLED = """
 import os, sys
-from pipelines.ingest import postgres
+from pipelines.ingest.postgres import importing as postgres
 from pipelines.settings import Settings
 from pipelines.store import Store
 from pathlib import Path
@@ -385,7 +385,7 @@ def test_memory_does_not_grow_with_the_table(store: Store, table: Table, tmp_pat
         "'2026-01-05' FROM generate_series(1, 4000) AS g"
     )
     script = (
-        "import resource, sys\nfrom pathlib import Path\nfrom pipelines.ingest.postgres import import_postgres\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom pipelines.ingest.postgres.importing import import_postgres\n"
         "from pipelines.settings import Settings\nfrom pipelines.store import Store\nimport jsonschema_rs\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "with Store.open(Settings(home=Path('.'), dsn=sys.argv[1], lake=Path('.'))) as store:\n"

@@ -27,8 +27,8 @@ from pipelines.folds.run import fold_month
 from pipelines.ingest.chat import import_chat
 from pipelines.ingest.clock import Days
 from pipelines.ingest.line_files import LinesWritten, write_lines
+from pipelines.ingest.reading.room import Room
 from pipelines.ingest.recorded import NOTES
-from pipelines.ingest.room import Room
 from pipelines.lake.lake import Lake
 from pipelines.lake.memory import resident_bytes
 from pipelines.recorder import Recorder

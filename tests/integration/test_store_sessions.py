@@ -22,7 +22,7 @@ from pipelines.audit.verify import verify
 from pipelines.export.month import export_month
 from pipelines.export.seal import seal_month
 from pipelines.home import find_behind
-from pipelines.ingest.postgres import import_postgres
+from pipelines.ingest.postgres.importing import import_postgres
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import AsyncStore, NewEvent, Store, StoreUnavailable

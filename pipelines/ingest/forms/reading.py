@@ -12,8 +12,8 @@ from typing import Any
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.faults import BadLineError, json_path, shown
-from pipelines.ingest.lines import LineReader, RawLine
-from pipelines.ingest.strict_json import parse
+from pipelines.ingest.reading.lines import LineReader, RawLine
+from pipelines.ingest.reading.strict_json import parse
 
 _PER_BYTE = 12
 """Bytes that a parsed document takes for each byte of its text, at most in ordinary logs."""

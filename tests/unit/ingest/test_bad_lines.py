@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import BadInputError
-from pipelines.ingest.bad_lines import BadLines
 from pipelines.ingest.faults import BadLineError
+from pipelines.ingest.reading.bad_lines import BadLines
 
 FAULT = BadLineError("$.a", "wrong")
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
-from pipelines.ingest import lines
-from pipelines.ingest.lines import LineReader, RawLine
+from pipelines.ingest.reading import lines
+from pipelines.ingest.reading.lines import LineReader, RawLine
 
 
 def read(path: Path, **options: int) -> list[RawLine]:

@@ -12,9 +12,9 @@ from hypothesis import given
 from pipelines.errors import BadInputError
 from pipelines.ingest.canonical import digest, first_difference, same_json
 from pipelines.ingest.convert import Place, convert
-from pipelines.ingest.lines import LineReader
+from pipelines.ingest.reading.lines import LineReader
+from pipelines.ingest.reading.strict_json import parse
 from pipelines.ingest.restore import restore
-from pipelines.ingest.strict_json import parse
 from pipelines.store.events import NewEvent
 from tests.support import chat_strategies
 

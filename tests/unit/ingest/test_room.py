@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.ingest.room import LineSize, Room
+from pipelines.ingest.reading.room import LineSize, Room
 
 BYTES = st.lists(
     st.sampled_from(

@@ -17,10 +17,10 @@ from pipelines.ingest.canonical import same_json
 from pipelines.ingest.convert import Place
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.line_files import line_text
-from pipelines.ingest.lines import LineReader
+from pipelines.ingest.reading.lines import LineReader
+from pipelines.ingest.reading.strict_json import parse
 from pipelines.ingest.recorded import NOTES, conversation_of
 from pipelines.ingest.run_line import run_line
-from pipelines.ingest.strict_json import parse
 from pipelines.log.redaction import HIDDEN, Redaction, redact, target_version
 from pipelines.store.events import NewEvent
 from tests.oracles import left_fold

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from pipelines.ingest.canonical import canonical_json, digest, same_json
 from pipelines.ingest.faults import BadLineError, json_path
-from pipelines.ingest.strict_json import MAX_DEPTH, parse
+from pipelines.ingest.reading.strict_json import MAX_DEPTH, parse
 from tests.support import chat_strategies
 
 REFUSED = {

@@ -15,8 +15,8 @@ import msgspec
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.faults import BadLineError
-from pipelines.ingest.lines import MAX_LINE_BYTES, LineReader, RawLine
-from pipelines.ingest.strict_json import parse
+from pipelines.ingest.reading.lines import MAX_LINE_BYTES, LineReader, RawLine
+from pipelines.ingest.reading.strict_json import parse
 
 _decode = msgspec.json.Decoder().decode
 _WHITESPACE = b" \t\r\n"

@@ -20,7 +20,7 @@ from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.messages import Read, read
 from pipelines.ingest.assemble.rows import Message
 from pipelines.ingest.faults import BadLineError
-from pipelines.ingest.strict_json import parse
+from pipelines.ingest.reading.strict_json import parse
 
 _decode = msgspec.json.Decoder().decode
 _HISTORIES = 4

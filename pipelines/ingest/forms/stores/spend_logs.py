@@ -31,7 +31,7 @@ from pipelines.ingest.forms.stores.values import (
     pop_text,
     pop_time,
 )
-from pipelines.ingest.postgres_source import connect_source, identifier
+from pipelines.ingest.postgres.source import connect_source, identifier
 
 TABLE = "LiteLLM_SpendLogs"
 SWITCH = "general_settings: {store_prompts_in_spend_logs: true}"

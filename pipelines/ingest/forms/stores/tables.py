@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import BadInputError
 from pipelines.ingest.faults import BadLineError, shown
 from pipelines.ingest.forms import reading
-from pipelines.ingest.lines import LineReader, RawLine
-from pipelines.ingest.room import Room
+from pipelines.ingest.reading.lines import LineReader, RawLine
+from pipelines.ingest.reading.room import Room
 
 if TYPE_CHECKING:
     import pyarrow as pa

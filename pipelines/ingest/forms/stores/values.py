@@ -9,12 +9,12 @@ import json
 import re
 from typing import Any
 
-from pipelines.ingest import strict_json
 from pipelines.ingest.assemble.finish_reasons import finish_reason
 from pipelines.ingest.assemble.message import decoded as from_text
 from pipelines.ingest.assemble.rows import Call
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.forms.fields import nanoseconds
+from pipelines.ingest.reading import strict_json
 
 
 def pop_any(value: dict[str, Any], *names: str) -> Any:

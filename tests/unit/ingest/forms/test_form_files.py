@@ -16,7 +16,7 @@ from pipelines.ingest.assemble.accounting import Tally
 from pipelines.ingest.convert import Place, convert
 from pipelines.ingest.form_files import form_lines, import_form, line_bytes
 from pipelines.ingest.forms.form import Options, form_named
-from pipelines.ingest.strict_json import parse
+from pipelines.ingest.reading.strict_json import parse
 from pipelines.log.context import Context, request_sha256
 from tests.support.formats import Sample, read_lines, samples
 from tests.unit.ingest.forms.own_importer import OWN

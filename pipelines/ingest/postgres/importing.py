@@ -24,8 +24,8 @@ from uuid import UUID
 from pipelines.errors import BadInputError
 from pipelines.ingest.clock import Days
 from pipelines.ingest.event_types import registry_of
-from pipelines.ingest.postgres_source import Row, Source, SourceType, connect_source
-from pipelines.ingest.postgres_types import known_types, type_name
+from pipelines.ingest.postgres.source import Row, Source, SourceType, connect_source
+from pipelines.ingest.postgres.types import known_types, type_name
 from pipelines.store import InvalidPayload, MonthSealed, Registry, Store
 from pipelines.store.sqlstate import typed_errors
 

@@ -8,7 +8,7 @@ import re
 import uuid
 from pathlib import Path
 
-from pipelines.ingest.postgres import PostgresImport
+from pipelines.ingest.postgres.importing import PostgresImport
 
 _PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from pipelines.ingest.faults import BadLineError
-from pipelines.ingest.lines import MAX_LINE_BYTES
+from pipelines.ingest.reading.lines import MAX_LINE_BYTES
 
 _COPIES = 7.0
 """Bytes held per byte of a line at most: it, its strings, its canonical form or what is sent, and the connection's buffer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.event_types import NAME, register_open, registry_of
-from pipelines.ingest.postgres_source import SourceType
+from pipelines.ingest.postgres.source import SourceType
 from pipelines.store import Store, UnknownEventType
 
 
