@@ -81,3 +81,10 @@ def begins_turn(is_input: Flags, is_nameless: Flags, is_other: Flags) -> Flags:
         is_other: Whether its message id is another than that of the stream's utterance before it; true of the first.
     """
     return is_input & (is_nameless | is_other)
+
+
+def compacted_range(payload: Mapping[str, Any], count: int) -> tuple[int, int]:
+    """Which of `count` messages a compaction takes out, as a half-open range: what it names, as far as that is there."""
+    start, end = (payload.get(name) for name in ("from_message", "to_message"))
+    first = min(max(int(start), 0), count) if isinstance(start, int | float) else 0
+    return first, min(max(int(end), first), count) if isinstance(end, int | float) else first

@@ -28,13 +28,15 @@ KINDS = (
     "tool.call",
     "tool.result",
     "model.decision",
+    "agent.reasoning",
+    "context.compacted",
 )
 """The kinds of events that have a place, by their number; 0 is every other kind."""
-STARTED, SUPPLIED, USER_SAID, AGENT_SAID, CALL, RESULT, MODEL = range(1, 8)
+STARTED, SUPPLIED, USER_SAID, AGENT_SAID, CALL, RESULT, MODEL, REASONING, COMPACTED = range(1, 10)
 
 ROLES = (None, "start", "input", "result", "user", "agent", "model")
 START, INPUT, ANSWER, USER, AGENT, MODEL_CALL = range(1, 7)
-_ROLE_OF = np.array([0, START, INPUT, USER, AGENT, AGENT, ANSWER, MODEL_CALL])
+_ROLE_OF = np.array([0, START, INPUT, USER, AGENT, AGENT, ANSWER, MODEL_CALL, AGENT, INPUT])
 
 NEVER, CLOSED, ERASED = -1, -2, -3
 """Instead of a message's number: there was none yet; the agent's message is complete; and: all that is there of it is erased."""
@@ -46,7 +48,7 @@ class Standing:
 
     Attributes:
         open_message: Message number of the agent's message that may go on, or `ERASED`; `NEVER` or `CLOSED` if none.
-        is_asking: Whether the newest event of that message is a model decision.
+        is_asking: Whether the newest event of that message is a model decision, or what the model thought.
         said_in: Message number of the last user's utterance.
         user_message: Message number of the last output of the user.
         last_role: Role of the last event that is neither start nor model decision; `NEVER` if none.
@@ -157,8 +159,8 @@ def _find_groups(
         return is_agents & (previous(opens, is_placed, first, opened) != messages), is_placed
     goes_on_before = (opened != CLOSED) & (opened != NEVER)
     is_open = previous(is_agents, is_placed, first, goes_on_before)
-    is_answered = previous(roles != MODEL_CALL, is_placed, first, ~before.is_asking[streams])
-    comes_first = ~is_open | (is_answered & ((kinds == MODEL) | (kinds == AGENT_SAID)))
+    is_answered = previous(~is_asking(kinds), is_placed, first, ~before.is_asking[streams])
+    comes_first = ~is_open | (is_answered & (is_asking(kinds) | (kinds == AGENT_SAID)))
     is_unnamed = is_agents & is_erased
     names_open = is_placed & (~is_unnamed | comes_first)
     open_message = previous(np.where(is_unnamed, ERASED, opens), names_open, first, opened)
@@ -203,6 +205,12 @@ def continuing(places: Places) -> Ints:
 
 def _goes_on(places: Places) -> Bools:
     return is_agent(places.roles) & ~places.is_group_start
+
+
+def is_asking(kinds: Ints) -> Bools:
+    """Which kinds come before what the agent says in a message: the model call, and what the model thought."""
+    found: Bools = (kinds == MODEL) | (kinds == REASONING)
+    return found
 
 
 def is_agent(roles: Ints) -> Bools:

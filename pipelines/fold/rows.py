@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from pipelines.fold.batch import Batch
 from pipelines.fold.columns import Bools, Column, Ints, bools, first_rows, lists, nullable, one_array, running, take
-from pipelines.fold.fold import Folded
-from pipelines.fold.messages import ROLES
+from pipelines.fold.fold import Folded, hidden_results
+from pipelines.fold.messages import AGENT, ROLES
 from pipelines.fold.tool_calls import ARGUMENTS, ToolCalls
 
 _ROLES = pa.array(ROLES, pa.string())
@@ -99,7 +99,7 @@ def _written(folded: Folded) -> pa.Table:
     """The relation `fold_messages`."""
     batch, places, messages = folded.batch, folded.places, folded.messages
     rows, finals = places.rows[messages.firsts], places.rows[messages.finals]
-    hidden = _hidden_results(batch, folded.tool_calls)
+    hidden = hidden_results(batch, folded.tool_calls)
     versions = batch.column("stream_version")
     place = pa.array(messages.owners, pa.int32())
     columns = {
@@ -120,6 +120,8 @@ def _written(folded: Folded) -> pa.Table:
         "is_erased": pa.array(messages.is_erased),
         "is_context_erased": pa.array(_erased_before(batch)[rows] > 0),
         "text": take(batch.column("text"), messages.said),
+        "clock": take(batch.column("time_source"), np.where(messages.models >= 0, messages.models, finals)),
+        "has_nested_calls": _nesting(folded),
         "created_at": take(batch.column("created_at"), finals),
     }
     if "model" in batch.events.column_names:
@@ -132,12 +134,14 @@ def _in_month(folded: Folded) -> Bools:
     return bools(folded.batch.column("is_in_month"))[folded.places.rows[folded.messages.finals]]
 
 
-def _hidden_results(batch: Batch, calls: ToolCalls) -> Ints:
-    """For every event how many results of the user's own calls came before it: the agent never sees them."""
-    is_hidden = np.zeros(batch.events.num_rows, np.int64)
-    is_hidden[calls.answers[calls.is_by_user & (calls.answers >= 0)]] = 1
-    counted = running(is_hidden, first_rows(batch.owners)) - is_hidden
-    return counted + batch.carry.count("hidden_results")[batch.owners]
+def _nesting(folded: Folded) -> Column:
+    """Which of the agent's messages call a tool that calls tools; null where one of its events is erased."""
+    batch, places, messages = folded.batch, folded.places, folded.messages
+    nests = np.zeros(len(batch.kinds), bool)
+    nests[places.rows] = bools(batch.column("has_nested_calls"))[places.rows] & (places.roles == AGENT)
+    counted = np.append(0, np.cumsum(nests))
+    found = counted[places.rows[messages.finals] + 1] > counted[places.rows[messages.firsts]]
+    return nullable(found, ~messages.is_erased)
 
 
 def _erased_before(batch: Batch) -> Ints:

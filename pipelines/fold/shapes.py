@@ -42,7 +42,8 @@ _TOLD: dict[str, Shape] = {
     "source_id": "VARCHAR",
     "source_ordinal": "BIGINT",
     "subject_id": "VARCHAR",
-    **dict.fromkeys(("agent", "variant", "task", "channel", "vertical", "outcome"), "VARCHAR"),
+    **dict.fromkeys(("agent", "variant", "task", "channel", "vertical", "outcome", "ended_reason"), "VARCHAR"),
+    **dict.fromkeys(("parent_id", "parent_call_id", "tags", "metadata"), "VARCHAR"),
 }
 _COUNTS: dict[str, Shape] = dict.fromkeys(
     (
@@ -55,10 +56,19 @@ _COUNTS: dict[str, Shape] = dict.fromkeys(
         "unanswered_tool_calls",
         "failed_tool_calls",
         "redaction_count",
+        "interruptions",
     ),
     "INTEGER",
 )
-_TOKENS: dict[str, Shape] = {"input_tokens": "BIGINT", "output_tokens": "BIGINT"}
+_TOKENS: dict[str, Shape] = dict.fromkeys(("input_tokens", "output_tokens", "user_talk_ms", "agent_talk_ms"), "BIGINT")
+FIDELITY = ("content_missing", "history_compacted", "reasoning_lost", "is_truncated", "session_ambiguous")
+"""What the record of a stream may lack."""
+_TOLD_OF_FIDELITY: dict[str, Shape] = {
+    "fidelity": "VARCHAR",
+    "reasoning_tokens": "BIGINT",
+    **dict.fromkeys(("contents_missing", "compactions", "truncations", "reasonings"), "INTEGER"),
+}
+"""What tells it."""
 
 STATE_NAMES = (
     "aggregate_id",
@@ -73,6 +83,11 @@ STATE_NAMES = (
     "subject_id",
     "status",
     "outcome",
+    "ended_reason",
+    "parent_id",
+    "parent_call_id",
+    "tags",
+    "metadata",
     "started_at",
     "ended_at",
     "last_at",
@@ -87,6 +102,7 @@ STATE_NAMES = (
     *STATE_LISTS,
     "skipped_events",
     "erased_events",
+    *FIDELITY,
 )
 _TYPES: dict[str, Shape] = {
     "aggregate_id": "VARCHAR",
@@ -106,6 +122,7 @@ _TYPES: dict[str, Shape] = {
     **_COUNTS,
     **_TOKENS,
     **_LISTS,
+    **dict.fromkeys(FIDELITY, "BOOLEAN"),
 }
 STATE = {name: _TYPES[name] for name in STATE_NAMES}
 """A row of `conversation_months` or `call_months`: the state of one stream."""
@@ -144,6 +161,7 @@ STANDING: dict[str, Shape] = {
     "erased_events": "INTEGER",
     **_COUNTS,
     **_TOKENS,
+    **_TOLD_OF_FIDELITY,
     "cost_usd": MONEY,
     "final_text": "VARCHAR",
     "groups": "INTEGER",

@@ -9,7 +9,7 @@ from pipelines.fold.carry import ERASED_MESSAGE
 from pipelines.fold.columns import Bools, Column, Ints, bools, firsts, ints, lists, offsets, one_array, take
 from pipelines.fold.columns import compute as pc
 from pipelines.fold.fold import Folded
-from pipelines.fold.messages import MODEL_CALL, ROLES, START, USER, USER_SAID, is_agent
+from pipelines.fold.messages import MODEL_CALL, ROLES, START, USER, USER_SAID, is_agent, is_asking
 from pipelines.fold.pairing import NOBODY
 from pipelines.fold.pieces import Pieces
 from pipelines.fold.schemas import STANDING
@@ -38,8 +38,8 @@ def build_snapshots(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Tab
 
     placed, final = newest(role != START), newest(places.names_open)
     is_closed = (final != NOBODY) & ~is_agent(roles[final])
-    is_asking = pc.if_else(
-        pa.array(placed != NOBODY), pa.array(roles[placed] == MODEL_CALL), pieces.carried("is_asking")
+    asks = pc.if_else(
+        pa.array(placed != NOBODY), pa.array(is_asking(folded.batch.kinds[placed])), pieces.carried("is_asking")
     )
     spoken = roles[newest((role != START) & (role != MODEL_CALL))]
     rendered = np.cumsum(np.append(ints(folded.batch.events["rendered"]), 0))
@@ -53,7 +53,7 @@ def build_snapshots(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Tab
         "inputs": pieces.total("inputs", rendered[pieces.lasts] - rendered[begins - 1] * (begins > 0)),
         "hidden_results": pieces.total("hidden_results", pieces.count(hidden)),
         "open_message": pc.if_else(pa.array(is_closed), pa.scalar(""), _open_keys(folded, final, keys, pieces)),
-        "is_asking": is_asking,
+        "is_asking": asks,
         "said_in": key_of(newest(folded.batch.kinds[places.rows] == USER_SAID), "said_in"),
         "user_message": key_of(newest(role == USER), "user_message"),
         "subjects": _subjects(pieces),

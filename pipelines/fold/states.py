@@ -6,6 +6,8 @@ nothing is grouped or sorted.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 
@@ -13,16 +15,18 @@ from pipelines.fold.batch import Batch
 from pipelines.fold.columns import Bools, Column, Ints, bools, ints, is_said, lists, offsets, one_array, take
 from pipelines.fold.columns import compute as pc
 from pipelines.fold.fold import Folded, first_told
-from pipelines.fold.messages import AGENT_SAID, RESULT, STARTED, USER_SAID
+from pipelines.fold.messages import AGENT_SAID, REASONING, RESULT, STARTED, USER_SAID
 from pipelines.fold.pairing import NOBODY
 from pipelines.fold.pieces import Pieces
 from pipelines.fold.schemas import LISTS
-from pipelines.fold.shapes import STATE_NAMES
+from pipelines.fold.shapes import FIDELITY, STATE_NAMES
 from pipelines.fold.sums import as_floats, sums
 from pipelines.fold.tool_calls import ToolCalls
 
 _SOURCES = ("source", "source_id", "source_ordinal", "subject_id")
 _STARTED_FIELDS = ("agent", "variant", "task", "channel", "vertical")
+_FACTS = ("parent_id", "parent_call_id", "tags", "metadata", "fidelity")
+_SUMS = ("input_tokens", "output_tokens", "cost_usd", "user_talk_ms", "agent_talk_ms", "reasoning_tokens")
 _REDACTION_FIELDS = ("stream_version", "target_version", "path", "method", "reason")
 _ROLES = pa.array(["user", "agent"])
 
@@ -36,12 +40,27 @@ def count_states(folded: Folded, pieces: Pieces) -> pa.Table:
         **{name: _first_of(pieces, name) for name in _SOURCES},
         **_counted(folded, pieces),
         **_told(pieces),
-        **{name: _spent(pieces, name) for name in ("input_tokens", "output_tokens", "cost_usd")},
+        **{name: _spent(pieces, name) for name in _SUMS},
     }
+    columns |= _fidelity(columns)
     columns["status"] = pc.if_else(pc.is_null(columns["ended_at"]), "open", "ended")
     lasted = ints(columns["last_at"]) - ints(columns["started_at"])
     columns["duration_seconds"] = pa.array(lasted / 1e6)
     return pa.table(columns)
+
+
+def _fidelity(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """What the record of each stream lacks: what its start says, and what its events tell."""
+    thought = pc.greater(pc.fill_null(columns["reasoning_tokens"], 0), 0)
+    told = {
+        "content_missing": pc.greater(columns["contents_missing"], 0),
+        "history_compacted": pc.greater(columns["compactions"], 0),
+        "reasoning_lost": pc.and_(thought, pc.equal(columns["reasonings"], 0)),
+        "is_truncated": pc.greater(columns["truncations"], 0),
+    }
+    said = pc.fill_null(columns["fidelity"], "")
+    found = {name: pc.match_substring(said, f'"{name}"') for name in FIDELITY}
+    return {name: pc.or_(found[name], told[name]) if name in told else found[name] for name in FIDELITY}
 
 
 def build_states(folded: Folded, pieces: Pieces, counted: pa.Table) -> pa.Table:
@@ -100,6 +119,16 @@ def _counted(folded: Folded, pieces: Pieces) -> dict[str, Column]:
         "unanswered_tool_calls": pieces.count(asked) - pieces.count(answers),
         "failed_tool_calls": pieces.count(calls.answers[is_failed]),
         "redaction_count": pieces.count(_rows_of(batch, "redaction.applied")),
+        "reasonings": pieces.count(np.flatnonzero((kinds == REASONING) & ~is_erased)),
+        **{
+            name: pieces.count(np.flatnonzero(bools(batch.column(column))))
+            for name, column in (
+                ("interruptions", "is_interrupted"),
+                ("contents_missing", "is_content_missing"),
+                ("compactions", "is_compacted"),
+                ("truncations", "is_truncated"),
+            )
+        },
     }
     began = pieces.of_streams(take(batch.column("created_at"), batch.starts))
     return {
@@ -118,8 +147,9 @@ def _told(pieces: Pieces) -> dict[str, Column]:
     starts = pieces.newest(np.flatnonzero(batch.kinds == STARTED))
     finals = pieces.newest(_rows_of(batch, "conversation.ended"))
     chosen = {
-        **{name: (name, starts) for name in _STARTED_FIELDS},
+        **{name: (name, starts) for name in (*_STARTED_FIELDS, *_FACTS)},
         "outcome": ("outcome", finals),
+        "ended_reason": ("reason", finals),
         "ended_at": ("created_at", finals),
     }
     return {

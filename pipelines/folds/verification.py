@@ -51,6 +51,12 @@ WHERE
     AND json_extract_string(recorded.payload, '$.request_sha256') IS NOT NULL
 ORDER BY asked.aggregate_id, asked.first_version
 """
+_COMPACTED = """
+SELECT DISTINCT aggregate_id
+FROM upcast_recorded_events
+WHERE
+    month <= $month AND aggregate_id >= $low AND aggregate_id < $high AND event_name = 'context.compacted'
+"""
 _OF_STREAM = """
 SELECT payload
 FROM upcast_recorded_events
@@ -77,7 +83,7 @@ WHERE
     AND recorded.stream_version <= $until
     AND recorded.event_name IN (
         'conversation.started', 'context.supplied', 'user.utterance', 'agent.utterance', 'tool.call',
-        'tool.result', 'model.decision'
+        'tool.result', 'model.decision', 'agent.reasoning', 'context.compacted'
     )
 ORDER BY recorded.aggregate_id, recorded.stream_version
 """
@@ -123,13 +129,15 @@ class RunningRequests:
 
     Args:
         heads: What the requests have before their messages, and how many requests have it.
+        is_compacted: Whether messages of the stream give way to others, so that all are hashed again after that.
 
     Attributes:
         version: All events up to this one are in the context.
     """
 
-    def __init__(self, heads: Mapping[bytes, int]) -> None:
+    def __init__(self, heads: Mapping[bytes, int], *, is_compacted: bool = False) -> None:
         self.version = 0
+        self._forgets = not is_compacted
         self._uses = Counter(heads)
         self._hashers = {head: hashlib.sha256(head + b"\n") for head in heads}
         self._context = Context()
@@ -153,6 +161,9 @@ class RunningRequests:
         except (KeyError, TypeError, AttributeError):
             # a payload that breaks its schema: the request cannot be rebuilt from here on, so it is not verified
             self._is_readable = False
+        if event.event_name == "context.compacted":
+            self._hashers = {head: hashlib.sha256(head + b"\n") for head in self._hashers}
+            self._hashed = 0
         if event.event_name in _CLOSING:
             self._hash()
 
@@ -172,7 +183,8 @@ class RunningRequests:
             line = message_bytes(messages[number]) + b"\n"
             for hasher in self._hashers.values():
                 hasher.update(line)
-            messages[number] = {}
+            if self._forgets:
+                messages[number] = {}
         self._hashed = len(messages)
 
 
@@ -189,6 +201,7 @@ class Verifier:
         self._month = month
         self._stream: str | None = None
         self._running = RunningRequests({})
+        self._compacted: frozenset[str] = frozenset()
 
     def create(self, span: Span) -> None:
         """Create `fold_verification`: one row for each decision of the batch in the month whose request's hash was recorded.
@@ -200,6 +213,8 @@ class Verifier:
         if self._connection.sql("SELECT count(*) FROM fold_asked_models").fetchall()[0][0]:
             params = {"month": self._month, "low": span.low, "high": span.high}
             requests = self._connection.sql(_REQUESTS, params=params).to_arrow_table()
+            compacted = self._connection.sql(_COMPACTED, params=params).fetchall()
+            self._compacted = frozenset(stream for (stream,) in compacted)
             verified = self._of_streams(requests, span) if span.stream is None else self._of_part(requests, span)
             rows = list(verified)
         columns = list(zip(*rows, strict=True)) if rows else [(), (), ()]
@@ -212,7 +227,8 @@ class Verifier:
         stream, events = next(histories, (None, iter(())))
         for asking, group in groupby(_requests(requests), by_stream):
             asked = list(group)
-            running = RunningRequests(Counter(each.head for each in asked))
+            heads = Counter(each.head for each in asked)
+            running = RunningRequests(heads, is_compacted=asking in self._compacted)
             # without an event before its first request, a stream has no history
             yield from running.verify(asked, events if asking == stream else iter(()))
             if asking == stream:
@@ -228,7 +244,8 @@ class Verifier:
                 for batch in of_stream.to_arrow_reader(_BATCH)
                 for payload in batch.column(0)
             )
-            self._stream, self._running = span.stream, RunningRequests(heads)
+            is_compacted = span.stream in self._compacted
+            self._stream, self._running = span.stream, RunningRequests(heads, is_compacted=is_compacted)
         last = requests["first_version"][-1].as_py() - 1
         stretches = range(self._running.version, last, _STRETCH)
         events = chain.from_iterable(self._events(span, low, min(low + _STRETCH, last)) for low in stretches)
@@ -242,7 +259,9 @@ class Verifier:
 
 def _head(request: Row) -> bytes:
     """Of the payload of a `model.decision`."""
-    return request_head(request.get("model"), request.get("params"), request.get("tools_sha256"))
+    asked = request.get("model_requested")
+    model = request.get("model") if asked is None else asked
+    return request_head(model, request.get("params"), request.get("tools_sha256"))
 
 
 def _requests(requests: pa.Table) -> Iterator[Request]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.canonical.content import begins_turn, is_input
+from pipelines.canonical.content import begins_turn, compacted_range, is_input
 from pipelines.canonical.tools import tools_sha256 as tools_sha256  # noqa: PLC0414 -- hashes of a request are had from here
 
 _ALIKE = frozenset((str, int, bool, type(None)))
@@ -186,9 +186,13 @@ class Context:
         """Add what vendors want back to the agent message that the last event belongs to, and to its last call.
 
         Args:
-            beside: Recorded fields that the event's payload does not say, by level: `message`, `tool_call`, `function`.
+            beside: Recorded fields that the event's payload does not say, by level: `message`, `tool_call`, `function`; or what
+                the model thought (`thought`), and in which field of the message that stood.
         """
         if self._block_index < 0:
+            return
+        if "thought" in beside:
+            self.give_back_reasoning(beside["thought"], beside["field"])
             return
         message = self.messages[self._block_index]
         calls: Sequence[dict[str, Any]] = message.get("tool_calls") or ({},)
@@ -273,12 +277,47 @@ class Context:
         """
         self._block_index = -1
         waiting = self._waiting.get(payload["call_id"] or "")
-        rendered = waiting[1].popleft() if waiting is not None and waiting[1] else f"call_none_{len(self.messages)}"
+        rendered = waiting[1].popleft() if waiting is not None and waiting[1] else GONE
+        if rendered == GONE:
+            rendered = f"call_none_{len(self.messages)}"
         if rendered is not None:
             content = _result_text(payload)
             self.messages.append({"role": "tool", "tool_call_id": rendered, "content": content})
             if type(content) is not str:
                 self.is_plain = False
+
+    def _reasoned(self, _payload: Mapping[str, Any], message_id: str | None, _actor: str | None) -> None:
+        """What it thought opens its message, and is not said in it; `give_back_reasoning` adds it for its vendor."""
+        self._agent_message(message_id)
+
+    def give_back_reasoning(self, payload: Mapping[str, Any], field: str | None) -> None:
+        """Add what the model thought to the message of the agent that is open: vendors want it back verbatim.
+
+        Args:
+            payload: Of the reasoning.
+            field: Of the message, in which it stood as text; None lists it in `reasoning`.
+        """
+        if self._block_index < 0:
+            return
+        message = self.messages[self._block_index]
+        if field is not None:
+            message[field] = payload.get("text")
+        else:
+            message.setdefault("reasoning", []).append(dict(payload))
+        self.is_plain = False
+
+    def _compacted(self, payload: Mapping[str, Any], _message_id: str | None, _actor: str | None) -> None:
+        """Messages give way to others; the ids of calls are those of the places that messages have now."""
+        self._block_index = -1
+        start, end = compacted_range(payload, len(self.messages))
+        given = payload.get("replacement")
+        self.messages[start:end] = [_replacing(each) for each in given] if isinstance(given, list) else []
+        self.is_plain = False
+        renamed = _renumber(self.messages)
+        for _, waiting in self._waiting.values():
+            known = [None if each is None else renamed.get(each, GONE) for each in waiting]
+            waiting.clear()
+            waiting.extend(known)
 
     def _decision(self, _payload: Mapping[str, Any], message_id: str | None, _actor: str | None) -> None:
         """A model decision describes the message it precedes; it opens no message of its own."""
@@ -286,6 +325,8 @@ class Context:
             self._block_index = -1
 
 
+GONE = ""
+"""Instead of the id of a call that stands in no message any more."""
 ERASED = "[erased]"
 _ERASED_ROLES = {
     "conversation.started": "system",
@@ -303,7 +344,32 @@ _HANDLERS = {
     "tool.call": Context._tool_call,  # noqa: SLF001
     "tool.result": Context._tool_result,  # noqa: SLF001
     "model.decision": Context._decision,  # noqa: SLF001
+    "agent.reasoning": Context._reasoned,  # noqa: SLF001
+    "context.compacted": Context._compacted,  # noqa: SLF001
 }
+
+
+def _replacing(message: Any) -> dict[str, Any]:
+    """A message that takes the place of others; one that is hidden is its text."""
+    return dict(message) if isinstance(message, Mapping) else {"role": "system", "content": message}
+
+
+def _renumber(messages: list[dict[str, Any]]) -> dict[str, str]:
+    """Give all calls and results the ids of their places; what each id became."""
+    renamed: dict[str, str] = {}
+    for index, message in enumerate(messages):
+        calls = message.get("tool_calls")
+        if isinstance(calls, list) and all(isinstance(call, Mapping) for call in calls):
+            ids = [f"call_{index}_{n}" for n in range(len(calls))]
+            renamed |= {str(call.get("id")): new for call, new in zip(calls, ids, strict=True)}
+            messages[index] = {
+                **message,
+                "tool_calls": [{**call, "id": new} for call, new in zip(calls, ids, strict=True)],
+            }
+        elif message.get("role") == "tool":
+            answered = renamed.get(str(message.get("tool_call_id")), f"call_none_{index}")
+            messages[index] = {**message, "tool_call_id": answered}
+    return renamed
 
 
 def arguments_text(arguments: Any) -> str:

@@ -56,6 +56,8 @@ SELECT
     CASE
         WHEN event_name IN ('agent.utterance', 'tool.call') AND aggregate_id NOT IN (SELECT aggregate_id FROM fold_redacted)
             THEN envelope[3]
+        WHEN event_name = 'agent.reasoning' AND aggregate_id NOT IN (SELECT aggregate_id FROM fold_redacted)
+            THEN json_object('thought', payload::JSON, 'field', envelope[4])::VARCHAR
     END AS beside
 FROM (
     SELECT
@@ -63,7 +65,9 @@ FROM (
         events.stream_version,
         events.event_name,
         CASE WHEN events.event_name <> 'model.decision' THEN events.payload END AS payload,
-        json_extract_string(events.metadata, ['$.message_id', '$.actor', '$.source_fields']) AS envelope,
+        json_extract_string(events.metadata, [
+            '$.message_id', '$.actor', '$.source_fields', '$.source_form.reasoning.field'
+        ]) AS envelope,
         {arguments} AS arguments
     FROM upcast_events AS events
     SEMI JOIN plan_streams ON plan_streams.aggregate_id = events.aggregate_id
@@ -73,7 +77,7 @@ FROM (
         AND (erased.aggregate_id IS NULL OR events.stream_version < erased.first_version)
         AND events.event_name IN (
             'conversation.started', 'context.supplied', 'user.utterance', 'agent.utterance', 'tool.call', 'tool.result',
-            'model.decision'
+            'model.decision', 'agent.reasoning', 'context.compacted'
         )
 )
 ORDER BY aggregate_id, stream_version

@@ -10,9 +10,12 @@ WITH messages AS (
         written.*,
         json_transform(
             written.model,
-            '{"model": "VARCHAR", "prompt_sha256": "VARCHAR", "tools_sha256": "VARCHAR", "request_sha256": "VARCHAR", '
-            || '"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT"}, "latency_ms": "DOUBLE", '
-            || '"cost_usd": "DOUBLE", "finish_reason": "VARCHAR"}'
+            '{"model": "VARCHAR", "model_requested": "VARCHAR", "provider": "VARCHAR", "prompt_sha256": "VARCHAR", '
+            || '"tools_sha256": "VARCHAR", "request_sha256": "VARCHAR", '
+            || '"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT", "cached_input_tokens": "BIGINT", '
+            || '"cache_write_tokens": "BIGINT", "reasoning_tokens": "BIGINT"}, "usage_basis": "VARCHAR", '
+            || '"latency_ms": "DOUBLE", "ttft_ms": "DOUBLE", "cost_usd": "DOUBLE", "finish_reason": "VARCHAR", '
+            || '"response_id": "VARCHAR", "error": "JSON", "retries": "INTEGER", "history": "VARCHAR"}'
         ) AS told
     FROM fold_messages AS written
     WHERE written.is_in_month
@@ -38,15 +41,28 @@ SELECT
     CASE WHEN NOT messages.is_erased THEN coalesce(digests.l1_hash, sha256('')) END AS l1_hash,
     CASE WHEN NOT messages.is_erased THEN coalesce(digests.l2_hash, sha256('')) END AS l2_hash,
     messages.told.model,
+    messages.told.model_requested,
+    messages.told.provider,
     messages.told.prompt_sha256,
     messages.told.tools_sha256,
     messages.told.request_sha256,
     verification.is_verified AS context_verified,
     messages.told.usage.input_tokens,
     messages.told.usage.output_tokens,
+    messages.told.usage.cached_input_tokens,
+    messages.told.usage.cache_write_tokens,
+    messages.told.usage.reasoning_tokens,
+    messages.told.usage_basis,
     messages.told.latency_ms,
+    messages.told.ttft_ms,
     messages.told.cost_usd,
     messages.told.finish_reason,
+    messages.told.response_id,
+    nullif(messages.told.error, 'null')::VARCHAR AS error,
+    messages.told.retries,
+    messages.told.history,
+    messages.clock,
+    messages.has_nested_calls,
     messages.is_erased,
     messages.is_context_erased,
     messages.created_at

@@ -22,6 +22,7 @@ from tests.oracles.left_fold_values import (
     is_erased,
     json_text,
     recorded_number,
+    text_or_none,
     token_count,
 )
 
@@ -44,6 +45,23 @@ _KNOWN = {
     "tools.registered": 1,
     "user.utterance": 2,
 }
+
+
+_NAMED = (
+    "model",
+    "model_requested",
+    "provider",
+    "prompt_sha256",
+    "tools_sha256",
+    "request_sha256",
+    "usage_basis",
+    "finish_reason",
+    "response_id",
+    "retries",
+    "history",
+)
+"""Columns of a decision that are members of its model call, as they are."""
+_COUNTED = ("cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
 def fold_call(events: Iterable[Event]) -> dict[str, list[Any]]:
@@ -180,7 +198,14 @@ def decision_rows(fold: StreamFold, events: Iterable[tuple[Event, Row | None]]) 
                 "tool_calls": calls,
                 "call_count": len(calls),
                 **{f"{level}_hash": getattr(hashes, level, None) for level in ("l0", "l1", "l2")},
-                **{n: model.get(n) for n in ("model", "prompt_sha256", "tools_sha256", "request_sha256")},
+                **{n: model.get(n) for n in _NAMED},
+                **{n: token_count(model, n) for n in _COUNTED},
+                "ttft_ms": recorded_number(model.get("ttft_ms")),
+                "error": text_or_none(model.get("error")),
+                "clock": message["clock"],
+                "has_nested_calls": None
+                if message["is_erased"]
+                else any(call["payload"].get("has_nested_calls") is True for call in message["calls"]),
                 "context_verified": None
                 if before is None
                 else _verify(sent["payload"] if sent else {}, recorded.messages[:before]),
@@ -188,7 +213,6 @@ def decision_rows(fold: StreamFold, events: Iterable[tuple[Event, Row | None]]) 
                 "output_tokens": token_count(model, "output_tokens"),
                 "latency_ms": recorded_number(model.get("latency_ms")),
                 "cost_usd": recorded_number(model.get("cost_usd")),
-                "finish_reason": model.get("finish_reason"),
                 "is_erased": message["is_erased"],
                 "is_context_erased": before is None,
                 "created_at": message["at"],

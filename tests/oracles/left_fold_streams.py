@@ -21,6 +21,7 @@ from tests.oracles.left_fold_values import (
     json_text,
     spent,
     text_or_none,
+    token_count,
 )
 
 Event = Mapping[str, Any]
@@ -48,6 +49,11 @@ class StreamFold:
         self.user_messages = 0
         self.turns = 0
         self.tool_results = 0
+        self.interruptions = 0
+        self.talk: dict[str, list[int]] = {"user": [], "agent": []}
+        self.compactions = 0
+        self.truncations = 0
+        self.thoughts = 0
         self.utterances: list[Row] = []
         self.calls: list[Row] = []
         self.redactions: list[Row] = []
@@ -82,6 +88,7 @@ class StreamFold:
 
     def _end(self, event: Event, payload: Mapping[str, Any]) -> None:
         self.ended = {"outcome": payload.get("outcome"), "at": event["created_at"]}
+        self.ended["reason"] = payload.get("reason")
 
     def _supplied(self, _event: Event, _payload: Mapping[str, Any]) -> None:
         self._input()
@@ -111,6 +118,11 @@ class StreamFold:
         self._utterance(event, payload, "user")
 
     def _utterance(self, event: Event, payload: Mapping[str, Any], role: str) -> None:
+        speech = payload.get("speech")
+        if isinstance(speech, Mapping):
+            self.interruptions += speech.get("interrupted") is True
+            if None not in (times := (speech.get("start_ms"), speech.get("end_ms"))):
+                self.talk[role].append(max(times[1] - times[0], 0))
         said = {"event": event, "month": event["month"], "turn": self.turns, "role": role, "text": payload.get("text")}
         self.utterances.append(said)
 
@@ -124,11 +136,13 @@ class StreamFold:
             first = event["stream_version"]
             self._open = {"message_id": message_id, "first": first, "is_said": False, "text": None, "calls": []}
             self._open |= {"is_refusal": False, "is_erased": False}
-            self._open |= {"turn": self.turns, "model": None, "model_version": None}
+            self._open |= {"turn": self.turns, "model": None, "model_version": None, "has_clock": False}
         elif message_id is not UNNAMED:
             self._open["message_id"] = message_id
         self._open["is_erased"] |= is_erased(event)
         self._open["is_answered"] = is_output
+        if not self._open["has_clock"]:
+            self._open["clock"] = event["metadata"].get("time_source")
         self._open |= {"last": event["stream_version"], "at": event["created_at"], "month": event["month"]}
         return self._open
 
@@ -158,6 +172,17 @@ class StreamFold:
             model=payload, model_version=event["stream_version"]
         )
         self.model_calls.append(payload)
+        self.compactions += payload.get("history") == "compacted"
+        self._open["clock"] = event["metadata"].get("time_source")
+        self._open["has_clock"] = True
+
+    def _reasoning(self, event: Event, _payload: Mapping[str, Any]) -> None:
+        self._say(event, comes_first=True)["is_answered"] = False
+        self.thoughts += not is_erased(event)
+
+    def _compacted(self, event: Event, _payload: Mapping[str, Any]) -> None:
+        self._input()
+        self.compactions += 1
 
     def _call(self, event: Event, payload: Mapping[str, Any]) -> None:
         call: Row = {"event": event, "payload": payload, "month": event["month"], "turn": self.turns, "result": None}
@@ -180,6 +205,7 @@ class StreamFold:
     def _result(self, event: Event, payload: Mapping[str, Any]) -> None:
         self._input()
         self.tool_results += 1
+        self.truncations += payload.get("truncated") is True
         key = _ERASED_CALLS if is_erased(event) else payload.get("call_id") or ""
         _, calls = self._waiting.get(key, (None, deque[Row]()))
         if calls:
@@ -197,6 +223,19 @@ class StreamFold:
                 "reason": payload.get("reason"),
             }
         )
+
+    def _fidelity(self) -> Row:
+        """What the record lacks: as its start says, or as its events tell."""
+        said = self.started.get("fidelity") or []
+        thought = sum(token_count(call, "reasoning_tokens") or 0 for call in self.model_calls)
+        told = {
+            "content_missing": any(call.get("content_missing") is True for call in self.model_calls),
+            "history_compacted": self.compactions > 0,
+            "reasoning_lost": thought > 0 and not self.thoughts,
+            "is_truncated": self.truncations > 0,
+            "session_ambiguous": False,
+        }
+        return {name: found or name in said for name, found in told.items()}
 
     def utterance_row(self, said: Row) -> Row:
         """One row of `utterances`."""
@@ -235,12 +274,17 @@ class StreamFold:
         agent_texts = [said["text"] for said in self.utterances if said["role"] == "agent" and is_said(said["text"])]
         calls = [call_state(call) for call in self.calls]
         duration = self.last["created_at"] - self.first["created_at"]
+        parent = self.started["parent"] if isinstance(self.started.get("parent"), Mapping) else {}
         return {
             "aggregate_id": self.aggregate_id,
             **self.envelope,
             **{name: self.started.get(name) for name in ("agent", "variant", "task", "channel", "vertical")},
             "status": "ended" if self.ended else "open",
             "outcome": text_or_none(self.ended["outcome"]) if self.ended else None,
+            "ended_reason": self.ended["reason"] if self.ended else None,
+            "parent_id": parent.get("conversation_id"),
+            "parent_call_id": parent.get("call_id"),
+            **{name: text_or_none(self.started.get(name)) for name in ("tags", "metadata")},
             "started_at": self.first["created_at"],
             "ended_at": self.ended["at"] if self.ended else None,
             "last_at": self.last["created_at"],
@@ -258,6 +302,10 @@ class StreamFold:
             "failed_tool_calls": sum(call["error"] not in (None, "false") for call in calls),
             "redaction_count": len(self.redactions),
             **spent(self.model_calls),
+            "interruptions": self.interruptions,
+            "user_talk_ms": sum(self.talk["user"]) if self.talk["user"] else None,
+            "agent_talk_ms": sum(self.talk["agent"]) if self.talk["agent"] else None,
+            **self._fidelity(),
             "final_text": agent_texts[-1] if agent_texts else None,
             "transcript": [
                 {
@@ -283,6 +331,8 @@ _HANDLERS: dict[str, Callable[[StreamFold, Event, Mapping[str, Any]], None]] = {
     "user.utterance": StreamFold._user_utterance,
     "agent.utterance": StreamFold._agent_utterance,
     "model.decision": StreamFold._model,
+    "agent.reasoning": StreamFold._reasoning,
+    "context.compacted": StreamFold._compacted,
     "tool.call": StreamFold._call,
     "tool.result": StreamFold._result,
     "redaction.applied": StreamFold._redaction,

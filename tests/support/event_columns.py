@@ -14,7 +14,7 @@ from tests.oracles.left_fold_values import is_erased, json_text, text_or_none
 
 Event = Mapping[str, Any]
 _SAID = ("user.utterance", "agent.utterance", "tool.call", "tool.result")
-_RARE = ("conversation.started", "conversation.ended", "redaction.applied")
+_RARE = ("conversation.started", "conversation.ended", "redaction.applied", "context.compacted")
 _PICO = Decimal("0.000000000001")
 SCHEMA = pa.schema(
     {
@@ -41,6 +41,10 @@ SCHEMA = pa.schema(
         "output": pa.string(),
         "error": pa.string(),
         "rendered": pa.int32(),
+        "from_message": pa.int64(),
+        "to_message": pa.int64(),
+        "time_source": pa.string(),
+        "has_nested_calls": pa.bool_(),
         "input_tokens": pa.int64(),
         "output_tokens": pa.int64(),
         "cost_usd": pa.decimal128(38, 12),
@@ -50,6 +54,10 @@ SCHEMA = pa.schema(
         "channel": pa.string(),
         "vertical": pa.string(),
         "outcome": pa.string(),
+        **dict.fromkeys(("parent_id", "parent_call_id", "tags", "metadata", "fidelity"), pa.string()),
+        **dict.fromkeys(("user_talk_ms", "agent_talk_ms"), pa.int64()),
+        **dict.fromkeys(("is_interrupted", "is_truncated", "is_content_missing", "is_compacted"), pa.bool_()),
+        "reasoning_tokens": pa.int64(),
         "target_version": pa.int32(),
         "path": pa.string(),
         "method": pa.string(),
@@ -82,6 +90,8 @@ def _row(event: Event, seen: dict[str, Any] | None, month: str) -> dict[str, Any
         "is_by_user": metadata.get("actor") == "user",
         "is_refusal": False,
         "rendered": 0,
+        "time_source": metadata.get("time_source"),
+        **dict.fromkeys(_FLAGS, False),
     }
     if seen is None:
         return row
@@ -90,6 +100,7 @@ def _row(event: Event, seen: dict[str, Any] | None, month: str) -> dict[str, Any
         row |= {field: payload.get(field) for field in ("text", "call_id", "name")}
         row |= {"is_refusal": payload.get("is_refusal") is True, "error": text_or_none(payload.get("error"))}
         row["output"] = text_or_none(payload.get("output"))
+        row |= _spoken(name, payload)
     if name == "tool.call" and "arguments" in payload:
         row["arguments"] = json_text(payload["arguments"])
     if name == "user.utterance":
@@ -98,11 +109,32 @@ def _row(event: Event, seen: dict[str, Any] | None, month: str) -> dict[str, Any
         row["rendered"] = 1
     if name == "conversation.started":
         row["rendered"] = len(payload["messages"]) if isinstance(payload.get("messages"), list) else 0
+    if name == "context.compacted":
+        row["rendered"] = len(payload["replacement"]) if isinstance(payload.get("replacement"), list) else 0
+        row |= {"is_compacted": True, **{end: _whole(payload.get(end)) for end in ("from_message", "to_message")}}
     if name == "model.decision":
         row |= _spent(payload)
     if name in _RARE:
         row |= _rare(payload)
     return row
+
+
+_FLAGS = ("has_nested_calls", "is_truncated", "is_interrupted", "is_content_missing", "is_compacted")
+
+
+def _spoken(name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    speech = payload["speech"] if isinstance(payload.get("speech"), Mapping) else {}
+    start, end = speech.get("start_ms"), speech.get("end_ms")
+    talk = {} if start is None or end is None else {f"{name.partition('.')[0]}_talk_ms": max(end - start, 0)}
+    return talk | {
+        "has_nested_calls": payload.get("has_nested_calls") is True,
+        "is_truncated": payload.get("truncated") is True,
+        "is_interrupted": speech.get("interrupted") is True,
+    }
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _content(payload: Mapping[str, Any]) -> str | None:
@@ -125,22 +157,27 @@ def _type_of(part: Mapping[str, Any]) -> str | None:
 
 def _spent(payload: Mapping[str, Any]) -> dict[str, Any]:
     usage = payload["usage"] if isinstance(payload.get("usage"), Mapping) else {}
-    tokens = {name: usage.get(name) for name in ("input_tokens", "output_tokens")}
+    tokens = {name: usage.get(name) for name in ("input_tokens", "output_tokens", "reasoning_tokens")}
     cost = payload.get("cost_usd")
     return {
         **{name: count if isinstance(count, int) else None for name, count in tokens.items()},
+        "is_content_missing": payload.get("content_missing") is True,
+        "is_compacted": payload.get("history") == "compacted",
         "cost_usd": Decimal(str(cost)).quantize(_PICO, ROUND_HALF_UP) if isinstance(cost, (int, float)) else None,
     }
 
 
 def _rare(payload: Mapping[str, Any]) -> dict[str, Any]:
     target, span = (payload.get(name) if isinstance(payload.get(name), Mapping) else {} for name in ("target", "span"))
+    parent = payload["parent"] if isinstance(payload.get("parent"), Mapping) else {}
     assert target is not None
     assert span is not None
     path = payload.get("path")
     return {
         **{name: payload.get(name) for name in ("agent", "variant", "task", "channel", "vertical", "method", "reason")},
-        "outcome": text_or_none(payload.get("outcome")),
+        **{each: text_or_none(payload.get(each)) for each in ("outcome", "tags", "metadata", "fidelity")},
+        "parent_id": parent.get("conversation_id"),
+        "parent_call_id": parent.get("call_id"),
         "target_version": target.get("stream_version"),
         "path": span.get("path") if path is None else path,
     }

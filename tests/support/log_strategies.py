@@ -76,6 +76,10 @@ _arguments = st.one_of(
         ["", " ", "{", "{}x", "[1,]", '{"x": 1,}', "NaN", '{"x": nan}', '{"a": "nan,]"}', '{"x": "\\ud800"}', "01"]
     ),
 )
+_times = st.sampled_from([None, 0, 40, 1200])
+_speech = st.fixed_dictionaries(
+    {}, optional={"start_ms": _times, "end_ms": _times, "interrupted": st.sampled_from([None, True, False])}
+)
 _rows = st.none() | st.fixed_dictionaries(
     {"status": st.sampled_from(["asked", "paid"]), "amount_usd": st.sampled_from([None, 0, 12.5, 0.1])}
 )
@@ -100,6 +104,50 @@ PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         _model,
         {"usage": st.none() | _payload({}, {"prompt_tokens": counts, "completion_tokens": counts, "x/y": json_values})},
     ),
+    "model.decision.v3": _payload(
+        _model,
+        {
+            "usage": st.none()
+            | _payload({}, dict.fromkeys(("input_tokens", "cache_write_tokens", "reasoning_tokens"), counts)),
+            "model_requested": st.sampled_from([None, "gpt"]),
+            "history": st.sampled_from([None, "exact", "compacted"]),
+            "content_missing": st.sampled_from([None, True, False]),
+            "error": json_values,
+            "retries": st.sampled_from([None, 2]),
+        },
+    ),
+    "agent.reasoning.v1": _payload({"text": st.none() | texts}, {"summary": st.just(["short"])}),
+    "context.compacted.v1": _payload(
+        {
+            "kind": st.sampled_from(["summary", "clear"]),
+            "from_message": st.integers(0, 3),
+            "to_message": st.integers(0, 6),
+            "replacement": st.lists(
+                st.fixed_dictionaries({"role": st.sampled_from(["user", "tool"]), "content": contents}), max_size=2
+            ),
+        }
+    ),
+    "user.utterance.v2": _payload({"text": texts, "speech": st.none() | _speech}, {"content": contents}),
+    "agent.utterance.v2": _payload({"text": st.none() | texts, "speech": st.none() | _speech}),
+    "tool.call.v2": _payload(
+        {"call_id": call_ids, "name": st.just("run"), "arguments": _arguments},
+        {"has_nested_calls": st.sampled_from([None, True, False]), "executor": st.just("provider")},
+    ),
+    "tool.result.v2": _payload(
+        {"call_id": call_ids, "output": json_values, "error": st.none(), "truncated": st.sampled_from([None, True])}
+    ),
+    "conversation.started.v2": _payload(
+        {"messages": st.just([{"role": "system", "content": "be kind"}])},
+        {
+            "parent": st.sampled_from([None, {}, {"conversation_id": "p", "call_id": None}]),
+            "tags": st.sampled_from([None, [], ["a"]]),
+            "metadata": st.sampled_from([None, {"x": 1}]),
+            "fidelity": st.sampled_from([None, ["session_ambiguous", "is_truncated"]]),
+        },
+    ),
+    "score.recorded.v1": _payload({"name": st.just("s"), "value": json_values}),
+    "agent.handoff.v1": _payload({"from": st.none(), "to": st.just("b")}),
+    "call.event.v1": _payload({"kind": st.just("dtmf")}),
     "model.decision.v2": _payload(
         _model, {"usage": st.none() | _payload({}, {"input_tokens": counts, "output_tokens": counts})}
     ),

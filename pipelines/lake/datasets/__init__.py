@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets.audit import ACCESS, HOME_LOG, MERKLE_NODES
+from pipelines.lake.datasets.audit import ACCESS, HOME_LOG, MERKLE_NODES, SCORES
 from pipelines.lake.datasets.diffs import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS
 from pipelines.lake.datasets.folds import (
     CALL_MONTHS,
@@ -80,7 +80,7 @@ DATASETS: dict[str, Dataset] = {
     )
 }
 
-VIEWED: dict[str, Dataset] = {ACCESS.name: ACCESS}
+VIEWED: dict[str, Dataset] = {ACCESS.name: ACCESS, SCORES.name: SCORES}
 """What has no table: a view of its name makes it of others."""
 
 

@@ -56,6 +56,31 @@ MERKLE_NODES = Dataset(
     ),
 )
 
+SCORES = Dataset(
+    name="scores",
+    grain="one score of a conversation, of one of its messages, or of one of its tool calls",
+    key=("aggregate_id", "stream_version"),
+    partition_by=(),
+    sort_by=("aggregate_id", "stream_version"),
+    layer="log",
+    columns=(
+        Column(STREAM.name, STREAM.type, STREAM.description),
+        Column("stream_version", "INTEGER", "The score's place in the stream."),
+        Column("source", "VARCHAR", "Where the stream was recorded; null when the writer did not say."),
+        Column("name", "VARCHAR", "What was judged."),
+        Column("value", "VARCHAR", "JSON text of the value.", is_personal=True),
+        Column("number", "DOUBLE", "The value as a number, a boolean as 0 or 1; null for any other."),
+        Column("label", "VARCHAR", "What the value is called; null for nothing."),
+        Column("kind", "VARCHAR", "numeric, boolean, categorical or text; null when not recorded."),
+        Column("scorer", "VARCHAR", "Who judged: human, model, rule or user; null when not recorded."),
+        Column("comment", "VARCHAR", "Why; null for nothing.", is_personal=True),
+        Column("message_id", "VARCHAR", "The message that it is of; null where it is of none."),
+        Column("call_id", "VARCHAR", "The tool call that it is of, as recorded; null likewise."),
+        Column("recorded_at", "VARCHAR", "When it was judged, as recorded; null when not recorded."),
+        Column("created_at", "TIMESTAMP WITH TIME ZONE", "When the log says that it happened, UTC."),
+    ),
+)
+
 ACCESS = Dataset(
     name="access",
     grain="one access × stream that it is of; one row without a stream for an access that names none",

@@ -142,6 +142,8 @@ DECISIONS = Dataset(
             "l2_hash", "VARCHAR", "Hash of the list of calls, canonical JSON with normalised strings; null likewise."
         ),
         Column("model", "VARCHAR", "Model that answered; null when not recorded."),
+        Column("model_requested", "VARCHAR", "Model that was asked for; null when not recorded."),
+        Column("provider", "VARCHAR", "Who was asked; null when not recorded."),
         Column("prompt_sha256", "VARCHAR", "Hash of the system prompt; null when not recorded."),
         Column("tools_sha256", "VARCHAR", "Hash of the tool schemas; null when not recorded."),
         Column("request_sha256", "VARCHAR", "Hash of the request as sent; null when not recorded."),
@@ -152,9 +154,37 @@ DECISIONS = Dataset(
         ),
         Column("input_tokens", "BIGINT", "Tokens of the request; null when not recorded."),
         Column("output_tokens", "BIGINT", "Tokens of the answer; null when not recorded."),
+        Column("cached_input_tokens", "BIGINT", "Tokens of the request that were read from a cache; null likewise."),
+        Column("cache_write_tokens", "BIGINT", "Tokens of the request that were written to a cache; null likewise."),
+        Column("reasoning_tokens", "BIGINT", "Tokens of what the model thought; null likewise."),
+        Column(
+            "usage_basis",
+            "VARCHAR",
+            "Whether input_tokens count those of a cache: with_cache, without_cache; null where nobody knows.",
+        ),
         Column("latency_ms", "DOUBLE", "How long the model took, milliseconds; null when not recorded."),
+        Column("ttft_ms", "DOUBLE", "How long until its first token, milliseconds; null when not recorded."),
         Column("cost_usd", "DOUBLE", "Price of the model call, US dollars; null when not recorded."),
         Column("finish_reason", "VARCHAR", "Why the model stopped; null when not recorded."),
+        Column("response_id", "VARCHAR", "The provider's id of the answer; null when not recorded."),
+        Column("error", "VARCHAR", "JSON text of how the call failed; null where it answered.", is_personal=True),
+        Column("retries", "INTEGER", "Failed calls before it, of the same request; null when not recorded."),
+        Column(
+            "history",
+            "VARCHAR",
+            "How its context was put together from what was recorded: exact, rendered (the agent's own words came back otherwise), "
+            "delta (only what was new), compacted, opened; null where it was recorded as it happened.",
+        ),
+        Column(
+            "clock",
+            "VARCHAR",
+            "Whose time it has: message, span, call, conversation, import; null where it was recorded as it happened.",
+        ),
+        Column(
+            "has_nested_calls",
+            "BOOLEAN",
+            "Whether it calls a tool whose argument is a program that calls tools; null when it is erased.",
+        ),
         Column(
             "is_erased",
             "BOOLEAN",
@@ -182,6 +212,11 @@ _TEXTS = {
     "subject_id": "The person it is about; null when not recorded.",
     "status": "ended once the end was recorded, else open.",
     "outcome": "JSON text of the recorded outcome; null when none was recorded.",
+    "ended_reason": "Why it ended, as recorded; null when not recorded.",
+    "parent_id": "The conversation, at the same source, that started it; null for none.",
+    "parent_call_id": "The tool call of that conversation; null when not recorded.",
+    "tags": "JSON text of its tags; null for none.",
+    "metadata": "JSON text of what its recorder added; null for nothing.",
     "started_at": "First event, UTC.",
     "ended_at": "When the end was recorded, UTC; null while open.",
     "last_at": "Newest event, UTC.",
@@ -198,6 +233,9 @@ _TEXTS = {
     "unanswered_tool_calls": "Tool calls without a result so far.",
     "failed_tool_calls": "Tool calls whose result carries an error (not null, not false).",
     "redaction_count": "Redactions so far.",
+    "interruptions": "Utterances so far that were interrupted.",
+    "user_talk_ms": "How long the person spoke so far, milliseconds; null when not recorded.",
+    "agent_talk_ms": "How long the agent spoke so far, milliseconds; null when not recorded.",
     "input_tokens": "Sum over recorded model calls; null when none was recorded.",
     "output_tokens": "Sum over recorded model calls; null when none was recorded.",
     "cost_usd": "Sum over recorded model calls, US dollars; null when none was recorded.",
@@ -206,10 +244,15 @@ _TEXTS = {
     "tool_calls": "The tool calls with their results, in order; payloads are JSON text.",
     "redactions": "The redactions, in order.",
     "skipped_events": "Events whose type or version the fold does not know; counted, never guessed.",
+    "content_missing": "Whether what was said in a model call was not recorded.",
+    "history_compacted": "Whether a context was shortened, or messages gave way to a summary.",
+    "reasoning_lost": "Whether a model thought, and nothing of it was recorded.",
+    "is_truncated": "Whether a text was recorded that is not whole.",
+    "session_ambiguous": "Whether the record does not say which conversation it is of.",
     "erased_events": "Events so far whose payload and metadata are gone: counted by their type, and nothing else is known of them.",
 }
 """What the columns of a state mean."""
-_PERSONAL = ("subject_id", "final_text", "transcript", "tool_calls")
+_PERSONAL = ("subject_id", "final_text", "transcript", "tool_calls", "metadata")
 _STATE_COLUMNS = (MONTH, *columns_of(STATE, _TEXTS, _PERSONAL))
 
 CONVERSATION_MONTHS = Dataset(
@@ -301,6 +344,12 @@ _STANDING_TEXTS = {
     "position": "Global id of that event.",
     "created_at": "When that event happened, UTC.",
     "cost_usd": "Sum over recorded model calls, US dollars, exact; null when none was recorded.",
+    "fidelity": "JSON text of what its start says that the record lacks; null for nothing.",
+    "reasoning_tokens": "Sum over recorded model calls; null when none was recorded.",
+    "contents_missing": "Model calls so far of which the content was not recorded.",
+    "compactions": "Contexts so far that were shortened.",
+    "truncations": "Results so far that are not whole.",
+    "reasonings": "Events so far that say what the model thought.",
     "groups": "Agent messages and lone runs of model decisions so far.",
     "inputs": "Messages so far that a context renders, the agent's left out.",
     "hidden_results": "Of those the results of the user's own tool calls, which no agent sees.",

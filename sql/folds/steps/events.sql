@@ -3,7 +3,8 @@
 --             (high is left out)
 -- grain: one event
 -- key: aggregate_id, stream_version
--- columns: rendered counts the messages that it renders to, the agent's left out; model is the payload of a model decision
+-- columns: rendered counts the messages that it renders to, the agent's left out, of a compaction its replacement; model is the
+--          payload of a model decision
 -- notes: `arguments` are as recorded, and null when none were; what reads them makes one value of them. `content` is read of
 --        utterances of the user without text alone.
 --        Whoever reads it selects the columns that it needs: JSON that no column needs is not read.
@@ -22,6 +23,7 @@ SELECT
     told.envelope.source_id,
     told.envelope.source_ordinal,
     told.envelope.subject_id,
+    told.envelope.time_source,
     told.said.text,
     CASE
         WHEN told.event_name = 'user.utterance' AND coalesce(told.said.text, '') = '' THEN $content
@@ -36,15 +38,42 @@ SELECT
     END AS arguments,
     told.said.output::VARCHAR AS output,
     nullif(told.said.error, 'null')::VARCHAR AS error,
+    coalesce(told.said.has_nested_calls, FALSE) AS has_nested_calls,
+    coalesce(told.said.truncated, FALSE) AS is_truncated,
+    coalesce(told.said.speech.interrupted, FALSE) AS is_interrupted,
+    CASE
+        WHEN told.event_name = 'user.utterance'
+            THEN
+                -- greatest leaves nulls out
+                greatest(told.said.speech.end_ms, told.said.speech.start_ms + 0 * told.said.speech.end_ms)
+                - told.said.speech.start_ms
+    END AS user_talk_ms,
+    CASE
+        WHEN told.event_name = 'agent.utterance'
+            THEN
+                -- greatest leaves nulls out
+                greatest(told.said.speech.end_ms, told.said.speech.start_ms + 0 * told.said.speech.end_ms)
+                - told.said.speech.start_ms
+    END AS agent_talk_ms,
     told.spent.usage.input_tokens,
     told.spent.usage.output_tokens,
     try_cast(told.spent.cost_usd AS DECIMAL(38, 12)) AS cost_usd,
+    told.spent.usage.reasoning_tokens,
+    coalesce(told.spent.content_missing, FALSE) AS is_content_missing,
+    coalesce(told.event_name = 'context.compacted' OR told.spent.history = 'compacted', FALSE) AS is_compacted,
     told.rare.agent,
     told.rare.variant,
     told.rare.task,
     told.rare.channel,
     told.rare.vertical,
     nullif(told.rare.outcome, 'null')::VARCHAR AS outcome,
+    told.rare.parent.conversation_id AS parent_id,
+    told.rare.parent.call_id AS parent_call_id,
+    nullif(told.rare.tags, 'null')::VARCHAR AS tags,
+    nullif(told.rare.metadata, 'null')::VARCHAR AS metadata,
+    nullif(told.rare.fidelity, 'null')::VARCHAR AS fidelity,
+    told.rare.from_message,
+    told.rare.to_message,
     told.rare.target.stream_version AS target_version,
     coalesce(told.rare.path, told.rare.span.path) AS path,
     told.rare.method,
@@ -54,6 +83,7 @@ SELECT
         WHEN 'user.utterance' THEN 1
         WHEN 'tool.result' THEN 1
         WHEN 'context.supplied' THEN 1
+        WHEN 'context.compacted' THEN coalesce(json_array_length(told.payload, '$.replacement'), 0)
         WHEN 'conversation.started' THEN coalesce(json_array_length(told.payload, '$.messages'), 0)
         ELSE 0
     END::INTEGER AS rendered
@@ -71,30 +101,38 @@ FROM (
         json_transform(
             history.metadata,
             '{"message_id": "VARCHAR", "actor": "VARCHAR", "source": "VARCHAR", "source_id": "VARCHAR", '
-            || '"source_ordinal": "BIGINT", "subject_id": "VARCHAR"}'
+            || '"source_ordinal": "BIGINT", "subject_id": "VARCHAR", "time_source": "VARCHAR"}'
         ) AS envelope,
         CASE
             WHEN history.event_name IN ('user.utterance', 'agent.utterance', 'tool.call', 'tool.result')
                 THEN json_transform(
                     history.payload,
                     '{"text": "VARCHAR", "call_id": "VARCHAR", "name": "VARCHAR", "is_refusal": "BOOLEAN", '
-                    || '"arguments": "JSON", "output": "JSON", "error": "JSON"}'
+                    || '"arguments": "JSON", "output": "JSON", "error": "JSON", "has_nested_calls": "BOOLEAN", '
+                    || '"truncated": "BOOLEAN", '
+                    || '"speech": {"start_ms": "BIGINT", "end_ms": "BIGINT", "interrupted": "BOOLEAN"}}'
                 )
         END AS said,
         CASE
             WHEN history.event_name = 'model.decision'
                 THEN json_transform(
                     history.payload,
-                    '{"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT"}, "cost_usd": "VARCHAR"}'
+                    '{"usage": {"input_tokens": "BIGINT", "output_tokens": "BIGINT", "reasoning_tokens": "BIGINT"}, '
+                    || '"cost_usd": "VARCHAR", "content_missing": "BOOLEAN", "history": "VARCHAR"}'
                 )
         END AS spent,
         CASE
-            WHEN history.event_name IN ('conversation.started', 'conversation.ended', 'redaction.applied')
+            WHEN
+                history.event_name IN (
+                    'conversation.started', 'conversation.ended', 'redaction.applied', 'context.compacted'
+                )
                 THEN json_transform(
                     history.payload,
                     '{"agent": "VARCHAR", "variant": "VARCHAR", "task": "VARCHAR", "channel": "VARCHAR", '
                     || '"vertical": "VARCHAR", "outcome": "JSON", "target": {"stream_version": "INTEGER"}, '
-                    || '"path": "VARCHAR", "span": {"path": "VARCHAR"}, "method": "VARCHAR", "reason": "VARCHAR"}'
+                    || '"path": "VARCHAR", "span": {"path": "VARCHAR"}, "method": "VARCHAR", "reason": "VARCHAR", '
+                    || '"parent": {"conversation_id": "VARCHAR", "call_id": "VARCHAR"}, "tags": "JSON", '
+                    || '"metadata": "JSON", "fidelity": "JSON", "from_message": "BIGINT", "to_message": "BIGINT"}'
                 )
         END AS rare
     FROM fold_source AS history
