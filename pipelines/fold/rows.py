@@ -15,7 +15,7 @@ from pipelines.fold.batch import Batch
 from pipelines.fold.columns import Bools, Column, Ints, bools, first_rows, lists, nullable, one_array, running, take
 from pipelines.fold.fold import Folded, hidden_results
 from pipelines.fold.messages import AGENT, ROLES
-from pipelines.fold.tool_calls import ARGUMENTS, ToolCalls
+from pipelines.fold.tool_calls import ARGUMENTS
 
 _ROLES = pa.array(ROLES, pa.string())
 

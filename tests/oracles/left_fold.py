@@ -9,6 +9,7 @@ two texts of one value may differ in spelling.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from pipelines.canonical.calls import Canonicaliser
@@ -162,9 +163,11 @@ def decision_rows(fold: StreamFold, events: Iterable[tuple[Event, Row | None]]) 
     """The rows of `decisions` for all months of one stream, with `month`; contexts are those that a replay rebuilds."""
     shown, recorded = Context(), Context()
     context_messages: dict[int, int | None] = {}
+    before_event: dict[int, list[Row]] = {}
     is_whole = True
     for event, seen in events:
         context_messages[event["stream_version"]] = len(shown.messages) if is_whole else None
+        before_event[event["stream_version"]] = deepcopy(recorded.messages)  # a compaction changes what came before
         as_recorded = upcast(event["event_type"], event["payload"])
         is_whole = is_whole and not is_erased(event)
         if is_whole and seen is not None and as_recorded is not None:
@@ -208,7 +211,7 @@ def decision_rows(fold: StreamFold, events: Iterable[tuple[Event, Row | None]]) 
                 else any(call["payload"].get("has_nested_calls") is True for call in message["calls"]),
                 "context_verified": None
                 if before is None
-                else _verify(sent["payload"] if sent else {}, recorded.messages[:before]),
+                else _verify(sent["payload"] if sent else {}, before_event[message["first"]]),
                 "input_tokens": token_count(model, "input_tokens"),
                 "output_tokens": token_count(model, "output_tokens"),
                 "latency_ms": recorded_number(model.get("latency_ms")),
@@ -238,5 +241,7 @@ def _verify(model: Mapping[str, Any], messages: list[dict[str, Any]]) -> bool | 
     expected = model.get("request_sha256")
     if expected is None:
         return None
-    head = {"model": model.get("model"), "params": model.get("params"), "tools_sha256": model.get("tools_sha256")}
+    requested = model.get("model_requested")
+    name = model.get("model") if requested is None else requested
+    head = {"model": name, "params": model.get("params"), "tools_sha256": model.get("tools_sha256")}
     return bool(request_sha256(messages, **head) == expected)
