@@ -147,6 +147,7 @@ def import_chat(
     spool: Path | None = None,
     room: Room = Room(sys.maxsize, 0),  # noqa: B008 -- frozen
     places: Sequence[str] = (),
+    on_line: Callable[[UUID, str], object] | None = None,
     progress: Callable[[ImportProgress], None] | None = None,
 ) -> ImportResult:
     """Import files of one chat-completions conversation a line, plain or gzip.
@@ -163,6 +164,7 @@ def import_chat(
         spool: Folder for what pipes give, a private file each that nothing stays of; None is the system's for such.
         room: How much memory there is; a line that takes more to import is a bad one. By default there is no bound.
         places: For each line of a file that was made of another form's, where its first record was read.
+        on_line: Called for each good line, before it is appended, with its stream and digest.
         progress: Called now and then while a file is read.
 
     Raises:
@@ -187,7 +189,9 @@ def import_chat(
         for path in paths:
             folder = spool or Path(tempfile.gettempdir())
             with spooled(path, folder, partial(_tell_read, progress, path)) as kept:
-                total.add(_FileImport(store, path, kept, at, source, days, bad_lines, room, places, progress).run())
+                total.add(
+                    _FileImport(store, path, kept, at, source, days, bad_lines, room, places, on_line, progress).run()
+                )
     return ImportResult(
         conversations=total.conversations,
         events=total.events,
@@ -219,6 +223,7 @@ class _FileImport:
     bad_lines: BadLines | None
     room: Room
     places: Sequence[str]
+    on_line: Callable[[UUID, str], object] | None
     progress: Callable[[ImportProgress], None] | None
     tally: _Tally = field(default_factory=_Tally)
     closed: frozenset[str] = frozenset()
@@ -236,6 +241,9 @@ class _FileImport:
         self.store.ensure_months(months.values())
         with self.store.transaction():
             for batch in _batches(self._lines("append")):
+                if self.on_line is not None:
+                    for read in batch:
+                        self.on_line(read.conversation.stream_id, read.conversation.digest)
                 self._append(batch)
         if self.bad_lines is not None:
             self.bad_lines.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipelines.ingest.form_files import FormImport, import_form
 from pipelines.ingest.forms.form import Options, form_named
 from pipelines.store import Store
 from pipelines.store.events import stream_id
+from tests.support.erasing import erase_streams
 
 START = 1_760_000_000
 
@@ -84,3 +86,88 @@ def test_times_that_are_not_believed(store: Store, tmp_path: Path) -> None:
         imported(store, tmp_path / "a.jsonl", call)
     assert "lines.jsonl" not in str(error.value)
     assert count(store) == 0
+
+
+class Counted:
+    """How often the form `litellm` was asked for the conversations of files."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        form = type(form_named("litellm", Path()))
+        groups = form.groups
+
+        def counted(*given: Any) -> Any:
+            self.times += 1
+            return groups(*given)
+
+        monkeypatch.setattr(form, "groups", counted)
+
+
+def test_the_same_again_is_not_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files whose conversations stand, grown or not, are hashed alone and told with the same counts; changed ones are read."""
+    calls = [exchange(1, "hi", answer="ho"), exchange(2, "hi", "ho", "and?", answer="done")]
+    read = Counted(monkeypatch)
+    first = imported(store, tmp_path / "a.jsonl", calls[0])
+    again = imported(store, tmp_path / "a.jsonl", calls[0], keep_raw=True)
+    assert read.times == 1
+    assert again.result is not None
+    assert (again.result.conversations, again.result.already_present, again.result.events) == (0, 1, 0)
+    assert again.read.tally == first.read.tally
+    assert len(again.raw) == 1
+    imported(store, tmp_path / "b.jsonl", *calls)  # what is imported already goes on
+    before = count(store)
+    for path, said, times in (("a.jsonl", calls[:1], 2), ("b.jsonl", calls, 2), ("a.jsonl", calls, 3)):
+        done = imported(store, tmp_path / path, *said)
+        assert done.result is not None
+        assert (done.result.already_present, read.times, count(store)) == (1, times, before)
+    imported(store, tmp_path / "a.jsonl", *calls, to_lines=tmp_path / "lines.jsonl")
+    assert (tmp_path / "lines.jsonl").read_bytes().count(b"\n") == 1
+
+
+def _missing(note: dict[str, Any]) -> None:
+    note["streams"].append([str(stream_id("litellm", "s2")), "0" * 64])
+
+
+def _other_digest(note: dict[str, Any]) -> None:
+    note["streams"][0][1] = "0" * 64
+
+
+def _other_code(note: dict[str, Any]) -> None:
+    note["code"] = "0" * 64
+
+
+def _more_days(note: dict[str, Any]) -> None:
+    note["first"] = "1990-01-01"
+
+
+def _damaged(note: dict[str, Any]) -> None:
+    del note["tally"]
+
+
+@pytest.mark.parametrize("change", [_missing, _other_digest, _other_code, _more_days, _damaged])
+def test_a_note_that_does_not_hold_is_no_note(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], None]
+) -> None:
+    """Files are read where the store has not what the note says, and where another code or less belief stand behind it."""
+    read = Counted(monkeypatch)
+    imported(store, tmp_path / "a.jsonl", exchange(1, "hi"))
+    (path,) = (tmp_path / "imports").iterdir()
+    note = json.loads(path.read_bytes())
+    change(note)
+    path.write_text(json.dumps(note))
+    done = imported(store, tmp_path / "a.jsonl", exchange(1, "hi"))
+    assert done.result is not None
+    assert (done.result.already_present, read.times) == (1, 2)
+    imported(store, tmp_path / "a.jsonl", exchange(1, "hi"))
+    assert read.times == 2  # it is noted anew
+
+
+def test_what_was_erased_is_no_standing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a conversation that was erased are read again, and say so as they always do; nothing comes back."""
+    read = Counted(monkeypatch)
+    imported(store, tmp_path / "a.jsonl", exchange(1, "hi"))
+    erase_streams(store, [stream_id("litellm", "s1")])
+    for times in (2, 3):
+        done = imported(store, tmp_path / "a.jsonl", exchange(1, "hi"))
+        assert done.result is not None
+        assert (done.result.erased, done.result.events, read.times) == (1, 0, times)
