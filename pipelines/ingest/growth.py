@@ -90,6 +90,11 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     if found := first_difference(old["messages"], new["messages"][:count]):
         return found.replace("$", "$.messages", 1)
     for name in sorted((old.keys() | new.keys()) - {"messages", "records"}):
+        is_verdict = (
+            name == "outcome" and not has_gone_on and new.get("kind") != "call"
+        )  # a call's report comes in parts
+        if is_verdict and not same_json(new.get(name), old.get(name)):
+            return f"$.{name}"
         if not (has_gone_on and name in _OF_THE_END) and not _says(new.get(name), old.get(name)):
             return f"$.{name}"
     return None

@@ -156,6 +156,8 @@ def test_anything_that_goes_on_comes_back_whole(store: Store, write: Write, line
         "conversation_id": name,
     }
     early = {k: v for k, v in line.items() if k not in ("outcome", "ended_at", "ended_reason", "scores")}
+    if cut >= len(line["messages"]) and line.get("kind") != "call":
+        line.pop("outcome", None)  # of a conversation that has not gone on it would be another recording
     import_chat(store, [write({**early, "messages": line["messages"][:cut]})], at=AT, days=Days(date.min, date.max))
     import_chat(store, [write(line)], at=AT, days=Days(date.min, date.max))
     assert same_json(restore(stored(store, name)), line)
