@@ -18,6 +18,8 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+from pipelines.canonical.jsonb import in_order, written_out
+
 MAX_DEPTH = 200
 """Deeper than any real message, and well inside the stacks of Python and PostgreSQL."""
 MAX_VALUES = 250_000
@@ -125,7 +127,7 @@ class Storable:
             return self._text(str(value), at)
         if isinstance(value, int):
             return int(value) if value.bit_length() <= _MAX_INT_BITS else self._changed(hex(value), at)
-        return _number(value) if math.isfinite(value) else self._changed(str(value), at)
+        return written_out(value) if math.isfinite(value) else self._changed(str(value), at)
 
     def _object(self, value: Mapping[Any, Any], at: str) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -138,7 +140,7 @@ class Storable:
             if key in result:  # two keys of other types that JSON writes alike
                 key = str(self._changed(f"{key} ({len(result)})", place))
             result[key] = self(inner, _REFUSED.sub("?", place))
-        return dict(sorted(result.items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode())))
+        return in_order(result.items())
 
     def _text(self, text: str, at: str) -> str:
         if not _REFUSED.search(text):
@@ -178,9 +180,3 @@ def _description(value: Any) -> str:
     except Exception:  # noqa: BLE001 -- the value's own code
         text = f"<{type(value).__name__} that cannot be shown>"
     return text if len(text) <= _DESCRIBED else text[:_DESCRIBED] + "…"
-
-
-def _number(value: float) -> int | float:
-    """A finite double as jsonb returns it: written out, so that whole numbers without a point are integers."""
-    text = format(Decimal(repr(float(value))), "f")
-    return (float(text) or 0.0) if "." in text else int(text)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.canonical.jsonb import as_jsonb
 from pipelines.ingest import shape
 from pipelines.ingest.assemble.rows import Call, Message
 from pipelines.ingest.faults import BadLineError
@@ -45,7 +46,7 @@ class Requests:
 
     def sha256(self, call: Call, given: Sequence[Message], tools_sha256: str | None) -> str | None:
         """Hash of the request of a call; None where a message of it is none that an agent can be sent."""
-        head = request_head(call.model or call.model_requested, call.params, tools_sha256)
+        head = request_head(call.model_requested or call.model, call.params, tools_sha256)
         request = self._last.pop(head, None)
         if request is None or not _begins_with(given, request.messages):
             request = _Request(hashlib.sha256(head + b"\n"))
@@ -75,6 +76,6 @@ def _add(request: _Request, message: Message) -> None:
         context.add(name, {payload: content}, f"m{index}", ACTORS[role])
     else:
         for draft in drafts_of(chat, role, ()):
-            context.add(draft.event_type, draft.payload, f"m{index}", draft.actor or ACTORS[role])
+            context.add(draft.event_type, as_jsonb(draft.payload), f"m{index}", draft.actor or ACTORS[role])
     request.hashed.update(message_lines(context.messages[known:]))
     request.messages.append(message)
