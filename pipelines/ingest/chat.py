@@ -1,8 +1,10 @@
 """Import chat-completions JSONL into the store: exact, repeatable, and per file all or nothing.
 
-A file is read twice, and what can be read once, such as a pipe, is put into a file first. The first pass only checks it and finds its months, so that a bad line stops the import before
-anything was touched, and so that partitions are made in short transactions of their own: making one locks readers out,
-and must not wait for the whole file. The second pass appends in one transaction. Memory is bounded by a batch.
+A file is read twice, and what can be read once, such as a pipe, is put into a file first. The first pass only checks it and finds
+its months, so that a bad line stops the import before anything was touched, and so that partitions are made in short transactions
+of their own: making one locks readers out, and must not wait for the whole file. The second pass appends in one transaction. Of
+lines that Refold made itself both are left out where the months are there: they are good, and if one is not, the transaction is
+undone. Memory is bounded by a batch.
 """
 
 from __future__ import annotations
@@ -20,6 +22,15 @@ from typing import IO, Literal
 from uuid import UUID
 
 from pipelines.errors import BadInputError
+from pipelines.ingest.batches import (
+    BATCH_CONVERSATIONS,
+    Read,
+    batches,
+    events_of,
+    months_of,
+    stream_batch,
+    where_one_goes_on,
+)
 from pipelines.ingest.clock import Days
 from pipelines.ingest.convert import TOOLS_TYPE, Conversation, Place
 from pipelines.ingest.faults import BadLineError
@@ -28,7 +39,6 @@ from pipelines.ingest.known import (
     Rest,
     conflict,
     conflict_with_store,
-    goes_on,
     known_streams,
     moved_out,
     rest_of,
@@ -42,13 +52,9 @@ from pipelines.ingest.reading.strict_json import parse, path_at
 from pipelines.ingest.recorded import conversation_of
 from pipelines.store.connect import Store
 from pipelines.store.errors import Erased, VersionConflict
-from pipelines.store.events import AppendManyResult, NewEvent, StreamBatch
-from pipelines.store.months import closed_months, month_of
+from pipelines.store.events import AppendManyResult, StreamBatch
+from pipelines.store.months import closed_months, month_of, open_months
 
-BATCH_CONVERSATIONS = 256
-"""Enough that looking up and pipelining a batch costs nothing per conversation."""
-BATCH_BYTES = 8_000_000
-"""Bytes of lines that a batch holds at most, unless one line alone is longer; events take several times that."""
 BLOCKS_TOLD = 16
 """Megabytes of a file, decompressed, after which progress is told although no conversation came."""
 
@@ -99,21 +105,6 @@ class ImportResult:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """One good line, converted.
-
-    Attributes:
-        raw: The line.
-        conversation: What it makes.
-        rest: Of one that has gone on, what the store does not have yet.
-    """
-
-    raw: RawLine
-    conversation: Conversation
-    rest: Rest | None = None
-
-
 @dataclass(slots=True)
 class _Tally:
     conversations: int = 0
@@ -147,6 +138,7 @@ def import_chat(
     spool: Path | None = None,
     room: Room = Room(sys.maxsize, 0),  # noqa: B008 -- frozen
     places: Sequence[str] = (),
+    is_likely_good: bool = False,
     on_line: Callable[[UUID, str], object] | None = None,
     progress: Callable[[ImportProgress], None] | None = None,
 ) -> ImportResult:
@@ -164,7 +156,9 @@ def import_chat(
         spool: Folder for what pipes give, a private file each that nothing stays of; None is the system's for such.
         room: How much memory there is; a line that takes more to import is a bad one. By default there is no bound.
         places: For each line of a file that was made of another form's, where its first record was read.
-        on_line: Called for each good line, before it is appended, with its stream and digest.
+        is_likely_good: Whether lines are first taken to be good, and their months to be there: a file of which both hold is read
+            once. What comes of it is the same.
+        on_line: Called for each good line with its stream and digest, once all of its file is imported.
         progress: Called now and then while a file is read.
 
     Raises:
@@ -190,7 +184,9 @@ def import_chat(
             folder = spool or Path(tempfile.gettempdir())
             with spooled(path, folder, partial(_tell_read, progress, path)) as kept:
                 total.add(
-                    _FileImport(store, path, kept, at, source, days, bad_lines, room, places, on_line, progress).run()
+                    _FileImport(
+                        store, path, kept, at, source, days, bad_lines, room, places, is_likely_good, on_line, progress
+                    ).run()
                 )
     return ImportResult(
         conversations=total.conversations,
@@ -210,6 +206,10 @@ def _tell_read(progress: Callable[[ImportProgress], None] | None, path: Path, re
         progress(ImportProgress(path, "read", read, 0, 0))
 
 
+class _MonthNotOpenError(Exception):
+    """A line has an event of a month that is closed, or is to be made first."""
+
+
 @dataclass(slots=True)
 class _FileImport:
     """The import of one file."""
@@ -223,13 +223,19 @@ class _FileImport:
     bad_lines: BadLines | None
     room: Room
     places: Sequence[str]
+    is_likely_good: bool
     on_line: Callable[[UUID, str], object] | None
     progress: Callable[[ImportProgress], None] | None
     tally: _Tally = field(default_factory=_Tally)
+    streams: list[tuple[UUID, str]] = field(default_factory=list)
     closed: frozenset[str] = frozenset()
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def run(self) -> _Tally:
+        """Import the file; where its lines are taken to be good and their months to be there, in one pass while they are."""
+        if self.is_likely_good and self.bad_lines is None and self._append_all(open_months(self.store.conn)):
+            return self._done()
+        self.tally, self.streams = _Tally(), []
         months: dict[str, datetime] = {}
         for read in self._lines("check"):
             for event in read.conversation.events:
@@ -239,17 +245,30 @@ class _FileImport:
         if self.closed & months.keys():
             months.setdefault(month_of(self.now), self.now)  # where what would belong to them goes
         self.store.ensure_months(months.values())
-        with self.store.transaction():
-            for batch in _batches(self._lines("append")):
+        self._append_all(None)
+        return self._done()
+
+    def _append_all(self, open_now: frozenset[str] | None) -> bool:
+        """Append all lines in one transaction, or nothing where the months of some are not among those that are open now."""
+        with suppress(_MonthNotOpenError), self.store.transaction():
+            for batch in batches(self._lines("append")):
+                if open_now is not None and not all(months_of(read) <= open_now for read in batch):
+                    raise _MonthNotOpenError
                 if self.on_line is not None:
-                    for read in batch:
-                        self.on_line(read.conversation.stream_id, read.conversation.digest)
+                    self.streams += [(read.conversation.stream_id, read.conversation.digest) for read in batch]
                 self._append(batch)
+            return True
+        return False
+
+    def _done(self) -> _Tally:
         if self.bad_lines is not None:
             self.bad_lines.commit()
+        if self.on_line is not None:
+            for stream, digest in self.streams:
+                self.on_line(stream, digest)
         return self.tally
 
-    def _lines(self, step: Literal["check", "append"]) -> Iterator[_Read]:
+    def _lines(self, step: Literal["check", "append"]) -> Iterator[Read]:
         """Good lines of one pass; a bad one stops the first pass, or is noted in the second."""
         count = blocks = lines = 0
 
@@ -280,10 +299,10 @@ class _FileImport:
             count += 1
             if self.progress is not None and count % BATCH_CONVERSATIONS == 0:
                 self.progress(ImportProgress(self.path, step, reader.bytes_read, reader.size, count))
-            yield _Read(raw, conversation)
+            yield Read(raw, conversation)
         if self.progress is not None:
             self.progress(ImportProgress(self.path, step, reader.bytes_read, reader.size, count))
-        if step == "check" and not lines:
+        if not lines and not self.tally.empty:
             self.tally.empty.append(str(self.path))
 
     def _bad(self, raw: RawLine, fault: BadLineError) -> None:
@@ -295,8 +314,8 @@ class _FileImport:
         self.bad_lines.add(self.path, raw.number, fault, raw.data)
         self.tally.skipped += 1
 
-    def _append(self, batch: list[_Read]) -> None:
-        again = _where_one_goes_on(batch)
+    def _append(self, batch: list[Read]) -> None:
+        again = where_one_goes_on(batch)
         if again:  # what it goes on with must be there first
             self._append(batch[:again])
             self._append(batch[again:])
@@ -306,7 +325,7 @@ class _FileImport:
             return
         self._register_tools(new)
         try:
-            done = self.store.append_many((_stream_batch(read) for read in new), validate=True)
+            done = self.store.append_many((stream_batch(read) for read in new), validate=True)
         except (VersionConflict, Erased):
             # Another import was first with some of them: the same lines at its own time or of a file of another name. Or some were
             # erased since they were looked up.
@@ -325,7 +344,7 @@ class _FileImport:
         else:
             self._count(new, done)
 
-    def _register_tools(self, new: list[_Read]) -> None:
+    def _register_tools(self, new: list[Read]) -> None:
         """Append the lists of tools that conversations name and the store does not have; each is a stream of its own."""
         lists = {stream: event for read in new for stream, event in read.conversation.tools}
         for stream in known_streams(self.store, list(lists)) if lists else ():
@@ -335,7 +354,7 @@ class _FileImport:
                 batch = StreamBatch(stream, TOOLS_TYPE, [event])
                 self.tally.events += self.store.append_many([batch], validate=True).events
 
-    def _count(self, reads: list[_Read], done: AppendManyResult) -> None:
+    def _count(self, reads: list[Read], done: AppendManyResult) -> None:
         """Count what was appended: another import of the same lines may have been first since they were looked up."""
         grown = sum(read.rest is not None for read in reads)
         self.tally.grown += grown
@@ -343,13 +362,13 @@ class _FileImport:
         self.tally.already_present += done.duplicate_streams
         self.tally.events += done.events
         if done.events:
-            events = (event for read in reads for event in _events(read))
+            events = (event for read in reads for event in events_of(read))
             self.tally.months.update(month_of(event.created_at) for event in events if event.created_at)
 
-    def _new_ones(self, batch: list[_Read]) -> list[_Read]:
+    def _new_ones(self, batch: list[Read]) -> list[Read]:
         """The conversations of a batch that are neither in the store nor earlier in the batch."""
         known = known_streams(self.store, [read.conversation.stream_id for read in batch])
-        new: dict[UUID, _Read] = {}
+        new: dict[UUID, Read] = {}
         for read in batch:
             conversation, place = read.conversation, f"{self.path}:{read.raw.number}"
             stored, earlier = known.get(conversation.stream_id), new.get(conversation.stream_id)
@@ -372,7 +391,7 @@ class _FileImport:
                 self.tally.already_present += 1
         return list(new.values())
 
-    def _rest(self, read: _Read, known: Known, place: str) -> Rest:
+    def _rest(self, read: Read, known: Known, place: str) -> Rest:
         """What the store does not have yet of a conversation whose line is another now."""
         stored = list(self.store.read_stream(read.conversation.stream_id))
         at = f"{known.place} (stored as stream {read.conversation.stream_id})"
@@ -383,16 +402,6 @@ class _FileImport:
         record = self.places[raw.number - 1] if raw.number <= len(self.places) else None
         place = Place(self.path.name, raw.number, record)
         return _conversation(raw, place, self.at, self.source, self.days, self.room, leading)
-
-
-def _where_one_goes_on(batch: Sequence[_Read]) -> int | None:
-    """The first line of a batch that goes on with an earlier one of it."""
-    seen: dict[UUID, _Read] = {}
-    for index, read in enumerate(batch):
-        earlier = seen.setdefault(read.conversation.stream_id, read)
-        if earlier.conversation.digest != read.conversation.digest and goes_on(earlier.conversation, read.conversation):
-            return index
-    return None
 
 
 def _conversation(
@@ -421,34 +430,3 @@ def _conversation(
         inexact=parsed.inexact,
         leading=leading,
     )
-
-
-def _stream_batch(read: _Read) -> StreamBatch:
-    conversation, rest = read.conversation, read.rest
-    return StreamBatch(
-        conversation.stream_id,
-        conversation.aggregate_type,
-        _events(read),
-        "no_stream" if rest is None else rest.version,
-        conversation.hidden,
-    )
-
-
-def _events(read: _Read) -> list[NewEvent]:
-    """What is appended of a line."""
-    return read.conversation.events if read.rest is None else read.rest.events
-
-
-def _batches(reads: Iterator[_Read]) -> Iterator[list[_Read]]:
-    """Runs of lines of bounded number and bytes."""
-    batch: list[_Read] = []
-    held = 0
-    for read in reads:
-        size = len(read.raw.data)
-        if batch and (len(batch) == BATCH_CONVERSATIONS or held + size > BATCH_BYTES):
-            yield batch
-            batch, held = [], 0
-        batch.append(read)
-        held += size
-    if batch:
-        yield batch

@@ -277,6 +277,7 @@ def _import_lines(
             skip_bad=skip_bad,
             spool=spool.parent,
             places=read.places,
+            is_likely_good=True,
             on_line=lambda stream, digest: streams.append((stream, digest)),
             **more,
         )

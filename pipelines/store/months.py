@@ -73,6 +73,13 @@ def closed_months(conn: psycopg.Connection) -> frozenset[str]:
     return frozenset(row[0] for row in rows)
 
 
+def open_months(conn: psycopg.Connection) -> frozenset[str]:
+    """Months that have a partition, and take events."""
+    with typed_errors():
+        rows = conn.execute("SELECT month FROM refold.months WHERE state = 'open'").fetchall()
+    return frozenset(row[0] for row in rows)
+
+
 def month_state(conn: psycopg.Connection, month: str) -> tuple[MonthState, int] | None:
     """State and generation of one month; `stray` when it has events and no partition, None when it has neither."""
     with typed_errors():

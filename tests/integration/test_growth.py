@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
-from pipelines.ingest import chat
+from pipelines.ingest import batches
 from pipelines.ingest.canonical import same_json
-from pipelines.ingest.chat import import_chat
+from pipelines.ingest.chat import ImportResult, import_chat
 from pipelines.ingest.clock import Days
 from pipelines.ingest.restore import restore
 from pipelines.store.connect import Store
@@ -63,7 +63,7 @@ def bare(store: Store, name: str = "c") -> list[tuple[Any, ...]]:
     ]
 
 
-def counts(result: chat.ImportResult) -> tuple[int, int, int, int]:
+def counts(result: ImportResult) -> tuple[int, int, int, int]:
     """Conversations, those that have gone on, those that were there, and events."""
     return result.conversations, result.grown, result.already_present, result.events
 
@@ -86,7 +86,7 @@ def test_the_rest_is_appended_once(store: Store, write: Write) -> None:
 def test_one_file_may_hold_both(store: Store, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one batch and in two, the second line goes on with the first."""
     for size in (1, 100):
-        monkeypatch.setattr(chat, "BATCH_CONVERSATIONS", size)
+        monkeypatch.setattr(batches, "BATCH_CONVERSATIONS", size)
         lines = [{**said(*texts), "conversation_id": f"{size}"} for texts in (("a",), ("a", "b"), ("a", "b", "c"))]
         assert counts(import_chat(store, [write(*lines)], at=AT)) == (1, 2, 0, 4)
         assert same_json(restore(stored(store, f"{size}")), lines[-1])

@@ -20,7 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
-from pipelines.ingest import chat
+from pipelines.ingest import batches, chat
 from pipelines.ingest.canonical import digest, same_json
 from pipelines.ingest.chat import ImportProgress, ImportResult, import_chat
 from pipelines.ingest.clock import Days
@@ -165,6 +165,33 @@ def test_a_bad_line_stops_its_file(store: Store, write: Write, name: str) -> Non
     assert stored_count(store) == 2  # the file before it stays
 
 
+def test_lines_that_are_likely_good_are_read_once(store: Store, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where months are there, one pass does; where they are not, or a line is bad after all, what comes of it is the same."""
+    monkeypatch.setattr(batches, "BATCH_CONVERSATIONS", 2)
+    convert, passes = chat.conversation_of, []
+    monkeypatch.setattr(
+        chat, "conversation_of", lambda *a, **given: passes.append(given["place"]) or convert(*a, **given)
+    )
+    seen: list[tuple[Any, str]] = []
+
+    def done(file: Path) -> tuple[int, ...]:
+        passes.clear()
+        seen.clear()
+        result = import_chat(store, [file], at=AT, is_likely_good=True, on_line=lambda *line: seen.append(line))
+        return *counts(result), len(passes), len(seen)
+
+    assert done(write(said(1), said(2), said(3), name="new")) == (3, 6, 0, 0, 3 * 3, 3)  # the month is to be made
+    assert done(write(said(3), said(4), said(5), name="more")) == (2, 4, 1, 0, 3, 3)
+    late = {**said(7), "started_at": "2019-03-01T00:00:00Z"}
+    before = store.conn.execute("SELECT month, state FROM refold.months ORDER BY 1").fetchall()
+    bad = write(said(6), late, said(8), b"[]", name="bad")
+    for file in (write(said(6), said(7), said(8), b"[]", name="bad"), bad):
+        with pytest.raises(BadInputError, match=r"bad:4: \$: "):
+            import_chat(store, [file], at=AT, days=Days(date.min, date.max), is_likely_good=True)
+    assert store.conn.execute("SELECT month, state FROM refold.months ORDER BY 1").fetchall() == before
+    assert stored_count(store) == 10
+
+
 def test_bad_lines_are_skipped_into_a_file(store: Store, write: Write, tmp_path: Path) -> None:
     """With a file for them, every bad line is there with its place and text, and every good line is in the store."""
     lines = [line for line, _, _ in BAD.values()]
@@ -212,7 +239,7 @@ def test_what_only_the_store_can_refuse_is_a_bad_line_too(
 @pytest.mark.parametrize("batch", [1, 100])
 def test_the_same_twice_is_one(store: Store, write: Write, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     """A conversation repeated in a file, in another file, or with its keys in another order is stored once."""
-    monkeypatch.setattr(chat, "BATCH_CONVERSATIONS", batch)
+    monkeypatch.setattr(batches, "BATCH_CONVERSATIONS", batch)
     reordered = dict(reversed(said(1).items()))
     first = write(said(1), said(2), reordered, name="first.jsonl")
     second = write(said(2), said(3), name="second.jsonl", pack=True)
@@ -225,7 +252,7 @@ def test_the_same_identity_with_other_content_is_an_error(
     store: Store, write: Write, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     """In one file or against the store, both places and the first difference are named and the file is not imported."""
-    monkeypatch.setattr(chat, "BATCH_CONVERSATIONS", batch)
+    monkeypatch.setattr(batches, "BATCH_CONVERSATIONS", batch)
     one = write(said(1), said(2), said(1, "hello"), name="one.jsonl")
     with pytest.raises(BadInputError, match=r"one\.jsonl:3: .*'c1'.*one\.jsonl:1.*\$\.messages\[0\]\.content"):
         import_chat(store, [one], at=AT)
