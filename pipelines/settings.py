@@ -176,6 +176,20 @@ def read_actor(env: Mapping[str, str] | None = None) -> str | None:
     return actor or None
 
 
+def read_receive_token(env: Mapping[str, str] | None = None) -> str | None:
+    """What exporters must send to the receiver (`REFOLD_RECEIVE_TOKEN`); None is nothing.
+
+    Raises:
+        BadInputError: It could not be sent in a header.
+    """
+    token = (os.environ if env is None else env).get("REFOLD_RECEIVE_TOKEN") or None
+    if token is not None and re.fullmatch(r"[!-~]+", token) is None:
+        raise BadInputError(
+            "REFOLD_RECEIVE_TOKEN has characters that a header does not take; write ASCII without spaces"
+        )
+    return token
+
+
 def is_debugging(env: Mapping[str, str] | None = None) -> bool:
     """Whether errors show their trace (`REFOLD_DEBUG`)."""
     return bool((os.environ if env is None else env).get("REFOLD_DEBUG"))

@@ -38,6 +38,7 @@ from pipelines.cli.options import (
     times_from_option,
     times_until_option,
 )
+from pipelines.cli.receive import receive
 from pipelines.cli.redact import redact
 from pipelines.cli.replay import replan, report, tools
 from pipelines.cli.storage import storage
@@ -93,6 +94,7 @@ for verb in (
     db,
     diffs,
     importer,
+    receive,
     lines,
     events,
     tools,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 GROUPS = {
-    "Begin": ("demo", "import", "export", "fold"),
+    "Begin": ("demo", "import", "receive", "export", "fold"),
     "Ask": ("sql", "state", "lines"),
     "Compare": ("ab", "review", "report", "diffs", "replan", "tools"),
     "Audit": ("find", "show", "audit"),

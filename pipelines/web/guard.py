@@ -21,7 +21,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-_Headers = list[tuple[bytes, bytes]]
+Headers = list[tuple[bytes, bytes]]
 
 TOKEN_NAME = "token"  # noqa: S105 - the name of the parameter
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -36,12 +36,48 @@ _ADDED: tuple[tuple[bytes, bytes], ...] = (
 """Headers of every answer that has none of its own by that name: other pages may neither hold this one nor learn its address."""
 
 
-class _RefusedError(Exception):
-    """A request that is not answered: the status, and a sentence for whoever sent it."""
+class RefusedError(Exception):
+    """A request that is not done: the status of the answer, and a sentence for whoever sent it."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
+
+
+class Place:
+    """The place that a server has on this machine, and which requests are meant for it.
+
+    Args:
+        port: The port that is listened on; a `Host` or `Origin` with another one is foreign.
+    """
+
+    def __init__(self, port: int) -> None:
+        hosts = [f"{name}:{port}" for name in _NAMES] + (list(_NAMES) if port == _HTTP_PORT else [])
+        self._hosts = frozenset(host.encode() for host in hosts)
+        self._origins = frozenset(b"http://" + host for host in self._hosts)
+        self._address = f"http://{_NAMES[0]}:{port}"
+
+    def check(self, scope: Scope, headers: Headers) -> None:
+        """Refuse what was meant for another host or came from another page.
+
+        Raises:
+            RefusedError: It was.
+        """
+        # A target such as "http://elsewhere/": a server must believe it above Host, and this one is no proxy.
+        if not scope["path"].startswith("/"):
+            raise RefusedError(400, "the target of a request is a path that starts with /")
+        hosts = values_of(headers, b"host")
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+            raise RefusedError(403, f"Host names another server; this one is {self._address}")
+        origins = values_of(headers, b"origin")
+        if any(origin.lower() not in self._origins for origin in origins) or len(origins) > 1:
+            raise RefusedError(403, f"Origin is another page; this one is {self._address}")
+        sites = values_of(headers, b"sec-fetch-site") if scope["type"] == "http" else []  # a websocket has an Origin
+        if any(value not in (b"same-origin", b"none") for value in sites):
+            # A link on another page may lead here; nothing else of it may: no picture, frame, script or form.
+            is_link = scope["method"] == "GET" and not origins
+            if not is_link or values_of(headers, b"sec-fetch-dest") != [b"document"]:
+                raise RefusedError(403, f"another page asked; this one is {self._address}")
 
 
 class Guard:
@@ -60,10 +96,7 @@ class Guard:
         self._cookie = secrets.token_urlsafe(32).encode()
         # Cookies know no ports: a name by port keeps two pages of one machine apart.
         self._cookie_name = f"refold_{port}".encode()
-        hosts = [f"{name}:{port}" for name in _NAMES] + (list(_NAMES) if port == _HTTP_PORT else [])
-        self._hosts = frozenset(host.encode() for host in hosts)
-        self._origins = frozenset(b"http://" + host for host in self._hosts)
-        self._address = f"http://{_NAMES[0]}:{port}"
+        self._place = Place(port)
         self._post_only = frozenset(post_only)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,63 +105,45 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            headers: _Headers = list(scope["headers"])
-            self._check_place(scope, headers)
+            headers: Headers = list(scope["headers"])
+            self._place.check(scope, headers)
             given, query = _split_token(scope["query_string"])
             self._check_token(given, headers)
             scope["query_string"] = query
             if scope["type"] == "http":
                 self._check_method(scope, headers)
-        except _RefusedError as refusal:
+        except RefusedError as refusal:
             await _refuse(scope, send, refusal)
             return
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)
-        elif given and b"text/html" in b",".join(_values(headers, b"accept")) and scope["method"] == "GET":
+        elif given and b"text/html" in b",".join(values_of(headers, b"accept")) and scope["method"] == "GET":
             await self._enter(scope, send)
         else:
             await self._app(scope, receive, self._sender(send, is_new=bool(given)))
 
-    def _check_place(self, scope: Scope, headers: _Headers) -> None:
-        """Refuse what was meant for another host or came from another page."""
-        # A target such as "http://elsewhere/": a server must believe it above Host, and this one is no proxy.
-        if not scope["path"].startswith("/"):
-            raise _RefusedError(400, "the target of a request is a path that starts with /")
-        hosts = _values(headers, b"host")
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            raise _RefusedError(403, f"Host names another server; this one is {self._address}")
-        origins = _values(headers, b"origin")
-        if any(origin.lower() not in self._origins for origin in origins) or len(origins) > 1:
-            raise _RefusedError(403, f"Origin is another page; this one is {self._address}")
-        sites = _values(headers, b"sec-fetch-site") if scope["type"] == "http" else []  # a websocket has an Origin
-        if any(value not in (b"same-origin", b"none") for value in sites):
-            # A link on another page may lead here; nothing else of it may: no picture, frame, script or form.
-            is_link = scope["method"] == "GET" and not origins
-            if not is_link or _values(headers, b"sec-fetch-dest") != [b"document"]:
-                raise _RefusedError(403, f"another page asked; this one is {self._address}")
-
-    def _check_token(self, given: bytes, headers: _Headers) -> None:
+    def _check_token(self, given: bytes, headers: Headers) -> None:
         """Refuse who has the token neither in the address nor in a header, and not the cookie that it was changed for."""
-        bearers = [value[7:] for value in _values(headers, b"authorization") if value[:7].lower() == b"bearer "]
-        pairs = (part.strip().partition(b"=") for line in _values(headers, b"cookie") for part in line.split(b";"))
+        bearers = [value[7:] for value in values_of(headers, b"authorization") if value[:7].lower() == b"bearer "]
+        pairs = (part.strip().partition(b"=") for line in values_of(headers, b"cookie") for part in line.split(b";"))
         cookies = [value for name, _, value in pairs if name == self._cookie_name]
         is_known = [hmac.compare_digest(value, self._token) for value in (given, *bearers)]
         is_known += [hmac.compare_digest(value, self._cookie) for value in cookies]
         if not any(is_known):
-            raise _RefusedError(403, "open the address with the token that was printed when this page was started")
+            raise RefusedError(403, "open the address with the token that was printed when this page was started")
 
-    def _check_method(self, scope: Scope, headers: _Headers) -> None:
+    def _check_method(self, scope: Scope, headers: Headers) -> None:
         """Refuse work that is not a POST of JSON: links, forms and plain scripts of other pages can send nothing else."""
         method = scope["method"]
         if method in ("GET", "HEAD"):
             if scope["path"] in self._post_only and scope["query_string"]:
-                raise _RefusedError(405, "queries and mutations are sent by POST")
+                raise RefusedError(405, "queries and mutations are sent by POST")
             return
         if method != "POST":
-            raise _RefusedError(405, f"{method} is not in use here; there are GET, HEAD and POST")
-        types = _values(headers, b"content-type")
+            raise RefusedError(405, f"{method} is not in use here; there are GET, HEAD and POST")
+        types = values_of(headers, b"content-type")
         if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != b"application/json":
-            raise _RefusedError(415, "a POST is JSON here: Content-Type: application/json")
+            raise RefusedError(415, "a POST is JSON here: Content-Type: application/json")
 
     async def _enter(self, scope: Scope, send: Send) -> None:
         """Change the token for the cookie by a page that leads on to the same address without it.
@@ -143,7 +158,7 @@ class Guard:
             f'<!doctype html><meta http-equiv="refresh" content="0;url={target}"><a href="{target}">on to the page</a>'
         )
         headers = [(b"content-security-policy", b"default-src 'none'"), (b"referrer-policy", b"no-referrer")]
-        await _answer(self._sender(send, is_new=True), 200, b"text/html; charset=utf-8", text, headers)
+        await answer(self._sender(send, is_new=True), 200, b"text/html; charset=utf-8", text, headers)
 
     def _sender(self, send: Send, *, is_new: bool) -> Send:
         """`send` with the headers of every answer, and with the cookie for who came by the token."""
@@ -162,7 +177,8 @@ class Guard:
         return send_more
 
 
-def _values(headers: _Headers, name: bytes) -> list[bytes]:
+def values_of(headers: Headers, name: bytes) -> list[bytes]:
+    """The values of a header, as often as it came."""
     return [value for key, value in headers if key.lower() == name]
 
 
@@ -176,16 +192,17 @@ def _split_token(query: bytes) -> tuple[bytes, bytes]:
     return given[0].encode(), rest.encode()
 
 
-async def _refuse(scope: Scope, send: Send, refusal: _RefusedError) -> None:
+async def _refuse(scope: Scope, send: Send, refusal: RefusedError) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": str(refusal)})  # before it is accepted: HTTP 403
     else:
         text = f"refold: {refusal}\n" if scope["method"] != "HEAD" else ""
-        await _answer(send, refusal.status, b"text/plain; charset=utf-8", text, list(_ADDED))
+        await answer(send, refusal.status, b"text/plain; charset=utf-8", text, list(_ADDED))
 
 
-async def _answer(send: Send, status: int, kind: bytes, text: str, headers: _Headers) -> None:
-    body = text.encode()
+async def answer(send: Send, status: int, kind: bytes, text: str | bytes, headers: Headers) -> None:
+    """One whole answer of a media type, with its length and these headers."""
+    body = text.encode() if isinstance(text, str) else text
     sized = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *headers]
     await send({"type": "http.response.start", "status": status, "headers": sized})
     await send({"type": "http.response.body", "body": body})

@@ -15,25 +15,26 @@ _CONNECTIONS = 128
 """Requests that wait while the application is loaded."""
 
 
-def listen(port: int | None, usual: int) -> socket.socket:
-    """A socket that listens on `port` of 127.0.0.1; None is the `usual` one, or any that is free when that is taken.
+def listen(port: int | None, usual: int, host: str = HOST) -> socket.socket:
+    """A socket that listens on `port` of `host`; None is the `usual` one, or any that is free when that is taken.
 
     Raises:
-        BadInputError: `port` cannot be used.
+        BadInputError: `port` or `host` cannot be used.
     """
     try:
-        return _listen(usual if port is None else port)
+        return _listen(usual if port is None else port, host)
     except (OSError, OverflowError) as error:
-        if port is None:
-            return _listen(0)
-        raise BadInputError(f"port {port} of {HOST} cannot be used ({error}); choose another with --port") from None
+        if port is None and host == HOST:
+            return _listen(0, host)
+        shown = usual if port is None else port
+        raise BadInputError(f"port {shown} of {host} cannot be used ({error}); choose another with --port") from None
 
 
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _listen(port: int, host: str) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
+        listener.bind((host, port))
         listener.listen(_CONNECTIONS)
     except BaseException:
         listener.close()
@@ -66,10 +67,15 @@ def run_server(app: App, listener: socket.socket, token: str, *, post_only: Iter
         token: From `new_token`.
         post_only: Paths that do work, see `Guard`.
     """
+    serve(Guard(app, token, port_of(listener), post_only=post_only), listener)
+
+
+def serve(app: App, listener: socket.socket) -> None:
+    """Serve an application that guards itself, until Ctrl-C or SIGTERM; requests that have begun are given a second."""
     import uvicorn  # noqa: PLC0415 - 0.3 s, and --help needs none
 
     config = uvicorn.Config(
-        Guard(app, token, port_of(listener), post_only=post_only),
+        app,
         http="h11",  # the guard must see a target with a host in it; httptools drops that host (Kludex/uvicorn#3097)
         log_level="error",
         access_log=False,  # addresses may hold the token

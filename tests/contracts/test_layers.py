@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "replay": {"lake", "fold", "folds", "log", "canonical", "experiment"},
     "diff": {"lake", "canonical", "stats", "experiment"},
     "web": set(),
+    "receive": {"ingest", "store", "web"},
     "review": {"lake", "log", "diff", "stats", "experiment", "replay", "canonical"},
     "demo": {"store", "lake", "log", "diff", "review", "experiment"},
     "redaction": {

@@ -52,6 +52,7 @@ VERBS = {
     "review": (),
     "vacuum": (),
     "ui": (),
+    "receive": ("--port", "0"),
     "db start": (),
     "db stop": (),
     "db status": (),
@@ -130,6 +131,7 @@ def run(settings, monkeypatch, capsys, tmp_path):
             patch.setattr("pipelines.diff.check.read_checked", fail)
             patch.setattr("pipelines.replay.replan.replan", fail)
             patch.setattr("pipelines.notebooks.serve_review", fail)
+            patch.setattr("pipelines.receive.server.serve", fail)
             code = run_verb(patch, *(str(file) if each == FILE else each for each in arguments))
         printed = capsys.readouterr()
         return code, printed.out, printed.err
@@ -147,14 +149,14 @@ def test_a_verb_ends_with_one_sentence(verb, run):
     """A library's error inside any verb: one line on stderr, exit code 1; with `--json` one object on stdout."""
     error = duckdb.InternalException(f"INTERNAL Error: broken{TRACE}")
     code, out, err = run(
-        error, *verb.split(), *VERBS[verb], *([] if verb in ("review", "ui", "db psql") else ["--json"])
+        error, *verb.split(), *VERBS[verb], *([] if verb in ("review", "ui", "receive", "db psql") else ["--json"])
     )
     assert (code, err.count("Traceback"), err.count("<unknown>")) == (1, 0, 0), err
     assert (
         err.splitlines()[-1]
         == "refold: DuckDB failed (InternalException: INTERNAL Error: broken); run the command again, with --debug for the trace"
     )
-    if verb not in ("review", "ui", "db psql"):
+    if verb not in ("review", "ui", "receive", "db psql"):
         assert json.loads(out) == {
             "error": "InternalException",
             "message": err.splitlines()[-1].removeprefix("refold: "),

@@ -9,11 +9,12 @@ the files are a record of the kind `logs`.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.leaves import leaves
@@ -40,23 +41,59 @@ AMBIGUOUS = "session is ambiguous"
 """Marks the first record of a conversation of whose traces one names several; a mark of ours, and no leaf."""
 
 
-def groups(files: Sequence[Path], options: Options) -> Iterator[Group]:
+class Keeping(Protocol):
+    """What takes the records of files: a `Spool`, or what only looks at their entries; its methods are as there."""
+
+    def surround(self, value: dict[str, Any]) -> int:
+        """Take what a block says of its records."""
+
+    def add(self, entry: Entry, value: Any, around: tuple[int, ...], place: tuple[int, int, int]) -> None:
+        """Take a record, or the log records that a block has of one span."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Passes on the records that are wanted."""
+
+    spool: Spool
+    is_wanted: Callable[[Entry], bool]
+
+    def surround(self, value: dict[str, Any]) -> int:
+        return self.spool.surround(value)
+
+    def add(self, entry: Entry, value: Any, around: tuple[int, ...], place: tuple[int, int, int]) -> None:
+        if self.is_wanted(entry):
+            self.spool.add(entry, value, around, place)
+
+
+def groups(
+    files: Sequence[Path], options: Options, is_wanted: Callable[[Entry], bool] | None = None
+) -> Iterator[Group]:
     """The conversations of all files, in the order in which they began.
+
+    Args:
+        files: The files.
+        options: What was asked.
+        is_wanted: Which records are read; None is all of them. A conversation is whole when all records of its traces are.
 
     Raises:
         BadInputError: A file cannot be read, or something in it is not OTLP; the error says where.
     """
     with closing(Spool(options.folder, options.memory_bytes)) as spool:
         for number, path in enumerate(files):
-            fill(spool, path, number, options)
+            fill(spool if is_wanted is None else _Chosen(spool, is_wanted), path, number, options)
         names = [path.name for path in files]
         for rows in spool.conversations():
             first = next(rows)
             yield Group(first.conversation_key, first.has_session, _records(spool, names, first, rows))
 
 
-def fill(spool: Spool, path: Path, number: int, options: Options) -> None:
-    """Write the records of a file to the spool."""
+def fill(spool: Keeping, path: Path, number: int, options: Options) -> None:
+    """Give the records of a file to the spool.
+
+    Raises:
+        BadInputError: As `groups`.
+    """
     ranks = session_ranks(options)
     with path.open("rb") as file:
         is_parquet = is_table(file.read(len(MAGIC)))
@@ -92,7 +129,7 @@ class RecordError(ValueError):
 
 
 def _fill_block(
-    spool: Spool, block: Block, place: tuple[int, int, int], ranks: dict[str, int], *, is_plain: bool = False
+    spool: Keeping, block: Block, place: tuple[int, int, int], ranks: dict[str, int], *, is_plain: bool = False
 ) -> int:
     """Write the records of a block; gives how many of the line's were written so far."""
     file, line, ordinal = place
@@ -116,13 +153,24 @@ def _fill_block(
     return ordinal
 
 
+def entry_of(block: Block, record: dict[str, Any], ranks: dict[str, int]) -> Entry:
+    """What the index would say of a record of a block, which is as its document has it.
+
+    Raises:
+        NotOtlpError: The record is not what OTLP has there.
+    """
+    if block.is_logs:
+        return _entry_of_log(plain_log(record), block.around, ranks)
+    return _entry_of_span(plain_span(record), block.around, ranks)
+
+
 def session_ranks(options: Options) -> dict[str, int]:
     """Attributes that name a conversation, each with its rank; the one that was asked for comes first."""
     asked = (options.conversation_key,) if options.conversation_key else ()
     return {key: rank for rank, key in enumerate(dict.fromkeys((*asked, *SESSION_KEYS)))}
 
 
-def _surround(spool: Spool, described: dict[str, Any]) -> tuple[int, ...]:
+def _surround(spool: Keeping, described: dict[str, Any]) -> tuple[int, ...]:
     outer = {key: value for key, value in described.items() if key.startswith("resource") and leaves(value)}
     inner = {key: value for key, value in described.items() if key.startswith("scope") and leaves(value)}
     return tuple(spool.surround(each) for each in (outer, inner) if each)

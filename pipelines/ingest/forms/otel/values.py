@@ -170,7 +170,7 @@ def blocks_of(document: Any) -> Iterator[Block]:
     Raises:
         NotOtlpError: The document is none.
     """
-    document = _as_specified(document)
+    document = as_specified(document)
     for resources, scopes, records in _SIGNALS:
         for i, block in enumerate(document.get(resources) or ()):
             around = {**_around(block, scopes, "resource"), "resource": _described(block.get("resource"))}
@@ -180,8 +180,12 @@ def blocks_of(document: Any) -> Iterator[Block]:
                 yield Block(resources == "resourceLogs", inner.get(records) or [], said, path)
 
 
-def _as_specified(document: Any) -> Any:
-    """The document under today's names, as protobuf's printer gives them by default."""
+def as_specified(document: Any) -> Any:
+    """The document under today's names, as protobuf's printer gives them by default; the same object where it has them.
+
+    Raises:
+        NotOtlpError: It is no export request.
+    """
     if not isinstance(document, dict):
         raise NotOtlpError(f"is {_shown(document)}; an export request is an object with resourceSpans or resourceLogs")
     if "resourceSpans" in document or "resourceLogs" in document or not document:
