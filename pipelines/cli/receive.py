@@ -57,7 +57,7 @@ def receive(
     """
     from pipelines.home import changing_store
     from pipelines.ingest.forms.form import Options
-    from pipelines.ingest.lines import MAX_LINE_BYTES
+    from pipelines.ingest.reading.lines import MAX_LINE_BYTES
     from pipelines.lake.memory import resident_bytes
     from pipelines.receive.folder import Folder
     from pipelines.receive.rounds import Rounds

@@ -24,7 +24,7 @@ from pipelines.ingest.forms.otel.files import documents
 from pipelines.ingest.forms.otel.groups import entry_of, fill, groups, session_ranks
 from pipelines.ingest.forms.otel.values import as_specified, blocks_of
 from pipelines.ingest.forms.otlp import Otlp
-from pipelines.ingest.room import Room
+from pipelines.ingest.reading.room import Room
 from pipelines.output import open_output
 from pipelines.receive.folder import Folder
 from pipelines.receive.traces import Conversation, Entries, Traces, Waits
@@ -39,7 +39,7 @@ _DAY = 86_400 * 10**9
 
 
 class _Chosen(Otlp):
-    """The form `otlp`, of some traces alone."""
+    """The form `otlp`, of some traces alone: not that of whole files, of which an import is noted."""
 
     def __init__(self, traces: frozenset[str]) -> None:
         self._traces = traces

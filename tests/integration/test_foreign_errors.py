@@ -21,13 +21,14 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 import assets.ui
 from pipelines import cli, foreign
+from pipelines.cli.forms import VERBS as IMPORTS
 from pipelines.console import printable
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.store import EmbeddedServer, Store
 from tests.support.verbs import run_verb
 
-FILE = "FILE"
+FILE, BODY = "FILE", "BODY"
 VERBS = {
     "replan": ("stream", "--decision", "1", "--candidate", FILE),
     "report": ("e",),
@@ -69,6 +70,8 @@ VERBS = {
     "events register": (FILE,),
     "events upcast": ("--check",),
     "tools suggest": (),
+    **{f"import {name}": (FILE,) for name in IMPORTS if name != "auto"},
+    "import auto": (BODY,),
 }
 TRACE = "\n   0: <unknown>\n   1: <unknown>\n"
 ERRORS = [
@@ -118,6 +121,9 @@ def run(settings, monkeypatch, capsys, tmp_path):
         monkeypatch.delenv(name, raising=False)
     file = tmp_path / "file"
     file.write_text("{model: m, base_url: http://127.0.0.1:1/v1}\n", encoding="utf-8")
+    body = tmp_path / "body"
+    body.write_text('{"resourceSpans": []}\n', encoding="utf-8")
+    files = {FILE: file, BODY: body}
 
     def run(error: BaseException, *arguments: str):
         def fail(*_arguments, **_options):
@@ -132,7 +138,7 @@ def run(settings, monkeypatch, capsys, tmp_path):
             patch.setattr("pipelines.replay.replan.replan", fail)
             patch.setattr("pipelines.notebooks.serve_review", fail)
             patch.setattr("pipelines.receive.server.serve", fail)
-            code = run_verb(patch, *(str(file) if each == FILE else each for each in arguments))
+            code = run_verb(patch, *(str(files.get(each, each)) for each in arguments))
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 
