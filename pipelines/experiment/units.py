@@ -120,6 +120,7 @@ def create_units(
         f"SELECT aggregate_id AS unit_id, {stream_column} AS aggregate_id FROM {streams} WHERE {stream_column} IS NOT NULL"
     )
     connection.execute(read_sql("diffs/is_said.sql"))
+    connection.execute(read_sql("diffs/is_rebuilt.sql"))
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE covered AS {_COVERED}{' AND false' if is_whole else ''}", plan.partition
     )

@@ -103,6 +103,7 @@ FIDELITY: Mapping[str, str] = {
     "off_policy": "past the first divergence, where the recorded user answers somebody else",
     "tainted": "after an answer that was not recorded",
     "unverified": "after tools of which it is not known whether they write",
+    "rebuilt": "with a context that was put together from an imported trace, and is not known to be what the model was sent",
 }
 """How B was fed, where it was not as recorded."""
 

@@ -75,6 +75,7 @@ SELECT
     CASE WHEN $is_recorded THEN streams.cost_usd ELSE said.cost_usd END AS cost_usd,
     streams.outcome,
     covered.covered_to,
+    FALSE AS is_rebuilt,
     coalesce(said.is_erased, FALSE) AS is_erased,
     ($is_recorded OR said.unit_id IS NOT NULL) AND NOT coalesce(said.is_erased, FALSE) AS is_asked
 FROM unit_streams

@@ -1,5 +1,5 @@
 -- One side of a comparison by decision: what was decided.
--- Parameters: $is_single: only the first decision after the first user text. Relation: unit_streams (unit_id, aggregate_id).
+-- Parameters: $is_single: only the first decision after the first user text. Relation: unit_streams (unit_id, aggregate_id); macro is_rebuilt.
 -- grain: one decision
 SELECT
     unit_streams.unit_id || '/' || decisions.decision AS unit_id,
@@ -28,6 +28,7 @@ SELECT
     decisions.cost_usd,
     NULL::VARCHAR AS outcome,
     NULL::INTEGER AS covered_to,
+    is_rebuilt(decisions.history, decisions.context_verified) AS is_rebuilt,
     coalesce(decisions.is_erased OR decisions.is_context_erased, FALSE) AS is_erased,
     coalesce(decisions.context_messages <> 0, TRUE)
     AND NOT coalesce(decisions.is_erased OR decisions.is_context_erased, FALSE) AS is_asked

@@ -1,7 +1,8 @@
 -- One side of a comparison by turn: from a user's text to the next, every tool call of the agent in order, one block per
 -- agent message, and its last text that is not blank. A list's hash is over the hashes of its messages that call tools.
 -- What the agent does before the user's first text is in no turn.
--- Relations: unit_streams (unit_id, aggregate_id), covered (unit_id, covered_to: the last decision that counts); macro is_said.
+-- Relations: unit_streams (unit_id, aggregate_id), covered (unit_id, covered_to: the last decision that counts); macros is_said,
+-- is_rebuilt.
 -- grain: one turn in which the agent acted
 WITH acts AS (
     SELECT
@@ -50,6 +51,7 @@ SELECT
     sum(acts.cost_usd ORDER BY acts.decision) AS cost_usd,
     NULL::VARCHAR AS outcome,
     any_value(covered.covered_to) AS covered_to,
+    bool_or(is_rebuilt(acts.history, acts.context_verified)) AS is_rebuilt,
     coalesce(bool_or(acts.is_erased OR acts.is_context_erased), FALSE) AS is_erased,
     -- after a user's text there is context
     NOT coalesce(bool_or(acts.is_erased OR acts.is_context_erased), FALSE) AS is_asked

@@ -62,6 +62,7 @@ paired AS (
             WHEN b.is_off_policy THEN 'off_policy'
             WHEN b.is_tainted THEN 'tainted'
             WHEN b.result_source = 'exact_unverified' THEN 'unverified'
+            WHEN a.is_rebuilt THEN 'rebuilt'
             ELSE 'exact'
         END AS fidelity,
         outcome_is_good(a.outcome) AS outcome_a,

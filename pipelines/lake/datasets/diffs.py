@@ -46,7 +46,7 @@ AB_UNITS = Dataset(
         Column(
             "fidelity",
             "VARCHAR",
-            "How B was fed: exact; or off_policy, tainted, unverified, which headline numbers leave out; null when B has no answer.",
+            "How B was fed: exact; or off_policy, tainted, unverified, rebuilt, which headline numbers leave out; null when B has no answer.",
         ),
         Column(
             "unit_class",

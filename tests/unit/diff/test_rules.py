@@ -190,6 +190,24 @@ def fed_units(count: int) -> list[dict]:
     return units
 
 
+def test_a_context_that_was_put_together_is_left_out_and_counted(tmp_path: Path):
+    """A history that an import did not find whole is in no headline, unless its hash says that it is what was sent."""
+    found = [
+        {"history": "rendered", "context_verified": False},
+        {"history": "compacted", "context_verified": None},
+        {"history": "delta", "context_verified": True},
+        {"history": "exact", "context_verified": True},
+        {"history": "opened", "context_verified": None},
+        {"context_verified": False},
+    ]
+    unit = {"text_a": "a", "text_b": "a", "calls_a": [], "calls_b": []}
+    units = [{**unit, "stream": number // 6, "recorded": found[number % 6]} for number in range(60)]
+    lake, plan = replayed_lake(tmp_path, units, "experiment: made\ncandidate: {echo: true}\n")
+    assert build_diff(lake, plan).fidelity == {"exact": 40, "rebuilt": 20}
+    lines = {row["metric"]: row for row in rows_of(lake, "ab_summary", "metric")}
+    assert (lines["same_calls"]["n"], lines["same_calls"]["excluded"]) == (40, 20)
+
+
 def test_what_was_not_fed_as_recorded_is_left_out_and_counted(tmp_path: Path):
     """Tainted, unverified and off-policy units are in no headline share or mean; worst case and complete case bound it."""
     experiment = """
