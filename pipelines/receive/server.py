@@ -62,10 +62,13 @@ def receive(
         place = Place(port_of(listener)) if is_loopback(host) else None
         importing = Thread(target=go_on, name="imports")
         shown = f"[{host}]" if ":" in host else host
-        rounds.tell(f"refold: OTEL_EXPORTER_OTLP_ENDPOINT=http://{shown}:{port_of(listener)}")
-        try:
+
+        def begin() -> None:
             importing.start()
-            serve(Receiver(rounds.keep, place=place, token=token, most_bytes=most_bytes), listener)
+            rounds.tell(f"refold: OTEL_EXPORTER_OTLP_ENDPOINT=http://{shown}:{port_of(listener)}")
+
+        try:
+            serve(Receiver(rounds.keep, place=place, token=token, most_bytes=most_bytes), listener, begin)
         finally:
             stopping.set()
             if importing.ident is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pipelines.errors import BadInputError
 from pipelines.web.guard import TOKEN_NAME, App, Guard
@@ -70,8 +70,14 @@ def run_server(app: App, listener: socket.socket, token: str, *, post_only: Iter
     serve(Guard(app, token, port_of(listener), post_only=post_only), listener)
 
 
-def serve(app: App, listener: socket.socket) -> None:
-    """Serve an application that guards itself, until Ctrl-C or SIGTERM; requests that have begun are given a second."""
+def serve(app: App, listener: socket.socket, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Serve an application that guards itself, until Ctrl-C or SIGTERM; requests that have begun are given a second.
+
+    Args:
+        app: The ASGI application.
+        listener: From `listen`.
+        on_ready: Called once both signals are heard, before the first request is answered.
+    """
     import uvicorn  # noqa: PLC0415 - 0.3 s, and --help needs none
 
     config = uvicorn.Config(
@@ -83,10 +89,16 @@ def serve(app: App, listener: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=1,  # a page that is open holds its websocket for ever
     )
+    server = uvicorn.Server(config)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
     # uvicorn ends on both signals and, since 0.29, raises them again; for this program to be stopped is an ordinary end.
-    former = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        on_ready()
+        server.run(sockets=[listener])
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
