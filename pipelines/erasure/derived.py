@@ -32,6 +32,8 @@ _ELSEWHERE = (
 )
 _FOREIGN = ("postgres", "lake", "dagster")
 """Folders of a home in which no recorder has its spool."""
+_KEPT = ("received/*.jsonl", "set_aside/received-*", "raw/*/*")
+"""What the receiver keeps and sets aside, and the files of `--keep-raw`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Forgotten:
     """What became of one kind of place.
 
     Attributes:
-        place: versions, responses, reports, spilled, runs, texts, bounds, spools or elsewhere.
+        place: versions, responses, reports, spilled, runs, texts, bounds, spools, received or elsewhere.
         is_reached: Whether all of it that an erasure touches is forgotten.
         count: Things that went: unit pairs, responses, pages, files, runs; or that were not reached.
         size_bytes: Their bytes, as they were on the disk.
@@ -245,6 +247,10 @@ def not_reached(settings: Settings, lake: Lake) -> Iterator[Forgotten]:
     if spools:
         told = f"spools of recorders: {', '.join(map(str, spools))}"
         yield Forgotten("spools", is_reached=False, count=len(spools), size_bytes=0, told=told)
+    if kept := [path for pattern in _KEPT for path in settings.home.glob(pattern) if path.is_file()]:
+        folders = ", ".join(sorted({str(settings.home / path.relative_to(settings.home).parts[0]) for path in kept}))
+        told = f"{counted(len(kept), 'file')} as they came, which nothing needs once they are imported: {folders}"
+        yield Forgotten("received", is_reached=False, count=len(kept), size_bytes=sum(map(_size, kept)), told=told)
     yield Forgotten("elsewhere", is_reached=False, count=0, size_bytes=0, told=_ELSEWHERE)
 
 

@@ -149,6 +149,19 @@ def test_spools_in_the_home_are_named(home):
     assert (told.is_reached, str(spool) in told.told) == (False, True)
 
 
+def test_what_was_received_is_named(home):
+    """Bodies of the receiver, what it set aside and files of `--keep-raw`, with their size; reports of rows hold nothing."""
+    for name in ("received/1-a.jsonl", "received/2-b.imported.jsonl", "set_aside/received-c.jsonl", "raw/ab/ab-x.gz"):
+        (home.home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home.home / name).write_text("{}", encoding="utf-8")
+    for name in ("received/lock", "set_aside/orders-1.jsonl"):
+        (home.home / name).touch()
+    done = forget_derived(home, Lake.from_settings(home), TARGETS, erasure="e")
+    (told,) = [each for each in done if each.place == "received"]
+    assert (told.is_reached, told.count, told.size_bytes) == (False, 4, 8)
+    assert all(str(home.home / name) in told.told for name in ("received", "set_aside", "raw"))
+
+
 @pytest.mark.parametrize("is_of_before", [True, False])
 def test_a_log_that_tells_bounds_of_a_projection_of_ones_own_is_named(home, monkeypatch, is_of_before):
     """As an earlier release wrote it; this one tells none."""
