@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
+from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
 from pipelines.ingest.form_files import form_lines
 from pipelines.ingest.forms.form import Options, form_named
@@ -29,6 +32,15 @@ def foreign_lines(
     assert not list(private.iterdir()), "something was left in the private folder"
     private.rmdir()
     return lines
+
+
+def refusal(form: str, text: str, folder: Path) -> str:
+    """What is said of a file `log.jsonl` that is refused."""
+    path = folder / "log.jsonl"
+    path.write_text(text)
+    with pytest.raises(BadInputError, match=r"log\.jsonl") as caught:
+        foreign_lines(form, [path], folder)
+    return str(caught.value)
 
 
 def written(path: Path, *values: Any) -> Path:

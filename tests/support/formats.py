@@ -27,6 +27,19 @@ IMPORTERS = {
 """Forms by the folder of their samples; those of coding agents begin with their names."""
 CODING = ("claude-code", "codex", "litellm", "swe-agent", "openhands", "atif")
 SAID = ("text", "input_text", "output_text")
+COUNTED = (
+    "conversations",
+    "model_calls",
+    "wrapper_calls",
+    "system",
+    "user",
+    "agent_text",
+    "tool_calls",
+    "tool_results",
+    "tokens",
+    "models",
+)
+"""What is known of every sample of a trace store."""
 
 
 @dataclass(frozen=True)

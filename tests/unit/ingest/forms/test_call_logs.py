@@ -13,7 +13,7 @@ from openai.types.responses import Response
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
-from tests.support.foreign_lines import foreign_lines, raw_values, written
+from tests.support.foreign_lines import foreign_lines, raw_values, refusal, written
 from tests.support.formats import samples, streams_of
 
 ASK = {"role": "user", "content": "Hi"}
@@ -311,11 +311,7 @@ def test_traces_without_content(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_damage(form: str, text: str, told: str, tmp_path: Path) -> None:
     """What is damaged, or of no such form, is refused with its place."""
-    path = tmp_path / "log.jsonl"
-    path.write_text(text)
-    with pytest.raises(BadInputError) as caught:
-        foreign_lines(form, [path], tmp_path)
-    assert told in str(caught.value)
+    assert told in refusal(form, text, tmp_path)
 
 
 def test_a_session_without_items(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,11 +12,9 @@ import pytest
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
-from pipelines.ingest.convert import Place, convert
 from pipelines.ingest.form_files import form_lines, import_form, line_bytes
 from pipelines.ingest.forms.form import Options, form_named
 from pipelines.ingest.reading.strict_json import parse
-from pipelines.log.context import Context, request_sha256
 from tests.support.formats import Sample, read_lines, samples
 from tests.unit.ingest.forms.own_importer import OWN
 
@@ -40,25 +37,6 @@ def test_every_leaf_is_accounted_for(shared_data: Path, tmp_path: Path) -> None:
         assert min(counted.values()) >= 0, sample.name
         assert sum(counted.values()) == tally.leaves > 0, sample.name
         assert len(lines) == tally.streams, sample.name
-
-
-def test_decisions_are_verified(shared_data: Path, tmp_path: Path) -> None:
-    """The context of a decision, made of the events of the lines, is what its call was sent, wherever its history is exact."""
-    found: Counter[tuple[str, bool]] = Counter()
-    for sample in samples(shared_data):
-        for line in lines_of(sample, tmp_path / "w", Tally()):
-            if not any("request_sha256" in each.get("decision", {}) for each in line["messages"]):
-                continue
-            context = Context()
-            for event in convert(line, place=Place("f", 1), at=AT).events:
-                asked = event.payload
-                if event.event_type.startswith("model.decision.") and asked.get("request_sha256"):
-                    head = {name: asked.get(name) for name in ("model", "params", "tools_sha256")}
-                    found[asked["history"], request_sha256(context.messages, **head) == asked["request_sha256"]] += 1
-                context.apply(event.event_type, event.payload, event.metadata)
-    assert found["exact", True] > 200
-    assert found["opened", True] > 50
-    assert [key for key in found if not key[1] and key[0] in ("exact", "opened")] == []
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pipelines.errors import BadInputError
 from pipelines.ingest.forms.form import head_of
 from pipelines.ingest.forms.inspect import FORM
 from tests.support.foreign import lines_of
-from tests.support.formats import samples, stream_sha256
+from tests.support.formats import COUNTED, samples, stream_sha256
 from tests.support.inspect_samples import (
     ANSWERED,
     CALLED,
@@ -32,19 +32,6 @@ from tests.support.inspect_samples import (
     sample,
     second,
     tool,
-)
-
-COUNTED = (
-    "conversations",
-    "model_calls",
-    "wrapper_calls",
-    "system",
-    "user",
-    "agent_text",
-    "tool_calls",
-    "tool_results",
-    "tokens",
-    "models",
 )
 
 

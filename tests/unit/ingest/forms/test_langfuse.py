@@ -17,22 +17,8 @@ from pipelines.errors import BadInputError
 from pipelines.ingest.forms.form import head_of
 from pipelines.ingest.forms.langfuse import FORM
 from tests.support.foreign import lines_of, written
-from tests.support.formats import canonical, samples, stream_sha256, streams_of
+from tests.support.formats import COUNTED, canonical, samples, stream_sha256, streams_of
 from tests.support.langfuse_rows import ANSWERED, ASKED, CALLED, TOLD, a_session, observation, trace
-
-COUNTED = (
-    "conversations",
-    "model_calls",
-    "wrapper_calls",
-    "system",
-    "user",
-    "agent_text",
-    "tool_calls",
-    "tool_results",
-    "tokens",
-    "models",
-)
-"""What is known of every sample."""
 
 
 def said(lines: list[dict[str, Any]]) -> list[list[list[Any]]]:
