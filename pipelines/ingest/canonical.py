@@ -15,10 +15,12 @@ from typing import Any
 
 from pipelines.ingest.faults import json_path
 
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 
 def canonical_json(value: Any) -> str:
     """The canonical text of a JSON value; equal values, and only they, have equal texts."""
-    return json.dumps(_by_value(value), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encode(value if type(value) is str else _by_value(value))
 
 
 def same_json(left: Any, right: Any) -> bool:
@@ -49,9 +51,9 @@ def digest_of(
 def _by_value(value: Any) -> Any:
     """`value` with each whole float as the integer that its shortest decimal text says, as jsonb reads it back."""
     if isinstance(value, dict):
-        return {key: _by_value(inner) for key, inner in value.items()}
+        return {key: inner if type(inner) is str else _by_value(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_by_value(inner) for inner in value]
+        return [inner if type(inner) is str else _by_value(inner) for inner in value]
     if isinstance(value, float) and value.is_integer():
         return int(Decimal(repr(value)))
     return value

@@ -66,6 +66,7 @@ UNREAD_FIELDS = (
     "tool_uses",
 )
 """Fields of a message in which other dialects say tool calls or results."""
+_UNREAD = frozenset(UNREAD_FIELDS)
 _HINT = "a tool call or result in a form that is not read here; write it as tool_calls, or as a message of role tool"
 
 
@@ -92,9 +93,8 @@ def check_fields(message: Mapping[str, Any], steps: Steps) -> None:
 
 
 def _unread(message: Mapping[str, Any]) -> Iterator[Steps]:
-    for name in UNREAD_FIELDS:
-        if message.get(name):
-            yield (name,)
+    if not _UNREAD.isdisjoint(message):
+        yield from ((name,) for name in UNREAD_FIELDS if message.get(name))
     more = message.get("additional_kwargs")
     if isinstance(more, Mapping) and not message.get("tool_calls"):
         yield from (("additional_kwargs", name) for name in ("tool_calls", "function_call") if more.get(name))

@@ -78,6 +78,8 @@ def parse(text: str) -> Parsed:
     # A raw NUL never gets this far; escapes of NUL and surrogates do, and most of them are pairs (emoji).
     check_strings = "\\u0000" in text or "\\ud" in text or "\\uD" in text
     inexact: list[tuple[str, str]] = []
+    if not check_strings and not seen_inexact and not _is_deep(value):
+        return Parsed(value)
     value = _inspect(value, [], check_strings=check_strings, inexact=inexact if seen_inexact else None)
     return Parsed(value, tuple(inexact))
 
@@ -200,6 +202,21 @@ def _refusal(token: str) -> str | None:
         shown = token if len(token) <= 40 else token[:40] + "…"
         return f"the number {shown} is outside the range of a double (about 1.8e308)"
     return None
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value nests others more than `MAX_DEPTH` levels deep."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _inspect(value: Any, steps: list[str | int], *, check_strings: bool, inexact: list[tuple[str, str]] | None) -> Any:

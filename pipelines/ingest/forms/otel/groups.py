@@ -257,19 +257,19 @@ def _merged(spool: Spool, rows: Sequence[Placed], place: str, seen: set[int]) ->
     if not spans:
         record.kind = "logs"
     for each in dict.fromkeys(around for read in (*spans, *logs) for around in read.around):
-        said = spool.surroundings(each)
+        said, count = spool.surroundings(each)
         times = sum(each in read.around for read in (*spans, *logs))
         if each not in seen:
             seen.add(each)
             times -= 1
+            record.leaves += count
             _attach(record, said)
-        record.leaves += leaves(said) * times
-        record.repeated += leaves(said) * times
+        record.leaves += count * times
+        record.repeated += count * times
     return record
 
 
 def _attach(record: Record, said: dict[str, Any]) -> None:
-    record.leaves += leaves(said)
     for key, value in said.items():
         if key in record.value:
             record.value.setdefault("further", []).append({key: value})

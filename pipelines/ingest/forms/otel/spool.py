@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.duck import quote_literal
+from pipelines.ingest.assemble.leaves import leaves
 from pipelines.sqlfiles import read_sql
 
 _MARSHAL = 2
@@ -108,7 +109,7 @@ class _Known:
 
     written: dict[bytes, int] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
-    read: dict[int, dict[str, Any]] = field(default_factory=dict)
+    read: dict[int, tuple[dict[str, Any], int]] = field(default_factory=dict)
 
 
 class Spool:
@@ -201,14 +202,15 @@ class Spool:
         value, around = marshal.loads(raw)  # noqa: S302 -- written above, in a private folder
         return Read(value, around, raw)
 
-    def surroundings(self, place: int) -> dict[str, Any]:
-        """What a block said; the same object while it is held, so not to be changed."""
+    def surroundings(self, place: int) -> tuple[dict[str, Any], int]:
+        """What a block said, and its leaves; the same object while it is held, so not to be changed."""
         held = self._known.read
         if place not in held:
             assert self._reading is not None
             if len(held) >= _SURROUNDINGS_HELD:
                 held.pop(next(iter(held)))
-            held[place] = marshal.loads(os.pread(self._reading, self._known.sizes[place], place))  # noqa: S302 -- as above
+            said = marshal.loads(os.pread(self._reading, self._known.sizes[place], place))  # noqa: S302 -- as above
+            held[place] = said, leaves(said)
         return held[place]
 
     def close(self) -> None:
