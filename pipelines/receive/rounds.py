@@ -112,6 +112,10 @@ class Rounds:
         if name is not None:
             self.traces.add(name, found.found)
 
+    def unsettled(self) -> float:
+        """Seconds for which to go on receiving at the end."""
+        return self.traces.unsettled(time.time_ns(), self.waits)
+
     def run(self, *, is_ending: bool = False) -> None:
         """Import what is due, and remove bodies that are not needed any more; what fails is told, and tried again the next time."""
         try:

@@ -68,7 +68,12 @@ def receive(
             rounds.tell(f"refold: OTEL_EXPORTER_OTLP_ENDPOINT=http://{shown}:{port_of(listener)}")
 
         try:
-            serve(Receiver(rounds.keep, place=place, token=token, most_bytes=most_bytes), listener, begin)
+            serve(
+                Receiver(rounds.keep, place=place, token=token, most_bytes=most_bytes),
+                listener,
+                begin,
+                rounds.unsettled,
+            )
         finally:
             stopping.set()
             if importing.ident is not None:

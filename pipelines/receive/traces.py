@@ -16,6 +16,8 @@ from pipelines.ingest.forms.otel.spool import Entry
 from pipelines.receive.folder import heard_ns
 
 _SECOND = 10**9
+_SETTLE = 6.0
+"""Seconds; SDKs send log records every one to five."""
 
 
 class Entries:
@@ -84,6 +86,11 @@ class Waits:
     quiet: float
     open: float
 
+    @property
+    def settle(self) -> float:
+        """After the last that came, at the end: as long as exporters keep log records back."""
+        return min(self.quiet, _SETTLE)
+
 
 class Traces:
     """The traces of all bodies that are kept; several threads may use it."""
@@ -120,13 +127,13 @@ class Traces:
         Args:
             now: The time, in nanoseconds since 1970.
             waits: How long to wait.
-            is_ending: Whether those of which no span is missing are not waited for.
+            is_ending: Whether those of which no span is missing are waited for only until they have settled.
         """
         with self._lock:
             return [
                 self._conversation(members)
                 for members in self._new()
-                if self._is_due([self._traces[each] for each in members], now, waits, is_ending=is_ending)
+                if _is_due([self._traces[each] for each in members], now, waits, is_ending=is_ending)
             ]
 
     def waiting(self) -> int:
@@ -143,11 +150,12 @@ class Traces:
                 seen |= members
                 yield members
 
-    @staticmethod
-    def _is_due(traces: list[_Trace], now: int, waits: Waits, *, is_ending: bool) -> bool:
-        is_open = any(trace.is_open for trace in traces)
-        waited = (now - max(trace.heard for trace in traces)) / _SECOND
-        return waited >= (waits.open if is_open else waits.quiet) or (is_ending and not is_open)
+    def unsettled(self, now: int, waits: Waits) -> float:
+        """Seconds until all conversations that are there, and of which no span is missing, have settled."""
+        with self._lock:
+            found = ([self._traces[each] for each in members] for members in self._new())
+            left = (waits.settle - _waited(traces, now) for traces in found if not _is_open(traces))
+            return max(left, default=0.0)
 
     def _conversation(self, members: set[str]) -> Conversation:
         bodies = {body for each in members for body in self._traces[each].bodies}
@@ -206,3 +214,17 @@ class Traces:
             if not self._sessions[session]:
                 del self._sessions[session]
         del self._traces[name]
+
+
+def _is_open(traces: list[_Trace]) -> bool:
+    return any(trace.is_open for trace in traces)
+
+
+def _waited(traces: list[_Trace], now: int) -> float:
+    """Seconds since the last that came of them; a clock that was set back has come to it."""
+    return max(now - max(trace.heard for trace in traces), 0) / _SECOND
+
+
+def _is_due(traces: list[_Trace], now: int, waits: Waits, *, is_ending: bool) -> bool:
+    waited, is_open = _waited(traces, now), _is_open(traces)
+    return waited >= (waits.open if is_open else waits.quiet) or (is_ending and not is_open and waited >= waits.settle)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from types import FrameType
 
 from pipelines.errors import BadInputError
 from pipelines.web.guard import TOKEN_NAME, App, Guard
@@ -70,13 +73,19 @@ def run_server(app: App, listener: socket.socket, token: str, *, post_only: Iter
     serve(Guard(app, token, port_of(listener), post_only=post_only), listener)
 
 
-def serve(app: App, listener: socket.socket, on_ready: Callable[[], None] = lambda: None) -> None:
+def serve(
+    app: App,
+    listener: socket.socket,
+    on_ready: Callable[[], None] = lambda: None,
+    linger: Callable[[], float] = lambda: 0.0,
+) -> None:
     """Serve an application that guards itself, until Ctrl-C or SIGTERM; requests that have begun are given a second.
 
     Args:
         app: The ASGI application.
         listener: From `listen`.
         on_ready: Called once both signals are heard, before the first request is answered.
+        linger: Asked at the first signal for how many seconds more to serve; a second signal ends that.
     """
     import uvicorn  # noqa: PLC0415 - 0.3 s, and --help needs none
 
@@ -90,11 +99,21 @@ def serve(app: App, listener: socket.socket, on_ready: Callable[[], None] = lamb
         timeout_graceful_shutdown=1,  # a page that is open holds its websocket for ever
     )
     server = uvicorn.Server(config)
+    came: list[int] = []
 
-    def stop(*_: object) -> None:
-        server.should_exit = True
+    def stop(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        seconds = linger() if len(came) == 1 else 0.0
+        if seconds <= 0:
+            server.force_exit = server.should_exit
+            server.should_exit = True
+            return
+        timer = threading.Timer(seconds, setattr, (server, "should_exit", True))
+        timer.daemon = True
+        timer.start()
 
-    # uvicorn ends on both signals and, since 0.29, raises them again; for this program to be stopped is an ordinary end.
+    # uvicorn would end on both signals at once and, since 0.29, raise them again; for this program to be stopped is an ordinary end.
+    server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
     former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         on_ready()

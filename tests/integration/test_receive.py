@@ -14,9 +14,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -35,7 +37,6 @@ from pipelines.receive.folder import Folder
 from pipelines.receive.rounds import Rounds
 from pipelines.receive.traces import Traces, Waits
 from pipelines.store import Store
-from tests.support.model_server import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 _ENDPOINT = re.compile(r"OTEL_EXPORTER_OTLP_ENDPOINT=(http://[\d.]+:\d+)")
@@ -173,7 +174,7 @@ def test_a_session_grows_whatever_happens_to_the_receiver(in_logs, store, store_
     """A turn, a stop; a turn, a kill before it is imported; a turn: three turns are there, each once, in one stream."""
     home, dsn = tmp_path / "home", store_settings.dsn
     program = Program("")
-    with receiver(home, dsn) as first:
+    with receiver(home, dsn, "--quiet", "0.5") as first:
         program.url = first.url
         program.turn("s1", "one", in_logs=in_logs)
         first.end()
@@ -205,7 +206,7 @@ def test_kills_at_any_time_lose_and_double_nothing(store, store_settings, tmp_pa
                 running.post(body)  # whoever got no answer sends it again
                 sent += 1
             running.end(signal.SIGKILL)
-    with receiver(home, store_settings.dsn) as last:
+    with receiver(home, store_settings.dsn, "--quiet", "0") as last:
         while sent < wanted:
             assert last.post(request(span(sent + 1, 1, f"text {sent}", session=f"s{sent}"))).status_code == 200
             sent += 1
@@ -314,42 +315,100 @@ def test_bodies_go_when_they_are_old(rounds):
     assert list(running.folder.kept()) == []
 
 
-def test_an_instrumented_program(store, store_settings, tmp_path, monkeypatch):
-    """OpenTelemetry's instrumentation of OpenAI sends two turns, one before and one after a kill; each message is there once."""
-    pytest.importorskip("opentelemetry.instrumentation.genai.openai")
-    code = """
+PROGRAM = """
 import json, os, sys
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from openai import OpenAI
 provider = TracerProvider()
 provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-OpenAIInstrumentor().instrument(tracer_provider=provider)
-messages = json.loads(sys.argv[1])
+messages, url = json.loads(sys.argv[1]), os.environ["MODEL_URL"]
+
+def ask_openai():
+    from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+    from openai import OpenAI
+    OpenAIInstrumentor().instrument(tracer_provider=provider)
+    client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    return client.chat.completions.create(model="m", messages=messages).choices[0].message.content
+
+def ask_anthropic():
+    from opentelemetry.instrumentation.genai.anthropic import AnthropicInstrumentor
+    from anthropic import Anthropic
+    AnthropicInstrumentor().instrument(tracer_provider=provider)
+    client = Anthropic(base_url=url, api_key="none", max_retries=0)
+    return client.messages.create(model="m", max_tokens=9, messages=messages).content[0].text
+
 with provider.get_tracer("program").start_as_current_span("turn", attributes={"session.id": "talk"}):
-    client = OpenAI(base_url=os.environ["MODEL_URL"], api_key="none", max_retries=0)
-    print(client.chat.completions.create(model="m", messages=messages).choices[0].message.content)
+    print({"openai": ask_openai, "anthropic": ask_anthropic}[sys.argv[2]]())
 provider.shutdown()
 """
+"""A program that asks a model once, instrumented as a team does it."""
+
+
+class Model(BaseHTTPRequestHandler):
+    """Answers with how many messages it was sent, as OpenAI or as Anthropic does, by the path."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        text, usage = f"answer {len(body['messages'])}", {"input_tokens": 5, "output_tokens": 3}
+        if self.path.endswith("/messages"):
+            content = [{"type": "text", "text": text}]
+            answer = {
+                "type": "message",
+                "role": "assistant",
+                "content": content,
+                "stop_reason": "end_turn",
+                "usage": usage,
+            }
+        else:
+            usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            answer = {"object": "chat.completion", "choices": [choice], "usage": usage, "created": 1}
+        data = json.dumps({"id": "x", "model": "m", **answer}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", JSON)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_given):
+        """Says nothing."""
+
+
+@pytest.fixture
+def model_url():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("maker", ["openai", "anthropic"])
+def test_an_instrumented_program(maker, model_url, store, store_settings, tmp_path):
+    """OpenTelemetry's own instrumentations send two turns, one before and one after a kill; each message is there once."""
     home, history = tmp_path / "home", []
-    answer = lambda body: {"role": "assistant", "content": f"answer {len(body['messages'])}"}  # noqa: E731
-    with serving(answer=answer) as model:
-        for turn, number in (("hello", signal.SIGKILL), ("and now?", signal.SIGTERM)):
-            history.append({"role": "user", "content": turn})
-            with receiver(home, store_settings.dsn) as running:
-                environment = dict(os.environ) | {
-                    "OTEL_EXPORTER_OTLP_ENDPOINT": running.url,
-                    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY",
-                    "OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental",
-                    "MODEL_URL": model.base_url,
-                }
-                command = [sys.executable, "-c", code, json.dumps(history)]
-                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-                running.end(number)
-            history.append({"role": "assistant", "content": done.stdout.strip()})
+    for turn, number in (("hello", signal.SIGKILL), ("and now?", signal.SIGTERM)):
+        history.append({"role": "user", "content": turn})
+        with receiver(home, store_settings.dsn, "--quiet", "0.5") as running:
+            environment = dict(os.environ) | {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": running.url,
+                "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY",
+                "OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental",
+                "MODEL_URL": model_url,
+            }
+            command = [sys.executable, "-c", PROGRAM, json.dumps(history), maker]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            running.end(number)
+        history.append({"role": "assistant", "content": done.stdout.strip()})
     assert [text for _, text in texts(store)] == ["hello", "answer 1", "and now?", "answer 3"]
+    (asked,) = store.conn.execute(
+        "SELECT count(*) FROM refold.events WHERE starts_with(event_type, 'model.decision.') AND payload @> %s::jsonb",
+        [json.dumps({"usage": {"input_tokens": 5, "output_tokens": 3}})],
+    ).fetchone()
+    assert asked == 2
 
 
 @pytest.fixture(scope="module")
@@ -472,6 +531,6 @@ def test_a_store_that_is_away(store, store_settings, tmp_path):
         until(lambda: "tried again" in running.log.read_text())
         running.end()
         assert "1 conversation not imported yet" in running.log.read_text()
-    with receiver(home, store_settings.dsn) as running:
+    with receiver(home, store_settings.dsn, "--quiet", "0") as running:
         running.end()
     assert [text for _, text in texts(store)] == ["hi", "re hi"]

@@ -45,7 +45,20 @@ def test_a_span_that_is_missing_is_waited_for_longer():
         assert due(traces, 99) == due(traces, 1, is_ending=True) == []
         assert due(traces, 100) == [{"t"}]
         traces.add(body(1, "b"), [span("t", "root")])
-        assert due(traces, 11) == due(traces, 1, is_ending=True) == [{"t"}]
+        assert due(traces, 11) == due(traces, 7, is_ending=True) == [{"t"}]
+
+
+def test_at_the_end_a_conversation_has_settled():
+    """What came just now may still get log records; how long to go on is what is left until then, of those that are whole."""
+    traces = Traces()
+    traces.add(body(0), [span("old", "a"), span("open", "b", "missing")])
+    traces.add(body(4), [span("new", "c")])
+    assert due(traces, 6, is_ending=True) == [{"old"}]
+    assert traces.unsettled(6 * SECOND, WAITS) == 4
+    assert due(traces, 10, is_ending=True) == [{"old"}, {"new"}]
+    assert traces.unsettled(10 * SECOND, WAITS) == 0
+    assert traces.unsettled(4 * SECOND, Waits(quiet=1, open=100)) == 1
+    assert Traces().unsettled(0, WAITS) == 0
 
 
 def test_traces_of_one_session_are_one_conversation():
