@@ -238,10 +238,14 @@ class Threads:
             last = max((n for n, node in enumerate(path) if node.key in known), default=-1)
             new = max(last + 1, common, len(path) - 1 if path[-1].key not in known else 0)
             replacement = path[common:new]
-            thread.entries.append(Entry(sent_by=asked, compaction=_compaction(mine, common, replacement, known)))
-            thread.node = self._histories.add(
-                [_message_of(node) for node in replacement], path[common - 1] if common else None
-            )
+            kept = mine[len(mine) - len(replacement) :]
+            if kept and common + len(kept) < len(mine) and _keys(kept) == _keys(replacement):  # a window that slides
+                compaction = _compaction(mine[: len(mine) - len(kept)], common, [], known) | {"kind": "truncate"}
+                replacement = []
+            else:
+                compaction = _compaction(mine, common, replacement, known)
+            thread.entries.append(Entry(sent_by=asked, compaction=compaction))
+            thread.node = path[new - 1] if new else self._histories.root
             placed = Placed("compacted", added=sum(_message_of(node).leaves for node in replacement))
             return thread, placed, new
         return None
@@ -282,7 +286,7 @@ class Threads:
     def _append(self, thread: Thread, asked: Asked, new: list[Node], placed: Placed) -> None:
         """Add what is new of a call's input, and its answer."""
         for end in thread.ends:
-            end.heads.pop(thread, None)
+            end.leave(thread)
         node = thread.node
         for each in new:
             message = _message_of(each)
@@ -296,7 +300,7 @@ class Threads:
         if thread.last is None:
             thread.opening = asked.leaf.depth
         if placed.retries == 0:
-            asked.leaf.asked.append((thread, len(thread.entries)))
+            asked.leaf.asked += ((thread, len(thread.entries)),)
         self._answer(thread, asked, node)
 
     def _answer(self, thread: Thread, asked: Asked, node: Node) -> None:
@@ -318,10 +322,10 @@ class Threads:
     def _end(self, thread: Thread, asked_end: Node) -> None:
         """Note where a later input goes on with a thread: after its messages, or after those that its last call was sent."""
         thread.ends = [thread.node.rendered]
-        thread.node.rendered.heads[thread] = thread.node
+        thread.node.rendered.begin(thread, thread.node)
         if asked_end.rendered is not thread.node.rendered:
             thread.ends.append(asked_end.rendered)
-            asked_end.rendered.heads[thread] = asked_end
+            asked_end.rendered.begin(thread, asked_end)
 
 
 def _message_of(node: Node) -> Message:
@@ -339,6 +343,10 @@ def _compaction(mine: list[Node], common: int, replacement: list[Node], known: s
         kind = "truncate"
     chats = [_message_of(node).chat for node in replacement]
     return {"kind": kind, "from_message": common, "to_message": len(mine), "replacement": chats, "trigger": None}
+
+
+def _keys(path: list[Node]) -> list[Key]:
+    return [node.key for node in path]
 
 
 def _system_of(path: list[Node]) -> list[Key]:
