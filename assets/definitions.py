@@ -13,13 +13,14 @@ import dagster as dg
 from assets.checks import build_checks
 from assets.experiments import build_experiment_assets
 from assets.folds import build_fold_assets
-from assets.housekeeping import retention, vacuum
+from assets.housekeeping import follow_folders, retention, vacuum
 from assets.jobs import build_jobs, build_replay_job
 from assets.log import build_log_assets
 from assets.partitions import DEFAULT_FIRST_MONTH, Months, build_months, find_first_month
 from assets.projections import build_own_assets
 from assets.resources import home_from_environment
 from assets.schedules import (
+    build_follow_schedule,
     build_replay_schedule,
     build_retention_schedule,
     build_schedules,
@@ -58,12 +59,13 @@ def build_defs(
             *build_experiment_assets(),
         ],
         asset_checks=build_checks(),
-        jobs=[*jobs, replay, vacuum, unseal_month, retention],
+        jobs=[*jobs, replay, vacuum, unseal_month, retention, follow_folders],
         schedules=[
             *build_schedules(jobs),
             build_replay_schedule(replay),
             build_vacuum_schedule(vacuum),
             build_retention_schedule(retention),
+            build_follow_schedule(follow_folders),
         ],
         sensors=build_sensors(own),
         resources={"home": home_from_environment, **(overrides or {})},

@@ -1,8 +1,9 @@
-"""The jobs that take away: files that nobody needs, and what is old. No assets, since they make no data, only room."""
+"""The jobs that are no assets, since they make no data of the lake: files of others come in, and what nobody needs or is old goes."""
 
 import dagster as dg
 
 from assets.resources import Home
+from pipelines.errors import BadInputError
 
 
 @dg.op(description="Remove the lake's files that nobody needs any more; superseded ones after the grace.")
@@ -57,3 +58,47 @@ def erase_older(context: dg.OpExecutionContext, home: dg.ResourceParam[Home]) ->
 def retention() -> None:
     """One step. `refold erase --older-than DAYS` does the same."""
     erase_older()
+
+
+@dg.op(
+    description="Import the files of REFOLD_FOLLOW that are new or have grown; one that is refused holds up no other."
+)
+def import_followed(context: dg.OpExecutionContext, home: dg.ResourceParam[Home]) -> None:
+    """Make a pass over each folder, and say what came in and what was refused."""
+    from pipelines.ingest.follow.passing import Followed, Pass, follow
+    from pipelines.ingest.reading.room import Room
+    from pipelines.lake.memory import resident_bytes
+
+    settings = home.settings
+    done: list[Pass] = []
+    refused: list[str] = []
+    for form, folder in settings.follow:
+        room = Room(settings.memory_bytes, resident_bytes())
+        try:
+            made = follow(home.store(), Followed(form, folder), home=settings.home, room=room)
+        except BadInputError as error:
+            refused.append(str(error))
+            continue
+        done.append(made)
+        refused += [f"{folder / name}: {why}" for name, why in made.refused.items()]
+    context.add_output_metadata(
+        {
+            "new_files": sum(len(each.new) for each in done),
+            "grown_files": sum(len(each.grown) for each in done),
+            "waiting_files": sum(len(each.waiting) for each in done),
+            "refused_files": len(refused),
+            "streams": sum(each.conversations for each in done),
+            "grown_streams": sum(each.went_on for each in done),
+            "events": sum(each.events for each in done),
+        }
+    )
+    if refused:
+        for each in refused:
+            context.log.error(each)
+        raise dg.Failure(f"refused: {len(refused):,}, all others are imported; `refold import … --follow` says why")
+
+
+@dg.job(description="Import the files of REFOLD_FOLLOW that are new or have grown.")
+def follow_folders() -> None:
+    """One step. `refold import FORM --follow FOLDER` does the same for one folder."""
+    import_followed()

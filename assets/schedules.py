@@ -1,4 +1,4 @@
-"""What runs by itself, once somebody switched it on in the UI: exports, seals, late folds, active experiments.
+"""What runs by itself, once somebody switched it on in the UI: imports, exports, seals, late folds, active experiments.
 
 `active_experiments` alone starts work that can cost money, within the budgets of the experiments and of the day; no sensor
 and no other schedule selects a replay or what depends on one.
@@ -104,6 +104,29 @@ def build_retention_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
         return dg.RunRequest(run_key=f"{day:%Y-%m-%d}", run_config=config)
 
     return retention
+
+
+def build_follow_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """`follow`: every ten minutes, where a folder of REFOLD_FOLLOW has files that are new or have grown."""
+
+    @dg.schedule(
+        name="follow",
+        job=job,
+        cron_schedule="*/10 * * * *",
+        execution_timezone="UTC",
+        description="Import the files of the folders in REFOLD_FOLLOW, as otlp:/var/otel, that are new or have grown.",
+    )
+    def follow(context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[Home]) -> dg.RunRequest | dg.SkipReason:
+        from pipelines.ingest.follow.passing import Followed, has_work
+
+        settings = home.settings
+        if not settings.follow:
+            return dg.SkipReason("REFOLD_FOLLOW is not set; write FORM:FOLDER, as otlp:/var/otel")
+        if not any(has_work(Followed(form, folder), settings.home) for form, folder in settings.follow):
+            return dg.SkipReason("no file is new, and none has grown")
+        return dg.RunRequest(run_key=f"{context.scheduled_execution_time.astimezone(UTC):%Y-%m-%d %H:%M}")
+
+    return follow
 
 
 def months_at(now: datetime) -> list[str]:

@@ -62,6 +62,8 @@ class Settings:
         daily_usd: US dollars that models may cost on one UTC day (`REFOLD_DAILY_USD`), or None for no such bound.
         sql_seconds: How long an expression or function of one's own may take (`REFOLD_SQL_SECONDS`, default 60).
         allow_files: Folders in which files of experiments may be beside their own (`REFOLD_ALLOW_FILES`, separated as PATH is).
+        follow: Folders whose new and grown files the schedule `follow` imports, each with the form that they are of (`REFOLD_FOLLOW`, as
+            otlp:/var/otel;langfuse:/data/lf).
         region: Two letters of ISO 3166 whose national phone numbers the detectors take without a word beside them (`REFOLD_REGION`, as
             US), or None for none.
     """
@@ -83,6 +85,7 @@ class Settings:
     is_shared: bool = False
     sql_seconds: float = SQL_SECONDS
     allow_files: tuple[Path, ...] = ()
+    follow: tuple[tuple[str, Path], ...] = ()
     region: str | None = None
 
     @property
@@ -141,6 +144,7 @@ class Settings:
                 for part in (env.get("REFOLD_ALLOW_FILES") or "").split(os.pathsep)
                 if part
             ),
+            follow=_parse_follow(env.get("REFOLD_FOLLOW") or ""),
             region=_parse_region(env.get("REFOLD_REGION") or ""),
             snapshot_events=_parse_count(
                 "REFOLD_SNAPSHOT_EVENTS", env.get("REFOLD_SNAPSHOT_EVENTS") or str(SNAPSHOT_EVENTS)
@@ -197,11 +201,7 @@ def is_debugging(env: Mapping[str, str] | None = None) -> bool:
 
 def _parse_folder(name: str, text: str, most: int = _MAX_PATH) -> Path:
     """A folder's whole path, of so many bytes at most; it need not be there."""
-    try:
-        path = Path(text).expanduser().absolute()
-        resolved = path.resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, no such user, a zero in it, too long
-        raise BadInputError(f"{name} is {text[:200]!r}, which names no folder ({error}); choose another") from None
+    path, resolved = _parse_path(name, text)
     for each in (path, resolved):
         odd = _ODD.search(str(each))
         if odd is not None:
@@ -219,6 +219,15 @@ def _parse_folder(name: str, text: str, most: int = _MAX_PATH) -> Path:
     if resolved.exists() and not resolved.is_dir():
         raise BadInputError(f"{name} is {str(path)!r}, which is a file; name a folder")
     return path
+
+
+def _parse_path(name: str, text: str) -> tuple[Path, Path]:
+    """A whole path, and what it is once links are followed."""
+    try:
+        path = Path(text).expanduser().absolute()
+        return path, path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, no such user, a zero in it, too long
+        raise BadInputError(f"{name} is {text[:200]!r}, which names no folder ({error}); choose another") from None
 
 
 def parse_age(name: str, text: str) -> int:
@@ -264,6 +273,19 @@ def _parse_endpoints(text: str) -> tuple[str, ...] | None:
                 "separated by spaces or commas"
             ) from None
     return endpoints or None
+
+
+def _parse_follow(text: str) -> tuple[tuple[str, Path], ...]:
+    """Pairs of a form and a folder, each once; which forms there are is for whoever reads the files."""
+    found: dict[tuple[str, Path], None] = {}
+    for part in filter(None, map(str.strip, text.split(";"))):
+        form, colon, folder = (each.strip() for each in part.partition(":"))
+        if not (colon and folder and re.fullmatch(r"[a-z][a-z0-9_-]{0,40}", form)):
+            raise BadInputError(
+                f"REFOLD_FOLLOW names {part[:200]!r}; write FORM:FOLDER, separated by semicolons, as otlp:/var/otel;auto:/data/logs"
+            )
+        found[form, _parse_path("REFOLD_FOLLOW", folder)[0]] = None
+    return tuple(found)
 
 
 def _parse_days(name: str, text: str) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,13 +19,14 @@ from pipelines import startup
 from pipelines.cli.ab import ab
 from pipelines.cli.audit import checkpoint, seal, unseal, verify
 from pipelines.cli.bundle import audit
+from pipelines.cli.chat import import_chat
 from pipelines.cli.db import db
 from pipelines.cli.diffs import diffs
 from pipelines.cli.erase import erase, hold
 from pipelines.cli.events import events, import_postgres
 from pipelines.cli.evidence import show
 from pipelines.cli.find import find
-from pipelines.cli.forms import SHAPES, VERBS, Importers, form_verb, import_dataset
+from pipelines.cli.forms import VERBS, Importers, form_verb
 from pipelines.cli.help import GroupedVerbs, print_version
 from pipelines.cli.lines import lines
 from pipelines.cli.options import (
@@ -35,16 +36,12 @@ from pipelines.cli.options import (
     TIME,
     json_option,
     months_option,
-    times_from_option,
-    times_until_option,
 )
 from pipelines.cli.receive import receive
 from pipelines.cli.redact import redact
 from pipelines.cli.replay import replan, report, tools
 from pipelines.cli.storage import storage
 from pipelines.console import (
-    Ticker,
-    counted,
     end,
     print_long,
     print_result,
@@ -86,6 +83,7 @@ def app(context: click.Context) -> None:
 
 
 importer = Importers("import", help="Bring recorded history into the store.")
+importer.add_command(import_chat, "chat")
 importer.add_command(import_postgres, "postgres")
 for name, what in VERBS.items():
     importer.add_command(form_verb(name, what))
@@ -139,80 +137,6 @@ def demo(events: int, as_json: bool) -> None:
         months.append(DemoMonth(exported.month, rows, any(table["is_written"] for table in tables.values())))
     page = render_demo(Lake.from_settings(settings), result.loaded, months, result.diff, result.seconds)
     print_result(result, page, as_json=as_json)
-
-
-@importer.command("chat")
-@click.argument(
-    "files",
-    type=PATH,
-    nargs=-1,
-    required=True,
-    help="Chat-completions JSON lines; .gz and pipes too; - is standard input.",
-)
-@click.option(
-    "--shape",
-    type=click.Choice(SHAPES),
-    help="The files are a dataset: ShareGPT, Hermes, or content parts.",
-)
-@click.option("--source", help="Source of lines that name none.")
-@click.option("--at", type=TIME, help="Time of conversations that have none, UTC (default: now).")
-@times_from_option
-@times_until_option
-@click.option("--skip-bad", type=PATH, help="Write bad lines with reasons to this file, import the rest.")
-@json_option
-def import_chat(
-    files: tuple[Path, ...],
-    shape: str | None,
-    source: str | None,
-    at: datetime | None,
-    times_from: datetime | None,
-    times_until: datetime | None,
-    skip_bad: Path | None,
-    as_json: bool,
-) -> None:
-    """Import chat-completions conversations, exactly and repeatably."""
-    from pipelines.home import changing_store
-    from pipelines.ingest.chat import ImportProgress, import_chat
-    from pipelines.ingest.clock import Days
-    from pipelines.ingest.reading.pipes import refuse_unreadable
-    from pipelines.ingest.reading.room import Room
-    from pipelines.lake.memory import resident_bytes
-
-    if shape is not None:
-        times = {"at": at, "times_from": times_from, "times_until": times_until}
-        import_dataset(files, shape, as_json=as_json, given={"source": source, "skip_bad": skip_bad, **times})
-        return
-    settings = Settings.from_env()
-    ticker, bytes_read = Ticker("conversations"), Ticker("bytes")
-
-    def progress(at_now: ImportProgress) -> None:
-        (ticker if at_now.conversations else bytes_read)(at_now.conversations or at_now.bytes_read)
-
-    refuse_unreadable(files)
-    with changing_store(settings) as store:
-        result = import_chat(
-            store,
-            files,
-            at=at,
-            source=source,
-            days=Days.given(times_from, times_until, datetime.now(UTC)),
-            skip_bad=skip_bad,
-            spool=settings.home,
-            room=Room(settings.memory_bytes, resident_bytes()),
-            progress=progress,
-        )
-    lines = [
-        f"{counted(result.conversations, 'conversation')}, {counted(result.events, 'event')} appended"
-        + (f" in months {result.months[0]} to {result.months[-1]}" if result.months else ""),
-        f"gone on since they were imported: {counted(result.grown, 'conversation')}" if result.grown else "",
-        f"erased, and left out: {counted(result.erased, 'conversation')}" if result.erased else "",
-        f"there already and unchanged: {counted(result.already_present, 'conversation')}"
-        if result.already_present
-        else "",
-        f"{counted(result.skipped, 'bad line')} written to {skip_bad}" if result.skipped else "",
-        *(f"{name} holds no line: nothing came from it" for name in result.empty),
-    ]
-    print_result(result, "\n".join(line for line in lines if line), as_json=as_json)
 
 
 @app.command()

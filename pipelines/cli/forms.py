@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.cli.follow import FOLLOW_OPTIONS, follow_folder
 from pipelines.cli.help import Verbs
 from pipelines.cli.options import PATH, TIME, json_option, times_from_option, times_until_option
 from pipelines.console import Ticker, counted, on_one_line, print_result, to_plain
@@ -40,7 +41,7 @@ VERBS = {
 SHAPES = ("sharegpt", "hermes", "parts")
 """Shapes of datasets that `import chat` is told of."""
 _FILES = click.argument(
-    "files", type=PATH, nargs=-1, required=True, help="Files; .gz and pipes too; - is standard input."
+    "files", type=PATH, nargs=-1, help="Files; .gz and pipes too; - is standard input. None with --follow."
 )
 _OF_LITELLM: tuple[Callable[[Any], Any], ...] = (
     click.argument(
@@ -67,6 +68,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--skip-bad", type=PATH, metavar="FILE", help="Write bad lines with reasons to this file, import the rest."
     ),
+    *FOLLOW_OPTIONS,
     json_option,
 )
 
@@ -108,9 +110,15 @@ def _import(name: str, files: tuple[Path, ...], **given: Any) -> None:
 
     settings = Settings.from_env()
     as_json = given.pop("as_json")
+    folder, settle = given.pop("follow"), given.pop("settle")
+    if folder is not None:
+        follow_folder(settings, name, folder, settle, {**given, "files": files}, as_json=as_json)
+        return
     table = {key: given.pop(key) for key in ("dsn", "table", "since") if key in given}
     if table and (form := _of_database(files, **table)) is not None:
         done = [_of_form(settings, form, (), **given)]
+    elif not files:
+        raise BadInputError("name files, or a folder with --follow")
     elif name != "auto":
         done = [_of_form(settings, form_named(name, settings.home), files, **given)]
     else:

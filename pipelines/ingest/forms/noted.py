@@ -123,18 +123,18 @@ def _stand(store: Store, streams: Sequence[tuple[UUID, str]]) -> bool:
 
 
 def _stamps(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
-    found = [path.stat() for path in (*files, *_beside(files))]
+    found = [path.stat() for path in (*files, *beside(files))]
     return tuple((each.st_size, each.st_mtime_ns) for each in found)
 
 
-def _beside(files: Sequence[Path]) -> list[Path]:
+def beside(files: Sequence[Path]) -> list[Path]:
     """What SQLite has written of a database and not yet put into it."""
     return [log for path in files if (log := path.with_name(f"{path.name}-wal")).exists()]
 
 
 def _sha256(file: Path) -> list[str]:
     """Hashes of a file, and of what belongs to it."""
-    return [_hash(path) for path in (file, *_beside([file]))]
+    return [_hash(path) for path in (file, *beside([file]))]
 
 
 def _hash(path: Path) -> str:
