@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli.follow import FOLLOW_OPTIONS, follow_folder
+from pipelines.cli.follow import FOLLOW_OPTIONS, follow_folder, refuse_settle
 from pipelines.cli.forms import SHAPES, import_dataset
 from pipelines.cli.options import PATH, TIME, json_option, times_from_option, times_until_option
 from pipelines.console import Ticker, counted, print_result
@@ -65,6 +65,7 @@ def import_chat(
         given |= {"files": files, "shape": shape, "dry_run": dry_run}
         follow_folder(settings, "chat", follow, settle, given, as_json=as_json)
         return
+    refuse_settle(settle)
     if not files or dry_run:
         raise BadInputError("--dry-run goes with --follow" if files else "name files, or a folder with --follow")
     if shape is not None:

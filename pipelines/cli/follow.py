@@ -36,6 +36,16 @@ FOLLOW_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
+def refuse_settle(settle: float | None) -> None:
+    """Refuse seconds without a folder.
+
+    Raises:
+        BadInputError: They are given.
+    """
+    if settle is not None:
+        raise BadInputError("--settle goes with --follow; files that are named are read as they are")
+
+
 def follow_folder(
     settings: Settings, form: str, folder: Path, settle: float | None, given: dict[str, Any], *, as_json: bool
 ) -> None:
@@ -51,7 +61,7 @@ def follow_folder(
 
     Raises:
         BadInputError: An option or argument does not go with a folder.
-        CheckFailedError: A file was refused; all others are imported.
+        click.exceptions.Exit: A file was refused, which is printed; all others are imported.
     """
     wrong = [name for name, value in given.items() if value and name not in (*_TAKEN, "dry_run", "table")]
     if wrong:
@@ -73,9 +83,7 @@ def follow_folder(
             done = follow(store, followed, home=settings.home, room=room)
     print_result(done, describe(done, is_dry=bool(given.get("dry_run"))), as_json=as_json)
     if done.refused:
-        raise CheckFailedError(
-            f"{counted(len(done.refused), 'file')} of {folder} refused; each is tried again when it changes, and no other waits for it"
-        )
+        raise click.exceptions.Exit(CheckFailedError.exit_code)
 
 
 def describe(done: Pass, *, is_dry: bool = False) -> str:
@@ -85,7 +93,7 @@ def describe(done: Pass, *, is_dry: bool = False) -> str:
         f"{read}; {len(done.waiting):,} waiting, {len(done.refused):,} refused",
         *_named(dict.fromkeys([*done.new, *done.grown], ""), "would be read" if is_dry else "imported"),
         *_named(done.waiting, "waits for the next pass"),
-        *_named(done.refused, "refused"),
+        *_named(done.refused, "refused, until it changes"),
         *_named(done.passed_over, "passed over"),
     ]
     if is_dry:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.cli.follow import FOLLOW_OPTIONS, follow_folder
+from pipelines.cli.follow import FOLLOW_OPTIONS, follow_folder, refuse_settle
 from pipelines.cli.help import Verbs
 from pipelines.cli.options import PATH, TIME, json_option, times_from_option, times_until_option
 from pipelines.console import Ticker, counted, on_one_line, print_result, to_plain
@@ -114,6 +114,7 @@ def _import(name: str, files: tuple[Path, ...], **given: Any) -> None:
     if folder is not None:
         follow_folder(settings, name, folder, settle, {**given, "files": files}, as_json=as_json)
         return
+    refuse_settle(settle)
     table = {key: given.pop(key) for key in ("dsn", "table", "since") if key in given}
     if table and (form := _of_database(files, **table)) is not None:
         done = [_of_form(settings, form, (), **given)]

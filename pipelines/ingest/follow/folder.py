@@ -50,14 +50,14 @@ class Known:
         stamp: As it was before it was read.
         sha256: Of its bytes then.
         form: What it was read as.
-        refused: Why it was refused; None where it was imported.
+        is_refused: Whether it was refused and not imported. Why is not kept: a reason may quote what was said.
         is_alone_bad: Whether it was refused for itself, and not for what other files or the store say.
     """
 
     stamp: Stamp
     sha256: str
     form: str
-    refused: str | None = None
+    is_refused: bool = False
     is_alone_bad: bool = False
 
 
@@ -100,7 +100,8 @@ class Seen:
         new: Files that were never imported, as they are now.
         grown: Files that were imported, or refused, and have changed since.
         unchanged: Files that are as they were imported.
-        refused: Files that were refused and are as they were, and why.
+        refused: Files that were refused and are as they were.
+        unreadable: Files that cannot be read, and why.
         waiting: Files that are not read yet, and why.
         passed_over: What is no file to import, and why.
     """
@@ -109,6 +110,7 @@ class Seen:
     grown: dict[str, Known] = field(default_factory=dict)
     unchanged: dict[str, Known] = field(default_factory=dict)
     refused: dict[str, Known] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
 
@@ -127,7 +129,7 @@ def look(folder: Path, memory: Memory, now_ns: int, settle: float = SETTLE_SECON
         try:
             _see(seen, name, path, memory.files.get(name), now_ns, settle)
         except OSError as error:
-            seen.refused[name] = Known(Stamp(0, 0, 0), "", "", f"it cannot be read: {error.strerror or error}", True)
+            seen.unreadable[name] = f"it cannot be read: {error.strerror or error}"
     return seen
 
 
@@ -151,7 +153,7 @@ def _why_it_waits(path: Path, stamp: Stamp, now_ns: int, settle: float) -> str |
 def _see(seen: Seen, name: str, path: Path, known: Known | None, now_ns: int, settle: float) -> None:
     stamp = Stamp.of(path)
     if known is not None and known.stamp == stamp:
-        (seen.unchanged if known.refused is None else seen.refused)[name] = known
+        (seen.unchanged if not known.is_refused else seen.refused)[name] = known
         return
     if (why := _why_it_waits(path, stamp, now_ns, settle)) is not None:
         seen.waiting[name] = why
@@ -162,8 +164,8 @@ def _see(seen: Seen, name: str, path: Path, known: Known | None, now_ns: int, se
     elif known.sha256 != now.sha256:
         seen.grown[name] = now
     else:
-        again = Known(stamp, known.sha256, known.form, known.refused, known.is_alone_bad)
-        (seen.unchanged if known.refused is None else seen.refused)[name] = again
+        again = Known(stamp, known.sha256, known.form, known.is_refused, known.is_alone_bad)
+        (seen.unchanged if not known.is_refused else seen.refused)[name] = again
 
 
 def _files(folder: Path, seen: Seen) -> Iterator[Path]:

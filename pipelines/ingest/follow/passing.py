@@ -33,6 +33,8 @@ _APART = frozenset({CHAT, "dataset", "inspect", "voice", "codex", "swe-agent"})
 _REFUSALS = (BadInputError, MonthSealed)
 """What is wrong with a file, and not with the store."""
 
+_BEFORE = "it was refused before, and is as it was; an import of it by its name says why"
+
 
 @dataclass(frozen=True, slots=True)
 class Followed:
@@ -73,7 +75,7 @@ class Pass:
         new, grown: Files that were imported; of a dry run, that would be.
         unchanged: How many are as they were imported.
         waiting: Files that the next pass reads, and why.
-        refused: Files that are refused, now or before and as they were, and why.
+        refused: Files that are refused, and why; of those that were refused before and are as they were, only that.
         passed_over: What is no file to import, and why.
         conversations, went_on, already_present, erased, events: As of an import, over all of them.
     """
@@ -141,7 +143,7 @@ def _told(followed: Followed, seen: Seen) -> Pass:
         grown=list(seen.grown),
         unchanged=len(seen.unchanged),
         waiting=seen.waiting,
-        refused={name: each.refused or "" for name, each in seen.refused.items()},
+        refused={**seen.unreadable, **dict.fromkeys(seen.refused, _BEFORE)},
         passed_over=seen.passed_over,
     )
 
@@ -189,7 +191,10 @@ class _Passing:
         """Import files with all that are known; where that is refused, without those that are bad alone, else one more at a time."""
         stood = {name: each for name, each in self.seen.unchanged.items() if each.form == form}
         again = {n: each for n, each in self.seen.refused.items() if each.form == form and not each.is_alone_bad}
-        wanted = {name: replace(known, refused=None) for name, known in self._in_order({**again, **files})}
+        wanted = {
+            name: replace(known, is_refused=False, is_alone_bad=False)
+            for name, known in self._in_order({**again, **files})
+        }
         if self._try(stood, wanted, is_last=False):
             return
         good = {name: known for name, known in wanted.items() if self._is_good(name, known)}
@@ -230,7 +235,7 @@ class _Passing:
     def _refuse(self, name: str, known: Known, error: Exception, *, is_alone_bad: bool) -> None:
         self.told.refused[name] = str(error)
         if _is_as(self.followed.folder / name, known.stamp):
-            self.memory.files[name] = replace(known, refused=str(error), is_alone_bad=is_alone_bad)
+            self.memory.files[name] = replace(known, is_refused=True, is_alone_bad=is_alone_bad)
         self.memory.save()
 
     def _form_of(self, name: str) -> str:

@@ -95,10 +95,7 @@ def test_a_link_to_nothing_is_told(folder: Path, tmp_path: Path) -> None:
     """What cannot be read is refused, and tried each time."""
     (folder / "gone.jsonl").symlink_to(folder / "nowhere")
     memory = Memory(tmp_path / "note.json", "log")
-    for _ in range(2):
-        seen = look(folder, memory, NOW)
-        assert "cannot be read" in str(seen.refused["gone.jsonl"].refused)
-        memory = remembered(tmp_path, seen.refused)
+    assert "cannot be read" in look(folder, memory, NOW).unreadable["gone.jsonl"]
     assert not has_changes(folder, memory, NOW)
 
 
