@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ import pytest
 
 from pipelines.ingest.follow import passing
 from pipelines.ingest.follow.passing import Followed, Pass, follow
+from pipelines.ingest.form_files import import_form
+from pipelines.ingest.forms.form import Options, form_named
 from pipelines.ingest.reading.room import Room
 from pipelines.settings import Settings
 from pipelines.store import Store
@@ -325,3 +328,31 @@ def test_killed_in_the_middle(
     assert len(done.new) + done.unchanged == 4
     assert done.already_present == 1
     assert (numbers(made("chat"))[2], count(store)) == (4, events[0] * 4)
+
+
+def test_traces_that_come_file_by_file(
+    store: Store, folder: Folder, tmp_path: Path, shared_data: Path, made: Callable[..., Pass]
+) -> None:
+    """Real spans, a trace scattered over files that come one a pass, are the conversations that one import of all makes."""
+    sample = shared_data / "formats" / "dev" / "01-otlp" / "emitted.calendar-semconv.otlp.jsonl.gz"
+    if not sample.exists():
+        pytest.skip(f"no real data: {sample} is not there")
+    lines = gzip.decompress(sample.read_bytes()).decode().splitlines(keepends=True)
+    for number in range(3):
+        folder.write(f"{number}.jsonl", text="".join(lines[number * len(lines) // 3 : (number + 1) * len(lines) // 3]))
+        done = made("otlp", source="followed")
+        assert (done.new, done.refused) == ([f"{number}.jsonl"], {})
+    assert numbers(made("otlp", source="followed")) == ([], [], 3, [], [])
+    whole = import_form(store, form_named("otlp", tmp_path), [sample], Options("at once"), home=tmp_path / "home")
+    assert whole.result is not None
+    assert whole.result.conversations > 1
+    for name in whole.read.conversations:
+        one, other = (
+            [
+                (e.event_type, e.payload, e.metadata.get("occurred_at"))
+                for e in store.read_stream(stream_id(source, name))
+            ]
+            for source in ("followed", "at once")
+        )
+        assert one == other
+        assert one
