@@ -131,11 +131,7 @@ def convert(
     """
     record = shape.an_object(line, ())
     source, conversation_id = identity_of(record, default_source)
-    messages = [
-        shape.an_object(message, ("messages", index))
-        for index, message in enumerate(shape.a_list(record.get("messages"), ("messages",)))
-    ]
-    roles = [shape.role_of(message, ("messages", index)) for index, message in enumerate(messages)]
+    messages = _messages_of(record)
     times = [
         parse_time(message.get("timestamp"), json_path(("messages", index, "timestamp")), days)
         for index, message in enumerate(messages)
@@ -143,13 +139,10 @@ def convert(
     started_at = parse_time(record.get("started_at"), "$.started_at", days)
     first_time = next((time for time in times if time is not None), None)
     ended_at = parse_time(record.get("ended_at"), "$.ended_at", days)
-    scores = facts.scores(record, len(messages))
-    scored_at = [
-        parse_time(score.payload.get("recorded_at"), json_path(("scores", index, "recorded_at")), days)
-        for index, score in enumerate(scores)
-    ]
-    known = (started_at, first_time, ended_at, *scored_at)
-    clock = Clock(next((time for time in known if time is not None), None), at)
+    scores = _scores_of(record, len(messages), days)
+    times_known = (started_at, first_time, ended_at, *(time for _, time in scores))
+    known = next((time for time in times_known if time is not None), None)
+    clock = Clock(known, at)
     leading = count_leading(messages) if leading is None else leading
     texts = [canonical_json(message) for message in messages]
     sha256 = digest_of({**record, "source": source}, {"messages": texts}, inexact)
@@ -165,22 +158,13 @@ def convert(
         **_notes(record, messages[:leading], inexact),
         **({LINK: linked[leading - 1]} if leading else {}),
     }
-    tools = _tools_of(record)
-    usage = record.get("usage") if roles.count("assistant") == 1 else None
-    lists: dict[str, ToolList] = {}
     stream.add(started_draft(record, messages[:leading]), began, "system", place.line, notes)
-    for index in range(leading, len(messages)):
-        message, role = messages[index], roles[index]
-        moment = clock.moment(times[index], shape.time_source_of(message) or "message")
-        offered = (_tools_of(message) or tools) if role == "assistant" else None
-        if offered is not None:
-            lists[offered.sha256] = offered
-        before = len(stream.events)
-        stream.say(message, role, index, moment, None if offered is None else offered.sha256, usage)
-        first = stream.events[before]
-        stream.events[before] = replace(first, metadata={**first.metadata, LINK: linked[index]})
-    last = began if leading == len(messages) else moment
-    for index, (score, time) in enumerate(zip(scores, scored_at, strict=True)):
+    moments = {
+        n: clock.moment(times[n], shape.time_source_of(messages[n]) or "message") for n in range(leading, len(messages))
+    }
+    lists = stream.say_all(record, messages, moments, linked)
+    last = moments[len(messages) - 1] if moments else began
+    for index, (score, time) in enumerate(scores):
         last = clock.moment(time) if time else Moment(last.created_at, last.time_source, None)
         stream.add(score, last, score.actor or "system", index, {})
     if facts.is_over(record):
@@ -200,6 +184,25 @@ def convert(
     )
 
 
+def _messages_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The messages of a line, each an object with a role."""
+    messages = [
+        shape.an_object(message, ("messages", index))
+        for index, message in enumerate(shape.a_list(record.get("messages"), ("messages",)))
+    ]
+    for index, message in enumerate(messages):
+        shape.role_of(message, ("messages", index))
+    return messages
+
+
+def _scores_of(record: Mapping[str, Any], count: int, days: Days | None) -> list[tuple[Draft, datetime | None]]:
+    """The scores of a line, and when each was given; `count`: how many messages it has."""
+    return [
+        (score, parse_time(score.payload.get("recorded_at"), json_path(("scores", index, "recorded_at")), days))
+        for index, score in enumerate(facts.scores(record, count))
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class _Stream:
     """Collects the events of one conversation and writes their envelopes."""
@@ -208,6 +211,29 @@ class _Stream:
     conversation_id: str
     subject_id: str | None
     events: list[NewEvent]
+
+    def say_all(
+        self,
+        record: Mapping[str, Any],
+        messages: Sequence[dict[str, Any]],
+        moments: Mapping[int, Moment],
+        linked: Sequence[str],
+    ) -> dict[str, ToolList]:
+        """The events of the messages that have a moment, the first of each with its link; the tools that they were offered."""
+        tools = _tools_of(record)
+        roles = [str(message["role"]) for message in messages]
+        usage = record.get("usage") if roles.count("assistant") == 1 else None
+        lists: dict[str, ToolList] = {}
+        for index, moment in moments.items():
+            message, role = messages[index], roles[index]
+            offered = (_tools_of(message) or tools) if role == "assistant" else None
+            if offered is not None:
+                lists[offered.sha256] = offered
+            before = len(self.events)
+            self.say(message, role, index, moment, None if offered is None else offered.sha256, usage)
+            first = self.events[before]
+            self.events[before] = replace(first, metadata={**first.metadata, LINK: linked[index]})
+        return lists
 
     def say(
         self,

@@ -252,7 +252,7 @@ def _copy_draw(connection: duckdb.DuckDBPyConnection, plan: Plan, side: str, dra
         f"""
         INSERT INTO {UNITS} BY NAME
         SELECT
-            recorded.* EXCLUDE (outcome, covered_to, is_erased, is_asked) REPLACE (recorded.unit_id AS aggregate_id),
+            recorded.* EXCLUDE (outcome, covered_to, is_rebuilt, is_erased, is_asked) REPLACE (recorded.unit_id AS aggregate_id),
             'conversation' AS unit,
             $side AS side,
             $draw AS draw,
