@@ -8,17 +8,19 @@ conversation a file, named after their first answer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import BadInputError
+from pipelines.ingest.assemble.finish_reasons import finish_reason
 from pipelines.ingest.assemble.messages import take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Record, Row
 from pipelines.ingest.faults import shown
 from pipelines.ingest.forms.anthropic_events import EVENT, event_rows, events_of, is_event, take_usage_of
 from pipelines.ingest.forms.fields import at, keep_other, named, take, take_text, take_time
 from pipelines.ingest.forms.form import Head, Options
-from pipelines.ingest.forms.gathering import Found, gathered
+from pipelines.ingest.forms.gathering import Delivered, Found, gathered
 from pipelines.ingest.forms.reading import values
 
 _SESSIONS = (("session_id",), ("conversation_id",), ("request", "metadata", "session_id"))
@@ -27,15 +29,6 @@ _PARAMS = (
     "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "stream", "thinking", "tool_choice", "service_tier",
     "output_config", "effort", "context_management",
 )  # fmt: skip
-FINISH = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "tool_use": "tool_calls",
-    "max_tokens": "length",
-    "refusal": "content_filter",
-    "pause_turn": "pause_turn",
-}
-"""Reasons why an answer ended, by their names in chat completions."""
 
 
 class Anthropic:
@@ -65,8 +58,10 @@ class Anthropic:
         subject = named(first.value, options.subject_key, _SUBJECTS)
         yield Facts(first.place, {"source": self.name} | ({"subject_id": subject} if subject else {}))
         if first.kind == "exchange":
-            yield _exchange(first)
-            yield from map(_exchange, group.records)
+            delivered = Delivered()
+            for record in chain([first], group.records):
+                if not delivered.is_again(record, at(record.value, "response", "id")):
+                    yield _exchange(record)
             return
         yield _batched(first, list(group.records))
 
@@ -156,7 +151,7 @@ def _call(record: Record, asked: tuple[str, ...], answered: tuple[str, ...], mom
         tools=None if tools is None else [_schema(tool) for tool in tools],
         usage=usage,
         usage_basis="with_cache" if usage else None,
-        finish_reason=FINISH.get(reason, reason) if reason else None,
+        finish_reason=finish_reason(reason),
         response_id=response_id,
         error=error,
         request=body,

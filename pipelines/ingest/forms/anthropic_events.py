@@ -6,7 +6,6 @@ what was sent to it (which comes again as its events) stay as they are.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from pipelines.ingest.assemble.messages import read, system_messages
 from pipelines.ingest.assemble.rows import Call, Facts, Message, Record, Row, Step
 from pipelines.ingest.forms.fields import map_fields, nanoseconds, take, take_text, take_time, take_usage
+from pipelines.ingest.forms.gathering import Delivered
 
 EVENT = "event"
 _TYPE = re.compile(r"(user|agent|session|span|system)(\.[a-z_]+)*")
@@ -77,7 +77,7 @@ class _Session:
     """What of a session is waited for: the request that is open, reasoning that has no message yet, ids that were seen."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, str] = {}
+        self._delivered = Delivered()
         self._open: Call | None = None
         self._model: str | None = None
         self._thoughts: list[dict[str, Any]] = []
@@ -86,14 +86,8 @@ class _Session:
     def rows(self, record: Record) -> Iterator[Row]:
         event = record.value
         kind, name = event.get("type"), event.get("id")
-        if isinstance(name, str):
-            text = json.dumps(event, sort_keys=True)
-            if name in self._seen:  # again; as it was, or as an update, which is kept
-                if self._seen[name] == text:
-                    record.repeated, record.copies = record.repeated + record.leaves, record.copies + 1
-                    event.clear()
-                return
-            self._seen[name] = text
+        if self._delivered.is_again(record, name):
+            return
         if not self._is_begun and kind != "session":
             self._is_begun = True
             yield Facts(record.place, {"source": "anthropic"})

@@ -6,6 +6,7 @@ order in which the first record of each was read, and their records as they were
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,6 +54,26 @@ class Found:
     value: dict[str, Any]
     kind: str = ""
     start: int = 0
+
+
+class Delivered:
+    """Records of one conversation by what names them: logs are delivered more than once, and files overlap."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, bytes] = {}
+
+    def is_again(self, record: Record, name: Any) -> bool:
+        """Whether a record of this name was there before; as it was it is a copy, and what says something else is kept."""
+        if not isinstance(name, str) or not name:
+            return False
+        text = hashlib.sha256(json.dumps(record.value, sort_keys=True).encode()).digest()
+        known = self._texts.setdefault(name, text)
+        if known is text:
+            return False
+        if known == text:
+            record.repeated, record.copies = record.repeated + record.leaves, record.copies + 1
+            record.value.clear()
+        return True
 
 
 def gathered(found: Iterable[Found], options: Options, names: Mapping[str, str] | None = None) -> Iterator[Group]:

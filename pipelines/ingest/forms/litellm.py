@@ -17,7 +17,7 @@ from pipelines.ingest.assemble.messages import take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Record, Row
 from pipelines.ingest.forms.fields import at, keep_other, named, take, take_number, take_text, take_time, take_usage
 from pipelines.ingest.forms.form import Head, Options
-from pipelines.ingest.forms.gathering import Found, gathered
+from pipelines.ingest.forms.gathering import Delivered, Found, gathered
 from pipelines.ingest.forms.reading import objects
 
 _SESSIONS = (
@@ -63,8 +63,10 @@ class LiteLLM:
 
     def adapt(self, group: Group, options: Options) -> Iterator[Row]:
         """The calls as they were logged."""
-        facts = None
+        facts, delivered = None, Delivered()
         for record in group.records:
+            if delivered.is_again(record, at(record.value, "response", "id")):
+                continue
             subject = named(record.value, options.subject_key, _SUBJECTS)
             call = _call(record)
             if facts is None:

@@ -326,3 +326,19 @@ def test_a_session_without_items(tmp_path: Path) -> None:
         store.execute("INSERT INTO items VALUES (7, 's', '{\"a\":')")
     with pytest.raises(BadInputError, match=r"other.db#items\[7\]: \$"):
         foreign_lines("responses", [path], tmp_path)
+
+
+@pytest.mark.parametrize("form", ["litellm", "anthropic"])
+def test_calls_that_come_again(form: str, tmp_path: Path) -> None:
+    """A call in two files is one; what its second record says otherwise is kept, and nothing of it is said twice."""
+    asked = {"messages": [{"role": "user", "content": "And?"}]}
+    first = exchange(asked, [{"type": "text", "text": "Yes."}], session_id="s")
+    if form == "litellm":
+        answer = {"id": "r1", "choices": [{"message": {"role": "assistant", "content": "Yes."}}]}
+        first = {**asked, "response": answer, "session_id": "s"}
+    tally = Tally()
+    (once,) = lines_of(form, tmp_path, first)
+    (again,) = lines_of(form, tmp_path, first, first, {**first, "host": "other"}, tally=tally)
+    assert (again["messages"], tally.model_calls, tally.duplicates) == (once["messages"], 1, 1)
+    assert again["records"] != once.get("records")
+    assert "other" in json.dumps(again["records"])
