@@ -16,6 +16,7 @@ from pipelines.erasure.reach import Reach, find_done, note_done
 from pipelines.erasure.record import recorded
 from pipelines.erasure.reports import find_stale, forget_pages
 from pipelines.erasure.versions import find_touched, is_unfinished, revise_versions
+from pipelines.ingest.forms.noted import notes_of
 from pipelines.lake.datasets import DATASETS, EXPERIMENTS
 from pipelines.lake.delta import LOG
 from pipelines.lake.housekeeping import find_spilled, remove_spilled
@@ -41,7 +42,7 @@ class Forgotten:
     """What became of one kind of place.
 
     Attributes:
-        place: versions, responses, reports, spilled, runs, texts, bounds, spools, received or elsewhere.
+        place: versions, responses, reports, notes, spilled, runs, texts, bounds, spools, received or elsewhere.
         is_reached: Whether all of it that an erasure touches is forgotten.
         count: Things that went: unit pairs, responses, pages, files, runs; or that were not reached.
         size_bytes: Their bytes, as they were on the disk.
@@ -105,6 +106,7 @@ def forget_derived(
         *_forget_versions(settings, lake, reach, erasure),
         *_forget_responses(settings, reach),
         *_forget_pages(settings, lake, reach),
+        *_forget_notes(settings, reach),
         *forget_spilled(lake),
         *_forget_runs(reach, forget_runs),
     ]
@@ -136,6 +138,7 @@ def find_unforgotten(
     found += [f"{counted(responses, 'response')} of models about what was erased"] if responses else []
     stale = find_stale(lake, settings.home, reach.whole, {_name(each.partition): each.gone for each in touched})
     found += [f"{path} was made before the erasure" for path in stale]
+    found += [f"{path} has digests of what was erased" for path in notes_of(settings.home, reach.streams)]
     if reach.done_at is None:
         found += [f"{path} was left by a process that ended" for path in find_spilled(lake)[0]]
     runs = [] if find_runs is None else find_runs(reach.since(None) if reach.done_at is None else reach.whole)
@@ -204,6 +207,15 @@ def _forget_pages(settings: Settings, lake: Lake, reach: Reach) -> Iterator[Forg
     done = forget_pages(lake, settings.home, stale)
     told = f"{counted(done.remade, 'report')} made again, {counted(done.removed, 'page')} removed"
     yield Forgotten("reports", is_reached=True, count=done.remade + done.removed, size_bytes=done.size_bytes, told=told)
+
+
+def _forget_notes(settings: Settings, reach: Reach) -> Iterator[Forgotten]:
+    notes = notes_of(settings.home, reach.streams)
+    size = sum(map(_size, notes))
+    for path in notes:
+        path.unlink(missing_ok=True)
+    told = f"{counted(len(notes), 'note')} of imports, which had digests"
+    yield Forgotten("notes", is_reached=True, count=len(notes), size_bytes=size, told=told)
 
 
 def forget_spilled(lake: Lake) -> Iterator[Forgotten]:

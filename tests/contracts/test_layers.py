@@ -59,6 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "erasure": {
         "store",
+        "ingest",
         "lake",
         "log",
         "proof",

@@ -12,6 +12,8 @@ import pytest
 from pipelines.errors import BadInputError
 from pipelines.ingest.form_files import FormImport, import_form
 from pipelines.ingest.forms.form import Options, form_named
+from pipelines.ingest.forms.noted import notes_of
+from pipelines.settings import Settings
 from pipelines.store import Store
 from pipelines.store.events import stream_id
 from tests.support.erasing import erase_streams
@@ -171,3 +173,19 @@ def test_what_was_erased_is_no_standing(store: Store, tmp_path: Path, monkeypatc
         done = imported(store, tmp_path / "a.jsonl", exchange(1, "hi"))
         assert done.result is not None
         assert (done.result.erased, done.result.events, read.times) == (1, 0, times)
+
+
+def test_notes_go_with_what_is_erased(refold, store_settings: Settings, tmp_path: Path) -> None:
+    """A digest of what was said is no better than what was said: the note that names the stream goes, another one stays."""
+    names = {}
+    for number in (1, 2):
+        call = exchange(number, "hi") | {"session_id": f"s{number}"}
+        (tmp_path / f"{number}.jsonl").write_text(json.dumps(call))
+        assert refold("import", "litellm", str(tmp_path / f"{number}.jsonl"))[0] == 0
+        stream = str(stream_id("litellm", f"s{number}"))
+        names[stream] = [path.name for path in notes_of(store_settings.home, [stream])]
+    gone, kept = names
+    assert refold("export")[0] == refold("fold")[0] == 0
+    assert refold("erase", "--stream", gone, "--reason", "asked")[0] == 0
+    assert [path.name for path in (store_settings.home / "imports").iterdir()] == names[kept]
+    assert len(names[gone]) == len(names[kept]) == 1

@@ -8,7 +8,7 @@ of the streams that it stands, with that digest and with nothing erased. Else th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -101,6 +101,13 @@ class Asked:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open_output(self.path, is_private=True) as file:
             file.write(msgspec.json.encode(Note(_code(), days.first, days.last, tally, streams)))
+
+
+def notes_of(home: Path, streams: Collection[str]) -> list[Path]:
+    """The notes of a home that name one of some streams: a digest lets whoever guesses a line know that it was there."""
+    wanted = [stream.encode() for stream in streams]
+    found = sorted((home / _FOLDER).glob("*.json"))
+    return [path for path in found if any(each in path.read_bytes() for each in wanted)]
 
 
 def _counter(kind: Any, value: Any) -> Any:
