@@ -119,7 +119,7 @@ def assert_the_echo_is_the_recording(
     assert (diffed.same_calls, diffed.failed, diffed.changed_conversations) == (asked, 0, 0)
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
+@settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
 @given(log=recordings(12))
 def test_the_echo_of_any_recording_is_the_recording(log: Sequence[Mapping[str, Any]]) -> None:
     """In every mode all that could be asked is the same, with no difference in any metric, full coverage and no divergence."""
@@ -133,7 +133,7 @@ def test_the_echo_of_any_recording_is_the_recording(log: Sequence[Mapping[str, A
                     raise
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
+@settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
 @given(log=partly_erased(recordings(12)))
 def test_what_is_left_of_an_erased_log_is_the_recording(log: Sequence[Mapping[str, Any]]) -> None:
     """Events erased here and there, or all of a conversation: what comes before is the same, the rest is counted and not asked."""

@@ -158,7 +158,7 @@ def test_help_lists_every_verb_in_its_group(refold):
     assert "Other:" not in out
     listed = re.findall(r"^  ([a-z]+)  ", out, re.MULTILINE)
     assert listed == sorted(set(listed), key=listed.index)
-    assert listed[:4] == ["demo", "import", "export", "fold"]
+    assert listed[:5] == ["demo", "import", "receive", "export", "fold"]
     assert set(listed) == set(cli.app.commands)
 
 

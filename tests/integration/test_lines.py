@@ -84,7 +84,7 @@ def said(store: Store) -> list[tuple[Any, ...]]:
     return list(rows)
 
 
-@hypothesis_settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@hypothesis_settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     lines=st.lists(chat_strategies.lines, min_size=4, max_size=12),
     drawn=st.lists(whole_logs(kinds=[kind for kind in KINDS if kind != "unknown"]), min_size=2, max_size=4),

@@ -24,6 +24,8 @@ SCHEMA = {
     "properties": {"celsius": {"type": "number", "minimum": -273}, "note": {"type": ["string", "null"]}},
     "required": ["celsius"],
 }
+SHIPPED = ["agent.utterance", "conversation.started", "model.decision", "tool.call", "tool.result", "user.utterance"]
+"""Types of Refold's own that have a later version."""
 SECRET = "Anna"
 WEATHER = [
     event("weather.seen", 1, {"degrees": 20, "note": SECRET}),
@@ -85,16 +87,16 @@ def test_what_redactions_leave_is_tried_too(lake: Lake, tmp_path: Path):
 
 def test_what_there_is_nothing_to_lift_for_is_said(lake: Lake):
     """A type with one version, an unknown type, and a newest version that is not registered."""
-    with pytest.raises(BadInputError, match=r"tool.call.v1 has one version, there is nothing to lift"):
-        types_to_lift(lake, "tool.call.v1")
+    with pytest.raises(BadInputError, match=r"context.supplied.v1 has one version, there is nothing to lift"):
+        types_to_lift(lake, "context.supplied.v1")
     with pytest.raises(
-        BadInputError, match=r"order.paid is not known; upcasters are there for model.decision, weather.seen"
+        BadInputError, match=r"order.paid is not known; upcasters are there for agent.utterance, .*, weather.seen"
     ):
         types_to_lift(lake, "order.paid")
     upcasters, names = types_to_lift(lake, None)
-    assert names == ["model.decision", "weather.seen"]
+    assert names == [*SHIPPED, "weather.seen"]
     with pytest.raises(UnknownEventType, match=r"weather.seen.v3"):
-        check_upcasters(lake, upcasters, names, Registry([]))
+        check_upcasters(lake, upcasters, ["weather.seen"], Registry([]))
 
 
 @pytest.mark.parametrize(
@@ -186,5 +188,6 @@ def test_the_log_is_left_as_it_is(tmp_path: Path):
     lake = write_log(tmp_path / "lake", HISTORY)
     before = sorted(path.name for path in lake.root.rglob("*.parquet"))
     upcasters, names = types_to_lift(lake, None)
-    assert check_upcasters(lake, upcasters, names, Registry.shipped()).events == {}
+    found = check_upcasters(lake, upcasters, names, Registry.shipped())
+    assert (sum(found.events.values()), found.failed) == (7, {})
     assert sorted(path.name for path in lake.root.rglob("*.parquet")) == before

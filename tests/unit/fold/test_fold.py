@@ -30,7 +30,7 @@ Log = list[dict[str, Any]]
 Rows = list[dict[str, Any]]
 MONTH = "2026-01"
 many = settings(
-    deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 cuts = st.lists(st.integers(min_value=0, max_value=14), min_size=16, max_size=16)
 
