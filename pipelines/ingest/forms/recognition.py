@@ -17,7 +17,7 @@ def recognised(files: Iterable[Path], home: Path) -> list[tuple[Form, tuple[Path
         home: REFOLD_HOME, whose own importers are asked first.
 
     Raises:
-        BadInputError: A file cannot be read, or is of no form, or of one that comes as a pipe.
+        BadInputError: A file cannot be read, is empty, or is of no form, or of one that comes as a pipe.
     """
     known = list(forms(home))
     found: dict[str, tuple[Form, list[Path]]] = {}
@@ -25,6 +25,8 @@ def recognised(files: Iterable[Path], home: Path) -> list[tuple[Form, tuple[Path
         if not path.is_file():
             raise BadInputError(f"{path} is no file; name the form of what a pipe gives, as in `refold import otlp -`")
         head = head_of(path)
+        if not head.data.strip():
+            raise BadInputError(f"{path} is empty: there is nothing in it to import; name the others without it")
         form = next((each for each in known if each.recognises(head)), None)
         if form is None:
             raise BadInputError(

@@ -80,3 +80,11 @@ def test_heads(tmp_path: Path, is_packed: bool) -> None:
     assert head.first == {"a": 1}
     assert head.names("a", "b")
     assert not head.names("a", "c")
+
+
+@pytest.mark.parametrize("data", [b"", b"\n \n", gzip.compress(b"")])
+def test_an_empty_file_is_said_to_be_empty(data: bytes, tmp_path: Path) -> None:
+    """Nothing is no form that is not known."""
+    (tmp_path / "empty.jsonl").write_bytes(data)
+    with pytest.raises(BadInputError, match=r"empty\.jsonl is empty"):
+        recognised([tmp_path / "empty.jsonl"], tmp_path)
