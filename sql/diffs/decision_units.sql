@@ -1,5 +1,6 @@
 -- One side of a comparison by decision: what was decided.
--- Parameters: $is_single: only the first decision after the first user text. Relation: unit_streams (unit_id, aggregate_id); macro is_rebuilt.
+-- Parameters: $is_single: only the first decision after the first user text.
+-- Relation: unit_streams (unit_id, aggregate_id); macro is_rebuilt.
 -- grain: one decision
 SELECT
     unit_streams.unit_id || '/' || decisions.decision AS unit_id,
