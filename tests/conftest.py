@@ -39,6 +39,12 @@ _numbers = count(1)
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes that are no text are named by their argument: packed ones hold the second, and two workers would differ."""
+    is_packed = isinstance(val, bytes) and not (val.isascii() and all(byte >= ord(" ") for byte in val.strip()))
+    return argname if is_packed else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tests and begin with the longest, by the rules of `tests.support.pace`."""
     mark_slow(items, Path(__file__).parent.as_posix())

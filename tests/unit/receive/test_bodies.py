@@ -77,7 +77,9 @@ def test_gzip_up_to_the_bound_is_unpacked(size):
     assert error.value.status == 413
 
 
-@pytest.mark.parametrize("data", [b"no gzip", gzip.compress(b"x" * 100)[:-9], gzip.compress(b"x") + b"more"])
+@pytest.mark.parametrize(
+    "data", [b"no gzip", gzip.compress(b"x" * 100)[:-9], gzip.compress(b"x") + b"more"], ids=["none", "cut", "more"]
+)
 def test_gzip_that_is_damaged_is_refused(data):
     with pytest.raises(RefusedError) as error:
         unpacked(data, 1000)

@@ -82,7 +82,7 @@ def test_heads(tmp_path: Path, is_packed: bool) -> None:
     assert not head.names("a", "c")
 
 
-@pytest.mark.parametrize("data", [b"", b"\n \n", gzip.compress(b"")])
+@pytest.mark.parametrize("data", [b"", b"\n \n", gzip.compress(b"")], ids=["nothing", "blank", "gz"])
 def test_an_empty_file_is_said_to_be_empty(data: bytes, tmp_path: Path) -> None:
     """Nothing is no form that is not known."""
     (tmp_path / "empty.jsonl").write_bytes(data)
