@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pipelines.documents import Document, parse_yaml, read_document
 from pipelines.experiment.budget import Budget
 from pipelines.experiment.metrics import Cluster, Metric, NoiseFloor, NoiseFloorOrSize, Rule
-from pipelines.experiment.sides import Baseline, Candidate, Control, Side
+from pipelines.experiment.sides import Api, Baseline, Candidate, Control, Side
 from pipelines.experiment.strict import StrictModel, read_model
 from pipelines.experiment.window import Window, WindowOrName
 from pipelines.stats.gate import parse_gate
@@ -169,6 +169,7 @@ class Experiment(StrictModel):
             raise ValueError("control.base_url: a model needs the address of its endpoint")
         self._require_windows()
         self._require_nightly()
+        self._require_addresses()
         asks_models = any(asked.model is not None for asked in self.sides.values())
         checked = {"concurrency"} if self.candidate.kind == "python" else set()
         given = {name for name, value in self.budget if value != Budget.model_fields[name].default}
@@ -184,6 +185,17 @@ class Experiment(StrictModel):
             if names.count(name) > 1:
                 raise ValueError(f"metric {name!r} is named twice among metrics and expect; give each its own name")
         return self
+
+    def _require_addresses(self) -> None:
+        """Anthropic's address has no version in it: that is a part of the wire's own path."""
+        for side, asked in self.sides.items():
+            if asked.model is None or self.api_of(side) != "messages":
+                continue
+            base_url, _ = self.endpoint_of(side)
+            if base_url.endswith("/v1"):
+                raise ValueError(
+                    f"{side}.base_url: over messages an address ends before /v1: {base_url.removesuffix('/v1')}"
+                )
 
     def _require_windows(self) -> None:
         """Several windows are different ones, and all of them."""
@@ -255,6 +267,12 @@ class Experiment(StrictModel):
         own_key = self.control.api_key_env if side == "control" and self.control is not None else None
         assert self.candidate.base_url is not None  # checked when the experiment was read
         return self.candidate.base_url, own_key or self.candidate.api_key_env
+
+    def api_of(self, side: Side) -> Api:
+        """The wire that a side which is a model is asked over; a control at the candidate's endpoint speaks what is spoken there."""
+        asked = self.sides[side]
+        is_there = side == "control" and asked.base_url is None
+        return asked.api or (self.candidate.api if is_there else None) or "chat"
 
     def to_json(self) -> str:
         """The experiment as JSON text with sorted keys, defaults included; equal text means equal meaning."""

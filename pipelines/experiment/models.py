@@ -10,7 +10,7 @@ from pipelines.address import read_address
 from pipelines.errors import BadInputError
 from pipelines.experiment.file import Experiment
 from pipelines.experiment.prices import Price, load_prices, max_output_tokens
-from pipelines.experiment.sides import Side
+from pipelines.experiment.sides import Api, Side
 from pipelines.settings import Settings
 
 
@@ -24,6 +24,7 @@ class Model:
         base_url: Its endpoint.
         api_key_env: Variable that holds the key; None for none.
         price: What tokens cost; None when not known.
+        api: The wire it is asked over.
     """
 
     side: Side
@@ -31,6 +32,7 @@ class Model:
     base_url: str
     api_key_env: str | None
     price: Price | None
+    api: Api = "chat"
 
     @property
     def is_here(self) -> bool:
@@ -52,7 +54,7 @@ def list_models(experiment: Experiment, settings: Settings) -> list[Model]:
         base_url, api_key_env = experiment.endpoint_of(side)
         require_allowed(base_url, settings.endpoints)
         price = _own_price(experiment, asked.model) or prices.find(asked.model)
-        model = Model(side, asked.model, base_url, api_key_env, price)
+        model = Model(side, asked.model, base_url, api_key_env, price, experiment.api_of(side))
         if experiment.budget.usd is not None or settings.daily_usd is not None:
             _require_bound(model, asked.params)
         models.append(model)

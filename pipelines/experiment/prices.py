@@ -83,7 +83,7 @@ def load_prices(override: Path | None = None) -> PriceTable:
 
 def max_output_tokens(params: Mapping[str, Any], price: Price | None) -> int | None:
     """The most tokens that a reply can have: as the request bounds it, else as the model is known for."""
-    for name in ("max_completion_tokens", "max_tokens"):
+    for name in ("max_completion_tokens", "max_output_tokens", "max_tokens"):
         value = params.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value

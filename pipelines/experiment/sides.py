@@ -18,13 +18,32 @@ from pipelines.experiment.strict import StrictModel
 Side = Literal["candidate", "control"]
 """Who is asked: the side that is tried, or the one that the noise floor is made of."""
 
+Api = Literal["chat", "responses", "messages"]
+"""The wire that a model is asked over: OpenAI's chat completions or Responses, Anthropic's Messages."""
+
 FIRST_CONTROL_DRAW = 1_000
 """Draws of a candidate are 0, 1, 2 …, those of a control this and on: whatever K, the two never share a response, and
 a larger K pays for the new draws alone."""
 
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OWN_PARAMS = frozenset({"model", "messages", "tools", "stream", "stream_options", "n"})
+_OWN_PARAMS = frozenset(
+    {
+        "model",
+        "messages",
+        "tools",
+        "stream",
+        "stream_options",
+        "n",
+        "input",
+        "instructions",
+        "system",
+        "prompt",
+        "background",
+    }
+)
+_KEPT_THERE = frozenset({"previous_response_id", "conversation", "container"})
+"""Parameters that go on from what a provider has kept."""
 
 
 def callable_name(value: str) -> str:
@@ -49,6 +68,12 @@ def _params(value: dict[str, Any]) -> dict[str, Any]:
     wrong = sorted(_OWN_PARAMS & value.keys())
     if wrong:
         raise ValueError(f"{', '.join(wrong)} cannot be set: requests are one message each, made from the recording")
+    kept = sorted(_KEPT_THERE & value.keys())
+    if kept:
+        raise ValueError(
+            f"{', '.join(kept)} cannot be set: what the endpoint keeps is no part of the recording; every request carries its whole "
+            "context"
+        )
     json.dumps(value, allow_nan=False)
     return value
 
@@ -139,6 +164,7 @@ class Asked(StrictModel):
 
     Attributes:
         model: Name of a model, as its endpoint knows it.
+        api: The wire it is asked over: `chat` (completions), `responses` or `messages`.
         base_url: Address of the endpoint, such as `http://127.0.0.1:8000/v1`; those that texts may go to are in
             `REFOLD_ENDPOINTS`.
         api_key_env: Environment variable that holds the key; the key itself is kept nowhere.
@@ -152,6 +178,7 @@ class Asked(StrictModel):
     """
 
     model: str | None = Field(default=None, min_length=1)
+    api: Api | None = None
     base_url: Annotated[str, AfterValidator(_base_url)] | None = None
     api_key_env: Annotated[str, AfterValidator(_variable)] | None = None
     prompt_file: str | None = Field(default=None, min_length=1)
@@ -165,7 +192,7 @@ class Asked(StrictModel):
     def _of_a_model(self) -> Self:
         if self.prompt_file is not None and self.prompt_edit:
             raise ValueError("give either prompt_file or prompt_edit")
-        names = ("base_url", "api_key_env", "prompt_file", "prompt_edit", "params", "price")
+        names = ("api", "base_url", "api_key_env", "prompt_file", "prompt_edit", "params", "price")
         given = [name for name in names if getattr(self, name)]
         if self.model is None and given:
             raise ValueError(f"{', '.join(given)} belong to a model; name it with model")
@@ -175,7 +202,8 @@ class Asked(StrictModel):
         prompt = (
             f" with {self.prompt_file}" if self.prompt_file else " with an edited prompt" if self.prompt_edit else ""
         )
-        return f"{self.model}{prompt}"
+        over = f" over {self.api}" if self.api not in (None, "chat") else ""
+        return f"{self.model}{over}{prompt}"
 
 
 class Candidate(Asked):

@@ -20,8 +20,9 @@ from pipelines.experiment.plan import Plan
 from pipelines.experiment.sides import Side
 from pipelines.experiment.source import describe_exception
 from pipelines.lake.sizes import Range
+from pipelines.replay.failure import Answer, Failure
 from pipelines.replay.ledger import Outcome
-from pipelines.replay.request import Answer, Ask, Failure, Request
+from pipelines.replay.request import Ask, Request
 from pipelines.replay.sides import list_units
 from pipelines.replay.work import Unit
 

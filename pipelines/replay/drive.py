@@ -17,7 +17,8 @@ from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
 from pipelines.replay.asking.asker import Asker, Stopped
-from pipelines.replay.request import Answer, Ask, Request
+from pipelines.replay.failure import Answer
+from pipelines.replay.request import Ask, Request
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

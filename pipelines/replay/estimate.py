@@ -8,7 +8,7 @@ the recorded decisions stand for it, and nothing is looked up.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -226,17 +226,17 @@ def _destination(
     requests = kept = size = 0
     unasked: Counter[str] = Counter()
     for batch, is_kept in _looked_up(_requests(connection, plan, chunks, model, unasked), model, settings):
-        for request in batch:
-            key = hash((request.draw, request.sha256))
-            if key in seen:
+        for key, request in batch.items():
+            hashed = hash(key)
+            if hashed in seen:
                 continue
-            seen.add(key)
+            seen.add(hashed)
             requests += 1
-            if request.sha256 in is_kept.get(request.draw, ()):
+            if key in is_kept:
                 kept += 1
                 continue
             streams.add(request.aggregate_id)
-            size += len(request.head.prefix) + sum(map(len, request.lines)) + len(request.head.suffix)
+            size += len(request.head.frame.prefix) + sum(map(len, request.lines)) + len(request.head.frame.suffix)
     subjects, nobody = connection.sql(_SUBJECTS, params={"streams": sorted(streams)}).fetchall()[0]
     tokens_in, tokens_out = size // BYTES_PER_TOKEN, int((requests - kept) * output)
     return Destination(
@@ -268,19 +268,17 @@ def _requests(
 
 def _looked_up(
     requests: Iterable[Request], model: Model, settings: Settings | None
-) -> Iterator[tuple[list[Request], dict[int, set[str]]]]:
-    """Requests in batches, with the hashes, by draw, of those whose answers are paid for."""
+) -> Iterator[tuple[dict[str, Request], Collection[str]]]:
+    """Requests in batches, by key, with the keys of those whose answers are paid for."""
     source = iter(requests)
     if settings is None or not settings.responses.exists():
-        while batch := list(islice(source, _BATCH)):
-            yield batch, {}
+        while batch := {each.key: each for each in islice(source, _BATCH)}:
+            yield batch, ()
         return
     with ResponseStore(settings.responses) as store:
         endpoint = store.endpoint(model.base_url)
-        while batch := list(islice(source, _BATCH)):
-            draws = {request.draw for request in batch}
-            hashes = {draw: [each.sha256 for each in batch if each.draw == draw] for draw in draws}
-            yield batch, {draw: set(store.get(endpoint, draw, keys)) for draw, keys in hashes.items()}
+        while batch := {each.key: each for each in islice(source, _BATCH)}:
+            yield batch, set(store.get(endpoint, list(batch)))
 
 
 def _seconds(plan: Plan, destinations: list[Destination], latency: float) -> float:

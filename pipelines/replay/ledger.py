@@ -18,7 +18,8 @@ from pipelines.canonical.arguments import fields_of
 from pipelines.canonical.calls import CallHashes, Canonicaliser
 from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.replay.cassette import SEVERITY, TAINTING, Lookup, ResultSource
-from pipelines.replay.request import NO_CONTEXT, Reason, Request
+from pipelines.replay.failure import NO_CONTEXT, Reason
+from pipelines.replay.request import Request
 
 Divergence = Literal["text_to_tool", "tool_to_text", "names", "arguments"]
 """How a step's tool calls first differ from the recorded ones: which side calls, which tools, with what."""

@@ -7,63 +7,21 @@ a callable, a cache in front of either) is behind `Ask`; nothing here sends or s
 from __future__ import annotations
 
 import hashlib
-import json
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 from pipelines.experiment.decision import Decision, Reply
-from pipelines.experiment.sides import Side
-from pipelines.log.context import message_bytes, message_lines, request_head, tools_sha256
-from pipelines.replay.asking.wire import custom_names, from_wire, wire_message, wire_tools
-
-Reason = Literal[
-    "missing_variable",  # the prompt names a variable that was not recorded; not sent
-    "prompt_edit",  # the text to replace is not in the recorded system message exactly once; not sent
-    "unknown_tools",  # the recorded agent had tools of which only a hash is known; not sent
-    "erased",  # the same, and events that held lists of tools are erased; not sent
-    "budget_exhausted",  # the budget of requests or US dollars does not cover it; not sent
-    "timeout",  # no complete response in time, at every attempt
-    "rate_limited",  # refused for its rate, at every attempt
-    "unavailable",  # no connection, or a server error, at every attempt
-    "invalid_json",  # the response was no complete chat completion, at every attempt
-    "rejected",  # the endpoint says that the request is wrong; asking again would not help
-    "refused",  # the model or a filter declined to answer
-    "candidate_error",  # the candidate's code raised, or returned what is no reply
-    "diverged",  # a tool call has no recorded result
-    "step_limit",  # the candidate called tools on and on without a final message
-]
-"""Why a unit has no reply. A failed unit is a row and stays in every denominator."""
-
-NO_CONTEXT = "no_context"
-"""Why a unit was not asked: the recording holds nothing before it. It is nobody's failure, and on neither side of any number."""
-
-ERASED = "erased"
-"""Another reason why a unit was not asked: a part of it, or of what was before it, is erased."""
-
-REASONS: tuple[Reason, ...] = get_args(Reason)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """No reply, and why.
-
-    Attributes:
-        reason: Code.
-        detail: What happened, for people; it may hold anything, so it is told and kept nowhere.
-        reply: What was answered and counted nevertheless, for example a message that a filter stopped; None when nothing was.
-        is_doubtful: Whether it may not be this request's fault: an endpoint that turns everybody down says the same.
-    """
-
-    reason: Reason
-    detail: str = ""
-    reply: Reply | None = None
-    is_doubtful: bool = False
-
-
-Answer = Reply | Failure
+from pipelines.experiment.sides import Api, Side
+from pipelines.log.context import message_lines, request_head, tools_sha256
+from pipelines.replay.failure import Answer
+from pipelines.replay.key import finish_key, key_head, key_lines, request_key
+from pipelines.replay.wires.calls import from_wire
+from pipelines.replay.wires.frame import Frame
+from pipelines.replay.wires.notes import Note
+from pipelines.replay.wires.wire import Wire, find_wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +32,37 @@ class Head:
         model: Asked for by this name; None for a candidate that is no model.
         params: Parameters of the body, such as `temperature`.
         tools: Tool schemas offered.
+        api: The wire it goes over.
         tools_sha256: Their hash, None without tools.
         line: First line of the hashed request.
-        prefix: Bytes of the body before the first message.
-        suffix: Bytes of the body after the last message.
-        custom: Names of the tools that take free text; they are sent as functions.
+        key_line: First line of what the key of a paid answer is over.
+        wire: The wire itself.
+        frame: What surrounds the messages on it.
     """
 
     model: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     tools: Sequence[Mapping[str, Any]] = ()
+    api: Api = "chat"
     tools_sha256: str | None = field(init=False)
     line: bytes = field(init=False)
-    prefix: bytes = field(init=False)
-    suffix: bytes = field(init=False)
-    custom: frozenset[str] = field(init=False)
+    key_line: bytes = field(init=False)
+    wire: Wire = field(init=False, compare=False)
+    frame: Frame = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         hashed = tools_sha256(self.tools) if self.tools else None
-        given = {"model": self.model} if self.model is not None else {}
-        after = {**({"tools": wire_tools(self.tools)} if self.tools else {}), **self.params}
+        wire = find_wire(self.api)
         object.__setattr__(self, "tools_sha256", hashed)
-        object.__setattr__(self, "custom", custom_names(self.tools))
         object.__setattr__(self, "line", request_head(self.model, self.params, hashed) + b"\n")
-        object.__setattr__(self, "prefix", _dump(given)[:-1] + (b"," if given else b"") + b'"messages":[')
-        object.__setattr__(self, "suffix", b"]" + (b"," + _dump(after)[1:] if after else b"}"))
+        object.__setattr__(self, "key_line", key_head(self.api, self.model, self.params, hashed))
+        object.__setattr__(self, "wire", wire)
+        object.__setattr__(self, "frame", wire.frame(self.model, self.params, self.tools))
+
+    @property
+    def custom(self) -> frozenset[str]:
+        """Names of the tools that take free text."""
+        return self.frame.custom
 
 
 @dataclass(slots=True, eq=False)
@@ -110,7 +74,7 @@ class Request:
     Attributes:
         unit_id: The unit it belongs to.
         side: Candidate or control.
-        draw: Index of the draw; together with `sha256` and the endpoint the key of a paid response.
+        draw: Index of the draw.
         aggregate_id: The stream.
         number: Place of the decision in its stream.
         head: What surrounds the messages.
@@ -128,6 +92,15 @@ class Request:
     _context: Lines
     _messages: int
     _pieces: int
+    _keyed: Any
+
+    @property
+    def key(self) -> str:
+        """Under which an answer to it is kept, hex: equal for requests and draws between which no model can tell; see `key`."""
+        if self._keyed is not None:
+            return finish_key(self._keyed, self.draw)
+        messages = self._context.messages[: self._messages]
+        return request_key(self.head.key_line, messages, self.draw, self.head.custom)
 
     @property
     def decision(self) -> Decision:
@@ -142,13 +115,17 @@ class Request:
         return tuple(self._text().split(b"\n")) if self._pieces else ()
 
     def body(self) -> bytes:
-        """The body of a chat-completions call, messages in the form in which endpoints take them."""
-        lines = self._text().split(b"\n")
-        for place, message in enumerate(self._context.messages[: self._messages]):
-            sent = wire_message(message, self.head.custom)
-            if sent is not message:
-                lines[place] = message_bytes(sent)
-        return b"".join((self.head.prefix, b",".join(lines), self.head.suffix))
+        """The body of a call, messages in the form of the wire.
+
+        Raises:
+            CannotExpressError: The wire has no form for them.
+        """
+        messages = self._context.messages[: self._messages]
+        return self.head.wire.body(self.head.frame, messages, self.lines)
+
+    def notes(self) -> Iterable[Note]:
+        """What the wire changes of it on its way, or has no form for."""
+        return self.head.wire.notes(self.head.frame, self._context.messages[: self._messages])
 
     def read(self, answer: Answer) -> Answer:
         """An answer in the words of the recording: what was offered as a function may be a tool that takes free text."""
@@ -169,6 +146,10 @@ Ask = Callable[[Request], Awaitable[Answer]]
 """Answers one request; raises only when the machine is broken or the work is stopped, never for the request's sake."""
 
 
+Digests = tuple[Any, Any]
+"""Hash objects: of the request, and of its key where a model is asked, else None."""
+
+
 class Lines:
     """The growing messages of one conversation, written and hashed once each, for one head.
 
@@ -182,12 +163,12 @@ class Lines:
         self.pieces = list(pieces)
         """The messages as they are hashed, some lines each; every line is ended."""
         self._digest = hashlib.sha256(b"".join((head.line, *self.pieces)))
+        self._key = (
+            None if head.model is None else hashlib.sha256(head.key_line + key_lines(self.messages, head.custom))
+        )
 
     def __copy__(self) -> Lines:
-        other = object.__new__(type(self))
-        copied = {"messages": self.messages.copy(), "pieces": self.pieces.copy(), "_digest": self._digest.copy()}
-        vars(other).update(head=self.head, **copied)
-        return other
+        return self.first(len(self.messages), len(self.pieces), (self._digest, self._key))
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -199,6 +180,8 @@ class Lines:
             self.messages += messages
             self.pieces.append(piece)
             self._digest.update(piece)
+            if self._key is not None:
+                self._key.update(key_lines(messages, self.head.custom))
 
     def under(self, head: Head) -> Lines:
         """The same messages under another head: these, where it is the same one."""
@@ -206,17 +189,22 @@ class Lines:
             return self
         return type(self)(head, self.messages, self.pieces)
 
-    def first(self, count: int, pieces: int, digest: Any) -> Lines:
-        """The first `count` messages, which are so many pieces and had this digest when they were all."""
+    def first(self, count: int, pieces: int, digests: Digests) -> Lines:
+        """The first `count` messages, which are so many pieces and had these digests when they were all."""
         other = object.__new__(type(self))
+        digest, key = digests
         vars(other).update(
-            head=self.head, messages=self.messages[:count], pieces=self.pieces[:pieces], _digest=digest.copy()
+            head=self.head,
+            messages=self.messages[:count],
+            pieces=self.pieces[:pieces],
+            _digest=digest.copy(),
+            _key=None if key is None else key.copy(),
         )
         return other
 
-    def digest(self) -> Any:
-        """The hash of the messages so far, to go on from."""
-        return self._digest.copy()
+    def digests(self) -> Digests:
+        """The hashes of the messages so far, of request and key, to go on from."""
+        return self._digest.copy(), None if self._key is None else self._key.copy()
 
     def fork(self) -> Lines:
         """A copy that grows on its own."""
@@ -246,7 +234,8 @@ class Lines:
         """
         aggregate_id, number = place
         sha256, sizes = self._digest.hexdigest(), (len(self.messages), len(self.pieces))
-        return Request(unit_id, side, draw, aggregate_id, number, self.head, sha256, about, self, *sizes)
+        keyed = None if self._key is None else self._key.copy()
+        return Request(unit_id, side, draw, aggregate_id, number, self.head, sha256, about, self, *sizes, keyed)
 
 
 class Beginnings:
@@ -261,23 +250,18 @@ class Beginnings:
         self._messages = messages
         self._starts = sorted(set(starts))
         self._lines: Lines | None = None
-        self._digests: dict[int, tuple[int, Any]] = {}
+        self._digests: dict[int, tuple[int, Digests]] = {}
 
     def before(self, count: int, head: Head) -> Lines:
         """The first `count` messages under a head, to go on from. Those of the last head that was asked for are kept."""
         if self._lines is None or self._lines.head is not head:
             self._lines = Lines(head)
-            self._digests = {0: (0, self._lines.digest())}
+            self._digests = {0: (0, self._lines.digests())}
         for start in [*self._starts[bisect_right(self._starts, len(self._lines)) :], count]:
             if len(self._lines) < start <= count:
                 self._lines.add(*self._messages[len(self._lines) : start])
-                self._digests[start] = len(self._lines.pieces), self._lines.digest()
+                self._digests[start] = len(self._lines.pieces), self._lines.digests()
         known = max(each for each in self._digests if each <= count) if count not in self._digests else count
         lines = self._lines.first(known, *self._digests[known])
         lines.add(*self._messages[known:count])
         return lines
-
-
-def _dump(value: Mapping[str, Any]) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.encode("utf-8", "surrogatepass")

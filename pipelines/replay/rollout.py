@@ -29,6 +29,7 @@ from pipelines.experiment.manifest import OnMiss
 from pipelines.experiment.sides import Side
 from pipelines.log.context import arguments_text
 from pipelines.replay.cassette import Cassette, LateResult, Lookup, Player, UserCall
+from pipelines.replay.failure import Failure, Reason
 from pipelines.replay.ledger import (
     Call,
     Divergence,
@@ -42,7 +43,7 @@ from pipelines.replay.ledger import (
     walked_unit,
 )
 from pipelines.replay.recording import Message, Recording, Segment, Step
-from pipelines.replay.request import Ask, Beginnings, Failure, Head, Lines, Reason
+from pipelines.replay.request import Ask, Beginnings, Head, Lines
 
 STUB = "replay: there is no recorded result for this call"
 """What a call reads that the recording cannot answer, when the policy is `stub_error`."""

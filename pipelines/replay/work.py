@@ -22,6 +22,7 @@ from pipelines.experiment.prompt import PromptError
 from pipelines.experiment.sides import Side
 from pipelines.log.context import Context
 from pipelines.replay.cassette import Cassette
+from pipelines.replay.failure import ERASED, NO_CONTEXT, Answer, Failure, Reason
 from pipelines.replay.ledger import (
     JsonText,
     ListHasher,
@@ -33,7 +34,7 @@ from pipelines.replay.ledger import (
     read_calls,
 )
 from pipelines.replay.recording import Event, Message, Recording, read_recording
-from pipelines.replay.request import ERASED, NO_CONTEXT, Answer, Ask, Failure, Head, Lines, Reason, Request
+from pipelines.replay.request import Ask, Head, Lines, Request
 from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
 from pipelines.replay.streams import Decided, Stream
 

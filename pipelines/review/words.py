@@ -115,6 +115,7 @@ FAILURES: Mapping[str, str] = {
     "invalid_json": "the endpoint sent no complete answer",
     "missing_variable": "the prompt names a variable that was not recorded",
     "no_context": "nothing was said before it",
+    "not_expressible": "the wire has no form for what was recorded",
     "not_replayed": "it was not replayed",
     "prompt_edit": "the text to replace is not in the recorded prompt once",
     "rate_limited": "the endpoint refused it for its rate",
@@ -122,6 +123,7 @@ FAILURES: Mapping[str, str] = {
     "rejected": "the endpoint says that the request is wrong",
     "step_limit": "it called tools without end",
     "timeout": "no answer came in time",
+    "unknown_tools": "its tools are known by their hash alone",
     "unavailable": "the endpoint could not be reached",
 }
 

@@ -146,16 +146,16 @@ def keep_all(lake: Lake, home: Path) -> None:
     async def put(store: ResponseStore, requests: list[str]) -> None:
         endpoint = store.endpoint(ENDPOINT)
         charge = Charge("earlier", "v0", 0.0)
-        await asyncio.gather(*(store.put(endpoint, 0, sha256, "stream", stored, charge) for sha256 in requests))
+        await asyncio.gather(*(store.put(endpoint, key, "stream", stored, charge) for key in requests))
 
     with lake.connect() as connection, ResponseStore(settings.responses) as store:
         create_plan_relations(connection, plan)
-        hashes = (
-            unit.request.sha256
+        keys = (
+            unit.request.key
             for unit in list_units(connection, plan, "candidate", list_chunks(connection, lake))
             if unit.request is not None
         )
-        while batch := list(islice(hashes, 10_000)):
+        while batch := list(islice(keys, 10_000)):
             asyncio.run(put(store, batch))
 
 

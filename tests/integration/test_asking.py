@@ -24,9 +24,10 @@ from pipelines.experiment.sides import Side
 from pipelines.replay.asking import asker as asking
 from pipelines.replay.asking.asker import Asker, EndpointError, ModelSide
 from pipelines.replay.asking.limiter import Limiter
-from pipelines.replay.asking.responses import ResponseStore
+from pipelines.replay.asking.responses import ResponseStore, ResponseStoreError
 from pipelines.replay.drive import drive
-from pipelines.replay.request import Answer, Ask, Failure, Request
+from pipelines.replay.failure import Answer, Failure
+from pipelines.replay.request import Ask, Request
 from tests.support.asking_child import VERSION, OneRequest, request_of
 from tests.support.model_server import FAULTS, ModelServer, serving
 
@@ -323,3 +324,16 @@ def test_the_store_is_readable_while_it_is_written(store, tmp_path):
             bodies = [json.loads(body) for (body,) in reader.execute("SELECT body FROM responses")]
     assert len(bodies) == 5
     assert (tmp_path / "responses.sqlite").stat().st_mode & 0o077 == 0
+
+
+def test_a_store_of_another_layout_is_refused_and_left_as_it_is(tmp_path):
+    """Its answers are kept under other keys: they would silently be paid for once more."""
+    path = tmp_path / "responses.sqlite"
+    with closing(sqlite3.connect(path)) as earlier, earlier:
+        earlier.execute("CREATE TABLE responses (id INTEGER PRIMARY KEY, endpoint, draw, request BLOB, body BLOB)")
+        earlier.execute("INSERT INTO responses VALUES (1, 1, 0, x'00', x'7b7d')")
+    with pytest.raises(ResponseStoreError, match="keeps paid answers in layout 0, and this version reads layout 2"):
+        ResponseStore(path)
+    with closing(sqlite3.connect(path)) as reader:
+        assert reader.execute("SELECT * FROM responses").fetchall() == [(1, 1, 0, b"\0", b"{}")]
+        assert reader.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)

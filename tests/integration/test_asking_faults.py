@@ -22,11 +22,12 @@ from pipelines.experiment.decision import Reply
 from pipelines.experiment.prices import Price
 from pipelines.replay.asking import asker as asking
 from pipelines.replay.asking.asker import Asker, EndpointError, ModelSide
-from pipelines.replay.asking.completion import read_completion
 from pipelines.replay.asking.endpoint import MAX_RESPONSE_BYTES
 from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.drive import drive
-from pipelines.replay.request import Answer, Failure, Request
+from pipelines.replay.failure import Answer, Failure
+from pipelines.replay.request import Request
+from pipelines.replay.wires.completion import read_completion
 from tests.support.asking_child import VERSION, OneRequest, request_of
 from tests.support.model_server import ModelServer, echo_answer, serving
 
@@ -332,7 +333,7 @@ def test_the_key_in_escapes_is_kept_nowhere(tmp_path):
     with ResponseStore(tmp_path / "r.sqlite") as store, serving(respond=fixed(200, message.encode())) as server:
         answers = ask_all(asker_of(server.base_url, store), [request_of(0)])
         assert next(iter(answers.values())).text == "key [api key]"  # type: ignore[union-attr]
-        kept = store.get(store.endpoint(server.base_url), 0, [request_of(0).sha256])[request_of(0).sha256]
+        kept = store.get(store.endpoint(server.base_url), [request_of(0).key])[request_of(0).key]
         assert read_completion(kept.body).text == "key [api key]"  # type: ignore[union-attr]
         server.respond = fixed(308, b"", Location=f"https://x.example/?key={KEY.replace('-', '%2d')}")
         with pytest.raises(EndpointError) as raised:

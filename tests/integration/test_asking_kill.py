@@ -43,7 +43,7 @@ def stored(path: Path) -> set[str]:
     if not path.exists():
         return set()
     with closing(sqlite3.connect(path)) as connection:
-        return {f"{key}-{draw}" for key, draw in connection.execute("SELECT lower(hex(request)), draw FROM responses")}
+        return {key for (key,) in connection.execute("SELECT lower(hex(key)) FROM responses")}
 
 
 def kill_when(process: subprocess.Popen[str], server: ModelServer, paid: int) -> None:

@@ -20,7 +20,8 @@ from pipelines.replay.asking import asker as asking
 from pipelines.replay.asking.asker import Asker, ModelSide
 from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.drive import drive
-from pipelines.replay.request import Answer, Ask, Head, Lines, Request
+from pipelines.replay.failure import Answer
+from pipelines.replay.request import Ask, Head, Lines, Request
 
 VERSION = ("test", "v1")
 

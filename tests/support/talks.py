@@ -11,9 +11,10 @@ from pipelines.experiment.decision import Decision, Reply, ToolCall
 from pipelines.experiment.file import Divergence, Tools
 from pipelines.experiment.manifest import Manifest, ToolBook, ToolPolicy
 from pipelines.replay.cassette import Cassette
+from pipelines.replay.failure import Answer
 from pipelines.replay.ledger import ListHasher, Outcome
 from pipelines.replay.recording import Event, Recording, read_recording
-from pipelines.replay.request import Answer, Head, Request
+from pipelines.replay.request import Head, Request
 from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
 
 Said = tuple[str, Any]

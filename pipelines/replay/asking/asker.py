@@ -21,15 +21,18 @@ from tenacity.wait import wait_random_exponential
 from pipelines.errors import RefoldError
 from pipelines.experiment.budget import Budget
 from pipelines.experiment.prices import Price, max_output_tokens
-from pipelines.experiment.sides import Side
+from pipelines.experiment.sides import Api, Side
 from pipelines.replay.asking.account import Account, BudgetExhausted
-from pipelines.replay.asking.completion import NoAnswerError, read_completion, read_response
 from pipelines.replay.asking.endpoint import CallFailed, Endpoint, Response
 from pipelines.replay.asking.fault import Again, Broken
 from pipelines.replay.asking.health import Health
 from pipelines.replay.asking.limiter import Limiter, Slot
 from pipelines.replay.asking.responses import Charge, ResponseStore, Sent, Stored
-from pipelines.replay.request import Answer, Failure, Reason, Request
+from pipelines.replay.failure import Answer, Failure, Reason
+from pipelines.replay.request import Request
+from pipelines.replay.wires.answer import NoAnswerError
+from pipelines.replay.wires.notes import CannotExpressError
+from pipelines.replay.wires.wire import Wire, find_wire
 
 BYTES_PER_TOKEN = 4
 """Of English text in JSON, about; what a call costs at most is counted with one token per byte instead."""
@@ -59,11 +62,18 @@ class ModelSide:
         base_url: Address of the endpoint.
         key: API key, or None.
         price: What tokens cost; None when not known.
+        api: The wire that it speaks.
     """
 
     base_url: str
     key: str | None
     price: Price | None
+    api: Api = "chat"
+
+    @property
+    def wire(self) -> Wire:
+        """The wire itself."""
+        return find_wire(self.api)
 
     def __repr__(self) -> str:  # the key is in no traceback, log or assertion
         return f"ModelSide({self.base_url!r})"
@@ -137,7 +147,7 @@ class Asker:
         self.account = Account(min(left, default=None), budget.requests, usd, requests)
         self._numbers = {side: store.endpoint(model.base_url) for side, model in sides.items()}
         self._endpoints: dict[Side, Endpoint] = {}
-        self._flights: dict[tuple[int, int, str], asyncio.Task[Answer]] = {}
+        self._flights: dict[tuple[int, str], asyncio.Task[Answer]] = {}
         self._noted: dict[tuple[Side, str], asyncio.Task[None]] = {}
         self._on_sending = on_sending
         self._told: dict[str, asyncio.Task[None]] = {}
@@ -151,7 +161,8 @@ class Asker:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         for side, model in self._sides.items():
-            endpoint = Endpoint(model.base_url, model.key, self._budget.timeout_seconds, self._budget.concurrency)
+            limits = self._budget.timeout_seconds, self._budget.concurrency
+            endpoint = Endpoint(model.base_url, model.key, *limits, model.wire)
             self._endpoints[side] = await self._stack.enter_async_context(endpoint)
         return self
 
@@ -182,21 +193,22 @@ class Asker:
 
     def recall(self, requests: Sequence[Request | None]) -> list[Answer | None]:
         """Per request of one batch its answer, if it was paid for before."""
-        wanted: dict[tuple[Side, int], set[str]] = {}
-        for request in requests:
-            if request is not None:
-                wanted.setdefault((request.side, request.draw), set()).add(request.sha256)
-        known: dict[tuple[Side, int], dict[str, Answer]] = {}
-        for (side, draw), hashes in wanted.items():
-            stored = self._store.get(self._numbers[side], draw, list(hashes))
-            read = {sha256: _read(each) for sha256, each in stored.items()}
-            known[side, draw] = {sha256: answer for sha256, answer in read.items() if answer is not None}
-            self._health[side].has_answered |= bool(known[side, draw])
+        keys = [None if request is None else request.key for request in requests]
+        wanted: dict[Side, set[str]] = {}
+        for request, key in zip(requests, keys, strict=True):
+            if request is not None and key is not None:
+                wanted.setdefault(request.side, set()).add(key)
+        known: dict[Side, dict[str, Answer]] = {}
+        for side, asked in wanted.items():
+            wire, stored = self._sides[side].wire, self._store.get(self._numbers[side], list(asked))
+            read = {key: _read(wire, each) for key, each in stored.items()}
+            known[side] = {key: answer for key, answer in read.items() if answer is not None}
+            self._health[side].has_answered |= bool(known[side])
         found = [
             request.read(answer)
-            if request is not None and (answer := known[request.side, request.draw].get(request.sha256)) is not None
+            if request is not None and key is not None and (answer := known[request.side].get(key)) is not None
             else None
-            for request in requests
+            for request, key in zip(requests, keys, strict=True)
         ]
         self.tally.hits += len(found) - found.count(None)
         return found
@@ -211,11 +223,11 @@ class Asker:
         return request.read(await self._answer(request))
 
     async def _answer(self, request: Request) -> Answer:
-        key = (self._numbers[request.side], request.draw, request.sha256)
+        key = (self._numbers[request.side], request.key)
         flight = self._flights.get(key)
         if flight is None:
-            stored = self._store.get(key[0], request.draw, (request.sha256,))
-            kept = _read(stored[request.sha256]) if stored else None
+            stored = self._store.get(key[0], key[1:])
+            kept = _read(self._sides[request.side].wire, stored[key[1]]) if stored else None
             if kept is not None:
                 self.tally.hits += 1
                 self._health[request.side].has_answered = True
@@ -229,7 +241,11 @@ class Asker:
 
     async def _fetch(self, request: Request) -> Answer:
         patience = _Patience()
-        body = request.body()
+        try:
+            body = request.body()
+        except CannotExpressError as error:
+            self.tally.failed += 1
+            return Failure("not_expressible", str(error))
         try:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(_AgainError),
@@ -261,8 +277,7 @@ class Asker:
             self.tally.calls += 1
             self._health[request.side].is_asked = True
             try:
-                key = f"{request.sha256}-{request.draw}"
-                response = await self._endpoints[request.side].call(body, key)
+                response = await self._endpoints[request.side].call(body, request.key)
             except CallFailed as error:
                 spent = most if error.is_sent else 0.0
                 self.account.settle(most, spent)
@@ -285,7 +300,7 @@ class Asker:
 
     def _settle(self, side: Side, slot: Slot, most: float, response: Response) -> tuple[float, Answer | Again | Broken]:
         """Read a response, count what it cost, and tell the limiter how it went."""
-        result = read_response(
+        result = self._sides[side].wire.read(
             response.status,
             response.body,
             price=self._sides[side].price,
@@ -327,7 +342,7 @@ class Asker:
             return result
         assert reply is not None
         stored = Stored(response.body, response.latency_ms, reply.cost_usd)
-        key = (self._numbers[request.side], request.draw, request.sha256, request.aggregate_id)
+        key = self._numbers[request.side], request.key, request.aggregate_id
         await self._store.put(*key, stored, charge)
         self.tally.asked += 1
         return result
@@ -408,10 +423,10 @@ class _Patience:
         return self._faults >= MAX_ATTEMPTS or self._limited >= MAX_RATE_LIMITED
 
 
-def _read(stored: Stored) -> Answer | None:
+def _read(wire: Wire, stored: Stored) -> Answer | None:
     """A kept response as an answer; None for one that is none in today's reading, and is asked for anew."""
     try:
-        return read_completion(stored.body, cost_usd=stored.cost_usd, latency_ms=stored.latency_ms)
+        return wire.read_answer(stored.body, cost_usd=stored.cost_usd, latency_ms=stored.latency_ms)
     except NoAnswerError:
         return None
 

@@ -1,4 +1,4 @@
-"""One HTTP endpoint that speaks chat completions: whether it may be asked, and one call to it.
+"""One HTTP endpoint of a model: whether it may be asked, and one call to it.
 
 A call is one POST with a body that was prepared elsewhere; nothing is retried, followed or looked up here. The API key is
 read from the environment variable that the experiment names, is held by the session's headers alone, and is taken out of
@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Literal, Self
 from pipelines.address import read_address
 from pipelines.replay.asking.fault import shown
 from pipelines.replay.asking.secret import Secret
+from pipelines.replay.wires.wire import Wire, find_wire
 
 if TYPE_CHECKING:
     import aiohttp
 
 MAX_RESPONSE_BYTES = 8 * 2**20
-"""A response beyond this, compressed or not, is no chat completion; reading on would only fill memory."""
+"""A response beyond this, compressed or not, is no answer; reading on would only fill memory."""
 _CONNECT_SECONDS = 15.0
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """How `zlib` reads a content encoding."""
@@ -78,30 +79,31 @@ class Endpoint:
     """A session with one endpoint, as an async context manager.
 
     Attributes:
-        base_url: Address, `/chat/completions` not included.
+        base_url: Address, the wire's own path not included.
         key: API key, or None.
         timeout_seconds: For one call, from the connection to the last byte.
         connections: Open at once, at most.
+        wire: What it speaks.
     """
 
     base_url: str
     key: str | None = field(repr=False)
     timeout_seconds: float
     connections: int
+    wire: Wire = field(default=find_wire("chat"))
     _session: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
     _url: str = field(init=False)
     _secret: Secret = field(init=False)
 
     def __post_init__(self) -> None:
         read_address(self.base_url)  # nothing in it that a client would read in another way
-        self._url = f"{self.base_url}/chat/completions"
+        self._url = f"{self.base_url}{self.wire.path}"
         self._secret = Secret(self.key)
 
     async def __aenter__(self) -> Self:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "refold"}
         headers["Accept-Encoding"] = "identity"  # an answer is small; whoever compresses it all the same is read here
-        if self.key is not None:
-            headers["Authorization"] = f"Bearer {self.key}"
+        headers.update(self.wire.headers(self.key))
         import aiohttp  # noqa: PLC0415 - a fifth of a second, only where somebody is asked
 
         # Settings of the environment (proxies, .netrc) could send texts elsewhere, or with another key.

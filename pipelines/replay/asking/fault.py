@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pipelines.replay.request import Failure, Reason
+from pipelines.replay.failure import Failure, Reason
 
 _SHOWN = 200
 _AGAIN = frozenset({408, 409, 425, 429})

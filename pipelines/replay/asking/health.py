@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 
 from pipelines.replay.asking.fault import Again
-from pipelines.replay.request import Failure, Reason
+from pipelines.replay.failure import Failure, Reason
 
 GIVE_UP_AFTER = 5
 """Requests in a row that failed for good, each at every attempt or of at least three conversations: of an endpoint that fails

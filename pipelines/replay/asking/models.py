@@ -57,7 +57,8 @@ def asking(
             on_sending(base_url)
 
     sides: dict[Side, ModelSide] = {
-        model.side: ModelSide(model.base_url, read_key(model.api_key_env, os.environ), model.price) for model in models
+        model.side: ModelSide(model.base_url, read_key(model.api_key_env, os.environ), model.price, model.api)
+        for model in models
     }
     shared = {model.base_url for model in models}
     shared |= {"the budget of the day"} if settings.daily_usd is not None else set()

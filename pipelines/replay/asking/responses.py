@@ -1,4 +1,4 @@
-"""Responses that were paid for, kept under (endpoint, request, draw): asked once, whatever happens to the process.
+"""Responses that were paid for, kept under (endpoint, key of request and draw): asked once, whatever happens to the process.
 
 One SQLite file per home, in WAL mode with full synchronisation: `put` returns when the response is on disk, other processes
 read while one writes, and a killed writer leaves a file that opens as if nothing had happened. A thread writes, and what
@@ -28,20 +28,21 @@ from typing import Any, NamedTuple, Self
 from pipelines.errors import RefoldError
 from pipelines.locks import holding, is_held
 
+_LAYOUT = 2
+"""Of the file, as its `user_version` says; another one has another key."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS endpoints (id INTEGER PRIMARY KEY, base_url TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS responses (
     id INTEGER PRIMARY KEY,
     endpoint INTEGER NOT NULL REFERENCES endpoints (id),
-    draw INTEGER NOT NULL,
-    request BLOB NOT NULL,
+    key BLOB NOT NULL, -- of wire, request and draw: see replay/key.py
     aggregate_id TEXT NOT NULL, -- of the conversation that it was paid for
     body BLOB NOT NULL,
     latency_ms REAL NOT NULL,
     cost_usd REAL,
     received_at TEXT NOT NULL
 );
-CREATE UNIQUE INDEX IF NOT EXISTS responses_by_request ON responses (endpoint, draw, request);
+CREATE UNIQUE INDEX IF NOT EXISTS responses_by_key ON responses (endpoint, key);
 CREATE INDEX IF NOT EXISTS responses_by_conversation ON responses (aggregate_id);
 CREATE TABLE IF NOT EXISTS forgotten (aggregate_id TEXT PRIMARY KEY, redactions INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS charges (
@@ -55,8 +56,8 @@ CREATE TABLE IF NOT EXISTS sent (
 ) WITHOUT ROWID;
 """
 _PUT = (
-    "INSERT INTO responses (endpoint, draw, request, aggregate_id, body, latency_ms, cost_usd, received_at) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET aggregate_id = excluded.aggregate_id, body = excluded.body, "
+    "INSERT INTO responses (endpoint, key, aggregate_id, body, latency_ms, cost_usd, received_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET aggregate_id = excluded.aggregate_id, body = excluded.body, "
     "latency_ms = excluded.latency_ms, cost_usd = excluded.cost_usd, received_at = excluded.received_at"
 )
 """One that is there already is asked for anew only where it is no answer in today's reading."""
@@ -128,6 +129,7 @@ class ResponseStore:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with self._guard("open"):
             self._reader = _connect(path)
+            self._require_layout()
             with self._reader:
                 self._reader.executescript(_SCHEMA)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -146,6 +148,22 @@ class ResponseStore:
             self._writer = None
         self._reader.close()
 
+    def _require_layout(self) -> None:
+        """Refuse a file whose responses are kept under other keys: they would be paid for again, and never be found.
+
+        Raises:
+            ResponseStoreError: So it is.
+        """
+        (layout,) = self._reader.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._reader.execute("SELECT count(*) FROM sqlite_master WHERE name = 'responses'").fetchone()
+        if tables and layout != _LAYOUT:
+            self._reader.close()
+            raise ResponseStoreError(
+                f"{self.path} keeps paid answers in layout {layout}, and this version reads layout {_LAYOUT}: nothing in it was "
+                "changed; replay with the version that wrote it, or move it away to ask, and pay, anew"
+            )
+        self._reader.execute(f"PRAGMA user_version = {_LAYOUT}")
+
     def endpoint(self, base_url: str) -> int:
         """The number under which an endpoint's responses are kept."""
         if base_url not in self._endpoints:
@@ -155,18 +173,18 @@ class ResponseStore:
             self._endpoints[base_url] = int(row[0])
         return self._endpoints[base_url]
 
-    def get(self, endpoint: int, draw: int, requests: Sequence[str]) -> dict[str, Stored]:
-        """The responses that are there, by request hash (hex)."""
+    def get(self, endpoint: int, keys: Sequence[str]) -> dict[str, Stored]:
+        """The responses that are there, by key (`Request.key`, hex)."""
         found: dict[str, Stored] = {}
         with self._guard("read"):
-            for start in range(0, len(requests), _KEYS_PER_QUERY):
-                keys = [bytes.fromhex(sha256) for sha256 in requests[start : start + _KEYS_PER_QUERY]]
+            for start in range(0, len(keys), _KEYS_PER_QUERY):
+                wanted = [bytes.fromhex(key) for key in keys[start : start + _KEYS_PER_QUERY]]
                 query = (
-                    "SELECT request, body, latency_ms, cost_usd FROM responses "
-                    f"WHERE endpoint = ? AND draw = ? AND request IN ({','.join('?' * len(keys))})"
+                    "SELECT key, body, latency_ms, cost_usd FROM responses "
+                    f"WHERE endpoint = ? AND key IN ({','.join('?' * len(wanted))})"
                 )
-                for request, body, latency_ms, cost_usd in self._reader.execute(query, (endpoint, draw, *keys)):
-                    found[request.hex()] = _as_stored((body, latency_ms, cost_usd))
+                for key, body, latency_ms, cost_usd in self._reader.execute(query, (endpoint, *wanted)):
+                    found[key.hex()] = _as_stored((body, latency_ms, cost_usd))
         return found
 
     def charged(
@@ -191,16 +209,13 @@ class ResponseStore:
         with self._guard("read"):
             return [dict(zip(names, row, strict=True)) for row in self._reader.execute(query, (experiment, version_id))]
 
-    async def put(
-        self, endpoint: int, draw: int, sha256: str, aggregate_id: str, stored: Stored, charge: Charge
-    ) -> None:
+    async def put(self, endpoint: int, key: str, aggregate_id: str, stored: Stored, charge: Charge) -> None:
         """Keep a response, and whose it is, and charge its call; returns when both are on disk.
 
         Raises:
             ResponseStoreError: They could not be written.
         """
-        key = (endpoint, draw, bytes.fromhex(sha256), aggregate_id)
-        values = (*key, stored.body, stored.latency_ms, stored.cost_usd, _now())
+        values = (endpoint, bytes.fromhex(key), aggregate_id, stored.body, stored.latency_ms, stored.cost_usd, _now())
         await self._write([(_PUT, values), _charge_row(charge)])
 
     def forget(self, redactions: Mapping[str, int]) -> int:

@@ -64,7 +64,7 @@ def test_a_home_without_anything_is_done_at_once(home):
 
 def keep(store: ResponseStore, stream: str, number: int, said: str) -> None:
     stored = Stored(said.encode(), 1.0, 0.1)
-    asyncio.run(store.put(store.endpoint("http://model"), number, "00" * 32, stream, stored, Charge("e", "v", 0.1)))
+    asyncio.run(store.put(store.endpoint("http://model"), f"{number:064x}", stream, stored, Charge("e", "v", 0.1)))
 
 
 def test_answers_of_models_are_erased_from_file_pages_and_log(home):

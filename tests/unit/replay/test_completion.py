@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.experiment.prices import Price
-from pipelines.replay.asking import completion as module
-from pipelines.replay.asking.completion import MAX_ODD_BYTES, NoAnswerError, read_completion, read_response
 from pipelines.replay.asking.fault import Again, Broken, judge
-from pipelines.replay.request import Failure
+from pipelines.replay.failure import Failure
+from pipelines.replay.wires import completion as module
+from pipelines.replay.wires.answer import MAX_ODD_BYTES, NoAnswerError
+from pipelines.replay.wires.chat import Chat
+from pipelines.replay.wires.completion import read_completion
 
 PRICE = Price(input_usd=2.0, cached_input_usd=0.5, output_usd=8.0)
 
@@ -182,7 +184,7 @@ def test_what_cannot_be_sent_back_is_left_out():
 
 def test_a_message_that_says_nothing_is_no_answer():
     """Neither text nor calls nor a reason to stop: asked again; what it cost is not known, so the most is booked."""
-    result = read_response(200, b'{"choices": [{"message": {"role": "assistant", "content": null}}]}')
+    result = Chat().read(200, b'{"choices": [{"message": {"role": "assistant", "content": null}}]}')
     assert isinstance(result, Again)
     assert (result.reason, result.is_worked) == ("invalid_json", True)
 
@@ -206,7 +208,7 @@ def test_a_message_that_says_nothing_is_no_answer():
 )
 def test_what_is_no_completion_is_asked_again(body):
     """HTTP says 200, the body does not say what the model did: that is no answer, and no crash."""
-    result = read_response(200, body)
+    result = Chat().read(200, body)
     assert isinstance(result, Again)
     assert result.reason == "invalid_json"
 
@@ -227,7 +229,7 @@ def test_what_is_no_completion_is_asked_again(body):
 )
 def test_a_status_says_what_to_do(status, body, kind, reason):
     """Ask again, give the unit up, or give the endpoint up."""
-    result = read_response(status, body)
+    result = Chat().read(status, body)
     assert isinstance(result, kind)
     assert getattr(result, "reason", None) == reason
 
@@ -340,13 +342,13 @@ def test_ugly_completions_are_read_alike(text):
 )
 def test_an_error_that_calls_itself_200_is_none_the_less_one(document, kind, reason):
     """Wherever it stands, it is a failure by its own code, and is not billed but for what it counts."""
-    result = read_response(200, json.dumps(document).encode(), price=PRICE)
+    result = Chat().read(200, json.dumps(document).encode(), price=PRICE)
     assert isinstance(result, kind)
     assert getattr(result, "reason", None) == reason
     if isinstance(result, Again):
         assert (result.is_worked, result.cost_usd) == (False, 0.0)
         usage = {"prompt_tokens": 1_000_000, "completion_tokens": 0, "total_tokens": 1_000_000}
-        counted = read_response(200, json.dumps({**document, "usage": usage}).encode(), price=PRICE)
+        counted = Chat().read(200, json.dumps({**document, "usage": usage}).encode(), price=PRICE)
         assert isinstance(counted, Again)
         assert counted.cost_usd == pytest.approx(2.0)
 
@@ -364,7 +366,7 @@ def test_an_error_that_calls_itself_200_is_none_the_less_one(document, kind, rea
 )
 def test_what_is_no_answer_is_billed_only_where_a_model_worked(body, is_worked):
     """A page, nothing and a list of nothing cost nothing; half an answer may have been charged for."""
-    result = read_response(200, body)
+    result = Chat().read(200, body)
     assert isinstance(result, Again)
     assert result.is_worked is is_worked
 
@@ -394,7 +396,7 @@ def test_what_is_no_answer_is_billed_only_where_a_model_worked(body, is_worked):
 )
 def test_a_filters_status_is_a_refusal_of_that_input(status, body, kind, reason, is_doubtful):
     """What looked at the input turned that one down; what says nothing of it may turn everybody down."""
-    result = read_response(status, json.dumps(body).encode())
+    result = Chat().read(status, json.dumps(body).encode())
     assert isinstance(result, kind)
     assert getattr(result, "reason", None) == reason
     assert getattr(result, "is_doubtful", None) == is_doubtful
@@ -403,14 +405,14 @@ def test_a_filters_status_is_a_refusal_of_that_input(status, body, kind, reason,
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_names_the_address_it_points_to(status):
     """It is not followed; the address is shown without what a terminal would obey."""
-    result = read_response(status, b"", location="https://elsewhere.example/v2\x1b[31m")
+    result = Chat().read(status, b"", location="https://elsewhere.example/v2\x1b[31m")
     assert isinstance(result, Broken)
     assert "https://elsewhere.example/v2\ufffd[31m" in result.detail
 
 
 def test_an_endpoints_words_are_bounded_and_do_nothing():
     """Control characters, escapes of terminals and of writing direction are replaced, and no error is a page long."""
-    result = read_response(500, json.dumps({"error": {"message": "\x1b[2J\u202eevil\r\n" + "x" * 9_999}}).encode())
+    result = Chat().read(500, json.dumps({"error": {"message": "\x1b[2J\u202eevil\r\n" + "x" * 9_999}}).encode())
     assert isinstance(result, Again)
     assert result.detail.startswith("HTTP 500: \ufffd[2J\ufffdevil xxx")
     assert len(result.detail) < 250

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from pipelines.experiment.decision import Decision, Reply, ToolCall
 from pipelines.log.context import request_sha256, tools_sha256
-from pipelines.replay.asking.wire import wire_message
 from pipelines.replay.cassette import UserCall
+from pipelines.replay.failure import Answer, Failure
 from pipelines.replay.ledger import is_other_model
 from pipelines.replay.recording import Event, read_recording
-from pipelines.replay.request import Answer, Failure, Head, Request
+from pipelines.replay.request import Head, Request
 from pipelines.replay.rollout import STUB
+from pipelines.replay.wires.chat import wire_message
 from tests.support.talks import Said, echo, events, recording, scene, walk, walk_with
 
 EFFECTS = {"get": {"effect": "read"}, "set": {"effect": "write"}}

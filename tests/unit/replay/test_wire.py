@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.canonical.content import text_of_prompt
 from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.log.context import Context, request_sha256
-from pipelines.replay.asking.wire import from_wire, text_of_prompt, wire_id, wire_message, wire_tools
 from pipelines.replay.request import Head, Lines
+from pipelines.replay.wires.calls import from_wire, wire_id
+from pipelines.replay.wires.chat import wire_message
+from pipelines.replay.wires.tools import function_tools
 
 
 def body_of(messages: list[dict[str, Any]], *tools: dict[str, Any]) -> dict[str, Any]:
@@ -173,7 +176,7 @@ def test_a_tool_of_free_text_is_offered_as_a_function_and_read_as_what_it_is(too
 def test_a_tool_of_free_text_says_what_form_it_takes():
     """A grammar has no place in a function's schema; it is told in words."""
     form = {"type": "grammar", "syntax": "lark", "definition": "start: WORD"}
-    (offered,) = wire_tools([{"type": "custom", "custom": {"name": "run", "format": form}}])
+    (offered,) = function_tools([{"type": "custom", "custom": {"name": "run", "format": form}}])
     text = offered["function"]["parameters"]["properties"]["input"]
     assert text == {"type": "string", "description": f"Must be of this form: {json.dumps(form)}"}
 
@@ -183,8 +186,8 @@ def test_a_function_without_its_wrapper_gets_it():
     usual = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     flat = {"type": "function", "name": "f", "parameters": {"type": "object"}}
     named = {"name": "f", "input_schema": {"type": "object"}}
-    assert wire_tools([usual, flat, named]) == [usual] * 3
-    assert wire_tools([usual])[0] is usual
+    assert function_tools([usual, flat, named]) == [usual] * 3
+    assert function_tools([usual])[0] is usual
 
 
 @given(st.lists(st.text(max_size=3)))

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.replay.asking.fault import storable
+from pipelines.replay.wires.calls import read_arguments
 
 _SAID = frozenset(("text", "output_text", "refusal"))
 """Types of content parts that are said to the person; others, such as reasoning, are not."""
@@ -142,30 +143,6 @@ def _is_shallow(value: Any, levels: int) -> bool:
         return True
     inner = value.values() if isinstance(value, dict) else value
     return levels > 0 and all(_is_shallow(each, levels - 1) for each in inner)
-
-
-def read_arguments(given: Any) -> Any:
-    """A JSON object where the text is one, in every detail; else the text as it came."""
-    if not isinstance(given, str):
-        return given if given is None or isinstance(given, dict) else json.dumps(given)
-    try:
-        parsed = json.loads(given, object_pairs_hook=_unique, parse_constant=_refuse)
-        if "\\u" in given:
-            json.dumps(parsed, ensure_ascii=False).encode()  # an escape can stand for what UTF-8 cannot carry
-    except (ValueError, RecursionError):
-        return storable(given)
-    return parsed if isinstance(parsed, dict) else storable(given)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name is there twice")
-    return found
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _is_said(part: Mapping[str, Any]) -> bool:

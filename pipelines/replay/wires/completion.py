@@ -6,7 +6,6 @@ response means that is no answer is said in `fault`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,30 +14,12 @@ import msgspec
 
 from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.experiment.prices import Price
-from pipelines.replay.asking.fault import Again, Broken, error_in, is_interrupted, judge, judge_error, shown, storable
-from pipelines.replay.asking.message import read_arguments, read_message
+from pipelines.replay.asking.fault import error_in, is_interrupted, shown, storable
 from pipelines.replay.asking.usage import MOST_TOKENS, Usage, read_usage
-from pipelines.replay.request import Answer, Failure
-
-MAX_ODD_BYTES = 2 * 2**20
-"""A response of another shape than the usual one is read as a whole, which takes twenty times its size."""
-_WORD = 100
-"""Characters of a model's name or of a finish reason that are kept."""
-_DECLINED = frozenset(
-    (
-        "blocklist",
-        "content-filter",
-        "content_filter",
-        "content_filtered",
-        "guardrail_intervened",
-        "prohibited_content",
-        "refusal",
-        "safety",
-        "sensitive",
-        "spii",
-    )
-)
-"""Finish reasons of a filter, in lower case."""
+from pipelines.replay.failure import Answer
+from pipelines.replay.wires.answer import DECLINED, NoAnswerError, counted, read_object, word
+from pipelines.replay.wires.calls import read_arguments
+from pipelines.replay.wires.message import read_message
 
 
 class _Function(msgspec.Struct, forbid_unknown_fields=True):
@@ -103,19 +84,6 @@ class _Completion(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Completion).decode
 
 
-class NoAnswerError(ValueError):
-    """A response is no complete chat completion.
-
-    Args:
-        message: Why.
-        is_worked: Whether a model worked for it all the same: what that costs is not known.
-    """
-
-    def __init__(self, message: str, *, is_worked: bool = False) -> None:
-        super().__init__(message)
-        self.is_worked = is_worked
-
-
 def read_completion(
     body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
 ) -> Answer:
@@ -150,70 +118,13 @@ def read_completion(
         ]
     )
     text = None if message.content is None else storable(message.content)
-    reply = Reply(text, calls, finish_reason=_word(choice.finish_reason), model=_word(completion.model))
-    return _counted(reply, usage, price, cost_usd, latency_ms)
-
-
-def read_response(
-    status: int,
-    body: bytes,
-    *,
-    price: Price | None = None,
-    latency_ms: float | None = None,
-    location: str | None = None,
-) -> Answer | Again | Broken:
-    """What a response means.
-
-    Args:
-        status: HTTP status.
-        body: Its bytes.
-        price: What tokens cost.
-        latency_ms: How long it took.
-        location: Where a redirect points.
-    """
-    if not 200 <= status < 300:
-        return judge(status, body, location)
-    try:
-        return read_completion(body, price=price, latency_ms=latency_ms)
-    except NoAnswerError as error:
-        return _no_answer(f"HTTP {status}: {error}", error, body, price)
-
-
-def _no_answer(detail: str, why: NoAnswerError, body: bytes, price: Price | None) -> Answer | Again | Broken:
-    """What a body means that promised an answer and holds none; it is billed for what it counts."""
-    try:
-        document = _read_object(body)
-    except NoAnswerError:
-        return Again("invalid_json", detail, why.is_worked)
-    said, usage = error_in(document), read_usage(document)
-    meant = Again("invalid_json", detail, why.is_worked) if said is None else judge_error(said)
-    if not isinstance(meant, Again) or (usage.input_tokens is None and usage.cost_usd is None):
-        return meant
-    counted = price.cost(usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_tokens) if price else 0.0
-    return replace(meant, is_worked=False, cost_usd=max(counted, usage.cost_usd or 0.0))
-
-
-def _read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a response, read as a whole.
-
-    Raises:
-        NoAnswerError: It is none.
-    """
-    if len(body) > MAX_ODD_BYTES:
-        raise NoAnswerError(f"{len(body):,} bytes of an unusual shape", is_worked=True)
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        # what was cut off was being written by somebody
-        raise NoAnswerError(f"not JSON: {shown(body)}", is_worked=b'"choices"' in body) from None
-    if not isinstance(document, dict):
-        raise NoAnswerError(f"no object: {shown(body)}")
-    return document
+    reply = Reply(text, calls, finish_reason=word(choice.finish_reason), model=word(completion.model))
+    return counted(reply, usage, price, cost_usd, latency_ms)
 
 
 def _read_document(body: bytes, price: Price | None, cost_usd: float | None, latency_ms: float | None) -> Answer:
     """A completion of whatever shape."""
-    document = _read_object(body)
+    document = read_object(body)
     listed = document.get("choices")
     choices = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     messages = [message for each in choices if isinstance(message := each.get("message"), dict)]
@@ -225,40 +136,10 @@ def _read_document(body: bytes, price: Price | None, cost_usd: float | None, lat
         reply = read_message(messages)
     except ValueError as error:
         raise NoAnswerError(str(error), is_worked=True) from None
-    reply = replace(reply, finish_reason=_finish_reason(choices), model=_word(document.get("model")))
+    reply = replace(reply, finish_reason=_finish_reason(choices), model=word(document.get("model")))
     if reply.text is None and not reply.tool_calls and reply.finish_reason is None:
         raise NoAnswerError(f"a message that says nothing: {shown(body)}", is_worked=True)
-    return _counted(reply, read_usage(document), price, cost_usd, latency_ms)
-
-
-def _counted(
-    reply: Reply, usage: Usage, price: Price | None, cost_usd: float | None, latency_ms: float | None
-) -> Answer:
-    """The reply with what it cost; a filter's stop is a failure that has one."""
-    input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
-    if not output_tokens and (reply.text or reply.tool_calls):
-        output_tokens = None  # nothing was not said
-    if cost_usd is None:
-        cost_usd = usage.cost_usd
-        if price is not None:
-            known = input_tokens is not None and output_tokens is not None
-            counted = price.cost(input_tokens or 0, output_tokens or 0, usage.cached_tokens) if known else None
-            cost_usd = max(counted, cost_usd or 0.0) if counted is not None else None
-    reply = Reply(
-        reply.text,
-        reply.tool_calls,
-        input_tokens,
-        output_tokens,
-        cost_usd,
-        latency_ms,
-        reply.finish_reason,
-        reply.model,
-        reply.is_refusal,
-        reply.extra,
-    )
-    if (reply.finish_reason or "").lower() in _DECLINED and not reply.is_refusal:
-        return Failure("refused", reply.finish_reason or "", reply)
-    return reply
+    return counted(reply, read_usage(document), price, cost_usd, latency_ms)
 
 
 def _usual_usage(usage: _Usage) -> Usage | None:
@@ -278,9 +159,9 @@ def _usual_usage(usage: _Usage) -> Usage | None:
 
 def _finish_reason(choices: Sequence[Mapping[str, Any]]) -> str | None:
     """Why the model stopped: of several choices, what says that the message is not whole, else of the one that calls tools."""
-    told = [(_word(each.get("finish_reason")), each) for each in choices]
+    told = [(word(each.get("finish_reason")), each) for each in choices]
     for reason, _ in told:
-        if reason is not None and (reason == "length" or reason.lower() in _DECLINED):
+        if reason is not None and (reason == "length" or reason.lower() in DECLINED):
             return reason
     for reason, each in told:
         message = each.get("message")
@@ -291,8 +172,3 @@ def _finish_reason(choices: Sequence[Mapping[str, Any]]) -> str | None:
         ):
             return reason
     return told[0][0]
-
-
-def _word(value: Any) -> str | None:
-    """A name that an endpoint gives, in storable form and of bounded length."""
-    return storable(value[:_WORD]) if isinstance(value, str) and value else None

@@ -1,0 +1,161 @@
+"""What is made of the body of a response, on every wire: what it cost, whether it is an answer, and what it means if not."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any
+
+from pipelines.experiment.decision import Reply
+from pipelines.experiment.prices import Price
+from pipelines.replay.asking.fault import Again, Broken, error_in, judge, judge_error, shown, storable
+from pipelines.replay.asking.usage import Usage, read_usage
+from pipelines.replay.failure import Answer, Failure
+
+MAX_ODD_BYTES = 2 * 2**20
+"""A response of another shape than the usual one is read as a whole, which takes twenty times its size."""
+_BEGUN = (b'"choices"', b'"output"', b'"stop_reason"')
+"""Members of a body that a model has begun to write."""
+_WORD = 100
+"""Characters of a model's name or of a finish reason that are kept."""
+DECLINED = frozenset(
+    (
+        "blocklist",
+        "content-filter",
+        "content_filter",
+        "content_filtered",
+        "guardrail_intervened",
+        "prohibited_content",
+        "refusal",
+        "safety",
+        "sensitive",
+        "spii",
+    )
+)
+"""Finish reasons of a filter, in lower case."""
+
+
+class NoAnswerError(ValueError):
+    """A response is no complete answer.
+
+    Args:
+        message: Why.
+        is_worked: Whether a model worked for it all the same: what that costs is not known.
+    """
+
+    def __init__(self, message: str, *, is_worked: bool = False) -> None:
+        super().__init__(message)
+        self.is_worked = is_worked
+
+
+class Reader(ABC):
+    """The reading of one wire: `read_answer` is its own, what a body means that is no answer is the same for all."""
+
+    @abstractmethod
+    def read_answer(
+        self, body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
+    ) -> Answer:
+        """A body that is an answer: a reply, or `refused` where a filter took it back.
+
+        Args:
+            body: The JSON of the response.
+            price: What tokens cost; None when not known, or when the cost is given.
+            cost_usd: What it cost, when that was found out before.
+            latency_ms: How long it took.
+
+        Raises:
+            NoAnswerError: It is no complete answer; the message says why.
+        """
+
+    def read(
+        self,
+        status: int,
+        body: bytes,
+        *,
+        price: Price | None = None,
+        latency_ms: float | None = None,
+        location: str | None = None,
+    ) -> Answer | Again | Broken:
+        """What a response means.
+
+        Args:
+            status: HTTP status.
+            body: Its bytes.
+            price: What tokens cost.
+            latency_ms: How long it took.
+            location: Where a redirect points.
+        """
+        if not 200 <= status < 300:
+            return judge(status, body, location)
+        try:
+            return self.read_answer(body, price=price, latency_ms=latency_ms)
+        except NoAnswerError as error:
+            return _no_answer(f"HTTP {status}: {error}", error, body, price)
+
+
+def _no_answer(detail: str, why: NoAnswerError, body: bytes, price: Price | None) -> Answer | Again | Broken:
+    """What a body means that promised an answer and holds none; it is billed for what it counts."""
+    try:
+        document = read_object(body)
+    except NoAnswerError:
+        return Again("invalid_json", detail, why.is_worked)
+    said, usage = error_in(document), read_usage(document)
+    meant = Again("invalid_json", detail, why.is_worked) if said is None else judge_error(said)
+    if not isinstance(meant, Again) or (usage.input_tokens is None and usage.cost_usd is None):
+        return meant
+    counted = price.cost(usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_tokens) if price else 0.0
+    return replace(meant, is_worked=False, cost_usd=max(counted, usage.cost_usd or 0.0))
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a response, read as a whole.
+
+    Raises:
+        NoAnswerError: It is none.
+    """
+    if len(body) > MAX_ODD_BYTES:
+        raise NoAnswerError(f"{len(body):,} bytes of an unusual shape", is_worked=True)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        # what was cut off was being written by somebody
+        raise NoAnswerError(f"not JSON: {shown(body)}", is_worked=any(mark in body for mark in _BEGUN)) from None
+    if not isinstance(document, dict):
+        raise NoAnswerError(f"no object: {shown(body)}")
+    return document
+
+
+def counted(
+    reply: Reply, usage: Usage, price: Price | None, cost_usd: float | None, latency_ms: float | None
+) -> Answer:
+    """The reply with what it cost; a filter's stop is a failure that has one."""
+    input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
+    if not output_tokens and (reply.text or reply.tool_calls):
+        output_tokens = None  # nothing was not said
+    if cost_usd is None:
+        cost_usd = usage.cost_usd
+        if price is not None:
+            known = input_tokens is not None and output_tokens is not None
+            counted = price.cost(input_tokens or 0, output_tokens or 0, usage.cached_tokens) if known else None
+            cost_usd = max(counted, cost_usd or 0.0) if counted is not None else None
+    reply = Reply(
+        reply.text,
+        reply.tool_calls,
+        input_tokens,
+        output_tokens,
+        cost_usd,
+        latency_ms,
+        reply.finish_reason,
+        reply.model,
+        reply.is_refusal,
+        reply.extra,
+    )
+    if (reply.finish_reason or "").lower() in DECLINED and not reply.is_refusal:
+        return Failure("refused", reply.finish_reason or "", reply)
+    return reply
+
+
+def word(value: Any) -> str | None:
+    """A name that an endpoint gives, in storable form and of bounded length."""
+    return storable(value[:_WORD]) if isinstance(value, str) and value else None

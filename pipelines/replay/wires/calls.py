@@ -1,0 +1,92 @@
+"""Tool calls on a wire: their ids, and their arguments both ways.
+
+A request's hash is over its messages as a fold renders them; what is sent is made of that from the message alone, so that equal
+requests are sent alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from pipelines.replay.asking.fault import storable
+
+INPUT = "input"
+"""The one argument of a function that stands for a tool that takes free text."""
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_ID = 9
+"""Characters of an id: letters and digits, as many as the strictest endpoints ask for."""
+_CALLS_BITS = 20
+_RENDERED = re.compile(r"call_(\d+)_(\d+)|call_none_(\d+)", re.ASCII)
+
+
+def wire_id(rendered: str) -> str:
+    """Nine letters and digits for an id of a tool call, another one for every other id of a request.
+
+    Args:
+        rendered: `call_{message}_{k}`, or `call_none_{message}` of a result that answers nothing.
+    """
+    match = _RENDERED.fullmatch(rendered)
+    if match is None:
+        number, mark = int.from_bytes(hashlib.sha256(rendered.encode("utf-8", "replace")).digest()[:5]), "x"
+    elif match[3] is not None:
+        number, mark = int(match[3]), "n"
+    else:
+        number, mark = (int(match[1]) << _CALLS_BITS) + int(match[2]), "c"
+    digits = []
+    while number:
+        number, digit = divmod(number, len(_DIGITS))
+        digits.append(_DIGITS[digit])
+    return mark + "".join(reversed(digits)).rjust(_ID - 1, "0")
+
+
+def wire_arguments(arguments: Any, *, is_custom: bool) -> Any:
+    """Arguments as JSON text of an object: none are `{}`, and free text is one argument. What a model broke off stays so."""
+    if not isinstance(arguments, str):
+        return arguments
+    begin = arguments.lstrip()[:1]
+    if not begin and not is_custom:
+        return "{}"
+    if is_custom or (begin not in '{["' and not _is_json(arguments)):
+        return json.dumps({INPUT: arguments}, ensure_ascii=False)
+    return arguments
+
+
+def from_wire(arguments: Any) -> Any:
+    """The free text that stands in the arguments of a call of a custom tool; other arguments as they are."""
+    is_wrapped = isinstance(arguments, dict) and arguments.keys() == {INPUT} and isinstance(arguments[INPUT], str)
+    return arguments[INPUT] if is_wrapped else arguments
+
+
+def read_arguments(given: Any) -> Any:
+    """A JSON object where the text is one, in every detail; else the text as it came."""
+    if not isinstance(given, str):
+        return given if given is None or isinstance(given, dict) else json.dumps(given)
+    try:
+        parsed = json.loads(given, object_pairs_hook=_unique, parse_constant=_refuse)
+        if "\\u" in given:
+            json.dumps(parsed, ensure_ascii=False).encode()  # an escape can stand for what UTF-8 cannot carry
+    except (ValueError, RecursionError):
+        return storable(given)
+    return parsed if isinstance(parsed, dict) else storable(given)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")

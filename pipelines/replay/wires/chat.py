@@ -1,0 +1,97 @@
+"""Chat completions: what an endpoint of that wire is sent, and how its answers are read.
+
+A request's hash is over its messages as a fold renders them; what is sent is made of that here, from the message alone, so that
+equal requests are sent alike: ids of tool calls that every endpoint takes, prompts as text, names without blanks, no message
+without anything in it, and tools that take free text as functions with one argument.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from pipelines.canonical.content import text_of_prompt
+from pipelines.experiment.prices import Price
+from pipelines.log.context import message_bytes
+from pipelines.replay.failure import Answer
+from pipelines.replay.wires.answer import Reader
+from pipelines.replay.wires.calls import wire_arguments, wire_id
+from pipelines.replay.wires.completion import read_completion
+from pipelines.replay.wires.frame import Frame, dump
+from pipelines.replay.wires.notes import Note
+from pipelines.replay.wires.tools import custom_names, function_tools
+
+_IN_NO_NAME = re.compile(r"[\s<|\\/>]+")
+_LONGEST_NAME = 64
+_PROMPTS = ("system", "developer")
+
+
+class Chat(Reader):
+    """The wire `chat`."""
+
+    api: Literal["chat"] = "chat"
+    path = "/chat/completions"
+
+    def headers(self, key: str | None) -> Mapping[str, str]:
+        """A bearer token, where there is a key."""
+        return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+    def frame(self, model: str | None, params: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> Frame:
+        """Model before the messages, tools and parameters after them."""
+        given = {"model": model} if model is not None else {}
+        after = {**({"tools": function_tools(tools)} if tools else {}), **params}
+        prefix = dump(given)[:-1] + (b"," if given else b"") + b'"messages":['
+        return Frame(prefix, b"]" + (b"," + dump(after)[1:] if after else b"}"), custom_names(tools))
+
+    def body(self, frame: Frame, messages: Sequence[Mapping[str, Any]], lines: Sequence[bytes]) -> bytes:
+        """Each message as it was rendered, or in the form in which endpoints take it."""
+        sent_lines = list(lines)
+        for place, message in enumerate(messages):
+            sent = wire_message(message, frame.custom)
+            if sent is not message:
+                sent_lines[place] = message_bytes(sent)
+        return b"".join((frame.prefix, b",".join(sent_lines), frame.suffix))
+
+    def notes(self, frame: Frame, messages: Sequence[Mapping[str, Any]]) -> Iterator[Note]:  # noqa: ARG002
+        """Nothing is left out on this wire: every message goes as it is rendered."""
+        yield from ()
+
+    def read_answer(
+        self, body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
+    ) -> Answer:
+        """A chat completion of whatever shape."""
+        return read_completion(body, price=price, cost_usd=cost_usd, latency_ms=latency_ms)
+
+
+def wire_message(message: Mapping[str, Any], custom: frozenset[str] = frozenset()) -> Mapping[str, Any]:
+    """A message as it is sent: the same object where nothing about it changes.
+
+    Args:
+        message: As it is rendered.
+        custom: Names of offered tools that take free text.
+    """
+    role, content = message.get("role"), message.get("content")
+    changed: dict[str, Any] = {}
+    if "tool_call_id" in message:
+        changed["tool_call_id"] = wire_id(message["tool_call_id"])
+    if "tool_calls" in message:
+        changed["tool_calls"] = [_wire_call(call, custom) for call in message["tool_calls"]]
+    elif role == "assistant" and content in (None, []):
+        changed["content"] = ""
+    if role in _PROMPTS and isinstance(content, list):
+        changed["content"] = text_of_prompt(content)
+    if "name" in message:
+        changed["name"] = _IN_NO_NAME.sub("_", str(message["name"]))[:_LONGEST_NAME] or None
+    if all(value == message.get(key) for key, value in changed.items()):
+        return message
+    return {key: value for key, value in {**message, **changed}.items() if key != "name" or value is not None}
+
+
+def _wire_call(call: Mapping[str, Any], custom: frozenset[str]) -> Mapping[str, Any]:
+    function = call.get("function")
+    sent = {**call, "id": wire_id(str(call.get("id")))}
+    if isinstance(function, Mapping):
+        arguments = wire_arguments(function.get("arguments"), is_custom=function.get("name") in custom)
+        sent["function"] = {**function, "arguments": arguments}
+    return sent
