@@ -59,11 +59,14 @@ class Reply:
         output_tokens: Tokens of the reply, when known.
         cost_usd: Price of the reply in US dollars, when known.
         latency_ms: How long the reply took, in milliseconds, when known.
-        finish_reason: Why the model stopped, in the endpoint's word (`stop`, `tool_calls`, `length` …), when known.
+        finish_reason: Why the model stopped, by the names of chat completions (`stop`, `tool_calls`, `length`, `content_filter`), or
+            in the endpoint's own word where they have none, when known.
         model: The model that answered, as it names itself, when known.
         is_refusal: Whether the endpoint marks the text as a refusal.
         extra: Further members of the message that its vendor wants back in later requests, such as `reasoning_content`;
-            `content` where that has parts that are not said.
+            `content` where that has parts that are not said, `reasoning` with what is signed or encrypted in it.
+        cached_tokens: Those of `input_tokens` that the endpoint had cached, when known.
+        reasoning_tokens: Those of `output_tokens` that were reasoning, when known.
     """
 
     text: str | None = None
@@ -76,3 +79,5 @@ class Reply:
     model: str | None = None
     is_refusal: bool = False
     extra: Mapping[str, Any] | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None

@@ -12,8 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pipelines.canonical.finish_reasons import finish_reason
 from pipelines.errors import BadInputError
-from pipelines.ingest.assemble.finish_reasons import finish_reason
 from pipelines.ingest.assemble.messages import take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Record, Row
 from pipelines.ingest.faults import shown

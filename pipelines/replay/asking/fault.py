@@ -47,6 +47,15 @@ _FILTERED = (
 _OVER = ("insufficient_quota", "billing_hard_limit", "insufficient_balance", "insufficient balance", "credit balance")
 _LIMITED = ("rate_limit", "rate limit", "too many requests", "throttl", "resource_exhausted")
 _NOT_FOUND = ("model_not_found", "not_found_error", "does not exist", "deployment_not_found", "deploymentnotfound")
+_WRONG = (
+    "invalid_prompt",
+    "invalid_image",
+    "image_too_",
+    "image_parse_error",
+    "unsupported_image",
+    "invalid_base64_image",
+)
+"""What a response says in HTTP 200 of a request that is wrong."""
 _KEYS = ("invalid_api_key", "incorrect api key", "authentication_error", "unauthorized", "permission_denied")
 
 
@@ -122,6 +131,8 @@ def judge_error(said: Said) -> Again | Broken | Failure:
         return Broken(detail)
     if _has(said, _FILTERED):
         return Failure("refused", detail)
+    if _has(said, _WRONG):
+        return Failure("rejected", detail)
     return Again("rate_limited" if _has(said, _LIMITED) else "unavailable", detail)
 
 

@@ -40,12 +40,14 @@ class Usage(NamedTuple):
         output_tokens: Of the reply, reasoning included.
         cached_tokens: Those of the request that cost what cached ones cost.
         cost_usd: US dollars, where the endpoint says that.
+        reasoning_tokens: Those of the reply that were reasoning.
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int = 0
     cost_usd: float | None = None
+    reasoning_tokens: int | None = None
 
 
 _UNKNOWN = Usage()
@@ -78,6 +80,7 @@ def largest_usage(found: list[Usage]) -> Usage:
         max((each.output_tokens for each in told if each.output_tokens is not None), default=None),
         most.cached_tokens,
         max((each.cost_usd for each in told if each.cost_usd is not None), default=None),
+        max((each.reasoning_tokens for each in told if each.reasoning_tokens is not None), default=None),
     )
 
 
@@ -94,6 +97,7 @@ def _sum(given: Any) -> Usage:
         _bounded([each.output_tokens for each in parts]),
         sum(each.cached_tokens for each in parts),
         sum(costs) if (costs := [each.cost_usd for each in parts if each.cost_usd is not None]) else None,
+        _bounded([each.reasoning_tokens for each in parts]),
     )
 
 
@@ -113,7 +117,9 @@ def _read(usage: Mapping[str, Any]) -> Usage:
         made = max(made or 0, total - given) if made is not None or total > given else None
     elif total is not None and made is not None and total > made:
         given = total - made
-    return Usage(given or None, made, min(max(cached, beside), given or 0), _cost(usage))
+    thought = _largest(usage, _THOUGHT, _OUTPUT_DETAILS)
+    is_part = thought is not None and made is not None and thought <= made
+    return Usage(given or None, made, min(max(cached, beside), given or 0), _cost(usage), thought if is_part else None)
 
 
 def _with_cached(usage: Mapping[str, Any], given: int | None, cached: int) -> tuple[int | None, int]:

@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.experiment.decision import Reply
 from pipelines.experiment.prices import Price
 from pipelines.replay.asking.fault import Again, Broken, error_in, judge, judge_error, shown, storable
-from pipelines.replay.asking.usage import Usage, read_usage
+from pipelines.replay.asking.usage import MOST_TOKENS, Usage, read_usage
 from pipelines.replay.failure import Answer, Failure
 
 MAX_ODD_BYTES = 2 * 2**20
@@ -126,6 +126,28 @@ def read_object(body: bytes) -> dict[str, Any]:
     return document
 
 
+def usual_usage(
+    given: int, made: int, total: int | None = None, cached: int | None = None, thought: int | None = None
+) -> Usage | None:
+    """Counts that add up, as nearly all do; None where `read_usage` has to look.
+
+    Args:
+        given: Tokens of the request, cached ones included.
+        made: Of the reply, reasoning included.
+        total: Both, where that is told.
+        cached: Those of the request that were cached.
+        thought: Those of the reply that were reasoning.
+    """
+    is_usual = (
+        0 < given <= MOST_TOKENS
+        and 0 <= made <= MOST_TOKENS
+        and (total is None or given + made == total)
+        and 0 <= (cached or 0) <= given
+        and 0 <= (thought or 0) <= made
+    )
+    return Usage(given, made, cached or 0, None, thought) if is_usual else None
+
+
 def counted(
     reply: Reply, usage: Usage, price: Price | None, cost_usd: float | None, latency_ms: float | None
 ) -> Answer:
@@ -150,6 +172,8 @@ def counted(
         reply.model,
         reply.is_refusal,
         reply.extra,
+        usage.cached_tokens,
+        usage.reasoning_tokens,
     )
     if (reply.finish_reason or "").lower() in DECLINED and not reply.is_refusal:
         return Failure("refused", reply.finish_reason or "", reply)

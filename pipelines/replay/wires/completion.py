@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
+from pipelines.canonical.finish_reasons import finish_reason
 from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.experiment.prices import Price
 from pipelines.replay.asking.fault import error_in, is_interrupted, shown, storable
-from pipelines.replay.asking.usage import MOST_TOKENS, Usage, read_usage
+from pipelines.replay.asking.usage import Usage, read_usage
 from pipelines.replay.failure import Answer
-from pipelines.replay.wires.answer import DECLINED, NoAnswerError, counted, read_object, word
+from pipelines.replay.wires.answer import DECLINED, NoAnswerError, counted, read_object, usual_usage, word
 from pipelines.replay.wires.calls import read_arguments
 from pipelines.replay.wires.message import read_message
 
@@ -118,7 +119,7 @@ def read_completion(
         ]
     )
     text = None if message.content is None else storable(message.content)
-    reply = Reply(text, calls, finish_reason=word(choice.finish_reason), model=word(completion.model))
+    reply = Reply(text, calls, finish_reason=finish_reason(word(choice.finish_reason)), model=word(completion.model))
     return counted(reply, usage, price, cost_usd, latency_ms)
 
 
@@ -144,22 +145,14 @@ def _read_document(body: bytes, price: Price | None, cost_usd: float | None, lat
 
 def _usual_usage(usage: _Usage) -> Usage | None:
     """Counts that add up, as nearly all do; None where `read_usage` has to look."""
-    given, made = usage.prompt_tokens, usage.completion_tokens
     cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details is not None else None
     thought = usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details is not None else None
-    is_usual = (
-        0 < given <= MOST_TOKENS
-        and 0 <= made <= MOST_TOKENS
-        and given + made == usage.total_tokens
-        and 0 <= (cached or 0) <= given
-        and 0 <= (thought or 0) <= made
-    )
-    return Usage(given, made, cached or 0) if is_usual else None
+    return usual_usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, cached, thought)
 
 
 def _finish_reason(choices: Sequence[Mapping[str, Any]]) -> str | None:
     """Why the model stopped: of several choices, what says that the message is not whole, else of the one that calls tools."""
-    told = [(word(each.get("finish_reason")), each) for each in choices]
+    told = [(finish_reason(word(each.get("finish_reason"))), each) for each in choices]
     for reason, _ in told:
         if reason is not None and (reason == "length" or reason.lower() in DECLINED):
             return reason

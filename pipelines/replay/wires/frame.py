@@ -16,11 +16,13 @@ class Frame:
         prefix: Of the body, before the first message.
         suffix: Of the body, after the last message.
         custom: Names of the tools that take free text.
+        is_complete: Whether nothing is missing that the wire demands.
     """
 
     prefix: bytes
     suffix: bytes
     custom: frozenset[str] = frozenset()
+    is_complete: bool = True
 
 
 def dump(value: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Code = Literal[
+    "arguments_wrapped",
+    "empty_left_out",
+    "reasoning_left_out",
+    "result_added",
+    "result_as_text",
+    "result_moved",
+    "speaker_left_out",
+    "system_as_user",
+    "tool_as_function",
+    "user_added",
+]
+
+DETAILS: dict[Code, str] = {
+    "arguments_wrapped": "arguments that are no JSON object are the one argument `input`",
+    "empty_left_out": "an empty text is left out",
+    "reasoning_left_out": "reasoning that the wire's vendor did not sign or encrypt is left out",
+    "result_added": "a call that nothing answered gets a result that says so",
+    "result_as_text": "a result that answers no call goes as a text of the user's",
+    "result_moved": "a result that came late stands directly after its call",
+    "speaker_left_out": "the name of a speaker is left out",
+    "system_as_user": "a system message in the middle goes as a text of the user's",
+    "tool_as_function": "a tool that takes free text is a function with the one argument `input`",
+    "user_added": "a text of the user's is put where the wire wants one and the agent speaks",
+}
+"""What is done about each, in words that hold nothing of the recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +61,30 @@ class CannotExpressError(ValueError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+@dataclass(slots=True)
+class Remarks:
+    """What a writer remarks while it writes; each kind once."""
+
+    codes: dict[Code, None] = field(default_factory=dict)
+
+    def add(self, code: Code) -> None:
+        """Remark."""
+        self.codes[code] = None
+
+
+def list_notes(remarks: Remarks, write: Callable[[], object]) -> Iterator[Note]:
+    """The notes of a request, given what writes it and remarks on the way.
+
+    Args:
+        remarks: The writer's.
+        write: Writes it, and may find that it cannot.
+    """
+    fatal: Iterable[Note] = ()
+    try:
+        write()
+    except CannotExpressError as error:
+        fatal = (Note(error.reason, error.detail, is_fatal=True),)
+    yield from fatal
+    yield from (Note(code, DETAILS[code]) for code in get_args(Code) if code in remarks.codes)

@@ -11,7 +11,9 @@ from pipelines.replay.asking.fault import Again, Broken
 from pipelines.replay.failure import Answer
 from pipelines.replay.wires.chat import Chat
 from pipelines.replay.wires.frame import Frame
+from pipelines.replay.wires.messages import Messages
 from pipelines.replay.wires.notes import Note
+from pipelines.replay.wires.responses import Responses
 
 Message = Mapping[str, Any]
 
@@ -77,7 +79,7 @@ class Wire(Protocol):
         """
 
 
-WIRES: Mapping[Api, Wire] = {wire.api: wire for wire in (Chat(),)}
+WIRES: Mapping[Api, Wire] = {wire.api: wire for wire in (Chat(), Responses(), Messages())}
 """Every wire, by its name."""
 
 

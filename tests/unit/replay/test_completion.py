@@ -103,7 +103,7 @@ def test_what_a_filter_stopped_is_refused_and_paid_for(reason):
     usage = {"prompt_tokens": 1_000_000, "completion_tokens": 1, "total_tokens": 1_000_001}
     answer = read_completion(completion({"content": "half"}, reason, usage=usage), price=PRICE)
     assert isinstance(answer, Failure)
-    assert (answer.reason, answer.detail) == ("refused", reason)
+    assert (answer.reason, answer.detail) == ("refused", "content_filter")
     assert answer.reply is not None
     assert answer.reply.cost_usd == pytest.approx(2.000008)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from pipelines.ingest.assemble.finish_reasons import finish_reason
+from pipelines.canonical.finish_reasons import finish_reason
 from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.rows import Call
 from pipelines.ingest.forms.otel import names as otel_names

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from pipelines.ingest.assemble.finish_reasons import finish_reason
+from pipelines.canonical.finish_reasons import finish_reason
 from pipelines.ingest.assemble.message import decoded as from_text
 from pipelines.ingest.assemble.rows import Call
 from pipelines.ingest.faults import BadLineError

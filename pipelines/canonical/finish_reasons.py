@@ -14,6 +14,7 @@ _NAMES = {
     "completed": "stop",
     "max_tokens": "length",
     "max_output_tokens": "length",
+    "model_context_window_exceeded": "length",
     "content-filter": "content_filter",
     "refusal": "content_filter",
     "safety": "content_filter",
