@@ -1,4 +1,7 @@
-"""A server that speaks chat completions on 127.0.0.1, with every fault that endpoints show, for the tests of replays.
+"""A server that speaks chat completions, Responses and Messages on 127.0.0.1, with every fault that endpoints show.
+
+One model stands behind all wires: `answer` is a function of the request in the neutral form (`tests/support/wires/form.py`), and
+what a wire makes of it is written there, apart from how a replay writes and reads. With `stream: true` an answer is sent as events.
 
 What it answers is a function of the request's messages and draw-free body, so a run with faults can be compared with one
 without. Which call gets which fault is a function of the body and of how often it was sent. It counts per request what a
@@ -17,12 +20,18 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
+
+from tests.support.wires.form import Refused, Tokens
+from tests.support.wires.quirks import quirk_of
+from tests.support.wires.responses import keep, whole
+from tests.support.wires.wires import WIRES, Api
 
 FAULTS = (
     "rate_limited",  # 429, with retry-after-ms and Retry-After in turn
@@ -40,8 +49,19 @@ MOST_FAULTS = 7
 """In a row for one request: a request that nobody answers is another test."""
 _PAID = frozenset(("wrong_type",))
 """Faults that are complete answers nevertheless."""
+_INSTEAD = frozenset(("rate_limited", "error", "malformed", "html"))
+"""Faults that are another response."""
+_VERSIONED = {"anthropic-version": "2023-06-01"}
+
+_OVERLOADED = {"messages": 529}
+"""What a provider answers when it has too much to do, where that is a status of its own."""
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def count_tokens(body: dict[str, Any]) -> Tokens:
+    """A token for four characters of the messages; nothing cached, nothing thought."""
+    return Tokens(len(json.dumps(body["messages"])) // 4)
 
 
 def echo_answer(body: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +82,11 @@ class ModelServer:
     """The server and what it saw.
 
     Attributes:
-        answer: Makes the message.
+        answer: Makes the message, of a request in the neutral form.
+        count: What an answer counts, likewise.
+        quirk: A habit of the endpoint, of `tests/support/wires/quirks.py`.
+        events: Events of a stream after which the connection breaks off; None for none.
+        kept: What Responses keeps at the server: items by the id of a response or a conversation.
         fault_share: Share of calls that get each fault.
         latency: Seconds before an answer.
         hang: Seconds for which a hanging call is kept open.
@@ -79,6 +103,10 @@ class ModelServer:
     """
 
     answer: Answer = echo_answer
+    count: Callable[[dict[str, Any]], Tokens] = count_tokens
+    quirk: str | None = None
+    events: int | None = None
+    kept: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     fault_share: float = 0.0
     faults: tuple[str, ...] = FAULTS
     latency: float = 0.0
@@ -100,9 +128,13 @@ class ModelServer:
 
     @property
     def base_url(self) -> str:
-        return f"http://{self.host}:{self.port}/v1"
+        return self.address("chat")
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    def address(self, api: Api) -> str:
+        """The address that a client of a wire is given."""
+        return f"http://{self.host}:{self.port}{WIRES[api].base}"
+
+    async def handle(self, api: Api, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         key = request.headers.get("Idempotency-Key", "")
         number = sum(self.calls.values())
@@ -120,7 +152,7 @@ class ModelServer:
                 return web.Response(status=status, headers=headers, body=content)
             fault = self._fault(key, raw)
             self.seen[fault or "none"] += 1
-            return await self._respond(request, key, body, fault)
+            return await self._respond(api, request, key, body, fault)
         finally:
             self.under_way -= 1
 
@@ -132,35 +164,84 @@ class ModelServer:
         return self.faults[int(place)] if place < len(self.faults) else None
 
     async def _respond(
-        self, request: web.Request, key: str, body: dict[str, Any], fault: str | None
+        self, api: Api, request: web.Request, key: str, body: dict[str, Any], fault: str | None
     ) -> web.StreamResponse:
-        is_even = self.calls[key] % 2 == 0
-        if fault == "rate_limited" and is_even:
-            return web.json_response({"error": {"message": "slow down"}}, status=429, headers={"retry-after-ms": "20"})
-        if fault == "rate_limited":
-            return web.Response(status=429, text="later", headers={"Retry-After": "0.02"})
-        if fault == "error" and is_even:
-            return web.json_response({"error": {"message": "boom"}}, status=500)
-        if fault == "error":
-            return web.Response(status=503, text="<html>busy</html>", content_type="text/html")
+        if fault in _INSTEAD:
+            status, headers, content = self._instead(api, fault, is_even=self.calls[key] % 2 == 0)
+            return web.Response(status=status, headers=headers, body=content)
         if fault == "hang":
             await asyncio.sleep(self.hang)
         if fault in {"hang", "reset"}:
             _hang_up(request)
             return web.Response()
-        if fault == "malformed":
-            return web.json_response({"object": "chat.completion", "choices": [{"finish_reason": "stop"}]})
-        if fault == "html":
-            return web.Response(text="<html>hello</html>", content_type="text/html")
-        content = json.dumps(self._completion(body)).encode()
+        status, headers, document = self.reply(api, body, self.calls[key], request.headers)
+        content = json.dumps(document).encode()
         if fault == "cut":
             return web.Response(body=content[: len(content) // 2], content_type="application/json")
         if fault in {"truncated", "drip"}:
             return await self._partly(request, content, fault)
-        self.answered[key] += 1
-        if not (self.is_deduplicating and self.paid[key]):
-            self.paid[key] += 1
-        return web.Response(body=content, content_type="text/plain" if fault in _PAID else "application/json")
+        if status == 200:
+            self.answered[key] += 1
+            if not (self.is_deduplicating and self.paid[key]):
+                self.paid[key] += 1
+            if body.get("stream"):
+                return await self._stream(request, list(WIRES[api].stream(body, document)))
+        content_type = "text/plain" if fault in _PAID else "application/json"
+        return web.Response(status=status, headers={"Content-Type": content_type, **headers}, body=content)
+
+    def reply(
+        self, api: Api, body: dict[str, Any], times: int = 1, headers: Mapping[str, str] = _VERSIONED
+    ) -> tuple[int, dict[str, str], dict[str, Any]]:
+        """Status, headers and document for one request.
+
+        Args:
+            api: The wire.
+            body: As it was sent.
+            times: How often it was.
+            headers: Sent with it.
+        """
+        wire = WIRES[api]
+        try:
+            wire.check_headers(headers)
+            given = whole(body, self.kept) if api == "responses" else body
+            neutral = wire.read(given)
+            quirk = quirk_of(self.quirk, api)
+            if (fixed := quirk.instead(neutral, times)) is not None:
+                return fixed
+            document = wire.write(neutral, quirk.message(neutral, self.answer(neutral)), self.count(neutral))
+        except Refused as refused:
+            return refused.status, {}, wire.error(refused)
+        if api == "responses":
+            keep(given, document, self.kept)
+        return 200, {}, quirk.document(document)
+
+    def _instead(self, api: Api, fault: str, *, is_even: bool) -> tuple[int, dict[str, str], bytes]:
+        """What is sent instead of an answer."""
+        wire, page = WIRES[api], {"Content-Type": "text/html"}
+        if fault == "rate_limited" and is_even:
+            return 429, {"retry-after-ms": "20"}, json.dumps(wire.error(Refused("slow down", 429))).encode()
+        if fault == "rate_limited":
+            return 429, {"Retry-After": "0.02"}, b"later"
+        if fault == "error" and is_even:
+            status = _OVERLOADED.get(api, 500)
+            return status, {}, json.dumps(wire.error(Refused("boom", status))).encode()
+        if fault == "error":
+            return 503, page, b"<html>busy</html>"
+        if fault == "malformed":
+            return 200, {"Content-Type": "application/json"}, json.dumps(wire.malformed).encode()
+        return 200, page, b"<html>hello</html>"
+
+    async def _stream(self, request: web.Request, events: Sequence[bytes]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        with suppress(ConnectionError):  # whoever asked has gone
+            await response.prepare(request)
+            for each in events[: self.events]:
+                await response.write(each)
+            if self.events is not None:
+                _hang_up(request)
+            else:
+                await response.write_eof()
+        return response
 
     async def _partly(self, request: web.Request, content: bytes, fault: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(content))})
@@ -175,20 +256,10 @@ class ModelServer:
         _hang_up(request)
         return response
 
-    def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
-        message = self.answer(body)
-        given = len(json.dumps(body["messages"])) // 4
-        usage = {"prompt_tokens": given, "completion_tokens": 10, "total_tokens": given + 10}
-        choice = {
-            "index": 0,
-            "message": message,
-            "finish_reason": "tool_calls" if message.get("tool_calls") else "stop",
-        }
-        return {"id": "x", "object": "chat.completion", "model": body.get("model"), "choices": [choice], "usage": usage}
-
     async def serve(self, ready: Callable[[], None], until: asyncio.Event) -> None:
         application = web.Application(client_max_size=2**30)
-        application.router.add_post("/v1/chat/completions", self.handle)
+        for api, wire in WIRES.items():
+            application.router.add_post(wire.path, partial(self.handle, api))
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         listening = socket.create_server((self.host, self.port), backlog=512)
