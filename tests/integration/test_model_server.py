@@ -145,7 +145,7 @@ CLIENTS: dict[Api, Callable[..., list[Any]]] = {
 def test_one_model_answers_the_clients_alike(streams: bool) -> None:
     """Calls, texts and counts of two calls of one loop, plain or streamed, over each wire; its reasoning is brought back, or the
     second call would be refused."""
-    with serving(answer=scripted_answer, count=lambda _body: COUNTS, quirk="thinking") as server:
+    with serving(answer=scripted_answer, count=lambda _body: COUNTS, quirk=lambda _body: "thinking") as server:
         found = {api: ask(Asked(server, api), streams=streams) for api, ask in CLIENTS.items()}
     (_, calls, *counts), (text, none, *_) = found["chat"]
     assert [name for name, _ in calls] == ["look_up"]

@@ -1,157 +1,213 @@
-"""Endpoints with a habit of their own, asked by an experiment: the same agent behind each is the recording again.
+"""Endpoints with a habit of their own, over each wire, asked by an experiment: the same agent behind each is the recording again.
 
 A parcel agent is recorded through the import and then answers itself over HTTP, exactly; what is odd is what its endpoint wants
-in a request or how it writes an answer. A habit that is not met turns units down, or loses calls.
+in a request, what it answers instead, or how it writes an answer. What comes of a habit is the same whatever the wire.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.lake.lake import Lake
+from pipelines.replay.asking import asker as asking
+from pipelines.replay.asking.asker import EndpointError
+from pipelines.replay.wires.wire import WIRES
 from pipelines.settings import Settings
 from pipelines.store import Store
 from tests.support.history import query
 from tests.support.model_server import ModelServer, serving
-from tests.support.shop import add, replay, text_of
+from tests.support.shop import add, replay
+from tests.support.wires import quirks
+from tests.support.wires.form import text_of
+from tests.support.wires.wires import Api
 
 Message = dict[str, Any]
-Response = tuple[int, dict[str, str], bytes]
-PARCELS = 3
-DECISIONS = 4 * PARCELS
+Row = tuple[Any, ...]
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("read_clock", "find_parcel")]
+PARAMS: dict[Api, str] = {
+    "chat": "{}",
+    "responses": "{reasoning: {effort: low}}",  # with which a replay asks for what it has to bring back
+    "messages": "{max_tokens: 500}",
+}
+DECLINED = "I do not give out addresses."
 
 
 def call(name: str, arguments: str) -> Message:
     return {"id": f"call_{name}", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def parcel_agent(messages: list[Message]) -> Message:
+def parcel_agent(body: dict[str, Any]) -> Message:
     """Declines the first wish; then reads the clock, finds the parcel and says where it is."""
+    messages = body["messages"]
     since = max(place for place, message in enumerate(messages) if message["role"] == "user")
     done = len([message for message in messages[since:] if message["role"] == "tool"])
-    if since < 2:
-        return {"content": None, "refusal": "I do not give out addresses."}
+    if "Whose" in text_of(messages[since]["content"]):
+        return {"role": "assistant", "content": None, "refusal": DECLINED}
     if done == 2:
-        return {"content": "In Lund."}
+        return {"role": "assistant", "content": "In Lund."}
     calls = [call("read_clock", "{}"), call("find_parcel", '{"parcel": "P-1"}')]
-    return {"content": None, "tool_calls": [calls[done]]}
+    return {"role": "assistant", "content": None, "tool_calls": [calls[done]]}
 
 
-def conversation(number: int) -> dict[str, Any]:
-    """Recorded: somebody named asks twice, and the agent answers as above."""
+def conversation(habit: str, day: int) -> dict[str, Any]:
+    """Recorded: somebody named asks twice, and the agent answers as above; the first wish names what is odd."""
     messages: list[Message] = [{"role": "system", "content": "You serve a parcel shop."}]
-    for wish in (f"Whose is parcel {number}?", "Then where is mine?"):
+    for wish in (f"Whose is parcel P-1 ({habit})?", "Then where is mine?"):
         messages.append({"role": "user", "name": "Ines", "content": wish})
         while True:
-            answer = parcel_agent(messages)
-            messages.append({"role": "assistant", **answer})
+            answer = parcel_agent({"messages": messages})
+            messages.append(answer)
             if not answer.get("tool_calls"):
                 break
             messages.append({"role": "tool", "tool_call_id": answer["tool_calls"][0]["id"], "content": "{}"})
-    started = f"2026-01-0{number + 1}T09:00:00Z"
-    facts = {"source": "parcels", "conversation_id": str(number), "started_at": started, "tools": TOOLS}
+    facts = {
+        "source": "parcels",
+        "conversation_id": habit,
+        "started_at": f"2026-01-{day:02d}T09:00:00Z",
+        "tools": TOOLS,
+    }
     return {**facts, "messages": messages}
 
 
-def is_strict(messages: list[Message]) -> bool:
-    """Ids of nine letters or digits, speakers by name, and no message of the agent's without any content."""
-    said = [message for message in messages if message["role"] == "assistant"]
-    ids = [made["id"] for message in said for made in message.get("tool_calls") or ()]
-    ids += [message["tool_call_id"] for message in messages if message["role"] == "tool"]
-    return (
-        all(re.fullmatch("[0-9A-Za-z]{9}", each) for each in ids)
-        and all(message.get("name") == "Ines" for message in messages if message["role"] == "user")
-        and all(message.get("content") or message.get("tool_calls") or message.get("refusal") for message in said)
-    )
+def habit_of(body: dict[str, Any]) -> str:
+    """The habit that the first wish of a request names."""
+    first = next(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
+    return first.partition("(")[2].partition(")")[0]
 
 
-def as_function_call(choice: Message) -> list[Message]:
-    calls = choice["message"].pop("tool_calls", None)
-    if calls:
-        choice["message"]["function_call"] = calls[0]["function"]
-        choice["finish_reason"] = "function_call"
-    return [choice]
+def answered(**changes: Any) -> list[Row]:
+    """What comes of the four decisions: status, reason, text, whether it declines, tools."""
+    looked, thought = changes.get("looked"), changes.get("thought", "")
+    return [
+        ("ok", None, changes.get("declined", DECLINED), True, []),
+        ("ok", None, looked, False, ["read_clock"]),
+        ("ok", None, looked, False, ["find_parcel"]),
+        ("ok", None, f"{thought}In Lund.", False, []),
+    ]
 
 
-def in_two_choices(choice: Message) -> list[Message]:
-    calls = choice["message"].pop("tool_calls", None)
-    if not calls:
-        return [choice]
-    second = {"role": "assistant", "content": None, "tool_calls": calls}
-    return [choice, {"index": 1, "finish_reason": "tool_calls", "message": second}]
+def turned_down(reason: str) -> Row:
+    return "failed", reason, None, None, None
 
 
-def without_arguments(choice: Message) -> list[Message]:
-    for made in choice["message"].get("tool_calls", ()):
-        if made["function"]["arguments"] == "{}":
-            made["function"]["arguments"] = ""
-    return [choice]
-
-
-def with_reasoning(choice: Message) -> list[Message]:
-    choice["message"]["reasoning_content"] = "I think about parcels."
-    return [choice]
-
-
-HABITS: dict[str, Callable[[Message], list[Message]]] = {
-    "function_call": as_function_call,
-    "two choices": in_two_choices,
-    "no arguments": without_arguments,
-    "reasoning": with_reasoning,
+THOUGHT = "<think>parcels, hm</think>"
+SAME = answered()
+DECISIONS: dict[str, list[Row]] = {
+    "plain": SAME,
+    "strict-openai": SAME,
+    "mistral-ids": SAME,
+    "thinking": [*SAME[:2], *[turned_down("rejected")] * 2],  # what was not recorded cannot be brought back
+    "error-body-2": SAME,
+    "overloaded": SAME,
+    "filter-400": [turned_down("refused")] * 4,
+    "moderated-403": [turned_down("refused")] * 4,
+    "split": answered(looked="I have a look."),
+    "old-call": SAME,
+    "other-model": SAME,
+    "no-arguments": SAME,
+    "cut-empty": [("ok", None, None, False, [])] * 4,
+    "refuses": answered(declined=quirks.REFUSAL),
+    "think-tags": answered(looked=THOUGHT, thought=THOUGHT),
+    "empty-list": SAME,
+    "busy-date": SAME,
 }
-
-
-def endpoint(habit: str) -> Callable[[dict[str, Any], int], Response]:
-    """A strict endpoint that writes its answers in one way; after a new message of the person's, one that reasons wants its
-    reasoning of the calls since then back."""
-
-    def respond(body: dict[str, Any], _times: int) -> Response:
-        messages = body["messages"]
-        since = max(place for place, message in enumerate(messages) if message["role"] == "user")
-        is_wanting = habit == "reasoning" and any(
-            message.get("tool_calls") and not message.get("reasoning_content") for message in messages[since:]
-        )
-        if is_wanting or not is_strict(messages):
-            return 400, {}, json.dumps({"error": {"message": f"not taken: {messages}"}}).encode()
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **parcel_agent(messages)}}
-        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-        document = {"model": body["model"], "choices": HABITS[habit](choice), "usage": usage}
-        return 200, {"Content-Type": "application/json"}, json.dumps(document).encode()
-
-    return respond
+"""What comes of the decisions under each habit."""
+RECORDED = [("ok", None, DECLINED, True, []), ("ok", None, "In Lund.", False, ["read_clock", "find_parcel"])]
+TURNS: dict[str, list[Row]] = dict.fromkeys(DECISIONS, RECORDED) | {
+    "filter-400": [("failed", "refused", None, False, [])] * 2,
+    "moderated-403": [("failed", "refused", None, False, [])] * 2,
+    "cut-empty": [("ok", None, None, False, [])] * 2,
+    "refuses": [("ok", None, quirks.REFUSAL, True, []), RECORDED[1]],
+    "think-tags": [RECORDED[0], ("ok", None, f"{THOUGHT}In Lund.", False, ["read_clock", "find_parcel"])],
+}
+"""What comes of the turns: the recording, but for these. Reasoning that the candidate's own messages hold is brought back."""
+CALLS = {"error-body-2": 3, "overloaded": 3, "busy-date": 2}
+"""Calls of each request under a habit; one under all others."""
+NOBODY = {"error-choice": "upstream went away", "error-body": "upstream went away", "redirect": "/v2/"}
+"""Habits with which nobody is answered, and what the run says of them."""
+UNITS = "status, reason, nullif(text, ''), is_refusal, [c.name FOR c IN tool_calls]"
 
 
 @pytest.fixture
 def lake(store: Store, settings: Settings, tmp_path: Path) -> Lake:
     lake = Lake.from_settings(settings)
-    add(store, lake, tmp_path, [conversation(number) for number in range(PARCELS)])
+    add(store, lake, tmp_path, [conversation(habit, day) for day, habit in enumerate(DECISIONS, 1)])
     return lake
 
 
-def test_the_agent_behind_any_endpoint_is_its_recording(lake: Lake, settings: Settings, tmp_path: Path) -> None:
-    """Each turn of a walk: no unit fails, and calls, texts and refusals are the recorded ones."""
-    recorded = query(lake, "SELECT turn, text, is_refusal, [c.name FOR c IN tool_calls] FROM decisions ORDER BY ALL")
-    assert len(recorded) == DECISIONS
-    refusals = {(turn, text, declined) for turn, text, declined, calls in recorded if not calls}
-    assert refusals == {(1, "I do not give out addresses.", True), (2, "In Lund.", False)}
-    for habit in HABITS:
-        with serving(ModelServer(respond=endpoint(habit))) as server:
-            mode = "tools: {unknown: read}\nmode: turn\n"
-            result = replay(lake, settings, text_of(server, name=habit.replace(" ", "-"), rest=mode), tmp_path)
-        assert (result.units, result.failures) == (2 * PARCELS, {}), habit
-        found = query(
-            lake,
-            "SELECT turn, text, is_refusal, [c.name FOR c IN tool_calls], divergence, coverage, count(*) FROM replays_history "
-            f"WHERE version_id = '{result.version_id}' GROUP BY ALL ORDER BY ALL",
-        )
-        assert found == [
-            (1, "I do not give out addresses.", True, [], None, None, PARCELS),
-            (2, "In Lund.", False, ["read_clock", "find_parcel"], None, 1.0, PARCELS),
-        ], habit
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_BACKOFF", lambda _state: 0.0)
+    monkeypatch.setattr(quirks, "BUSY_SECONDS", 1)
+
+
+def experiment(server: ModelServer, api: Api, mode: str = "decision") -> str:
+    candidate = f"{{api: {api}, model: m, base_url: '{server.address(api)}', params: {PARAMS[api]}}}"
+    return f"experiment: parcels\ncandidate: {candidate}\nmode: {mode}\ntools: {{unknown: read}}\n"
+
+
+def units_of(lake: Lake, version: str, columns: str) -> dict[str, list[Row]]:
+    """Columns of a version's units, in order, by the habit that they were asked under."""
+    found: dict[str, list[Row]] = {}
+    rows = query(
+        lake,
+        f"SELECT source_id, {columns} FROM replays_history "
+        "JOIN (SELECT aggregate_id, source_id FROM conversations) USING (aggregate_id) "
+        f"WHERE version_id = '{version}' ORDER BY source_id, decision, turn",
+    )
+    for habit, *row in rows:
+        found.setdefault(habit, []).append(tuple(row))
+    return found
+
+
+@pytest.mark.parametrize("api", WIRES)
+def test_the_agent_behind_any_endpoint_is_its_recording(
+    api: Api, lake: Lake, settings: Settings, tmp_path: Path
+) -> None:
+    """What comes of each habit is the same whatever the wire, in single decisions and in turns; each is asked as often as it must."""
+    assert DECISIONS.keys() | NOBODY.keys() == quirks.QUIRKS.keys()
+    here = [habit for habit in DECISIONS if api in quirks.QUIRKS[habit]]
+    asked: Counter[str] = Counter()
+
+    def quirk(body: dict[str, Any]) -> str | None:
+        asked[habit_of(body)] += 1
+        return habit if (habit := habit_of(body)) in here else None
+
+    for mode, right in (("decision", DECISIONS), ("turn", TURNS)):
+        asked.clear()
+        with serving(answer=parcel_agent, quirk=quirk) as server:
+            version = replay(lake, settings, experiment(server, api, mode), tmp_path).version_id
+        found = units_of(lake, version, UNITS)
+        assert {habit: found[habit] for habit in here} == {habit: right[habit] for habit in here}
+        if mode == "decision":
+            assert asked == {habit: 4 * CALLS.get(habit, 1) if habit in here else 4 for habit in DECISIONS}
+            said = units_of(lake, version, "model_requested, model, finish_reason")
+            assert said["other-model"] == [("m", quirks.MODEL, said["plain"][n][2]) for n in range(4)]
+            assert said["cut-empty"] == [("m", "m", "length")] * 4
+
+
+@pytest.mark.parametrize("api", WIRES)
+def test_an_endpoint_with_which_nobody_is_answered_is_named(
+    api: Api, lake: Lake, settings: Settings, tmp_path: Path
+) -> None:
+    """An error in HTTP 200 in whatever place, and a redirect, end the run with the endpoint's own words."""
+    for habit in NOBODY.keys() & {name for name, wires in quirks.QUIRKS.items() if api in wires}:
+        with (
+            serving(answer=parcel_agent, quirk=lambda _body, habit=habit: habit) as server,
+            pytest.raises(EndpointError, match=NOBODY[habit]),
+        ):
+            replay(lake, settings, experiment(server, api), tmp_path)
+
+
+def test_strict_endpoints_get_names_and_whole_messages(lake: Lake, settings: Settings, tmp_path: Path) -> None:
+    """Speakers by name, and no message of the agent's without any content."""
+    with serving(answer=parcel_agent, keep_bodies=True) as server:
+        replay(lake, settings, experiment(server, "chat"), tmp_path)
+    messages = [message for body in server.bodies for message in body["messages"]]
+    assert {message.get("name") for message in messages if message["role"] == "user"} == {"Ines"}
+    said = [message for message in messages if message["role"] == "assistant"]
+    assert all(message.get("content") or message.get("tool_calls") or message.get("refusal") for message in said)

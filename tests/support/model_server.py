@@ -84,7 +84,7 @@ class ModelServer:
     Attributes:
         answer: Makes the message, of a request in the neutral form.
         count: What an answer counts, likewise.
-        quirk: A habit of the endpoint, of `tests/support/wires/quirks.py`.
+        quirk: A habit of the endpoint, of `tests/support/wires/quirks.py`, given the request in the neutral form; None for none.
         events: Events of a stream after which the connection breaks off; None for none.
         kept: What Responses keeps at the server: items by the id of a response or a conversation.
         fault_share: Share of calls that get each fault.
@@ -104,7 +104,7 @@ class ModelServer:
 
     answer: Answer = echo_answer
     count: Callable[[dict[str, Any]], Tokens] = count_tokens
-    quirk: str | None = None
+    quirk: Callable[[dict[str, Any]], str | None] = lambda _body: None
     events: int | None = None
     kept: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     fault_share: float = 0.0
@@ -205,7 +205,7 @@ class ModelServer:
             wire.check_headers(headers)
             given = whole(body, self.kept) if api == "responses" else body
             neutral = wire.read(given)
-            quirk = quirk_of(self.quirk, api)
+            quirk = quirk_of(self.quirk(neutral), api)
             if (fixed := quirk.instead(neutral, times)) is not None:
                 return fixed
             document = wire.write(neutral, quirk.message(neutral, self.answer(neutral)), self.count(neutral))

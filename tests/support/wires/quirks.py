@@ -91,7 +91,8 @@ def _no_null(body: Body, _times: int) -> None:
 
 def _short_ids(body: Body, _times: int) -> None:
     for each in body["messages"]:
-        ids = [call["id"] for call in each.get("tool_calls") or ()] + [each["tool_call_id"]] * (each["role"] == "tool")
+        ids = [call["id"] for call in each.get("tool_calls") or ()]
+        ids += [each["tool_call_id"]] if each["role"] == "tool" else []
         for one in ids:
             if not re.fullmatch("[0-9A-Za-z]{9}", one):
                 raise Refused(f"id of a tool call is {one!r}; nine letters or digits are wanted", code="3280")
@@ -173,6 +174,8 @@ def _refuses(body: Body, message: Message) -> Message:
 
 
 def _tagged(_body: Body, message: Message) -> Message:
+    if message.get("refusal"):
+        return message
     return {**message, "content": "<think>parcels, hm</think>" + (message.get("content") or "")}
 
 
@@ -211,16 +214,14 @@ def _chat_split(document: Document) -> Document:
 
 
 def _responses_split(document: Document) -> Document:
-    """The text in two messages, the second after the calls."""
-    output: list[Document] = []
-    for item in document["output"]:
-        output.append(item)
-        if item["type"] == "message" and len(document["output"]) > 1:
-            text = item["content"][0]["text"]
-            halves = [{**item["content"][0], "text": half} for half in (text[:6], text[6:])]
-            output[-1] = {**item, "content": halves[:1]}
-            output.append({**item, "id": f"{item['id']}2", "content": halves[1:]})
-    return {**document, "output": output}
+    """The text in two parts, after the calls."""
+    messages = [item for item in document["output"] if item["type"] == "message"]
+    others = [item for item in document["output"] if item["type"] != "message"]
+    if not messages or not others:
+        return document
+    (part,) = messages[0]["content"]
+    halves = [{**part, "text": half} for half in (part["text"][:6], part["text"][6:])]
+    return {**document, "output": [*others, {**messages[0], "content": halves}]}
 
 
 def _messages_split(document: Document) -> Document:

@@ -7,6 +7,7 @@ what is left when none of that counts.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from tests.support.wires.form import Body, Message, digest, text_of
@@ -81,3 +82,33 @@ def _filled(schema: dict[str, Any], mark: str) -> Any:
     if kind == "object":
         return {name: _filled(inner, mark) for name, inner in schema.get("properties", {}).items()}
     return {"integer": 7, "number": 0.5, "boolean": True, "array": []}.get(str(kind), f"Answer {mark[:16]}")
+
+
+@dataclass
+class Following:
+    """A model that does what was recorded, where a request says what was said then; now and then it does something else.
+
+    Attributes:
+        recorded: Replies by what was said before them.
+        every: One in so many of these replies is another one.
+        known: Requests whose context was a recorded one.
+        unknown: Other requests.
+    """
+
+    recorded: dict[str, Message]
+    every: int = 8
+    known: int = 0
+    unknown: int = 0
+
+    def __call__(self, body: Body) -> Message:
+        mark = digest(essence(body))
+        reply = self.recorded.get(mark)
+        if reply is None:
+            self.unknown += 1
+            return {"role": "assistant", "content": f"Answer {mark[:16]}"}
+        self.known += 1
+        if int(mark[-8:], 16) % self.every:
+            return reply
+        calls = reply.get("tool_calls") or ()
+        text = {"role": "assistant", "content": f"Instead of {len(calls)} calls: {mark[:16]}"}
+        return text if len(calls) < 2 else {**reply, "tool_calls": calls[1:]}
