@@ -14,12 +14,14 @@ from pipelines.receive.bodies import (
     Answer,
     Kind,
     accepted,
+    accepted_partly,
     kind_of,
     line_of,
     refused,
     too_large,
     unpacked,
 )
+from pipelines.receive.sound import Rejected
 from pipelines.web.guard import Headers, Place, Receive, RefusedError, Scope, Send, answer, values_of
 
 _MEDIA_TYPES = {kind: name for name, kind in KINDS.items()}
@@ -36,14 +38,14 @@ class Receiver:
     """Takes export requests, and gives them as lines to `keep`.
 
     Args:
-        keep: Keeps one durably; raises BadInputError where it is none, OSError where there is no room.
+        keep: Keeps one durably and gives what it rejected of it; raises BadInputError where it is none, OSError where there is no room.
         place: What `Host` and `Origin` must name, on loopback; None elsewhere, where no page may send at all.
         token: What `Authorization: Bearer` must bring; None asks for nothing.
         most_bytes: Bytes of a body at most, unpacked.
     """
 
     def __init__(
-        self, keep: Callable[[bytes], None], *, place: Place | None, token: str | None, most_bytes: int
+        self, keep: Callable[[bytes], Rejected | None], *, place: Place | None, token: str | None, most_bytes: int
     ) -> None:
         self._keep = keep
         self._place = place
@@ -83,10 +85,10 @@ class Receiver:
                 body += piece
                 if len(body) > self._most_bytes:
                     raise RefusedError(413, too_large(self._most_bytes))
-            await asyncio.to_thread(self._take, signal, kind, bytes(body), is_packed=is_packed)
+            rejected = await asyncio.to_thread(self._take, signal, kind, bytes(body), is_packed=is_packed)
         finally:
             self._held -= held
-        return accepted(kind)
+        return accepted(kind) if rejected is None else accepted_partly(signal, kind, rejected.count, rejected.reason)
 
     def _check_sender(self, scope: Scope, headers: Headers) -> None:
         if self._place is not None:
@@ -110,11 +112,11 @@ class Receiver:
         if self._held > _BODIES_HELD * self._most_bytes:
             raise RefusedError(429, "more is being sent than there is memory for; send it again later")
 
-    def _take(self, signal: str, kind: Kind, body: bytes, *, is_packed: bool) -> None:
+    def _take(self, signal: str, kind: Kind, body: bytes, *, is_packed: bool) -> Rejected | None:
         """Unpack, check and keep a body; in a thread, for it waits for the disk."""
         data = unpacked(body, self._most_bytes) if is_packed else body
         try:
-            self._keep(line_of(signal, kind, data))
+            return self._keep(line_of(signal, kind, data))
         except BadInputError as error:
             raise RefusedError(400, f"the body is not what OTLP has: {error}") from error
         except OSError as error:

@@ -21,8 +21,9 @@ SIGNALS = {"/v1/traces": "traces", "/v1/logs": "logs"}
 """What is sent to which path."""
 _GZIP = 16 + zlib.MAX_WBITS
 _IDS = ("traceId", "spanId", "parentSpanId")
-_MESSAGE_FIELD = 2 << 3 | 2
-"""Of `google.rpc.Status`: number 2, with a length."""
+_FIRST_NUMBER, _FIRST_MESSAGE, _SECOND_TEXT = 1 << 3, 1 << 3 | 2, 2 << 3 | 2
+"""Tags of protobuf: of field 1 as a number and with a length, of field 2 (the text of `google.rpc.Status`, too) with one."""
+_REJECTED = {"traces": "rejectedSpans", "logs": "rejectedLogRecords"}
 _UNSPACED = bytes.maketrans(b"\r\n", b"  ")
 
 
@@ -48,16 +49,36 @@ def accepted(kind: Kind) -> Answer:
     return Answer(200, kind, b"{}" if kind == "json" else b"")
 
 
+def accepted_partly(signal: str, kind: Kind, rejected: int, text: str) -> Answer:
+    """Everything but some records is kept; exporters do not send these again.
+
+    Args:
+        signal: `traces` or `logs`.
+        kind: Encoding of the request.
+        rejected: How many records.
+        text: Why.
+    """
+    if kind == "json":
+        told = {_REJECTED[signal]: str(rejected), "errorMessage": text}  # 64 bits are text in the JSON of protobuf
+        return Answer(200, kind, json.dumps({"partialSuccess": told}).encode())
+    inner = bytes([_FIRST_NUMBER]) + _varint(rejected) + _field(_SECOND_TEXT, text.encode())
+    return Answer(200, kind, _field(_FIRST_MESSAGE, inner))
+
+
 def refused(kind: Kind, status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
     """A `Status` that says why."""
     if kind == "json":
         return Answer(status, kind, json.dumps({"message": text}).encode(), headers)
-    said = text.encode()
-    return Answer(status, kind, bytes([_MESSAGE_FIELD]) + _varint(len(said)) + said, headers)
+    return Answer(status, kind, _field(_SECOND_TEXT, text.encode()), headers)
+
+
+def _field(tag: int, data: bytes) -> bytes:
+    """A field with a length, as protobuf writes it."""
+    return bytes([tag]) + _varint(len(data)) + data
 
 
 def _varint(number: int) -> bytes:
-    """A length as protobuf writes it: seven bits a byte, the lowest first."""
+    """A number as protobuf writes it: seven bits a byte, the lowest first."""
     made = bytearray()
     while number > 0x7F:
         made.append(number & 0x7F | 0x80)

@@ -27,6 +27,7 @@ from pipelines.ingest.forms.otlp import Otlp
 from pipelines.ingest.reading.room import Room
 from pipelines.output import open_output
 from pipelines.receive.folder import Folder
+from pipelines.receive.sound import Rejected, sound_part
 from pipelines.receive.traces import Conversation, Entries, Traces, Waits
 from pipelines.store.connect import Store
 from pipelines.store.errors import MonthSealed
@@ -92,13 +93,26 @@ class Rounds:
         fill(entries, path, 0, self.options)
         return entries
 
-    def keep(self, line: bytes) -> None:
-        """Keep a body durably; one that holds neither spans nor log records is not.
+    def keep(self, line: bytes) -> Rejected | None:
+        """Keep a body durably, but for records that the form cannot read; one that holds no records is not kept.
+
+        Returns:
+            What was rejected of it; None where that is nothing.
 
         Raises:
-            BadInputError: The form cannot read it; nothing is kept.
+            BadInputError: The form can read none of it; nothing is kept.
             OSError: It cannot be written; nothing is kept.
         """
+        try:
+            self._keep(line)
+        except BadInputError as error:
+            if (part := sound_part(line, self.options)) is None:
+                raise
+            self._keep(part[0])
+            return Rejected(part[1], str(error))
+        return None
+
+    def _keep(self, line: bytes) -> None:
         found = Entries()
 
         def check(path: Path) -> bool:

@@ -474,6 +474,28 @@ def test_what_is_accepted(idle):
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
 
 
+BAD_RECORDS = {
+    "an id that is none": lambda body: body.replace(f"{99:032x}".encode(), b"x"),
+    "a text that cannot be stored": lambda body: body.replace(b"re bad", b"re \\u0000"),
+    "no id": lambda body: body.replace(f'"traceId": "{99:032x}", '.encode(), b""),
+}
+
+
+@pytest.mark.parametrize("case", BAD_RECORDS)
+def test_one_bad_record_does_not_take_the_others_with_it(case, idle):
+    """They are kept before the answer, which says how many are not, and why."""
+    good, bad = json.loads(request(span(88, 1, "fine"))), json.loads(request(span(99, 1, "bad")))
+    blocks = [block for each in (good, bad) for block in each["resourceSpans"]]
+    answer = idle.post(BAD_RECORDS[case](json.dumps({"resourceSpans": blocks}).encode()))
+    assert answer.status_code == 200
+    told = answer.json()["partialSuccess"]
+    assert told["rejectedSpans"] == "1"
+    assert told["errorMessage"]
+    newest = max(idle.log.parent.glob("home/received/*.jsonl"))
+    assert f"{88:032x}" in newest.read_text()
+    assert "bad" not in newest.read_text()
+
+
 def test_a_body_is_there_before_its_answer(idle):
     """A file that only this account may read, which the form reads."""
     assert idle.post(request(span(77, 1, "kept"))).status_code == 200

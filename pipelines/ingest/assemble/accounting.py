@@ -21,7 +21,7 @@ class Tally:
         span_results: Results that only the span of the tool says.
         open_tool_calls: Calls of tools without any result.
         input_tokens, output_tokens: Over all model calls.
-        models: Names of the models that answered.
+        models: The models, each by the name that its form lists it by: the one that answered, where it has no lists.
         histories: Model calls by how their history agreed.
         nameless: Conversations that their form does not name.
         contentless: Model calls of which neither what was sent nor what came back was recorded.

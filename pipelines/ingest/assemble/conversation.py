@@ -241,8 +241,8 @@ class _Conversation:
             tally.model_calls += 1
             tally.input_tokens += int(call.usage.get("input_tokens") or 0)
             tally.output_tokens += int(call.usage.get("output_tokens") or 0)
-            if call.model or call.model_requested:
-                tally.models.add(str(call.model or call.model_requested))
+            if model := call.listed_model or call.model or call.model_requested:
+                tally.models.add(str(model))
             if placed is not None:
                 tally.histories[placed.history] += 1
                 tally.repeated += asked.leaves - placed.added

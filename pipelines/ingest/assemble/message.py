@@ -113,7 +113,7 @@ def _given(value: dict[str, Any], role: str) -> tuple[dict[str, Any], str | None
         return _langchain(given)
     kind = value.get("type")
     if kind in ("human", "ai", "system", "tool") and "role" not in value:
-        data = value["data"] if isinstance(value.get("data"), dict) else value
+        data = {**value, **value["data"]} if isinstance(value.get("data"), dict) else value
         return _langchain({**{k: v for k, v in data.items() if k not in ("type", "data")}, "role": kind})
     given = dict(value)
     if kind == "message":

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.ingest.assemble.leaves import leaves
+from pipelines.ingest.assemble.leaves import leaves, said
 from pipelines.ingest.assemble.message import (
     CHAT_ROLES,
     ITEM_CALLS,
@@ -25,6 +25,7 @@ from pipelines.ingest.assemble.rows import Message
 _HISTORY = ("messages", "input", "contents", "chat_history", "prompts")
 _SYSTEM = ("system", "instructions", "system_instruction", "systemInstruction")
 _CHOICES = ("choices", "generations", "candidates")
+_REASONS = ("finish_reason", "finishReason", "stop_reason")
 _ROLE_KEYS = frozenset({"role", "content"})
 
 
@@ -231,14 +232,15 @@ def _choices(choices: list[Any]) -> Read:
             continue
         inner = choice.get("message") or choice.get("content") or choice.get("delta") or choice
         one = read([inner] if isinstance(inner, dict) else inner, "assistant")
-        reason = (
-            choice.get("finish_reason") or choice.get("finishReason") or choice.get("stop_reason") or one.finish_reason
-        )
+        reason = next((choice[name] for name in _REASONS if choice.get(name)), one.finish_reason)
         is_calls = bool(one.messages) and all(
             m.chat.get("tool_calls") and not m.chat.get("content") for m in one.messages
         )
         if n == 0:
             made.messages, made.finish_reason = one.messages, _text(reason)
+            made.other += one.other
+            if inner is not choice and (beside := _beside(choice)):
+                made.other.append(beside)
         elif is_calls and reason in ("tool_call", "tool_calls") and made.messages:
             made.messages[0].chat.setdefault("tool_calls", []).extend(
                 call for m in one.messages for call in m.chat["tool_calls"]
@@ -246,6 +248,18 @@ def _choices(choices: list[Any]) -> Read:
         else:
             made.choices.append(choice)
     return made
+
+
+def _beside(choice: dict[str, Any]) -> dict[str, Any]:
+    """What the first choice says beside its message and why it ended, as probabilities."""
+    message = next(name for name in ("message", "content", "delta") if choice.get(name))
+    return said(
+        {
+            name: value
+            for name, value in choice.items()
+            if name not in (message, *_REASONS) and not (name == "index" and value == 0)
+        }
+    )
 
 
 def _text(value: Any) -> str | None:

@@ -98,7 +98,7 @@ def pair(threads: Iterable[Thread], steps: list[Step]) -> Pairing:
                     after = sender.start if sender and entry.asked else None
                     span = None if is_copy else spans.take(call, after)
                     waiting.ask(thread, call, span, is_copy=is_copy)
-        waiting.settle()
+        waiting.end()
         thread.entries = entries
     made.left = [step for step in steps if not spans.is_taken(step)]
     return made
@@ -114,12 +114,13 @@ class _Asking:
 
 
 class _Waiting:
-    """The calls of one message of the agent, while their results come."""
+    """The calls of a message of the agent while their results come, and those before it that have none yet."""
 
     def __init__(self, made: Pairing, entries: list[Entry]) -> None:
         self._made = made
         self._entries = entries
         self._calls: list[_Asking] = []
+        self._late: dict[str, deque[_Asking]] = defaultdict(deque)
 
     def ask(self, thread: Thread, call: dict[str, Any], span: Step | None, *, is_copy: bool) -> None:
         self._calls.append(_Asking(call, span, is_copy))
@@ -138,18 +139,29 @@ class _Waiting:
         if found is None and (call_id in (None, "") or all(each.call.get("id") in (None, "") for each in self._calls)):
             found = next(iter(self._calls), None)
         if found is None:
+            if late := self._late.get(str(call_id)):
+                late.popleft()
             return
         self._calls.remove(found)
         if found.span is not None:
             entry.span = found.span
             self._made.repeated += _said_twice(found.span, entry.message, found.call)
 
+    def end(self) -> None:
+        """Count what has no result in the end."""
+        self.settle()
+        self._made.unanswered += sum(not each.is_copy for late in self._late.values() for each in late)
+
     def settle(self) -> None:
-        """What the model was sent no result for has the span's, or none."""
+        """What the model was sent no result for has the span's; without one its result may come later, by its id."""
         for asking in self._calls:
             span = asking.span
             if span is None:
-                self._made.unanswered += not asking.is_copy
+                call_id = asking.call.get("id")
+                if call_id in (None, ""):
+                    self._made.unanswered += not asking.is_copy
+                else:
+                    self._late[str(call_id)].append(asking)
                 continue
             if span.output in _NOTHING and span.error is None:
                 self._made.unanswered += 1

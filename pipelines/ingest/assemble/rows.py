@@ -84,6 +84,7 @@ class Call:
         thread: What the form itself calls the thread it belongs to; None where only its input tells.
         agent: Name of the agent that asked.
         model_requested, model: As asked for, and as the answer names itself.
+        listed_model: How the form itself lists the model, where that is another name: it is the one that counts show.
         provider: Who was asked.
         params: Parameters, without those that say messages or tools.
         system: System messages that the form keeps apart from the input.
@@ -113,6 +114,7 @@ class Call:
     agent: str | None = None
     model_requested: str | None = None
     model: str | None = None
+    listed_model: str | None = None
     provider: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
     system: list[Message] = field(default_factory=list)

@@ -90,11 +90,13 @@ class Thread:
     @property
     def parent(self) -> str | None:
         """Id of what its form says that a stream hangs under."""
-        return self._first.call.parent if self.opener is None and self._first else None
+        first = None if self.opener else self._first
+        return first.call.parent if isinstance(first, Asked) else first.parent if first else None
 
     @property
-    def _first(self) -> Asked | None:
-        return next((entry.asked for entry in self.entries if entry.asked is not None), None)
+    def _first(self) -> Asked | Step | None:
+        calls = (entry.asked for entry in self.entries if entry.asked is not None)
+        return next(calls, None) or next((entry.step for entry in self.entries if entry.step is not None), None)
 
     @property
     def spawn(self) -> Step | None:

@@ -12,13 +12,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pipelines.canonical.finish_reasons import finish_reason
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.messages import take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Record, Row
 from pipelines.ingest.faults import shown
 from pipelines.ingest.forms.anthropic_events import EVENT, event_rows, events_of, is_event, take_usage_of
-from pipelines.ingest.forms.fields import at, keep_other, named, take, take_text, take_time
+from pipelines.ingest.forms.fields import at, keep_other, name_reason, named, take, take_text, take_time
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.gathering import Delivered, Found, gathered
 from pipelines.ingest.forms.reading import values
@@ -137,7 +136,7 @@ def _call(record: Record, asked: tuple[str, ...], answered: tuple[str, ...], mom
     answer = take_answer(response)
     keep_other(value, *filter(None, (sent, answer)))
     tools = take(value, *asked, "tools", of=list)
-    return Call(
+    call = Call(
         response_id or record.place,
         record.place,
         start=moment,
@@ -151,12 +150,13 @@ def _call(record: Record, asked: tuple[str, ...], answered: tuple[str, ...], mom
         tools=None if tools is None else [_schema(tool) for tool in tools],
         usage=usage,
         usage_basis="with_cache" if usage else None,
-        finish_reason=finish_reason(reason),
         response_id=response_id,
         error=error,
         request=body,
         rest=value,
     )
+    name_reason(call, reason)
+    return call
 
 
 def _schema(tool: Any) -> Any:

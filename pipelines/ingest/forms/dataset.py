@@ -147,7 +147,7 @@ def _turns(record: Record, conversation: _Conversation) -> Iterator[dict[str, An
             yield _answer(text, conversation, is_call=role == "call") | more
         elif role == "tool":
             answers = _ANSWERED.findall(text) if isinstance(text, str) else []
-            yield from conversation.answers(answers or [text])
+            yield from (answer | more for answer in conversation.answers(answers or [text]))
         else:
             yield {"role": role, "content": text, **more}
 
@@ -174,20 +174,35 @@ def _parts(record: Record, conversation: _Conversation) -> Iterator[dict[str, An
             raise BadInputError(
                 f"{record.place}: $.messages[{index}].role: is {message.get('role')!r}; it names nobody"
             )
-        texts = [part["value"] for part in message["content"] if part["type"] == "text"]
-        written = [part for part in message["content"] if part["type"] == "tool_call"]
-        calls = conversation.call(_flat(part["value"] for part in written)) if written else None
-        thought = [{"text": part["value"]} for part in message["content"] if part["type"] == "reasoning"]
-        read = {"text", "reasoning"} | ({"tool_call"} if calls else set())
-        other = [part for part in message["content"] if str(part["type"]) not in read]
+        more = {key: value for key, value in message.items() if key not in ("role", "content")}
         if role == "tool":
-            yield from conversation.answers(texts)
-            continue
-        content: Any = texts[0] if len(texts) == 1 else [{"type": "text", "text": text} for text in texts] or None
-        chat: dict[str, Any] = {"role": role, "content": content}
-        chat |= {"tool_calls": calls} if calls else {}
-        chat |= ({"reasoning": thought} if thought else {}) | ({"parts_read": other} if other else {})
-        yield chat
+            beside = [{k: v for k, v in part.items() if k != "value" and v != "text"} for part in message["content"]]
+            answers = conversation.answers([part["value"] for part in message["content"]])
+            yield from (answer | about | more for answer, about in zip(answers, beside, strict=True))
+        else:
+            yield {"role": role, **_said(message["content"], conversation), **more}
+
+
+def _said(parts: list[dict[str, Any]], conversation: _Conversation) -> dict[str, Any]:
+    """What the parts of a message say; those of other types, and what a part says beside its value, stay as `parts_read`."""
+    values: dict[str, list[Any]] = {"text": [], "reasoning": [], "tool_call": []}
+    other: list[dict[str, Any]] = []
+    for part in parts:
+        known = values.get(str(part["type"]), other)
+        known.append(part if known is other else part["value"])
+        if known is not other and len(part) > len(("type", "value")):
+            other.append({key: value for key, value in part.items() if key != "value"})
+    calls = conversation.call(_flat(values["tool_call"])) if values["tool_call"] else None
+    if calls is None:
+        other += [{"type": "tool_call", "value": value} for value in values["tool_call"]]
+    texts = values["text"]
+    content: Any = texts[0] if len(texts) == 1 else [{"type": "text", "text": text} for text in texts] or None
+    said = {
+        "tool_calls": calls,
+        "reasoning": [{"text": text} for text in values["reasoning"]],
+        "parts_read": other,
+    }
+    return {"content": content} | {name: value for name, value in said.items() if value}
 
 
 def _xlam(record: Record, conversation: _Conversation) -> Iterator[dict[str, Any]]:

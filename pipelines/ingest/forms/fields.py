@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pipelines.canonical.finish_reasons import finish_reason
 from pipelines.ingest.assemble.messages import Read
+from pipelines.ingest.assemble.rows import Call
 
 _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,6 +55,13 @@ def keep_other(rest: dict[str, Any], *reads: Read) -> None:
         found = [each for made in reads for each in getattr(made, name)]
         if found:
             rest[f"{name}_read"] = found
+
+
+def name_reason(call: Call, literal: str | None) -> None:
+    """Say why a model stopped by its name in chat completions; what the form calls it stays beside, where that is another name."""
+    call.finish_reason = finish_reason(literal)
+    if literal != call.finish_reason:
+        call.rest["finish_reason"] = literal
 
 
 def without(value: Any, other: Any) -> Any:

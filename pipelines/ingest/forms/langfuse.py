@@ -18,7 +18,7 @@ from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.stores.observations import TYPES, rows_of
 from pipelines.ingest.forms.stores.spool import Spooled, conversations
 from pipelines.ingest.forms.stores.tables import column_names, read_objects, refuse
-from pipelines.ingest.forms.stores.values import at_path, decode_fields, decoded, first_text
+from pipelines.ingest.forms.stores.values import at_path, decode_fields, decoded, first_text, hand_down
 
 _RANKS = {"trace": 0, "observation": 1, "score": 2}
 _EVENTS = {"span": "SPAN", "generation": "GENERATION", "event": "EVENT", "observation": None}
@@ -80,12 +80,16 @@ def _spread(place: str, value: Any) -> Iterator[tuple[str, str, dict[str, Any]]]
     dot = "" if at.endswith("#") else "."
     if isinstance(value.get("trace"), dict) and isinstance(value.get("observations"), list):
         # rows inside of the trace are the same as those beside it, with less in them
-        yield from _spread(f"{at}{dot}trace", value["trace"])
+        both = {**value, "trace": [value["trace"]]}
+        hand_down(both, "trace", "observations")
+        yield from _spread(f"{at}{dot}trace", both["trace"][0])
         yield from _listed(f"{at}{dot}observations", value["observations"])
     elif isinstance(value.get("batch"), list) or isinstance(value.get("data"), list):
         name = "batch" if isinstance(value.get("batch"), list) else "data"
+        hand_down(value, name)
         yield from _listed(f"{at}{dot}{name}", value[name])
     elif isinstance(value.get("traces"), list) and "trace_id" not in value:
+        hand_down(value, "traces")
         yield from _listed(f"{at}{dot}traces", value["traces"])
     elif _event(value):
         yield _of_event(place, value)

@@ -17,7 +17,7 @@ from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.stores.runs import rows_of
 from pipelines.ingest.forms.stores.spool import Spooled, conversations
 from pipelines.ingest.forms.stores.tables import column_names, read_objects, refuse
-from pipelines.ingest.forms.stores.values import at_path, decode_fields, decoded, first_text
+from pipelines.ingest.forms.stores.values import at_path, decode_fields, decoded, first_text, hand_down
 
 SESSIONS = ("thread_id", "session_id", "conversation_id")
 _JSON = ("inputs", "outputs", "extra", "events", "serialized", "feedback_stats", "tags", "attachments", "inputs_s3_urls",
@@ -66,9 +66,12 @@ def _spread(place: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     at = place if "#" in place else f"{place}#"
     dot = "" if at.endswith("#") else "."
     if lists and "run_type" not in value:
+        hand_down(value, *lists)
+        posted = value["post"] if isinstance(value.get("post"), list) else []
         for name in lists:
             for n, each in enumerate(value[name]):
-                yield from _spread(f"{at}{dot}{name}[{n}]", each)
+                where = f"{at}{dot}{name}[{n}]"
+                yield from [(where, _patch(each, posted, where))] if name == "patch" else _spread(where, each)
         return
     if "run_type" not in value and "dotted_order" not in value and not _is_feedback(value):
         raise refuse(place, f"neither a run of LangSmith nor feedback on one: it has {', '.join(sorted(value)[:8])}")
@@ -76,6 +79,18 @@ def _spread(place: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     yield place, value
     for n, each in enumerate(children or ()):
         yield from _spread(f"{at}{dot}child_runs[{n}]", each)
+
+
+def _patch(value: Any, posted: list[Any], place: str) -> dict[str, Any]:
+    """What a body says later of a run: it may name the run, or its place in the trace, or be of the only one that was begun."""
+    if not isinstance(value, dict):
+        raise refuse(place, "not an object; a patch of a run is one")
+    if any(isinstance(value.get(name), str) for name in ("id", "dotted_order")):
+        return value
+    begun = posted[0] if len(posted) == 1 and isinstance(posted[0], dict) else {}
+    if not isinstance(begun.get("id"), str):
+        raise refuse(place, "a patch that names no run, by id or dotted_order, where more than one was begun or none")
+    return {**value, "id": begun["id"]}
 
 
 def _is_feedback(value: dict[str, Any]) -> bool:

@@ -28,6 +28,8 @@ def recognised(files: Iterable[Path], home: Path) -> list[tuple[Form, tuple[Path
         if not head.data.strip():
             raise BadInputError(f"{path} is empty: there is nothing in it to import; name the others without it")
         form = next((each for each in known if each.recognises(head)), None)
+        if form is None and b"\0" in head.data[:64]:
+            raise BadInputError(f"{path} is of no form that is known, and no text in UTF-8; write it again as UTF-8")
         if form is None:
             raise BadInputError(
                 f"{path} is of no form that is known by its beginning ({', '.join(SHIPPED)}); name the form, or write an "

@@ -6,15 +6,17 @@ import gzip
 import json
 
 import pytest
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToJson, Parse
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link
 
 from pipelines.ingest.forms.otel.values import blocks_of, plain_span
-from pipelines.receive.bodies import line_of, refused, unpacked
+from pipelines.receive.bodies import accepted_partly, line_of, refused, unpacked
 from pipelines.web.guard import RefusedError
 
 
@@ -92,3 +94,20 @@ def test_an_answer_is_a_status_of_google_rpc(text):
     status = pytest.importorskip("google.rpc.status_pb2")
     assert status.Status.FromString(refused("protobuf", 400, text).body).message == text
     assert json.loads(refused("json", 400, text).body) == {"message": text}
+
+
+@pytest.mark.parametrize("count", [1, 127, 128, 70_000])
+@pytest.mark.parametrize("signal", ["traces", "logs"])
+def test_what_was_rejected_is_read_by_the_official_messages(signal, count):
+    """Of protobuf and of its JSON: how many records of a request that was kept otherwise, and why."""
+    answers = {"traces": ExportTraceServiceResponse, "logs": ExportLogsServiceResponse}
+    text = "a span has no traceId: ä" * 20
+    packed, printed = answers[signal](), answers[signal]()
+    packed.ParseFromString(accepted_partly(signal, "protobuf", count, text).body)
+    Parse(accepted_partly(signal, "json", count, text).body, printed)
+    assert packed == printed
+    told = packed.partial_success
+    assert (told.rejected_spans if signal == "traces" else told.rejected_log_records, told.error_message) == (
+        count,
+        text,
+    )

@@ -1,21 +1,21 @@
 """ATIF, the trajectories in which Harbor writes what agents did: Claude Code, Codex, OpenHands, Terminus and others.
 
-A step is what the system, the person or the agent said, with the agent's calls and what came back. A trajectory that goes on in
-another file is read as one with it, where both are given.
+A step is what the system, the person or the agent said, with the agent's calls and what came back. Which trajectories are one
+conversation is `atif_documents`'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
-from pipelines.ingest.forms.coding.documents import HEAD, parts
+from pipelines.ingest.forms.coding.atif_documents import SUB, Refs, spread, trajectories
+from pipelines.ingest.forms.coding.documents import ITEM
 from pipelines.ingest.forms.fields import (
-    at,
     map_fields,
     named,
     objects_at,
@@ -26,8 +26,7 @@ from pipelines.ingest.forms.fields import (
     take_usage,
 )
 from pipelines.ingest.forms.form import Head, Options
-from pipelines.ingest.forms.gathering import Found, gathered
-from pipelines.ingest.forms.reading import objects
+from pipelines.ingest.forms.gathering import gathered
 
 _USAGE = {
     "input_tokens": ("metrics", "prompt_tokens"),
@@ -48,55 +47,32 @@ class Atif:
         return begins or (head.names("schema_version", "session_id", "steps") and b'"ATIF-' in head.data[:400])
 
     def groups(self, files: Sequence[Path], options: Options) -> Iterator[Group]:
-        """Trajectories by their session, those that go on from others with these.
+        """Trajectories by their session, those that go on from others, and those of sub-agents, with these.
 
         Raises:
             BadInputError: A file is no trajectory.
         """
-        names: dict[str, str] = {}
-        for group in gathered(_trajectories(files, options, names), options, names):
-            yield Group(group.key, group.is_named, (part for each in group.records for part in parts(each, "steps")))
+        for group in gathered(trajectories(files, options), options):
+            yield Group(group.key, group.is_named, (part for each in group.records for part in spread(each)))
 
     def adapt(self, group: Group, options: Options) -> Iterator[Row]:
-        """The steps as they were taken."""
-        model, is_begun = None, False
+        """The steps as they were taken, those of each sub-agent in a stream of its own."""
+        current, is_begun, refs = _Trajectory(), False, Refs()
         for record in group.records:
-            if record.kind == HEAD:
-                model = take_text(record.value, "agent", "model_name") or model
+            if record.kind == ITEM:
+                refs.add(objects_at(record.value, "observation", "results"), objects_at(record.value, "tool_calls"))
+                yield from current.rows(record)
+            elif record.kind == SUB:
+                current = _Trajectory.of_sub_agent(record, refs.call_of(record))
+                yield Facts(record.place, rest=record.value)
+            else:
+                current = _Trajectory(take_text(record.value, "agent", "model_name") or current.model)
                 yield (
                     _facts(record, options)
                     if not is_begun
                     else Step("compaction", record.place, record.place, detail={"kind": "summary"}, rest=record.value)
                 )
                 is_begun = True
-            else:
-                yield from _step(record, model)
-
-
-def _trajectories(files: Sequence[Path], options: Options, names: dict[str, str]) -> Iterator[Found]:
-    """Whole trajectories, each after the one that it goes on from."""
-    goes_on: dict[str, tuple[str, int]] = {}
-    refs = {path.name: _header(path, options) for path in files}
-    order = sorted(files, key=lambda path: any(path.name == ref for _, ref in refs.values()))
-    for path in order:
-        for place, value in objects(path, options.memory_bytes):
-            if not isinstance(value.get("steps"), list):
-                raise BadInputError(f"{place}: is no trajectory; it has no list of steps")
-            session = named(value, options.conversation_key, (("session_id",), ("trajectory_id",)))
-            key = session or path.name.split(".")[0]
-            root, depth = goes_on.get(path.name, (key, 0))
-            ref = value.get("continued_trajectory_ref")
-            if isinstance(ref, str) and ref:
-                goes_on[ref.rpartition("/")[2]] = (root, depth + 1)
-            if root != key:
-                names[key] = root
-            yield Found(key, session is not None, place, value, start=depth)
-
-
-def _header(path: Path, options: Options) -> tuple[str, str | None]:
-    first = next(objects(path, options.memory_bytes))[1]
-    ref = first.get("continued_trajectory_ref")
-    return path.name, ref.rpartition("/")[2] if isinstance(ref, str) else None
 
 
 def _facts(record: Record, options: Options) -> Facts:
@@ -110,7 +86,38 @@ def _facts(record: Record, options: Options) -> Facts:
     return Facts(record.place, fields, [], record.value)
 
 
-def _step(record: Record, model: str | None) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class _Trajectory:
+    """What all steps of one have in common.
+
+    Attributes:
+        model: Of its agent, where a step names none.
+        thread, agent, parent: Of a sub-agent: its stream, its name, and the call that started it.
+    """
+
+    model: str | None = None
+    thread: str | None = None
+    agent: str | None = None
+    parent: str | None = None
+
+    @classmethod
+    def of_sub_agent(cls, head: Record, call: str | None) -> _Trajectory:
+        """That of a sub-agent, by its head."""
+        agent = take_text(head.value, "agent", "name")
+        file, _, inner = head.place.partition("#")
+        thread = (
+            named(head.value, None, (("trajectory_id",),)) or inner.removeprefix("$.") or file.partition(".json")[0]
+        )
+        return cls(take_text(head.value, "agent", "model_name"), thread, agent, call)
+
+    def rows(self, record: Record) -> Iterator[Row]:
+        """The rows of one step, in its stream."""
+        for row in _step(record, self.model):
+            row.thread, row.agent, row.parent = self.thread, self.agent, self.parent
+            yield row
+
+
+def _step(record: Record, model: str | None) -> Iterator[Call | Step]:
     value = record.value
     role = _ROLES.get(str(value.get("source")), "user")
     take(value, "source", of=str)
@@ -138,8 +145,7 @@ def _step(record: Record, model: str | None) -> Iterator[Row]:
             said.chat["decision"] = {"model": answered}
         yield Step("utterance", record.place, record.place, start=moment, message=said, rest=value)
     called: list[dict[str, Any]] = said.chat.get("tool_calls") or []
-    results = at(value, "observation", "results")
-    for index, result in enumerate(results if isinstance(results, list) else ()):
+    for index, result in enumerate(objects_at(value, "observation", "results")):
         call_id = take_text(result, "source_call_id") or (called[0]["id"] if len(called) == 1 else None)
         chat = {"role": "tool", "tool_call_id": call_id, "content": take(result, "content")}
         yield Step("utterance", f"{record.place}/{index}", record.place, message=Message(chat))

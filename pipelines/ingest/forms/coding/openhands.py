@@ -14,6 +14,7 @@ from typing import Any
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.messages import read, system_messages
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
+from pipelines.ingest.forms.coding.documents import HEAD, parts
 from pipelines.ingest.forms.coding.openhands_history import history_rows, is_history
 from pipelines.ingest.forms.fields import at, named, take, take_text, take_time
 from pipelines.ingest.forms.form import Head, Options
@@ -43,15 +44,16 @@ class OpenHands:
             BadInputError: A file is neither.
         """
         runs: Counter[str] = Counter()
-        return gathered((found for path in files for found in _found(path, options, runs)), options)
+        for group in gathered((found for path in files for found in _found(path, options, runs)), options):
+            yield Group(group.key, group.is_named, _spread(group.records))
 
     def adapt(self, group: Group, options: Options) -> Iterator[Row]:
         """What was said and done, in order."""
         first = next(group.records)
         subject = named(first.value, options.subject_key, ())
         fields = {"source": self.name} | ({"subject_id": subject} if subject else {})
-        if first.kind == _HISTORY:
-            yield from history_rows(first, fields)
+        if first.kind == HEAD:
+            yield from history_rows(first, group.records, fields)
             return
         yield Facts(first.place, fields)
         answer: list[Record] = []
@@ -65,6 +67,12 @@ class OpenHands:
                 yield from _rows(record)
         if answer:
             yield _answer(answer)
+
+
+def _spread(records: Iterator[Record]) -> Iterator[Record]:
+    """Events as they are, and a run as its head and the entries of its history."""
+    for record in records:
+        yield from parts(record, "history") if record.kind == _HISTORY else [record]
 
 
 def _with(first: Record, others: Iterator[Record]) -> Iterator[Record]:

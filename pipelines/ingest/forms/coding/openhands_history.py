@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.ingest.assemble.rows import Facts, Message, Record, Row, Step
-from pipelines.ingest.forms.coding.documents import parts
 from pipelines.ingest.forms.fields import at, take, take_text, take_time, take_usage
 
 _TOOLS = (
@@ -46,10 +45,14 @@ def is_history(value: dict[str, Any]) -> bool:
     return is_list and any("action" in each or "observation" in each for each in history or ())
 
 
-def history_rows(run: Record, fields: dict[str, Any]) -> Iterator[Row]:
-    """The run as rows, in the order of its history."""
-    records = parts(run, "history")
-    head = next(records)
+def history_rows(head: Record, records: Iterator[Record], fields: dict[str, Any]) -> Iterator[Row]:
+    """The run as rows, in the order of its history.
+
+    Args:
+        head: The run without its history.
+        records: The entries of that.
+        fields: What else is known of the run.
+    """
     for name, path in (("outcome", ("success",)), ("task_id", ("instance_id",))):
         if (said := take(head.value, *path)) is not None:
             fields[name] = said

@@ -155,9 +155,7 @@ def _take_rest(span: Span, call: Call) -> None:
         del span.attributes[_OPERATION]
     call.error = take_error(span)
     call.ttft_ms = _first_token(span, call)
-    for family, numbered in span.indexed.items():
-        for number, items in enumerate(numbered):
-            span.attributes |= {f"{family}.{number}.{path}": value for path, value in items}
+    span.put_back()
 
 
 def _take_params(span: Span, call: Call) -> None:

@@ -74,6 +74,13 @@ class Span:
                 return value
         return None
 
+    def put_back(self) -> None:
+        """Put numbered attributes that nobody took back under their names."""
+        for family, numbered in self.indexed.items():
+            for number, items in enumerate(numbered):
+                self.attributes |= {f"{family}.{number}.{path}": value for path, value in items}
+        self.indexed = {}
+
     def take_json(self, name: str) -> Any:
         """Take out an attribute that is JSON in a text; it counts by what is in it."""
         text = self.attributes.pop(name, None)

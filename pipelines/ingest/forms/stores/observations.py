@@ -13,9 +13,14 @@ from typing import Any, Literal
 from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read, read, take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
+from pipelines.ingest.forms.fields import keep_other, name_reason
 from pipelines.ingest.forms.form import Options
+from pipelines.ingest.forms.otel.calls import tool_schema
+from pipelines.ingest.forms.otel.content import content_of
+from pipelines.ingest.forms.otel.span import Span
+from pipelines.ingest.forms.otel.texts import Texts
 from pipelines.ingest.forms.stores.copies import Said
-from pipelines.ingest.forms.stores.values import first_text, name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.values import first_text, pop_any, pop_number, pop_text, pop_time
 
 TYPES = ("SPAN", "EVENT", "GENERATION", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL")
 _KINDS = {"NUMERIC": "numeric", "BOOLEAN": "boolean", "CATEGORICAL": "categorical", "TEXT": "text"}
@@ -150,7 +155,7 @@ def _observation(record: Record, group: Group, options: Options) -> tuple[Facts,
         "rest": value,
     }
     if is_what == "call":
-        return facts, _call(common, name, value, metadata, attributes)
+        return facts, _call(common, name, record, metadata, attributes)
     if is_what == "tool":
         return facts, _tool(common, name, value, attributes)
     if kind == "AGENT" and common["agent"] is None:
@@ -186,10 +191,11 @@ def _tool(common: dict[str, Any], name: str | None, value: dict[str, Any], attri
 def _call(
     common: dict[str, Any],
     name: str | None,
-    value: dict[str, Any],
+    record: Record,
     metadata: dict[str, Any],
     attributes: dict[str, Any],
 ) -> Call:
+    value = record.value
     if name is not None:
         value["name"] = name
     parameters = pop_any(value, "modelParameters", "model_parameters")
@@ -209,6 +215,8 @@ def _call(
         }
     )
     _spoken(call, value)
+    if call.input is None and not call.output:
+        _spoken_of_attributes(call, record, attributes)
     name_reason(call, call.finish_reason or pop_text(call.params, "finishReason", "finish_reason"))
     if isinstance(tools := value.get("toolDefinitions") or value.get("tool_definitions"), dict) and tools:
         pop_any(value, "toolDefinitions", "tool_definitions")
@@ -229,7 +237,7 @@ def _spoken(call: Call, value: dict[str, Any]) -> None:
         history = read(asked) if asked is not None else history
         if history.messages or not asked:
             value.pop("input", None)
-    call.input = history.messages
+    call.input = history.messages if asked is not None else None
     call.tools = history.tools or None
     said_back = value.get("output")
     answer = Read()
@@ -243,8 +251,22 @@ def _spoken(call: Call, value: dict[str, Any]) -> None:
             answer = Read([Message({"role": "assistant", "content": text})])
         value.pop("output", None)
     call.output, call.finish_reason = answer.messages, answer.finish_reason
-    if answer.choices:
-        value["choices"] = answer.choices
+    keep_other(value, history, answer)
+
+
+def _spoken_of_attributes(call: Call, record: Record, attributes: dict[str, Any]) -> None:
+    """Input and output as OpenTelemetry's attributes say them, where the observation itself has neither."""
+    told = Record(record.place, {"attributes": attributes})
+    span = Span(told, Texts())
+    content = content_of(span)
+    span.put_back()
+    record.leaves, record.repeated = record.leaves + told.leaves, record.repeated + told.repeated
+    call.system, call.input, call.output = content.system, content.input, content.output
+    call.finish_reason, call.request = content.finish_reason, content.request
+    if content.tools:
+        call.tools = [tool_schema(each) for each in content.tools]
+    if content.choices:
+        record.value["choices_read"] = content.choices
 
 
 def _usage(value: dict[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from typing import Any
 from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read, read, take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
+from pipelines.ingest.forms.fields import keep_other, name_reason
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.stores.copies import Said
-from pipelines.ingest.forms.stores.values import first_text, inner, name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.values import first_text, inner, pop_any, pop_number, pop_text, pop_time
 
 _SOURCES = {"app": "human", "human": "human", "model": "model", "auto_eval": "model"}
 _REQUESTED = ("ls_model_name",)
@@ -134,7 +135,7 @@ def _call(
     call = Call(**common)
     params = extra.pop("invocation_params", None)
     call.params = params if isinstance(params, dict) else {}
-    call.model_requested = pop_text(metadata, *_REQUESTED)
+    call.model_requested = call.listed_model = pop_text(metadata, *_REQUESTED)
     call.provider = pop_text(metadata, "ls_provider")
     for key in ("model", "model_name"):
         if call.params.get(key) == call.model_requested:
@@ -145,6 +146,8 @@ def _call(
         (call.params.pop(each) for each in _KEPT_PARAMS if isinstance(call.params.get(each), list)), call.tools
     )
     call.params = said(call.params)
+    if call.listed_model not in (call.model, call.model_requested):
+        metadata["ls_model_name"] = call.listed_model
     if call.model is None:
         call.model, call.model_requested = call.model_requested, None
     _measured(call, run, metadata)
@@ -160,6 +163,7 @@ def _asked(call: Call, run: dict[str, Any]) -> None:
         isinstance(each, dict) and "role" in each for each in inputs["messages"]
     )
     history = take_request(inputs)
+    keep_other(run, history)
     if not history.messages:
         return
     call.input, call.tools = history.messages, history.tools or None
@@ -178,8 +182,7 @@ def _answered(call: Call, run: dict[str, Any]) -> None:
     is_langchain = isinstance(generations, list) and bool(generations)
     answer = _generated(outputs) if is_langchain else take_answer(outputs)
     call.output, call.finish_reason = answer.messages, answer.finish_reason
-    if answer.choices:
-        run["choices"] = answer.choices
+    keep_other(run, answer)
     for message in call.output:
         about = message.chat.pop("response_metadata", None)
         if isinstance(about, dict):
@@ -190,7 +193,9 @@ def _answered(call: Call, run: dict[str, Any]) -> None:
                 run.setdefault("response_metadata", left)
         if isinstance(usage := message.chat.pop("usage_metadata", None), dict):
             call.usage = _usage(usage)
-    if "choices" not in run and (known := pop_text(outputs, "model")) is not None:
+            if left := said(usage):
+                run.setdefault("usage_metadata", left)
+    if "choices_read" not in run and (known := pop_text(outputs, "model")) is not None:
         call.model = known
     call.response_id = call.response_id or pop_text(outputs, "id")
     name_reason(call, call.finish_reason)

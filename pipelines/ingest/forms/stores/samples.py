@@ -14,10 +14,10 @@ from pipelines.ingest.assemble.leaves import leaves, said
 from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
 from pipelines.ingest.canonical import digest
-from pipelines.ingest.forms.fields import nanoseconds
+from pipelines.ingest.forms.fields import name_reason, nanoseconds
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.stores.copies import Said
-from pipelines.ingest.forms.stores.values import first_text, inner, name_reason, pop_any, pop_number, pop_text, pop_time
+from pipelines.ingest.forms.stores.values import first_text, inner, pop_any, pop_number, pop_text, pop_time
 
 _ON_THE_WIRE = ("messages", "input", "contents", "system", "instructions", "tools", "model")
 """Fields of a request's body that say once more what the event says."""

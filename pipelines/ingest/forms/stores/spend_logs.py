@@ -20,12 +20,12 @@ from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.leaves import leaves, said
 from pipelines.ingest.assemble.messages import Read, read, take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Record, Row
+from pipelines.ingest.forms.fields import name_reason
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.litellm import PARAMS
 from pipelines.ingest.forms.stores.values import (
     decode_fields,
     inner,
-    name_reason,
     pop_any,
     pop_number,
     pop_text,

@@ -9,9 +9,8 @@ import json
 import re
 from typing import Any
 
-from pipelines.canonical.finish_reasons import finish_reason
+from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.message import decoded as from_text
-from pipelines.ingest.assemble.rows import Call
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.forms.fields import nanoseconds
 from pipelines.ingest.reading import strict_json
@@ -107,6 +106,16 @@ def decode_fields(value: dict[str, Any], *names: str) -> dict[str, Any]:
     return value
 
 
+def hand_down(value: dict[str, Any], *lists: str) -> None:
+    """Give what stands around lists of records, as the number of a page, to the first of these, so that it is kept."""
+    around = said({name: each for name, each in value.items() if name not in lists})
+    for name in lists if around else ():
+        for number, each in enumerate(value.get(name) or ()):
+            if isinstance(each, dict):
+                value[name][number] = {**each, "around": around}
+                return
+
+
 def first_text(value: dict[str, Any], *names: str) -> str | None:
     """The first of these fields that says something, as text; it is not taken out."""
     found = next((value[name] for name in names if value.get(name) not in (None, "")), None)
@@ -120,10 +129,3 @@ def at_path(value: Any, path: str) -> Any:
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
     return None if isinstance(value, dict | list) else value
-
-
-def name_reason(call: Call, literal: str | None) -> None:
-    """Say why a model stopped by its name in chat completions; what the form calls it stays beside, where that is another name."""
-    call.finish_reason = finish_reason(literal)
-    if literal != call.finish_reason:
-        call.rest["finish_reason"] = literal

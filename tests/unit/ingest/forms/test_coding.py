@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
 
-import atif
 import pytest
 
 from pipelines.ingest.assemble.accounting import Tally
-from tests.support.foreign_lines import foreign_lines, raw_values, refusal, written
-from tests.support.formats import samples, streams_of
+from tests.support.foreign_lines import foreign_lines, refusal, written
+from tests.support.formats import streams_of
 
 
 def at(second: int) -> str:
@@ -251,64 +249,6 @@ def test_codex_compaction_and_older_files(tmp_path: Path) -> None:
         1,
         2,
     )
-
-
-def trajectory(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
-    head = {
-        "schema_version": "ATIF-v1.7",
-        "session_id": "s",
-        "agent": {"name": "terminus", "version": "2", "model_name": "m"},
-    }
-    return head | {"steps": [{"step_id": n, **step} for n, step in enumerate(steps, start=1)]} | more
-
-
-def test_atif_goes_on_in_another_file(tmp_path: Path) -> None:
-    """A continuation is read after what it continues, whichever file is named first, and its history is a compacted one."""
-    first = trajectory(
-        {"source": "user", "message": "Go."},
-        {"source": "agent", "message": "Yes."},
-        continued_trajectory_ref="t.cont-1.json",
-    )
-    later = trajectory({"source": "agent", "message": "Done."}) | {"session_id": "s-cont-1"}
-    files = [written(tmp_path / "t.cont-1.json", later), written(tmp_path / "t.json", first)]
-    (line,) = foreign_lines("atif", files, tmp_path)
-    assert [each.get("content") for each in line["messages"]] == ["Go.", "Yes.", None, "Done."]
-    assert "compacted" in line["messages"][2]
-    assert line["conversation_id"] == "s"
-
-
-def test_atif_observations_and_models(tmp_path: Path) -> None:
-    """What came back belongs to the only call where no id is said; a step without metrics is no call, and has the agent's model."""
-    call = {"tool_call_id": "c1", "function_name": "bash", "arguments": {"command": "ls"}}
-    agent = {"source": "agent", "message": "So.", "reasoning_content": "Hm.", "tool_calls": [call]}
-    metrics = {"prompt_tokens": 7, "completion_tokens": 2, "cached_tokens": 3, "cost_usd": 0.5}
-    tally = Tally()
-    steps = (
-        {**agent, "observation": {"results": [{"content": "a.txt"}]}},
-        {**agent, "metrics": metrics, "model_name": "n"},
-    )
-    (line,) = lines_of("atif", tmp_path, trajectory(*copy.deepcopy(steps)), tally=tally)
-    assert line["messages"][1]["tool_call_id"] == "c1"
-    assert [each["decision"]["model"] for each in line["messages"] if each["role"] == "assistant"] == ["m", "n"]
-    assert line["messages"][2]["decision"]["usage"] == {"input_tokens": 7, "output_tokens": 2, "cached_input_tokens": 3}
-    assert line["messages"][2]["reasoning"] == [{"text": "Hm."}]
-    assert (tally.model_calls, tally.open_tool_calls) == (1, 1)
-
-
-def test_atif_as_its_own_models_read_it(shared_data: Path, tmp_path: Path) -> None:
-    """The models of the `atif` package find the same messages, calls, results and sums."""
-    sample = next(each for each in samples(shared_data, "07-coding") if each.name.startswith("atif"))
-    read = atif.Trajectory.model_validate(next(iter(raw_values(sample.path))))
-    tally = Tally()
-    lines = foreign_lines("atif", [sample.path], tmp_path, tally)
-    told = [step.message for step in read.steps]
-    assert [text for role, text, _ in streams_of(lines)[0] if role != "tool"] == [text.strip() for text in told]
-    assert tally.tool_calls == sum(len(step.tool_calls or []) for step in read.steps)
-    assert tally.tool_results == sum(len(step.observation.results) for step in read.steps if step.observation)
-    assert read.final_metrics is not None
-    assert [tally.input_tokens, tally.output_tokens] == [
-        read.final_metrics.total_prompt_tokens, read.final_metrics.total_completion_tokens
-    ]  # fmt: skip
 
 
 def test_swe_agent_demonstrations(tmp_path: Path) -> None:

@@ -341,3 +341,72 @@ def test_a_call_that_failed_is_a_decision_with_its_error(tmp_path: Path) -> None
     (failed,) = [each for each in line["messages"] if "decision" in each]
     assert failed["decision"]["error"] == "rate limit"
     assert not failed.get("content")
+
+
+GENAI_ASKED = [{"role": "user", "parts": [{"type": "text", "content": "Where is my parcel?"}]}]
+GENAI_CALLED = {"type": "tool_call", "id": "c1", "name": "track", "arguments": {"parcel": 7}}
+IN_ATTRIBUTES = {
+    "genai": {
+        "gen_ai.system_instructions": [{"type": "text", "content": "Be kind."}],
+        "gen_ai.input.messages": GENAI_ASKED,
+        "gen_ai.output.messages": [{"role": "assistant", "parts": [GENAI_CALLED], "finish_reason": "tool_calls"}],
+    },
+    "openllmetry": {
+        "gen_ai.prompt.0.role": "system",
+        "gen_ai.prompt.0.content": "Be kind.",
+        "gen_ai.prompt.1.role": "user",
+        "gen_ai.prompt.1.content": "Where is my parcel?",
+        "gen_ai.completion.0.role": "assistant",
+        "gen_ai.completion.0.finish_reason": "tool_calls",
+        "gen_ai.completion.0.tool_calls.0.id": "c1",
+        "gen_ai.completion.0.tool_calls.0.name": "track",
+        "gen_ai.completion.0.tool_calls.0.arguments": '{"parcel": 7}',
+    },
+    "openinference": {
+        "openinference.span.kind": "LLM",
+        "llm.input_messages.0.message.role": "system",
+        "llm.input_messages.0.message.content": "Be kind.",
+        "llm.input_messages.1.message.role": "user",
+        "llm.input_messages.1.message.content": "Where is my parcel?",
+        "llm.output_messages.0.message.role": "assistant",
+        "llm.output_messages.0.message.tool_calls.0.tool_call.id": "c1",
+        "llm.output_messages.0.message.tool_calls.0.tool_call.function.name": "track",
+        "llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments": '{"parcel": 7}',
+    },
+    "vercel": {
+        "ai.prompt.messages": [{"role": "system", "content": "Be kind."}, *ASKED],
+        "ai.response.toolCalls": [{"toolCallId": "c1", "toolName": "track", "input": '{"parcel": 7}'}],
+        "ai.response.finishReason": "tool-calls",
+    },
+}
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+@pytest.mark.parametrize("dialect", IN_ATTRIBUTES)
+def test_messages_that_stand_in_attributes_alone(dialect: str, is_text: bool, tmp_path: Path) -> None:
+    """What an SDK of OpenTelemetry sent and the store left in the metadata is read as the span's own; what nobody takes stays."""
+    said_there = {
+        name: json.dumps(value) if is_text and not isinstance(value, str) else value
+        for name, value in IN_ATTRIBUTES[dialect].items()
+    }
+    attributes = {**said_there, "llm.tools.0.tool.json_schema": "{}", "my.own": "kept here"}
+    rows = [observation(1, input=None, output=None, model="m", metadata={"attributes": attributes})]
+    (line,), tally = lines_of("langfuse", [written(tmp_path / "rows.jsonl", rows)])
+    assert said([line]) == [
+        [
+            ["system", "Be kind.", []],
+            ["user", "Where is my parcel?", []],
+            ["assistant", "", [["track", '{"parcel":7}']]],
+        ]
+    ]
+    assert tally.contentless == 0
+    assert "kept here" in json.dumps(line["records"])
+    assert "llm.tools.0.tool.json_schema" in json.dumps(line["records"])
+
+
+def test_attributes_do_not_overrule_an_observation(tmp_path: Path) -> None:
+    """Where the observation has an answer, its own is what counts, and what the attributes say beside is kept."""
+    row = observation(1, input=ASKED, output=TOLD, metadata={"attributes": dict(IN_ATTRIBUTES["openllmetry"])})
+    (line,), _ = lines_of("langfuse", [written(tmp_path / "rows.jsonl", [row])])
+    assert [each["content"] for each in line["messages"]] == ["Where is my parcel?", "It is at the depot."]
+    assert "gen_ai.completion.0.tool_calls.0.name" in json.dumps(line["records"])

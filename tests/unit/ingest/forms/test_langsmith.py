@@ -19,12 +19,12 @@ from tests.support.langsmith_runs import HUMAN, TOLD, a_thread, constructor, gen
 
 
 def test_samples_hold_what_was_counted_in_them(shared_data: Path) -> None:
-    """Counts and streams of every sample, by a reader that shares no code; it names models as they were asked for."""
+    """Counts and streams of every sample, by a reader that shares no code; models are listed as they were asked for."""
     for sample in samples(shared_data, "03-langsmith"):
         lines, tally = lines_of("langsmith", [sample.path])
-        assert {name: tally.as_json()[name] for name in COUNTED[:-1]} == {
-            name: sample.counts[name] for name in COUNTED[:-1]
-        }, sample.name
+        assert {name: tally.as_json()[name] for name in COUNTED} == {name: sample.counts[name] for name in COUNTED}, (
+            sample.name
+        )
         assert stream_sha256(lines) == sample.counts["stream_sha256"], sample.name
         decisions = [each["decision"] for line in lines for each in line["messages"] if "decision" in each]
         assert {each.get("model_requested", each["model"]) for each in decisions} == set(sample.counts["models"]), (

@@ -41,11 +41,11 @@ LEAVES = {
     "emitted.tau2-chat.agents-session.db": (312, 52, 0),
     "emitted.tau2-chat.agents-traces.jsonl.gz": (368, 1023, 798),
     "responses-rollouts-calendar-1-2.jsonl.gz": (116, 2, 4),
-    "code-execution-multi-turn.exchanges.jsonl": (58, 23, 20),
+    "code-execution-multi-turn.exchanges.jsonl": (56, 25, 20),
     "managed-agent-builtin-tools.events.jsonl": (28, 77, 0),
     "managed-agent-custom-tools.events.jsonl": (28, 113, 0),
-    "thinking-two-turns.exchanges.jsonl": (44, 14, 9),
-    "tool-search-round-trip.exchanges.jsonl": (95, 21, 106),
+    "thinking-two-turns.exchanges.jsonl": (42, 16, 9),
+    "tool-search-round-trip.exchanges.jsonl": (92, 24, 106),
     "litellm-calls-claude-sonnet-4.jsonl.gz": (217, 66, 852),
     "claude-code-2026-record-types.jsonl.gz": (97, 1518, 0),
     "claude-code-5c0375b4.jsonl.gz": (422, 1024, 0),
@@ -106,10 +106,10 @@ def test_one_conversation_in_several_forms(shared_data: Path, tmp_path: Path) ->
 
 WORDS = {
     "message", "reasoning", "output_text", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output",
-    "compaction", "server_tool_use", "bash_code_execution_tool_result", "tool_use", "tool_result", "text", "thinking", "end_turn",
+    "compaction", "server_tool_use", "bash_code_execution_tool_result", "tool_use", "tool_result", "text", "thinking",
     "agent", "bot", "tool_calls", "tool_call", "tool_call_invocation", "tool_call_result", "human", "gpt", "observation",
 }  # fmt: skip
-"""Types and roles of forms, which run lines say by their own names, and the reason why an answer ended."""
+"""Types and roles of forms, which run lines say by their own names."""
 
 
 def test_every_scalar_is_found_again(shared_data: Path, tmp_path: Path) -> None:
