@@ -10,13 +10,14 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.documents import Document, parse_yaml, read_document
 from pipelines.experiment.budget import Budget
 from pipelines.experiment.metrics import Cluster, Metric, NoiseFloor, NoiseFloorOrSize, Rule
+from pipelines.experiment.prices import load_prices
 from pipelines.experiment.sides import Api, Baseline, Candidate, Control, Side
 from pipelines.experiment.strict import StrictModel, read_model
 from pipelines.experiment.window import Window, WindowOrName
@@ -169,7 +170,7 @@ class Experiment(StrictModel):
             raise ValueError("control.base_url: a model needs the address of its endpoint")
         self._require_windows()
         self._require_nightly()
-        self._require_addresses()
+        self._require_wires()
         asks_models = any(asked.model is not None for asked in self.sides.values())
         checked = {"concurrency"} if self.candidate.kind == "python" else set()
         given = {name for name, value in self.budget if value != Budget.model_fields[name].default}
@@ -186,8 +187,8 @@ class Experiment(StrictModel):
                 raise ValueError(f"metric {name!r} is named twice among metrics and expect; give each its own name")
         return self
 
-    def _require_addresses(self) -> None:
-        """Anthropic's address has no version in it: that is a part of the wire's own path."""
+    def _require_wires(self) -> None:
+        """Over Messages an address has no version in it, which is a part of the wire's own path, and every reply has a bound."""
         for side, asked in self.sides.items():
             if asked.model is None or self.api_of(side) != "messages":
                 continue
@@ -195,6 +196,11 @@ class Experiment(StrictModel):
             if base_url.endswith("/v1"):
                 raise ValueError(
                     f"{side}.base_url: over messages an address ends before /v1: {base_url.removesuffix('/v1')}"
+                )
+            if "max_tokens" not in self.params_of(side):
+                raise ValueError(
+                    f"{side}.params: messages needs max_tokens, and no price table bounds a reply of {asked.model}; write max_tokens, "
+                    "or price: {max_output_tokens: …}"
                 )
 
     def _require_windows(self) -> None:
@@ -273,6 +279,23 @@ class Experiment(StrictModel):
         asked = self.sides[side]
         is_there = side == "control" and asked.base_url is None
         return asked.api or (self.candidate.api if is_there else None) or "chat"
+
+    def params_of(self, side: Side) -> dict[str, Any]:
+        """Parameters of a side's requests: as given, and over Messages, which demands a bound of the reply, the model's own."""
+        asked = self.sides[side]
+        if self.api_of(side) != "messages" or "max_tokens" in asked.params or asked.model is None:
+            return asked.params
+        price = asked.price or load_prices().find(
+            asked.model
+        )  # of the shipped table: a version is no matter of the machine
+        bound = price.max_output_tokens if price is not None else None
+        return asked.params if bound is None else {**asked.params, "max_tokens": bound}
+
+    def is_kept_by(self, side: Side) -> bool | None:
+        """Whether the endpoint of a side is asked to keep what it is sent (`store`); None on a wire that does not keep by itself."""
+        if self.sides[side].model is None or self.api_of(side) != "responses":
+            return None
+        return self.params_of(side).get("store", False) is not False
 
     def to_json(self) -> str:
         """The experiment as JSON text with sorted keys, defaults included; equal text means equal meaning."""

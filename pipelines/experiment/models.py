@@ -56,7 +56,7 @@ def list_models(experiment: Experiment, settings: Settings) -> list[Model]:
         price = _own_price(experiment, asked.model) or prices.find(asked.model)
         model = Model(side, asked.model, base_url, api_key_env, price, experiment.api_of(side))
         if experiment.budget.usd is not None or settings.daily_usd is not None:
-            _require_bound(model, asked.params)
+            _require_bound(model, experiment.params_of(side))
         models.append(model)
     return models
 

@@ -386,6 +386,13 @@ def _definition(
         settings["divergence"] = experiment.divergence.model_dump(mode="json")
     elif tools.schemas is not None or tools.manifest.tools:  # they say which calls are the same
         settings["tools"] = tools.sha256
+    wires = {
+        side: [experiment.api_of(side), experiment.params_of(side)]
+        for side, asked in experiment.sides.items()
+        if asked.model is not None
+    }
+    if wires:
+        settings["wires"] = wires
     if tools.registered:
         settings["registered_tools"] = tools.registered_sha256
     return {

@@ -54,7 +54,7 @@ FROM {table}
 WHERE model_requested IS NOT NULL AND (status = 'ok' OR model IS NOT NULL OR finish_reason IS NOT NULL)
 GROUP BY ALL
 """
-_CUT = frozenset(("length", "max_tokens", "model_length", "max_output_tokens"))
+_CUT = frozenset(("length", "max_tokens", "model_length", "max_output_tokens", "pause_turn"))
 """Finish reasons of a message that was not said to its end, in lower case."""
 _NAMED_MODELS = 5
 
@@ -120,7 +120,10 @@ def describe_asking(
         settings: The home.
     """
     tally = asker.tally
+    asked = [side for side, each in plan.experiment.sides.items() if each.model is not None]
     return {
+        "wires": {side: plan.experiment.api_of(side) for side in asked},
+        "kept_by_endpoint": {side: plan.experiment.is_kept_by(side) for side in asked},
         "answers_paid": tally.asked,
         "answers_kept": tally.hits,
         "units_sharing_a_response": connection.sql(_SHARED).fetchall()[0][0],

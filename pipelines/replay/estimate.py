@@ -7,7 +7,6 @@ the recorded decisions stand for it, and nothing is looked up.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,6 +20,7 @@ from pipelines.experiment.file import Experiment
 from pipelines.experiment.models import Model, list_models
 from pipelines.experiment.plan import Plan, make_plans
 from pipelines.experiment.prices import load_prices
+from pipelines.experiment.sides import Api
 from pipelines.experiment.units import count_erased, count_not_asked, create_plan_relations
 from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import Range
@@ -28,6 +28,7 @@ from pipelines.replay.asking.asker import BYTES_PER_TOKEN
 from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.disclosure import describe_toolless
+from pipelines.replay.preflight import Preflight
 from pipelines.replay.progress import describe_seconds
 from pipelines.replay.request import Request
 from pipelines.replay.sides import list_units
@@ -69,6 +70,9 @@ class Destination:
         output_tokens: Of what would come back, estimated.
         usd: What it would cost; None when no price is known.
         unasked: Units and draws that would fail without being asked, by reason.
+        api: The wire.
+        is_kept: Whether the endpoint is asked to keep what it is sent, on a wire on which it can; None on others.
+        preflight: Which decisions can be asked over the wire, and what of them goes out in another form.
     """
 
     endpoint: str
@@ -83,6 +87,9 @@ class Destination:
     output_tokens: int
     usd: float | None
     unasked: dict[str, int]
+    api: Api
+    is_kept: bool | None
+    preflight: Preflight
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,9 @@ class Estimate:
                 + (f" ({to.conversations_without_subject:,} name nobody)" if to.conversations_without_subject else ""),
                 f"  about {to.input_tokens:,} tokens in, {to.output_tokens:,} out: {price}",
             ]
-            lines += [f"  would not be asked: {count:,} × {reason}" for reason, count in to.unasked.items()]
+            if to.is_kept is not None:
+                lines.append(f"  the endpoint is {'asked' if to.is_kept else 'told not'} to keep it (store)")
+            lines += to.preflight.describe(to.api)
         lines += [f"note: {self.toolless}"] if self.toolless is not None else []
         if self.destinations:
             total = f"{self.usd:,.4f} USD" if self.usd is not None else "not known: add a price table, REFOLD_PRICES"
@@ -224,8 +233,9 @@ def _destination(
     seen: set[int] = set()  # 64 bits tell requests apart, and a million of them fit
     streams: set[str] = set()
     requests = kept = size = 0
-    unasked: Counter[str] = Counter()
-    for batch, is_kept in _looked_up(_requests(connection, plan, chunks, model, unasked), model, settings):
+    preflight = Preflight()
+    units = list_units(connection, plan, model.side, chunks)
+    for batch, is_kept in _looked_up(preflight.requests(units), model, settings):
         for key, request in batch.items():
             hashed = hash(key)
             if hashed in seen:
@@ -251,19 +261,11 @@ def _destination(
         input_tokens=tokens_in,
         output_tokens=tokens_out,
         usd=model.price.cost(tokens_in, tokens_out) if model.price is not None else None,
-        unasked=dict(sorted(unasked.items())),
+        unasked=dict(sorted(preflight.unasked.items())),
+        api=model.api,
+        is_kept=plan.experiment.is_kept_by(model.side),
+        preflight=preflight,
     )
-
-
-def _requests(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, chunks: Sequence[Range], model: Model, unasked: Counter[str]
-) -> Iterator[Request]:
-    """The requests of one side; units that would fail without one are counted in `unasked`, by reason."""
-    for unit in list_units(connection, plan, model.side, chunks):
-        if unit.request is not None:
-            yield unit.request
-        elif (reason := getattr(unit, "reason", None)) is not None:
-            unasked[reason] += 1
 
 
 def _looked_up(

@@ -12,7 +12,7 @@ import duckdb
 from pipelines.experiment.file import Experiment, is_walked
 from pipelines.experiment.plan import Plan
 from pipelines.experiment.prompt import Prompt
-from pipelines.experiment.sides import FIRST_CONTROL_DRAW, Api, Candidate, Control, Side
+from pipelines.experiment.sides import FIRST_CONTROL_DRAW, Candidate, Side
 from pipelines.experiment.tool_schemas import has_erased_tools, registered_tools
 from pipelines.experiment.units import create_plan_relations
 from pipelines.lake.sizes import Range
@@ -60,7 +60,7 @@ def spec_of(
     return (
         spec
         if asked.model is None
-        else replace(spec, make_head=partial(_head, asked, experiment.api_of(side)), edit_prompt=prompt, is_model=True)
+        else replace(spec, make_head=partial(_head, experiment, side), edit_prompt=prompt, is_model=True)
     )
 
 
@@ -108,5 +108,5 @@ def count_units(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int | None
     return sum(int(units) * everywhere + int(sampled) * (there - everywhere) for everywhere, there in draws)
 
 
-def _head(asked: Candidate | Control, api: Api, tools: Tools) -> Head:
-    return Head(asked.model, asked.params, tools, api)
+def _head(experiment: Experiment, side: Side, tools: Tools) -> Head:
+    return Head(experiment.sides[side].model, experiment.params_of(side), tools, experiment.api_of(side))

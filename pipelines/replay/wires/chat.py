@@ -19,7 +19,8 @@ from pipelines.replay.wires.answer import Reader
 from pipelines.replay.wires.calls import wire_arguments, wire_id
 from pipelines.replay.wires.completion import read_completion
 from pipelines.replay.wires.frame import Frame, dump
-from pipelines.replay.wires.notes import Note
+from pipelines.replay.wires.notes import Note, Remarks, list_notes
+from pipelines.replay.wires.pairing import pair_calls
 from pipelines.replay.wires.tools import custom_names, function_tools
 
 _IN_NO_NAME = re.compile(r"[\s<|\\/>]+")
@@ -53,9 +54,22 @@ class Chat(Reader):
                 sent_lines[place] = message_bytes(sent)
         return b"".join((frame.prefix, b",".join(sent_lines), frame.suffix))
 
-    def notes(self, frame: Frame, messages: Sequence[Mapping[str, Any]]) -> Iterator[Note]:  # noqa: ARG002
-        """Nothing is left out on this wire: every message goes as it is rendered."""
-        yield from ()
+    def notes(self, frame: Frame, messages: Sequence[Mapping[str, Any]]) -> Iterator[Note]:
+        """Every message goes as it is rendered; what strict endpoints refuse of that is said, and nothing left out."""
+        pairing = pair_calls(messages)
+        remarks = Remarks()
+        if pairing.orphans:
+            remarks.add("result_unasked")
+        for call in (call for message in messages for call in message.get("tool_calls") or ()):
+            if str(call.get("id")) not in pairing.results:
+                remarks.add("call_unanswered")
+            function = call.get("function") or {}
+            given, is_custom = function.get("arguments"), function.get("name") in frame.custom
+            if is_custom:
+                remarks.add("tool_as_function")
+            elif given and wire_arguments(given, is_custom=False) != given:
+                remarks.add("arguments_wrapped")
+        return list_notes(remarks, lambda: None)
 
     def read_answer(
         self, body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None

@@ -8,24 +8,28 @@ from typing import Literal, get_args
 
 Code = Literal[
     "arguments_wrapped",
+    "call_unanswered",
     "empty_left_out",
     "reasoning_left_out",
     "result_added",
     "result_as_text",
     "result_moved",
+    "result_unasked",
     "speaker_left_out",
     "system_as_user",
     "tool_as_function",
     "user_added",
 ]
 
-DETAILS: dict[Code, str] = {
+DETAILS: dict[str, str] = {
     "arguments_wrapped": "arguments that are no JSON object are the one argument `input`",
+    "call_unanswered": "a call that nothing answered goes without a result, which strict endpoints refuse",
     "empty_left_out": "an empty text is left out",
     "reasoning_left_out": "reasoning that the wire's vendor did not sign or encrypt is left out",
     "result_added": "a call that nothing answered gets a result that says so",
     "result_as_text": "a result that answers no call goes as a text of the user's",
     "result_moved": "a result that came late stands directly after its call",
+    "result_unasked": "a result that answers no call goes as it is, which strict endpoints refuse",
     "speaker_left_out": "the name of a speaker is left out",
     "system_as_user": "a system message in the middle goes as a text of the user's",
     "tool_as_function": "a tool that takes free text is a function with the one argument `input`",
