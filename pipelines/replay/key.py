@@ -1,6 +1,6 @@
 """The key of a paid answer: what of a request makes a difference, in one spelling.
 
-SHA-256 over wire, model, parameters and tools in one line of JSON, then each message in one, then the draw. Names are sorted;
+SHA-256 over wire, model, parameters and tools in one line of JSON, then each message in one, then the draw. Names have one order;
 arguments of tool calls are JSON values (`1.0` is 1), content that is one part of text is this text, parameters are as given:
 nothing that an endpoint takes for granted is left out. It is another hash than `request_sha256`, which is over the messages as
 they are rendered.
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pipelines.log.context import message_bytes
 from pipelines.replay.wires.calls import read_arguments
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 _encode = msgspec.json.Encoder(order="sorted").encode
 _NOT_ENCODED = (UnicodeEncodeError, OverflowError, TypeError)
 """What `msgspec` says of half a surrogate pair, of 2 ** 64, and of keys that are no text."""
+_SPELLED = frozenset((("role", "content"), ("role", "tool_call_id", "content"), ("role", "content", "name")))
+_SPELLED_BY = {frozenset(names): names for names in _SPELLED}
+"""Names of a message that is nothing but a text, in the order in which they are rendered; of other messages they are sorted."""
+_HAS_FLOAT = re.compile("[0-9][.eE]").search
 _WHOLE = 2**53
 """Whole numbers up to this one are the same as a double."""
 
@@ -32,14 +38,20 @@ def key_head(api: Api, model: str | None, params: Mapping[str, Any], tools_sha25
     return _line([api, model, _valued(dict(params)), tools_sha256])
 
 
-def key_lines(messages: Iterable[Mapping[str, Any]], custom: frozenset[str] = frozenset()) -> bytes:
+def key_lines(
+    messages: Sequence[Mapping[str, Any]], custom: frozenset[str] = frozenset(), rendered: bytes | None = None
+) -> bytes:
     """The messages, one line each.
 
     Args:
         messages: As they are rendered.
         custom: Names of the tools that take free text: their arguments are text, whatever it looks like.
+        rendered: Their lines as `message_lines` writes them, where these are made already: a message of nothing but a text has one
+            spelling, which is this.
     """
-    return b"".join([_line(_plain(message, custom)) for message in messages])
+    if rendered is not None and all(map(_is_spelled, messages)):
+        return rendered
+    return b"".join([_message_line(message, custom) for message in messages])
 
 
 def finish_key(digest: Any, draw: int) -> str:
@@ -52,6 +64,20 @@ def finish_key(digest: Any, draw: int) -> str:
 def request_key(head: bytes, messages: Sequence[Mapping[str, Any]], draw: int, custom: frozenset[str]) -> str:
     """The key of one request, made by itself."""
     return finish_key(hashlib.sha256(head + key_lines(messages, custom)), draw)
+
+
+def _is_spelled(message: Mapping[str, Any]) -> bool:
+    """Whether a message is a text and who says it, in the order in which that is rendered."""
+    return type(message.get("content")) is str and tuple(message) in _SPELLED
+
+
+def _message_line(message: Mapping[str, Any], custom: frozenset[str]) -> bytes:
+    plain = _plain(message, custom)
+    if "tool_calls" in plain:
+        return _line(plain)
+    if type(plain.get("content")) is str and (names := _SPELLED_BY.get(frozenset(plain))) is not None:
+        return message_bytes({name: plain[name] for name in names}) + b"\n"
+    return _line(plain)
 
 
 def _line(value: Any) -> bytes:
@@ -91,7 +117,9 @@ def _plain_call(call: Any, custom: frozenset[str]) -> Any:
     if not given.strip():
         given = "{}"  # how a call without arguments is sent
     value = read_arguments(given)
-    return {**call, "function": {**function, "arguments": _valued(value) if isinstance(value, dict) else value}}
+    if isinstance(value, dict) and _HAS_FLOAT(given):
+        value = _valued(value)
+    return {**call, "function": {**function, "arguments": value}}
 
 
 def _valued(value: Any) -> Any:

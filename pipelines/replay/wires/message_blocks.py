@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
 
 from pipelines.canonical.finish_reasons import finish_reason
 from pipelines.experiment.decision import Reply, ToolCall
@@ -17,6 +19,30 @@ from pipelines.replay.wires.thoughts import FIELD, keep_order
 
 _KINDS = {"text": "text", "tool_use": "tool_call", "thinking": "reasoning", "redacted_thinking": "reasoning"}
 """What blocks are; others are what a tool of the provider's did, and no part of the message."""
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int
+    output_tokens: int
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    output_tokens_details: None = None
+    total_tokens: None = None
+    cost: None = None
+
+
+class _Message(msgspec.Struct):
+    """A message as nearly all are, as far as it is read; others are read by `_read_document`, which takes whatever comes."""
+
+    content: list[Any]
+    stop_reason: str
+    usage: _Usage
+    type: Literal["message"] = "message"
+    model: str | None = None
+    stop_details: dict[str, Any] | None = None
+
+
+_decode = msgspec.json.Decoder(_Message).decode
 
 
 def read_message_object(
@@ -33,33 +59,50 @@ def read_message_object(
     Raises:
         NoAnswerError: It is no complete answer; the message says why.
     """
+    try:
+        usual = _decode(body if body.isascii() else body.decode())
+        usage = _usual(usual.usage)
+    except (ValueError, RecursionError):
+        return _read_document(body, price, cost_usd, latency_ms)
+    if usage is None:
+        return _read_document(body, price, cost_usd, latency_ms)
+    reply = _reply(usual.content, usual.stop_reason, usual.stop_details, usual.model)
+    return counted(reply, usage, price, cost_usd, latency_ms)
+
+
+def _read_document(body: bytes, price: Price | None, cost_usd: float | None, latency_ms: float | None) -> Answer:
+    """A message of whatever shape."""
     document = read_object(body)
-    content = document.get("content")
+    content, given = document.get("content"), word(document.get("stop_reason"))
     if document.get("type") == "error" or not isinstance(content, list):
-        raise NoAnswerError(f"no message: {shown(body)}", is_worked=False)
-    given = word(document.get("stop_reason"))
-    blocks = [block for block in content if isinstance(block, dict) and block.get("type") in _KINDS]
+        raise NoAnswerError(f"no message: {shown(body)}")
     if given is None:
         raise NoAnswerError(f"a message that has not ended: {shown(body)}", is_worked=True)
+    reply = _reply(content, given, document.get("stop_details"), document.get("model"))
+    return counted(reply, read_usage(document), price, cost_usd, latency_ms)
+
+
+def _reply(content: Sequence[Any], given: str, details: Any, model: Any) -> Reply:
+    """What the blocks say, as one message."""
+    blocks = [block for block in content if isinstance(block, dict) and block.get("type") in _KINDS]
     kinds = [_KINDS[block["type"]] for block in blocks]
-    texts = [storable(block["text"]) for block in blocks if isinstance(block.get("text"), str)]
+    texts = [
+        storable(block["text"]) for block in blocks if block["type"] == "text" and isinstance(block.get("text"), str)
+    ]
     thoughts = [_thought(block) for block in blocks if _KINDS[block["type"]] == "reasoning"]
-    declined = _declined(document) if given == "refusal" else None
     text = "".join(texts) if texts else None
-    reply = Reply(
-        (text or declined) if given == "refusal" else text,
-        tuple(_call(block) for block in blocks if block["type"] == "tool_use"),
-        finish_reason=finish_reason(given),
-        model=word(document.get("model")),
+    return Reply(
+        (text or _declined(details)) if given == "refusal" else text,
+        tuple([_call(block) for block in blocks if block["type"] == "tool_use"]),
+        finish_reason=finish_reason(word(given)),
+        model=word(model),
         is_refusal=given == "refusal",
         extra={FIELD: thoughts, **keep_order(kinds)} if thoughts else None,
     )
-    return counted(reply, _usage(document), price, cost_usd, latency_ms)
 
 
-def _declined(document: Mapping[str, Any]) -> str | None:
+def _declined(details: Any) -> str | None:
     """Why the model declined, where it says that."""
-    details = document.get("stop_details")
     words = details.get("explanation") if isinstance(details, dict) else None
     return storable(words) if isinstance(words, str) and words else None
 
@@ -80,14 +123,9 @@ def _thought(block: Mapping[str, Any]) -> dict[str, Any]:
     return {"text": block.get("thinking"), "signature": block.get("signature")}
 
 
-def _usage(document: Mapping[str, Any]) -> Usage:
-    """What it counts: tokens that the cache gave or took are counted beside the input here, and are a part of it."""
-    usage = document.get("usage")
-    if not isinstance(usage, dict) or "output_tokens_details" in usage:
-        return read_usage(document)
-    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
-    counts = [usage.get(name) or 0 for name in names]
-    if any(type(each) is not int or each < 0 for each in counts):
-        return read_usage(document)
-    given, cached, written, made = counts
-    return usual_usage(given + cached + written, made, cached=cached) or read_usage(document)
+def _usual(usage: _Usage) -> Usage | None:
+    """Counts as nearly all are: tokens that the cache gave or took are beside the input here, and a part of it elsewhere."""
+    cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    if min(usage.input_tokens, cached, written) < 0:
+        return None
+    return usual_usage(usage.input_tokens + cached + written, usage.output_tokens, cached=cached)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from pipelines.canonical.finish_reasons import finish_reason
 from pipelines.experiment.decision import Reply, ToolCall
@@ -18,6 +20,37 @@ from pipelines.replay.wires.thoughts import FIELD, keep_order
 
 _ENDED = ("completed", "incomplete")
 """Of a response that is an answer; others failed, or are still being made."""
+
+
+class _InputDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    input_tokens_details: _InputDetails | None = None
+    output_tokens_details: _OutputDetails | None = None
+    cost: None = None
+
+
+class _Response(msgspec.Struct):
+    """A response as nearly all are, as far as it is read; others are read by `_read_document`, which takes whatever comes."""
+
+    status: Literal["completed", "incomplete"]
+    output: list[Any]
+    usage: _Usage
+    model: str | None = None
+    incomplete_details: dict[str, Any] | None = None
+    error: None = None
+
+
+_decode = msgspec.json.Decoder(_Response).decode
 
 
 def read_response_object(
@@ -34,36 +67,48 @@ def read_response_object(
     Raises:
         NoAnswerError: It is no complete answer; the message says why.
     """
+    try:
+        usual = _decode(body if body.isascii() else body.decode())
+        usage = _usual(usual.usage)
+    except (ValueError, RecursionError):
+        return _read_document(body, price, cost_usd, latency_ms)
+    if usage is None:
+        return _read_document(body, price, cost_usd, latency_ms)
+    reply = _reply(body, usual.status, usual.output, usual.incomplete_details, usual.model)
+    return counted(reply, usage, price, cost_usd, latency_ms)
+
+
+def _read_document(body: bytes, price: Price | None, cost_usd: float | None, latency_ms: float | None) -> Answer:
+    """A response of whatever shape."""
     document = read_object(body)
     status, output = document.get("status"), document.get("output")
-    if document.get("error") and error_in(document) is not None:
+    if error_in(document) is not None:
         raise NoAnswerError(f"an error: {shown(body)}")
     if not isinstance(output, list) or (status is not None and status not in _ENDED):
         raise NoAnswerError(f"no response that has ended: {shown(body)}", is_worked=isinstance(output, list))
+    reply = _reply(body, status, output, document.get("incomplete_details"), document.get("model"))
+    return counted(reply, read_usage(document), price, cost_usd, latency_ms)
+
+
+def _reply(body: bytes, status: str | None, output: Sequence[Any], details: Any, model: Any) -> Reply:
+    """What the items say, as one message."""
     said = _Said()
     for item in output:
         if isinstance(item, dict):
             said.take(item)
-    reason = _reason(document, said)
-    if not said.kinds and reason in (None, "stop"):
+    reason = "tool_calls" if said.calls else "stop"  # a response says why only where it is cut
+    if status == "incomplete":
+        reason = finish_reason(word(details.get("reason")) if isinstance(details, dict) else None) or "length"
+    if not said.kinds and reason == "stop":
         raise NoAnswerError(f"a response that says nothing: {shown(body)}", is_worked=True)
-    reply = Reply(
+    return Reply(
         said.text,
         tuple(said.calls),
         finish_reason=reason,
-        model=word(document.get("model")),
+        model=word(model),
         is_refusal=bool(said.refusals),
         extra=said.extra,
     )
-    return counted(reply, _usage(document), price, cost_usd, latency_ms)
-
-
-def _reason(document: Mapping[str, Any], said: _Said) -> str | None:
-    """Why it ended, in the one vocabulary; a response says so only where it is cut."""
-    if document.get("status") == "incomplete":
-        details = document.get("incomplete_details")
-        return finish_reason(word(details.get("reason")) if isinstance(details, dict) else None) or "length"
-    return "tool_calls" if said.calls else "stop"
 
 
 @dataclass(slots=True)
@@ -145,13 +190,8 @@ def _thought(item: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _usage(document: Mapping[str, Any]) -> Usage:
-    """What it counts; input holds the cached tokens, output the reasoning."""
-    usage = document.get("usage")
-    if not isinstance(usage, dict):
-        return read_usage(document)
-    given, made, total = (usage.get(name) for name in ("input_tokens", "output_tokens", "total_tokens"))
-    details, made_of = usage.get("input_tokens_details") or {}, usage.get("output_tokens_details") or {}
-    counts: list[Any] = [given, made, total, details.get("cached_tokens", 0), made_of.get("reasoning_tokens", 0)]
-    usual = usual_usage(*counts) if all(type(each) is int for each in counts) else None
-    return usual or read_usage(document)
+def _usual(usage: _Usage) -> Usage | None:
+    """Counts that add up; input holds the cached tokens, output the reasoning."""
+    cached = usage.input_tokens_details.cached_tokens if usage.input_tokens_details is not None else None
+    thought = usage.output_tokens_details.reasoning_tokens if usage.output_tokens_details is not None else None
+    return usual_usage(usage.input_tokens, usage.output_tokens, usage.total_tokens, cached, thought)

@@ -17,6 +17,7 @@ from pipelines.experiment.prices import Price
 from pipelines.log.context import Context
 from pipelines.replay.asking.fault import Again, Broken
 from pipelines.replay.request import Head, Lines, Request
+from pipelines.replay.wires import message_blocks
 from pipelines.replay.wires.calls import wire_id
 from pipelines.replay.wires.messages import BEGIN, GO_ON, Messages
 from pipelines.replay.wires.notes import CannotExpressError
@@ -402,3 +403,18 @@ def test_the_key_goes_into_the_header_of_its_kind():
     assert wire.headers("sk-ant-api03-x") == {"anthropic-version": "2023-06-01", "x-api-key": "sk-ant-api03-x"}
     assert wire.headers("sk-ant-oat01-x")["Authorization"] == "Bearer sk-ant-oat01-x"
     assert list(wire.headers(None)) == ["anthropic-version"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        message(text("Hi")),
+        message(thought(), HIDDEN, text("Wait."), used(1, a=1.5), used(2), stop="tool_use"),
+        message(stop="refusal", stop_details={"explanation": "I cannot."}),
+        message({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}, text("größer \ud800")),
+    ],
+)
+def test_the_quick_reading_is_the_patient_one(body):
+    """Nearly all messages are read by their usual shape alone; the one that takes whatever comes says the same of them."""
+    patient = message_blocks._read_document(body, PRICE, None, 5.0)
+    assert repr(Messages().read_answer(body, price=PRICE, latency_ms=5.0)) == repr(patient)

@@ -13,6 +13,7 @@ from pipelines.experiment.prices import Price
 from pipelines.replay.asking.fault import Again, Broken
 from pipelines.replay.failure import Failure
 from pipelines.replay.request import Head, Lines, Request
+from pipelines.replay.wires import response_items
 from pipelines.replay.wires.calls import wire_id
 from pipelines.replay.wires.notes import CannotExpressError
 from pipelines.replay.wires.pairing import NO_RESULT, ORPHAN
@@ -349,3 +350,18 @@ def test_what_is_wrong_stays_wrong():
     assert isinstance(failed, Failure)
     assert failed.reason == "rejected"
     assert isinstance(read(status="failed", error={"code": "insufficient_quota", "message": "no"}), Broken)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        response(said("Hi")),
+        response(thought(), said("Wait.", phase="commentary"), called(), called('{"b": 1.5}', "c2")),
+        response(said("Parcel"), status="incomplete", incomplete_details={"reason": "max_output_tokens"}),
+        response({"type": "web_search_call", "id": "ws"}, said("größer \ud800")),
+    ],
+)
+def test_the_quick_reading_is_the_patient_one(body):
+    """Nearly all responses are read by their usual shape alone; the one that takes whatever comes says the same of them."""
+    patient = response_items._read_document(body, PRICE, None, 5.0)
+    assert repr(Responses().read_answer(body, price=PRICE, latency_ms=5.0)) == repr(patient)
