@@ -21,11 +21,14 @@ from pipelines.replay.wires.completion import read_completion
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import Note, Remarks, list_notes
 from pipelines.replay.wires.pairing import pair_calls
+from pipelines.replay.wires.parts import Medium, read_parts
 from pipelines.replay.wires.tools import custom_names, function_tools
 
 _IN_NO_NAME = re.compile(r"[\s<|\\/>]+")
 _LONGEST_NAME = 64
 _PROMPTS = ("system", "developer")
+_FOREIGN = frozenset(("image", "input_image", "document", "input_file"))
+"""Types of pictures and files on other wires."""
 
 
 class Chat(Reader):
@@ -95,6 +98,8 @@ def wire_message(message: Mapping[str, Any], custom: frozenset[str] = frozenset(
         changed["content"] = ""
     if role in _PROMPTS and isinstance(content, list):
         changed["content"] = text_of_prompt(content)
+    elif isinstance(content, list) and any(_is_foreign(part) for part in content):
+        changed["content"] = [_own_part(part) for part in content]
     if "name" in message:
         changed["name"] = _IN_NO_NAME.sub("_", str(message["name"]))[:_LONGEST_NAME] or None
     if all(value == message.get(key) for key, value in changed.items()):
@@ -109,3 +114,21 @@ def _wire_call(call: Mapping[str, Any], custom: frozenset[str]) -> Mapping[str, 
         arguments = wire_arguments(function.get("arguments"), is_custom=function.get("name") in custom)
         sent["function"] = {**function, "arguments": arguments}
     return sent
+
+
+def _is_foreign(part: Any) -> bool:
+    """Whether a part is a picture or a file in the words of another wire."""
+    return isinstance(part, Mapping) and part.get("type") in _FOREIGN
+
+
+def _own_part(part: Any) -> Any:
+    """A picture or a file in this wire's words; what has none here stays as it was recorded."""
+    (read,) = read_parts([part]) if _is_foreign(part) else (None,)
+    if not isinstance(read, Medium):
+        return part
+    if read.kind == "image" and read.address is not None:
+        detail = {"detail": read.detail} if read.detail else {}
+        return {"type": "image_url", "image_url": {"url": read.address, **detail}}
+    if read.kind == "document" and read.data is not None:
+        return {"type": "file", "file": {"file_data": read.address, "filename": read.name or "file"}}
+    return part

@@ -152,3 +152,13 @@ def test_how_far_a_version_is_is_what_its_commits_say(lake: Lake, folder: Path) 
             writer.write(pa.Table.from_arrays(nulls, schema=summary.data_schema()).slice(0, count))
             writer.commit(input_hash="h")
         assert states(lake) == [(state,)]
+
+
+def test_another_wire_is_another_version(lake: Lake, folder: Path) -> None:
+    """The same model over two wires is asked otherwise, and so is one with another bound of the reply."""
+    model = "http://127.0.0.1:9"
+    texts = [
+        f"experiment: kept\ncandidate: {{model: m, base_url: '{model}', api: {api}, params: {{max_tokens: {bound}}}}}\n"
+        for api, bound in (("chat", 9), ("responses", 9), ("messages", 9), ("messages", 8))
+    ]
+    assert len({planned(lake, folder, text).version_id for text in texts}) == 4

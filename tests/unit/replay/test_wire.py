@@ -119,6 +119,37 @@ def test_a_message_goes_out_as_strict_endpoints_take_it(message, sent):
     assert body_of([message])["messages"] == [{**message, **sent}]
 
 
+@pytest.mark.parametrize(
+    ("part", "sent"),
+    [
+        (
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+        ),
+        (
+            {"type": "input_image", "image_url": "http://h/a.png", "detail": "low"},
+            {"type": "image_url", "image_url": {"url": "http://h/a.png", "detail": "low"}},
+        ),
+        (
+            {
+                "type": "document",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": "aGk="},
+                "title": "A",
+            },
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,aGk=", "filename": "A"}},
+        ),
+        ({"type": "image", "source": {"type": "file", "file_id": "f"}}, None),
+        ({"type": "image_url", "image_url": {"url": "http://h/a.png"}}, None),
+        ({"type": "input_audio", "input_audio": {}}, None),
+    ],
+)
+def test_a_picture_of_another_wire_goes_out_in_the_words_of_this_one(part, sent):
+    """Those that have a form here; others stay as they were recorded."""
+    text = {"type": "text", "text": "See"}
+    message = {"role": "user", "content": [text, part]}
+    assert wire_message(message) == {"role": "user", "content": [text, sent or part]}
+
+
 def test_a_name_of_nothing_is_no_name():
     """An empty one is not sent."""
     assert wire_message({"role": "user", "name": "", "content": "Hi"}) == {"role": "user", "content": "Hi"}
