@@ -9,18 +9,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from pipelines.ingest.faults import json_path
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encode_alike = msgspec.json.Encoder(order="sorted").encode
+"""Writes most values as `_encode` does, in an eighth of the time."""
+_SCALARS = frozenset((str, int, bool, type(None)))
+_LEAST_ALIKE = 1e-4
+"""Smaller numbers have an exponent in one of the two."""
+_NOT_ALIKE = (ValueError, OverflowError, TypeError)
+"""A small number, or none; half a surrogate pair; an integer beyond 64 bits; a value that is none of JSON."""
 
 
 def canonical_json(value: Any) -> str:
     """The canonical text of a JSON value; equal values, and only they, have equal texts."""
-    return _encode(value if type(value) is str else _by_value(value))
+    if type(value) is str:
+        return _encode(value)
+    try:
+        return _encode_alike(_alike(value)).decode()
+    except _NOT_ALIKE:
+        return _encode(_by_value(value))
 
 
 def same_json(left: Any, right: Any) -> bool:
@@ -46,6 +61,30 @@ def digest_of(
     if inexact:
         text += "\n" + canonical_json([list(pair) for pair in inexact])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _alike(value: Any) -> Any:
+    """As `_by_value`, of what both encoders write in the same way; what is as it was is the same object.
+
+    Raises:
+        ValueError: They do not.
+    """
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is dict:
+        if _SCALARS.issuperset(map(type, value.values())):
+            return value
+        return {key: inner if type(inner) in _SCALARS else _alike(inner) for key, inner in value.items()}
+    if kind is list:
+        return value if _SCALARS.issuperset(map(type, value)) else [_alike(inner) for inner in value]
+    if kind is not float:
+        raise TypeError(kind)
+    if value.is_integer():
+        return int(Decimal(repr(value)))
+    if not _LEAST_ALIKE <= abs(value) < math.inf:
+        raise ValueError(value)
+    return value
 
 
 def _by_value(value: Any) -> Any:

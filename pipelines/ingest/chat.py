@@ -48,7 +48,7 @@ from pipelines.ingest.reading.bad_lines import BadLines
 from pipelines.ingest.reading.lines import LineReader, RawLine
 from pipelines.ingest.reading.pipes import refuse_unreadable, spooled
 from pipelines.ingest.reading.room import Room
-from pipelines.ingest.reading.strict_json import parse, path_at
+from pipelines.ingest.reading.strict_json import Parsed, parse, parse_written, path_at
 from pipelines.ingest.recorded import conversation_of
 from pipelines.store.connect import Store
 from pipelines.store.errors import Erased, VersionConflict
@@ -138,7 +138,7 @@ def import_chat(
     spool: Path | None = None,
     room: Room = Room(sys.maxsize, 0),  # noqa: B008 -- frozen
     places: Sequence[str] = (),
-    is_likely_good: bool = False,
+    is_made_here: bool = False,
     on_line: Callable[[UUID, str], object] | None = None,
     progress: Callable[[ImportProgress], None] | None = None,
 ) -> ImportResult:
@@ -156,8 +156,8 @@ def import_chat(
         spool: Folder for what pipes give, a private file each that nothing stays of; None is the system's for such.
         room: How much memory there is; a line that takes more to import is a bad one. By default there is no bound.
         places: For each line of a file that was made of another form's, where its first record was read.
-        is_likely_good: Whether lines are first taken to be good, and their months to be there: a file of which both hold is read
-            once. What comes of it is the same.
+        is_made_here: Whether the lines were written of values, by this program: they are read faster, and first taken to be good,
+            and their months to be there; a file of which both hold is read once. What comes of it is the same.
         on_line: Called for each good line with its stream and digest, once all of its file is imported.
         progress: Called now and then while a file is read.
 
@@ -185,7 +185,7 @@ def import_chat(
             with spooled(path, folder, partial(_tell_read, progress, path)) as kept:
                 total.add(
                     _FileImport(
-                        store, path, kept, at, source, days, bad_lines, room, places, is_likely_good, on_line, progress
+                        store, path, kept, at, source, days, bad_lines, room, places, is_made_here, on_line, progress
                     ).run()
                 )
     return ImportResult(
@@ -223,7 +223,7 @@ class _FileImport:
     bad_lines: BadLines | None
     room: Room
     places: Sequence[str]
-    is_likely_good: bool
+    is_made_here: bool
     on_line: Callable[[UUID, str], object] | None
     progress: Callable[[ImportProgress], None] | None
     tally: _Tally = field(default_factory=_Tally)
@@ -233,7 +233,7 @@ class _FileImport:
 
     def run(self) -> _Tally:
         """Import the file; where its lines are taken to be good and their months to be there, in one pass while they are."""
-        if self.is_likely_good and self.bad_lines is None and self._append_all(open_months(self.store.conn)):
+        if self.is_made_here and self.bad_lines is None and self._append_all(open_months(self.store.conn)):
             return self._done()
         self.tally, self.streams = _Tally(), []
         months: dict[str, datetime] = {}
@@ -401,32 +401,28 @@ class _FileImport:
     def _converted(self, raw: RawLine, leading: int | None = None) -> Conversation:
         record = self.places[raw.number - 1] if raw.number <= len(self.places) else None
         place = Place(self.path.name, raw.number, record)
-        return _conversation(raw, place, self.at, self.source, self.days, self.room, leading)
+        if raw.fault is not None:
+            raise BadLineError("$", raw.fault)
+        self.room.refuse_dense(raw.data)
+        parsed = (parse_written(raw.data) if self.is_made_here else None) or _parsed(raw)
+        return conversation_of(
+            parsed.value,
+            place=place,
+            at=self.at,
+            default_source=self.source,
+            days=self.days,
+            inexact=parsed.inexact,
+            leading=leading,
+        )
 
 
-def _conversation(
-    raw: RawLine, place: Place, at: datetime, source: str | None, days: Days, room: Room, leading: int | None = None
-) -> Conversation:
-    """The events of one line of bytes; `leading` of its messages are in the start, where that is known."""
-    if raw.fault is not None:
-        raise BadLineError("$", raw.fault)
-    room.refuse_dense(raw.data)
+def _parsed(raw: RawLine) -> Parsed:
+    """What a line says."""
     try:
-        text = raw.data.decode()
+        return parse(raw.data.decode())
     except UnicodeDecodeError as error:
         before = raw.data[: error.start].decode()
         raise BadLineError(
             path_at(before, len(before)),
             f"byte {error.start + 1} of the line (0x{raw.data[error.start]:02x}) is not UTF-8",
         ) from None
-    parsed = parse(text)
-    del text  # of a large line it is as large again
-    return conversation_of(
-        parsed.value,
-        place=place,
-        at=at,
-        default_source=source,
-        days=days,
-        inexact=parsed.inexact,
-        leading=leading,
-    )

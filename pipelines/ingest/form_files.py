@@ -21,6 +21,7 @@ from uuid import UUID
 
 import msgspec
 
+from pipelines.collecting import collecting_seldom
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
 from pipelines.ingest.assemble.conversation import assemble
@@ -225,7 +226,7 @@ def import_form(
     """
     files = [each for path in files for each in _files_of(path)]
     refuse_unreadable(files)
-    with _folder(home) as folder, ExitStack() as stack:
+    with collecting_seldom(), _folder(home) as folder, ExitStack() as stack:
         own = replace(options, folder=folder)
         paths = [_regular(path, folder) for path in files]
         believed = days or Days.given(None, None, datetime.now(UTC))
@@ -277,7 +278,7 @@ def _import_lines(
             skip_bad=skip_bad,
             spool=spool.parent,
             places=read.places,
-            is_likely_good=True,
+            is_made_here=True,
             on_line=lambda stream, digest: streams.append((stream, digest)),
             **more,
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from pipelines.collecting import collecting_seldom
 from pipelines.console import counted
 from pipelines.experiment.file import Experiment
 from pipelines.experiment.models import Model, list_models
@@ -26,7 +27,6 @@ from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import Range
 from pipelines.replay.asking.asker import BYTES_PER_TOKEN
 from pipelines.replay.asking.responses import ResponseStore
-from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.disclosure import describe_toolless
 from pipelines.replay.preflight import Preflight
 from pipelines.replay.progress import describe_seconds

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import duckdb
 
+from pipelines.collecting import collecting_seldom
 from pipelines.duck import quote_literal
 from pipelines.errors import RefoldError
 from pipelines.experiment.code import load_python
@@ -30,7 +31,6 @@ from pipelines.experiment.units import create_plan_relations
 from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import Range
 from pipelines.replay.answer import replay_plan
-from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.ledger import FirstFailures
 from pipelines.replay.rows import STEPS, UNITS, OutcomeTables
 from pipelines.replay.streams import list_chunks

@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 
+from pipelines.collecting import collecting_seldom
 from pipelines.errors import BadInputError
 from pipelines.experiment.closed import is_closed, tell_closed
 from pipelines.experiment.file import is_walked
@@ -27,7 +28,6 @@ from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.sizes import RANGE_SHARE, SAID_BYTES, Range, cut_ranges
 from pipelines.replay.answer import replay_units
 from pipelines.replay.asking.models import OnSending, asking
-from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.disclosure import count_redactions, describe_answers, describe_asking, describe_toolless
 from pipelines.replay.drive import drive
 from pipelines.replay.ledger import FirstFailures, Outcome

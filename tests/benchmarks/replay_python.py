@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.collecting import collecting_seldom
 from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.plan import Plan, make_plan
 from pipelines.experiment.units import create_plan_relations
 from pipelines.folds.run import fold_month
 from pipelines.lake.lake import Lake
-from pipelines.replay.collecting import collecting_seldom
 from pipelines.replay.run import run_replay
 from pipelines.replay.sides import list_units
 from pipelines.replay.streams import list_chunks

@@ -177,7 +177,7 @@ def test_lines_that_are_likely_good_are_read_once(store: Store, write: Write, mo
     def done(file: Path) -> tuple[int, ...]:
         passes.clear()
         seen.clear()
-        result = import_chat(store, [file], at=AT, is_likely_good=True, on_line=lambda *line: seen.append(line))
+        result = import_chat(store, [file], at=AT, is_made_here=True, on_line=lambda *line: seen.append(line))
         return *counts(result), len(passes), len(seen)
 
     assert done(write(said(1), said(2), said(3), name="new")) == (3, 6, 0, 0, 3 * 3, 3)  # the month is to be made
@@ -187,7 +187,7 @@ def test_lines_that_are_likely_good_are_read_once(store: Store, write: Write, mo
     bad = write(said(6), late, said(8), b"[]", name="bad")
     for file in (write(said(6), said(7), said(8), b"[]", name="bad"), bad):
         with pytest.raises(BadInputError, match=r"bad:4: \$: "):
-            import_chat(store, [file], at=AT, days=Days(date.min, date.max), is_likely_good=True)
+            import_chat(store, [file], at=AT, days=Days(date.min, date.max), is_made_here=True)
     assert store.conn.execute("SELECT month, state FROM refold.months ORDER BY 1").fetchall() == before
     assert stored_count(store) == 10
 

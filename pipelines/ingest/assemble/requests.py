@@ -64,7 +64,9 @@ class Requests:
 def _begins_with(given: Sequence[Message], messages: list[Message]) -> bool:
     if len(given) < len(messages):
         return False
-    return all(mine is new or mine.chat == new.chat for mine, new in zip(messages, given, strict=False))
+    return given[: len(messages)] == messages or all(
+        mine is new or mine.chat == new.chat for mine, new in zip(messages, given, strict=False)
+    )
 
 
 def _add(request: _Request, message: Message) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.ingest.assemble.histories import Histories, Node
 from pipelines.ingest.assemble.keys import key_of
@@ -14,6 +14,9 @@ from pipelines.ingest.assemble.requests import Requests
 from pipelines.ingest.assemble.rows import Call, Message, Step
 
 _SYSTEM = ("system", "developer")
+_NO_DELTA = frozenset({"user", *_SYSTEM})
+_HELD = 4
+"""Inputs that one may go on from: of the agents of a conversation whose calls alternate."""
 _TOLD = ("id", "start", "end", "model_requested", "model", "provider", "params", "usage", "cost_usd", "finish_reason")
 """What is told of a call that wraps another, beside its `rest`."""
 
@@ -51,6 +54,22 @@ class Asked:
     request_sha256: str | None = None
 
 
+class _Sent(NamedTuple):
+    """What a call was sent.
+
+    Attributes:
+        messages: In order.
+        leaf: Where they end.
+        leaves: Scalars of them.
+        roles: Whose they are.
+    """
+
+    messages: list[Message]
+    leaf: Node
+    leaves: int
+    roles: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Above:
     """What stands above a row.
@@ -82,21 +101,35 @@ class Spans:
     _rows: dict[str, Call | Step] = field(default_factory=dict)
     _above: dict[str, Above] = field(default_factory=dict)
     _requests: Requests = field(default_factory=Requests)
+    _inputs: list[_Sent] = field(default_factory=list)
 
     def add_call(self, call: Call, arrival: int, tools_sha256: str | None = None) -> Asked:
         """Take a call; its input is in the tree from now on, and of it only what is new is kept."""
         given = _sent(call)
-        count = sum(each.leaves for each in call.system) + sum(each.leaves for each in call.input or ())
+        sent = self._goes_on(given)
+        count = sent.leaves
+        if call.system and given is call.input:  # what stands apart is said twice
+            count += sum(each.leaves for each in call.system)
         is_recorded = call.input is not None or bool(call.system)
-        roles = {each.chat["role"] for each in given}
-        is_delta = not roles & {"user", *_SYSTEM}
-        asked = Asked(call, arrival, self.histories.add(given), is_recorded, is_delta, count)
+        asked = Asked(call, arrival, sent.leaf, is_recorded, sent.roles.isdisjoint(_NO_DELTA), count)
         if is_recorded:
             asked.request_sha256 = self._requests.sha256(call, given, tools_sha256)
         call.input, call.system = None, []
         self._rows[call.id] = call
         self.calls.append(asked)
         return asked
+
+    def _goes_on(self, given: Sequence[Message]) -> _Sent:
+        """What a call was sent, put into the tree after the last input that it begins with."""
+        known = next((each for each in self._inputs if given[: len(each.messages)] == each.messages), None)
+        known = known or _Sent([], self.histories.root, 0, frozenset())
+        new = given[len(known.messages) :]
+        roles = known.roles.union([each.chat["role"] for each in new])
+        count = known.leaves + sum([each.leaves for each in new])
+        sent = _Sent([*given], self.histories.add(new, known.leaf), count, roles)
+        if given:
+            self._inputs = [sent, *(each for each in self._inputs if each is not known)][:_HELD]
+        return sent
 
     def add_step(self, step: Step) -> None:
         """Take a span that is no call."""

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
+import msgspec
+
 from pipelines.ingest.faults import BadLineError, json_path
 
 MAX_DEPTH = 200
@@ -27,6 +29,7 @@ MAX_INT_DIGITS = 4300
 _TOKEN = re.compile(r'[ \t\n\r]*+(?:("[^"\\]*+(?:\\.[^"\\]*+)*+")|([{}\[\],:])|([^\s{}\[\],:"]++)|(.))', re.DOTALL)
 _INTEGER = re.compile(r"-?\d+")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_decode = msgspec.json.Decoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,20 @@ def parse(text: str) -> Parsed:
         return Parsed(value)
     value = _inspect(value, [], check_strings=check_strings, inexact=inexact if seen_inexact else None)
     return Parsed(value, tuple(inexact))
+
+
+def parse_written(data: bytes) -> Parsed | None:
+    """The value of a line that was written of a JSON value, so that no key comes twice and every number is read as it was.
+
+    None where `parse` must look: what the store cannot keep is refused by it, with the place.
+    """
+    if b"\\u0000" in data:
+        return None
+    try:
+        value = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return None if _is_deep(value) else Parsed(value)
 
 
 def read_decimal(literal: str) -> float:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 
 from pipelines.ingest.canonical import canonical_json, digest, same_json
 from pipelines.ingest.faults import BadLineError, json_path
-from pipelines.ingest.reading.strict_json import MAX_DEPTH, parse
+from pipelines.ingest.form_files import line_bytes
+from pipelines.ingest.reading.strict_json import MAX_DEPTH, parse, parse_written
 from tests.support import chat_strategies
 
 REFUSED = {
@@ -73,10 +75,33 @@ def test_digits_that_a_double_loses_are_reported(literal: str, is_exact: bool) -
 @given(chat_strategies.json_values)
 def test_values_survive_both_spellings(value: object) -> None:
     """Escaped or not, sorted or not, a value is parsed to itself and has one canonical text."""
+    canonical = canonical_json(value)
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1)):
         parsed = parse(text)
         assert same_json(parsed.value, value)
-        assert canonical_json(json.loads(canonical_json(value))) == canonical_json(value)
+        assert canonical_json(json.loads(canonical)) == canonical
+        numbered = json.loads(text, parse_float=_whole)
+        assert canonical == json.dumps(numbered, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _whole(literal: str) -> float:
+    number = Decimal(literal)
+    return int(number) if number == number.to_integral_value() else float(number)
+
+
+@given(chat_strategies.json_values)
+def test_what_was_written_of_a_value_is_read_as_it(value: object) -> None:
+    """A line of ours is read without looking for what is not in it, and means what the strict parser says."""
+    line = line_bytes({"a": value})
+    written = parse_written(line) or parse(line.decode())
+    assert repr(written.value) == repr(parse(line.decode()).value) == repr({"a": value})
+    assert written.inexact == ()
+
+
+@pytest.mark.parametrize("case", [name for name in REFUSED if not name.startswith("duplicate key")])
+def test_what_is_refused_is_left_to_the_strict_parser(case: str) -> None:
+    """Written by us or not: what the store cannot keep is never taken."""
+    assert parse_written(REFUSED[case][0].encode("utf-8", "surrogatepass")) is None
 
 
 def test_canonical_numbers_are_values() -> None:

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from pipelines.replay.collecting import collecting_seldom
+from pipelines.collecting import collecting_seldom
 
 
 class Knot:

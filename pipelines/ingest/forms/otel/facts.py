@@ -35,6 +35,7 @@ class Known:
         self._source = options.source
         self._sessions = tuple(session_ranks(options))
         self._facts = {**({options.subject_key: "subject_id"} if options.subject_key else {}), **FACTS}
+        self._names = frozenset((*self._sessions, *self._facts))
         self._told: dict[str, Any] = {}
         self._traces: set[str] = set()
 
@@ -58,6 +59,8 @@ class Known:
 
     def _of_attributes(self, span: Span) -> Iterator[tuple[str, Any]]:
         attributes = span.attributes
+        if self._names.isdisjoint(attributes):
+            return
         for name in self._sessions:
             if name in attributes and str(attributes[name]) == self._key:
                 del attributes[name]

@@ -1,7 +1,7 @@
-"""How often Python looks for garbage in cycles while a replay runs.
+"""How often Python looks for garbage in cycles while much is read or replayed.
 
-A replay makes hundreds of thousands of rows, messages and requests, nearly all of which are freed as soon as nobody refers
-to them. Looking through them again and again for cycles took as long as the replay itself.
+A replay makes hundreds of thousands of rows, messages and requests, and an import as many values, nearly all of which are freed as
+soon as nobody refers to them. Looking through them again and again for cycles took as long as the replay itself.
 """
 
 from __future__ import annotations
