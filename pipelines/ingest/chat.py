@@ -139,6 +139,7 @@ def import_chat(
     room: Room = Room(sys.maxsize, 0),  # noqa: B008 -- frozen
     places: Sequence[str] = (),
     is_made_here: bool = False,
+    arriving: IO[bytes] | None = None,
     on_line: Callable[[UUID, str], object] | None = None,
     progress: Callable[[ImportProgress], None] | None = None,
 ) -> ImportResult:
@@ -158,6 +159,7 @@ def import_chat(
         places: For each line of a file that was made of another form's, where its first record was read.
         is_made_here: Whether the lines were written of values, by this program: they are read faster, and first taken to be good,
             and their months to be there; a file of which both hold is read once. What comes of it is the same.
+        arriving: The one file, where it is still being written: reading it waits for what is to come.
         on_line: Called for each good line with its stream and digest, once all of its file is imported.
         progress: Called now and then while a file is read.
 
@@ -185,7 +187,18 @@ def import_chat(
             with spooled(path, folder, partial(_tell_read, progress, path)) as kept:
                 total.add(
                     _FileImport(
-                        store, path, kept, at, source, days, bad_lines, room, places, is_made_here, on_line, progress
+                        store,
+                        path,
+                        kept if arriving is None else arriving,
+                        at,
+                        source,
+                        days,
+                        bad_lines,
+                        room,
+                        places,
+                        is_made_here,
+                        on_line,
+                        progress,
                     ).run()
                 )
     return ImportResult(

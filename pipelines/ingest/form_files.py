@@ -1,35 +1,29 @@
 """Files of a foreign form become run lines, and run lines are imported as they always are: all of them, or nothing.
 
-The lines wait in one private file in the home, which is imported as one; nothing of it stays. What the form reads, and what its
-records mean, is the form's; what their rows come to is `assemble`'s.
+The lines wait in one private file in the home, which is imported as one; nothing of it stays.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 from uuid import UUID
-
-import msgspec
 
 from pipelines.collecting import collecting_seldom
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
-from pipelines.ingest.assemble.conversation import assemble
-from pipelines.ingest.assemble.leaves import leaves
-from pipelines.ingest.assemble.lines import Records
-from pipelines.ingest.assemble.rows import Group, Record, Row
 from pipelines.ingest.chat import ImportResult, import_chat
 from pipelines.ingest.clock import Days
+from pipelines.ingest.form_lines import Read, read_form
+from pipelines.ingest.form_process import Arriving, Reading, is_worth_it
 from pipelines.ingest.forms.form import Form, Options
 from pipelines.ingest.forms.noted import Asked
 from pipelines.ingest.reading.pipes import refuse_unreadable, spooled
@@ -38,28 +32,6 @@ from pipelines.output import open_output
 from pipelines.store.connect import Store
 
 _SPOOL = "lines.jsonl"
-_SEPARATORS = {each.encode(): b"\\u%04x" % ord(each) for each in "\x85\u2028\u2029"}
-"""Characters at which some readers end a line."""
-_encode = msgspec.json.Encoder().encode
-_TOLD = 64
-"""Conversations after which progress is told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What the files of a form hold.
-
-    Attributes:
-        form: Its name.
-        tally: Counts over all of them.
-        places: For each run line, where the first record of its conversation stands.
-        conversations: For each run line, what it is called.
-    """
-
-    form: str
-    tally: Tally
-    places: list[str] = field(default_factory=list)
-    conversations: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,118 +47,6 @@ class FormImport:
     read: Read
     result: ImportResult | None
     raw: tuple[Path, ...] = ()
-
-
-@dataclass(slots=True)
-class _Drawn:
-    """Records of a group while they are read: their leaves are counted, and what no row takes is kept."""
-
-    group: Group
-    first: str = ""
-    leaves: int = 0
-    repeated: int = 0
-    copies: int = 0
-    waiting: dict[int, Record] | None = None
-
-    def records(self) -> Iterator[Record]:
-        self.waiting = {}
-        for record in self.group.records:
-            self.first = self.first or record.where or record.place
-            self.waiting[id(record.value)] = record
-            yield record
-
-    def rows(self, form: Form, options: Options) -> Iterator[Row]:
-        """The rows of the group; a row's record is no longer waited for."""
-        group = replace(self.group, records=self.records())
-        for row in form.adapt(group, options):
-            if self.waiting and (record := self.waiting.pop(id(row.rest), None)) is not None:
-                self._count(record)
-            yield row
-
-    def left(self) -> dict[str, Any]:
-        """Records that gave no row."""
-        records = Records()
-        for record in (self.waiting or {}).values():
-            self._count(record)
-            records.keep(None, record.value)
-        return records.by_name
-
-    def _count(self, record: Record) -> None:
-        """Count a record once its adapter is done with it; only then is it known what of it is said again."""
-        self.leaves += record.leaves
-        self.repeated += record.repeated
-        self.copies += record.copies
-
-
-def form_lines(
-    form: Form, files: Sequence[Path], options: Options, tally: Tally, read: Read | None = None
-) -> Iterator[dict[str, Any]]:
-    """The run lines that files come to, conversation after conversation.
-
-    Args:
-        form: What reads them.
-        files: All together: a conversation may stand in several.
-        options: What was asked.
-        tally: What is counted is added to it.
-        read: For every line, what it is and where it comes from is added to it.
-
-    Raises:
-        BadInputError: A file or record cannot be read; the error names its place.
-    """
-    for group in form.groups(files, options):
-        drawn = _Drawn(group)
-        made = assemble(
-            group.key, drawn.rows(form, options), source=options.source or form.name, is_named=group.is_named
-        )
-        if options.source is not None:
-            for line in made.lines:
-                line["source"] = options.source
-        left = drawn.left()
-        if left:
-            made.lines[0]["records"] = {**made.lines[0].get("records", {}), **left}
-        counted = made.tally
-        counted.leaves += drawn.leaves
-        counted.repeated += drawn.repeated
-        counted.duplicates += drawn.copies
-        counted.kept += leaves(left)
-        tally.add(counted)
-        for line in made.lines:
-            if read is not None:
-                read.places.append(drawn.first or group.key)
-                read.conversations.append(str(line["conversation_id"]))
-            yield line
-
-
-def line_bytes(line: dict[str, Any]) -> bytes:
-    """A run line as UTF-8 JSON with its newline; half a surrogate pair is escaped, and is refused by whoever imports it."""
-    try:
-        text = _encode(line)
-    except (TypeError, ValueError, OverflowError):  # half a surrogate pair, beyond 64 bits, keys that are no text
-        return json.dumps(line, separators=(",", ":")).encode() + b"\n"
-    for separator, escape in _SEPARATORS.items():
-        if separator in text:
-            text = text.replace(separator, escape)
-    return text + b"\n"
-
-
-def read_form(
-    form: Form,
-    files: Sequence[Path],
-    options: Options,
-    write: Callable[[bytes], object],
-    progress: Callable[[int], None] | None = None,
-) -> Read:
-    """Read files and give every run line to `write`.
-
-    Raises:
-        BadInputError: As `form_lines`.
-    """
-    read = Read(form.name, Tally())
-    for number, line in enumerate(form_lines(form, files, options, read.tally, read), start=1):
-        write(line_bytes(line))
-        if progress is not None and number % _TOLD == 0:
-            progress(number)
-    return read
 
 
 def import_form(
@@ -237,23 +97,44 @@ def import_form(
             raw = tuple(_kept(path, home) for path in paths) if keep_raw else ()
             result = ImportResult(0, 0, 0, len(note.streams), 0, 0, (), (), time.monotonic() - begin)
             return FormImport(Read(form.name, note.tally), result, raw)
-        outputs: list[BinaryIO] = []
-        if store is not None:
-            outputs.append(stack.enter_context((folder / _SPOOL).open("wb")))
-        if to_lines is not None:
-            outputs.append(stack.enter_context(open_output(to_lines, is_private=True)))
-        read = read_form(form, paths, own, lambda line: [each.write(line) for each in outputs], progress)
-        stack.close()
+        arriving = None
+        is_alone = store is not None and to_lines is None and not keep_raw
+        if is_alone and is_worth_it(form, paths, own):
+            (folder / _SPOOL).touch(mode=0o600)
+            read = Read(form.name, Tally())
+            arriving = Arriving(Reading(form.name, home, tuple(paths), own, folder / _SPOOL), read, progress)
+            stack.enter_context(arriving)
+        else:
+            read = _read_here(form, paths, own, None if store is None else folder / _SPOOL, to_lines, progress)
         if store is None:
             return FormImport(read, None)
         raw = tuple(_kept(path, home) for path in paths) if keep_raw else ()
         streams: list[tuple[UUID, str]] = []
-        result = _import_lines(
-            store, folder / _SPOOL, read, streams, at=at, days=believed, skip_bad=skip_bad, room=room
-        )
+        with nullcontext() if arriving is None else arriving.told_first():
+            result = _import_lines(
+                store, folder / _SPOOL, read, streams, arriving, at=at, days=believed, skip_bad=skip_bad, room=room
+            )
         if asked is not None and not result.erased:
             asked.note(believed, read.tally, streams)
         return FormImport(read, result, raw)
+
+
+def _read_here(
+    form: Form,
+    paths: Sequence[Path],
+    options: Options,
+    spool: Path | None,
+    to_lines: Path | None,
+    progress: Callable[[int], None] | None,
+) -> Read:
+    """Read the files, and write the run lines to where they are wanted."""
+    with ExitStack() as stack:
+        outputs: list[BinaryIO] = []
+        if spool is not None:
+            outputs.append(stack.enter_context(spool.open("wb")))
+        if to_lines is not None:
+            outputs.append(stack.enter_context(open_output(to_lines, is_private=True)))
+        return read_form(form, paths, options, lambda line: [each.write(line) for each in outputs], progress)
 
 
 def _import_lines(
@@ -261,6 +142,7 @@ def _import_lines(
     spool: Path,
     read: Read,
     streams: list[tuple[UUID, str]],
+    arriving: Arriving | None,
     *,
     at: datetime | None,
     days: Days | None,
@@ -277,6 +159,7 @@ def _import_lines(
             days=days,
             skip_bad=skip_bad,
             spool=spool.parent,
+            arriving=None if arriving is None else cast("IO[bytes]", arriving),
             places=read.places,
             is_made_here=True,
             on_line=lambda stream, digest: streams.append((stream, digest)),

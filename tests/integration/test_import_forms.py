@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.errors import BadInputError
+from pipelines.errors import BadInputError, RefoldError
+from pipelines.ingest import form_files, form_process
 from pipelines.ingest.form_files import FormImport, import_form
 from pipelines.ingest.forms.form import Options, form_named
 from pipelines.ingest.forms.noted import notes_of
@@ -189,3 +191,93 @@ def test_notes_go_with_what_is_erased(refold, store_settings: Settings, tmp_path
     assert refold("erase", "--stream", gone, "--reason", "asked")[0] == 0
     assert [path.name for path in (store_settings.home / "imports").iterdir()] == names[kept]
     assert len(names[gone]) == len(names[kept]) == 1
+
+
+def read_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have files of any size read by a process of their own."""
+    monkeypatch.setattr(form_process, "LEAST_BYTES", 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+
+def _talks(path: Path, *more: str) -> Path:
+    """Calls of so many conversations that their lines come in several parts."""
+    talks = [exchange(n, f"hi {n}", answer="é\u2028" * n) | {"session_id": f"s{n}"} for n in range(100)]
+    path.write_text("\n".join([*map(json.dumps, talks), *more]))
+    return path
+
+
+def _import(store: Store, path: Path, **given: Any) -> FormImport:
+    return import_form(store, form_named("litellm", path.parent), [path], Options(), home=path.parent, **given)
+
+
+def test_lines_that_another_process_makes(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the same lines, told of the same places, and are imported once; nothing of the process or the home's folder stays."""
+    path, seen = _talks(tmp_path / "a.jsonl"), list[int]()
+    with monkeypatch.context() as patched:
+        read_beside(patched)
+        first = _import(store, path, progress=seen.append)
+    assert first.result is not None
+    assert (first.result.conversations, seen[-1]) == (100, 100)
+    assert len(seen) > 1
+    here = _import(store, _talks(tmp_path / "b.jsonl"))
+    assert here.result is not None
+    assert (here.result.events, here.result.already_present) == (0, 100)
+    assert first.read.tally == here.read.tally
+    assert first.read.conversations == here.read.conversations
+    assert [each.replace("a.jsonl", "b.jsonl") for each in first.read.places] == here.read.places
+    assert not list(tmp_path.glob("import-*"))
+
+
+def test_what_is_wrong_with_files_is_told_first(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads them: a record that is none, before what the import would say; else that, with the record's place."""
+    read_beside(monkeypatch)
+    with pytest.raises(BadInputError, match=r"^a\.jsonl:101: "):
+        _import(store, _talks(tmp_path / "a.jsonl", "{"))
+    late = exchange(7, "hi") | {"timestamp": 253_000_000_000, "session_id": "late"}
+    with pytest.raises(BadInputError, match=r"^a\.jsonl:101 ") as error:
+        _import(store, _talks(tmp_path / "a.jsonl", json.dumps(late)))
+    assert "lines.jsonl" not in str(error.value)
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise BadInputError("the store says no")
+
+    monkeypatch.setattr(form_files, "_import_lines", refused)
+    with pytest.raises(BadInputError, match="the store says no"):
+        _import(store, _talks(tmp_path / "a.jsonl"))
+    with pytest.raises(BadInputError, match=r"^a\.jsonl:101: "):
+        _import(store, _talks(tmp_path / "a.jsonl", "{"))
+    assert count(store) == 0
+
+
+def test_a_process_that_ends_early(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that were made until then are not imported."""
+    read_beside(monkeypatch)
+    started = form_process.Arriving._hear
+    heard = list[int]()
+
+    def killed(self: form_process.Arriving) -> None:
+        heard.append(1)
+        if len(heard) > 1:
+            self._process.kill()
+            self._process.wait()
+        started(self)
+
+    monkeypatch.setattr(form_process.Arriving, "_hear", killed)
+    monkeypatch.setattr(form_process, "_receive", _one_then_end(form_process._receive))
+    with pytest.raises(RefoldError, match="ended with code -9"):
+        _import(store, _talks(tmp_path / "a.jsonl"))
+    assert count(store) == 0
+    assert not list(tmp_path.glob("import-*"))
+
+
+def _one_then_end(receive: Callable[..., Any]) -> Callable[..., Any]:
+    """What a pipe gives that breaks after the first message."""
+    got = list[Any]()
+
+    def limited(stream: Any) -> Any:
+        if got:
+            raise EOFError
+        got.append(receive(stream))
+        return got[0]
+
+    return limited

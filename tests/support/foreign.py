@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.ingest.assemble.accounting import Tally
-from pipelines.ingest.form_files import form_lines
+from pipelines.ingest.form_lines import form_lines
 from pipelines.ingest.forms.form import Options, form_named
 
 NO_HOME = Path("/nowhere")

@@ -14,7 +14,7 @@ import pytest
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
-from pipelines.ingest.form_files import form_lines
+from pipelines.ingest.form_lines import form_lines
 from pipelines.ingest.forms.form import Options, form_named
 from tests.support import foreign
 

@@ -21,7 +21,7 @@ _PROGRAM = """
 import sys, tempfile
 from pathlib import Path
 from pipelines.ingest.assemble.accounting import Tally
-from pipelines.ingest.form_files import form_lines
+from pipelines.ingest.form_lines import form_lines
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otlp import FORM
 tally = Tally()

@@ -10,7 +10,7 @@ from hypothesis import given
 
 from pipelines.ingest.canonical import canonical_json, digest, same_json
 from pipelines.ingest.faults import BadLineError, json_path
-from pipelines.ingest.form_files import line_bytes
+from pipelines.ingest.form_lines import line_bytes
 from pipelines.ingest.reading.strict_json import MAX_DEPTH, parse, parse_written
 from tests.support import chat_strategies
 

@@ -12,7 +12,8 @@ import pytest
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
-from pipelines.ingest.form_files import form_lines, import_form, line_bytes
+from pipelines.ingest.form_files import import_form
+from pipelines.ingest.form_lines import form_lines, line_bytes
 from pipelines.ingest.forms.form import Options, form_named
 from pipelines.ingest.reading.strict_json import parse
 from tests.support.formats import Sample, read_lines, samples

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.ingest.assemble.accounting import Tally
-from pipelines.ingest.form_files import form_lines, line_bytes
+from pipelines.ingest.form_lines import form_lines, line_bytes
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otlp import FORM
 from tests.support.formats import counts, samples, stream_sha256

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.ingest.assemble.accounting import Tally
-from pipelines.ingest.form_files import form_lines
+from pipelines.ingest.form_lines import form_lines
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otlp import FORM
 

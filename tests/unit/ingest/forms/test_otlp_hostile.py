@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
-from pipelines.ingest.form_files import form_lines
+from pipelines.ingest.form_lines import form_lines
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otlp import FORM
 from tests.support.long_traces import LONG_TRACE_BYTES, read_long_trace

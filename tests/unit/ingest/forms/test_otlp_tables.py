@@ -14,7 +14,8 @@ from deltalake import write_deltalake
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
-from pipelines.ingest.form_files import form_lines, import_form
+from pipelines.ingest.form_files import import_form
+from pipelines.ingest.form_lines import form_lines
 from pipelines.ingest.forms.form import Options, head_of
 from pipelines.ingest.forms.otlp import FORM
 from tests.support.formats import read_lines, stream_sha256
