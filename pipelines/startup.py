@@ -22,6 +22,8 @@ from importlib.util import LazyLoader, find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, NoReturn
 
+from pipelines.arrow import leave_pandas_out
+
 _end_process = os._exit
 """Kept: where a user's code is loaded, `os._exit` is refused."""
 _is_begun = False
@@ -113,6 +115,7 @@ def begin() -> None:
     global _is_begun  # noqa: PLW0603 - there is one process
     _is_begun = True
     gc.set_threshold(_OBJECTS)
+    leave_pandas_out()
     if _NUMPY not in sys.modules and _one_thread not in sys.meta_path:
         sys.meta_path.insert(0, _one_thread)
 

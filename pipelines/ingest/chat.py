@@ -126,6 +126,19 @@ class _Tally:
         self.months |= other.months
         self.empty += other.empty
 
+    def result(self, seconds: float) -> ImportResult:
+        return ImportResult(
+            conversations=self.conversations,
+            events=self.events,
+            grown=self.grown,
+            already_present=self.already_present,
+            erased=self.erased,
+            skipped=self.skipped,
+            months=tuple(sorted(self.months)),
+            empty=tuple(self.empty),
+            seconds=seconds,
+        )
+
 
 def import_chat(
     store: Store,
@@ -201,17 +214,7 @@ def import_chat(
                         progress,
                     ).run()
                 )
-    return ImportResult(
-        conversations=total.conversations,
-        events=total.events,
-        grown=total.grown,
-        already_present=total.already_present,
-        erased=total.erased,
-        skipped=total.skipped,
-        months=tuple(sorted(total.months)),
-        empty=tuple(total.empty),
-        seconds=time.monotonic() - begin,
-    )
+    return total.result(time.monotonic() - begin)
 
 
 def _tell_read(progress: Callable[[ImportProgress], None] | None, path: Path, read: int) -> None:

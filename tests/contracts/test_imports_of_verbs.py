@@ -28,6 +28,10 @@ MAY_IMPORT: dict[str, tuple[list[str], set[str]]] = {
     "lines": (["lines", "-o", "{typo}"], COMMAND_LINE | STORE | {"msgspec"}),
     "state": (["state", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | LAKE | ARROW | {"msgspec", "rfc8785"}),
     "show": (["show", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | LAKE | ARROW | {"msgspec", "rfc8785"}),
+    "import": (
+        ["import", "otlp", "{spans}", "--dry-run"],
+        COMMAND_LINE | STORE | LAKE | ARROW | {"msgspec", "rfc8785"},
+    ),
     "ab with a typo": (["ab", "{typo}"], COMMAND_LINE | MODELS | {"msgspec", "yaml"}),
 }
 _RUN = """
@@ -47,9 +51,11 @@ def test_a_verb_imports_what_it_uses(verb, tmp_path):
     arguments, allowed = MAY_IMPORT[verb]
     typo = tmp_path / "typo.yaml"
     typo.write_text("experiment: typo\ncandidate: {recorded: {}}\nmetircs: {}\n", encoding="utf-8")
+    spans = tmp_path / "spans.jsonl"
+    spans.write_text('{"resourceSpans": []}\n', encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REFOLD_")}
     environment |= {"REFOLD_HOME": str(tmp_path / "home")}
-    command = [sys.executable, "-c", _RUN, *(each.format(typo=typo) for each in arguments)]
+    command = [sys.executable, "-c", _RUN, *(each.format(typo=typo, spans=spans) for each in arguments)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     said = done.stderr.splitlines()
     loaded = {name for name in json.loads(said[-1]) if not name.startswith(("__", "_cython_", "_sysconfigdata"))}

@@ -17,6 +17,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from pipelines.arrow import let_pandas_in
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.rows import Group, Row
 
@@ -171,6 +172,7 @@ def _own(name: str, path: Path) -> Form:
         spec.loader.exec_module(module)
     except Exception as error:
         raise BadInputError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    let_pandas_in()
     form = getattr(module, "FORM", None)
     missing = [each for each in ("name", "recognises", "groups", "adapt") if not hasattr(form, each)]
     if missing:

@@ -19,10 +19,12 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
+from pipelines.arrow import leave_pandas_out
 from pipelines.duck import quote_literal
 from pipelines.ingest.assemble.leaves import leaves
 from pipelines.sqlfiles import read_sql
 
+leave_pandas_out()  # before the first array
 _MARSHAL = 2
 """The version that looks for no shared objects: half the time."""
 _INDEXED_TOGETHER = 20_000
