@@ -173,7 +173,7 @@ def session_ranks(options: Options) -> dict[str, int]:
 def _surround(spool: Keeping, described: dict[str, Any]) -> tuple[int, ...]:
     outer = {key: value for key, value in described.items() if key.startswith("resource") and leaves(value)}
     inner = {key: value for key, value in described.items() if key.startswith("scope") and leaves(value)}
-    return tuple(spool.surround(each) for each in (outer, inner) if each)
+    return tuple([spool.surround(each) for each in (outer, inner) if each])
 
 
 def _entry_of_span(plain: dict[str, Any], around: dict[str, Any], ranks: dict[str, int]) -> Entry:
@@ -256,16 +256,15 @@ def _merged(spool: Spool, rows: Sequence[Placed], place: str, seen: set[int]) ->
         _add_logs(record, logs)
     if not spans:
         record.kind = "logs"
-    for each in dict.fromkeys(around for read in (*spans, *logs) for around in read.around):
-        said, count = spool.surroundings(each)
-        times = sum(each in read.around for read in (*spans, *logs))
-        if each not in seen:
-            seen.add(each)
-            times -= 1
+    for read in (*spans, *logs):
+        for each in read.around:
+            said, count = spool.surroundings(each)
             record.leaves += count
-            _attach(record, said)
-        record.leaves += count * times
-        record.repeated += count * times
+            if each in seen:
+                record.repeated += count
+            else:
+                seen.add(each)
+                _attach(record, said)
     return record
 
 
