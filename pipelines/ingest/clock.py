@@ -5,11 +5,12 @@ Pure; what "now" is, the caller says.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
-from pipelines.ingest.faults import BadLineError, shown
+from pipelines.ingest.faults import BadLineError, json_path, shown
 
 TIMES_FROM = date(2000, 1, 1)
 """Where times begin that an import believes without being told: what is earlier is a year of two digits, or a day as a number."""
@@ -100,27 +101,27 @@ class Clock:
         return Moment(created, source, None if created == given else given)
 
 
-def parse_time(value: Any, path: str, days: Days | None = None) -> datetime | None:
+def parse_time(value: Any, steps: Sequence[str | int], days: Days | None = None) -> datetime | None:
     """The UTC time of a recorded timestamp: ISO 8601 text (without a zone: UTC) or Unix seconds; None for null.
 
     Args:
         value: What is recorded.
-        path: Where.
+        steps: Where.
         days: Times outside are refused; None takes all.
 
     Raises:
-        BadLineError: At `path` stands something else, or a time outside the years 1 to 9999 or outside `days`.
+        BadLineError: At `steps` stands something else, or a time outside the years 1 to 9999 or outside `days`.
     """
     if value is None:
         return None
-    time = _read(value, path)
+    time = _read(value, steps)
     fault = None if days is None else days.fault(time)
     if fault is not None:
-        raise BadLineError(path, f"{shown(value)} {fault}")
+        raise BadLineError(json_path(steps), f"{shown(value)} {fault}")
     return time
 
 
-def _read(value: Any, path: str) -> datetime:
+def _read(value: Any, steps: Sequence[str | int]) -> datetime:
     try:
         if isinstance(value, str):
             time = datetime.fromisoformat(value.strip())
@@ -130,7 +131,7 @@ def _read(value: Any, path: str) -> datetime:
     except (ValueError, OverflowError, OSError):
         pass
     raise BadLineError(
-        path, f"{shown(value)} is not a time; write ISO 8601 such as 2026-01-31T12:00:00Z, or Unix seconds"
+        json_path(steps), f"{shown(value)} is not a time; write ISO 8601 such as 2026-01-31T12:00:00Z, or Unix seconds"
     )
 
 

@@ -15,7 +15,7 @@ On the events of a message: `source_time`, its timestamp as recorded, and the no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ from pipelines.canonical.tools import tools_sha256
 from pipelines.ingest import beside, facts, shape
 from pipelines.ingest.canonical import canonical_json, digest_of
 from pipelines.ingest.clock import Clock, Days, Moment, parse_time, utc_text
-from pipelines.ingest.faults import BadLineError, json_path
+from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.growth import LINK, links
 from pipelines.ingest.messages import ACTORS, Draft, drafts_with_decision, system_leftovers
 from pipelines.log.context import Context
@@ -133,12 +133,12 @@ def convert(
     source, conversation_id = identity_of(record, default_source)
     messages = _messages_of(record)
     times = [
-        parse_time(message.get("timestamp"), json_path(("messages", index, "timestamp")), days)
+        parse_time(message.get("timestamp"), ("messages", index, "timestamp"), days)
         for index, message in enumerate(messages)
     ]
-    started_at = parse_time(record.get("started_at"), "$.started_at", days)
+    started_at = parse_time(record.get("started_at"), ("started_at",), days)
     first_time = next((time for time in times if time is not None), None)
-    ended_at = parse_time(record.get("ended_at"), "$.ended_at", days)
+    ended_at = parse_time(record.get("ended_at"), ("ended_at",), days)
     scores = _scores_of(record, len(messages), days)
     times_known = (started_at, first_time, ended_at, *(time for _, time in scores))
     known = next((time for time in times_known if time is not None), None)
@@ -198,7 +198,7 @@ def _messages_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _scores_of(record: Mapping[str, Any], count: int, days: Days | None) -> list[tuple[Draft, datetime | None]]:
     """The scores of a line, and when each was given; `count`: how many messages it has."""
     return [
-        (score, parse_time(score.payload.get("recorded_at"), json_path(("scores", index, "recorded_at")), days))
+        (score, parse_time(score.payload.get("recorded_at"), ("scores", index, "recorded_at"), days))
         for index, score in enumerate(facts.scores(record, count))
     ]
 
@@ -229,10 +229,7 @@ class _Stream:
             offered = (_tools_of(message) or tools) if role == "assistant" else None
             if offered is not None:
                 lists[offered.sha256] = offered
-            before = len(self.events)
-            self.say(message, role, index, moment, None if offered is None else offered.sha256, usage)
-            first = self.events[before]
-            self.events[before] = replace(first, metadata={**first.metadata, LINK: linked[index]})
+            self.say(message, role, index, moment, None if offered is None else offered.sha256, usage, linked[index])
         return lists
 
     def say(
@@ -243,17 +240,21 @@ class _Stream:
         moment: Moment,
         tools_sha256: str | None,
         usage: Any,
+        link: str,
     ) -> None:
-        """The events of one message, after the model call that led to it."""
+        """The events of one message, the first with its link, after the model call that led to it."""
         notes: dict[str, Any] = {"message_id": f"m{index}"}
         timed = notes
         if message.get("timestamp") is not None:
             timed = {**notes, "source_time": message["timestamp"]}
+        first = {LINK: link}
         for draft in drafts_with_decision(message, role, ("messages", index), tools_sha256, usage):
             if draft.name == COMPACTED:
                 self._complete(draft)
             is_told = draft.notes or draft.name != DECISION  # by the message itself, not by what stands beside it
-            self.add(draft, moment, draft.actor or ACTORS[role], index, timed if is_told else notes)
+            told = timed if is_told else notes
+            self.add(draft, moment, draft.actor or ACTORS[role], index, told | first)
+            first = {}
 
     def _complete(self, draft: Draft) -> None:
         """Give a compaction without a range the whole context but for the system messages that it begins with."""

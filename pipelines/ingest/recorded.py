@@ -107,7 +107,7 @@ def made_of_message(message: dict[str, Any], index: int, message_id: str | None,
     """The events that one message makes, with what is known of their envelope from it alone."""
     steps = ("messages", index)
     role = shape.role_of(message, steps)
-    at = parse_time(message.get("timestamp"), json_path((*steps, "timestamp")), days)
+    at = parse_time(message.get("timestamp"), (*steps, "timestamp"), days)
     of_message = {} if message_id is None else {"message_id": message_id}
     events = []
     for draft in drafts_with_decision(message, role, steps):
@@ -121,7 +121,7 @@ def made_of_start(line: Mapping[str, Any], days: Days | None) -> tuple[NewEvent,
     """The event that begins a line with `started_at`, and how many of its messages are in it."""
     messages = [message for message in line["messages"] if isinstance(message, dict)]
     leading = count_leading(messages)
-    at = parse_time(line["started_at"], "$.started_at", days)
+    at = parse_time(line["started_at"], ("started_at",), days)
     return _envelope(started_draft(line, messages[:leading]), at), leading
 
 
@@ -207,7 +207,7 @@ def _whole(entry: dict[str, Any], steps: shape.Steps, common: dict[str, Any], da
         shape.required_text(entry.get("event_type"), (*steps, "event_type")),
         shape.an_object(entry.get("payload"), (*steps, "payload")),
         {**shape.an_object(entry.get("metadata", {}), (*steps, "metadata")), **common},
-        parse_time(entry.get("created_at"), json_path((*steps, "created_at")), days),
+        parse_time(entry.get("created_at"), (*steps, "created_at"), days),
     )
 
 
@@ -217,7 +217,7 @@ def _changed(event: NewEvent, steps: shape.Steps, change: dict[str, Any], days: 
         without = shape.a_list(change.get(f"{name}_without", []), (*steps, f"{name}_without"))
         more = shape.an_object(change.get(name, {}), (*steps, name))
         changed[name] = {key: value for key, value in before.items() if key not in without} | more
-    at = parse_time(change.get("created_at"), json_path((*steps, "created_at")), days)
+    at = parse_time(change.get("created_at"), (*steps, "created_at"), days)
     return NewEvent(
         shape.required_text(change.get("event_type", event.event_type), (*steps, "event_type")),
         changed["payload"],
