@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _NAMES = {
@@ -26,3 +27,15 @@ def finish_reason(value: Any) -> str | None:
     if not isinstance(value, str) or not value:
         return None
     return _NAMES.get(value) or _NAMES.get(value.lower()) or (value.lower() if value.isupper() else value)
+
+
+def finish_of_items(messages: Sequence[Mapping[str, Any]], reason: str | None) -> str | None:
+    """The same of an answer of the Responses API, which says a reason only where it is cut.
+
+    Args:
+        messages: What it said, in the shape of chat completions.
+        reason: Why it is incomplete.
+    """
+    if reason is not None:
+        return finish_reason(reason)
+    return None if not messages else "tool_calls" if messages[-1].get("tool_calls") else "stop"

@@ -52,10 +52,11 @@ _COUNTERS = {
     "reasoning_tokens": ("reasoning_tokens",),
 }
 """Counters of `model.decision`, and what they are called beside a message."""
-_DETAILS = {
+DETAILS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "cached_input_tokens": (("prompt_tokens_details", "input_tokens_details"), "cached_tokens"),
     "reasoning_tokens": (("completion_tokens_details", "output_tokens_details"), "reasoning_tokens"),
 }
+"""Groups of a usage in which a counter stands, and what it is called there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,27 +147,39 @@ def decision_of(message: Mapping[str, Any], usage: Any) -> dict[str, Any]:
         usage: Tokens that the line counts for it; the message's own count more.
     """
     own = message.get("usage")
-    counted = _usage(own if isinstance(own, Mapping) else usage)
+    counted = usage_of(own if isinstance(own, Mapping) else usage)
     if not counted:
         return {}
     model = message.get("model")
     return {"model": model if isinstance(model, str) else None, "usage": counted}
 
 
-def _usage(given: Any) -> dict[str, int]:
+def usage_of(given: Any, details: Mapping[str, tuple[tuple[str, ...], str]] = DETAILS) -> dict[str, int]:
+    """Tokens by the counters of `model.decision`, in whichever spelling a usage has; those that it does not say are left out.
+
+    Args:
+        given: The usage.
+        details: Where counters stand in groups of it.
+    """
     if not isinstance(given, Mapping):
         return {}
     counted: dict[str, Any] = {}
     for name, spellings in _COUNTERS.items():
-        groups, inner = _DETAILS.get(name, ((), ""))
-        details = (given.get(group) for group in groups)
-        said = [given.get(each) for each in spellings] + [
-            each.get(inner) for each in details if isinstance(each, Mapping)
-        ]
+        groups, inner = details.get(name, ((), ""))
+        held = (given.get(group) for group in groups)
+        said = [given.get(each) for each in spellings] + [each.get(inner) for each in held if isinstance(each, Mapping)]
         count = next((each for each in said if type(each) is int and each >= 0), None)
         if count is not None:
             counted[name] = count
     return counted
+
+
+def with_cache(usage: dict[str, Any]) -> dict[str, Any]:
+    """A usage as the Messages API counts it, whose input leaves cached tokens out: with them in it."""
+    if "input_tokens" not in usage:
+        return usage
+    cached = usage.get("cached_input_tokens", 0) + usage.get("cache_write_tokens", 0)
+    return usage | {"input_tokens": usage["input_tokens"] + cached}
 
 
 def speech(message: Mapping[str, Any]) -> dict[str, Any] | None:

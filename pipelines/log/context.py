@@ -164,6 +164,14 @@ class Context:
         self._waiting: dict[str, tuple[object, deque[str | None]]] = {}
         self._user_turn_of: str | None = None
 
+    def copy(self) -> Context:
+        """A context that goes on from here by itself; the messages so far are the same objects, the list is not."""
+        made = Context()
+        made.messages, made.turn = list(self.messages), self.turn
+        made.is_plain, made.is_erased = self.is_plain, self.is_erased
+        made._waiting = {key: (asked, deque(ids)) for key, (asked, ids) in self._waiting.items()}
+        return made
+
     def apply(self, event_type: str, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         """Fold one event, given by its type, latest-version payload and envelope."""
         self.add(event_type, payload, metadata.get("message_id"), metadata.get("actor"))

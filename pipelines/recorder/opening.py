@@ -11,8 +11,14 @@ from typing import Any, Protocol, Self
 from uuid import UUID
 
 from pipelines.ingest.messages import Draft
-from pipelines.log.context import Context
+from pipelines.log.context import Context, request_sha256
+from pipelines.log.versions import DECISION, name_of
 from pipelines.store.events import NewEvent
+
+INSTRUCTIONS, RESPONSE = "instructions", "response_id"
+"""Of an event's metadata: how many messages of the request stood apart from the others, and the response that a message is of."""
+_HELD = 16
+"""Responses that a next request may go on from."""
 
 
 class Outbox(Protocol):
@@ -83,6 +89,19 @@ def shape_of(value: Any) -> Any:
     return Length.of(value) if isinstance(value, str) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a provider has of a conversation once it gave a response.
+
+    Attributes:
+        context: Of the request and the response.
+        instructions: How many messages it begins with that a next request does not take over.
+    """
+
+    context: Context
+    instructions: int
+
+
 @dataclass(slots=True)
 class Known:
     """What the log holds of a conversation.
@@ -93,12 +112,56 @@ class Known:
             not known are missing.
         context: What the agent has seen; None when it is not known (the store was away, or a part of it is erased).
         has_started: Whether its first event is recorded.
+        held: What the provider has since it gave a response, by the response's id; the last ones.
     """
 
     version: int = 0
     shapes: dict[int, Any] = field(default_factory=dict)
     context: Context | None = field(default_factory=Context)
     has_started: bool = False
+    held: dict[str, Held] = field(default_factory=dict)
+    _answering: tuple[str, str | None, int] | None = None
+
+    def follow(self, event_type: str, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        """Count in the event of the last version."""
+        if self.context is None:
+            return
+        message_id = metadata.get("message_id")
+        if self._answering is not None and message_id != self._answering[1]:
+            if metadata.get(RESPONSE) == self._answering[0]:  # a further message of the same response
+                self._answering = (self._answering[0], message_id, self._answering[2])
+            else:
+                self._hold(self.context)
+        self.context.apply(event_type, payload, metadata)
+        self.shapes[self.version] = shape_of(payload)
+        if name_of(event_type) == DECISION and metadata.get("api") == "responses":
+            self._answering = _response_of(payload, metadata, self.context)
+
+    def held_by(self, response_id: Any) -> Held | None:
+        """What the provider has since it gave this response; None where that is not known."""
+        if self._answering is not None and self.context is not None:
+            self._hold(self.context)
+        return self.held.get(response_id) if isinstance(response_id, str) else None
+
+    def _hold(self, context: Context) -> None:
+        if self._answering is not None:
+            self.held[self._answering[0]] = Held(context.copy(), self._answering[2])
+            self._answering = None
+        if len(self.held) > _HELD:
+            del self.held[next(iter(self.held))]
+
+
+def _response_of(
+    payload: Mapping[str, Any], metadata: Mapping[str, Any], context: Context
+) -> tuple[str, str | None, int] | None:
+    """The response that a decision is of, its message and its instructions; None where the log has not what the provider has."""
+    response, instructions = payload.get("response_id"), metadata.get(INSTRUCTIONS, 0)
+    if not isinstance(response, str) or not isinstance(instructions, int) or payload.get("error") is not None:
+        return None
+    asked = payload.get("model_requested")
+    head = {name: payload.get(name) for name in ("params", "tools_sha256")}
+    rebuilt = request_sha256(context.messages, model=payload.get("model") if asked is None else asked, **head)
+    return (response, metadata.get("message_id"), instructions) if payload.get("request_sha256") == rebuilt else None
 
 
 @dataclass(frozen=True, slots=True)

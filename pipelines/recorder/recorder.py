@@ -22,7 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.log.context import Context
-from pipelines.recorder.opening import Known, Opening, shape_of
+from pipelines.recorder.opening import Known, Opening
 from pipelines.recorder.packet import Packet, write_line
 from pipelines.recorder.sender import Sender
 from pipelines.recorder.status import RecorderStatus, WhenFull
@@ -216,8 +216,7 @@ class Recorder:
                     if event.is_erased:
                         context.add_erased(event.event_type)
                         continue
-                    context.apply(event.event_type, event.payload, event.metadata)
-                    known.shapes[known.version] = shape_of(event.payload)
+                    known.follow(event.event_type, event.payload, event.metadata)
                 known.context = None if context.is_erased else context
                 return known
         except RefoldError as error:

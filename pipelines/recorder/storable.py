@@ -31,7 +31,9 @@ _ADDRESS = re.compile(r"( at 0x[0-9a-fA-F]+| id=.[0-9]+.)")
 _DESCRIBED = 500
 """Characters of a description; what is cut off could not have been read back anyway."""
 _OMITTED = frozenset({"NotGiven", "Omit"})
-"""Names of the openai SDK's markers for "not part of the request"."""
+"""Names of the SDKs' markers for "not part of the request"."""
+PARSED = frozenset({"parsed", "parsed_arguments", "parsed_output"})
+"""Members of the SDKs' objects that say once more what a text beside them says, as an object: they are no part of a message."""
 
 
 @dataclass(slots=True)
@@ -90,8 +92,7 @@ class Storable:
 
     def _dumped(self, value: Any, at: str) -> Any:
         """An object, as what it says of itself."""
-        dump = getattr(value, "model_dump", None)
-        dumped = dump(mode="json", exclude_unset=True) if callable(dump) else None
+        dumped = _dump(value)
         if isinstance(dumped, Mapping | list | tuple | str | int | float):
             return self(dumped, at)
         self.changed.append(at)
@@ -157,6 +158,38 @@ def text_of_any(value: Any) -> str:
     return (
         value if isinstance(value, str) else _description(value) if not isinstance(value, int | float) else str(value)
     )
+
+
+def fields_of(value: Any) -> Mapping[str, Any] | None:
+    """The fields of a mapping or of an SDK object; None of anything else."""
+    if isinstance(value, Mapping):
+        return value
+    try:
+        fields = _dump(value)
+    except Exception:  # noqa: BLE001 -- the value's own code
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _dump(value: Any) -> Any:
+    """What an object says of itself, as the SDKs send it; None of one that does not."""
+    dump = getattr(value, "model_dump", None)
+    if not callable(dump):
+        return None
+    try:
+        return dump(
+            mode="json", exclude_unset=True, warnings=False
+        )  # SDKs keep what was parsed in fields of other types
+    except TypeError:
+        return dump(mode="json", exclude_unset=True)
+
+
+def member_of(value: Any, name: str) -> Any:
+    """A member of a mapping or an attribute of an object; None where there is none, or it cannot be had."""
+    try:
+        return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    except Exception:  # noqa: BLE001 -- the value's own code
+        return None
 
 
 def is_omitted(value: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
@@ -24,9 +24,11 @@ from pipelines.log.context import Context
 from pipelines.log.redaction import Fault, Redaction, find_fault
 from pipelines.log.versions import DECISION, ENDED, STARTED, SUPPLIED, TOOL_RESULT
 from pipelines.recorder import wire
-from pipelines.recorder.decided import answered, decision_payload, leading_system, rendered_or_none
-from pipelines.recorder.history import first_difference, said
-from pipelines.recorder.opening import Known, Opening, Outbox, Part, shape_of
+from pipelines.recorder.asking import Asking
+from pipelines.recorder.decided import answered, decision_payload, leading_system, notes_of
+from pipelines.recorder.exchange import Api, Course, Request
+from pipelines.recorder.history import Sent, first_difference, said, sent_by, unrecorded
+from pipelines.recorder.opening import RESPONSE, Known, Opening, Outbox, Part
 from pipelines.recorder.storable import Storable, text_of_any
 from pipelines.store.events import NewEvent
 
@@ -52,6 +54,8 @@ class Talk:
         self._outbox, self._opening, self._known = outbox, opening, known
         self._token = uuid4().hex[:8]
         self._messages = 0
+        self._api: Api = "chat"
+        self._left: deque[Asking] = deque()
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -121,55 +125,60 @@ class Talk:
         latency_ms: float | None = None,
         cost_usd: float | None = None,
         error: str | None = None,
+        ttft_ms: float | None = None,
+        retries: int | None = None,
+        api: Api | None = None,
     ) -> range:
         """The model was asked: record the call, what it said, the tools it called, and what of the request was not recorded yet.
 
         Args:
-            request: What `chat.completions.create` was called with, as a mapping.
-            response: What it answered, as a dict or the SDK's object; None when it failed.
+            request: What `chat.completions.create`, `responses.create` or `messages.create` was called with, as a mapping.
+            response: What it answered, as a dict or the SDK's object, or the list of the pieces of a stream; None when it failed.
             latency_ms: How long it took, milliseconds.
             cost_usd: Its price in US dollars.
             error: Why it failed.
+            ttft_ms: How long it took until its first piece came, milliseconds.
+            retries: How often the client tried again.
+            api: Which of the three it was; None tells it by the shape of the two.
         """
-        return self._guarded(lambda: self._decided(request, response, latency_ms, cost_usd, error))
+        return self._decide(request, response, Course(latency_ms, ttft_ms, cost_usd, retries, error), api)
 
     def ask(self, create: Callable[P, R], *args: P.args, **request: P.kwargs) -> R:
         """Call `create(**request)`, such as `client.chat.completions.create`, record the decision, return the response.
 
-        An error of the call is recorded by its type's name and raised. Streams of chunks are not recorded: put the
-        chunks together and give them to `decision`.
+        `create` may be any of `create`, `parse` and `stream` of chat completions, Responses and Messages, of a synchronous client,
+        and `stream` of an asynchronous one. An error of the call is recorded by its type's name and raised. A stream is returned
+        as one, and recorded when it has ended, when it is closed, or, if it is left, before what this talk records next.
         """
-        start = time.perf_counter()
+        asking = self._asking(create, request)
         try:
             response = create(*args, **request)
         except Exception as error:
-            self._asked(request, None, start, error)
+            asking.failed(error)
             raise
-        self._asked(request, response, start)
-        return response
+        return asking.answered(response)  # type: ignore[no-any-return] # a stream stands for itself
 
     async def ask_async(self, create: Callable[P, Awaitable[R]], *args: P.args, **request: P.kwargs) -> R:
         """`ask` for an asynchronous client."""
-        start = time.perf_counter()
+        asking = self._asking(create, request)
         try:
             response = await create(*args, **request)
         except Exception as error:
-            self._asked(request, None, start, error)
+            asking.failed(error)
             raise
-        self._asked(request, response, start)
-        return response
+        return asking.answered(response)  # type: ignore[no-any-return]
 
-    def _asked(self, request: Mapping[str, Any], response: Any, start: float, error: Exception | None = None) -> None:
-        if response is not None and request.get("stream"):
-            self._outbox.tell_once("stream", "a streamed response is not recorded; give it to Talk.decision when whole")
-            return
-        latency_ms = round((time.perf_counter() - start) * 1000, 3)
-        name = None if error is None else type(error).__name__
-        self.decision(request=request, response=response, latency_ms=latency_ms, error=name)
+    def _asking(self, create: Any, request: Mapping[str, Any]) -> Asking:
+        return Asking(request, wire.api_of_call(create), self._decide, self._outbox.tell_once, self._left)
+
+    def _decide(self, request: Any, response: Any, course: Course, api: Api | None) -> range:
+        return self._guarded(lambda: self._decided(request, response, course, api))
 
     def _guarded(self, parts: Callable[[], list[Part]]) -> range:
         """Record what `parts` gives; whatever goes wrong is the recorder's to tell."""
         with self._lock:
+            while self._left:
+                self._left.popleft().end()
             try:
                 return self._record(parts())
             except Exception as error:  # noqa: BLE001 -- the agent must not fail because of its recorder
@@ -203,12 +212,10 @@ class Talk:
             self._outbox.count_described(described)
         self._messages += len(parts)
         first = known.version + 1
-        known.version += len(events)
         known.has_started = True
-        if known.context is not None:
-            for version, event in enumerate(events, start=first):
-                known.context.apply(event.event_type, event.payload, event.metadata)
-                known.shapes[version] = shape_of(event.payload)
+        for version, event in enumerate(events, start=first):
+            known.version = version
+            known.follow(event.event_type, event.payload, event.metadata)
         return range(first, known.version + 1)
 
     def _redacted(self, version: int, payload: dict[str, Any]) -> list[Part]:
@@ -245,53 +252,51 @@ class Talk:
         messages = [{"role": "system", "content": m["content"] if isinstance(m, Mapping) else m} for m in system]
         return Part("system", [Draft(STARTED, {**self._opening.started, "messages": messages})])
 
-    def _decided(
-        self, request: Any, response: Any, latency_ms: float | None, cost_usd: float | None, error: str | None
-    ) -> list[Part]:
-        sent, answer = wire.read_request(request), wire.read_response(response)
-        rendered = rendered_or_none(sent.messages)
-        parts = self._before(sent.messages, rendered)
+    def _decided(self, request: Any, response: Any, course: Course, api: Api | None) -> list[Part]:
+        self._api = api or wire.api_of(request, response) or self._api
+        sent, answer = wire.read_request(request, self._api), wire.read_response(response, self._api)
+        context = sent_by(sent, self._known.held_by(sent.state.get("previous_response_id")))
+        parts = self._before(sent, context)
         if sent.tools is not None and sent.tools_sha256 is not None:
             self._outbox.register("tools", sent.tools_sha256, {"sha256": sent.tools_sha256, "tools": sent.tools})
-        model = decision_payload(
-            sent,
-            answer,
-            rendered,
-            self._register_prompt(sent.messages),
-            latency_ms=latency_ms,
-            cost_usd=cost_usd,
-            error=error,
-        )
-        spoken = [] if answer.message is None else answered(answer.message)
-        changed = {"request_escaped": list(sent.changed), "response_escaped": list(answer.changed)}
-        notes = {key: paths for key, paths in changed.items() if paths}
-        described = sent.described + answer.described
-        return [*parts, Part("agent", [Draft(DECISION, model), *spoken], notes, described)]
+        model = decision_payload(sent, answer, context, self._register_prompt(sent.messages), course)
+        notes, described = notes_of(sent, answer), sent.described + answer.described
+        spoken = [] if course.is_cut else [*map(answered, answer.messages)]
+        first, then = (spoken[0].drafts, spoken[1:]) if spoken and spoken[0].actor == "agent" else ([], spoken)
+        parts.append(Part("agent", [Draft(DECISION, model), *first], notes, described))
+        of = {} if answer.response_id is None else {RESPONSE: answer.response_id}
+        return [*parts, *(Part(each.actor, each.drafts, of) for each in then)]
 
-    def _before(self, messages: list[dict[str, Any]], rendered: list[dict[str, Any]] | None) -> list[Part]:
+    def _before(self, request: Request, sent: Sent) -> list[Part]:
         """What the request shows and the log does not have yet; the conversation's start, if this is its first event."""
         known = self._known
         if known.context is None:
             return []
         if known.has_started:
-            return self._missing(messages, rendered, known.context.messages)
+            return self._missing(request, sent, known.context.messages)
         system = self._opening.system
-        start = self._start(leading_system(messages) if system is None else system)
+        start = self._start(leading_system(request.messages) if system is None else system)
         opened = Context()
         opened.apply(STARTED, Storable()(start.drafts[0].payload), {})
-        return [start, *self._missing(messages, rendered, opened.messages)]
+        return [start, *self._missing(request, sent, opened.messages)]
 
-    def _missing(
-        self, messages: list[dict[str, Any]], rendered: list[dict[str, Any]] | None, recorded: list[dict[str, Any]]
-    ) -> list[Part]:
+    def _missing(self, request: Request, sent: Sent, recorded: list[dict[str, Any]]) -> list[Part]:
         """What the request has beyond what is recorded; nothing when it does not continue that."""
-        if rendered is None or len(rendered) != len(messages):
+        known = max(0, len(recorded) - sent.before)
+        if sent.rendered is None or len(sent.rendered) != sent.before + len(sent.messages):
             self._outbox.tell_once(
                 "shape", "a request has messages of an unknown shape; its context cannot be verified"
             )
-            return [_as_can_be(message, n) for n, message in enumerate(messages) if n >= len(recorded)]
-        different = first_difference(recorded, rendered)
-        if different is not None:
+            return [_as_can_be(message, n) for n, message in enumerate(sent.messages) if n >= known]
+        if not sent.is_whole:
+            self._outbox.tell_once(
+                "state",
+                "a request of stream %s goes on from a history that its provider has and this conversation does not know; its "
+                "context is not verified",
+                self._opening.stream,
+            )
+            known = unrecorded(sent, recorded, request.instructions)
+        elif (different := first_difference(recorded, sent.rendered)) is not None:
             self._outbox.tell_once(
                 "difference",
                 "a request of stream %s is not what was recorded, first in message %d: its context cannot be verified "
@@ -299,10 +304,10 @@ class Talk:
                 *(self._opening.stream, different),
                 level=logging.WARNING,
             )
-            return []
+            known = unrecorded(sent, recorded, 0) if request.state else len(sent.messages)
         parts = []
-        for index in range(len(recorded), len(messages)):
-            each = said(messages[index], index)
+        for index, message in enumerate(sent.messages[known:], start=known):
+            each = said(message, index)
             parts.append(Part(each.actor, each.drafts, {"recorded_from": "request"}))
         return parts
 

@@ -98,7 +98,7 @@ def test_the_recorder_alone_records_what_the_whole_does(alone: Environment, stor
     assert [event[0] for event in events][:4] == [
         "conversation.started.v1",
         "user.utterance.v1",
-        "model.decision.v2",
+        "model.decision.v3",
         "tool.call.v1",
     ]
     assert events == recorded(store, "c-2")

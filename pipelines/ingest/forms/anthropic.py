@@ -15,6 +15,7 @@ from typing import Any
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.messages import take_answer, take_request
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Record, Row
+from pipelines.ingest.assemble.tool_schemas import of_messages
 from pipelines.ingest.faults import shown
 from pipelines.ingest.forms.anthropic_events import EVENT, event_rows, events_of, is_event, take_usage_of
 from pipelines.ingest.forms.fields import at, keep_other, name_reason, named, take, take_text, take_time
@@ -147,7 +148,7 @@ def _call(record: Record, asked: tuple[str, ...], answered: tuple[str, ...], mom
         params={key: taken for key in _PARAMS if (taken := take(value, *asked, key)) is not None},
         input=None if sent is None else sent.messages,
         output=answer.messages,
-        tools=None if tools is None else [_schema(tool) for tool in tools],
+        tools=None if tools is None else [of_messages(tool) for tool in tools],
         usage=usage,
         usage_basis="with_cache" if usage else None,
         response_id=response_id,
@@ -157,15 +158,6 @@ def _call(record: Record, asked: tuple[str, ...], answered: tuple[str, ...], mom
     )
     name_reason(call, reason)
     return call
-
-
-def _schema(tool: Any) -> Any:
-    """A tool's schema in the shape of chat completions; tools of the provider's own stay as they are."""
-    if not isinstance(tool, dict) or "input_schema" not in tool:
-        return tool
-    names = {"name": "name", "description": "description", "input_schema": "parameters"}
-    function = {new: tool[old] for old, new in names.items() if old in tool}
-    return {"type": "function", "function": function, **{k: v for k, v in tool.items() if k not in (*names, "type")}}
 
 
 FORM = Anthropic()

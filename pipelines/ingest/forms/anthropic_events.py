@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.ingest.assemble.messages import read, system_messages
 from pipelines.ingest.assemble.rows import Call, Facts, Message, Record, Row, Step
+from pipelines.ingest.beside import with_cache
 from pipelines.ingest.forms.fields import map_fields, nanoseconds, take, take_text, take_time, take_usage
 from pipelines.ingest.forms.gathering import Delivered
 
@@ -31,10 +32,7 @@ _USAGE = {
 
 def take_usage_of(record: dict[str, Any], *path: str) -> dict[str, Any]:
     """Take the usage of an answer. Anthropic's input leaves cached tokens out; here they are in."""
-    usage = take_usage(record, {name: (*path, *each) for name, each in _USAGE.items()})
-    if "input_tokens" in usage:
-        usage["input_tokens"] += usage.get("cached_input_tokens", 0) + usage.get("cache_write_tokens", 0)
-    return usage
+    return with_cache(take_usage(record, {name: (*path, *each) for name, each in _USAGE.items()}))
 
 
 def is_event(value: Any) -> bool:

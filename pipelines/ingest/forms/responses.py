@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.canonical.finish_reasons import finish_of_items
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.messages import read, system_messages, take_answer
-from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
+from pipelines.ingest.assemble.rows import Call, Facts, Group, Record, Row, Step
+from pipelines.ingest.assemble.tool_schemas import of_responses
 from pipelines.ingest.faults import shown
 from pipelines.ingest.forms.fields import at, keep_other, named, take, take_number, take_text, take_time, take_usage
 from pipelines.ingest.forms.form import Head, Options
@@ -211,10 +213,10 @@ def _response_rows(record: Record, *, is_stream: bool) -> Iterator[Row]:
         system=[] if is_stream else system,
         input=None if is_stream or given is None else sent.messages,
         output=answer.messages,
-        tools=None if tools is None else [_schema(tool) for tool in tools],
+        tools=None if tools is None else [of_responses(tool) for tool in tools],
         usage=usage,
         usage_basis="with_cache" if usage else None,
-        finish_reason=_finish(answer.messages, reason),
+        finish_reason=finish_of_items([message.chat for message in answer.messages], reason),
         response_id=response_id,
         error=error,
         request=body,
@@ -226,20 +228,6 @@ def _drop_repeated(response: dict[str, Any], request: dict[str, Any], names: Seq
     """Take out of a response what it only repeats of its request; the number of leaves that went."""
     same = [name for name in names if response.get(name) is not None and response[name] == request.get(name)]
     return sum(leaves(response.pop(name)) for name in same)
-
-
-def _schema(tool: Any) -> Any:
-    """A tool's schema in the shape of chat completions; tools of the provider's own stay as they are."""
-    if not isinstance(tool, dict) or tool.get("type") != "function" or "function" in tool:
-        return tool
-    return {"type": "function", "function": {key: value for key, value in tool.items() if key != "type"}}
-
-
-def _finish(messages: list[Message], reason: str | None) -> str | None:
-    """The finish reason by its name in chat completions; Responses say one only where an answer is cut."""
-    if reason is not None:
-        return {"max_output_tokens": "length"}.get(reason, reason)
-    return None if not messages else "tool_calls" if messages[-1].chat.get("tool_calls") else "stop"
 
 
 FORM = Responses()
