@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from pipelines.canonical.content import text_of_prompt
+from pipelines.canonical.content import is_text_part, text_of_prompt
 from pipelines.experiment.prices import Price
 from pipelines.log.context import message_bytes
 from pipelines.replay.failure import Answer
@@ -21,7 +21,7 @@ from pipelines.replay.wires.completion import read_completion
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import Note, Remarks, list_notes
 from pipelines.replay.wires.pairing import pair_calls
-from pipelines.replay.wires.parts import Medium, read_parts
+from pipelines.replay.wires.parts import Medium, Text, read_parts
 from pipelines.replay.wires.tools import custom_names, function_tools
 
 _IN_NO_NAME = re.compile(r"[\s<|\\/>]+")
@@ -96,10 +96,10 @@ def wire_message(message: Mapping[str, Any], custom: frozenset[str] = frozenset(
         changed["tool_calls"] = [_wire_call(call, custom) for call in message["tool_calls"]]
     elif role == "assistant" and content in (None, []):
         changed["content"] = ""
+    if isinstance(content, list) and any(_is_foreign(part) for part in content):
+        changed["content"] = content = [_own_part(part) for part in content]
     if role in _PROMPTS and isinstance(content, list):
         changed["content"] = text_of_prompt(content)
-    elif isinstance(content, list) and any(_is_foreign(part) for part in content):
-        changed["content"] = [_own_part(part) for part in content]
     if "name" in message:
         changed["name"] = _IN_NO_NAME.sub("_", str(message["name"]))[:_LONGEST_NAME] or None
     if all(value == message.get(key) for key, value in changed.items()):
@@ -117,13 +117,18 @@ def _wire_call(call: Mapping[str, Any], custom: frozenset[str]) -> Mapping[str, 
 
 
 def _is_foreign(part: Any) -> bool:
-    """Whether a part is a picture or a file in the words of another wire."""
-    return isinstance(part, Mapping) and part.get("type") in _FOREIGN
+    """Whether a part is a text, a picture or a file in the words of another wire."""
+    if not isinstance(part, Mapping) or part.get("type") == "refusal":
+        return False
+    is_text = is_text_part(part) and not (part.get("type") == "text" and isinstance(part.get("text"), str))
+    return is_text or part.get("type") in _FOREIGN
 
 
 def _own_part(part: Any) -> Any:
-    """A picture or a file in this wire's words; what has none here stays as it was recorded."""
+    """A text, a picture or a file in this wire's words; what has none here stays as it was recorded."""
     (read,) = read_parts([part]) if _is_foreign(part) else (None,)
+    if isinstance(read, Text):
+        return {"type": "text", "text": read.text}
     if not isinstance(read, Medium):
         return part
     if read.kind == "image" and read.address is not None:

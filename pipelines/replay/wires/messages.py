@@ -260,6 +260,6 @@ def _tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
         return tool
     sent = {name: function[name] for name in ("name", "description") if function.get(name) is not None}
     schema = function.get("parameters") or {}
-    sent["input_schema"] = schema if schema.get("type") == "object" else {"type": "object", "properties": {}, **schema}
+    sent["input_schema"] = schema if schema.get("type") == "object" else {"properties": {}, **schema, "type": "object"}
     strict = {"strict": True} if function.get("strict") is True else {}
     return {**sent, **strict, **{name: tool[name] for name in _OWN_TOOL if tool.get(name) is not None}}

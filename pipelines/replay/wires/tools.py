@@ -29,7 +29,7 @@ def takes_text(tool: Mapping[str, Any]) -> bool:
 def _function_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     """One tool; a definition without its wrapper, as other interfaces have them, gets it."""
     if not takes_text(tool) and ("function" in tool or "name" not in tool):
-        return tool
+        return _own_words(tool)
     defined = dict(definition(tool))
     if takes_text(tool):
         text = {"type": "string"}
@@ -39,6 +39,18 @@ def _function_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     elif "parameters" not in defined and "input_schema" in defined:
         defined["parameters"] = defined["input_schema"]
     return {"type": "function", "function": {key: defined[key] for key in _DEFINED if key in defined}}
+
+
+def _own_words(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A function in its wrapper, of the members that endpoints know, with a schema of an object; the same where it is so already."""
+    function = tool.get("function")
+    if not isinstance(function, Mapping):
+        return tool
+    kept = {key: value for key, value in function.items() if key in _DEFINED}
+    schema = kept.get("parameters")
+    if isinstance(schema, Mapping) and schema.get("type") != "object":
+        kept["parameters"] = {"properties": {}, **schema, "type": "object"}
+    return tool if kept == function else {**tool, "function": kept}
 
 
 def definition(tool: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -225,3 +225,21 @@ def test_a_function_without_its_wrapper_gets_it():
 def test_a_prompts_parts_are_its_text(texts):
     """In order, with nothing between them."""
     assert text_of_prompt([{"type": "text", "text": text} for text in texts]) == "".join(texts)
+
+
+def test_texts_of_parts_go_out_in_the_words_of_this_wire():
+    """Parts that hold their text by another name, or are of a type that another wire has, are text here."""
+    parts = [{"type": "text", "content": "a"}, {"type": "input_text", "text": "b"}, {"text": "c"}]
+    sent = body_of([{"role": role, "content": parts} for role in ("system", "user")])
+    assert sent["messages"][0]["content"] == "abc"
+    assert sent["messages"][1]["content"] == [{"type": "text", "text": text} for text in "abc"]
+
+
+@pytest.mark.parametrize("kind", [None, "dict"])
+def test_a_function_has_the_members_that_endpoints_know(kind):
+    """A schema is that of an object, and what stands beside it in a recorded definition is left out."""
+    schema = {"properties": {"a": {"type": "string"}}} | ({"type": kind} if kind else {})
+    (sent,) = function_tools([{"type": "function", "function": {"name": "f", "parameters": schema, "required": ["a"]}}])
+    assert sent == {"type": "function", "function": {"name": "f", "parameters": {**schema, "type": "object"}}}
+    known = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    assert function_tools([known])[0] is known
