@@ -94,6 +94,7 @@ class ModelServer:
         paid: Those that are charged for, likewise.
         calls: Calls by idempotency key.
         seen: Faults shown.
+        refused: Requests that the provider would not take, by its words.
         headers: Of the last call.
         bodies: Bodies received, when kept.
         is_deduplicating: Whether a key that was answered is answered again without charge, as its header asks for.
@@ -119,6 +120,7 @@ class ModelServer:
     paid: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     headers: dict[str, str] = field(default_factory=dict)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     port: int = 0
@@ -210,6 +212,7 @@ class ModelServer:
                 return fixed
             document = wire.write(neutral, quirk.message(neutral, self.answer(neutral)), self.count(neutral))
         except Refused as refused:
+            self.refused[refused.message] += 1
             return refused.status, {}, wire.error(refused)
         if api == "responses":
             keep(given, document, self.kept)

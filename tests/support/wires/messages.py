@@ -202,6 +202,8 @@ def _check_result(block: dict[str, Any], at: str) -> None:
         raise Refused(f"{at}.tool_result.tool_use_id: String should match pattern '^[a-zA-Z0-9_-]+$'")
     content = block.get("content")
     for number, part in enumerate(content if isinstance(content, list) else ()):
+        if part.get("type") == "tool_reference":  # what a search for tools found
+            continue
         if part.get("type") not in ("text", "image", "document"):
             raise Refused(f"{at}.tool_result.content.{number}: Input tag '{part.get('type')}' is not expected")
         _check_block(part, "user", f"{at}.tool_result.content.{number}")
@@ -314,6 +316,8 @@ def _read_user(blocks: Sequence[dict[str, Any]]) -> Iterator[Message]:
 def _part(block: Mapping[str, Any]) -> dict[str, Any]:
     if block["type"] == "text":
         return {"type": "text", "text": block["text"]}
+    if block["type"] == "tool_reference":
+        return dict(block)
     source = block["source"]
     url = source.get("url") or source.get("file_id")
     if source["type"] == "base64":

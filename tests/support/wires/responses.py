@@ -288,6 +288,10 @@ def _read_tool(tool: dict[str, Any], at: str) -> dict[str, Any]:
         known(tool, _CUSTOM, _unknown(f"{at}."))
         return {"type": "custom", "custom": {key: value for key, value in tool.items() if key != "type"}}
     known(tool, _TOOL, _unknown(f"{at}."))
+    schema = tool.get("parameters") or {"type": "object"}
+    if schema.get("type") != "object":
+        words = f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{schema.get('type')}\"'."
+        raise Refused(f"Invalid schema for function '{tool['name']}': {words}", code="invalid_function_parameters")
     function = {key: value for key, value in tool.items() if key != "type" and value is not None}
     return {"type": "function", "function": {"strict": True, **function}}  # what is not said is strict here
 
