@@ -89,6 +89,7 @@ class ModelServer:
         kept: What Responses keeps at the server: items by the id of a response or a conversation.
         fault_share: Share of calls that get each fault.
         latency: Seconds before an answer.
+        error: What an error of the server says.
         hang: Seconds for which a hanging call is kept open.
         answered: Complete answers sent out, by idempotency key.
         paid: Those that are charged for, likewise.
@@ -111,6 +112,7 @@ class ModelServer:
     fault_share: float = 0.0
     faults: tuple[str, ...] = FAULTS
     latency: float = 0.0
+    error: str = "boom"
     hang: float = 30.0
     keep_bodies: bool = False
     is_deduplicating: bool = False
@@ -227,7 +229,7 @@ class ModelServer:
             return 429, {"Retry-After": "0.02"}, b"later"
         if fault == "error" and is_even:
             status = _OVERLOADED.get(api, 500)
-            return status, {}, json.dumps(wire.error(Refused("boom", status))).encode()
+            return status, {}, json.dumps(wire.error(Refused(self.error, status))).encode()
         if fault == "error":
             return 503, page, b"<html>busy</html>"
         if fault == "malformed":
