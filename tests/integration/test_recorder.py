@@ -23,15 +23,13 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
 from pipelines.errors import BadInputError
-from pipelines.export.month import export_month
-from pipelines.folds.run import fold_month
-from pipelines.lake.lake import Lake
 from pipelines.recorder import Recorder, RecorderFull
 from pipelines.recorder.packet import Packet, write_line
 from pipelines.recorder.spill import DAMAGED, REFUSED, SUFFIX, SpillDamagedError, SpillFile
 from pipelines.recorder.storable import Storable
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Signed, Store, StoreUnavailable, connect, stream_id
+from tests.integration.recorded import decisions
 from tests.support import chat_strategies
 
 NOWHERE = "host=/nonexistent port=1 dbname=none user=none"
@@ -73,17 +71,6 @@ def completion(text: str | None, *calls: tuple[str, str, str], finish: str = "st
             "prompt_tokens_details": {"cached_tokens": 3},
         },
     }
-
-
-def decisions(store: Store, settings: Settings) -> list[dict[str, Any]]:
-    """All rows of the view `decisions` after an export and a fold of every month."""
-    lake = Lake.from_settings(settings)
-    for month in store.months():
-        if month.events:
-            export_month(store.dsn, lake, month.month)
-            fold_month(lake, month.month)
-    with lake.connect() as connection:
-        return connection.sql("SELECT * FROM decisions ORDER BY aggregate_id, decision").pl().to_dicts()
 
 
 def types(store: Store, conversation: str, source: str = "shop") -> list[str]:

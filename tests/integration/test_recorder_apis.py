@@ -16,13 +16,18 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from pipelines.lake.lake import Lake
+from pipelines.recorder import Recorder
 from pipelines.recorder.chunks import assemble
 from pipelines.recorder.talk import Talk
+from pipelines.settings import Settings
+from pipelines.store import Store
+from tests.integration.echoes import assert_the_echo_is_the_recording
+from tests.integration.recorded import decisions
 from tests.support.agents import APIS, Api, Loop, plain
+from tests.support.kept import Kept, folded, new_talk
 from tests.support.model_server import ModelServer, serving
 from tests.support.wires.scripted import scripted_answer
-from tests.unit.recorder.kept import Kept, new_talk
-from tests.unit.recorder.test_talk import folded
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Pydantic serializer warnings"
@@ -39,7 +44,7 @@ class Step(BaseModel):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ModelServer]:
+def model() -> Iterator[ModelServer]:
     """A server behind which one model decides by what was said."""
     with serving(answer=scripted_answer) as running:
         yield running
@@ -117,13 +122,13 @@ async def converse(talk: Talk, made: Any, api: Api, way: str, *, is_async: bool)
 
 
 @pytest.fixture(scope="module")
-def logs(server: ModelServer) -> dict[tuple[str, ...], Kept]:
+def logs(model: ModelServer) -> dict[tuple[str, ...], Kept]:
     """The conversation in each way."""
     found: dict[tuple[str, ...], Kept] = {}
 
     async def run(api: Api, mode: str) -> None:
         is_async = mode == "async"
-        made = client(server, api, is_async=is_async)
+        made = client(model, api, is_async=is_async)
         for way in WAYS:
             kept = found[api, way, mode] = Kept()
             await converse(new_talk(kept), made, api, way, is_async=is_async)
@@ -195,12 +200,12 @@ def test_attempts_of_the_client_are_counted(api: Api) -> None:
     assert decision["retries"] == 2
 
 
-def test_a_history_at_the_provider_is_the_same_log(server: ModelServer, logs: Mapping[tuple[str, ...], Kept]) -> None:
+def test_a_history_at_the_provider_is_the_same_log(model: ModelServer, logs: Mapping[tuple[str, ...], Kept]) -> None:
     """An agent that sends what is new and the response that it goes on from: its contexts verify, and its events are those."""
     kept = Kept()
     talk = new_talk(kept)
     loop = Loop("responses", store=True)
-    with client(server, "responses", is_async=False) as made:
+    with client(model, "responses", is_async=False) as made:
         before: str | None = None
         for question in ("Where is A-1?", "Thanks. And B-2?"):
             loop.user(question)
@@ -212,3 +217,18 @@ def test_a_history_at_the_provider_is_the_same_log(server: ModelServer, logs: Ma
                 loop.results({call: f"found {n}" for n, call in enumerate(calls)})
     assert [row["context_verified"] for row in folded(kept)] == [True] * 4
     assert _comparable(kept) == _comparable(logs["responses", "create", "sync"])
+
+
+def test_what_was_recorded_is_replayed_as_it_was(model: ModelServer, store: Store, store_settings: Settings) -> None:
+    """By each API, through the store: contexts verify in the lake, and the echo of the log is the log."""
+    with Recorder(store, source="shop") as recorder:
+        for api in APIS:
+            with client(model, api, is_async=False) as made:
+                talk = recorder.conversation(f"by {api}", agent="desk")
+                asyncio.run(converse(talk, made, api, "helper", is_async=False))
+                talk.end(None)
+        assert recorder.flush(30)
+    assert [row["context_verified"] for row in decisions(store, store_settings)] == [True] * 4 * len(APIS)
+    lake = Lake.from_settings(store_settings)
+    for mode in ("decision", "conversation"):
+        assert_the_echo_is_the_recording(lake, mode)

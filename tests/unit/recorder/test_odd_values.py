@@ -21,7 +21,7 @@ from openai import NOT_GIVEN, omit
 from pydantic import BaseModel
 
 from pipelines.recorder.storable import MAX_VALUES, Storable
-from tests.unit.recorder.kept import Kept, new_talk
+from tests.support.kept import Kept, new_talk
 
 
 class Step(BaseModel):

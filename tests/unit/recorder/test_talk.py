@@ -11,11 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.store import stream_id
-from tests.oracles import left_fold
 from tests.support.chat_strategies import json_values, text
-from tests.support.equality import make_log
-from tests.unit.recorder.kept import Kept, new_talk
+from tests.support.kept import Kept, folded, new_talk
 
 _contents = text | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": text}), min_size=1, max_size=2)
 _ids = st.sampled_from(["a", "b", "", None])
@@ -46,14 +43,6 @@ def _answers(draw: st.DrawFn) -> dict[str, Any]:
 
 _rounds = st.lists(st.tuples(st.lists(_inputs, max_size=3), _answers()), min_size=1, max_size=4)
 _params = st.dictionaries(st.sampled_from(["temperature", "seed", "stop"]), json_values, max_size=2)
-
-
-def folded(kept: Kept) -> list[dict[str, Any]]:
-    """The decisions of the left fold over the events as read back."""
-    log = make_log([(str(stream_id("s", "c")), "conversation", kept.events)])
-    if not log:
-        return []
-    return left_fold.fold_month(log, log[0]["month"])["decisions"]
 
 
 @given(rounds=_rounds, params=_params)

@@ -15,10 +15,9 @@ from pipelines.recorder.opening import Known
 from pipelines.recorder.talk import Talk
 from pipelines.recorder.wire import read_response
 from tests.support.agents import APIS, SYSTEM, Api, Loop, plain
+from tests.support.kept import Kept, folded, new_talk
 from tests.support.wires.form import Tokens
 from tests.support.wires.wires import WIRES
-from tests.unit.recorder.kept import Kept, new_talk
-from tests.unit.recorder.test_talk import folded
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(
     str.strip

@@ -1,4 +1,4 @@
-"""A talk whose outbox keeps everything."""
+"""A talk whose outbox keeps everything, and the left fold of what it kept."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from uuid import UUID
 from pipelines.recorder.opening import Known, Opening
 from pipelines.recorder.talk import Talk
 from pipelines.store import NewEvent, stream_id
+from tests.oracles import left_fold
+from tests.support.equality import make_log
 
 
 class Kept:
@@ -38,3 +40,11 @@ class Kept:
 def new_talk(kept: Kept, system: list[Any] | None = None) -> Talk:
     opening = Opening(stream_id("s", "c"), "conversation", {"source": "s"}, {}, system, None, "p")
     return Talk(kept, opening, Known())
+
+
+def folded(kept: Kept) -> list[dict[str, Any]]:
+    """The decisions of the left fold over the events as read back."""
+    log = make_log([(str(stream_id("s", "c")), "conversation", kept.events)])
+    if not log:
+        return []
+    return left_fold.fold_month(log, log[0]["month"])["decisions"]
