@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -101,20 +102,8 @@ class Endpoint:
         self._secret = Secret(self.key)
 
     async def __aenter__(self) -> Self:
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "refold"}
-        headers["Accept-Encoding"] = "identity"  # an answer is small; whoever compresses it all the same is read here
-        headers.update(self.wire.headers(self.key))
-        import aiohttp  # noqa: PLC0415 - a fifth of a second, only where somebody is asked
-
-        # Settings of the environment (proxies, .netrc) could send texts elsewhere, or with another key.
-        self._session = aiohttp.ClientSession(
-            headers=headers,
-            timeout=aiohttp.ClientTimeout(total=self.timeout_seconds, sock_connect=_CONNECT_SECONDS),
-            connector=aiohttp.TCPConnector(limit=self.connections),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            auto_decompress=False,
-        )
+        headers = {"Content-Type": "application/json", **self.wire.headers(self.key)}
+        self._session = open_session(headers, self.connections, total_seconds=self.timeout_seconds)
         return self
 
     async def __aexit__(
@@ -134,34 +123,84 @@ class Endpoint:
             CallFailed: There was no complete response.
         """
         assert self._session is not None
-        import aiohttp  # noqa: PLC0415 - loaded when the session was opened
-
         started = time.perf_counter()
-        try:
+        with calling(self._secret, self.timeout_seconds):
             async with self._session.post(
                 self._url, data=body, headers={"Idempotency-Key": idempotency_key}, allow_redirects=False
             ) as response:
-                content = self._secret.hide(await _read(response))
-                latency_ms = (time.perf_counter() - started) * 1e3
-                location = response.headers.get("Location")
-                return Response(
-                    response.status,
-                    content,
-                    latency_ms,
-                    retry_after(response.headers),
-                    None if location is None else self._secret.hide_text(location),
-                )
-        except TimeoutError:
-            raise CallFailed("timeout", True, f"no complete answer in {self.timeout_seconds:g} s") from None
-        except aiohttp.ClientConnectorError as error:
-            is_certain = isinstance(error, aiohttp.ClientSSLError)
-            raise CallFailed("unavailable", False, self._describe(error), is_certain) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # Errors of the client name the request with its headers, so none of them goes further.
-            raise CallFailed("unavailable", True, self._describe(error)) from None
+                return await read_response(response, self._secret, started)
 
-    def _describe(self, error: Exception) -> str:
-        return shown(self._secret.hide(f"{type(error).__name__}: {error}".encode("utf-8", "replace")))
+
+def open_session(
+    headers: Mapping[str, str],
+    connections: int,
+    *,
+    total_seconds: float | None = None,
+    part_seconds: float | None = None,
+) -> aiohttp.ClientSession:
+    """A session that takes nothing from the environment, keeps no cookies, and leaves bodies as they come.
+
+    Args:
+        headers: Sent with every call, beside what all have.
+        connections: Open at once, at most.
+        total_seconds: For one call, from the connection to the last byte; None for no bound.
+        part_seconds: Between two parts of a response; None for no bound.
+    """
+    import aiohttp  # noqa: PLC0415 - a fifth of a second, only where somebody is asked
+
+    # an answer is small; whoever compresses it all the same is read here
+    common = {"Accept": "application/json", "User-Agent": "refold", "Accept-Encoding": "identity"}
+    # Settings of the environment (proxies, .netrc) could send texts elsewhere, or with another key.
+    return aiohttp.ClientSession(
+        headers={**common, **headers},
+        timeout=aiohttp.ClientTimeout(total=total_seconds, sock_connect=_CONNECT_SECONDS, sock_read=part_seconds),
+        connector=aiohttp.TCPConnector(limit=connections),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+    )
+
+
+@contextmanager
+def calling(secret: Secret, timeout_seconds: float) -> Iterator[None]:
+    """Turn what the client raises into `CallFailed`: its errors name the request with its headers, so none of them goes further.
+
+    Args:
+        secret: Taken out of the words.
+        timeout_seconds: What is said of a call that took too long.
+    """
+    import aiohttp  # noqa: PLC0415 - loaded when the session was opened
+
+    def describe(error: Exception) -> str:
+        return shown(secret.hide(f"{type(error).__name__}: {error}".encode("utf-8", "replace")))
+
+    try:
+        yield
+    except TimeoutError:
+        raise CallFailed("timeout", True, f"no complete answer in {timeout_seconds:g} s") from None
+    except aiohttp.ClientConnectorError as error:
+        is_certain = isinstance(error, aiohttp.ClientSSLError)
+        raise CallFailed("unavailable", False, describe(error), is_certain) from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise CallFailed("unavailable", True, describe(error)) from None
+
+
+async def read_response(response: aiohttp.ClientResponse, secret: Secret, started: float) -> Response:
+    """A response, complete and without the key.
+
+    Args:
+        response: As the client has it.
+        secret: The key.
+        started: When the call began, by `time.perf_counter`.
+
+    Raises:
+        CallFailed: It is too large, or encoded in a way that was not asked for.
+    """
+    content = secret.hide(await _read(response))
+    latency_ms = (time.perf_counter() - started) * 1e3
+    location = response.headers.get("Location")
+    where = None if location is None else secret.hide_text(location)
+    return Response(response.status, content, latency_ms, retry_after(response.headers), where)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
