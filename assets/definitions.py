@@ -67,7 +67,7 @@ def build_defs(
             build_retention_schedule(retention),
             build_follow_schedule(follow_folders),
         ],
-        sensors=build_sensors(own),
+        sensors=build_sensors(own, replay),
         resources={"home": home_from_environment, **(overrides or {})},
         loggers=loggers,
         # one process per run: an asset streams within its own memory bound, and the store stays open between steps

@@ -7,7 +7,7 @@ months have these definitions, too.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,11 @@ from assets.partitions import EXPERIMENTS
 from assets.reports import keep_reports
 from assets.resources import Home
 from assets.specs import describe_asset, key_of
+from pipelines.errors import UnfinishedError
 
 if TYPE_CHECKING:
     from pipelines.experiment.plan import Plan
+    from pipelines.replay.run import ReplayResult
 
 REPLAY = ("replays", "replay_steps")
 DIFFS = ("ab_units", "ab_tool_calls", "ab_summary")
@@ -48,7 +50,8 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(
         name="replay",
-        specs=[describe_asset(name, deps=history) for name in REPLAY],
+        # a run that leaves batches under way writes nothing, and nothing is compared then
+        specs=[describe_asset(name, deps=history, skippable=True) for name in REPLAY],
         partitions_def=EXPERIMENTS,
         description="Put every unit of an experiment before side B; a complete version is not run again.",
         can_subset=True,  # one run writes both tables, whichever is asked for
@@ -56,26 +59,9 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
     def replay(
         context: dg.AssetExecutionContext, config: ReplayConfig, home: dg.ResourceParam[Home]
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        from pipelines.diff.trial import require_measurable
-        from pipelines.replay.run import run_replay
-
-        tell = home.tell or context.log.info
-        plans = home.plans(context.partition_key, config.versions)
-        for plan in plans:
-            require_measurable(home.lake, plan)
-        results = [
-            run_replay(
-                home.lake,
-                plan,
-                on_progress=home.on_progress,
-                settings=home.settings,
-                tell=tell,
-                retry_failed=config.retry_failed,
-                on_sending=partial(_record_sending, home, plan),
-            )
-            for plan in plans
-        ]
-        home.publish_catalog()
+        results = _replay(home, home.plans(context.partition_key, config.versions), config, context.log.info)
+        if results is None:
+            return
         failures: Counter[str] = Counter()
         for result in results:
             failures.update(result.failures)
@@ -118,6 +104,36 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
             yield dg.MaterializeResult(key_of(name), metadata={**common, **size, **shown}, data_version=data_version)
 
     return [replay, diff]
+
+
+def _replay(
+    home: Home, plans: "Sequence[Plan]", config: ReplayConfig, log: Callable[[str], None]
+) -> "list[ReplayResult] | None":
+    """Replay versions, as far as that is possible now; None as long as batches of one are under way."""
+    from pipelines.diff.trial import require_measurable
+    from pipelines.replay.run import run_replay
+
+    for plan in plans:
+        require_measurable(home.lake, plan)
+    results: list[ReplayResult] | None = []
+    for plan in plans:
+        try:
+            result = run_replay(
+                home.lake,
+                plan,
+                on_progress=home.on_progress,
+                settings=home.settings,
+                tell=home.tell or log,
+                retry_failed=config.retry_failed,
+                on_sending=partial(_record_sending, home, plan),
+            )
+        except UnfinishedError as error:
+            log(str(error))
+            results = None
+        else:
+            results = [*results, result] if results is not None else None
+    home.publish_catalog()
+    return results
 
 
 def _record_sending(home: Home, plan: "Plan", endpoint: str) -> None:

@@ -1,7 +1,7 @@
 """What runs by itself, once somebody switched it on in the UI: imports, exports, seals, late folds, active experiments.
 
-`active_experiments` alone starts work that can cost money, within the budgets of the experiments and of the day; no sensor
-and no other schedule selects a replay or what depends on one.
+`active_experiments` alone starts work that can cost money, within the budgets of the experiments and of the day, and
+`finished_batches` goes on with what was begun; no other schedule or sensor selects a replay or what depends on one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,9 @@ from assets.internals import UnresolvedAssetJobDefinition
 from assets.jobs import select_free
 from assets.partitions import MONTH_FORMAT
 from assets.resources import Home
+
+_BATCHES_EVERY = 300
+"""Seconds between two looks at batches, which take hours."""
 
 
 def build_schedules(jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[dg.ScheduleDefinition]:
@@ -139,12 +142,36 @@ def month_before(now: datetime) -> str:
     return f"{now.replace(day=1) - timedelta(days=1):{MONTH_FORMAT}}"
 
 
-def build_sensors(own: Sequence[str] = ()) -> list[dg.SensorDefinition]:
-    """`late_months`: evaluates the conditions of the folds, and of nothing else."""
+def build_sensors(own: Sequence[str], replay: UnresolvedAssetJobDefinition) -> list[dg.SensorDefinition]:
+    """`late_months`: evaluates the conditions of the folds, and of nothing else. `finished_batches`: goes on with replays."""
+
+    @dg.sensor(
+        name="finished_batches",
+        job=replay,
+        minimum_interval_seconds=_BATCHES_EVERY,
+        description="Go on with replays whose batches are done; what is asked again may cost money, within their budgets.",
+    )
+    def finished_batches(
+        context: dg.SensorEvaluationContext, home: dg.ResourceParam[Home]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        from pipelines.replay.batch.finished import find_finished
+
+        found = find_finished(home.settings, context.log.warning)
+        for each in found:
+            # a run that fails is started again, but not at every look
+            key = f"{' '.join(each.tokens)} {datetime.now(UTC):%Y-%m-%d %H}"
+            config = {"retry_failed": each.is_retry, "versions": list(each.versions)}
+            yield dg.RunRequest(
+                run_key=key, partition_key=each.experiment, run_config={"ops": {"replay": {"config": config}}}
+            )
+        if not found:
+            yield dg.SkipReason("no batch is done, or none is under way")
+
     return [
         dg.AutomationConditionSensorDefinition(
             "late_months",
             target=select_free(own),
             description="Fold a month again when its events were exported again.",
-        )
+        ),
+        finished_batches,
     ]

@@ -10,6 +10,7 @@ from assets.live import has_dead_runs
 from assets.verbs.progress import Tell, progress
 from assets.verbs.unchanged import Planning
 from pipelines.diff.result import DiffResult, find_diff, has_failures
+from pipelines.errors import UnfinishedError
 from pipelines.experiment.file import Experiment
 from pipelines.experiment.plan import READS, Plan, make_plans
 from pipelines.experiment.registry import register_experiment
@@ -46,6 +47,7 @@ def compare(
 
     Raises:
         BadInputError: It selects nothing, or a key is missing; nothing was registered.
+        UnfinishedError: Models are asked in batches, which are under way.
     """
     planning = Planning(settings, lake, experiment, folder, tell)
     with lake.reading(f"{READS}, experiments"):
@@ -87,7 +89,10 @@ def _run(
     results = []
     for plan, last in zip(plans, commits, strict=True):
         result = find_diff(lake, plan)
-        assert result is not None
+        if result is None:
+            from pipelines.replay.batch.finished import describe_unfinished
+
+            raise UnfinishedError(describe_unfinished(settings, plan.experiment.experiment))
         results.append(replace(result, is_written=lake.last_commit("ab_summary", plan.partition) != last))
     return results
 

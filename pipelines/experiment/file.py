@@ -123,6 +123,8 @@ class Experiment(StrictModel):
         gate: Clauses that must hold, such as `refund_usd non_inferior; same_calls >= 0.9`; else exit code 3.
         noise_floor: Conversations in which both are asked twice: a number, or `true` for 500.
         budget: What may be spent, and how fast.
+        batch: Whether models are asked in batches, which take up to a day and cost less: `refold ab` submits them and ends, and
+            the next one, or the sensor `finished_batches`, goes on. In mode `decision` or `single`.
         workers: Processes for a Python candidate that depends on nothing but the decision; 0: this one.
         active: Whether the nightly schedule runs it.
     """
@@ -147,6 +149,7 @@ class Experiment(StrictModel):
     gate: Annotated[str, AfterValidator(_gate)] | None = None
     noise_floor: NoiseFloorOrSize | None = None
     budget: Budget = Budget()
+    batch: bool = False
     workers: int = Field(default=0, ge=0, le=256)
     active: bool = False
 
@@ -179,6 +182,7 @@ class Experiment(StrictModel):
             raise ValueError(
                 f"budget: {', '.join(unchecked)} bounds what models are asked, and this experiment asks none"
             )
+        self._require_batch(given, asks_models=asks_models)
         names = [*self.metrics, *(rule.name for rule in self.expect)]
         for name in names:
             if not _METRIC.fullmatch(name):
@@ -209,6 +213,18 @@ class Experiment(StrictModel):
             raise ValueError("give either window or windows")
         if len(set(self.windows)) < len(self.windows):
             raise ValueError("windows: the same window is named twice")
+
+    def _require_batch(self, bounds: set[str], *, asks_models: bool) -> None:
+        """A batch is of single requests to models, and its provider's pace is its own."""
+        if not self.batch:
+            return
+        if not asks_models:
+            raise ValueError("batch: models are asked in batches, and this experiment asks none")
+        if self.mode not in ("decision", "single"):
+            raise ValueError(f"batch: in mode {self.mode} each request follows from an answer; use decision or single")
+        unchecked = sorted(bounds & {"concurrency", "rpm", "tpm", "off_peak"})
+        if unchecked:
+            raise ValueError(f"budget: {', '.join(unchecked)} bounds the pace of calls, which a batch does not have")
 
     def _require_comparable(self, control: Control) -> None:
         """Draws are compared with draws of the same kind: complete recorded runs, or answers to the same contexts."""

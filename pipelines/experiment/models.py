@@ -23,7 +23,7 @@ class Model:
         name: The model.
         base_url: Its endpoint.
         api_key_env: Variable that holds the key; None for none.
-        price: What tokens cost; None when not known.
+        price: What tokens cost, in a batch where it is asked in one; None when not known.
         api: The wire it is asked over.
     """
 
@@ -54,6 +54,8 @@ def list_models(experiment: Experiment, settings: Settings) -> list[Model]:
         base_url, api_key_env = experiment.endpoint_of(side)
         require_allowed(base_url, settings.endpoints)
         price = _own_price(experiment, asked.model) or prices.find(asked.model)
+        if price is not None and experiment.batch:
+            price = price.in_batch
         model = Model(side, asked.model, base_url, api_key_env, price, experiment.api_of(side))
         if experiment.budget.usd is not None or settings.daily_usd is not None:
             _require_bound(model, experiment.params_of(side))

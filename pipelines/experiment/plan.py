@@ -363,7 +363,19 @@ def _require_folded(connection: duckdb.DuckDBPyConnection) -> None:
 
 _NO_INPUTS: Any = {
     **dict.fromkeys(
-        ("experiment", "reason", "gate", "active", "window", "windows", "budget", "workers", "tools", "divergence"),
+        (
+            "experiment",
+            "reason",
+            "gate",
+            "active",
+            "window",
+            "windows",
+            "budget",
+            "batch",
+            "workers",
+            "tools",
+            "divergence",
+        ),
         True,
     ),
     "candidate": {"api_key_env", "prompt_file", "price"},

@@ -30,12 +30,28 @@ class Price(StrictModel):
         output_usd: Of output, reasoning included.
         cached_input_usd: Of input that the endpoint had cached; None: as other input.
         max_output_tokens: The most that a reply can have; None when not known.
+        batch: What a call in a batch costs, as a share of what it costs alone; None when not known, and then as alone.
     """
 
     input_usd: float = Field(ge=0, allow_inf_nan=False)
     output_usd: float = Field(ge=0, allow_inf_nan=False)
     cached_input_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     max_output_tokens: int | None = Field(default=None, gt=0)
+    batch: float | None = Field(default=None, gt=0, le=1)
+
+    @property
+    def is_in_batch(self) -> bool:
+        """Whether these are prices in a batch."""
+        return self.batch == 1
+
+    @property
+    def in_batch(self) -> Price:
+        """What tokens cost in a batch."""
+        if self.batch is None:
+            return self
+        cached = None if self.cached_input_usd is None else self.cached_input_usd * self.batch
+        usd = {"input_usd": self.input_usd * self.batch, "output_usd": self.output_usd * self.batch}
+        return self.model_copy(update={**usd, "cached_input_usd": cached, "batch": 1.0})
 
     def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
         """US dollars for one call."""

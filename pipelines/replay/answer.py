@@ -98,7 +98,7 @@ def replay_units(work: Iterable[Unit], candidate: PythonCandidate | None, concur
         concurrency: How many units an `async` candidate has under way at once.
     """
     if candidate is None:
-        return (_replay_now(unit, echo_ask(unit.recorded)) for unit in work)
+        return (replay_now(unit, echo_ask(unit.recorded)) for unit in work)
     if candidate.is_async:
         return _replay_waiting(work, python_ask(candidate), concurrency)
     return _replay_here(work, candidate)
@@ -109,10 +109,10 @@ def _replay_here(work: Iterable[Unit], candidate: PythonCandidate) -> Iterator[O
     ask = python_ask(candidate)
     for unit in work:
         request = unit.request
-        yield unit.take(_call(candidate, request)) if request is not None else _replay_now(unit, ask)
+        yield unit.take(_call(candidate, request)) if request is not None else replay_now(unit, ask)
 
 
-def _replay_now(unit: Unit, ask: Ask) -> Outcome:
+def replay_now(unit: Unit, ask: Ask) -> Outcome:
     """Replay a unit whose `ask` never waits, without an event loop."""
     coroutine = unit.replay(ask)
     try:

@@ -27,6 +27,7 @@ from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import Range
 from pipelines.replay.asking.asker import BYTES_PER_TOKEN
 from pipelines.replay.asking.responses import ResponseStore
+from pipelines.replay.batch.providers import describe_batches
 from pipelines.replay.disclosure import describe_toolless
 from pipelines.replay.preflight import Preflight
 from pipelines.replay.progress import describe_seconds
@@ -110,6 +111,7 @@ class Estimate:
         seconds: At the given limits, without waiting for a window; None when nobody is asked.
         prices: Date and source of the prices.
         off_peak: The window in which calls are made, if there is one.
+        batches: What there is to say of batches, where models are asked in them.
         toolless: What there is to say of decisions that would be asked without tools, since none were recorded.
     """
 
@@ -126,6 +128,7 @@ class Estimate:
     seconds: float | None
     prices: str
     off_peak: str | None
+    batches: tuple[str, ...] = ()
     toolless: str | None = None
 
     def describe(self) -> str:
@@ -154,6 +157,7 @@ class Estimate:
         if self.destinations:
             total = f"{self.usd:,.4f} USD" if self.usd is not None else "not known: add a price table, REFOLD_PRICES"
             lines.append(f"in all about {total}, prices of {self.prices}")
+        lines += self.batches
         if self.seconds is not None:
             window = f", within {self.off_peak}" if self.off_peak else ""
             lines.append(f"about {describe_seconds(self.seconds)} at the given limits{window}")
@@ -210,9 +214,12 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
         is_exact=is_exact,
         destinations=destinations,
         usd=sum(known) if len(known) == len(destinations) else None,
-        seconds=_seconds(plan, destinations, latency or _USUAL_SECONDS) if models else None,
+        seconds=_seconds(plan, destinations, latency or _USUAL_SECONDS)
+        if models and not plan.experiment.batch
+        else None,
         prices=f"{prices.as_of} ({prices.source})",
         off_peak=plan.experiment.budget.off_peak,
+        batches=describe_batches(models) if plan.experiment.batch else (),
         toolless=toolless,
     )
 

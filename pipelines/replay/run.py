@@ -27,6 +27,7 @@ from pipelines.lake.datasets import REPLAY_STEPS, REPLAYS
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.sizes import RANGE_SHARE, SAID_BYTES, Range, cut_ranges
 from pipelines.replay.answer import replay_units
+from pipelines.replay.asking.asker import Asker
 from pipelines.replay.asking.models import OnSending, asking
 from pipelines.replay.disclosure import count_redactions, describe_answers, describe_asking, describe_toolless
 from pipelines.replay.drive import drive
@@ -96,6 +97,7 @@ def run_replay(
         BadInputError: A model cannot be asked as the experiment says, or failed units of a version are to be asked again of
             which others were erased; nothing was asked.
         EndpointError: An endpoint answers nobody; what was paid for is kept.
+        UnfinishedError: Batches are under way; nothing is written, and the next run goes on with them.
         KeyboardInterrupt: It was stopped; what was paid for is kept, and the next run goes on from there.
     """
     started = time.monotonic()
@@ -208,23 +210,67 @@ def _replay_here(work: _Work, tables: OutcomeTables, chunks: Sequence[Range], fa
         tables.flush()
         meter(tables.done, is_end=True)
 
-    for side in (side for side in plan.experiment.sides if side not in models):
-        outcomes = replay_units(units_of(side), plan.callables.get(side), plan.experiment.budget.concurrency)
-        take(outcomes, ProgressMeter(work.on_progress))
-    if models:
-        if work.settings is None:
-            raise BadInputError("a model can only be asked with settings, which say where it may be")
-        toolless = describe_toolless(connection, plan)
-        if toolless is not None:
-            work.tell(f"note: {toolless}")
-        with asking(plan.experiment, plan.version_id, work.settings, work.tell, work.on_sending) as asker:
-            asker.forget(count_redactions(connection))
-            total = count_units(connection, plan) if failed is None and work.on_progress is not None else None
-            meter = ProgressMeter(work.on_progress, total, lambda: (asker.tally.hit_rate, asker.account.usd))
-            take(drive(asker, chain.from_iterable(map(units_of, models)), work.tell), meter)
-            asker.require_answers()
-            told.provenance["asked"] = describe_asking(connection, plan, asker, work.settings)
+    def ask_models() -> None:
+        if models:
+            told.provenance["asked"] = _ask_models(work, units_of, models, failed, take)
+
+    def call_others() -> None:
+        for side in (side for side in plan.experiment.sides if side not in models):
+            outcomes = replay_units(units_of(side), plan.callables.get(side), plan.experiment.budget.concurrency)
+            take(outcomes, ProgressMeter(work.on_progress))
+
+    # batches may not be done for a day, and others are not called each time that somebody looks
+    for step in (ask_models, call_others) if plan.experiment.batch else (call_others, ask_models):
+        step()
     return told
+
+
+def _ask_models(
+    work: _Work,
+    units_of: Callable[[Side], Iterator[Unit]],
+    models: Sequence[Side],
+    failed: FailedUnits | None,
+    take: Callable[[Iterable[Outcome], ProgressMeter], None],
+) -> dict[str, Any]:
+    """Ask the sides that are models; what there is to say of it in the provenance."""
+    connection, plan = work.connection, work.plan
+    if work.settings is None:
+        raise BadInputError("a model can only be asked with settings, which say where it may be")
+    toolless = describe_toolless(connection, plan)
+    if toolless is not None:
+        work.tell(f"note: {toolless}")
+    with asking(plan.experiment, plan.version_id, work.settings, work.tell, work.on_sending) as asker:
+        asker.forget(count_redactions(connection))
+        total = count_units(connection, plan) if failed is None and work.on_progress is not None else None
+        meter = ProgressMeter(work.on_progress, total, lambda: (asker.tally.hit_rate, asker.account.usd))
+
+        def units() -> Iterator[Unit]:
+            return chain.from_iterable(map(units_of, models))
+
+        if plan.experiment.batch:
+            take(_in_batches(asker, work, units, failed), meter)
+        else:
+            take(drive(asker, units(), work.tell), meter)
+            asker.require_answers()
+        return describe_asking(connection, plan, asker, work.settings)
+
+
+def _in_batches(
+    asker: Asker, work: _Work, units: Callable[[], Iterator[Unit]], failed: FailedUnits | None
+) -> Iterator[Outcome]:
+    """Ask models in batches; the outcomes, once nothing is under way."""
+    from pipelines.replay.batch.batches import Batches  # noqa: PLC0415 -- only where models are asked so
+
+    assert work.settings is not None
+    batches = Batches(
+        asker,
+        work.settings.replays,
+        work.tell,
+        attempt_of=(lambda _unit: 1) if failed is None else (lambda unit: failed.next_attempt(unit.row)),
+        is_retry=failed is not None,
+    )
+    batches.go_on(units)
+    return batches.outcomes(units())
 
 
 def _copy_recorded(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:

@@ -66,6 +66,21 @@ class Account:
         self._reserved += usd
         self._under_way += 1
 
+    def take(self, usd: float) -> bool:
+        """Count a call that is charged already at the most that it may cost, if it fits; whether it does."""
+        if self.requests_limit is not None and self.requests >= self.requests_limit:
+            return False
+        if self.usd_limit is not None and self.usd + self._reserved + usd > self.usd_limit:
+            return False
+        self.requests += 1
+        self.usd += usd
+        return True
+
+    def give_back(self, requests: int, usd: float) -> None:
+        """Take off what was counted and not made, or not spent, after all."""
+        self.requests -= requests
+        self.usd = max(self.usd - usd, 0.0)
+
     def settle(self, reserved: float, spent: float) -> None:
         """A call ended: free what was set aside for it and count what it cost."""
         self._under_way -= 1

@@ -18,7 +18,7 @@ from typing import Self
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
-from pipelines.errors import RefoldError
+from pipelines.errors import RefoldError, UnfinishedError
 from pipelines.experiment.budget import Budget
 from pipelines.experiment.prices import Price, max_output_tokens
 from pipelines.experiment.sides import Api, Side
@@ -63,12 +63,14 @@ class ModelSide:
         key: API key, or None.
         price: What tokens cost; None when not known.
         api: The wire that it speaks.
+        api_key_env: Variable that holds the key; None for none.
     """
 
     base_url: str
     key: str | None
     price: Price | None
     api: Api = "chat"
+    api_key_env: str | None = None
 
     @property
     def wire(self) -> Wire:
@@ -146,6 +148,7 @@ class Asker:
             left.append(usd + daily_usd - today)
         self.account = Account(min(left, default=None), budget.requests, usd, requests)
         self._numbers = {side: store.endpoint(model.base_url) for side, model in sides.items()}
+        self._in_batches = {number: store.in_batches(number) for number in self._numbers.values()}
         self._endpoints: dict[Side, Endpoint] = {}
         self._flights: dict[tuple[int, str], asyncio.Task[Answer]] = {}
         self._noted: dict[tuple[Side, str], asyncio.Task[None]] = {}
@@ -175,6 +178,39 @@ class Asker:
             flight.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
         await self._stack.aclose()
+
+    @property
+    def sides(self) -> Mapping[Side, ModelSide]:
+        """Where requests go, by side."""
+        return self._sides
+
+    @property
+    def store(self) -> ResponseStore:
+        """Responses paid for."""
+        return self._store
+
+    @property
+    def budget(self) -> Budget:
+        """Limits."""
+        return self._budget
+
+    @property
+    def version(self) -> tuple[str, str]:
+        """Name of the experiment and version_id."""
+        return self._version
+
+    def number_of(self, side: Side) -> int:
+        """The number of a side's endpoint in the store."""
+        return self._numbers[side]
+
+    def has_answered(self, side: Side) -> bool:
+        """Whether a side's endpoint is known to have answered anybody."""
+        return self._health[side].has_answered
+
+    def most_usd(self, request: Request, size: int) -> float:
+        """The most that a call can cost: one token per byte of the body, and the longest reply; 0 when no price is known."""
+        price = self._sides[request.side].price
+        return price.cost(size, max_output_tokens(request.head.params, price) or 0) if price is not None else 0.0
 
     def forget(self, redactions: Mapping[str, int]) -> int:
         """Erase what was kept of conversations that were redacted since; see `ResponseStore.forget`."""
@@ -218,6 +254,7 @@ class Asker:
 
         Raises:
             EndpointError: The endpoint answers nobody.
+            UnfinishedError: It is being asked for in a batch.
             Stopped: It was not sent any more.
         """
         return request.read(await self._answer(request))
@@ -232,6 +269,11 @@ class Asker:
                 self.tally.hits += 1
                 self._health[request.side].has_answered = True
                 return kept
+            if request.key in self._in_batches[key[0]]:
+                raise UnfinishedError(
+                    "a request of this version is in a batch that is under way; it would be paid for twice: write `batch: true` "
+                    "to go on with the batch, or wait until it is done"
+                )
             flight = self._flights[key] = asyncio.create_task(self._fetch(request))
             flight.add_done_callback(lambda _done: self._flights.pop(key, None))
             return await asyncio.shield(flight)
@@ -264,8 +306,7 @@ class Asker:
 
     async def _attempt(self, request: Request, body: bytes) -> Answer:
         """One call, charged whatever comes of it."""
-        model = self._sides[request.side]
-        most = _most_usd(request, len(body), model.price)
+        most = self.most_usd(request, len(body))
         if self.is_stopping:
             raise Stopped
         await self._note_sent(request)
@@ -380,7 +421,7 @@ class Asker:
 
     async def _note_sent(self, request: Request) -> None:
         """Have it on disk whose text goes to the endpoint, before it goes; once per conversation."""
-        await self._tell_sending(self._sides[request.side].base_url)
+        await self.tell_sending(self._sides[request.side].base_url)
         key = (request.side, request.aggregate_id)
         note = self._noted.get(key)
         if note is None:
@@ -390,7 +431,7 @@ class Asker:
                 del self._noted[next(iter(self._noted))]
         await asyncio.shield(note)
 
-    async def _tell_sending(self, base_url: str) -> None:
+    async def tell_sending(self, base_url: str) -> None:
         """Have it known that texts go to an endpoint, before the first does."""
         told = self._told.get(base_url)
         if told is None:
@@ -429,10 +470,3 @@ def _read(wire: Wire, stored: Stored) -> Answer | None:
         return wire.read_answer(stored.body, cost_usd=stored.cost_usd, latency_ms=stored.latency_ms)
     except NoAnswerError:
         return None
-
-
-def _most_usd(request: Request, size: int, price: Price | None) -> float:
-    """The most that a call can cost: one token per byte of the body, and the longest reply; 0 when no price is known."""
-    if price is None:
-        return 0.0
-    return price.cost(size, max_output_tokens(request.head.params, price) or 0)

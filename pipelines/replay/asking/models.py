@@ -57,7 +57,9 @@ def asking(
             on_sending(base_url)
 
     sides: dict[Side, ModelSide] = {
-        model.side: ModelSide(model.base_url, read_key(model.api_key_env, os.environ), model.price, model.api)
+        model.side: ModelSide(
+            model.base_url, read_key(model.api_key_env, os.environ), model.price, model.api, model.api_key_env
+        )
         for model in models
     }
     shared = {model.base_url for model in models}

@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS responses (
     key BLOB NOT NULL, -- of wire, request and draw: see replay/key.py
     aggregate_id TEXT NOT NULL, -- of the conversation that it was paid for
     body BLOB NOT NULL,
-    latency_ms REAL NOT NULL,
+    latency_ms REAL, -- none of a batch
     cost_usd REAL,
     received_at TEXT NOT NULL
 );
@@ -54,18 +54,51 @@ CREATE TABLE IF NOT EXISTS sent (
     model TEXT NOT NULL, side TEXT NOT NULL, aggregate_id TEXT NOT NULL, first_at TEXT NOT NULL,
     PRIMARY KEY (experiment, version_id, endpoint, model, side, aggregate_id)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (
+    id INTEGER PRIMARY KEY,
+    token TEXT NOT NULL UNIQUE, -- what the provider knows it by
+    endpoint INTEGER NOT NULL REFERENCES endpoints (id),
+    api TEXT NOT NULL, -- the wire
+    api_key_env TEXT, -- name of the variable that holds the key
+    experiment TEXT NOT NULL, version_id TEXT NOT NULL, side TEXT NOT NULL, model TEXT NOT NULL,
+    is_retry INTEGER NOT NULL, -- whether units that had failed are replayed once more
+    is_listed INTEGER NOT NULL DEFAULT 0, -- whether all that there was to submit beside it was submitted
+    price TEXT, -- of tokens in a batch, JSON
+    requests INTEGER NOT NULL,
+    state TEXT NOT NULL, -- intended, uploaded, creating, created; then done or released
+    upload TEXT, -- the provider's name of the file of requests
+    remote TEXT, -- the provider's name of the batch
+    told TEXT, -- the provider's word for how far it is
+    answered INTEGER NOT NULL DEFAULT 0, -- requests that the provider calls done
+    intended_at TEXT NOT NULL, changed_at TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS batch_requests (
+    endpoint INTEGER NOT NULL, key BLOB NOT NULL, -- as in responses
+    batch INTEGER NOT NULL REFERENCES batches (id), -- the last that it was in
+    aggregate_id TEXT NOT NULL,
+    attempt INTEGER NOT NULL, -- of the unit
+    tries INTEGER NOT NULL, -- batches in which it brought nothing, in this attempt
+    most_usd REAL NOT NULL, -- what is charged for it as long as it is open
+    state TEXT NOT NULL, -- open, answered, again, failed
+    reason TEXT,
+    PRIMARY KEY (endpoint, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS batch_requests_by_batch ON batch_requests (batch, state);
+CREATE INDEX IF NOT EXISTS batch_requests_by_conversation ON batch_requests (aggregate_id);
 """
-_PUT = (
+PUT = (
     "INSERT INTO responses (endpoint, key, aggregate_id, body, latency_ms, cost_usd, received_at) "
     "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET aggregate_id = excluded.aggregate_id, body = excluded.body, "
     "latency_ms = excluded.latency_ms, cost_usd = excluded.cost_usd, received_at = excluded.received_at"
 )
 """One that is there already is asked for anew only where it is no answer in today's reading."""
-_CHARGE = (
+CHARGE = (
     "INSERT INTO charges VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, usd = usd + excluded.usd"
 )
-_SENT = "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+SENT = "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_FORGET_ASKED = "DELETE FROM batch_requests WHERE aggregate_id = ?"
+"""What a batch under way brings for such a conversation is not kept: nobody here knows the request any more."""
 _COUNTED = "SELECT count(*), coalesce(sum(length(body)), 0) FROM responses "
 _KEYS_PER_QUERY = 500
 _LOCK_SECONDS = 60.0
@@ -79,12 +112,12 @@ class Stored(NamedTuple):
 
     Attributes:
         body: Its bytes.
-        latency_ms: From the first byte sent to the last one received, milliseconds.
+        latency_ms: From the first byte sent to the last one received, milliseconds; None in a batch.
         cost_usd: What it cost, US dollars; None when not known.
     """
 
     body: bytes
-    latency_ms: float
+    latency_ms: float | None
     cost_usd: float | None
 
 
@@ -187,6 +220,25 @@ class ResponseStore:
                     found[key.hex()] = _as_stored((body, latency_ms, cost_usd))
         return found
 
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, on disk when the block ends: for who writes seldom, and much at once."""
+        with self._guard("write"), self._reader:
+            self._reader.execute("BEGIN IMMEDIATE")
+            yield self._reader
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, to read from."""
+        with self._guard("read"):
+            yield self._reader
+
+    def in_batches(self, endpoint: int) -> set[str]:
+        """Keys (hex) of all that is being asked for in batches at an endpoint."""
+        query = "SELECT key FROM batch_requests WHERE endpoint = ? AND state = 'open'"
+        with self._guard("read"):
+            return {key.hex() for (key,) in self._reader.execute(query, (endpoint,))}
+
     def charged(
         self, experiment: str | None = None, version_id: str | None = None, day: str | None = None
     ) -> tuple[int, float]:
@@ -215,8 +267,8 @@ class ResponseStore:
         Raises:
             ResponseStoreError: They could not be written.
         """
-        values = (endpoint, bytes.fromhex(key), aggregate_id, stored.body, stored.latency_ms, stored.cost_usd, _now())
-        await self._write([(_PUT, values), _charge_row(charge)])
+        values = (endpoint, bytes.fromhex(key), aggregate_id, stored.body, stored.latency_ms, stored.cost_usd, now())
+        await self._write([(PUT, values), _charge_row(charge)])
 
     def forget(self, redactions: Mapping[str, int]) -> int:
         """Erase the responses of conversations of which more was redacted than when this was last asked for.
@@ -240,6 +292,7 @@ class ResponseStore:
                     self._reader.execute("DELETE FROM responses WHERE aggregate_id = ?", (each,)).rowcount
                     for each in more
                 )
+                self._reader.executemany(_FORGET_ASKED, [(each,) for each in more])
                 self._reader.executemany(
                     "INSERT INTO forgotten VALUES (?, ?) ON CONFLICT DO UPDATE SET redactions = excluded.redactions",
                     list(more.items()),
@@ -264,6 +317,7 @@ class ResponseStore:
                 count, bytes_ = self._reader.execute(_COUNTED + where, values).fetchone()
                 erased, size = erased + count, size + bytes_
                 self._reader.execute("DELETE FROM responses " + where, values)
+            self._reader.executemany(_FORGET_ASKED, [(each,) for each in sorted({*whole, *parts})])
         return erased, size
 
     def erase_if(self, is_gone: Callable[[str], bool]) -> tuple[int, int]:
@@ -313,8 +367,8 @@ class ResponseStore:
 
     async def note_sent(self, endpoint: int, sent: Sent) -> None:
         """Remember, before anything is sent, whose text goes where."""
-        values = (sent.experiment, sent.version_id, endpoint, sent.model, sent.side, sent.aggregate_id, _now())
-        await self._write([(_SENT, values)])
+        values = (sent.experiment, sent.version_id, endpoint, sent.model, sent.side, sent.aggregate_id, now())
+        await self._write([(SENT, values)])
 
     async def _write(self, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
         loop = asyncio.get_running_loop()
@@ -400,8 +454,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _charge_row(charge: Charge) -> tuple[str, tuple[Any, ...]]:
-    return _CHARGE, (charge.experiment, charge.version_id, _now()[:10], 1, charge.usd)
+    return CHARGE, (charge.experiment, charge.version_id, now()[:10], 1, charge.usd)
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, UTC, as the store has it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
