@@ -302,6 +302,29 @@ def _rollout() -> list[Any]:
     return [{"responses_create_params": {"input": [asked]}, "response": response, "verifier": {"k": 1}}]
 
 
+def _agents_traces() -> dict[str, Any]:
+    trace = {"object": "trace", "id": "t", "workflow_name": "w", "group_id": "g", "metadata": {"k": "v"}}
+    answer = [{"role": "assistant", "content": SAID}]
+    usage = {"input_tokens": 3, "output_tokens": 2, "input_tokens_details": {"cached_tokens": 1, "text": 2}}
+    data = {
+        "type": "generation",
+        "input": CHAT,
+        "output": answer,
+        "model": "m",
+        "model_config": {"a": {"b": 1}},
+        "usage": usage,
+    }
+    span = {
+        "object": "trace.span",
+        "id": "sp",
+        "trace_id": "t",
+        "started_at": at(1),
+        "ended_at": at(2),
+        "span_data": data,
+    }
+    return {"data": [trace, span], "page": 1}
+
+
 def _inspect() -> dict[str, Any]:
     calls = [{"id": i, "function": n, "arguments": a} for i, n, a in CALLS]
     messages = [
@@ -351,9 +374,12 @@ LOGS = {
     "inspect": Log("inspect", [_inspect()], is_document=True),
     **{f"voice-{each}": Log("voice", [_voice(each)], is_document=True) for each in ("elevenlabs", "retell", "vapi", "livekit")},
     "responses-items": Log("responses", _items()),
+    "responses-page": Log("responses", [{"object": "list", "data": _items(), "has_more": False}], is_document=True),
+    "agents-traces": Log("responses", [_agents_traces()], is_document=True),
     "responses-rollout": Log("responses", _rollout()),
     "anthropic-exchange": Log("anthropic", _exchange()),
     "anthropic-events": Log("anthropic", _managed()),
+    "anthropic-page": Log("anthropic", [{"data": _managed(), "next_page": "p2"}], is_document=True),
     "litellm": Log("litellm", _litellm()),
     "claude-code": Log("claude-code", _claude_code()),
     "codex": Log("codex", _codex()),

@@ -167,14 +167,22 @@ class _Waiting:
                 self._made.unanswered += 1
                 continue
             self._made.repeated += _called_twice(span, asking.call)
-            self._entries.append(Entry(result_of(span, asking.call.get("id")), span=span, is_from_span=True))
+            answer = result_of(span, asking.call.get("id"), call_key(asking.call)[0])
+            self._entries.append(Entry(answer, span=span, is_from_span=True))
         self._calls = []
 
 
-def result_of(span: Step, call_id: Any) -> Message:
-    """What a span says that its tool answered, as a message."""
-    chat: dict[str, Any] = {"role": "tool", "tool_call_id": call_id, "content": span.output}
-    if span.name:
+def result_of(span: Step, call_id: Any, called: str | None = None) -> Message:
+    """What a span says that its tool answered, as the message that a later call will be sent of it, as far as that is known.
+
+    Args:
+        span: The span.
+        call_id: Of the call that it is of.
+        called: Name of the tool in that call, which the message need not say again.
+    """
+    told = span.message.chat if span.message is not None else {}
+    chat: dict[str, Any] = {**told, "role": "tool", "tool_call_id": call_id, "content": span.output}
+    if span.name and span.name != called:
         chat["name"] = span.name
     if span.error is not None:
         chat["error"] = span.error

@@ -154,7 +154,7 @@ class Step:
         name: Of the tool, the event, or the span.
         call_id: Of the tool call.
         arguments, output: Of the tool.
-        message: Of an utterance.
+        message: Of an utterance; of a tool, the message in which it gave its answer, where the form has that.
         detail: What the step says beside, in the fields of the run line (`speech`, from, to, reason, replaced, …).
     """
 

@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.ingest.assemble.messages import read, system_messages
 from pipelines.ingest.assemble.rows import Call, Facts, Message, Record, Row, Step
 from pipelines.ingest.beside import with_cache
-from pipelines.ingest.forms.fields import map_fields, nanoseconds, take, take_text, take_time, take_usage
+from pipelines.ingest.forms.fields import hand_down, map_fields, nanoseconds, take, take_text, take_time, take_usage
 from pipelines.ingest.forms.gathering import Delivered
 
 EVENT = "event"
@@ -58,6 +58,8 @@ def events_of(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
         is_own = isinstance(payload, dict) and "type" in payload
         yield place, {"method": method, **payload} if is_own else {"method": method, "sent": payload}
     else:
+        if isinstance(value, dict):
+            hand_down(value, "data")
         for index, each in enumerate(value["data"] if isinstance(value, dict) else value):
             yield f"{place}#$[{index}]", each
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.canonical.finish_reasons import finish_reason
+from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read
 from pipelines.ingest.assemble.rows import Call
 
@@ -55,6 +56,22 @@ def keep_other(rest: dict[str, Any], *reads: Read) -> None:
         found = [each for made in reads for each in getattr(made, name)]
         if found:
             rest[f"{name}_read"] = found
+
+
+def around(value: dict[str, Any], *lists: str) -> dict[str, Any]:
+    """What stands around lists of records, as the number of a page, as a field of a record that keeps it."""
+    beside = said({name: each for name, each in value.items() if name not in lists})
+    return {"around": beside} if beside else {}
+
+
+def hand_down(value: dict[str, Any], *lists: str) -> None:
+    """Give what stands around lists of records to the first of these."""
+    found = around(value, *lists)
+    for name in lists if found else ():
+        for number, each in enumerate(value.get(name) or ()):
+            if isinstance(each, dict):
+                value[name][number] = {**each, **found}
+                return
 
 
 def name_reason(call: Call, literal: str | None) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 
 from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Group, Row
-from pipelines.ingest.forms.fields import nanoseconds
+from pipelines.ingest.forms.fields import hand_down, nanoseconds
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.stores.observations import TYPES, rows_of
 from pipelines.ingest.forms.stores.spool import Spooled, conversations
 from pipelines.ingest.forms.stores.tables import column_names, read_objects, refuse
-from pipelines.ingest.forms.stores.values import at_path, decode_fields, decoded, first_text, hand_down
+from pipelines.ingest.forms.stores.values import at_path, decode_fields, decoded, first_text
 
 _RANKS = {"trace": 0, "observation": 1, "score": 2}
 _EVENTS = {"span": "SPAN", "generation": "GENERATION", "event": "EVENT", "observation": None}

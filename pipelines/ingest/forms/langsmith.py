@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.ingest.assemble.rows import Group, Row
-from pipelines.ingest.forms.fields import nanoseconds
+from pipelines.ingest.forms.fields import hand_down, nanoseconds
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.stores.runs import rows_of
 from pipelines.ingest.forms.stores.spool import Spooled, conversations
 from pipelines.ingest.forms.stores.tables import column_names, read_objects, refuse
-from pipelines.ingest.forms.stores.values import at_path, decode_fields, decoded, first_text, hand_down
+from pipelines.ingest.forms.stores.values import at_path, decode_fields, decoded, first_text
 
 SESSIONS = ("thread_id", "session_id", "conversation_id")
 _JSON = ("inputs", "outputs", "extra", "events", "serialized", "feedback_stats", "tags", "attachments", "inputs_s3_urls",

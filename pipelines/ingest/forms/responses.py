@@ -18,7 +18,17 @@ from pipelines.ingest.assemble.messages import read, system_messages, take_answe
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Record, Row, Step
 from pipelines.ingest.assemble.tool_schemas import of_responses
 from pipelines.ingest.faults import shown
-from pipelines.ingest.forms.fields import at, keep_other, named, take, take_number, take_text, take_time, take_usage
+from pipelines.ingest.forms.fields import (
+    around,
+    at,
+    keep_other,
+    named,
+    take,
+    take_number,
+    take_text,
+    take_time,
+    take_usage,
+)
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.gathering import Found, gathered
 from pipelines.ingest.forms.items import is_kind, turns
@@ -116,11 +126,12 @@ def _found(path: Path, options: Options, names: dict[str, str]) -> Iterator[Foun
             for each_place, span in spans_of(value, place):
                 yield _span(span, each_place, options, names)
         elif kind == _ITEM:
-            items = value["data"] if value.get("object") == "list" else [value]
-            for index, item in enumerate(items):
-                at_place = f"{place}#$.data[{index}]" if value is not item else place
+            is_list = value.get("object") == "list"
+            beside = around(value, "data") if is_list else {}
+            for index, item in enumerate(value["data"] if is_list else [value]):
                 expect(item, dict, place, "data", index)
-                yield Found(file, False, at_place, {"item": item}, _ITEM)
+                at_place = f"{place}#$.data[{index}]" if is_list else place
+                yield Found(file, False, at_place, {"item": item, **(beside if index == 0 else {})}, _ITEM)
         else:
             yield _response(value, kind, place, options, roots, file)
 

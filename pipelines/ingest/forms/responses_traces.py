@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.ingest.assemble.messages import read
 from pipelines.ingest.assemble.rows import Call, Facts, Record, Row, Step
-from pipelines.ingest.forms.fields import at, named, nanoseconds, take, take_text, take_time, take_usage
+from pipelines.ingest.forms.fields import at, hand_down, named, nanoseconds, take, take_text, take_time, take_usage
 
 SPAN, TRACE = "trace.span", "trace"
 USAGE = {
@@ -29,6 +29,7 @@ def spans_of(value: dict[str, Any], place: str) -> Iterator[tuple[str, dict[str,
     if value.get("object") in (SPAN, TRACE):
         yield place, value
         return
+    hand_down(value, "data")
     joint = "." if "#" in place else "#$."
     for index, each in enumerate(value["data"]):
         yield f"{place}{joint}data[{index}]", each

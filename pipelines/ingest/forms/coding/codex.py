@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.messages import read, system_messages
 from pipelines.ingest.assemble.rows import Call, Facts, Group, Message, Record, Row, Step
-from pipelines.ingest.forms.fields import at, map_fields, named, take, take_text, take_time, take_usage
+from pipelines.ingest.forms.fields import at, keep_other, map_fields, named, take, take_text, take_time, take_usage
 from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.gathering import Found, gathered
 from pipelines.ingest.forms.items import Turn, is_kind, turns
@@ -224,7 +224,9 @@ def _utterances(record: Record, messages: Sequence[Message], start: int | None) 
 def _compaction(record: Record) -> Step:
     start = take_time(record.value, "timestamp")
     history = take(record.value, "payload", "replacement_history", of=list) or []
-    detail: dict[str, Any] = {"kind": "summary", "replacement": [message.chat for message in read(history).messages]}
+    made = read(history)
+    keep_other(record.value, made)
+    detail: dict[str, Any] = {"kind": "summary", "replacement": [message.chat for message in made.messages]}
     summary = take_text(record.value, "payload", "message")
     detail |= {"summary": summary} if summary else {}
     return Step("compaction", record.place, record.place, start=start, detail=detail, rest=record.value)

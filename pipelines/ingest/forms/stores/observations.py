@@ -226,7 +226,10 @@ def _call(
 
 def _schema(name: str, definition: Any) -> dict[str, Any]:
     inner = json.loads(definition) if isinstance(definition, str) and definition[:1] == "{" else definition
-    return {"type": "function", "function": {"name": name, **(inner if isinstance(inner, dict) else {})}}
+    return {
+        "type": "function",
+        "function": {"name": name, **(inner if isinstance(inner, dict) else {"definition": inner})},
+    }
 
 
 def _spoken(call: Call, value: dict[str, Any]) -> None:

@@ -114,6 +114,7 @@ def _tool(common: dict[str, Any], name: str | None, run: dict[str, Any], extra: 
     answer = outputs.get("output") if isinstance(outputs, dict) else None
     if isinstance(outputs, dict) and isinstance(answer, dict) and ("lc" in answer or answer.get("type") == "tool"):
         chat = next((each.chat for each in read([answer]).messages), {})
+        step.message = Message(dict(chat))
         step.output = chat.pop("content", None)
         step.call_id = step.call_id or first_text(chat, "tool_call_id")
         if chat.get("error") and step.error is None:

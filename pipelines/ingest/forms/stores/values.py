@@ -9,7 +9,6 @@ import json
 import re
 from typing import Any
 
-from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.message import decoded as from_text
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.forms.fields import nanoseconds
@@ -104,16 +103,6 @@ def decode_fields(value: dict[str, Any], *names: str) -> dict[str, Any]:
         if isinstance(value.get(name), str) and value[name].lstrip()[:1] in ("{", "["):
             value[name] = decoded(value[name])
     return value
-
-
-def hand_down(value: dict[str, Any], *lists: str) -> None:
-    """Give what stands around lists of records, as the number of a page, to the first of these, so that it is kept."""
-    around = said({name: each for name, each in value.items() if name not in lists})
-    for name in lists if around else ():
-        for number, each in enumerate(value.get(name) or ()):
-            if isinstance(each, dict):
-                value[name][number] = {**each, "around": around}
-                return
 
 
 def first_text(value: dict[str, Any], *names: str) -> str | None:

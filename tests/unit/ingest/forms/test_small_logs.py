@@ -14,6 +14,8 @@ from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
 from pipelines.ingest.forms.recognition import recognised
 from tests.support.foreign_lines import foreign_lines
+from tests.support.langfuse_rows import a_session
+from tests.support.langsmith_runs import a_thread
 from tests.support.small_logs import LOGS, Log
 
 NAMES = pytest.mark.parametrize("name", LOGS)
@@ -65,12 +67,6 @@ def test_a_field_that_no_form_knows_is_kept(name: str, tmp_path: Path) -> None:
     assert [path for mark, path in marks.items() if f'"{mark}"' not in text and f'\\"{mark}\\"' not in text] == []
 
 
-def packed(path: Path) -> Path:
-    other = path.with_name(f"{path.name}.gz")
-    other.write_bytes(gzip.compress(path.read_bytes()))
-    return other
-
-
 def said(lines: list[dict[str, Any]]) -> list[Any]:
     return [{key: value for key, value in line.items() if key != "records"} for line in lines]
 
@@ -106,3 +102,20 @@ def test_other_encodings_are_named(name: str, tmp_path: Path) -> None:
         recognised([plain], tmp_path)
     with pytest.raises(BadInputError, match="UTF-8"):
         foreign_lines(log.form, [plain], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("form", "rows", "order"), [("langfuse", a_session(), "endTime"), ("langsmith", a_thread(), "end_time")]
+)
+def test_a_window_may_end_anywhere(form: str, rows: list[dict[str, Any]], order: str, tmp_path: Path) -> None:
+    """An export that ends between a tool and the call that was sent its answer goes on in the next one: nothing is told otherwise."""
+    rows = sorted(rows, key=lambda row: str(row.get(order)))
+    before: list[Any] = []
+    for count in range(1, len(rows) + 1):
+        path = tmp_path / f"{count}.jsonl"
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows[:count]))
+        lines = foreign_lines(form, [path], tmp_path)
+        messages = lines[0]["messages"]
+        assert messages[: len(before)] == before, count
+        before = messages
+    assert [each["role"] for each in before] == ["user", "assistant", "tool", "assistant"]
