@@ -49,7 +49,7 @@ LEAVES = {
     "litellm-calls-claude-sonnet-4.jsonl.gz": (217, 66, 852),
     "claude-code-2026-record-types.jsonl.gz": (97, 1518, 0),
     "claude-code-5c0375b4.jsonl.gz": (422, 1024, 0),
-    "codex-0.146-record-types.jsonl.gz": (2026, 2635, 10),
+    "codex-0.146-record-types.jsonl.gz": (1938, 2723, 10),
     "atif-1.5-openhands.trajectory.json.gz": (137, 12, 0),
     "swe-agent-marshmallow-function-calling.traj.gz": (107, 185, 44),
     "openhands-sdk-events.jsonl": (39, 175, 4),
