@@ -181,7 +181,7 @@ class Lines:
             self.pieces.append(piece)
             self._digest.update(piece)
             if self._key is not None:
-                self._key.update(key_lines(messages, self.head.custom, piece))
+                self._key.update(key_lines(messages, self.head.custom))
 
     def under(self, head: Head) -> Lines:
         """The same messages under another head: these, where it is the same one."""

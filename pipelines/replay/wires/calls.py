@@ -65,7 +65,7 @@ def read_arguments(given: Any) -> Any:
     if not isinstance(given, str):
         return given if given is None or isinstance(given, dict) else json.dumps(given)
     try:
-        parsed = json.loads(given, object_pairs_hook=_unique, parse_constant=_refuse)
+        parsed = _DECODER.decode(given)
         if "\\u" in given:
             json.dumps(parsed, ensure_ascii=False).encode()  # an escape can stand for what UTF-8 cannot carry
     except (ValueError, RecursionError):
@@ -90,3 +90,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+"""`json.loads` would make one for every text."""
