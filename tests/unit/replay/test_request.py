@@ -17,7 +17,12 @@ messages = st.lists(
     max_size=5,
 )
 tools = st.lists(
-    st.fixed_dictionaries({"type": st.just("function"), "function": st.dictionaries(st.text(), st.text())})
+    st.fixed_dictionaries(
+        {
+            "type": st.just("function"),
+            "function": st.dictionaries(st.sampled_from(["name", "description"]), st.text()),  # others are not sent
+        }
+    )
 )
 params = st.dictionaries(
     st.sampled_from(["temperature", "seed", "stop"]),
