@@ -4,7 +4,8 @@ Python looks for garbage whenever there are 700 objects more, and a verb that ru
 them is any. As it ends, it goes through all of them once more, to free what the system frees anyhow: half a second where Dagster is
 loaded. NumPy's OpenBLAS starts a thread a core as it is loaded, each of which spins before it sleeps; what is computed here are
 sums. Arrow loads `numpy.ma`, which takes as long as DuckDB, to see that an array is none of its: where it is not loaded, none is.
-Together they are a quarter of what a small verb costs.
+Dagster loads what migrates databases, and a log for services, as it is imported; a run does neither. Together they are a quarter of
+what a small verb costs.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import LazyLoader, find_spec, module_from_spec
 from types import ModuleType
@@ -34,6 +35,8 @@ _OBJECTS = 5_000
 _UNUSED = ("f2py", "testing")
 """Of NumPy: a compiler and tests, which SciPy loads as it lists NumPy's names; half of what loading SciPy takes."""
 _NUMPY, _MASKED, _THREADS = "numpy", "numpy.ma", "OPENBLAS_NUM_THREADS"
+_DEFERRED = ("alembic", "structlog")
+"""Packages that others name as they are imported, and that are loaded when something of them is used."""
 
 
 class _MaskedArray:
@@ -107,7 +110,69 @@ class _OneThread(MetaPathFinder):
         return spec
 
 
-_one_thread = _OneThread()
+class _Later:
+    """Stands for something of a package that is not loaded; whoever uses it loads that."""
+
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self._find = find
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        if _deferring.is_on:
+            return _Later(lambda: self._find()(*args, **named))
+        return self._find()(*args, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._find(), name)
+
+
+class _DeferredModule(ModuleType):
+    """Stands for a module of such a package until something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not _deferring.is_on:
+            return getattr(_deferring.load(self.__name__), name)
+        if name == "__path__":
+            return []
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Later(lambda: getattr(_deferring.load(self.__name__), name))
+
+
+class _Deferring(MetaPathFinder, Loader):
+    """Finds stand-ins for the packages that are deferred, while it is on.
+
+    Attributes:
+        is_on: Whether something large is being imported.
+    """
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+    def find_spec(self, fullname: str, _path: Any = None, _target: Any = None) -> ModuleSpec | None:
+        root = fullname.partition(".")[0]
+        is_deferred = root in _DEFERRED and (fullname == root or isinstance(sys.modules.get(root), _DeferredModule))
+        return ModuleSpec(fullname, self) if self.is_on and is_deferred else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _DeferredModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is in it."""
+
+    def load(self, name: str) -> ModuleType:
+        """The module itself; the first that is asked for ends all stand-ins of its package."""
+        was_on, self.is_on = self.is_on, False
+        try:
+            inside = name.partition(".")[0] + "."
+            for known, module in list(sys.modules.items()):
+                if isinstance(module, _DeferredModule) and f"{known}.".startswith(inside):
+                    del sys.modules[known]
+            return import_module(name)
+        finally:
+            self.is_on = was_on
+
+
+_one_thread, _deferring = _OneThread(), _Deferring()
 
 
 def begin() -> None:
@@ -118,6 +183,8 @@ def begin() -> None:
     leave_pandas_out()
     if _NUMPY not in sys.modules and _one_thread not in sys.meta_path:
         sys.meta_path.insert(0, _one_thread)
+    if _deferring not in sys.meta_path:
+        sys.meta_path.insert(0, _deferring)
 
 
 @contextmanager
@@ -125,9 +192,11 @@ def importing() -> Iterator[None]:
     """Import what is large: nothing of it is garbage, so nobody looks for any meanwhile, nor later where the process is our own."""
     is_on = gc.isenabled()
     gc.disable()
+    was_deferring, _deferring.is_on = _deferring.is_on, True
     try:
         yield
     finally:
+        _deferring.is_on = was_deferring
         if _is_begun:
             gc.freeze()  # an interpreter that goes to its end would tell of objects of C++ that are never freed
         if is_on:

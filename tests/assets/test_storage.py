@@ -11,8 +11,12 @@ from pathlib import Path
 
 import dagster as dg  # noqa: TID251 - these tests are of the code location
 import pytest
+from alembic.script import ScriptDirectory
+from dagster._core.storage.runs.sqlite import sqlite_run_storage  # noqa: TID251
+from dagster._core.storage.sql import get_alembic_config  # noqa: TID251
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage  # noqa: TID251
 
+from assets.internals import newest_revision
 from assets.storage import Storage
 
 DATABASES = ("history/runs.db", "history/runs/index.db", "history/runs/one.db", "schedules/schedules.db")
@@ -50,6 +54,12 @@ def test_databases_are_those_that_dagster_makes(tmp_path):
     assert ours == theirs
     assert all(rows["alembic_version"] for _, _, rows in ours.values())
     assert not list((tmp_path / "ours").rglob(".*"))
+
+
+def test_the_newest_revision_is_that_of_alembic():
+    """What is read from the files of Dagster's migrations is what Alembic finds by running them."""
+    config = get_alembic_config(sqlite_run_storage.__file__)
+    assert newest_revision() == ScriptDirectory.from_config(config).get_current_head()
 
 
 def test_those_who_make_the_databases_at_once_get_the_same(tmp_path):

@@ -75,6 +75,35 @@ assert f2py.crackfortran and testing is np.testing and "unittest" in sys.modules
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
 
 
+_DEFERRED = """
+import sys
+from pipelines import startup
+startup.begin()
+with startup.importing():
+    import assets.runs
+assert not {"alembic.util", "structlog.dev", "mako", "rich"} & set(sys.modules)
+ASKED
+assert {"mako" if found.__module__.startswith("alembic") else "structlog.dev"} <= set(sys.modules)
+assert found is getattr(sys.modules[found.__module__], found.__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "import alembic.op; from alembic.script import ScriptDirectory as found; assert sys.modules['alembic'].op is alembic.op",
+        "import alembic; from alembic import util; found = alembic.util.CommandError",
+        "from dagster._core.storage.sql import Config; Config('alembic.ini'); from alembic.config import Config as found",
+        "import structlog; found = structlog.get_logger",
+        "from dagster._core.definitions.freshness_evaluator import logger; logger.bind; from structlog import get_logger as found",
+    ],
+)
+def test_what_dagster_loads_and_a_run_does_not_use_is_loaded_when_it_is_used(asked):
+    """Migrations and the log of services: a run has neither; who asks for them, in whatever way, has them as they are."""
+    code = _DEFERRED.replace("ASKED", asked)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
+
+
 def test_imports_are_not_looked_through_for_garbage():
     """Nobody looks for garbage while something large is imported; afterwards it is as before."""
     with importing():
