@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _HANDED_OVER = "refold_handed_over"
+_LEAST_MEMORY = "1MB"
+"""Bound of a database that is not in use."""
 _OUT_OF_MEMORY = "Out of Memory Error"
 """How a message of DuckDB of that kind begins."""
 
@@ -36,6 +38,17 @@ def _database() -> duckdb.DuckDBPyConnection:
     return duckdb.connect()
 
 
+def empty(database: duckdb.DuckDBPyConnection) -> None:
+    """Drop what connections to a database in memory have left, all of which are closed, and give back the memory it holds."""
+    views = database.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+    tables = database.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
+    for kind, found in (("VIEW", views), ("TABLE", tables)):
+        for (name,) in found:
+            database.execute(f"DROP {kind} {quote_identifier(name)}")
+    database.execute("RESET threads")
+    database.execute(f"SET memory_limit = '{_LEAST_MEMORY}'")  # what is cached goes
+
+
 def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table | pa.RecordBatchReader) -> None:
     """Create or replace the temporary table `name` with `rows`."""
     connection.register(_HANDED_OVER, rows)
@@ -43,6 +56,11 @@ def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Tabl
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {_HANDED_OVER}")
     finally:
         connection.unregister(_HANDED_OVER)
+
+
+def create_view(connection: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
+    """Create or replace the temporary view `name`; what its query reads is looked up when it is read, which halves what it takes."""
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} WITH (defer_binding) AS {query}")
 
 
 def read_batches(
@@ -70,7 +88,7 @@ def unless_none(connection: duckdb.DuckDBPyConnection, wanted: str, query: str) 
 
     DuckDB 2.0 reads a range of all payloads before it notices that there is nothing to look for (no issue known).
     """
-    (is_any,) = connection.sql(f"SELECT count(*) > 0 FROM ({wanted})").fetchall()[0]
+    (is_any,) = connection.execute(f"SELECT count(*) > 0 FROM ({wanted})").fetchall()[0]
     query = query.strip().rstrip(";")
     return query if is_any else f"SELECT * FROM ({query}) LIMIT 0"
 
