@@ -59,8 +59,8 @@ def stale_inputs(
         except BadInputError:
             plans = []
     with lake.connect("FROM ab_summary, ab_units") as connection:
-        version = connection.sql(
-            "SELECT any_value(version_id) FROM ab_summary WHERE experiment = $name", params={"name": name}
+        version = connection.execute(
+            "SELECT any_value(version_id) FROM ab_summary WHERE experiment = $name", {"name": name}
         ).fetchall()[0][0]
         # of several windows the views show the one that was completed last
         plan = next((each for each in plans if each.version_id == version), plans[-1] if plans else None)
@@ -69,7 +69,7 @@ def stale_inputs(
         if streams is not None:
             connection.register("planned", streams)
             connection.execute("INSERT INTO now SELECT aggregate_id, last_hash FROM planned")
-        changed, new, gone = connection.sql(
+        changed, new, gone = connection.execute(
             """
             SELECT
                 count(*) FILTER (WHERE now.last_hash <> past.last_hash),
@@ -79,6 +79,6 @@ def stale_inputs(
             FULL JOIN (SELECT DISTINCT aggregate_id, last_hash FROM ab_units WHERE experiment = $name) AS past
                 ON now.aggregate_id = past.aggregate_id
             """,
-            params={"name": name},
+            {"name": name},
         ).fetchall()[0]
     return StaleInputs(name, version, current, changed, new, gone)

@@ -122,7 +122,7 @@ def _read_draws(connection: duckdb.DuckDBPyConnection, plan: Plan) -> _Draws:
         cluster=np.unique(cluster[is_whole], return_inverse=True)[1].astype(np.intp),
         not_asked=not_asked,
         left_out=int((~is_whole).sum()),
-        is_recorded_control=bool(connection.sql(_HOLDS_RECORDING).fetchall()[0][0]),
+        is_recorded_control=bool(connection.execute(_HOLDS_RECORDING).fetchall()[0][0]),
     )
 
 

@@ -139,7 +139,7 @@ def remake_summary(lake: Lake, partition: Mapping[str, str], before: Commit, gon
         for name, table in (("diffed_units", "ab_units_history"), ("diffed_calls", "ab_tool_calls_history")):
             values = {key: quote_literal(value) for key, value in partition.items()}
             connection.execute(_LEFT.format(name=name, table=table, **values))
-        strangers = connection.sql(_STRANGERS).fetchall()[0][0]
+        strangers = connection.execute(_STRANGERS).fetchall()[0][0]
         if strangers:
             raise RefoldError(f"{strangers:,} unit pairs are of conversations that were not planned")
         _tell_failures(connection, before.provenance, gone)
@@ -162,7 +162,7 @@ def _is_as_planned(connection: duckdb.DuckDBPyConnection, plan: Plan) -> bool:
     """Whether the recorded decisions that the noise floor is beside are those that it was made beside."""
     if plan.experiment.noise is None:
         return True
-    return is_of_this_code(plan.definition) and not connection.sql(_CHANGED_HEADS).fetchall()[0][0]
+    return is_of_this_code(plan.definition) and not connection.execute(_CHANGED_HEADS).fetchall()[0][0]
 
 
 def _tell_failures(connection: duckdb.DuckDBPyConnection, told: Mapping[str, Any], gone: Collection[str]) -> None:
@@ -172,7 +172,7 @@ def _tell_failures(connection: duckdb.DuckDBPyConnection, told: Mapping[str, Any
         for metric, reason, unit, detail in told.get("first_metric_errors", ())
         if unit.partition(" ")[0].partition("/")[0] not in gone
     }
-    for metric, reason, unit in connection.sql(_FIRST_OF).fetchall():
+    for metric, reason, unit in connection.execute(_FIRST_OF).fetchall():
         first = known.get((metric, reason), (metric, reason, unit, reason))
         connection.execute("INSERT INTO metric_failures VALUES (?, ?, ?, ?)", list(first))
 
@@ -183,7 +183,7 @@ def _find_frames(connection: duckdb.DuckDBPyConnection, plan: Plan, told: Mappin
     for name, metric in plan.experiment.metrics.items():
         if metric.python is None or name in flat:
             continue
-        if connection.sql(_IS_ZERO_ON_A, params={"name": name}).fetchall()[0][0]:
+        if connection.execute(_IS_ZERO_ON_A, {"name": name}).fetchall()[0][0]:
             connection.execute("INSERT INTO frame_metrics VALUES (?)", [name])
 
 

@@ -195,7 +195,7 @@ def _finish(connection: duckdb.DuckDBPyConnection, plan: Plan, begun: _Begun, me
     _keep(connection, "call_pairs", [PAIR_SCHEMA.empty_table(), *(pairs for _, pairs in found)])
     for kind, name in (("TABLE", "unit_facts"), ("VIEW", "diffed_units"), ("TABLE", "diffed_calls")):
         connection.execute(f"CREATE OR REPLACE TEMP {kind} {name} AS {read_sql(f'diffs/{name}.sql')}")
-    return int(connection.sql("SELECT count(*) FROM unit_pairs").fetchall()[0][0])
+    return int(connection.execute("SELECT count(*) FROM unit_pairs").fetchall()[0][0])
 
 
 def _look_at(connection: duckdb.DuckDBPyConnection, table: str) -> None:

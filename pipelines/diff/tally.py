@@ -99,20 +99,20 @@ class Tally:
         self._counts.update(dict(zip(counts.columns, counts.fetchall()[0], strict=True)))
         self._classes.update(
             dict(
-                self._connection.sql(
+                self._connection.execute(
                     "SELECT unit_class, count(*) FROM diffed_units WHERE unit_class IS NOT NULL GROUP BY 1"
                 ).fetchall()
             )
         )
         self._fidelity.update(
             dict(
-                self._connection.sql(
+                self._connection.execute(
                     "SELECT fidelity, count(*) FROM diffed_units WHERE fidelity IS NOT NULL GROUP BY 1"
                 ).fetchall()
             )
         )
         if self._plan.experiment.metrics:
-            errors = self._connection.sql(_METRIC_ERRORS).fetchall()
+            errors = self._connection.execute(_METRIC_ERRORS).fetchall()
             self._metric_errors.update({(name, why): count for name, why, count in errors})
         self._hash(AB_UNITS, "diffed_units")
         self._hash(AB_TOOL_CALLS, "diffed_calls")
@@ -143,7 +143,7 @@ class Tally:
             "outcomes": outcomes,
             "classes": dict(sorted(self._classes.items())),
             "fidelity": dict(sorted(self._fidelity.items())),
-            "first_metric_errors": [list(row) for row in self._connection.sql(_FIRST_ERRORS).fetchall()],
+            "first_metric_errors": [list(row) for row in self._connection.execute(_FIRST_ERRORS).fetchall()],
             "metric_errors": [[name, why, n] for (name, why), n in sorted(self._metric_errors.items())],
             "flat_metrics": [[name, side, value] for name, side, value in self._flat_metrics()],
             "unit": unit_kind(self._plan),
@@ -152,7 +152,7 @@ class Tally:
 
     def _look_at_metrics(self, units: Units) -> None:
         """Keep of every metric of the experiment's own whether anything but one value, or none, was seen on a side."""
-        calls = self._connection.sql(_CALLS).fetchall()[0]
+        calls = self._connection.execute(_CALLS).fetchall()[0]
         self._calls.update({"a": int(calls[0]), "b": int(calls[1])})
         for name in self._plan.experiment.metrics:
             for side, values in zip("ab", units.sides[name], strict=True):
@@ -163,7 +163,7 @@ class Tally:
         """Metrics with one value, or none, on a whole side that called tools: more often an expression that misses its mark."""
         if self._counts["pairs"] < _FEW:
             return
-        of_pairs = {row[0] for row in self._connection.sql("SELECT metric FROM frame_metrics").fetchall()}
+        of_pairs = {row[0] for row in self._connection.execute("SELECT metric FROM frame_metrics").fetchall()}
         for (name, side), seen in sorted(self._seen.items()):
             if len(seen) < 2 and self._calls[side] and name not in of_pairs:
                 yield name, side, next(iter(seen), None)

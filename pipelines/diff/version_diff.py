@@ -247,7 +247,7 @@ def _both(first: Version, second: Version) -> dict[str, Any]:
 
 
 def _flips(connection: duckdb.DuckDBPyConnection, first: Version, second: Version) -> list[Flip]:
-    rows = connection.sql(_FLIPS, params=_both(first, second)).fetchall()
+    rows = connection.execute(_FLIPS, _both(first, second)).fetchall()
     units: dict[tuple[str | None, str | None], list[str]] = {}
     for unit, old, new in rows:
         units.setdefault((old, new), []).append(unit)
@@ -257,7 +257,7 @@ def _flips(connection: duckdb.DuckDBPyConnection, first: Version, second: Versio
 
 def _streams(connection: duckdb.DuckDBPyConnection, first: Version, second: Version) -> Streams:
     params = {**_both(first, second), "examples": _EXAMPLES}
-    rows = {standing: (count, some) for standing, count, some in connection.sql(_STREAMS, params=params).fetchall()}
+    rows = {standing: (count, some) for standing, count, some in connection.execute(_STREAMS, params).fetchall()}
     counts = {standing: rows.get(standing, (0, []))[0] for standing in ("same", "changed", "only_first", "only_second")}
     return Streams(**counts, examples={name: some for name, (_, some) in sorted(rows.items()) if name != "same"})
 

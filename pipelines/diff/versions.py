@@ -105,7 +105,7 @@ def find_definition(lake: Lake, partition: Mapping[str, str]) -> Mapping[str, An
         partition: Its `experiment` and `version_id`.
     """
     with lake.connect(_DEFINITION) as connection:
-        rows = connection.sql(_DEFINITION, params=dict(partition)).fetchall()
+        rows = connection.execute(_DEFINITION, dict(partition)).fetchall()
     if rows:
         found: Mapping[str, Any] = json.loads(rows[0][0])
         return found

@@ -247,9 +247,7 @@ def _leave_out_erased(connection: duckdb.DuckDBPyConnection, experiment: Experim
 def _count_erased(connection: duckdb.DuckDBPyConnection, window: tuple[datetime | None, datetime | None]) -> int:
     """How many conversations of the window are left out because they are erased; whose they were may not be known any more."""
     params = {"start": window[0], "stop": window[1]}
-    return int(
-        connection.sql(f"SELECT count(*) FROM erased_streams WHERE {_IN_WINDOW}", params=params).fetchall()[0][0]
-    )
+    return int(connection.execute(f"SELECT count(*) FROM erased_streams WHERE {_IN_WINDOW}", params).fetchall()[0][0])
 
 
 def _select_baseline(
@@ -278,13 +276,13 @@ def _select_baseline(
         """,
         {"source": recorded.source, "variant": recorded.variant, "no_imports": is_imported_out},
     )
-    matching, newest = connection.sql("SELECT count(*), max(started_at)::DATE FROM baseline_streams").fetchall()[0]
+    matching, newest = connection.execute("SELECT count(*), max(started_at)::DATE FROM baseline_streams").fetchall()[0]
     start, stop = experiment.window.resolve(_exported_at(connection))
     connection.execute(
         f"DELETE FROM baseline_streams WHERE NOT ({_IN_WINDOW})",
         {"start": start, "stop": stop},
     )
-    count = connection.sql("SELECT count(*) FROM baseline_streams").fetchall()[0][0]
+    count = connection.execute("SELECT count(*) FROM baseline_streams").fetchall()[0][0]
     if not count:
         bounds = f"from {start or 'the beginning'} to {stop or 'the end'}"
         hint = (
@@ -303,7 +301,7 @@ def _select_baseline(
 def _exported_at(connection: duckdb.DuckDBPyConnection) -> datetime:
     """When events were exported last, by the clock of the machine that did it; never later than now."""
     query = "SELECT max(committed_at) FROM commits WHERE dataset = $dataset"
-    (exported,) = connection.sql(query, params={"dataset": EVENTS.name}).fetchall()[0]
+    (exported,) = connection.execute(query, {"dataset": EVENTS.name}).fetchall()[0]
     now = datetime.now(UTC)
     return now if exported is None else min(exported.astimezone(UTC), now)
 
@@ -318,7 +316,7 @@ def _pick(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None
     else:
         params = {"b_source": recorded.source, "b_variant": recorded.variants[0], "b_run": 1}
         connection.execute(f"CREATE TEMP TABLE picked AS {read_sql('diffs/paired_runs.sql')}", params)
-        if not connection.sql("SELECT count(*) FROM picked").fetchall()[0][0]:
+        if not connection.execute("SELECT count(*) FROM picked").fetchall()[0][0]:
             raise NothingSelectedError(_no_pairs(connection, experiment))
     if experiment.sample is not None:
         connection.execute(
@@ -337,7 +335,7 @@ def _noise_params(experiment: Experiment) -> dict[str, Any]:
 def _no_pairs(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> str:
     recorded = experiment.candidate.recorded
     assert recorded is not None
-    variants = connection.sql(
+    variants = connection.execute(
         "SELECT DISTINCT source, variant FROM streams WHERE task IS NOT NULL ORDER BY ALL LIMIT 20"
     ).fetchall()
     known = "; ".join(f"{{source: {source}, variant: {variant}}}" for source, variant in variants) or "none has a task"
@@ -349,7 +347,7 @@ def _no_pairs(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> 
 
 def _require_folded(connection: duckdb.DuckDBPyConnection) -> None:
     """Refuse to compare states that are older than the log in the lake; reads `selected`."""
-    behind, first = connection.sql(
+    behind, first = connection.execute(
         "SELECT count(*), min(aggregate_id) FROM (SELECT * FROM selected UNION ALL BY NAME SELECT * FROM runs) "
         "WHERE last_version IS DISTINCT FROM lake_version "
         "OR recorded_last_version IS DISTINCT FROM recorded_lake_version OR erased_events <> lake_erased"

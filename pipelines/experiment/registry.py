@@ -20,9 +20,9 @@ def register_experiment(lake: Lake, experiment: Experiment, folder: Path) -> boo
     """
     folder = folder.resolve()
     with lake.connect() as connection:
-        known = connection.sql(
+        known = connection.execute(
             "SELECT spec_sha256, folder FROM experiments WHERE experiment = $name",
-            params={"name": experiment.experiment},
+            {"name": experiment.experiment},
         ).fetchall()
     if known == [(experiment.sha256, str(folder))]:
         return False
@@ -46,7 +46,7 @@ def load_experiment(lake: Lake, name: str) -> tuple[Experiment, Path]:
         BadInputError: There is none.
     """
     with lake.connect() as connection:
-        rows = connection.sql("SELECT experiment, spec, folder FROM experiments ORDER BY experiment").fetchall()
+        rows = connection.execute("SELECT experiment, spec, folder FROM experiments ORDER BY experiment").fetchall()
     for experiment, spec, folder in rows:
         if experiment == name:
             return experiment_of(parse_json(spec, f"experiment {name}")), Path(folder)
@@ -58,12 +58,12 @@ def find_gate(lake: Lake, name: str) -> str | None:
     """The gate in the newest registration of `name`; None without one, or without an experiment of that name."""
     with lake.connect() as connection:
         query = "SELECT spec ->> '$.gate' FROM experiments WHERE experiment = $name"
-        rows = connection.sql(query, params={"name": name}).fetchall()
+        rows = connection.execute(query, {"name": name}).fetchall()
     return rows[0][0] if rows else None
 
 
 def list_active(lake: Lake) -> list[str]:
     """Names of the experiments whose newest registration says `active: true`, in order."""
     with lake.connect() as connection:
-        rows = connection.sql("SELECT experiment FROM experiments WHERE is_active ORDER BY experiment").fetchall()
+        rows = connection.execute("SELECT experiment FROM experiments WHERE is_active ORDER BY experiment").fetchall()
     return [name for (name,) in rows]

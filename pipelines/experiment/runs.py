@@ -65,13 +65,13 @@ def list_runs(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> 
         params = {"b_source": source, "b_variant": variant, "b_run": run}
         connection.execute(f"CREATE OR REPLACE TEMP TABLE pairs AS {read_sql('diffs/paired_runs.sql')}", params)
         connection.execute(_ADD, {"side": side, "draw": draw})
-        (found,) = connection.sql("SELECT count(*) FROM runs WHERE draw = $draw", params={"draw": draw}).fetchall()[0]
+        (found,) = connection.execute("SELECT count(*) FROM runs WHERE draw = $draw", {"draw": draw}).fetchall()[0]
         if not found:
             raise BadInputError(
                 f"experiment {experiment.experiment}: {side} {{source: {source}, variant: {variant}}} ran none of the "
                 f"tasks that are compared{'' if run == 1 else f' {run:,} times'}"
             )
-    shared, example = connection.sql(_SHARED).fetchall()[0]
+    shared, example = connection.execute(_SHARED).fetchall()[0]
     if shared:
         raise BadInputError(
             f"experiment {experiment.experiment}: {shared:,} recorded runs (first {example}) would stand for candidate "

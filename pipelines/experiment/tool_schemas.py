@@ -34,7 +34,7 @@ WHERE
 
 def registered_tools(connection: duckdb.DuckDBPyConnection) -> dict[str, ToolList]:
     """Recorded tool schemas by their hash. The connection has the view `upcast_events`."""
-    rows = connection.sql(
+    rows = connection.execute(
         "SELECT payload FROM upcast_events WHERE event_name = 'tools.registered' AND NOT is_erased ORDER BY position"
     ).fetchall()
     registered = (json.loads(payload) for (payload,) in rows)
@@ -48,7 +48,7 @@ def registered_tools(connection: duckdb.DuckDBPyConnection) -> dict[str, ToolLis
 def has_erased_tools(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether lists of tools were erased, so that nobody knows which hashes were theirs; the same connection."""
     query = "SELECT 1 FROM upcast_events WHERE event_name = 'tools.registered' AND is_erased LIMIT 1"
-    return bool(connection.sql(query).fetchall())
+    return bool(connection.execute(query).fetchall())
 
 
 def selected_tools(connection: duckdb.DuckDBPyConnection) -> ToolList:
@@ -57,7 +57,7 @@ def selected_tools(connection: duckdb.DuckDBPyConnection) -> ToolList:
     Args:
         connection: Has the relations `selected` (aggregate_id, recorded_aggregate_id), `decisions` and `events`.
     """
-    named = {sha256 for (sha256,) in connection.sql(_NAMED).fetchall()}
+    named = {sha256 for (sha256,) in connection.execute(_NAMED).fetchall()}
     if not named:  # then the log need not be read
         return ()
     create_readable_events(connection)

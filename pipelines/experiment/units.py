@@ -88,14 +88,14 @@ def count_not_asked(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int:
     query = _NOT_ASKED.get(plan.experiment.mode)
     if query is None or plan.experiment.candidate.recorded is not None:
         return 0
-    return int(connection.sql(query).fetchall()[0][0])
+    return int(connection.execute(query).fetchall()[0][0])
 
 
 def count_erased(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int:
     """How many units of the plan nobody can be asked about, since a part of them or of what was before is erased."""
     if plan.experiment.candidate.recorded is not None:
         return 0
-    return int(connection.sql(_ERASED[plan.experiment.mode]).fetchall()[0][0])
+    return int(connection.execute(_ERASED[plan.experiment.mode]).fetchall()[0][0])
 
 
 def create_units(

@@ -147,7 +147,7 @@ def _read(lake: Lake, partition: Mapping[str, str], what: str) -> tuple[dict[str
     """What is kept of a version: its texts, parsed, its streams and its further runs."""
     with lake.connect("FROM versions_history") as connection:
         params = dict(partition)
-        found = connection.sql(_KEPT, params=params).fetchall()
+        found = connection.execute(_KEPT, params).fetchall()
         if not found:
             raise BadInputError(f"{what} is not planned; run `refold ab` with the experiment's file")
         kept: dict[str, Any] = dict(zip(_COLUMNS, found[0], strict=True))

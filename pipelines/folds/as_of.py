@@ -122,7 +122,7 @@ def month_of(connection: duckdb.DuckDBPyConnection, point: Point) -> str | None:
     """The month that is folded up to the point: that of the time; the first with an event of after the position, None if none."""
     if point.at is not None:
         return f"{point.at.astimezone(UTC):%Y-%m}"
-    found = connection.sql(f"SELECT min(month) FROM events WHERE NOT ({point.within()})").fetchall()[0][0]
+    found = connection.execute(f"SELECT min(month) FROM events WHERE NOT ({point.within()})").fetchall()[0][0]
     return None if found is None else str(found)
 
 

@@ -173,7 +173,7 @@ def find_culprit(reached: Reached, error: BaseException, lake: Lake) -> Culprit 
     if plan is None or not reached.high:
         return None  # it had not begun with any
     params = {"month": plan.month, "low": reached.low, "high": reached.high, "event_bytes": EVENT_BYTES}
-    rows = plan.connection.sql(_LARGEST, params=params).fetchall()
+    rows = plan.connection.execute(_LARGEST, params).fetchall()
     if not rows:
         return None
     stream, events, size, largest = rows[0]

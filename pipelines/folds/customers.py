@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from pipelines.duck import create_table, quote_literal, read_batches, unless_none
+from pipelines.duck import create_table, create_view, quote_literal, read_batches, unless_none
 from pipelines.fold.carry import number_messages
 from pipelines.fold.columns import Bools, Ints, bools
 from pipelines.fold.columns import compute as pc
@@ -57,8 +57,9 @@ def create_customers(connection: duckdb.DuckDBPyConnection, month: str, upcaster
     here = f"month {'=' if goes_on else '<='} {quote_literal(month)}"
     types = ", ".join(quote_literal(stored) for stored, name, _ in upcasters.known_types() if name in _TOLD)
     chosen = f"(SELECT * FROM masked_events WHERE {here} AND event_type IN ({types}))"
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_subject_told AS {upcasters.query(chosen)}")
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_subject_events AS SELECT * FROM upcast_events WHERE {here}")
+    create_view(connection, "fold_subject_told", upcasters.query(chosen))
+    events = f"(SELECT * EXCLUDE (payload) FROM events WHERE {here})"
+    create_view(connection, "fold_subject_events", upcasters.named(events))
     for relation, without in (("fold_subject_streams", _NO_STREAMS), ("fold_subject_states", _NO_STATES)):
         if goes_on:
             query = read_sql(f"folds/steps/{relation.removeprefix('fold_')}.sql")

@@ -91,7 +91,7 @@ class Inputs:
         return self._logs.get(month, "")
 
     def _read(self, query: str) -> list[tuple[Any, ...]]:
-        return self._connection.sql(query, params={"month": self._month}).fetchall()
+        return self._connection.execute(query, {"month": self._month}).fetchall()
 
 
 def _hash_of(*parts: str) -> str:

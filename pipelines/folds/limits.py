@@ -51,7 +51,7 @@ def _are_large(lake: Lake) -> bool:
 @contextmanager
 def alone(lake: Lake, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Let DuckDB have most of what is left of the memory bound, while nothing else is held."""
-    (usual,) = connection.sql("SELECT current_setting('memory_limit')").fetchall()[0]
+    (usual,) = connection.execute("SELECT current_setting('memory_limit')").fetchall()[0]
     more = int(free_bytes(lake.memory_bytes) * _ALONE_SHARE)
     if more > parse_size("memory_limit", usual):
         connection.execute(f"SET memory_limit = '{more}B'")

@@ -175,7 +175,7 @@ class LongStream:
         is_told = not part.carry.column("source").null_count
         if not is_told and part.column("source").null_count == len(part.owners) and not self._told_later:
             params = {"stream": self._stream, "month": self._plan.month}
-            told = self._plan.connection.sql(_SOURCE, params=params).fetchall()
+            told = self._plan.connection.execute(_SOURCE, params).fetchall()
             self._told_later = [row[0] for row in told] or [None]
         source = self._told_later[0] if self._told_later else None
         return replace(self._carried, is_last=self._is_last, month_follows=follows, source=source)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines.duck import create_table
+from pipelines.duck import create_table, create_view
 from pipelines.fold.lookup import redactions_hash
 from pipelines.log.erased import IS_ERASED
 from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION
@@ -213,7 +213,7 @@ class Span:
     Attributes:
         low: The least id of the range of streams.
         high: The least id above it.
-        events: How many events are read.
+        events: How many events are read, at most.
         stream: The stream, if the range is a part of one.
         after: Its version before the range.
         until: Its last version in the range; `LAST_VERSION` if no range of it follows.
@@ -267,7 +267,7 @@ class Plan:
     ) -> None:
         self.connection = connection
         self.month = month
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_heads AS {heads}")
+        create_view(connection, "fold_heads", heads)
         create_redactions(connection, log)
         in_force = connection.sql(_IN_FORCE, params={"month": month}).to_arrow_table()
         create_table(connection, "fold_in_force", hash_redactions(in_force))
@@ -334,6 +334,8 @@ class Plan:
         most = size.most or 2**62
         if size.bytes:
             self.connection.execute(_SIZES, {"month": self.month})
+        elif (events := self._most_read()) <= most:
+            return [Span("", LAST_ID, events)]
         planned: list[tuple[Span, int]] = []
         pieces = _PIECES.format(**(_BY_BYTES if size.bytes else _BY_EVENTS))
         for low, count, is_large, after, new, weight in self._rows(pieces, most=most, cuts=["", *cuts]):
@@ -348,6 +350,11 @@ class Plan:
         highs = [*(span.low for span in found[1:]), LAST_ID]
         ranges = [replace(span, high=high) for span, high in zip(found, highs, strict=True)]
         return [each for span in ranges for each in (self.versions(span, size) if span.stream else [span])]
+
+    def _most_read(self) -> int:
+        """All events of the streams up to the month's end: no more are read, whatever streams go on from."""
+        ((events,),) = self._rows("SELECT coalesce(sum(first_version + events - 1), 0)::BIGINT FROM fold_touched")
+        return int(events)
 
     def versions(self, span: Span, size: RangeSize) -> list[Span]:
         """A stream's range of versions up to the month's end, in ranges of a quarter of a batch's size."""
@@ -369,4 +376,4 @@ class Plan:
         self.streams, self.events = int(streams), int(events)
 
     def _rows(self, query: str, **params: Any) -> list[tuple[Any, ...]]:
-        return self.connection.sql(query, params=params).fetchall()
+        return self.connection.execute(query, params).fetchall()

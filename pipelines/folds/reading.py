@@ -31,7 +31,7 @@ _LEAST = 2_048
 @contextmanager
 def sharing_threads(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Share DuckDB's threads between the ranges that a `Reader` reads: more of them than cores cost a fold 7 % of its CPU."""
-    (threads,) = connection.sql("SELECT current_setting('threads')").fetchall()[0]
+    (threads,) = connection.execute("SELECT current_setting('threads')").fetchall()[0]
     connection.execute(f"SET threads = {max(threads // AHEAD, 1)}")
     try:
         yield
@@ -72,7 +72,7 @@ class Reader:
         self._month = month
         self._readers = readers
         self.reads_large = readers == 1
-        self._query = columns_query(with_states=with_states, with_models=with_models)
+        self._columns = columns_query(with_states=with_states, with_models=with_models)
         self._stored = f"SELECT stored.* FROM ({upcasters.query('events')}) AS stored"
         self._touched = None
         if is_partial:
@@ -86,23 +86,25 @@ class Reader:
         self._stored += f" WHERE stored.month = '{month}'"
         if left_out:
             self._stored += f" AND stored.aggregate_id NOT IN ({', '.join(map(quote_literal, left_out))})"
-        hidden = connection.sql(f"SELECT count(*) FROM fold_hidden WHERE month = '{month}'")
+        hidden = connection.execute("SELECT count(*) FROM fold_redacted WHERE month = $month", {"month": month})
         self._is_hidden = bool(hidden.fetchall()[0][0])
 
     def months(self, spans: Iterable[Span]) -> Iterator[tuple[Span, pa.Table]]:
         """The month's events of every range, in order wherever files are."""
         upcoming: deque[tuple[Span, Future[pa.Table]]] = deque()
         with ExitStack() as connections, ThreadPoolExecutor(self._readers) as pool:
-            free = [connections.enter_context(self._connect()) for _ in range(self._readers)]
+            free: list[duckdb.DuckDBPyConnection] = []
 
             def read(span: Span) -> pa.Table:
                 connection = free.pop()
                 try:
-                    return self._read(connection, span)
+                    return self._read(connection, self._stored, span)
                 finally:
                     free.append(connection)
 
-            for span in spans:
+            for number, span in enumerate(spans):
+                if number < self._readers:
+                    free.append(connections.enter_context(self._connect()))
                 upcoming.append((span, pool.submit(read, span)))
                 if len(upcoming) > self._readers:
                     yield self._overlaid(*upcoming.popleft())
@@ -114,7 +116,6 @@ class Reader:
         connection.execute("SET TimeZone = 'UTC'")
         if self._touched is not None:
             connection.register("fold_read", self._touched)
-        connection.execute(f"CREATE TEMP VIEW fold_source AS {self._stored}")
         return connection
 
     def _overlaid(self, span: Span, upcoming: Future[pa.Table]) -> tuple[Span, pa.Table]:
@@ -131,12 +132,13 @@ class Reader:
             self._read_from("upcast_recorded_events", earlier, span), self._read_from("fold_hidden", earlier, span)
         )
 
-    def _read_from(self, source: str, condition: str, span: Span) -> pa.Table:
-        self._connection.execute(f"CREATE OR REPLACE TEMP VIEW fold_source AS SELECT * FROM {source} WHERE {condition}")
-        return self._read(self._connection, span)
+    def _read_from(self, relation: str, condition: str, span: Span) -> pa.Table:
+        return self._read(self._connection, f"SELECT * FROM {relation} WHERE {condition}", span)
 
-    def _read(self, connection: duckdb.DuckDBPyConnection, span: Span) -> pa.Table:
-        query, params = self._query, {"month": self._month, "low": span.low, "high": span.high}
+    def _read(self, connection: duckdb.DuckDBPyConnection, source: str, span: Span) -> pa.Table:
+        # no view: to make one plans what it shows once more
+        query = f"WITH fold_source AS NOT MATERIALIZED ({source}) {self._columns}"
+        params = {"month": self._month, "low": span.low, "high": span.high}
         if span.stream is not None:
             query += f" WHERE read.stream_version > {span.after} AND read.stream_version <= {span.until}"
         # Read as they come: as a result, DuckDB would hold them all once more.

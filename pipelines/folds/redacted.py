@@ -133,7 +133,7 @@ def compute_redacted(connection: duckdb.DuckDBPyConnection, month: str) -> Redac
 def _count_erased(connection: duckdb.DuckDBPyConnection, month: str) -> int:
     """How many of the month's events are erased: rows of before they were may still show them."""
     query = f"SELECT count(*) FROM events WHERE month = $month AND {IS_ERASED.format('')}"
-    return int(connection.sql(query, params={"month": month}).fetchall()[0][0])
+    return int(connection.execute(query, {"month": month}).fetchall()[0][0])
 
 
 def _hashes(connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dict[str, str]:
@@ -141,7 +141,7 @@ def _hashes(connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dic
     digests = {month: hashlib.sha256(fold_hash().encode()) for month in months}
     named = named_query(connection, _of(months))
     query = f"SELECT month, aggregate_id, stream_version, hashes FROM ({named}) ORDER BY ALL"
-    for month, stream, version, hashes in connection.sql(query).fetchall():
+    for month, stream, version, hashes in connection.execute(query).fetchall():
         digests[month].update(f"{stream} {version} {hashes}\n".encode())
     return {month: digest.hexdigest() for month, digest in digests.items()}
 
@@ -162,7 +162,7 @@ def find_faults(lake: Lake, months: Sequence[str] | None = None) -> list[Redacti
     """
     with lake.connect(_READS) as connection:
         query = unless_none(connection, f"FROM events WHERE {IS_REDACTION}", _APPLIED)
-        rows = connection.sql(query, params={"months": None if months is None else list(months)}).fetchall()
+        rows = connection.execute(query, {"months": None if months is None else list(months)}).fetchall()
     faults = []
     for aggregate_id, stream_version, applied, target in rows:
         payload = json.loads(applied)

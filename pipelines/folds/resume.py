@@ -130,7 +130,7 @@ def plan_resume(plan: Plan, months: Iterable[str]) -> bool:
         return False
     connection.execute(_RESUMED, {"months": known})
     connection.execute("DELETE FROM fold_behind WHERE aggregate_id IN (SELECT aggregate_id FROM fold_resumed)")
-    return bool(connection.sql("SELECT count(*) FROM fold_resumed").fetchall()[0][0])
+    return bool(connection.execute("SELECT count(*) FROM fold_resumed").fetchall()[0][0])
 
 
 def plan_within(plan: Plan, code: str) -> bool:
@@ -159,7 +159,7 @@ def plan_within(plan: Plan, code: str) -> bool:
 def is_resumed(plan: Plan, stream: str) -> bool:
     """Whether a stream goes on from a snapshot."""
     query = "SELECT 1 FROM fold_resumed WHERE aggregate_id = $stream"
-    return bool(plan.connection.sql(query, params={"stream": stream}).fetchall())
+    return bool(plan.connection.execute(query, {"stream": stream}).fetchall())
 
 
 def bring(plan: Plan, span: Span, *, with_lists: bool) -> Brought:

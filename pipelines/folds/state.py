@@ -186,7 +186,7 @@ def find_stream(connection: duckdb.DuckDBPyConnection, stream: str) -> str:
         BadInputError: None or more than one stream of the lake is meant.
     """
     query = "SELECT DISTINCT aggregate_id FROM stream_months WHERE list_contains($candidates, aggregate_id) ORDER BY 1"
-    found = connection.sql(query, params={"candidates": possible_ids(stream)}).fetchall()
+    found = connection.execute(query, {"candidates": possible_ids(stream)}).fetchall()
     return only_stream(stream, [str(row[0]) for row in found])
 
 

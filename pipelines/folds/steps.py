@@ -153,10 +153,10 @@ def start_month(
     upcasters = load_upcasters() if upcasters is None else upcasters
     hidden = create_readable(connection, month, upcasters, log, kept)
     plan = Plan(connection, month, heads, log)
-    skipped = connection.sql(
+    skipped = connection.execute(
         "SELECT count(*) FROM events WHERE month = $month AND NOT list_contains($known, event_type) "
         f"AND NOT {IS_ERASED.format('')}",
-        params={"month": month, "known": [stored for stored, _, _ in upcasters.known_types()]},
+        {"month": month, "known": [stored for stored, _, _ in upcasters.known_types()]},
     ).fetchall()[0][0]
     if "customers" in needed:
         create_customers(connection, month, upcasters, goes_on=customers_go_on)
@@ -279,13 +279,11 @@ def _drop(connection: duckdb.DuckDBPyConnection, relations: Iterable[str]) -> No
     names = list(relations)
     for name in names:
         connection.unregister(name)
-    found = connection.sql(
-        "SELECT table_name, table_type FROM information_schema.tables "
-        "WHERE table_catalog = 'temp' AND list_contains($names, table_name)",
-        params={"names": names},
-    ).fetchall()
-    for name, kind in found:
-        connection.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} temp.{name}")
+    query = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'temp' AND list_contains($names, table_name)"
+    tables = {name for (name,) in connection.execute(query, {"names": names}).fetchall()}
+    # views are dropped unseen: to list them, DuckDB makes all its own: 7 ms
+    drops = [f"DROP {'TABLE' if name in tables else 'VIEW'} IF EXISTS temp.{name}" for name in names]
+    connection.execute("; ".join(drops))
 
 
 def _needed(names: Iterable[str]) -> set[str]:

@@ -210,10 +210,10 @@ class Verifier:
         """
         create_table(self._connection, "fold_asked_models", self._connection.sql(_ASKED).to_arrow_table())
         rows: list[tuple[int, int, bool]] = []
-        if self._connection.sql("SELECT count(*) FROM fold_asked_models").fetchall()[0][0]:
+        if self._connection.execute("SELECT count(*) FROM fold_asked_models").fetchall()[0][0]:
             params = {"month": self._month, "low": span.low, "high": span.high}
             requests = self._connection.sql(_REQUESTS, params=params).to_arrow_table()
-            compacted = self._connection.sql(_COMPACTED, params=params).fetchall()
+            compacted = self._connection.execute(_COMPACTED, params).fetchall()
             self._compacted = frozenset(stream for (stream,) in compacted)
             verified = self._of_streams(requests, span) if span.stream is None else self._of_part(requests, span)
             rows = list(verified)

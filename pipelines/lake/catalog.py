@@ -181,10 +181,12 @@ def _hashes_of(path: Path) -> dict[str, str] | None:
     try:
         with duckdb.connect() as connection:
             connection.execute(f"ATTACH {quote_literal(str(path))} AS published (READ_ONLY)")
-            tables = connection.sql("SELECT count(*) FROM duckdb_tables() WHERE database_name = 'published'").fetchall()
+            tables = connection.execute(
+                "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'published'"
+            ).fetchall()
             if tables[0][0]:
                 raise ForeignCatalogError(path, f"a database with {tables[0][0]:,} tables of its own")
-            found = json.loads(connection.sql(f"SELECT published.main.{_MARK}()").fetchall()[0][0])
+            found = json.loads(connection.execute(f"SELECT published.main.{_MARK}()").fetchall()[0][0])
     except (duckdb.Error, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -80,7 +80,7 @@ def read_commits(files: Sequence[str]) -> dict[tuple[str, str], Commit]:
         query = (
             f"SELECT {', '.join(map(quote_identifier, names))} FROM read_parquet($files) ORDER BY committed_at, number"
         )
-        rows = connection.sql(query, params={"files": list(files)}).fetchall()
+        rows = connection.execute(query, {"files": list(files)}).fetchall()
     newest: dict[tuple[str, str], Commit] = {}
     for row in rows:
         values = dict(zip(names, row, strict=True))

@@ -343,7 +343,7 @@ def _origins(lake: Lake) -> dict[str, dict[str, _Origin]]:
     if not lake.files(COMMITS.name):
         return {}
     with lake.connect() as connection:
-        rows = connection.sql(_COMMITTED).fetchall()
+        rows = connection.execute(_COMMITTED).fetchall()
     found: dict[str, dict[str, _Origin]] = {}
     last: tuple[str, str] | None = None
     superseded_at: float | None = None

@@ -72,7 +72,7 @@ def give_back(connection: duckdb.DuckDBPyConnection | None = None) -> None:
     if connection is not None:
         # DuckDB 2.0 keeps what a scan has freed, after one of large texts 150 MB (duckdb/duckdb#14087), but gives it back
         # whenever its limit is set, also to what it is
-        (limit,) = connection.sql("SELECT current_setting('memory_limit')").fetchall()[0]
+        (limit,) = connection.execute("SELECT current_setting('memory_limit')").fetchall()[0]
         connection.execute(f"SET memory_limit = '{limit}'")
     import pyarrow as pa  # noqa: PLC0415 -- who only asks how much is left needs no columns
 

@@ -63,7 +63,7 @@ def cut_ranges(
         first_rows: Rows of the first range, or as many bytes of `size` as are in proportion; by default no fewer.
     """
     bound = {"range_rows": rows, "range_bytes": max(size, 1), "first_rows": first_rows or rows}
-    found = connection.sql(_RANGES.format(items=items), params={**bound, **(params or {})}).fetchall()
+    found = connection.execute(_RANGES.format(items=items), {**bound, **(params or {})}).fetchall()
     return [Range(*row) for row in found]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from pipelines.duck import create_table, quote_literal, unless_none
+from pipelines.duck import create_table, create_view, quote_literal, unless_none
 from pipelines.log.erased import IS_ERASED
 from pipelines.log.redaction import IS_REDACTION, TARGET_VERSION, Redaction, redact_text
 from pipelines.log.upcasters import Upcasters, load_upcasters
@@ -118,14 +118,15 @@ def create_readable(
     redacted = _redact(connection, f"target.month <= {quote_literal(month)}", log, kept or {})
     rows = redacted.rows.drop_columns(["redaction_versions"])
     create_table(connection, "fold_redacted", rows)
-    connection.execute(
-        "CREATE OR REPLACE TEMP VIEW masked_events AS SELECT events.* "
-        "REPLACE (coalesce(hidden.payload, events.payload) AS payload) FROM events LEFT JOIN fold_redacted AS hidden "
+    masked = (
+        "SELECT events.* REPLACE (coalesce(hidden.payload, events.payload) AS payload) "
+        "FROM events LEFT JOIN fold_redacted AS hidden "
         "ON events.aggregate_id = hidden.aggregate_id AND events.stream_version = hidden.stream_version"
     )
+    create_view(connection, "masked_events", masked)
     views = {"upcast_events": "masked_events", "upcast_recorded_events": "events", "fold_hidden": "fold_redacted"}
     for view, source in views.items():
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {upcasters.query(source)}")
+        create_view(connection, view, upcasters.query(source))
     return rows.num_rows, redacted.redactions, redacted.inexact
 
 
@@ -135,7 +136,7 @@ def _redact(connection: duckdb.DuckDBPyConnection, condition: str, log: str, kep
 
     is_kept = f"hidden.month IN ({', '.join(map(quote_literal, kept)) or 'NULL'})"
     kept_rows = f"SELECT hidden.aggregate_id, hidden.stream_version FROM redacted_events AS hidden WHERE {is_kept}"
-    if not kept or not connection.sql(f"SELECT count(*) FROM ({kept_rows})").fetchall()[0][0]:
+    if not kept or not connection.execute(f"SELECT count(*) FROM ({kept_rows})").fetchall()[0][0]:
         return redact_events(connection, condition, log)
     known = connection.sql(_KEPT.format(kept=is_kept, condition=condition)).to_arrow_table()
     others = redact_events(

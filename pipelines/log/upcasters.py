@@ -68,6 +68,11 @@ class Upcasters:
             for version in range(1, latest + 1)
         )
 
+    def named(self, source: str) -> str:
+        """A SELECT of the relation `source` with `event_name` and `is_erased`, as in `query`, and all else as stored."""
+        names = " ".join(f"WHEN '{stored}' THEN '{name}'" for stored, name, _ in self.known_types())
+        return f"SELECT *, CASE event_type {names} END AS event_name, {IS_ERASED.format('')} AS is_erased FROM {source}"
+
     def query(self, source: str) -> str:
         """A SELECT of the relation `source`, which has the columns of `events`, with payloads at their latest version.
 
@@ -75,11 +80,7 @@ class Upcasters:
         runs on an erased event. `event_type` and `event_version` are the latest for known events and as stored for others.
         Rows are those of `source`, in its order: there is no join, which would leave none.
         """
-        types = self.known_types()
-        names = " ".join(f"WHEN '{stored}' THEN '{name}'" for stored, name, _ in types)
-        query = (
-            f"SELECT *, CASE event_type {names} END AS event_name, {IS_ERASED.format('')} AS is_erased FROM {source}"
-        )
+        types, query = self.known_types(), self.named(source)
         changing = [
             step for step in self.steps if step.expression != "payload"
         ]  # the others say that nothing need change

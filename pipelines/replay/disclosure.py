@@ -61,7 +61,7 @@ _NAMED_MODELS = 5
 
 def count_redactions(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """How often something was redacted, by conversation, in the whole lake."""
-    return dict(connection.sql(_REDACTIONS).fetchall())
+    return dict(connection.execute(_REDACTIONS).fetchall())
 
 
 def describe_toolless(connection: duckdb.DuckDBPyConnection, plan: Plan) -> str | None:
@@ -76,7 +76,7 @@ def describe_toolless(connection: duckdb.DuckDBPyConnection, plan: Plan) -> str 
     is_model = any(asked.model is not None for asked in plan.experiment.sides.values())
     if not is_model or plan.tools.schemas is not None:
         return None
-    toolless, called = connection.sql(_TOOLLESS).fetchall()[0]
+    toolless, called = connection.execute(_TOOLLESS).fetchall()[0]
     if not toolless:
         return None
     return (
@@ -97,7 +97,7 @@ def describe_answers(connection: duckdb.DuckDBPyConnection, table: str) -> dict[
     """
     answers = cut = 0
     others: Counter[str] = Counter()
-    for requested, model, finish_reason, count in connection.sql(_ANSWERS.format(table=table)).fetchall():
+    for requested, model, finish_reason, count in connection.execute(_ANSWERS.format(table=table)).fetchall():
         answers += count
         cut += count if (finish_reason or "").lower() in _CUT else 0
         if is_other_model(requested, model):
@@ -126,7 +126,7 @@ def describe_asking(
         "kept_by_endpoint": {side: plan.experiment.is_kept_by(side) for side in asked},
         "answers_paid": tally.asked,
         "answers_kept": tally.hits,
-        "units_sharing_a_response": connection.sql(_SHARED).fetchall()[0][0],
+        "units_sharing_a_response": connection.execute(_SHARED).fetchall()[0][0],
         "calls": tally.calls,
         "calls_of_version": asker.account.requests,
         "usd_of_version": round(asker.account.usd, 6),

@@ -190,8 +190,8 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
         create_plan_relations(connection, plan)
         chunks = list_chunks(connection, lake)
         query = "SELECT count(*) FROM decisions SEMI JOIN plan_streams USING (aggregate_id)"
-        (decisions,) = connection.sql(query).fetchall()[0]
-        output, latency = connection.sql(_RECORDED).fetchall()[0]
+        (decisions,) = connection.execute(query).fetchall()[0]
+        output, latency = connection.execute(_RECORDED).fetchall()[0]
         as_decisions = plan if is_exact else replace(plan, experiment=_by_decision(plan))
         destinations = [
             _destination(
@@ -254,7 +254,7 @@ def _destination(
                 continue
             streams.add(request.aggregate_id)
             size += len(request.head.frame.prefix) + sum(map(len, request.lines)) + len(request.head.frame.suffix)
-    subjects, nobody = connection.sql(_SUBJECTS, params={"streams": sorted(streams)}).fetchall()[0]
+    subjects, nobody = connection.execute(_SUBJECTS, {"streams": sorted(streams)}).fetchall()[0]
     tokens_in, tokens_out = size // BYTES_PER_TOKEN, int((requests - kept) * output)
     return Destination(
         endpoint=model.base_url,

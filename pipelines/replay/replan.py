@@ -205,8 +205,8 @@ def _recorded(connection: duckdb.DuckDBPyConnection, stream: str, asked: str, de
     relation = connection.sql(_RECORDED, params={"stream": stream, "decision": decision})
     rows = relation.fetchall()
     if not rows:
-        counted = connection.sql(
-            "SELECT count(*) FROM decisions WHERE aggregate_id = $stream", params={"stream": stream}
+        counted = connection.execute(
+            "SELECT count(*) FROM decisions WHERE aggregate_id = $stream", {"stream": stream}
         ).fetchall()[0][0]
         known = f"it has decisions 1 to {counted}" if counted else "none of its events is a folded decision"
         raise BadInputError(f"{asked} has no decision {decision}; {known}")

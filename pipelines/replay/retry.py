@@ -62,7 +62,7 @@ def keep_answered(connection: duckdb.DuckDBPyConnection, plan: Plan, tables: Out
         tables: Where the rows go; empty.
     """
     tables.flush()
-    rows = connection.sql(_FAILED, params=plan.partition).fetchall()
+    rows = connection.execute(_FAILED, plan.partition).fetchall()
     connection.execute(_KEEP_UNITS, plan.partition)
     if is_walked(plan.experiment):
         connection.execute(_KEEP_STEPS, plan.partition)

@@ -117,10 +117,10 @@ def run_replay(
 
 def _commit(lake: Lake, connection: duckdb.DuckDBPyConnection, plan: Plan, provenance: dict[str, Any]) -> Commit:
     """Write what was replayed; `replays` last, because a version that has it is replayed."""
-    failed = connection.sql(
+    failed = connection.execute(
         f"SELECT reason, count(*) FROM {UNITS} WHERE status = 'failed' GROUP BY 1 ORDER BY 1"
     ).fetchall()
-    not_asked = connection.sql(f"SELECT count(*) FROM {UNITS} WHERE status = 'not_asked'").fetchall()[0][0]
+    not_asked = connection.execute(f"SELECT count(*) FROM {UNITS} WHERE status = 'not_asked'").fetchall()[0][0]
     answers = describe_answers(connection, STEPS if is_walked(plan.experiment) else UNITS)
     if answers is not None:
         provenance = {**provenance, "answers": answers}
@@ -284,7 +284,7 @@ def _copy_recorded(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     connection.execute("CREATE OR REPLACE TEMP TABLE plan_runs AS SELECT * FROM runs_given")
     connection.unregister("runs_given")
     _copy_draw(connection, plan, "candidate", 0, "plan_streams")
-    drawn = connection.sql("SELECT DISTINCT side, draw FROM plan_runs ORDER BY draw").fetchall()
+    drawn = connection.execute("SELECT DISTINCT side, draw FROM plan_runs ORDER BY draw").fetchall()
     for side, draw in drawn:
         connection.execute(
             "CREATE OR REPLACE TEMP TABLE drawn_runs AS SELECT * FROM plan_runs WHERE draw = $draw", {"draw": draw}

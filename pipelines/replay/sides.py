@@ -103,7 +103,7 @@ def count_units(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int | None
     if plan.experiment.mode not in ("decision", "single"):
         return None
     params = {"is_single": plan.experiment.mode == "single"}
-    units, sampled = connection.sql(_COUNTED, params=params).fetchall()[0]
+    units, sampled = connection.execute(_COUNTED, params).fetchall()[0]
     draws = [plan.experiment.draws_of(side) for side in plan.experiment.sides]
     return sum(int(units) * everywhere + int(sampled) * (there - everywhere) for everywhere, there in draws)
 

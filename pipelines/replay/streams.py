@@ -193,8 +193,8 @@ def _batch_rows(events: int) -> int:
 def _refuse_large(connection: duckdb.DuckDBPyConnection, memory: int, processes: int) -> None:
     """Refuse conversations that do not fit, before anybody is asked."""
     params = {"most": int(memory * _STREAM_SHARE)}
-    count, stream, size = connection.sql(
-        "SELECT count(*), arg_max(aggregate_id, bytes), max(bytes) FROM stream_sizes WHERE bytes > $most", params=params
+    count, stream, size = connection.execute(
+        "SELECT count(*), arg_max(aggregate_id, bytes), max(bytes) FROM stream_sizes WHERE bytes > $most", params
     ).fetchall()[0]
     if count:
         enough = -(-int(size / _STREAM_SHARE) * processes // _STEP) * _STEP // 10**6

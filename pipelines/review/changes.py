@@ -186,7 +186,7 @@ def reading_pairs(lake: Lake, version: Version) -> Iterator[duckdb.DuckDBPyConne
 def list_metrics(lake: Lake, version: Version) -> list[str]:
     """Names of the experiment's own metrics that pairs of a version have values of."""
     with lake.connect() as connection:
-        return [name for (name,) in connection.sql(_METRICS, params=_partition(version)).fetchall()]
+        return [name for (name,) in connection.execute(_METRICS, _partition(version)).fetchall()]
 
 
 def count_pages(lake: Lake, version: Version, *, classes: Sequence[str] = (), is_all: bool = False) -> int:
@@ -240,7 +240,7 @@ def _choice(version: Version, classes: Sequence[str], *, is_all: bool) -> dict[s
 
 
 def _count(connection: duckdb.DuckDBPyConnection, version: Version, classes: Sequence[str], *, is_all: bool) -> int:
-    return int(connection.sql(_COUNT, params=_choice(version, classes, is_all=is_all)).fetchall()[0][0])
+    return int(connection.execute(_COUNT, _choice(version, classes, is_all=is_all)).fetchall()[0][0])
 
 
 def _count_pages(total: int, page_size: int) -> int:

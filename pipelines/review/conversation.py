@@ -106,7 +106,7 @@ def load_conversations(
     if not rows:
         return []
     streams = sorted({stream for stream, _ in asked})
-    ((events,),) = connection.sql(_SIZE, params={"streams": streams}).fetchall()
+    ((events,),) = connection.execute(_SIZE, {"streams": streams}).fetchall()
     together = [streams] if (events or 0) <= _TOGETHER else [[stream] for stream in streams]
     contexts = [Context() for _ in asked]
     for some in together:
@@ -132,7 +132,7 @@ def _events(
         small.register("events", events)
         small.register("conversations_asked", given)
         create_readable_events(small)
-        for place, event_type, payload, metadata, is_erased in small.sql(_READABLE).fetchall():
+        for place, event_type, payload, metadata, is_erased in small.execute(_READABLE).fetchall():
             yield place, (event_type, json.loads(payload), json.loads(metadata)), is_erased
 
 

@@ -104,7 +104,7 @@ def load_flows(lake: Lake, version: Version) -> Flows:
     params = {"experiment": version.experiment, "version_id": version.version_id}
     names = {"nothing": NOTHING, "text": TEXT, "no_answer": NO_ANSWER} if is_decision else {"no_call": NO_CALL}
     with reading_pairs(lake, version) as connection:
-        rows = connection.sql(_BY_DECISION if is_decision else _BY_CALL, params=params | names).fetchall()
+        rows = connection.execute(_BY_DECISION if is_decision else _BY_CALL, params | names).fetchall()
     shown = _shown(rows)
     counts: Counter[tuple[str, str, bool]] = Counter()
     for a, b, pairs in rows:

@@ -191,7 +191,7 @@ def load_headline(lake: Lake, version: Version) -> Headline:
 
 def count_calls(connection: duckdb.DuckDBPyConnection, partition: Mapping[str, Any]) -> int:
     """How many of the conversations of a version's pairs are voice calls."""
-    ((calls,),) = connection.sql(_CALLS, params=dict(partition)).fetchall()
+    ((calls,),) = connection.execute(_CALLS, dict(partition)).fetchall()
     return int(calls)
 
 

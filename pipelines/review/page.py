@@ -51,7 +51,7 @@ def render_page(lake: Lake, result: DiffResult) -> str:
     with lake.connect() as connection:
         lines = [line for line in read_summary(connection, partition) if line["segment"] == ALL]
         calls = count_calls(connection, partition)
-        failures = connection.sql(_FAILURES, params=partition).fetchall()
+        failures = connection.execute(_FAILURES, partition).fetchall()
     shares = {line["metric"]: line for line in lines if line["kind"] == "change"}
     differences = [
         line

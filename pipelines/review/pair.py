@@ -263,7 +263,7 @@ def _starts(connection: duckdb.DuckDBPyConnection, units: Sequence[dict[str, Any
     asked = pa.Table.from_pylist(places, schema=pa.schema(_FIELDS))
     connection.register("pairs_asked", asked)
     try:
-        return {place: first for place, first in connection.sql(_PLACES).fetchall() if first is not None}
+        return {place: first for place, first in connection.execute(_PLACES).fetchall() if first is not None}
     finally:
         connection.unregister("pairs_asked")
 

@@ -124,7 +124,7 @@ def _load(lake: Lake, version: Version) -> Report:
         for name, why, unit, told in kept.get("first_metric_errors") or ()
     ]
     with lake.connect() as connection:
-        left_out = tuple(LeftOut(*row) for row in connection.sql(_LEFT_OUT, params=partition).fetchall())
+        left_out = tuple(LeftOut(*row) for row in connection.execute(_LEFT_OUT, partition).fetchall())
     return Report(
         headline=glance,
         answer=None if glance.decision is None else _answer(glance.decision),
