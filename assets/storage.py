@@ -152,7 +152,7 @@ def _make(path: Path, tables: db.MetaData, conversions: Iterable[str] = ()) -> b
         new = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.db")
         _stamp(new, newest_revision())
         engine = _open(_address(new))
-        tables.create_all(engine)
+        tables.create_all(engine, checkfirst=False)
         engine.dispose()
         with closing(sqlite3.connect(new, isolation_level=None)) as connection:
             now = f"{datetime.now():%Y-%m-%d %H:%M:%S.%f}"  # noqa: DTZ005 - as Dagster notes it

@@ -35,7 +35,7 @@ _OBJECTS = 5_000
 _UNUSED = ("f2py", "testing")
 """Of NumPy: a compiler and tests, which SciPy loads as it lists NumPy's names; half of what loading SciPy takes."""
 _NUMPY, _MASKED, _THREADS = "numpy", "numpy.ma", "OPENBLAS_NUM_THREADS"
-_DEFERRED = ("alembic", "structlog")
+_DEFERRED = ("alembic", "coloredlogs", "structlog", "tqdm")
 """Packages that others name as they are imported, and that are loaded when something of them is used."""
 
 
