@@ -45,6 +45,9 @@ _NOT_ENCODED = (UnicodeEncodeError, OverflowError, TypeError)
 """What `msgspec` says of half a surrogate pair, of 2 ** 64, and of keys that are no text."""
 
 
+_HEAD = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
 def _compact_encoder() -> Callable[[Any], str]:
     """Compact JSON, not escaped to ASCII; `json.dumps` would make an encoder for every value."""
     plain = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -122,7 +125,7 @@ def request_head(model: str | None, params: Mapping[str, Any] | None, tools_sha2
     """
     sent = dict(params) if isinstance(params, Mapping) else params or {}
     head = {"model": model, "params": sent, "tools_sha256": tools_sha256}
-    return json.dumps(head, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8")
+    return _HEAD(head).encode("utf-8")
 
 
 def request_sha256(
