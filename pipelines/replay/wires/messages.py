@@ -19,7 +19,7 @@ from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.message_blocks import read_message_object
 from pipelines.replay.wires.notes import CannotExpressError, Note, Remarks, list_notes
 from pipelines.replay.wires.pairing import NO_RESULT, ORPHAN, pair_calls
-from pipelines.replay.wires.parts import Medium, Other, Part, Text, read_parts
+from pipelines.replay.wires.parts import Medium, Other, Part, Text, only_text, read_parts
 from pipelines.replay.wires.thoughts import Thought, in_order, read_thoughts
 from pipelines.replay.wires.tools import custom_names, function_tools
 
@@ -32,6 +32,7 @@ GO_ON = "[go on]"
 _BEARER = "sk-ant-oat"
 """Beginning of a key that is a token of an account."""
 _PICTURES = frozenset(("image/gif", "image/jpeg", "image/png", "image/webp"))
+_ROLES = ("user", "assistant")
 _PAPER = "application/pdf"
 _OWN_TOOL = ("allowed_callers", "cache_control", "defer_loading", "eager_input_streaming", "input_examples")
 """What this wire says of a tool beside its schema."""
@@ -104,7 +105,9 @@ class _Writer:
             raise CannotExpressError("max_tokens", "messages needs a bound of the reply: set max_tokens in params")
         for place, message in enumerate(self._messages):
             role = message.get("role")
-            if role == "assistant":
+            if role in _ROLES and (text := only_text(message)) is not None and text.strip():
+                self._add(role, [{"type": "text", "text": text}])
+            elif role == "assistant":
                 self._agent(place, message)
             elif role == "tool":
                 self._left_over(place, message)

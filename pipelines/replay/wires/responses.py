@@ -19,14 +19,13 @@ from pipelines.replay.wires.calls import wire_arguments, wire_id
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import CannotExpressError, Note, Remarks, list_notes
 from pipelines.replay.wires.pairing import NO_RESULT, ORPHAN, pair_calls
-from pipelines.replay.wires.parts import Medium, Other, Text, read_parts
+from pipelines.replay.wires.parts import Medium, Other, Text, only_text, read_parts
 from pipelines.replay.wires.response_items import read_response_object
 from pipelines.replay.wires.thoughts import Thought, in_order, read_thoughts
 from pipelines.replay.wires.tools import custom_names, definition, function_tools, takes_text
 
 Item = dict[str, Any]
 _ENCRYPTED = "reasoning.encrypted_content"
-_PLAIN = frozenset(("role", "content"))
 _SPEAKERS = ("system", "developer", "user")
 
 
@@ -82,12 +81,7 @@ class _Writer:
         """The items in order, each as JSON."""
         for place, message in enumerate(self._messages):
             role = message.get("role")
-            if (
-                self._lines is not None
-                and message.keys() == _PLAIN
-                and type(message["content"]) is str
-                and role != "tool"
-            ):
+            if self._lines is not None and only_text(message) is not None:
                 yield self._lines[place]
             elif role == "assistant":
                 yield from map(message_bytes, self._agent(message))
