@@ -75,6 +75,7 @@ class _Conversation:
     scores: list[dict[str, Any]] = field(default_factory=list)
     offered: dict[int, str | None] = field(default_factory=dict)
     _stream: list[Asked | Step] = field(default_factory=list)
+    _told: set[int] = field(default_factory=set)
     _rests: dict[int, tuple[str | None, dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
@@ -207,7 +208,8 @@ class _Conversation:
         tally.streams += 1
         for entry, message in zip(stream.entries, messages, strict=True):
             role = message["role"]
-            is_counted = entry.message is not None and message.get("actor") != "service"
+            is_counted = entry.message is not None and message.get("actor") != "service" and id(entry) not in self._told
+            self._told.add(id(entry))
             if not is_counted:
                 continue
             if role in ("system", "developer"):

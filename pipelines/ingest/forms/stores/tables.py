@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import BadInputError
-from pipelines.ingest.faults import BadLineError, shown
+from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.forms import reading
 from pipelines.ingest.reading.lines import LineReader, RawLine
 from pipelines.ingest.reading.room import Room
@@ -40,15 +40,11 @@ def read_objects(path: Path, options: Options) -> Iterator[Placed]:
     """
     suffixes = [each.lower() for each in path.suffixes]
     if _head(path).startswith(_PARQUET):
-        values = _parquet(path)
+        yield from _parquet(path)
     elif ".csv" in suffixes[-2:]:
-        values = _csv(path, room_of(options))
+        yield from _csv(path, room_of(options))
     else:
-        values = reading.values(path, options.memory_bytes)
-    for place, value in values:
-        if not isinstance(value, dict):
-            raise refuse(place, f"is {shown(value)}; a record is a JSON object")
-        yield place, value
+        yield from reading.objects(path, options.memory_bytes)
 
 
 def refuse(place: str, reason: str | Exception) -> BadInputError:

@@ -239,6 +239,7 @@ def test_a_second_answer_is_a_branch() -> None:
     made = of([*calls_of(first, parent="r"), *calls_of(other, name="d", at=START + 5 * SECOND, parent="r")])
     assert streams_of(made.lines) == expected(other, first)
     assert made.lines[1]["branch_of"] == {"conversation_id": "conversation", "messages": 1}
+    assert (made.tally.user, made.tally.agent_text) == (2, 3)  # what both begin with is counted once
 
 
 def test_calls_without_content() -> None:
