@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _NAMES = {
+    **{name: name for name in ("stop", "tool_calls", "length", "content_filter")},
     "tool_call": "tool_calls",
     "tool_use": "tool_calls",
     "tool-calls": "tool_calls",
