@@ -6,6 +6,7 @@ in a request, what it answers instead, or how it writes an answer. What comes of
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pipelines.replay.asking.asker import EndpointError
 from pipelines.replay.wires.wire import WIRES
 from pipelines.settings import Settings
 from pipelines.store import Store
+from tests.acceptance.kills import API_KEY, HIDDEN, SPELT, leaks_in
 from tests.support.history import query
 from tests.support.model_server import ModelServer, serving
 from tests.support.shop import add, replay
@@ -211,3 +213,39 @@ def test_strict_endpoints_get_names_and_whole_messages(lake: Lake, settings: Set
     assert {message.get("name") for message in messages if message["role"] == "user"} == {"Ines"}
     said = [message for message in messages if message["role"] == "assistant"]
     assert all(message.get("content") or message.get("tool_calls") or message.get("refusal") for message in said)
+
+
+@pytest.mark.parametrize("api", WIRES)
+def test_a_key_that_is_repeated_is_in_no_row_file_or_log(
+    api: Api,
+    lake: Lake,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An endpoint that says the key in texts, reasoning and arguments, as it is and encoded: rows, cache and log hold
+    none of it."""
+    monkeypatch.setenv("PARCEL_KEY", API_KEY)
+
+    def answer(body: dict[str, Any]) -> Message:
+        said = parcel_agent(body)
+        spelt = " ".join(SPELT)
+        calls = [call(each["function"]["name"], json.dumps({"key": spelt})) for each in said.get("tool_calls", ())]
+        told = {**said, "content": f"so {spelt}", "reasoning": f"hm {spelt}"}
+        return {**told, "tool_calls": calls} if calls else told
+
+    extra = "api_key_env: PARCEL_KEY, "
+    told: list[str] = []
+    with serving(answer=answer) as server:
+        text = experiment(server, api, "turn").replace("model: m", f"{extra}model: m")
+        version = replay(lake, settings, text, tmp_path, tell=told.append).version_id
+        sent = {name.lower(): value for name, value in server.headers.items()}
+    assert sent.get("x-api-key", sent.get("authorization", "").removeprefix("Bearer ")) == API_KEY
+    rows = query(lake, f"SELECT to_json(r)::VARCHAR FROM replays_history AS r WHERE version_id = '{version}'")
+    rows += query(lake, f"SELECT to_json(r)::VARCHAR FROM replay_steps AS r WHERE version_id = '{version}'")
+    assert any(HIDDEN in row for (row,) in rows)
+    texts = {f"row {number}": row.encode() for number, (row,) in enumerate(rows)}
+    texts |= {str(path): path.read_bytes() for path in settings.home.rglob("*") if path.is_file()}
+    texts["log"] = (caplog.text + "".join(told)).encode()
+    assert leaks_in(texts) == []
