@@ -210,6 +210,7 @@ class Sender:
                 LOG.exception("the recorder's thread failed; it goes on")
                 self._is_gone(error)
             with self._changed:
+                self._changed.notify_all()  # what was given up may have been the last that somebody waits for
                 self._changed.wait_for(lambda: self._is_stopped, pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from pipelines.lake.lake import Lake
 from pipelines.redaction.places import find_values
 from pipelines.settings import Settings
-from pipelines.store import NewEvent, Store, stream_id
+from pipelines.store import EmbeddedServer, NewEvent, Store, stream_id
 
 ROOT = Path(__file__).parents[2]
 REASON = "ticket 4711"
+DEMO_EVENTS = 20_000
 AT = datetime(2026, 5, 20, tzinfo=UTC)
 _KEPT = """
 SELECT aggregate_id::text, stream_version, position, payload::text, metadata::text, encode(hash, 'hex'), encode(salt, 'hex')
@@ -140,17 +141,39 @@ def mark(store: Store, number: int) -> tuple[Marks, dict[str, Any]]:
     return Marks(customer, values), line
 
 
-def make_home(
-    folder: Path, customers: int, log: Path | None, conversations: int
-) -> tuple[Path, list[Marks], list[str], list[str]]:
-    """A home in use: the demo's months and experiment, marked people, real conversations, everything exported and folded.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A home in use, whose server is down, and what of it is to be erased.
 
-    Returns:
-        The home, the marked people, customers of the demo to erase, and streams of real conversations to erase.
+    Attributes:
+        home: Where.
+        marked: The marked people.
+        demo: Customers of the demo.
+        real: Streams of real conversations.
     """
+
+    home: Path
+    marked: list[Marks]
+    demo: list[str]
+    real: list[str]
+
+    def copy(self, to: Path) -> Made:
+        """The same in another folder, with owners and times."""
+        return replace(self, home=_copy(self.home, to))
+
+
+def make_home(
+    folder: Path, customers: int, log: Path | None = None, conversations: int = 0, events: int = DEMO_EVENTS
+) -> Made:
+    """The demo's months and experiment, marked people, real conversations, everything exported and folded."""
     home = folder / "home"
     home.mkdir(parents=True)
-    refold(home, "demo")
+    with EmbeddedServer(home):  # once for all the verbs
+        return _fill(home, folder, customers, log, conversations, events)
+
+
+def _fill(home: Path, folder: Path, customers: int, log: Path | None, conversations: int, events: int) -> Made:
+    refold(home, "demo", "--events", str(events))
     marked, lines = [], []
     with opened(home) as store:
         store.ensure_months([AT])
@@ -175,7 +198,7 @@ def make_home(
     with Lake(home / "lake").connect() as connection:
         query = "SELECT subject_id FROM customers WHERE conversations > 1 AND subject_id NOT LIKE 'cust-%' ORDER BY md5(subject_id) LIMIT $n"
         demo = [row[0] for row in connection.sql(query, params={"n": customers}).fetchall()]
-    return home, marked, demo, real
+    return Made(home, marked, demo, real)
 
 
 def kept(home: Path) -> list[tuple[Any, ...]]:
@@ -184,51 +207,52 @@ def kept(home: Path) -> list[tuple[Any, ...]]:
         return store.conn.execute(_KEPT).fetchall()
 
 
-def people(folder: Path, customers: int, conversations: int, log: Path | None) -> list[str]:
+def people(made: Made) -> list[str]:
     """Erase and scrub; what is wrong afterwards."""
-    home, marked, demo, real = make_home(folder, customers, log, conversations)
-    before, counts = kept(home), refold(home, "sql", _COUNTS)
-    gone = {UUID(each) for each in real}
-    values = {value for marks in marked for value in marks.values}
-    texts = texts_of(home, demo, real)
-    print(f"{len(texts):,} texts of theirs that stand nowhere else")
-    there = find_values(home, list(values))
-    print(
-        f"{len(before):,} events; of {len(values)} marked values {sum(map(bool, there.values()))} are in the lake's and other files"
-    )
-    started = time.monotonic()
-    for customer in (*(marks.customer for marks in marked), *demo):
-        refold(home, "erase", "--customer", customer, "--reason", REASON)
-    if real:
-        refold(home, "erase", *(word for stream in real for word in ("--stream", stream)), "--reason", REASON)
-    erased_at = time.monotonic()
-    scrubbed = refold(home, "erase", "--scrub")
-    print(scrubbed)
-    print(
-        f"erased {len(marked) + len(demo)} people and {len(gone)} conversations in {erased_at - started:.0f} s, scrubbed in {time.monotonic() - erased_at:.1f} s"
-    )
-    refold(home, "db", "stop", check=False)
+    home = made.home
+    with EmbeddedServer(home):
+        before, counts = kept(home), refold(home, "sql", _COUNTS)
+        gone = {UUID(each) for each in made.real}
+        values = {value for marks in made.marked for value in marks.values}
+        texts = texts_of(home, made.demo, made.real)
+        print(f"{len(texts):,} texts of theirs that stand nowhere else")
+        there = find_values(home, list(values))
+        print(
+            f"{len(before):,} events; of {len(values)} marked values {sum(map(bool, there.values()))} are in the lake's and other files"
+        )
+        started = time.monotonic()
+        for customer in (*(marks.customer for marks in made.marked), *made.demo):
+            refold(home, "erase", "--customer", customer, "--reason", REASON)
+        if made.real:
+            refold(home, "erase", *(word for stream in made.real for word in ("--stream", stream)), "--reason", REASON)
+        erased_at = time.monotonic()
+        scrubbed = refold(home, "erase", "--scrub")
+        print(scrubbed)
+        print(
+            f"erased {len(made.marked) + len(made.demo)} people and {len(gone)} conversations in {erased_at - started:.0f} s, scrubbed in {time.monotonic() - erased_at:.1f} s"
+        )
     wrong = [
         f"{value!r} is in {place}"
         for value, places in find_values(home, [*values, *texts], without=()).items()
         for place in places
     ]
-    after = kept(home)
-    erased = erased_streams(home)
-    left = [row for row in before if row[0] not in erased]
-    wrong += [] if after == left else ["events of others are not as they were"]
-    wrong += (
-        []
-        if refold(home, "sql", _COUNTS) == counts
-        else [f"counts by month were\n{counts}and are\n{refold(home, 'sql', _COUNTS)}"]
-    )
-    audit = json.loads(refold(home, "verify", "--deep", "--json", check=False))
-    wrong += [f"verify: {each}" for month in audit["months"] for each in month["findings"]] + [
-        f"verify: {each}" for each in audit["findings"]
-    ]
-    print(
-        f"{len(before) - len(after):,} events erased of {len(erased):,} streams; {len(after):,} as they were; integrity {audit['integrity']}, completeness {audit['completeness']}"
-    )
+    with EmbeddedServer(home):
+        after = kept(home)
+        erased = erased_streams(home)
+        left = [row for row in before if row[0] not in erased]
+        wrong += [] if after == left else ["events of others are not as they were"]
+        wrong += (
+            []
+            if refold(home, "sql", _COUNTS) == counts
+            else [f"counts by month were\n{counts}and are\n{refold(home, 'sql', _COUNTS)}"]
+        )
+        audit = json.loads(refold(home, "verify", "--deep", "--json", check=False))
+        wrong += [f"verify: {each}" for month in audit["months"] for each in month["findings"]] + [
+            f"verify: {each}" for each in audit["findings"]
+        ]
+        print(
+            f"{len(before) - len(after):,} events erased of {len(erased):,} streams; {len(after):,} as they were; integrity {audit['integrity']}, completeness {audit['completeness']}"
+        )
     return wrong
 
 
@@ -284,10 +308,9 @@ def state(home: Path) -> dict[str, list[str]]:
     return found
 
 
-def killed(folder: Path, times: int, seed: int, tell: Any = print) -> list[str]:
+def killed(made: Made, folder: Path, times: int, seed: int, tell: Any = print) -> list[str]:
     """Kill an erasure, and a redaction's fold, at random moments; what is wrong after one more run."""
-    home, marked, _demo, _real = make_home(folder, 1, None, 0)
-    refold(home, "db", "stop", check=False)
+    home, marked = made.home, made.marked
     erasing = ["erase", "--customer", marked[0].customer, "--reason", REASON]
     wrong = _killed_at(folder, home, [erasing], marked[0].values, "erasure", times, seed, tell)
     with opened(home) as store:
@@ -379,9 +402,9 @@ def main() -> None:
         folder = given.keep or Path(temporary)
         folder.chmod(0o755) if folder.exists() else folder.mkdir(parents=True)
         if given.what == "people":
-            wrong = people(folder, given.customers, given.conversations, given.log)
+            wrong = people(make_home(folder, given.customers, given.log, given.conversations))
         else:
-            wrong = killed(folder, given.times, given.seed)
+            wrong = killed(make_home(folder, 1), folder, given.times, given.seed)
     print(*(wrong[:50] or ["nothing is wrong"]), sep="\n")
     raise SystemExit(bool(wrong))
 

@@ -27,6 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from pipelines.lake.lake import Lake
+from pipelines.store import EmbeddedServer
 from tests.acceptance.erasure import refold, run_until
 from tests.support.model_server import serving
 
@@ -51,10 +52,8 @@ def repeating(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def make_home(folder: Path, lines: Sequence[str]) -> Path:
+def fill(home: Path, folder: Path, lines: Sequence[str]) -> None:
     """Conversations, exported, folded, and compared with the repeating endpoint."""
-    home = folder / "home"
-    home.mkdir(parents=True)
     (folder / "lines.jsonl").write_text("".join(lines), encoding="utf-8")
     refold(home, "import", "chat", str(folder / "lines.jsonl"), "--at", "2026-05-21")
     (folder / "lines.jsonl").unlink()
@@ -63,7 +62,6 @@ def make_home(folder: Path, lines: Sequence[str]) -> Path:
     with serving(answer=repeating) as server:
         (home / "experiment.yaml").write_text(EXPERIMENT.format(url=server.base_url), encoding="utf-8")
         refold(home, "ab", str(home / "experiment.yaml"), check=False)
-    return home
 
 
 def choose(lines: Sequence[str], count: int, rng: random.Random) -> list[str]:
@@ -97,8 +95,15 @@ def proof(home: Path, value: str) -> dict[str, Any]:
 
 def redacted(folder: Path, lines: Sequence[str], values: int, times: int, seed: int, tell: Any = print) -> list[str]:
     """Redact each value, killed `times` times in all; what is wrong afterwards."""
+    home = folder / "home"
+    home.mkdir(parents=True)
+    with EmbeddedServer(home):  # once for all the verbs
+        fill(home, folder, lines)
+        return _redacted(home, lines, values, times, seed, tell)
+
+
+def _redacted(home: Path, lines: Sequence[str], values: int, times: int, seed: int, tell: Any) -> list[str]:
     rng = random.Random(seed)
-    home = make_home(folder, lines)
     before, chosen = measured(home), choose(lines, values, rng)
     tell(f"{len(lines):,} conversations, {len(before[0]):,} pairs; {len(chosen)} values")
     wrong = [f"{value!r} is not found before" for value in chosen if not proof(home, value)["derived"]]
@@ -121,7 +126,6 @@ def redacted(folder: Path, lines: Sequence[str], values: int, times: int, seed: 
     audit = json.loads(refold(home, "verify", "--json", check=False))
     wrong += [f"verify: {each}" for month in audit["months"] for each in month["findings"]]
     wrong += [f"verify: {each}" for each in audit["findings"]]
-    refold(home, "db", "stop", check=False)
     return wrong
 
 

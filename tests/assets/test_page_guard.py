@@ -24,6 +24,7 @@ from pipelines.settings import Settings
 from pipelines.web.server import listen, port_of
 from tests.support.browser import find_chromium, open_browser
 from tests.support.pages import Served, served
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCATION = 'repositorySelector: {repositoryLocationName: "refold", repositoryName: "__repository__"}'
@@ -275,7 +276,10 @@ def test_a_websocket_is_opened_by_the_page_alone(page, path, host, more):
     """Websockets know no rule of one origin: the server asks for host, origin and token before it opens one."""
     headers = {"Authorization": f"Bearer {page.token}", **more}
     place = f"{host or '127.0.0.1'}:{page.port}"
-    with socket.create_connection(("127.0.0.1", page.port), timeout=30) as raw, pytest.raises(InvalidStatus) as refused:
+    with (
+        socket.create_connection(("127.0.0.1", page.port), timeout=PATIENCE) as raw,
+        pytest.raises(InvalidStatus) as refused,
+    ):
         connect(f"ws://{place}{path}", sock=raw, additional_headers=headers, subprotocols=["graphql-ws"]).close()
     assert refused.value.response.status_code == 403
 
@@ -285,10 +289,10 @@ def test_a_subscription_answers_the_page_and_runs_no_mutation(ui, home):
     headers = {"Authorization": f"Bearer {ui.token}", "Origin": f"http://{ui.host}"}
     with connect(f"ws://{ui.host}/graphql", additional_headers=headers, subprotocols=["graphql-ws"]) as socket_:
         socket_.send(json.dumps({"type": "connection_init"}))
-        assert json.loads(socket_.recv(timeout=30))["type"] == "connection_ack"
+        assert json.loads(socket_.recv(timeout=PATIENCE))["type"] == "connection_ack"
         payload = {"query": mutation("by-socket")}
         socket_.send(json.dumps({"type": "start", "id": "1", "payload": payload}))
-        assert json.loads(socket_.recv(timeout=30))["type"] == "error"
+        assert json.loads(socket_.recv(timeout=PATIENCE))["type"] == "error"
     assert "by-socket" not in partitions(home)
 
 
@@ -328,7 +332,7 @@ def test_the_pages_work_in_a_browser(page, request, tmp_path):
     with open_browser(chromium, tmp_path / "profile") as browser:
         browser.resize(1280, 900)
         browser.open(page.url)
-        browser.wait(f"document.body && document.body.innerText.includes({wanted!r})", 150)
+        browser.wait(f"document.body && document.body.innerText.includes({wanted!r})")
         assert page.token not in browser.evaluate("location.href + document.referrer")
         assert browser.evaluate("document.cookie") == ""
         # A manifest is for installing a page as an app; browsers fetch it without the cookie.

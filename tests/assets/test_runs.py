@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg  # noqa: TID251 - these tests are of the code location
@@ -30,9 +30,9 @@ from pipelines.experiment.registry import register_experiment
 from pipelines.lake.lake import Lake
 from pipelines.store import NewEvent
 from tests.support.pages import served
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-WAIT_SECONDS = 120
 
 # A process in the middle of a materialisation: the export has begun and does not end.
 STUCK = """
@@ -200,15 +200,12 @@ def call(page, query, **variables):
 
 def wait_for(what, attempt):
     """The first true answer of `attempt`, which may fail while the server comes up."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if found := attempt():
-                return found
-        except (OSError, TypeError):
-            pass
-        time.sleep(0.5)
-    pytest.fail(f"{what}: not within {WAIT_SECONDS} s")
+
+    def tried():
+        with suppress(OSError, TypeError):
+            return attempt()
+
+    return wait_until(tried, lambda: what)
 
 
 def processes_of(settings):

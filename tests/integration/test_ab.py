@@ -24,6 +24,7 @@ from pipelines.replay.run import run_replay
 from pipelines.review.page import render_page
 from pipelines.store import NewEvent, Store
 from tests.support.shop import add, conversation, plan_of, refresh, run
+from tests.support.waiting import PATIENCE
 
 TASKS = 8
 
@@ -304,7 +305,7 @@ def test_relative_windows_are_of_live_traffic(lake, store, tmp_path):
         with recorder.conversation("live-1", agent="desk", system=["Be brief."]) as talk:
             talk.user("hello")
             talk.agent("hi")
-        assert recorder.flush(30)
+        assert recorder.flush(PATIENCE)
     refresh(store, lake)
     echo = "experiment: echo\ncandidate: {echo: true}\nmode: conversation\n"
     with lake.connect() as connection:

@@ -274,7 +274,7 @@ def test_a_stop_keeps_what_is_under_way(tmp_path, when):
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             list(drive(asker, [OneRequest(request_of(n)) for n in range(1_000)], told.append))
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30  # all of them take 50 s
         calls = server.calls.total()
         assert server.paid.total() == asker.tally.asked == calls
         assert (calls > 0) == (when == "asking")

@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance import erasure
+from tests.support.servers import outer_folder
+from tests.support.verbs import run_in_home
 
 pytestmark = pytest.mark.slow
 
 
-def test_people_are_gone_from_every_file(open_folder: Path) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _verbs_in_this_process() -> Iterator[None]:
+    """All but those that are killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(erasure, "refold", run_in_home)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(_verbs_in_this_process: None) -> Iterator[erasure.Made]:
+    """The home of both, with one marked person and the demo's smaller history."""
+    with outer_folder() as folder:
+        yield erasure.make_home(folder, 1, events=2_000)
+
+
+def test_people_are_gone_from_every_file(made: erasure.Made, open_folder: Path) -> None:
     """A marked person and one of the demo, erased and scrubbed by command: no value in any file, others as they were."""
-    assert erasure.people(open_folder, 1, 0, None) == []
+    copy = made.copy(open_folder / "home")
+    assert (len(copy.marked), len(copy.demo)) == (1, 1)
+    assert erasure.people(copy) == []
 
 
-def test_killed_anywhere_one_more_run_ends_the_same(open_folder: Path) -> None:
+def test_killed_anywhere_one_more_run_ends_the_same(made: erasure.Made, open_folder: Path) -> None:
     """An erasure and a redaction's fold, killed at a random moment each."""
     told: list[str] = []
-    assert erasure.killed(open_folder, 1, 7, told.append) == []
+    assert erasure.killed(made.copy(open_folder / "home"), open_folder, 1, 7, told.append) == []
     assert [bool(re.search("the same$", each)) for each in told] == [True] * 2

@@ -18,9 +18,9 @@ from pipelines.lake.errors import CommitLostError
 from pipelines.lake.lake import Lake
 from pipelines.store import NewEvent, Store, StoreUnavailable, connect
 from tests.integration.log_equality import require_equal
+from tests.support.waiting import PATIENCE
 
 JANUARY, FEBRUARY = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 2, 5, tzinfo=UTC)
-WAIT_SECONDS = 60
 
 
 def say(store: Store, at: datetime, texts: int, stream=None) -> None:
@@ -47,7 +47,7 @@ def together(monkeypatch):
     def held(self, *arguments, **options):
         if EVENTS.name in self.table_uri and not hasattr(met, "once"):
             met.once = True
-            barrier.wait(WAIT_SECONDS)
+            barrier.wait(PATIENCE)
         return commit(self, *arguments, **options)
 
     monkeypatch.setattr(DeltaTable, "create_write_transaction", held)

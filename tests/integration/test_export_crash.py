@@ -34,6 +34,7 @@ from pipelines.store import EmbeddedServer, NewEvent, Store, StoreUnavailable, c
 from pipelines.store.events import StreamBatch
 from tests.integration.log_equality import require_equal
 from tests.support.servers import crash, fresh_server
+from tests.support.waiting import PATIENCE
 
 KILLS = int(os.environ.get("REFOLD_TEST_KILLS", "2"))
 EVENTS_AT_FIRST = int(os.environ.get("REFOLD_TEST_EVENTS", "6000"))
@@ -43,7 +44,6 @@ MONTH, AT = "2026-01", datetime(2026, 1, 5, tzinfo=UTC)
 STREAM_EVENTS = 20
 BATCH = 3
 WRITERS = 2
-WAIT_SECONDS = 120.0
 LEFT, RIGHT = 10**6, 2 * 10**6
 """Writers append to a stream of each of these ranges in one transaction: no snapshot tells the two apart."""
 
@@ -165,7 +165,7 @@ def exporting(settings: Settings) -> subprocess.Popen[str]:
 def full_export(settings: Settings) -> float:
     """Let an export end; answers the seconds that it took once it had begun."""
     process, begun = exporting(settings), time.monotonic()
-    said_last = process.communicate(timeout=WAIT_SECONDS)[1]
+    said_last = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 0, said_last
     return time.monotonic() - begun
 
@@ -179,11 +179,11 @@ def kill_one(server: EmbeddedServer, settings: Settings, *, is_server: bool, aft
     if is_server:
         crash(server, is_durable=False)
         if not has_ended:
-            said_last = process.communicate(timeout=WAIT_SECONDS)[1]
+            said_last = process.communicate(timeout=PATIENCE)[1]
             assert "Traceback" not in said_last, said_last
     else:
         process.kill()
-        process.communicate(timeout=WAIT_SECONDS)
+        process.communicate(timeout=PATIENCE)
     return has_ended
 
 

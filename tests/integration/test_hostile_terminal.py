@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 # Clears the screen, sets a title, links elsewhere, rings, overwrites, reverses, hides, and in 8 bits; markup of Rich.
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x1b]8;;http://x\x1b\\l\x08\r\x7f\x9b31m\x85\u061c\u200b\u202e\u2028\u2066\ufeff\U000e0041[bold]x[/bold]"
 SHOWN = r"\x1b[2J"
@@ -40,7 +42,7 @@ class Terminal:
     def close(self) -> str:
         """Everything that was written."""
         self.stream.close()
-        self._reader.join(30)
+        self._reader.join(PATIENCE)
         os.close(self._outer)
         return b"".join(self._parts).decode("utf-8")
 

@@ -29,6 +29,7 @@ from pipelines.settings import Settings
 from pipelines.store import Store, encode
 from pipelines.store.events import NewEvent, StoredEvent, stream_id
 from tests.support import chat_strategies
+from tests.support.waiting import PATIENCE
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Write = Callable[..., Path]
@@ -478,6 +479,6 @@ def test_two_imports_of_one_file_at_once_count_what_each_appended(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     found = sorted((r.conversations, r.events, r.already_present, len(r.months)) for r in results)
     assert found == [(0, 0, 300, 0), (300, stored_count(store), 0, 1)]

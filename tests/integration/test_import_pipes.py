@@ -25,6 +25,7 @@ from pipelines.ingest.reading.lines import LineReader
 from pipelines.ingest.reading.pipes import refuse_unreadable, spooled
 from pipelines.settings import Settings
 from pipelines.store import Store
+from tests.support.waiting import PATIENCE
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 Given = Callable[[bytes], "Iterator[Path]"]
@@ -50,7 +51,7 @@ def writing(into: int, data: bytes) -> Iterator[None]:
     thread = threading.Thread(target=write)
     thread.start()
     yield
-    thread.join(30)
+    thread.join(PATIENCE)
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def a_fifo(data: bytes, folder: Path) -> Iterator[Path]:
     thread = threading.Thread(target=path.write_bytes, args=[data])
     thread.start()
     yield path
-    thread.join(30)
+    thread.join(PATIENCE)
 
 
 @contextmanager
@@ -201,14 +202,14 @@ def test_a_fifo_without_a_writer_can_be_interrupted(store_settings: Settings, tm
     env = {**os.environ, "REFOLD_HOME": str(store_settings.home), "REFOLD_DSN": str(store_settings.dsn)}
     command = [sys.executable, "-m", "pipelines.cli", "import", "chat", str(fifo)]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and b"fifo" not in Path(f"/proc/{process.pid}/wchan").read_bytes():
         time.sleep(0.1)
         if not Path(f"/proc/{process.pid}/wchan").read_bytes().strip(b"0"):
             time.sleep(8)  # the kernel does not say where a process waits
             break
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, b"")
     assert b"Traceback" not in err
 

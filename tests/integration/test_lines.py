@@ -40,6 +40,8 @@ from tests.support.log_strategies import KINDS, whole_logs
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALL_DAYS = Days(date(1, 1, 1), date(9999, 12, 31))
 STREAM = UUID(int=7)
+PAUSES = (0, 0.000001, 1, 86_400)
+"""Seconds between events that are drawn: over the end of a month, and no more, since each month is exported and folded twice."""
 _numbers = count(1)
 MakeStore = Callable[[], Store]
 
@@ -87,7 +89,9 @@ def said(store: Store) -> list[tuple[Any, ...]]:
 @hypothesis_settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     lines=st.lists(chat_strategies.lines, min_size=4, max_size=12),
-    drawn=st.lists(whole_logs(kinds=[kind for kind in KINDS if kind != "unknown"]), min_size=2, max_size=4),
+    drawn=st.lists(
+        whole_logs(kinds=[kind for kind in KINDS if kind != "unknown"], pauses=PAUSES), min_size=2, max_size=4
+    ),
 )
 def test_lines_of_a_store_made_of_lines_are_its_lines(
     make_store: MakeStore, tmp_path: Path, lines: list[Any], drawn: list[list[dict[str, Any]]]

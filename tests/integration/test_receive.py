@@ -37,10 +37,10 @@ from pipelines.receive.folder import Folder
 from pipelines.receive.rounds import Rounds
 from pipelines.receive.traces import Traces, Waits
 from pipelines.store import Store
+from tests.support.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 _ENDPOINT = re.compile(r"OTEL_EXPORTER_OTLP_ENDPOINT=(http://[\d.]+:\d+)")
-_WAIT_SECONDS = 60
 JSON = "application/json"
 NOWHERE = "postgresql://127.0.0.1:1/none"
 
@@ -55,11 +55,11 @@ class Running:
 
     def post(self, body: bytes, path: str = "/v1/traces", **headers: str) -> httpx.Response:
         given = {"Content-Type": JSON} | {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.post(self.url + path, content=body, headers=given, timeout=_WAIT_SECONDS)
+        return httpx.post(self.url + path, content=body, headers=given, timeout=PATIENCE)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(number)
-        assert self.process.wait(_WAIT_SECONDS) == (-9 if number == signal.SIGKILL else 0), self.log.read_text()
+        assert self.process.wait(PATIENCE) == (-9 if number == signal.SIGKILL else 0), self.log.read_text()
 
 
 @contextmanager
@@ -78,12 +78,12 @@ def receiver(home: Path, dsn: str | None, *arguments: str, most_file: int | None
     if most_file is not None:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most_file, most_file))
     try:
-        deadline = time.monotonic() + _WAIT_SECONDS
-        while (found := _ENDPOINT.search(log.read_text())) is None:
+
+        def endpoint() -> re.Match | None:
             assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-        yield Running(process, found[1].replace("0.0.0.0", "127.0.0.1"), log)
+            return _ENDPOINT.search(log.read_text())
+
+        yield Running(process, wait_until(endpoint, log.read_text)[1].replace("0.0.0.0", "127.0.0.1"), log)
     finally:
         if process.poll() is None:
             process.kill()
@@ -133,13 +133,6 @@ def texts(store: Store) -> list[tuple[str, str]]:
     return [(stream, text or content) for stream, text, content in rows]
 
 
-def until(ready, *, seconds: float = _WAIT_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def span(
     trace: int, number: int, text: str | None = None, *, session: str = "", parent: int = 0, start: int = 1
 ) -> dict:
@@ -187,7 +180,7 @@ def test_a_session_grows_whatever_happens_to_the_receiver(in_logs, store, store_
     with receiver(home, dsn, "--every", "0.2", "--quiet", "1") as third:
         program.url = third.url
         program.turn("s1", "three", in_logs=in_logs)
-        until(lambda: len(texts(store)) == 6)
+        wait_until(lambda: len(texts(store)) == 6)
         third.end(signal.SIGINT)
     assert [text for _, text in texts(store)] == ["one", "re one", "two", "re two", "three", "re three"]
     assert len({stream for stream, _ in texts(store)}) == 1
@@ -550,7 +543,7 @@ def test_a_store_that_is_away(store, store_settings, tmp_path):
     home = tmp_path / "home"
     with receiver(home, NOWHERE, "--every", "0.1", "--quiet", "0") as running:
         assert running.post(GOOD).status_code == 200
-        until(lambda: "tried again" in running.log.read_text())
+        wait_until(lambda: "tried again" in running.log.read_text())
         running.end()
         assert "1 conversation not imported yet" in running.log.read_text()
     with receiver(home, store_settings.dsn, "--quiet", "0") as running:

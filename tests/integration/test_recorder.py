@@ -31,6 +31,7 @@ from pipelines.settings import Settings
 from pipelines.store import NewEvent, Signed, Store, StoreUnavailable, connect, stream_id
 from tests.integration.recorded import decisions
 from tests.support import chat_strategies
+from tests.support.waiting import PATIENCE
 
 NOWHERE = "host=/nonexistent port=1 dbname=none user=none"
 TOOLS = [
@@ -120,7 +121,7 @@ def test_every_context_of_a_recorded_conversation_verifies(
 ) -> None:
     """Recorded, exported and folded: each decision's request, rebuilt from events, is the one that was sent."""
     converse(recorder)
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     rows = decisions(store, store_settings)
     assert [row["context_verified"] for row in rows] == [True, True, True]
     assert [row["context_messages"] for row in rows] == [2, 5, 8]
@@ -157,7 +158,7 @@ def test_one_wrapped_call_records_the_whole_loop(store: Store, store_settings: S
     ):
         response = talk.ask(client.chat.completions.create, model="m", messages=messages, tools=TOOLS)
         messages += [response["choices"][0]["message"], *extra]
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     assert [row["context_verified"] for row in decisions(store, store_settings)] == [True, True, True]
     assert [len(request["messages"]) for request in sent] == [2, 4, 7]
     registered = list(store.read_stream(stream_id("shop/tools", store_hash(store))))
@@ -185,7 +186,7 @@ def test_a_context_that_differs_is_not_called_verified(
         talk.decision(
             request={"model": "m", "messages": [{"role": "user", "content": "Hi", "name": "Ann"}]}, response=said
         )
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     assert sorted(row["context_verified"] for row in decisions(store, store_settings)) == [False, True]
     assert "first in message 1" in caplog.text
 
@@ -202,7 +203,7 @@ def test_odd_input_neither_raises_nor_vanishes(store: Store, recorder: Recorder)
             response={"choices": [{"message": {"tool_calls": 7}}]},
         )
         talk.end(None)
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     events = list(store.read_stream(stream_id("shop", "odd")))
     assert [e.event_type.split(".v")[0] for e in events] == [
         "conversation.started", "user.utterance", "tool.result", "model.decision", "model.decision", "model.decision",
@@ -222,7 +223,7 @@ def test_a_failed_call_is_recorded_and_raised(store: Store, recorder: Recorder) 
 
     with recorder.conversation("failed") as talk, pytest.raises(TimeoutError):
         talk.ask(create, model="m", messages=[{"role": "user", "content": "Hi"}])
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     *_, decision = store.read_stream(stream_id("shop", "failed"))
     assert (decision.payload["error"], decision.payload["finish_reason"]) == ("TimeoutError", None)
 
@@ -236,7 +237,7 @@ def test_a_resumed_conversation_goes_on_where_it_was(
     messages += [{"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Where?"}]
     again = recorder.conversation("r", resume=True)
     versions = again.decision(request={"model": "m", "messages": messages}, response=completion("There."))
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     assert versions == range(5, 8)
     assert types(store, "r").count("conversation.started.v1") == 1
     assert [row["context_verified"] for row in decisions(store, store_settings)] == [True, True]
@@ -249,8 +250,8 @@ def test_two_writers_of_one_conversation_lose_nothing(store: Store, caplog: pyte
         for number in range(30):
             for name, talk in zip("ab", talks, strict=True):
                 talk.user(f"{name}{number}")
-        assert one.flush(20)
-        assert two.flush(20)
+        assert one.flush(PATIENCE)
+        assert two.flush(PATIENCE)
     stored = texts(store, "both")
     assert sorted(stored) == sorted(f"{name}{n}" for name in "ab" for n in range(30))
     for name in "ab":
@@ -270,7 +271,7 @@ def test_the_right_to_append_is_enough(store: Store) -> None:
             blind = writer.conversation("w", resume=True)
             request = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
             blind.decision(request=request, response=completion("ok"))
-            assert writer.flush(10)
+            assert writer.flush(PATIENCE)
     finally:
         store.conn.execute(f'DROP ROLE "{name}"')
     assert texts(store, "w") == ["before", "after"]
@@ -281,7 +282,7 @@ def test_a_redaction_names_what_was_recorded(store: Store, recorder: Recorder) -
     """The version that a recording call answers is the one that a redaction takes."""
     with recorder.conversation("private") as talk:
         talk.redact(talk.user("My number is 5")[-1], path="/text", span=(13, 14), reason="phone number")
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     *_, said, redaction = store.read_stream(stream_id("shop", "private"))
     assert redaction.payload["span"] == {"path": "/text", "start": 13, "end": 14}
     assert redaction.payload["target"] == {"stream_version": said.stream_version}
@@ -298,7 +299,7 @@ def test_an_asynchronous_client_is_recorded_too(store: Store, recorder: Recorder
     talk = recorder.conversation("async")
     response = asyncio.run(talk.ask_async(create, model="m", messages=[{"role": "user", "content": "Hi"}]))
     assert response["id"] == "chatcmpl-1"
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     assert types(store, "async")[-2:] == ["model.decision.v3", "agent.utterance.v1"]
 
 
@@ -341,7 +342,7 @@ def test_blocking_waits_for_room(store: Store, monkeypatch: pytest.MonkeyPatch) 
         for number in range(20):
             talk.user(str(number))
         assert time.monotonic() >= opened_at
-        assert recorder.flush(10)
+        assert recorder.flush(PATIENCE)
     assert texts(store, "blocked") == [str(n) for n in range(20)]
 
 
@@ -357,7 +358,7 @@ def test_spilled_calls_reach_the_store_later_once_and_in_order(
         assert away.status().lost == 0
     assert caplog.text.count("cannot send") == 1, "an absent store is told once"
     with Recorder(store, source="shop", when_full="spill", spill=folder) as recorder:
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
     assert list(folder.iterdir()) == []
     assert [texts(store, f"c{c}") for c in range(4)] == [[str(n) for n in range(c, 40, 4)] for c in range(4)]
 
@@ -368,7 +369,7 @@ def test_every_call_may_go_to_disk_first(store: Store, tmp_path: Path) -> None:
         talk = recorder.conversation("outbox")
         for number in range(50):
             talk.user(str(number))
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
     assert texts(store, "outbox") == [str(n) for n in range(50)]
     assert list(tmp_path.iterdir()) == []
 
@@ -394,7 +395,7 @@ def test_a_killed_agent_keeps_what_it_was_told_is_safe(store: Store, tmp_path: P
         agent.kill()
         last = [40, *(int(line) + 1 for line in agent.stdout)][-1]
     with Recorder(store, source="shop", spill=tmp_path) as recorder:
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
     stored = texts(store, "killed")
     assert stored == [str(n) for n in range(len(stored))]
     assert len(stored) in (last, last + 1), "the call that was cut off may be there or not"
@@ -443,7 +444,7 @@ def test_any_order_of_failures_loses_and_doubles_nothing(
             talks = [recorder.conversation(f"c{c}") for c in range(2)]
             for number in range(16):
                 talks[number % 2].user(str(number))
-            assert recorder.flush(30)
+            assert recorder.flush(PATIENCE)
     other.close()
     for c in range(2):
         assert texts(store, f"c{c}", source) == [str(n) for n in range(c, 16, 2)]
@@ -488,7 +489,7 @@ def test_a_drain_killed_at_any_point_loses_and_doubles_nothing(store: Store, tmp
         kills += subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert kills == 5
     with Recorder(store, source="shop", spill=folder) as recorder:
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
     assert texts(store, "k0") == [str(n) for n in range(0, 16, 2)]
     assert texts(store, "k1") == ["foreign", *(str(n) for n in range(1, 16, 2))]
     assert list(folder.iterdir()) == []
@@ -502,7 +503,7 @@ def test_a_damaged_file_keeps_nothing_from_being_sent(
         away.conversation("left", resume=False).user("0")
     (tmp_path / f"0{SUFFIX}").write_bytes(b"no database" * 1000)
     with Recorder(store, source="shop", spill=tmp_path) as recorder:
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
     assert texts(store, "left") == ["0"]
     assert [entry.name for entry in tmp_path.iterdir()] == [f"0{SUFFIX}{DAMAGED}"]
     assert caplog.text.count("cannot be sent") == 1
@@ -529,7 +530,7 @@ def test_a_recorder_whose_own_file_is_damaged_goes_on(
             talk.user("3")
         assert away.status().lost == 3
     with Recorder(store, source="shop", spill=tmp_path) as recorder:
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
     assert texts(store, "torn") == ["3"]
     assert [entry.name for entry in tmp_path.iterdir()] == [f"{damaged[0].name}{DAMAGED}"]
 
@@ -553,7 +554,7 @@ def test_a_disk_without_room_costs_what_it_has_no_room_for(
         talk.user("3")
     assert caplog.text.count("cannot spill: database or disk is full") == 1
     with Recorder(store, source="shop", spill=tmp_path) as recorder:
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
     assert texts(store, "room") == ["0", "3"]
 
 
@@ -579,10 +580,12 @@ def test_a_file_that_turns_out_damaged_while_it_is_sent_is_set_aside(
     with Recorder(store, source="shop", when_full="spill", spill=tmp_path, buffer_packets=0) as recorder:
         if is_own:
             recorder.conversation("lost").user("1")
-        assert recorder.flush(20)
+        began = time.monotonic()
+        assert recorder.flush(PATIENCE)
+        assert time.monotonic() - began < PATIENCE / 2, "who waits was not told that nothing is left"
         assert recorder.status().lost == is_own
         recorder.conversation("later").user("2")
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
     assert texts(store, "later") == ["2"]
     assert [entry.name for entry in tmp_path.iterdir()] == [f"{damaged[0].name}{DAMAGED}"]
 
@@ -602,7 +605,7 @@ def test_an_error_that_nobody_foresaw_loses_nothing(
     monkeypatch.setattr(Store, "append_many", once)
     with Recorder(store, source="shop", when_full="spill", spill=tmp_path) as recorder:
         recorder.conversation("odd").user("0")
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
     assert texts(store, "odd") == ["0"]
     assert "the recorder's thread failed; it goes on" in caplog.text
     assert "unforeseen" in caplog.text
@@ -614,7 +617,7 @@ def test_an_outbox_is_one_file_and_deletes_what_is_sent(store: Store, tmp_path: 
         talk = recorder.conversation("outbox")
         for number in range(5):
             talk.user(str(number))
-            assert recorder.flush(20)
+            assert recorder.flush(PATIENCE)
             assert len(list(tmp_path.glob(f"*{SUFFIX}"))) == 1
             assert recorder.status().spilled_bytes == 0
     assert list(tmp_path.iterdir()) == []
@@ -632,7 +635,7 @@ def test_a_recorder_survives_its_server(store: Store, tmp_path: Path, caplog: py
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                     "WHERE pid <> pg_backend_pid() AND datname = current_database()"
                 )
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
     assert texts(store, "cut") == [str(n) for n in range(300)]
 
 
@@ -645,7 +648,7 @@ def test_what_the_store_refuses_is_set_aside(store: Store, tmp_path: Path) -> No
         recorder.send(talk.stream, "conversation", 2, [bad])
         talk._known.version += 1
         talk.user("two")
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
         assert recorder.status().refused == 1
     assert texts(store, "bad") == ["one", "two"]
     (line,) = (tmp_path / REFUSED).read_text().splitlines()
@@ -666,7 +669,7 @@ def test_a_sealed_month_takes_nothing_and_loses_nothing(store: Store, tmp_path: 
     document = Signed('{"generation":1,"month":"2026-01"}', None)
     store.seal_month("2026-01", document, document)
     with Recorder(store, source="shop", spill=tmp_path) as recorder:
-        assert recorder.flush(20)
+        assert recorder.flush(PATIENCE)
     (event,) = store.read_stream(stream_id("shop", "late"))
     assert event.created_at > then
     assert event.metadata["occurred_at"] == "2026-01-31T12:00:00.000000Z"

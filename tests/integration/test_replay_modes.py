@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -29,6 +27,7 @@ from pipelines.replay.run import ReplayResult, run_replay
 from pipelines.replay.suggest import render_manifest, suggest_tools
 from pipelines.review.replanned import describe_replan, render_replan
 from tests.benchmarks.log import MONTH, write_lake
+from tests.support.waiting import wait_until
 
 CONVERSATIONS = 12
 AGENT = '''
@@ -283,13 +282,6 @@ def test_workers_end_with_the_process_that_started_them(lake, folder):
     wait_until(lambda: not any(map(is_running, workers)))
     with lake.connect() as connection:
         assert connection.sql("SELECT count(*) FROM replays_history WHERE experiment = 'killed'").fetchall() == [(0,)]
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 def is_running(process: int) -> bool:

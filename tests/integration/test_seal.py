@@ -30,6 +30,7 @@ from pipelines.proof.manifest import read_file_list, read_manifest
 from pipelines.settings import Settings
 from pipelines.store import Entry, InvalidEvent, MonthSealed, NewEvent, Signed, Store, StoreBusy
 from tests.oracles.merkle import tree
+from tests.support.waiting import PATIENCE
 
 MAY = "2026-05"
 AT = datetime(2026, 5, 31, 23, 0, tzinfo=UTC)
@@ -243,7 +244,7 @@ def test_writers_while_a_month_is_sealed(may: Store, store_settings: Settings, l
         time.sleep(0.01)
     result = seal_month(may, lake, MAY, wait_seconds=60)
     for writer in writers:
-        writer.join(30)
+        writer.join(PATIENCE)
     stop.set()
     assert len(refused) == 2
     assert result.rows == in_lake(lake) == 9 + len(acknowledged)

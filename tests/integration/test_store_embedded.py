@@ -19,6 +19,7 @@ from pipelines.store import EmbeddedServer, Store, StoreUnavailable
 from pipelines.store.account import Account, let_pass, server_account
 from pipelines.store.postmaster import Postmaster
 from tests.support.servers import outer_folder
+from tests.support.waiting import PATIENCE, wait_until
 
 HOLD = """
 import sys
@@ -57,7 +58,7 @@ def hold(home: Path) -> subprocess.Popen[str]:
 
 
 def leave(process: subprocess.Popen[str]) -> None:
-    process.communicate("\n", timeout=60)
+    process.communicate("\n", timeout=PATIENCE)
     assert process.returncode == 0
 
 
@@ -120,9 +121,7 @@ def test_a_crashed_server_is_started_again(ready_home: Path, fate: str) -> None:
         pid = server.status().pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 30
-        while server.status().is_running and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: not server.status().is_running)
         time.sleep(0.2)  # its children notice and go
         if fate == "number reused":
             file = ready_home / "postgres" / "postmaster.pid"

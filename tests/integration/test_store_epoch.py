@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store, StoreBusy, StoreReadOnly, VersionConflict
+from tests.support.waiting import PATIENCE
 
 EVENT = NewEvent("user.utterance.v1", {"text": "x"}, {}, datetime(2026, 5, 1, tzinfo=UTC))
 
@@ -94,7 +95,7 @@ def test_a_writer_that_waits_for_a_new_epoch_writes_in_it(store: Store, store_se
             waiting.start()
             waiting.join(0.3)
             assert waiting.is_alive()
-        waiting.join(30)
+        waiting.join(PATIENCE)
     events = store.read_all()
     assert [(event.epoch, event.stream_version) for event in events] == [(1, 1), (2, 2)]
     assert events[1].order_xid == events[1].xid

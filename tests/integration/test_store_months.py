@@ -12,6 +12,7 @@ import pytest
 from pipelines.settings import Settings
 from pipelines.store import InvalidEvent, NewEvent, Store, connect, month_of
 from pipelines.store.sqlstate import typed_errors
+from tests.support.waiting import PATIENCE
 
 ALL = "SELECT e.*, e.xid::text, e.payload::text FROM refold.events AS e ORDER BY position"
 
@@ -117,7 +118,7 @@ def test_processes_may_make_the_same_months_at_once(store: Store, store_settings
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert sorted(made) == [month_of(at) for at in times]
 
 
@@ -157,7 +158,7 @@ def test_a_retry_finds_its_batch_while_strays_move(store: Store, store_settings:
         thread.start()
         thread.join(0.5)
         assert thread.is_alive(), "the retry must wait for the move"
-    thread.join(10)
+    thread.join(PATIENCE)
     assert answers == [replace(first, duplicate=True)]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import threading
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -18,6 +17,7 @@ import psycopg
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store, connect, read
 from tests.acceptance.stream_order import run_trial
+from tests.support.waiting import PATIENCE, wait_until
 
 EVENT = NewEvent("user.utterance.v1", {"text": "x"}, {}, datetime(2026, 5, 1, tzinfo=UTC))
 WRITERS = 8
@@ -62,18 +62,15 @@ def test_a_follower_sees_every_event_once(store: Store, store_settings: Settings
             slow.append(uuid4(), "conversation", [EVENT], "any")
             for thread in [*writers, *readers]:
                 thread.start()
-            deadline = time.monotonic() + 60
-            while len(committed) < WRITERS * TRANSACTIONS // 2 or not by_position:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            wait_until(lambda: len(committed) >= WRITERS * TRANSACTIONS // 2 and by_position)
             assert seen == [], "all of them are younger than the open transaction"
         committed.append(1)
     store.ensure_months([EVENT.created_at])
     for thread in writers:
-        thread.join(60)
+        thread.join(PATIENCE)
     is_over.set()
     for thread in readers:
-        thread.join(60)
+        thread.join(PATIENCE)
 
     stored = store.conn.execute(
         "SELECT epoch, order_xid::text::bigint, position FROM refold.events ORDER BY 1, 2, 3"

@@ -14,6 +14,7 @@ from pipelines.audit.home_log import audit_redactions
 from pipelines.settings import Settings
 from pipelines.store import AppendOnly, InvalidEvent, MonthSealed, NewEvent, Signed, Store, StoreBusy
 from pipelines.store.sqlstate import typed_errors
+from tests.support.waiting import PATIENCE
 
 MAY = datetime(2026, 5, 31, 23, 59, tzinfo=UTC)
 
@@ -184,7 +185,7 @@ def test_entries_of_writers_at_once_have_no_gap(may: Store, store_settings: Sett
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert failures == []
     entries = may.home_log()
     assert [each.entry for each in entries] == list(range(len(entries)))

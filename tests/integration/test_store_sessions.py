@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import AsyncStore, NewEvent, Store, StoreUnavailable
 from pipelines.store.account import server_account
+from tests.support.waiting import PATIENCE, wait_until
 
 AT = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
 EVENT = NewEvent("user.utterance.v1", {"text": "é"}, {"actor": "user"}, AT)
@@ -119,19 +119,18 @@ def pooled(store_settings: Settings) -> Iterator:
         config.chmod(0o644)
         with (folder / "pgbouncer.log").open("wb") as log:
             running.append(subprocess.Popen([program, str(config)], stdout=log, stderr=log, **who))
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and running[-1].poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", at), 1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+
+        def answers() -> bool:
+            with socket.socket() as asking:
+                return asking.connect_ex(("127.0.0.1", at)) == 0
+
+        wait_until(answers, (folder / "pgbouncer.log").read_text)
         return f"postgresql://{user}@127.0.0.1:{at}/{name}"
 
     yield start
     for process in running:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
     shutil.rmtree(folder)
 
 

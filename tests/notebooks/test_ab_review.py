@@ -16,6 +16,7 @@ from pipelines.notebooks import find_notebook
 from tests.notebooks.small_lake import OTHER_EXPERIMENT, SCRIPT, Small
 from tests.support.browser import find_chromium, open_browser
 from tests.support.pages import Served, served
+from tests.support.waiting import PATIENCE
 
 NOTEBOOK = find_notebook("ab_review.py")
 
@@ -35,14 +36,14 @@ def run_script(home: Path, **more: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 
 def test_marimo_finds_nothing_wrong():
     """The notebook passes marimo's own check, warnings included."""
     command = [sys.executable, "-m", "marimo", "check", "--strict", str(NOTEBOOK)]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 

@@ -25,6 +25,7 @@ from pipelines.store import (
     pending,
 )
 from pipelines.store.migrations import SqlFile, shipped_files
+from tests.support.waiting import PATIENCE
 
 CATALOG = """
 SELECT 'column', c.relname || '.' || a.attname, format_type(a.atttypid, a.atttypmod) || a.attnotnull::text
@@ -82,7 +83,7 @@ def test_processes_that_migrate_at_once_do_it_once(empty_dsn: str) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert sorted(report.is_empty for report in reports) == [False, True, True]
 
 

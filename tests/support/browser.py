@@ -18,6 +18,8 @@ from urllib.request import Request, urlopen
 
 from websockets.sync.client import ClientConnection, connect
 
+from tests.support.waiting import PATIENCE, wait_until
+
 _FLAGS = (
     "--headless",
     "--no-sandbox",  # tests may run as root
@@ -61,7 +63,7 @@ class Page:
         self._number += 1
         self._connection.send(json.dumps({"id": self._number, "method": method, "params": params}))
         while True:
-            message = json.loads(self._connection.recv(timeout=30))
+            message = json.loads(self._connection.recv(timeout=PATIENCE))
             if message.get("id") == self._number:
                 assert "error" not in message, message
                 return message["result"]
@@ -85,7 +87,7 @@ class Page:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 45) -> Any:
+    def wait(self, expression: str, seconds: float = PATIENCE) -> Any:
         """Wait until an expression is true; give its value."""
         deadline = time.monotonic() + seconds
         while not (value := self.evaluate(expression)):
@@ -118,13 +120,13 @@ def open_browser(executable: str, profile: Path) -> Iterator[Page]:
     command = [executable, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            with connect(_page_url(profile, process), max_size=None, open_timeout=30) as connection:
+            with connect(_page_url(profile, process), max_size=None, open_timeout=PATIENCE) as connection:
                 page = Page(connection)
                 yield page
         finally:
             process.terminate()
             try:
-                process.wait(timeout=10)
+                process.wait(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
 
@@ -132,11 +134,12 @@ def open_browser(executable: str, profile: Path) -> Iterator[Page]:
 def _page_url(profile: Path, process: subprocess.Popen[bytes]) -> str:
     """The socket of the page; the browser writes its port into the profile."""
     port_file = profile / "DevToolsActivePort"
-    deadline = time.monotonic() + 30
-    while not (port_file.exists() and port_file.read_text().count("\n")):
+
+    def has_port() -> bool:
         assert process.poll() is None, "the browser ended at once"
-        assert time.monotonic() < deadline, "the browser did not open its port within 30 s"
-        time.sleep(0.05)
+        return port_file.exists() and "\n" in port_file.read_text()
+
+    wait_until(has_port, lambda: "the browser did not open its port")
     port = port_file.read_text().split("\n", 1)[0]
-    with urlopen(Request(f"http://127.0.0.1:{port}/json/list"), timeout=30) as answer:
+    with urlopen(Request(f"http://127.0.0.1:{port}/json/list"), timeout=PATIENCE) as answer:
         return next(target["webSocketDebuggerUrl"] for target in json.load(answer) if target["type"] == "page")

@@ -28,6 +28,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.support.waiting import PATIENCE
 from tests.support.wires.form import Refused, Tokens
 from tests.support.wires.quirks import quirk_of
 from tests.support.wires.responses import keep, whole
@@ -297,12 +298,12 @@ def serving(server: ModelServer | None = None, **settings: Any) -> Iterator[Mode
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE)
     try:
         yield server
     finally:
         loop.call_soon_threadsafe(until.set)
-        thread.join(10)
+        thread.join(PATIENCE)
 
 
 def main() -> None:

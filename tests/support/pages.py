@@ -7,14 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE, wait_until
+
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=([\w-]+)")
-_WAIT_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Served:
 
     def send(self, request: bytes) -> tuple[int, str, str]:
         """Status, head and body of the answer to a request's bytes; status 0 when the connection was just closed."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=_WAIT_SECONDS) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
             connection.sendall(request)
             parts = []
             while part := _receive(connection):
@@ -81,7 +81,7 @@ def served(arguments: list[str], environment: dict[str, str], log: Path) -> Iter
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            code = process.wait(60)
+            code = process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -90,13 +90,11 @@ def served(arguments: list[str], environment: dict[str, str], log: Path) -> Iter
 
 
 def _wait_for(process: subprocess.Popen[bytes], log: Path) -> Served:
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while time.monotonic() < deadline:
+    def answering() -> Served | None:
         assert process.poll() is None, log.read_text()
         found = _ADDRESS.search(log.read_text())
-        if found:
-            page = Served(int(found[1]), found[2], process.pid, log)
-            if page.ask("HEAD /")[0] == 200:  # waits in the queue of the socket until the page is there
-                return page
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
+        page = Served(int(found[1]), found[2], process.pid, log) if found else None
+        # the request waits in the queue of the socket until the page is there
+        return page if page is not None and page.ask("HEAD /")[0] == 200 else None
+
+    return wait_until(answering, log.read_text)

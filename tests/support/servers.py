@@ -6,14 +6,12 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.store import EmbeddedServer
-
-_RECOVERY_SECONDS = 60.0
+from tests.support.waiting import wait_until
 
 
 @contextmanager
@@ -43,9 +41,6 @@ def crash(server: EmbeddedServer, *, is_durable: bool = True) -> None:
     pid = server.status().pid
     assert pid is not None
     os.kill(pid, signal.SIGQUIT)
-    deadline = time.monotonic() + _RECOVERY_SECONDS
-    while (server.data / "postmaster.pid").exists():
-        assert time.monotonic() < deadline, "the server did not stop"
-        time.sleep(0.01)
+    wait_until(lambda: not (server.data / "postmaster.pid").exists(), lambda: "the server did not stop")
     with EmbeddedServer(server.home, server.tools, is_durable=is_durable):  # starts it; who holds it keeps it up
         pass

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +32,22 @@ def run_verb(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         with pytest.raises(SystemExit) as ended:
             cli.main()
     return int(ended.value.code or 0)
+
+
+def run_in_home(home: Path, *arguments: str, check: bool = True) -> str:
+    """A verb in its home, in this process; what it printed.
+
+    It is what the scripts under `tests/acceptance` do in a process of its own, without a start and its imports for each verb.
+
+    Raises:
+        AssertionError: It ended with another code than 0, and `check` says that it must not.
+    """
+    out, err = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name in [name for name in os.environ if name.startswith("REFOLD_")]:
+            patch.delenv(name)
+        patch.setenv("REFOLD_HOME", str(home))
+        patch.chdir(home)
+        code = run_verb(patch, *arguments)
+    assert code == 0 or not check, (arguments, out.getvalue(), err.getvalue())
+    return out.getvalue()

@@ -17,6 +17,7 @@ from pipelines.lake.datasets import STREAM_MONTHS
 from pipelines.lake.errors import CommitLostError, DiskFullError, told_when_full
 from pipelines.lake.lake import Lake
 from pipelines.lake.writers import oldest_writer, publishing, writing
+from tests.support.waiting import PATIENCE
 
 WRITER = """
 import sys, time
@@ -93,13 +94,13 @@ def test_an_older_catalog_never_replaces_a_newer_one(tmp_path, monkeypatch):
 
     def slowly(*arguments):
         looked.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE)
         write_file(*arguments)
 
     monkeypatch.setattr(catalog, "_write", slowly)
     first = threading.Thread(target=publish_catalog, args=(Lake(lake.root), path))
     first.start()
-    assert looked.wait(30)
+    assert looked.wait(PATIENCE)
     write(lake, "2026-01", 2)
     second = threading.Thread(target=publish_catalog, args=(lake, path))
     second.start()
