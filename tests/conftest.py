@@ -116,6 +116,23 @@ def store(store_settings: Settings) -> Iterator[Store]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def history_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake of `HISTORY`, not folded, for `copy_lake`: made once, and only read."""
+    from tests.support.history import HISTORY, write_log  # noqa: PLC0415 -- most tests need no lake
+
+    return write_log(tmp_path_factory.mktemp("history") / "lake", HISTORY).root
+
+
+@pytest.fixture(scope="session")
+def folded_history(history_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with what projections of one's own read folded."""
+    from tests.support.history import copy_lake  # noqa: PLC0415 -- most tests need no lake
+    from tests.support.own_projections import fold_built_in  # noqa: PLC0415
+
+    return fold_built_in(copy_lake(history_lake, tmp_path_factory.mktemp("folded") / "lake")).root
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder outside of pytest's own, for homes with a server of their own."""

@@ -25,6 +25,7 @@ from tests.support.history import (
     REDACTION,
     START,
     TWO,
+    copy_lake,
     event,
     query,
     write_log,
@@ -44,9 +45,9 @@ def written(results: dict[tuple[str, str], FoldResult]) -> set[tuple[str, str]]:
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+def lake(tmp_path: Path, history_lake: Path) -> Lake:
     """A lake with three months of history, not yet folded."""
-    return write_log(tmp_path / "lake", HISTORY)
+    return copy_lake(history_lake, tmp_path / "lake")
 
 
 def test_a_conversation_across_months_is_one_row_with_its_newest_state(lake: Lake) -> None:

@@ -16,7 +16,7 @@ from pipelines.projections.fold import ProjectionKeyError, check_projection, fol
 from pipelines.projections.function import OUTPUT, run_function
 from pipelines.projections.projection import ProjectionError, read_projection
 from pipelines.projections.relations import RELATIONS, empty_relations, write_files
-from tests.support.history import HISTORY, MONTHS, ONE, REDACTION, event, query, write_log
+from tests.support.history import HISTORY, MONTHS, ONE, REDACTION, copy_lake, event, query, write_log
 from tests.support.own_projections import CALLS, fold, fold_built_in, write
 
 HEADER = "# purpose: p\n# parameters: none\n# grain: g\n# key: {key}\nimport polars as pl\n"
@@ -33,9 +33,9 @@ KEYS = {
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+def lake(tmp_path: Path, folded_history: Path) -> Lake:
     """A lake with three months of history; what the files of these tests read is folded."""
-    return fold_built_in(write_log(tmp_path / "lake", HISTORY))
+    return copy_lake(folded_history, tmp_path / "lake")
 
 
 def function(tmp_path: Path, body: str, *, key: str = "name", name: str = "made", of: str = "events") -> Path:
@@ -47,9 +47,9 @@ def function(tmp_path: Path, body: str, *, key: str = "name", name: str = "made"
 
 
 @pytest.mark.parametrize("relation", ["conversations", "customers", "decisions", "events"])
-def test_a_relation_comes_through_as_it_does_in_sql(tmp_path: Path, relation: str):
+def test_a_relation_comes_through_as_it_does_in_sql(tmp_path: Path, history_lake: Path, relation: str):
     """What is read and given back unchanged makes the table that `SELECT *` makes: every column, type and value."""
-    lake = write_log(tmp_path / "lake", HISTORY)
+    lake = copy_lake(history_lake, tmp_path / "lake")
     states = ("conversation_months", "call_months", "customer_months")
     fold_built_in(lake, ("utterances", "tool_calls", "decisions", *states))
     key = KEYS.get(relation, "aggregate_id, " + ("decision" if relation == "decisions" else "stream_version"))

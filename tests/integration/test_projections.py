@@ -21,7 +21,7 @@ from pipelines.projections.fold import (
 )
 from pipelines.projections.projection import ProjectionError, left_over
 from pipelines.projections.relations import RELATIONS
-from tests.support.history import HISTORY, MONTHS, ONE, REDACTION, event, query, write_log
+from tests.support.history import HISTORY, MONTHS, ONE, REDACTION, copy_lake, event, query, write_log
 from tests.support.own_projections import CALLS, fold, fold_built_in, write
 
 SAID = """-- purpose: What was said.
@@ -36,9 +36,9 @@ WHERE event_name LIKE '%.utterance'
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+def lake(tmp_path: Path, folded_history: Path) -> Lake:
     """A lake with three months of history; what the files of these tests read is folded."""
-    return fold_built_in(write_log(tmp_path / "lake", HISTORY))
+    return copy_lake(folded_history, tmp_path / "lake")
 
 
 def test_a_file_is_a_table_and_a_view(lake: Lake, tmp_path: Path):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.duck import scratch
 from pipelines.lake.dataset import Dataset
 from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, DECISIONS, EVENTS
 from pipelines.lake.lake import Lake
@@ -28,7 +29,7 @@ def write_rows(
     lake: Lake, dataset: Dataset, partition: dict[str, str], rows: list[dict[str, Any]], **kept: Any
 ) -> None:
     """Commit rows to a partition; columns that a row does not name are null."""
-    with lake.connect() as connection:
+    with scratch() as connection:
         table = pa.Table.from_pylist([{**partition, **row} for row in rows], schema=dataset.arrow_schema())
         connection.register("given", table)
         lake.write_partition(dataset, partition, connection, "SELECT * FROM given", input_hash="made", provenance=kept)

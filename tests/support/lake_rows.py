@@ -26,9 +26,9 @@ def register(lake: Lake) -> None:
 
 def content(lake: Lake, name: str) -> tuple[int, str]:
     """Rows of a table, and a hash of them all."""
-    with lake.connect() as connection:
-        rows_as_text = f"SELECT line::VARCHAR AS row FROM {find_dataset(name).relation} AS line"
-        query = f"SELECT md5(string_agg(row, ';' ORDER BY row)), count(*) FROM ({rows_as_text})"
+    rows_as_text = f"SELECT line::VARCHAR AS row FROM {find_dataset(name).relation} AS line"
+    query = f"SELECT md5(string_agg(row, ';' ORDER BY row)), count(*) FROM ({rows_as_text})"
+    with lake.connect(query) as connection:
         digest, rows = connection.sql(query).fetchall()[0]
     return rows, digest
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipelines.canonical.arguments import fields_of
 from pipelines.canonical.calls import Canonicaliser
+from pipelines.duck import scratch
 from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.plan import Plan, make_plan
 from pipelines.experiment.versions import keep_version
@@ -132,7 +133,7 @@ def write(
     names = [column.name for column in dataset.data_columns]
     schema = pa.schema([dataset.arrow_schema().field(name) for name in names])
     table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows], schema=schema)
-    with lake.connect() as connection:
+    with scratch() as connection:
         connection.register("given", table)
         lake.write_partition(
             dataset,

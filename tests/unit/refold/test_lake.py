@@ -12,16 +12,16 @@ import pytest
 
 from pipelines.diff.dataset import build_diff
 from refold import BadInputError, Lake
-from tests.support.history import HISTORY, MONTHS, ONE, write_log
+from tests.support.history import MONTHS, ONE, copy_lake
 from tests.support.replayed_lake import replayed_lake
 
 EXPERIMENT = "experiment: {name}\ncandidate: {{echo: true}}\nmetrics: {{made: {{sql: call_count * {factor}}}}}\n"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, history_lake: Path) -> Path:
     """A home with three months of events."""
-    write_log(tmp_path / "lake", HISTORY)
+    copy_lake(history_lake, tmp_path / "lake")
     return tmp_path
 
 
