@@ -326,3 +326,59 @@ def test_calls_that_share_an_index_are_told_by_their_ids(chunk: dict[str, Any]) 
     assert made is not None
     calls = made["choices"][0]["message"]["tool_calls"]
     assert [(call["function"]["name"], call["function"]["arguments"]) for call in calls] == [("f", "{}"), ("f", "{}")]
+
+
+class Raw:
+    """A response as it came over the wire; what `parse` gives may be an error."""
+
+    retries_taken = 2
+
+    def __init__(self, parsed: Any) -> None:
+        self._parsed = parsed
+
+    def parse(self) -> Any:
+        if isinstance(self._parsed, Exception):
+            raise self._parsed
+        return self._parsed
+
+
+class Unheard:
+    """What a later SDK may give for a `with`: its stream keeps the events of the wire elsewhere."""
+
+    def __enter__(self) -> str:
+        return "stream"
+
+    def __exit__(self, *_raised: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("response", "asked", "told"),
+    [
+        ({"object": "response", "id": "r", "status": "queued", "output": []}, {}, "background"),
+        (Raw({}), {"stream": True}, "raw"),
+        (Unheard(), {}, "stream"),
+    ],
+)
+def test_what_is_not_recorded_is_told_and_handed_on(response: Any, asked: dict[str, Any], told: str) -> None:
+    """An answer that is not there yet, or comes in a way that nobody can hear, is the agent's as it was."""
+    kept = Kept()
+    talk = new_talk(kept)
+    given = talk.ask(lambda **_request: response, model="m", input="hi", **asked)
+    if isinstance(response, Unheard):
+        with given as stream:
+            assert stream == "stream"
+    else:
+        assert given is response
+    assert (kept.events, kept.told) == ([], [told])
+
+
+def test_a_raw_response_that_cannot_be_read_is_a_failed_call() -> None:
+    """Its error is the agent's to see when it reads it; the decision names it, and the attempts are those of one that can be."""
+    kept = Kept()
+    talk = new_talk(kept)
+    whole = document("chat", {"role": "assistant", "content": "a"}, 0)
+    for response in (Raw(ValueError()), Raw(whole)):
+        assert talk.ask(lambda **_request: response, model="m", messages=[]) is response  # noqa: B023
+    failed, read = [event.payload for event in kept.events if event.event_type == "model.decision.v3"]
+    assert (failed["error"], read["retries"]) == ("ValueError", 2)
