@@ -104,8 +104,11 @@ class Asking:
         made = self._assembler
         is_cut = made is None or not made.is_whole
         name = None if error is None or not is_cut else type(error).__name__
-        course = Course(self._ms(), self._ttft_ms, error=name, is_cut=is_cut)
-        self._end(None if made is None else made.response(), course)
+        try:
+            response = None if made is None else made.response()
+        except Exception:  # noqa: BLE001 -- of pieces that are none
+            response, is_cut = None, True
+        self._end(response, Course(self._ms(), self._ttft_ms, error=name, is_cut=is_cut))
 
     def unheard(self) -> None:
         """The answer comes in a way that is not known."""

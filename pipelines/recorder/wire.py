@@ -68,7 +68,11 @@ def read_request(request: Any, api: Api = "chat") -> Request:
     body = {key: value for key, value in given.items() if key not in _TRANSPORT}
     body |= dict(extra) if isinstance(extra, Mapping) else {}
     if api != "chat":
-        return _translated(body, api, storable)
+        try:
+            return _translated(body, api, storable)
+        except Exception:  # noqa: BLE001 -- whatever stands where a message should
+            storable = Storable()
+            return Request([], None, {"request": storable(body, "/request")}, None, None, *_notes(storable), api)
     messages = _objects(storable(_listed(body.pop("messages", None)), "/messages"), "content")
     model = storable(body.pop("model", None), "/model")
     tools = _objects(storable(_listed(body.pop("tools", None)), "/tools"), "tool")
@@ -112,14 +116,23 @@ def read_response(response: Any, api: Api = "chat") -> Response:
     """
     if response is None:
         return Response()
-    storable = Storable()
-    given = chunks.assemble(response) if isinstance(response, list | tuple) else response
-    fields = fields_of(given)
-    read = None if fields is None else _chat(fields, storable) if api == "chat" else _other(fields, api, storable)
+    try:
+        read = _read_response(response, api)
+    except Exception:  # noqa: BLE001 -- whatever stands where a message should
+        read = None
     if read is None:
         unread = Storable()
         return Response(unread=unread(response), changed=tuple(unread.changed), described=unread.described)
     return read
+
+
+def _read_response(response: Any, api: Api) -> Response | None:
+    storable = Storable()
+    given = chunks.assemble(response) if isinstance(response, list | tuple) else response
+    fields = fields_of(given)
+    if fields is None:
+        return None
+    return _chat(fields, storable) if api == "chat" else _other(fields, api, storable)
 
 
 def _chat(fields: Mapping[str, Any], storable: Storable) -> Response | None:

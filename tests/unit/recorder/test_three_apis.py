@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.recorder import chunks
@@ -382,3 +382,37 @@ def test_a_raw_response_that_cannot_be_read_is_a_failed_call() -> None:
         assert talk.ask(lambda **_request: response, model="m", messages=[]) is response  # noqa: B023
     failed, read = [event.payload for event in kept.events if event.event_type == "model.decision.v3"]
     assert (failed["error"], read["retries"]) == ("ValueError", 2)
+
+
+_names = st.sampled_from(
+    ["role", "content", "type", "text", "id", "call_id", "name", "arguments", "input", "output", "tool_calls", "function", "summary",
+     "delta", "index", "choices", "response", "item", "message", "content_block", "output_index", "usage", "status", "error"]
+)  # fmt: skip
+_kinds = st.sampled_from(
+    ["message", "function_call", "function_call_output", "reasoning", "tool_use", "tool_result", "text", "thinking", "user", "assistant",
+     "response.completed", "response.output_text.delta", "response.output_item.done", "message_start", "content_block_delta", "system"]
+)  # fmt: skip
+_odd = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | _kinds | st.just([]) | st.just({}),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60)
+@given(
+    given_=_odd,
+    answer=_odd,
+    more=st.dictionaries(st.sampled_from(["system", "instructions", "tools"]), _odd),
+    api=st.sampled_from(APIS),
+)
+def test_whatever_was_asked_and_answered_is_a_decision(
+    given_: Any, answer: Any, more: dict[str, Any], api: Api
+) -> None:
+    """Members and types that the three know, put together in any way: the decision is in the log, and nothing is raised."""
+    kept = Kept()
+    talk = new_talk(kept)
+    for response in (answer, [answer, answer], {"output": answer, "content": answer, "choices": answer}):
+        talk.decision(request={"model": "m", "input": given_, "messages": given_, **more}, response=response, api=api)
+        list(talk.ask(lambda **_request: iter([answer, answer]), model="m", input=given_, **more))  # noqa: B023
+    assert sum(event.event_type.startswith("model.decision.") for event in kept.events) == 6
