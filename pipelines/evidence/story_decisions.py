@@ -24,7 +24,7 @@ from pipelines.evidence.parts_of_events import as_text, feed, fields_of, text_or
 from pipelines.evidence.registrations import Registrations
 from pipelines.evidence.stream_events import StreamEvent, StreamEvents
 from pipelines.folds.verification import Event, Request, RunningRequests
-from pipelines.log.context import Context, request_head
+from pipelines.log.context import Context, decision_head
 from pipelines.review.conversation import plain_text
 
 
@@ -103,7 +103,7 @@ def _told(call: Mapping[str, Any], registered: Registrations) -> dict[str, Any]:
         "latency_ms": _number(call.get("latency_ms")),
         "cost_usd": _number(call.get("cost_usd")),
     }
-    texts = {name: call.get(name) for name in ("model", "response_model", "error", "finish_reason", "request_sha256")}
+    texts = {name: call.get(name) for name in ("error", "finish_reason", "request_sha256")} | _models(call)
     return (
         numbers
         | {name: text_or_none(value) for name, value in texts.items()}
@@ -114,6 +114,14 @@ def _told(call: Mapping[str, Any], registered: Registrations) -> dict[str, Any]:
             "tools": _tools(tools, registered),
         }
     )
+
+
+def _models(call: Mapping[str, Any]) -> dict[str, Any]:
+    """The model that was asked for, and the one that answered where it is another: which is which depends on the event's version."""
+    model, asked = call.get("model"), call.get("model_requested")
+    if asked is None:
+        return {"model": model, "response_model": call.get("response_model")}
+    return {"model": asked, "response_model": None if model == asked else model}
 
 
 def _tools(sha256: Any, registered: Registrations) -> tuple[Tool, ...] | None:
@@ -141,9 +149,8 @@ def _verify(stream: StreamEvents) -> dict[int, bool]:
     for row in stream.decisions:
         call = _model_call(stream, row, is_original=True)
         if call.get("request_sha256") is not None and not row["is_context_erased"]:
-            head = request_head(call.get("model"), call.get("params"), call.get("tools_sha256"))
             sha256 = call["request_sha256"]
-            requests.append(Request(0, row["decision"], "", row["first_version"], head, sha256))
+            requests.append(Request(0, row["decision"], "", row["first_version"], decision_head(call), sha256))
     if not requests:
         return {}
     events = (

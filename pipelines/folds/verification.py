@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from pipelines.duck import create_table
 from pipelines.folds.plan import Span
-from pipelines.log.context import Context, message_bytes, request_head
+from pipelines.log.context import Context, decision_head, message_bytes
 
 _BATCH = 20_000  # events; bounds what is in Python at once
 _STRETCH = 100_000  # events of one stream that are sorted at a time
@@ -240,7 +240,7 @@ class Verifier:
         if self._stream != span.stream:
             of_stream = self._connection.sql(_OF_STREAM, params={"stream": span.stream, "month": self._month})
             heads = Counter(
-                _head(json.loads(payload.as_py()))
+                decision_head(json.loads(payload.as_py()))
                 for batch in of_stream.to_arrow_reader(_BATCH)
                 for payload in batch.column(0)
             )
@@ -257,18 +257,11 @@ class Verifier:
         return (Event(*row) for batch in reader for row in _rows(batch, Event._fields))
 
 
-def _head(request: Row) -> bytes:
-    """Of the payload of a `model.decision`."""
-    asked = request.get("model_requested")
-    model = request.get("model") if asked is None else asked
-    return request_head(model, request.get("params"), request.get("tools_sha256"))
-
-
 def _requests(requests: pa.Table) -> Iterator[Request]:
     for batch in requests.to_batches(_BATCH):
         for stream_no, decision, stream, first_version, payload in _rows(batch, [*Request._fields[:4], "payload"]):
             asked = json.loads(payload)
-            yield Request(stream_no, decision, stream, first_version, _head(asked), asked["request_sha256"])
+            yield Request(stream_no, decision, stream, first_version, decision_head(asked), asked["request_sha256"])
 
 
 def _rows(batch: pa.RecordBatch, names: Iterable[str]) -> Iterator[tuple[Any, ...]]:

@@ -128,6 +128,13 @@ def request_head(model: str | None, params: Mapping[str, Any] | None, tools_sha2
     return _HEAD(head).encode("utf-8")
 
 
+def decision_head(decision: Mapping[str, Any]) -> bytes:
+    """The head of the request that a `model.decision` is of, by its payload: of the model that was asked for, where it says that."""
+    asked = decision.get("model_requested")
+    model = decision.get("model") if asked is None else asked
+    return request_head(model, decision.get("params"), decision.get("tools_sha256"))
+
+
 def request_sha256(
     messages: Sequence[Mapping[str, Any]],
     *,

@@ -5,13 +5,14 @@ Types only; what happens with them is `talk`'s.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 from uuid import UUID
 
 from pipelines.ingest.messages import Draft
-from pipelines.log.context import Context, request_sha256
+from pipelines.log.context import Context, decision_head, message_lines
 from pipelines.log.versions import DECISION, name_of
 from pipelines.store.events import NewEvent
 
@@ -158,9 +159,7 @@ def _response_of(
     response, instructions = payload.get("response_id"), metadata.get(INSTRUCTIONS, 0)
     if not isinstance(response, str) or not isinstance(instructions, int) or payload.get("error") is not None:
         return None
-    asked = payload.get("model_requested")
-    head = {name: payload.get(name) for name in ("params", "tools_sha256")}
-    rebuilt = request_sha256(context.messages, model=payload.get("model") if asked is None else asked, **head)
+    rebuilt = hashlib.sha256(decision_head(payload) + b"\n" + message_lines(context.messages)).hexdigest()
     return (response, metadata.get("message_id"), instructions) if payload.get("request_sha256") == rebuilt else None
 
 

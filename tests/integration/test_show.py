@@ -60,7 +60,7 @@ def tell(store: Store) -> UUID:
     talk = [
         event("conversation.started.v1", {"agent": "desk", "messages": [sent[0]]}, "system"),
         event("user.utterance.v1", {"text": sent[1]["content"]}),
-        event("model.decision.v2", request(sent, response_model="gpt-y"), "agent", message_id="m2"),
+        event("model.decision.v3", request(sent, model="gpt-y", model_requested="gpt-x"), "agent", message_id="m2"),
         event(
             "tool.call.v1", {"call_id": None, "name": "refund", "arguments": {"card": SECRET}}, "agent", message_id="m2"
         ),

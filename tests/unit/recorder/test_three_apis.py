@@ -414,5 +414,5 @@ def test_whatever_was_asked_and_answered_is_a_decision(
     talk = new_talk(kept)
     for response in (answer, [answer, answer], {"output": answer, "content": answer, "choices": answer}):
         talk.decision(request={"model": "m", "input": given_, "messages": given_, **more}, response=response, api=api)
-        list(talk.ask(lambda **_request: iter([answer, answer]), model="m", input=given_, **more))  # noqa: B023
+        list(talk.ask(lambda **_request: iter([answer, answer]), model="m", input=given_, **more))
     assert sum(event.event_type.startswith("model.decision.") for event in kept.events) == 6
