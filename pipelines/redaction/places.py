@@ -12,6 +12,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 import sqlite3
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ STORE = "postgres"
 _SQLITE, _PARQUET, _DUCKDB = b"SQLite format 3\0", b"PAR1", b"DUCK"
 _PIECE = 2**22
 """Bytes of a file that are looked at together."""
+_ZEROS = re.compile(rb"\0{16,}")
+"""What files of databases are mostly made of; no value has two of them in a row, in no encoding."""
 _ROWS = 1_000
 """Rows that are looked at together: each may hold long texts."""
 _PACKED: Mapping[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
@@ -111,7 +114,7 @@ def _in_bytes(opened: Callable[[str], Any], overlap: int) -> Iterator[str]:
     end_of_last = b""
     with opened("rb") as file:
         while piece := file.read(_PIECE):
-            content = end_of_last + piece
+            content = end_of_last + _ZEROS.sub(bytes(2), piece)
             yield content.decode("utf-8", "replace")
             if b"\0" in content:
                 yield content.decode("utf-16-le", "replace")

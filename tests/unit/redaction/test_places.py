@@ -144,3 +144,11 @@ def test_many_values_are_found_in_one_reading(tmp_path):
         "fourth": 0,
     }
     assert len(find_value(tmp_path, "first", without=())) == 1
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 2, 15, 16, 17, 33, 8_191])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_a_value_among_zeros_is_found(tmp_path, zeros, encoding):
+    """Pages of databases are mostly zeros: those before a value and behind it hide nothing of it."""
+    (tmp_path / "page").write_bytes(b"x" + bytes(zeros) + NAME.encode(encoding) + bytes(zeros) + b"y")
+    assert [place.part for place in find_value(tmp_path, NAME)] == ["bytes"]
