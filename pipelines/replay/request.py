@@ -21,7 +21,8 @@ from pipelines.replay.key import finish_key, key_head, key_lines, request_key
 from pipelines.replay.wires.calls import from_wire
 from pipelines.replay.wires.frame import Frame
 from pipelines.replay.wires.notes import Note
-from pipelines.replay.wires.wire import Wire, find_wire
+from pipelines.replay.wires.registry import find_wire
+from pipelines.replay.wires.wire import Wire
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.drive import drive
 from pipelines.replay.failure import Answer, Failure
 from pipelines.replay.request import Request
-from pipelines.replay.wires.completion import read_completion
+from pipelines.replay.wires.chat import Chat
 from tests.support.asking_child import VERSION, OneRequest, request_of
 from tests.support.model_server import ModelServer, echo_answer, serving
 
@@ -334,7 +334,7 @@ def test_the_key_in_escapes_is_kept_nowhere(tmp_path):
         answers = ask_all(asker_of(server.base_url, store), [request_of(0)])
         assert next(iter(answers.values())).text == "key [api key]"  # type: ignore[union-attr]
         kept = store.get(store.endpoint(server.base_url), [request_of(0).key])[request_of(0).key]
-        assert read_completion(kept.body).text == "key [api key]"  # type: ignore[union-attr]
+        assert Chat().read_answer(kept.body).text == "key [api key]"  # type: ignore[union-attr]
         server.respond = fixed(308, b"", Location=f"https://x.example/?key={KEY.replace('-', '%2d')}")
         with pytest.raises(EndpointError) as raised:
             ask_all(asker_of(server.base_url, store), [request_of(1)])

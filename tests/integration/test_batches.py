@@ -34,7 +34,7 @@ from pipelines.replay.batch.finished import find_finished, list_open
 from pipelines.replay.batch.providers import PROVIDERS
 from pipelines.replay.estimate import estimate_replay
 from pipelines.replay.run import ReplayResult
-from pipelines.replay.wires.wire import WIRES
+from pipelines.replay.wires.registry import WIRES
 from pipelines.settings import Settings
 from pipelines.store import Store
 from pipelines.store.embedded import EmbeddedServer

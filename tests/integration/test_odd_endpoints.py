@@ -16,7 +16,7 @@ import pytest
 from pipelines.lake.lake import Lake
 from pipelines.replay.asking import asker as asking
 from pipelines.replay.asking.asker import EndpointError
-from pipelines.replay.wires.wire import WIRES
+from pipelines.replay.wires.registry import WIRES
 from pipelines.settings import Settings
 from pipelines.store import Store
 from tests.acceptance.kills import API_KEY, HIDDEN, SPELT, leaks_in

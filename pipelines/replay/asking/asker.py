@@ -32,7 +32,8 @@ from pipelines.replay.failure import Answer, Failure, Reason
 from pipelines.replay.request import Request
 from pipelines.replay.wires.answer import NoAnswerError
 from pipelines.replay.wires.notes import CannotExpressError
-from pipelines.replay.wires.wire import Wire, find_wire
+from pipelines.replay.wires.registry import find_wire
+from pipelines.replay.wires.wire import Wire
 
 BYTES_PER_TOKEN = 4
 """Of English text in JSON, about; what a call costs at most is counted with one token per byte instead."""

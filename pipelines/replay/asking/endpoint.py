@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Literal, Self
 from pipelines.address import read_address
 from pipelines.replay.asking.fault import shown
 from pipelines.replay.asking.secret import Secret
-from pipelines.replay.wires.wire import Wire, find_wire
+from pipelines.replay.wires.registry import find_wire
+from pipelines.replay.wires.wire import Wire
 
 if TYPE_CHECKING:
     import aiohttp

@@ -25,7 +25,7 @@ from pipelines.replay.batch.provider import Kept, Line, Remote, Sending, Sought
 from pipelines.replay.batch.providers import PROVIDERS
 from pipelines.replay.batch.spool import Spool, custom_id
 from pipelines.replay.failure import Failure, Reason
-from pipelines.replay.wires.wire import find_wire
+from pipelines.replay.wires.registry import find_wire
 
 MOST_TRIES = 3
 """Batches in which a request brings nothing, before its unit fails."""

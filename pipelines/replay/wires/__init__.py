@@ -1,5 +1,5 @@
 """The wires: how a request of a replay is written for an endpoint, and how what comes back is read.
 
-One wire a module (`chat`, `responses`, `messages`), behind the one protocol in `wire`; what they share is said once: `calls` (ids
+One wire a module (`chat`, `responses`, `messages`; `registry` has them), each a `Wire`; what they share is said once: `calls` (ids
 and arguments), `tools`, `answer` (what is made of a body). Nothing here sends or keeps anything.
 """

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
 from pipelines.experiment.decision import Reply
 from pipelines.experiment.prices import Price
-from pipelines.replay.asking.fault import Again, Broken, error_in, judge, judge_error, shown, storable
+from pipelines.replay.asking.fault import Again, Broken, error_in, judge_error, shown, storable
 from pipelines.replay.asking.usage import MOST_TOKENS, Usage, read_usage
 from pipelines.replay.failure import Answer, Failure
 
@@ -49,52 +48,7 @@ class NoAnswerError(ValueError):
         self.is_worked = is_worked
 
 
-class Reader(ABC):
-    """The reading of one wire: `read_answer` is its own, what a body means that is no answer is the same for all."""
-
-    @abstractmethod
-    def read_answer(
-        self, body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
-    ) -> Answer:
-        """A body that is an answer: a reply, or `refused` where a filter took it back.
-
-        Args:
-            body: The JSON of the response.
-            price: What tokens cost; None when not known, or when the cost is given.
-            cost_usd: What it cost, when that was found out before.
-            latency_ms: How long it took.
-
-        Raises:
-            NoAnswerError: It is no complete answer; the message says why.
-        """
-
-    def read(
-        self,
-        status: int,
-        body: bytes,
-        *,
-        price: Price | None = None,
-        latency_ms: float | None = None,
-        location: str | None = None,
-    ) -> Answer | Again | Broken:
-        """What a response means.
-
-        Args:
-            status: HTTP status.
-            body: Its bytes.
-            price: What tokens cost.
-            latency_ms: How long it took.
-            location: Where a redirect points.
-        """
-        if not 200 <= status < 300:
-            return judge(status, body, location)
-        try:
-            return self.read_answer(body, price=price, latency_ms=latency_ms)
-        except NoAnswerError as error:
-            return _no_answer(f"HTTP {status}: {error}", error, body, price)
-
-
-def _no_answer(detail: str, why: NoAnswerError, body: bytes, price: Price | None) -> Answer | Again | Broken:
+def no_answer(detail: str, why: NoAnswerError, body: bytes, price: Price | None) -> Answer | Again | Broken:
     """What a body means that promised an answer and holds none; it is billed for what it counts."""
     try:
         document = read_object(body)

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 from pipelines.canonical.content import is_text_part, text_of_prompt
-from pipelines.experiment.prices import Price
+from pipelines.experiment.decision import Reply
+from pipelines.experiment.sides import Api
 from pipelines.log.context import message_bytes
-from pipelines.replay.failure import Answer
-from pipelines.replay.wires.answer import Reader
+from pipelines.replay.wires import completion
 from pipelines.replay.wires.calls import wire_arguments, wire_id
-from pipelines.replay.wires.completion import read_completion
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import Note, Remarks, list_notes
 from pipelines.replay.wires.pairing import pair_calls
 from pipelines.replay.wires.parts import Medium, Text, read_parts
 from pipelines.replay.wires.tools import custom_names, function_tools
+from pipelines.replay.wires.wire import Found, Wire
 
 _IN_NO_NAME = re.compile(r"[\s<|\\/>]+")
 _LONGEST_NAME = 64
@@ -31,11 +31,11 @@ _FOREIGN = frozenset(("image", "input_image", "document", "input_file"))
 """Types of pictures and files on other wires."""
 
 
-class Chat(Reader):
+class Chat(Wire):
     """The wire `chat`."""
 
-    api: Literal["chat"] = "chat"
-    path = "/chat/completions"
+    api: ClassVar[Api] = "chat"
+    path: ClassVar[str] = "/chat/completions"
 
     def headers(self, key: str | None) -> Mapping[str, str]:
         """A bearer token, where there is a key."""
@@ -74,11 +74,13 @@ class Chat(Reader):
                 remarks.add("arguments_wrapped")
         return list_notes(remarks, lambda: None)
 
-    def read_answer(
-        self, body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
-    ) -> Answer:
-        """A chat completion of whatever shape."""
-        return read_completion(body, price=price, cost_usd=cost_usd, latency_ms=latency_ms)
+    def read_usual(self, body: bytes) -> Found | None:
+        """See `Wire.read_usual`."""
+        return completion.read_usual(body)
+
+    def read_document(self, document: Mapping[str, Any], body: bytes) -> Reply:
+        """See `Wire.read_document`."""
+        return completion.read_document(document, body)
 
 
 def wire_message(message: Mapping[str, Any], custom: frozenset[str] = frozenset()) -> Mapping[str, Any]:

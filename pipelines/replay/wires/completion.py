@@ -14,11 +14,9 @@ import msgspec
 
 from pipelines.canonical.finish_reasons import finish_reason
 from pipelines.experiment.decision import Reply, ToolCall
-from pipelines.experiment.prices import Price
 from pipelines.replay.asking.fault import error_in, is_interrupted, shown, storable
-from pipelines.replay.asking.usage import Usage, read_usage
-from pipelines.replay.failure import Answer
-from pipelines.replay.wires.answer import DECLINED, NoAnswerError, counted, read_object, usual_usage, word
+from pipelines.replay.asking.usage import Usage
+from pipelines.replay.wires.answer import DECLINED, NoAnswerError, usual_usage, word
 from pipelines.replay.wires.calls import read_arguments
 from pipelines.replay.wires.message import read_message
 
@@ -71,7 +69,7 @@ class _Usage(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Completion(msgspec.Struct):
-    """A completion as nearly all are; others are read by `_read_document`, which takes whatever comes."""
+    """A completion as nearly all are; others are read by `read_document`, which takes whatever comes."""
 
     choices: list[_Choice]
     usage: _Usage
@@ -85,33 +83,22 @@ class _Completion(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Completion).decode
 
 
-def read_completion(
-    body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
-) -> Answer:
-    """A chat completion: a reply, or `refused` where a filter took it back.
-
-    Args:
-        body: The JSON of the response.
-        price: What tokens cost; None when not known, or when the cost is given.
-        cost_usd: What it cost, when that was found out before.
-        latency_ms: How long it took.
+def read_usual(body: bytes) -> tuple[Reply, Usage] | None:
+    """What a chat completion of the usual shape says and counts; None of another one.
 
     Raises:
-        NoAnswerError: It is no complete chat completion; the message says why.
+        ValueError: It is of another shape.
     """
-    try:
-        completion = _decode(body if body.isascii() else body.decode())
-        usage = _usual_usage(completion.usage)
-    except (ValueError, RecursionError):  # odd, or none: read with more patience
-        return _read_document(body, price, cost_usd, latency_ms)
+    completion = _decode(body if body.isascii() else body.decode())
+    usage = _usual_usage(completion.usage)
     choices = completion.choices
     if len(choices) != 1 or usage is None:
-        return _read_document(body, price, cost_usd, latency_ms)
+        return None
     choice = choices[0]
     message = choice.message
     is_silent = message.content is None and not message.tool_calls and choice.finish_reason is None
     if is_silent or is_interrupted(choice.finish_reason or ""):
-        return _read_document(body, price, cost_usd, latency_ms)
+        return None
     calls = tuple(
         [
             ToolCall(storable(call.function.name), read_arguments(call.function.arguments), call.id)
@@ -119,13 +106,16 @@ def read_completion(
         ]
     )
     text = None if message.content is None else storable(message.content)
-    reply = Reply(text, calls, finish_reason=finish_reason(word(choice.finish_reason)), model=word(completion.model))
-    return counted(reply, usage, price, cost_usd, latency_ms)
+    reason = finish_reason(word(choice.finish_reason))
+    return Reply(text, calls, finish_reason=reason, model=word(completion.model)), usage
 
 
-def _read_document(body: bytes, price: Price | None, cost_usd: float | None, latency_ms: float | None) -> Answer:
-    """A completion of whatever shape."""
-    document = read_object(body)
+def read_document(document: Mapping[str, Any], body: bytes) -> Reply:
+    """What a completion of whatever shape says.
+
+    Raises:
+        NoAnswerError: It is no complete chat completion; the message says why.
+    """
     listed = document.get("choices")
     choices = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     messages = [message for each in choices if isinstance(message := each.get("message"), dict)]
@@ -140,7 +130,7 @@ def _read_document(body: bytes, price: Price | None, cost_usd: float | None, lat
     reply = replace(reply, finish_reason=_finish_reason(choices), model=word(document.get("model")))
     if reply.text is None and not reply.tool_calls and reply.finish_reason is None:
         raise NoAnswerError(f"a message that says nothing: {shown(body)}", is_worked=True)
-    return counted(reply, read_usage(document), price, cost_usd, latency_ms)
+    return reply
 
 
 def _usual_usage(usage: _Usage) -> Usage | None:

@@ -9,11 +9,9 @@ import msgspec
 
 from pipelines.canonical.finish_reasons import finish_reason
 from pipelines.experiment.decision import Reply, ToolCall
-from pipelines.experiment.prices import Price
 from pipelines.replay.asking.fault import shown, storable
-from pipelines.replay.asking.usage import Usage, read_usage
-from pipelines.replay.failure import Answer
-from pipelines.replay.wires.answer import NoAnswerError, counted, read_object, usual_usage, word
+from pipelines.replay.asking.usage import Usage
+from pipelines.replay.wires.answer import NoAnswerError, usual_usage, word
 from pipelines.replay.wires.calls import read_arguments
 from pipelines.replay.wires.thoughts import FIELD, keep_order
 
@@ -32,7 +30,7 @@ class _Usage(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    """A message as nearly all are, as far as it is read; others are read by `_read_document`, which takes whatever comes."""
+    """A message as nearly all are, as far as it is read; others are read by `read_document`, which takes whatever comes."""
 
     content: list[Any]
     stop_reason: str
@@ -45,41 +43,29 @@ class _Message(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Message).decode
 
 
-def read_message_object(
-    body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
-) -> Answer:
-    """A message object: a reply, also one in which the model declines.
+def read_usual(body: bytes) -> tuple[Reply, Usage] | None:
+    """What a message object of the usual shape says and counts; None of another one.
 
-    Args:
-        body: The JSON of the response.
-        price: What tokens cost; None when not known, or when the cost is given.
-        cost_usd: What it cost, when that was found out before.
-        latency_ms: How long it took.
+    Raises:
+        ValueError: It is of another shape.
+    """
+    usual = _decode(body if body.isascii() else body.decode())
+    usage = _usual(usual.usage)
+    return None if usage is None else (_reply(usual.content, usual.stop_reason, usual.stop_details, usual.model), usage)
+
+
+def read_document(document: Mapping[str, Any], body: bytes) -> Reply:
+    """What a message of whatever shape says, also one in which the model declines.
 
     Raises:
         NoAnswerError: It is no complete answer; the message says why.
     """
-    try:
-        usual = _decode(body if body.isascii() else body.decode())
-        usage = _usual(usual.usage)
-    except (ValueError, RecursionError):
-        return _read_document(body, price, cost_usd, latency_ms)
-    if usage is None:
-        return _read_document(body, price, cost_usd, latency_ms)
-    reply = _reply(usual.content, usual.stop_reason, usual.stop_details, usual.model)
-    return counted(reply, usage, price, cost_usd, latency_ms)
-
-
-def _read_document(body: bytes, price: Price | None, cost_usd: float | None, latency_ms: float | None) -> Answer:
-    """A message of whatever shape."""
-    document = read_object(body)
     content, given = document.get("content"), word(document.get("stop_reason"))
     if document.get("type") == "error" or not isinstance(content, list):
         raise NoAnswerError(f"no message: {shown(body)}")
     if given is None:
         raise NoAnswerError(f"a message that has not ended: {shown(body)}", is_worked=True)
-    reply = _reply(content, given, document.get("stop_details"), document.get("model"))
-    return counted(reply, read_usage(document), price, cost_usd, latency_ms)
+    return _reply(content, given, document.get("stop_details"), document.get("model"))
 
 
 def _reply(content: Sequence[Any], given: str, details: Any, model: Any) -> Reply:

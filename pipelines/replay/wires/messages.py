@@ -8,20 +8,20 @@ What was recorded otherwise goes out in the nearest form that is taken, and `not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar
 
-from pipelines.experiment.prices import Price
+from pipelines.experiment.decision import Reply
+from pipelines.experiment.sides import Api
 from pipelines.log.context import message_bytes
-from pipelines.replay.failure import Answer
-from pipelines.replay.wires.answer import Reader
+from pipelines.replay.wires import message_blocks
 from pipelines.replay.wires.calls import INPUT, read_arguments, wire_id
 from pipelines.replay.wires.frame import Frame, dump
-from pipelines.replay.wires.message_blocks import read_message_object
 from pipelines.replay.wires.notes import CannotExpressError, Note, Remarks, list_notes
 from pipelines.replay.wires.pairing import NO_RESULT, ORPHAN, pair_calls
 from pipelines.replay.wires.parts import Medium, Other, Part, Text, only_text, read_parts
 from pipelines.replay.wires.thoughts import Thought, in_order, read_thoughts
 from pipelines.replay.wires.tools import custom_names, function_tools
+from pipelines.replay.wires.wire import Found, Wire
 
 Block = dict[str, Any]
 VERSION = "2023-06-01"
@@ -38,11 +38,11 @@ _OWN_TOOL = ("allowed_callers", "cache_control", "defer_loading", "eager_input_s
 """What this wire says of a tool beside its schema."""
 
 
-class Messages(Reader):
+class Messages(Wire):
     """The wire `messages`."""
 
-    api: Literal["messages"] = "messages"
-    path = "/v1/messages"
+    api: ClassVar[Api] = "messages"
+    path: ClassVar[str] = "/v1/messages"
 
     def headers(self, key: str | None) -> Mapping[str, str]:
         """Version, and the key in the header of its kind."""
@@ -73,11 +73,13 @@ class Messages(Reader):
         writer = _Writer(frame, messages)
         return list_notes(writer.remarks, writer.turns)
 
-    def read_answer(
-        self, body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
-    ) -> Answer:
-        """A message object."""
-        return read_message_object(body, price=price, cost_usd=cost_usd, latency_ms=latency_ms)
+    def read_usual(self, body: bytes) -> Found | None:
+        """See `Wire.read_usual`."""
+        return message_blocks.read_usual(body)
+
+    def read_document(self, document: Mapping[str, Any], body: bytes) -> Reply:
+        """See `Wire.read_document`."""
+        return message_blocks.read_document(document, body)
 
 
 class _Writer:

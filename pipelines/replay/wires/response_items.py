@@ -10,11 +10,9 @@ import msgspec
 
 from pipelines.canonical.finish_reasons import finish_reason
 from pipelines.experiment.decision import Reply, ToolCall
-from pipelines.experiment.prices import Price
 from pipelines.replay.asking.fault import error_in, shown, storable
-from pipelines.replay.asking.usage import Usage, read_usage
-from pipelines.replay.failure import Answer
-from pipelines.replay.wires.answer import NoAnswerError, counted, read_object, usual_usage, word
+from pipelines.replay.asking.usage import Usage
+from pipelines.replay.wires.answer import NoAnswerError, usual_usage, word
 from pipelines.replay.wires.calls import read_arguments
 from pipelines.replay.wires.thoughts import FIELD, keep_order
 
@@ -40,7 +38,7 @@ class _Usage(msgspec.Struct):
 
 
 class _Response(msgspec.Struct):
-    """A response as nearly all are, as far as it is read; others are read by `_read_document`, which takes whatever comes."""
+    """A response as nearly all are, as far as it is read; others are read by `read_document`, which takes whatever comes."""
 
     status: Literal["completed", "incomplete"]
     output: list[Any]
@@ -53,41 +51,31 @@ class _Response(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Response).decode
 
 
-def read_response_object(
-    body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
-) -> Answer:
-    """A response object: a reply, or `refused` where a filter stopped it.
+def read_usual(body: bytes) -> tuple[Reply, Usage] | None:
+    """What a response object of the usual shape says and counts; None of another one.
 
-    Args:
-        body: The JSON of the response.
-        price: What tokens cost; None when not known, or when the cost is given.
-        cost_usd: What it cost, when that was found out before.
-        latency_ms: How long it took.
+    Raises:
+        ValueError: It is of another shape, or no answer.
+    """
+    usual = _decode(body if body.isascii() else body.decode())
+    usage = _usual(usual.usage)
+    if usage is None:
+        return None
+    return _reply(body, usual.status, usual.output, usual.incomplete_details, usual.model), usage
+
+
+def read_document(document: Mapping[str, Any], body: bytes) -> Reply:
+    """What a response of whatever shape says.
 
     Raises:
         NoAnswerError: It is no complete answer; the message says why.
     """
-    try:
-        usual = _decode(body if body.isascii() else body.decode())
-        usage = _usual(usual.usage)
-    except (ValueError, RecursionError):
-        return _read_document(body, price, cost_usd, latency_ms)
-    if usage is None:
-        return _read_document(body, price, cost_usd, latency_ms)
-    reply = _reply(body, usual.status, usual.output, usual.incomplete_details, usual.model)
-    return counted(reply, usage, price, cost_usd, latency_ms)
-
-
-def _read_document(body: bytes, price: Price | None, cost_usd: float | None, latency_ms: float | None) -> Answer:
-    """A response of whatever shape."""
-    document = read_object(body)
     status, output = document.get("status"), document.get("output")
     if error_in(document) is not None:
         raise NoAnswerError(f"an error: {shown(body)}")
     if not isinstance(output, list) or (status is not None and status not in _ENDED):
         raise NoAnswerError(f"no response that has ended: {shown(body)}", is_worked=isinstance(output, list))
-    reply = _reply(body, status, output, document.get("incomplete_details"), document.get("model"))
-    return counted(reply, read_usage(document), price, cost_usd, latency_ms)
+    return _reply(body, status, output, document.get("incomplete_details"), document.get("model"))
 
 
 def _reply(body: bytes, status: str | None, output: Sequence[Any], details: Any, model: Any) -> Reply:

@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 from pipelines.canonical.content import text_of_prompt
-from pipelines.experiment.prices import Price
+from pipelines.experiment.decision import Reply
+from pipelines.experiment.sides import Api
 from pipelines.log.context import message_bytes
-from pipelines.replay.failure import Answer
-from pipelines.replay.wires.answer import Reader
+from pipelines.replay.wires import response_items
 from pipelines.replay.wires.calls import wire_arguments, wire_id
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import CannotExpressError, Note, Remarks, list_notes
 from pipelines.replay.wires.pairing import NO_RESULT, ORPHAN, pair_calls
 from pipelines.replay.wires.parts import Medium, Other, Text, only_text, read_parts
-from pipelines.replay.wires.response_items import read_response_object
 from pipelines.replay.wires.thoughts import Thought, in_order, read_thoughts
 from pipelines.replay.wires.tools import custom_names, definition, function_tools, takes_text
+from pipelines.replay.wires.wire import Found, Wire
 
 Item = dict[str, Any]
 _ENCRYPTED = "reasoning.encrypted_content"
 _SPEAKERS = ("system", "developer", "user")
 
 
-class Responses(Reader):
+class Responses(Wire):
     """The wire `responses`."""
 
-    api: Literal["responses"] = "responses"
-    path = "/responses"
+    api: ClassVar[Api] = "responses"
+    path: ClassVar[str] = "/responses"
 
     def headers(self, key: str | None) -> Mapping[str, str]:
         """A bearer token, where there is a key."""
@@ -60,11 +60,13 @@ class Responses(Reader):
         writer = _Writer(frame, messages, None)
         return list_notes(writer.remarks, lambda: list(writer.items()))
 
-    def read_answer(
-        self, body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
-    ) -> Answer:
-        """A response object."""
-        return read_response_object(body, price=price, cost_usd=cost_usd, latency_ms=latency_ms)
+    def read_usual(self, body: bytes) -> Found | None:
+        """See `Wire.read_usual`."""
+        return response_items.read_usual(body)
+
+    def read_document(self, document: Mapping[str, Any], body: bytes) -> Reply:
+        """See `Wire.read_document`."""
+        return response_items.read_document(document, body)
 
 
 class _Writer:

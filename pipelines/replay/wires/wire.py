@@ -1,40 +1,46 @@
-"""The protocol of a wire, and the wires that there are."""
+"""What a wire is: how requests are written and answers read; `registry` has those that there are."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
+from pipelines.experiment.decision import Reply
 from pipelines.experiment.prices import Price
 from pipelines.experiment.sides import Api
-from pipelines.replay.asking.fault import Again, Broken
+from pipelines.replay.asking.fault import Again, Broken, judge
+from pipelines.replay.asking.usage import Usage, read_usage
 from pipelines.replay.failure import Answer
-from pipelines.replay.wires.chat import Chat
+from pipelines.replay.wires.answer import NoAnswerError, counted, no_answer, read_object
 from pipelines.replay.wires.frame import Frame
-from pipelines.replay.wires.messages import Messages
 from pipelines.replay.wires.notes import Note
-from pipelines.replay.wires.responses import Responses
 
 Message = Mapping[str, Any]
+Found = tuple[Reply, Usage]
+"""What an answer says, and what it counts."""
 
 
-class Wire(Protocol):
-    """How requests are written and answers read on one wire; without state."""
+class Wire(ABC):
+    """How requests are written and answers read on one wire; without state.
 
-    @property
-    def api(self) -> Api:
-        """Its name in an experiment."""
+    Attributes:
+        api: Its name in an experiment.
+        path: Of its calls, below the endpoint's address.
+    """
 
-    @property
-    def path(self) -> str:
-        """Of its calls, below the endpoint's address."""
+    api: ClassVar[Api]
+    path: ClassVar[str]
 
+    @abstractmethod
     def headers(self, key: str | None) -> Mapping[str, str]:
         """Those that name the version of the wire, and carry the key, where there is one."""
 
+    @abstractmethod
     def frame(self, model: str | None, params: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> Frame:
         """What surrounds the messages."""
 
+    @abstractmethod
     def body(self, frame: Frame, messages: Sequence[Message], lines: Sequence[bytes]) -> bytes:
         """The body of a call.
 
@@ -47,8 +53,29 @@ class Wire(Protocol):
             CannotExpressError: This wire has no form for them.
         """
 
+    @abstractmethod
     def notes(self, frame: Frame, messages: Sequence[Message]) -> Iterable[Note]:
         """What `body` changes on the way, or has no form for; each kind once."""
+
+    @abstractmethod
+    def read_usual(self, body: bytes) -> Found | None:
+        """What a body of the shape that nearly all have says and counts; None of another one.
+
+        Raises:
+            ValueError: It is of another shape.
+        """
+
+    @abstractmethod
+    def read_document(self, document: Mapping[str, Any], body: bytes) -> Reply:
+        """What an answer of whatever shape says.
+
+        Args:
+            document: The body, parsed.
+            body: Its bytes, for words of errors.
+
+        Raises:
+            NoAnswerError: It is no complete answer; the message says why.
+        """
 
     def read(
         self,
@@ -68,21 +95,39 @@ class Wire(Protocol):
             latency_ms: How long it took.
             location: Where a redirect points.
         """
+        if not 200 <= status < 300:
+            return judge(status, body, location)
+        try:
+            return self.read_answer(body, price=price, latency_ms=latency_ms)
+        except NoAnswerError as error:
+            return no_answer(f"HTTP {status}: {error}", error, body, price)
 
     def read_answer(
         self, body: bytes, *, price: Price | None = None, cost_usd: float | None = None, latency_ms: float | None = None
     ) -> Answer:
-        """A body that is an answer, also one that was kept.
+        """A body that is an answer, also one that was kept: a reply, or `refused` where a filter took it back.
+
+        Args:
+            body: The JSON of the response.
+            price: What tokens cost; None when not known, or when the cost is given.
+            cost_usd: What it cost, when that was found out before.
+            latency_ms: How long it took.
 
         Raises:
-            NoAnswerError: It is none.
+            NoAnswerError: It is no complete answer; the message says why.
         """
+        try:
+            found = self.read_usual(body)
+        except (ValueError, RecursionError):  # odd, or none: read with more patience
+            found = None
+        reply, usage = self.read_patiently(body) if found is None else found
+        return counted(reply, usage, price, cost_usd, latency_ms)
 
+    def read_patiently(self, body: bytes) -> Found:
+        """What a body says and counts, read as a whole.
 
-WIRES: Mapping[Api, Wire] = {wire.api: wire for wire in (Chat(), Responses(), Messages())}
-"""Every wire, by its name."""
-
-
-def find_wire(api: Api) -> Wire:
-    """The wire of that name."""
-    return WIRES[api]
+        Raises:
+            NoAnswerError: It is no complete answer.
+        """
+        document = read_object(body)
+        return self.read_document(document, body), read_usage(document)

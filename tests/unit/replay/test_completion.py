@@ -13,10 +13,8 @@ from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.experiment.prices import Price
 from pipelines.replay.asking.fault import Again, Broken, judge
 from pipelines.replay.failure import Failure
-from pipelines.replay.wires import completion as module
-from pipelines.replay.wires.answer import MAX_ODD_BYTES, NoAnswerError
+from pipelines.replay.wires.answer import MAX_ODD_BYTES, NoAnswerError, counted
 from pipelines.replay.wires.chat import Chat
-from pipelines.replay.wires.completion import read_completion
 
 PRICE = Price(input_usd=2.0, cached_input_usd=0.5, output_usd=8.0)
 
@@ -33,7 +31,7 @@ def calls(*arguments: Any) -> dict[str, Any]:
 
 
 def reply_of(body: bytes) -> Reply:
-    answer = read_completion(body)
+    answer = Chat().read_answer(body)
     assert isinstance(answer, Reply)
     return answer
 
@@ -89,7 +87,7 @@ def test_a_refusal_is_what_was_said_with_its_cost():
         {"content": "", "refusal": "I cannot"},
         {"content": [{"type": "refusal", "refusal": "I cannot"}]},
     ):
-        answer = read_completion(completion(message, usage=usage), price=PRICE)
+        answer = Chat().read_answer(completion(message, usage=usage), price=PRICE)
         assert isinstance(answer, Reply)
         assert (answer.text, answer.is_refusal, answer.finish_reason) == ("I cannot", True, "stop")
         assert answer.cost_usd == pytest.approx(0.6 * 2 + 0.4 * 0.5 + 0.1 * 8)
@@ -101,7 +99,7 @@ def test_a_refusal_is_what_was_said_with_its_cost():
 def test_what_a_filter_stopped_is_refused_and_paid_for(reason):
     """The message of a filter's stop is no answer; what it cost is kept with it."""
     usage = {"prompt_tokens": 1_000_000, "completion_tokens": 1, "total_tokens": 1_000_001}
-    answer = read_completion(completion({"content": "half"}, reason, usage=usage), price=PRICE)
+    answer = Chat().read_answer(completion({"content": "half"}, reason, usage=usage), price=PRICE)
     assert isinstance(answer, Failure)
     assert (answer.reason, answer.detail) == ("refused", "content_filter")
     assert answer.reply is not None
@@ -284,8 +282,8 @@ def test_the_usual_shape_is_read_as_any_shape_is(document, is_escaped, price):
         except ValueError as error:
             return str(error)
 
-    patient = read(module._read_document, body, price, 0.25, 7.0)
-    assert read(lambda: read_completion(body, price=price, cost_usd=0.25, latency_ms=7.0)) == patient
+    patient = read(lambda: counted(*Chat().read_patiently(body), price, 0.25, 7.0))
+    assert read(lambda: Chat().read_answer(body, price=price, cost_usd=0.25, latency_ms=7.0)) == patient
 
 
 @pytest.mark.parametrize(
@@ -302,7 +300,7 @@ def test_the_usual_shape_is_read_as_any_shape_is(document, is_escaped, price):
 def test_ugly_completions_are_read_alike(text):
     """Doubled names, escapes that no text can hold, numbers of the wrong kind, a byte-order mark."""
     body = text.encode()
-    assert repr(read_completion(body)) == repr(module._read_document(body, None, None, None))
+    assert repr(Chat().read_answer(body)) == repr(counted(*Chat().read_patiently(body), None, None, None))
 
 
 @pytest.mark.parametrize(
@@ -431,5 +429,5 @@ def test_an_error_in_a_list_is_read_to_its_details():
 def test_a_large_body_of_an_odd_shape_is_not_read():
     """Reading it whole would take twenty times its size; somebody worked for it all the same."""
     with pytest.raises(NoAnswerError, match="bytes of an unusual shape") as raised:
-        read_completion(b'{"choices": []' + b" " * MAX_ODD_BYTES + b"}")
+        Chat().read_answer(b'{"choices": []' + b" " * MAX_ODD_BYTES + b"}")
     assert raised.value.is_worked

@@ -17,7 +17,7 @@ from pipelines.experiment.prices import Price
 from pipelines.log.context import Context
 from pipelines.replay.asking.fault import Again, Broken
 from pipelines.replay.request import Head, Lines, Request
-from pipelines.replay.wires import message_blocks
+from pipelines.replay.wires.answer import counted
 from pipelines.replay.wires.calls import wire_id
 from pipelines.replay.wires.messages import BEGIN, GO_ON, Messages
 from pipelines.replay.wires.notes import CannotExpressError
@@ -416,5 +416,5 @@ def test_the_key_goes_into_the_header_of_its_kind():
 )
 def test_the_quick_reading_is_the_patient_one(body):
     """Nearly all messages are read by their usual shape alone; the one that takes whatever comes says the same of them."""
-    patient = message_blocks._read_document(body, PRICE, None, 5.0)
+    patient = counted(*Messages().read_patiently(body), PRICE, None, 5.0)
     assert repr(Messages().read_answer(body, price=PRICE, latency_ms=5.0)) == repr(patient)

@@ -13,7 +13,7 @@ from pipelines.experiment.prices import Price
 from pipelines.replay.asking.fault import Again, Broken
 from pipelines.replay.failure import Failure
 from pipelines.replay.request import Head, Lines, Request
-from pipelines.replay.wires import response_items
+from pipelines.replay.wires.answer import counted
 from pipelines.replay.wires.calls import wire_id
 from pipelines.replay.wires.notes import CannotExpressError
 from pipelines.replay.wires.pairing import NO_RESULT, ORPHAN
@@ -363,5 +363,5 @@ def test_what_is_wrong_stays_wrong():
 )
 def test_the_quick_reading_is_the_patient_one(body):
     """Nearly all responses are read by their usual shape alone; the one that takes whatever comes says the same of them."""
-    patient = response_items._read_document(body, PRICE, None, 5.0)
+    patient = counted(*Responses().read_patiently(body), PRICE, None, 5.0)
     assert repr(Responses().read_answer(body, price=PRICE, latency_ms=5.0)) == repr(patient)
