@@ -32,21 +32,21 @@ def assert_equal_folds(log: Log, month: str, names: tuple[str, ...] = PROJECTION
     )
 
 
-@settings(slow, max_examples=30)
+@settings(slow, max_examples=15)
 @given(folded=months_of(logs()))
 def test_every_projection_equals_the_left_fold(folded: tuple[Log, str]) -> None:
     """For any month the rows in SQL are those of the plain left fold, in the order of the key."""
     assert_equal_folds(*folded)
 
 
-@settings(slow, max_examples=30)
+@settings(slow, max_examples=15)
 @given(log=exchanges())
 def test_results_find_their_calls(log: Log) -> None:
     """Calls and results with next to no ids, of users and agents: each result answers the call that the left fold gives it."""
     assert_equal_folds(log, "2026-01", ("tool_calls", "conversation_months"))
 
 
-@settings(slow, max_examples=25)
+@settings(slow, max_examples=12)
 @given(
     log=logs(
         max_streams=12,
@@ -60,7 +60,7 @@ def test_messages_and_turns_are_those_of_the_context(log: Log) -> None:
     assert_equal_folds(log, "2026-01", ("decisions", "conversation_months"))
 
 
-@settings(slow, max_examples=25)
+@settings(slow, max_examples=12)
 @given(folded=months_of(logs(max_streams=4, kinds=["row.changed.v1"])))
 def test_rows_and_refunds_of_customers(folded: tuple[Log, str]) -> None:
     """The newest row wins across streams, by time and then position; deleted rows are gone, refunds are counted once."""
