@@ -382,6 +382,10 @@ _NO_INPUTS: Any = {
 """Settings that change no cell, or enter in another form."""
 
 
+def _added(params: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if name not in given}
+
+
 def _definition(
     experiment: Experiment,
     window: tuple[datetime | None, datetime | None],
@@ -397,7 +401,7 @@ def _definition(
     elif tools.schemas is not None or tools.manifest.tools:  # they say which calls are the same
         settings["tools"] = tools.sha256
     wires = {
-        side: [experiment.api_of(side), experiment.params_of(side)]
+        side: {"api": experiment.api_of(side), "added": _added(experiment.params_of(side), asked.params)}
         for side, asked in experiment.sides.items()
         if asked.model is not None
     }

@@ -59,7 +59,8 @@ def is_worth_it(form: Form, files: Sequence[Path], options: Options) -> bool:
 
     A form that was given something, as a database's address, and one of one's own are read here.
     """
-    is_shipped = form.name in SHIPPED and type(form).__module__.startswith(f"{__package__}.forms.") and not vars(form)
+    is_ours = form.name in SHIPPED and type(form).__module__.startswith(f"{__package__}.forms.")
+    is_shipped = is_ours and getattr(form, "__dict__", None) == {}
     return (
         is_shipped
         and (os.cpu_count() or 1) > 1

@@ -54,7 +54,7 @@ def test_every_file_is_an_asset_and_starts_what_folds_start(settings):
     repository = definitions.get_repository_def()
     free = repository.get_job("export_and_fold").asset_layer.executable_asset_keys
     assert {good.key, broken.key} <= free
-    (sensor,) = repository.sensor_defs
+    (sensor,) = (each for each in repository.sensor_defs if isinstance(each, dg.AutomationConditionSensorDefinition))
     assert {good.key, broken.key} <= sensor.asset_selection.resolve(graph)
 
 

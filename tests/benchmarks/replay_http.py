@@ -78,20 +78,20 @@ def run(bench: Bench) -> Iterator[Figure]:
             trials |= {f"ask {api}": (ask, given), f"loop {api}": (bare_loop, given)}
         rounds = bench.interleave(trials)
     for api in WIRES:
-        name, asked, loop = f"replay-http, {api}", f"ask {api}", f"loop {api}"
+        name, asked, loop = f"replay-http: {api}", f"ask {api}", f"loop {api}"
         for what, unit, key, target in (
             ("100 ms, 32 at once, 30 messages in 20 kB", "requests/s", "rate", PACE),
             ("CPU per request", "ms", "cpu_ms", CPU),
         ):
             yield rounds.figure(
-                f"{name}: {what}",
+                f"{name}, {what}",
                 unit,
                 (asked, key),
                 peer=(loop, key),
                 peer_name="bare aiohttp loop",
                 target=target,
             )
-        yield rounds.figure(f"{name}: peak memory", "MB", (asked, "peak_bytes"), scale=1e-6)
+        yield rounds.figure(f"{name}, peak memory", "MB", (asked, "peak_bytes"), scale=1e-6)
     root = bench.folder / "lake"
     bench.tell("making and folding the log, and an answer for every decision over each wire")
     lake = write_lake(root, bench.events // 4)
@@ -101,7 +101,7 @@ def run(bench: Bench) -> Iterator[Figure]:
     home = str(bench.folder / "home")
     rounds = bench.interleave({api: (kept, {"root": str(root), "home": home, "api": api}) for api in WIRES})
     for api in WIRES:
-        name = f"replay-http, {api}: a new version with every answer kept"
+        name = f"replay-http: {api}, a new version with every answer kept"
         yield rounds.figure(name, "decisions/s", (api, "rate"), target=KEPT)
         yield rounds.figure(f"{name}, peak memory", "MB", (api, "peak_bytes"), scale=1e-6)
 

@@ -240,7 +240,7 @@ def compared(store: Store, store_settings: Any, tmp_path: Path) -> Lake:
     keep_report(lake, store_settings.home, find_version(lake, "echoed"))
     with ResponseStore(store_settings.responses) as kept:
         stored = Stored(f"Dear {NAME}".encode(), 1.0, 0.1)
-        key = (kept.endpoint("http://model"), 1, "00" * 32, str(stream_id("shop", "v1-3")))
+        key = (kept.endpoint("http://model"), "00" * 32, str(stream_id("shop", "v1-3")))
         asyncio.run(kept.put(*key, stored, Charge("e", "v", 0.1)))
     publish_catalog(lake, store_settings.catalog)
     return lake

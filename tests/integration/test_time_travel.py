@@ -121,7 +121,7 @@ def test_types_of_ones_own_are_lifted_where_events_are_read(tmp_path: Path):
     with pytest.raises(
         BadInputError, match=rf"weather.changed.v1 cannot be lifted to v2: write {folder}/weather.changed.v1.sql"
     ):
-        query(lake, "SELECT 1")
+        query(lake, query_weather)
     (folder / "weather.changed.v2.sql").rename(folder / "tool.call.v1.sql")
     with pytest.raises(BadInputError, match=r"tool\.call is a shipped type"):
-        query(lake, "SELECT 1")
+        query(lake, query_weather)
