@@ -22,6 +22,7 @@ import pytest
 
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store, connect
+from tests.support.databases import copied_database
 from tests.support.pace import longest_first, mark_slow
 from tests.support.servers import fresh_server, outer_folder
 from tests.support.verbs import Verbs, run_verb
@@ -98,15 +99,8 @@ def empty_dsn(server: EmbeddedServer) -> Iterator[str]:
 @pytest.fixture
 def store_settings(settings: Settings, server: EmbeddedServer, template: str) -> Iterator[Settings]:
     """Settings whose `dsn` is a fresh migrated database of the session's server."""
-    name = f"refold_test_{next(_numbers)}"
-    with psycopg.connect(server.dsn, autocommit=True) as admin:
-        # PostgreSQL 14 knows only FILE_COPY, which checkpoints; WAL_LOG copies a small template in tens of milliseconds
-        strategy = "STRATEGY wal_log" if admin.info.server_version >= 150000 else ""
-        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {strategy}')
-        try:
-            yield replace(settings, dsn=server.dsn_of(name))
-        finally:
-            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with copied_database(server, template) as name:
+        yield replace(settings, dsn=server.dsn_of(name))
 
 
 @pytest.fixture

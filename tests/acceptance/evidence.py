@@ -7,7 +7,7 @@ month is sealed but the newest, and evidence of each is made by the library in o
 `verify_bundle.py` under an interpreter without site packages, that knows nothing of Refold, with the key demanded; some by the command
 that an outsider types, in an empty folder and an empty environment. The same for every conversation of the demo in which a refund was asked for.
 Then, of bundles at random, signed and unsigned, one bit of a file is another: each must be found.
-`tests/integration/test_evidence_acceptance.py` runs the same on fifty conversations.
+`tests/integration/test_evidence_acceptance.py` runs the same on twenty conversations.
 """
 
 from __future__ import annotations

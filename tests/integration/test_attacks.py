@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,8 @@ from pipelines.lake.datasets import COMMITS, EVENTS, HOME_LOG, MERKLE_NODES, STR
 from pipelines.lake.lake import Lake
 from pipelines.proof.signing import key_id
 from pipelines.settings import Settings
-from pipelines.store import NewEvent, Registry, Store, migrate
+from pipelines.store import EmbeddedServer, NewEvent, Registry, Store, migrate
+from tests.support.databases import filled_template
 
 ROOT = Path(__file__).resolve().parents[2]
 JANUARY, MARCH = "2026-01", "2026-03"
@@ -122,18 +123,35 @@ def build(store: Store, lake: Lake, text: str, key_file: Path | None) -> None:
     fold_month(lake, MARCH, [UTTERANCES.name])
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the key, a lake to copy and a checkpoint."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def template(server: EmbeddedServer, template: str, kept: Path) -> Iterator[str]:
+    """A database to copy with that lake: a home that passes, with and without the checkpoint, shallow and deep."""
+
+    def fill(store: Store, lake: Lake) -> None:
+        key_file = kept / "key.pem"
+        key_file.write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        build(store, lake, "said", key_file)
+        note, _ = make_checkpoint(store, origin_of(store, None), KEY, 10**9)
+        write_checkpoint(kept / "kept.txt", note.write())
+        made = Home(store, lake, key_file, Against.read(kept / "kept.txt"))
+        assert made.check(checkpoint=True, deep=True).all_findings == []
+        assert made.check().all_findings == []
+
+    with filled_template(server, template, kept / "lake", fill) as name:
+        yield name
+
+
 @pytest.fixture
-def home(store: Store, settings: Settings, tmp_path: Path) -> Home:
-    """A home that passes, with and without the checkpoint, shallow and deep."""
-    key_file = tmp_path / "key.pem"
-    key_file.write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    lake = Lake(settings.lake)
-    build(store, lake, "said", key_file)
-    note, _ = make_checkpoint(store, origin_of(store, None), KEY, 10**9)
-    write_checkpoint(tmp_path / "kept.txt", note.write())
-    made = Home(store, lake, key_file, Against.read(tmp_path / "kept.txt"))
-    assert made.check(checkpoint=True, deep=True).all_findings == []
-    return made
+def home(store: Store, settings: Settings, kept: Path) -> Home:
+    """A copy of it."""
+    shutil.copytree(kept / "lake", settings.lake)
+    return Home(store, Lake(settings.lake), kept / "key.pem", Against.read(kept / "kept.txt"))
 
 
 def payload_of_an_open_month(home: Home) -> None:

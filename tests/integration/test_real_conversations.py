@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -192,27 +192,33 @@ def test_the_echo_is_all_the_same(lake: Lake, mode: str):
     assert steps == [(walked, AGENT_CALLS if walked else 0)]
 
 
-def played(lake: Lake, pair: Expected, policies: Sequence[ToolPolicy]) -> list[tuple[float, float]]:
-    """Share of the calls of B's recorded runs that A's cassettes answer, per policy.
-
-    First with every run stopped at its first miss, as a replay stops (the calls that it no longer makes count as
-    unanswered), then with every run going on.
-    """
+def paired_streams(lake: Lake, pair: Expected) -> list[tuple[str, str]]:
+    """The streams of A and of B, by task."""
     plan = make_plan(lake, parse_experiment(pair_text(pair), "test"), Path.cwd())
     columns = (plan.streams.column(name).to_pylist() for name in ("aggregate_id", "recorded_aggregate_id"))
-    pairs = list(zip(*columns, strict=True))
+    return list(zip(*columns, strict=True))
+
+
+@pytest.fixture(scope="module")
+def recordings(lake: Lake) -> dict[Expected, list[tuple[Recording, Recording]]]:
+    """What was recorded of A and of B, for every pair of variants; read once."""
+    ids = {pair: paired_streams(lake, pair) for pair in PAIRS}
+    wanted = {stream for streams in ids.values() for both_ids in streams for stream in both_ids}
     with lake.connect() as connection:
         create_stream_relations(connection)
         create_readable_events(connection)
         connection.execute("CREATE TEMP TABLE plan_streams AS FROM streams")
         read = read_streams(connection, list_chunks(connection, lake))
-        wanted = {stream for pair in pairs for stream in pair}
-        recordings = {stream.aggregate_id: recording_of(stream) for stream in read if stream.aggregate_id in wanted}
-    return [answered([(recordings[a], recordings[b]) for a, b in pairs], ToolBook(policy)) for policy in policies]
+        found = {stream.aggregate_id: recording_of(stream) for stream in read if stream.aggregate_id in wanted}
+    return {pair: [(found[a], found[b]) for a, b in streams] for pair, streams in ids.items()}
 
 
 def answered(pairs: Iterable[tuple[Recording, Recording]], book: ToolBook) -> tuple[float, float]:
-    """What `played` gives for one policy."""
+    """Share of the calls of B's recorded runs that A's cassettes answer, under one policy.
+
+    First with every run stopped at its first miss, as a replay stops (the calls that it no longer makes count as
+    unanswered), then with every run going on.
+    """
     calls = until_miss = in_all = 0
     for a, b in pairs:
         player = Cassette(a.blocks(), book).player()
@@ -237,12 +243,14 @@ def answered(pairs: Iterable[tuple[Recording, Recording]], book: ToolBook) -> tu
     ],
     ids=lambda value: value.b if isinstance(value, Expected) else "",
 )
-def test_coverage_of_real_pairs(lake: Lake, pair: Expected, stopped: Shares, going_on: Shares):
+def test_coverage_of_real_pairs(
+    recordings: dict[Expected, list[tuple[Recording, Recording]]], pair: Expected, stopped: Shares, going_on: Shares
+):
     """Unknown tools taken for writes answer least, a manifest more, and no guard most. The shares of runs that stop at their
     first miss are those that somebody else counted; `docs/replay.md` quotes both."""
     manifest = read_manifest(Path(__file__).parents[1] / "unit" / "replay" / "real_tools.yaml")
     policies = (ToolPolicy(unknown="write"), ToolPolicy(manifest), ToolPolicy(unknown="read"))
-    shares = played(lake, pair, policies)
+    shares = [answered(recordings[pair], ToolBook(policy)) for policy in policies]
     assert shares == sorted(shares)
     for counted, expected in zip(zip(*shares, strict=True), (stopped, going_on), strict=True):
         assert tuple(int(share * 100 + 0.5) / 100 for share in counted) == expected
