@@ -144,7 +144,10 @@ def test_what_stays_of_erased_events_is_bound(
     }
 
 
-@pytest.mark.parametrize("group", [1, 5, 100])
+PLACES = [(1, 6), (5, 3), (5, 4), (5, 5), (100, 8)]
+"""Rows of a row group, and which of twelve rows: by itself, first of its stream, at the edges of a row group, last of its stream."""
+
+
 @pytest.mark.parametrize(
     "forged",
     [
@@ -160,27 +163,26 @@ def test_what_stays_of_erased_events_is_bound(
     ],
     ids=str,
 )
-def test_an_erased_event_is_what_it_was_without_content(tmp_path: Path, group: int, forged: Row) -> None:
+def test_an_erased_event_is_what_it_was_without_content(tmp_path: Path, forged: Row) -> None:
     """Content in its place, a salt, another digest or none, another header: the link does not hold."""
     rows = make_rows([3, 6, 3])
-    for at in range(3, 9):
+    for group, at in PLACES:
         left = [*rows[:at], erased(rows[at]) | forged, *rows[at + 1 :]]
         assert flaws(scan(write(tmp_path, left, [], group))[0]) == [("broken_link", 2, at - 2)]
 
 
-@pytest.mark.parametrize("group", [1, 5, 100])
 @pytest.mark.parametrize(
     "forged", [{"salt": bytes(15)}, {"salt": b""}, {"digest": bytes(32)}, {"payload": None}], ids=str
 )
-def test_a_whole_event_has_salt_and_content_and_no_digest(tmp_path: Path, group: int, forged: Row) -> None:
+def test_a_whole_event_has_salt_and_content_and_no_digest(tmp_path: Path, forged: Row) -> None:
     """Anything else is neither whole nor erased, and has no link."""
     rows = make_rows([3, 6, 3])
-    for at in range(3, 9):
+    for group, at in PLACES:
         left = [*rows[:at], rows[at] | forged, *rows[at + 1 :]]
         assert flaws(scan(write(tmp_path, left, [], group))[0]) == [("broken_link", 2, at - 2)]
 
 
-@pytest.mark.parametrize("group", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("group", [1, 3, 100])
 def test_flaws_are_found_wherever_parts_meet(tmp_path: Path, group: int) -> None:
     """One change of one row is found at that row, inside of a row group and at its edges alike."""
     rows = make_rows([3, 6, 3])
@@ -256,8 +258,8 @@ def test_every_event_has_a_proof(tmp_path: Path, lengths: list[int], cuts: list[
     with duckdb.connect() as connection:
         nodes = scan_month(layout, BOUNDS, [], connection, memory_bytes=10**9).nodes
     assert len(nodes) == len(rows) // 256
-    for at in {*range(min(len(rows), 20)), *range(240, len(rows), 7), *range(len(rows) - 50, len(rows))} - {
-        *range(-50, 0)
+    for at in {*range(min(len(rows), 20)), *range(240, len(rows), 23), *range(len(rows) - 20, len(rows))} - {
+        *range(-20, 0)
     }:
         row = rows[at]
         proof = prove_inclusion(layout, nodes, row["aggregate_id"], row["stream_version"])
