@@ -86,11 +86,11 @@ def said(store: Store) -> list[tuple[Any, ...]]:
     return list(rows)
 
 
-@hypothesis_settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@hypothesis_settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
-    lines=st.lists(chat_strategies.lines, min_size=4, max_size=12),
+    lines=st.lists(chat_strategies.lines, min_size=8, max_size=16),
     drawn=st.lists(
-        whole_logs(kinds=[kind for kind in KINDS if kind != "unknown"], pauses=PAUSES), min_size=2, max_size=4
+        whole_logs(kinds=[kind for kind in KINDS if kind != "unknown"], pauses=PAUSES), min_size=3, max_size=5
     ),
 )
 def test_lines_of_a_store_made_of_lines_are_its_lines(
