@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.lake.lake import Lake
+from pipelines.settings import SNAPSHOT_EVENTS
 from pipelines.store.events import NewEvent, stream_id
 from tests.support.equality import make_log
 from tests.support.replayed_lake import write_events
@@ -52,10 +53,10 @@ REDACTION = event(
 )
 
 
-def copy_lake(made: Path, root: Path) -> Lake:
+def copy_lake(made: Path, root: Path, snapshot_events: int = SNAPSHOT_EVENTS) -> Lake:
     """A lake as it stands in another folder, to be changed: a copy takes a hundredth of what making it takes."""
     shutil.copytree(made, root)
-    return Lake(root, memory_bytes=MEMORY_BYTES)
+    return Lake(root, memory_bytes=MEMORY_BYTES, snapshot_events=snapshot_events)
 
 
 def write_log(root: Path, history: Iterable[tuple[str, str, Iterable[NewEvent]]]) -> Lake:
