@@ -44,7 +44,6 @@ MORE = 7
 """Events by which streams go on: the last two are a call and its answer."""
 LIMIT = 300.0
 GOES_ON = {
-    "the long one": {LONG},
     "others": {STREAMS[0], STREAMS[16], STREAMS[18], STREAMS[39]},
     "both": {LONG, STREAMS[16], STREAMS[18]},
     "an answer": {LONG},
