@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -25,29 +27,33 @@ from pipelines.home import find_behind
 from pipelines.lake.lake import Lake
 from pipelines.replay.replan import read_candidate, replan
 from pipelines.settings import Settings
-from pipelines.store import PermissionDenied, Store, connect
+from pipelines.store import EmbeddedServer, PermissionDenied, Store, connect
+from tests.support.databases import filled_template
 from tests.support.model_server import ModelServer, serving
 from tests.support.roles import logged_in
-from tests.support.two_months import FEBRUARY, JANUARY, say
+from tests.support.two_months import JANUARY, say, say_and_fold
 
 JOE = "joe-17"
 
 
-@pytest.fixture
-def spoken(store: Store) -> list[UUID]:
-    """Six conversations; nothing is exported."""
-    streams = [uuid4() for _ in range(6)]
-    for stream in streams:
-        say(store, stream, FEBRUARY, texts=2)
-    return streams
+@pytest.fixture(scope="module")
+def folded_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the lake to copy is."""
+    return tmp_path_factory.mktemp("folded") / "lake"
+
+
+@pytest.fixture(scope="module")
+def template(server: EmbeddedServer, template: str, folded_lake: Path) -> Iterator[str]:
+    """A database to copy with that lake: six conversations, exported and folded."""
+    with filled_template(server, template, folded_lake, say_and_fold) as name:
+        yield name
 
 
 @pytest.fixture
-def streams(spoken: list[UUID], store_settings: Settings) -> list[UUID]:
-    """The same, exported and folded."""
-    export_months(store_settings, None, lambda _line: None)
-    fold_months(store_settings, None, None, lambda _line: None)
-    return spoken
+def streams(store: Store, store_settings: Settings, folded_lake: Path) -> list[UUID]:
+    """The six conversations; the lake is copied."""
+    shutil.copytree(folded_lake, store_settings.lake)
+    return [stream for (stream,) in store.conn.execute("SELECT aggregate_id FROM refold.streams ORDER BY aggregate_id")]
 
 
 def outer_address() -> str:
@@ -208,7 +214,7 @@ def test_accesses_are_in_the_view_and_in_nothing_else(refold, store, store_setti
         ("erase", "--customer", JOE, "--reason", ""),
     ],
 )
-def test_without_a_reason_nothing_is_done(refold, store, spoken, words):
+def test_without_a_reason_nothing_is_done(refold, store, words):
     """Exit code 2, one sentence that says what it is for, and the store as it was."""
     code, out, err = refold(*words)
     assert (code, out) == (2, "")
@@ -216,7 +222,7 @@ def test_without_a_reason_nothing_is_done(refold, store, spoken, words):
     assert accesses(store) == []
 
 
-def test_a_hold_does_not_name_the_person_in_its_reason(refold, store, spoken):
+def test_a_hold_does_not_name_the_person_in_its_reason(refold, store):
     """An access names nobody: the reason of a hold on a person may not contain the person's id."""
     code, _, err = refold("hold", "--customer", JOE, "--reason", f"{JOE} complained")
     assert (code, "the person's id" in err) == (2, True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import dagster as dg  # noqa: TID251 - these tests are of the code location
 import pytest
@@ -20,7 +20,6 @@ from assets.definitions import build_defs
 from assets.instance import open_instance
 from assets.resources import Home
 from assets.verbs.compare import compare
-from assets.verbs.months import export_months, fold_months
 from pipelines.diff.check import read_checked
 from pipelines.diff.result import DiffResult
 from pipelines.errors import BadInputError, RefoldError
@@ -29,20 +28,31 @@ from pipelines.experiment.registry import list_active, register_experiment
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
-from pipelines.store import Store
+from pipelines.store import EmbeddedServer
+from tests.support.databases import filled_template
 from tests.support.model_server import serving
-from tests.support.two_months import FEBRUARY, say
+from tests.support.two_months import say_and_fold
 
 KEY = "sk-live-4711-abcdefgh"
 
 
+@pytest.fixture(scope="module")
+def folded_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the lake to copy is."""
+    return tmp_path_factory.mktemp("folded") / "lake"
+
+
+@pytest.fixture(scope="module")
+def template(server: EmbeddedServer, template: str, folded_lake: Path) -> Iterator[str]:
+    """A database to copy with that lake: six conversations, exported and folded."""
+    with filled_template(server, template, folded_lake, say_and_fold) as name:
+        yield name
+
+
 @pytest.fixture
-def settings(store: Store, store_settings: Settings) -> Settings:
-    """A home with six conversations, exported and folded."""
-    for _ in range(6):
-        say(store, uuid4(), FEBRUARY, texts=2)
-    export_months(store_settings, None, lambda _line: None)
-    fold_months(store_settings, None, None, lambda _line: None)
+def settings(store_settings: Settings, folded_lake: Path) -> Settings:
+    """A home with the six conversations."""
+    shutil.copytree(folded_lake, store_settings.lake)
     return store_settings
 
 

@@ -18,7 +18,6 @@ from dagster._core.run_coordinator import QueuedRunCoordinator  # noqa: TID251
 import pipelines.export.month
 from assets.definitions import build_defs
 from assets.experiments import DIFFS
-from assets.folds import FOLDS
 from assets.instance import HOST_TAG, MAX_RUNS, PID_TAG, fail_dead_runs, hold_run, open_instance
 from assets.resources import Home, home_from_environment
 from assets.runs import add_experiment, materialize
@@ -30,6 +29,7 @@ from pipelines.experiment.registry import register_experiment
 from pipelines.lake.lake import Lake
 from pipelines.store import NewEvent
 from tests.support.pages import served
+from tests.support.shop import refresh
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,11 +158,10 @@ def test_the_experiment_assets_make_a_version(store_settings, store):
     batches = list(generate(1_000, months=1))
     store.ensure_months({event.created_at for batch in batches for event in batch.events})
     store.append_many(batches)
-    months = [month.month for month in store.months() if month.events]
-    for month in months:
-        materialize(store_settings, ["events", *FOLDS], month).require()
+    lake = Lake.from_settings(store_settings)
+    refresh(store, lake)
     spec = {"experiment": "itself", "baseline": {"recorded": {}}, "candidate": {"echo": True}, "mode": "decision"}
-    register_experiment(Lake.from_settings(store_settings), parse_experiment(json.dumps(spec), "test"), ROOT)
+    register_experiment(lake, parse_experiment(json.dumps(spec), "test"), ROOT)
     with pytest.raises(BadInputError, match="no experiment 'itself'"):
         materialize(store_settings, ["replays"], "itself")
     add_experiment(store_settings, "itself")
@@ -181,8 +180,7 @@ def test_the_experiment_assets_make_a_version(store_settings, store):
         last = batch.events[-1]
         late = NewEvent("user.utterance.v1", {"text": "one more thing"}, last.metadata, last.created_at)
         store.append(batch.aggregate_id, "conversation", [late], "exists")
-    for month in months:
-        materialize(store_settings, ["events", *FOLDS], month).require()
+    refresh(store, lake)
     assert check_alone(store_settings, "ab_units", "ab_inputs_current") == (
         False,
         "WARN",

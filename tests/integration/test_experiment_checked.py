@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -14,7 +15,8 @@ import pytest
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
-from pipelines.store import NewEvent, Store
+from pipelines.store import EmbeddedServer, NewEvent, Store
+from tests.support.databases import filled_template
 from tests.support.model_server import serving
 from tests.support.shop import add, conversation
 from tests.support.verbs import Verbs
@@ -23,9 +25,15 @@ PLANTED = "Planted-Ann-Smith-1967"
 """Stands in every conversation's order, and must stand nowhere but where conversations are kept."""
 
 
-@pytest.fixture
-def run(refold: Verbs, store: Store, settings: Settings, tmp_path: Path) -> Callable[..., tuple[int, str]]:
-    """Runs `refold` on a home with some conversations; exit code and all that was printed."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a lake to copy."""
+    return tmp_path_factory.mktemp("planted")
+
+
+@pytest.fixture(scope="module")
+def template(server: EmbeddedServer, template: str, folder: Path) -> Iterator[str]:
+    """A database to copy with that lake: some conversations."""
     lines = [conversation(n, "v1", 10.0 + n, f"2026-01-0{1 + n % 7} 08:00:00") for n in range(6)]
     lines = [
         json.loads(json.dumps(line).replace("Paying it back.", PLANTED).replace("Refunded", PLANTED)) for line in lines
@@ -33,7 +41,16 @@ def run(refold: Verbs, store: Store, settings: Settings, tmp_path: Path) -> Call
     for line in lines:
         line["messages"][1]["content"] += f" {PLANTED}"
         line["task_id"] += PLANTED
-    add(store, Lake.from_settings(settings), tmp_path, lines)
+    with filled_template(
+        server, template, folder / "lake", lambda store, lake: add(store, lake, folder, lines)
+    ) as name:
+        yield name
+
+
+@pytest.fixture
+def run(refold: Verbs, settings: Settings, folder: Path) -> Callable[..., tuple[int, str]]:
+    """Runs `refold` on a home with some conversations; exit code and all that was printed."""
+    shutil.copytree(folder / "lake", settings.lake)
 
     def told(*arguments: str) -> tuple[int, str]:
         code, out, err = refold(*arguments)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from pipelines.lake.lake import Lake
 from pipelines.store import NewEvent, Store
+from tests.support.shop import refresh
 
 SECRET = "Grace Hopper, grace@example.org"
 """Personal text in every payload and envelope of `say`."""
@@ -28,3 +30,10 @@ def say(store: Store, stream: UUID, start: datetime, texts: int = 1) -> None:
         events += [NewEvent(name, payload, {**who, "actor": actor}, at) for name, payload, actor in spoken]
     store.ensure_months([event.created_at for event in events])
     store.append(stream, "conversation", events, "any")
+
+
+def say_and_fold(store: Store, lake: Lake) -> None:
+    """Six conversations of February that say the same, exported and folded."""
+    for _ in range(6):
+        say(store, uuid4(), FEBRUARY, texts=2)
+    refresh(store, lake)
