@@ -50,7 +50,7 @@ def test_months_are_one_run_and_each_a_materialisation(store_settings, conversat
     exported = export_months(store_settings, None, told.append)
     assert [run.tables["events"]["row_count"] for run in exported] == [24, 8]
     assert len({run.run_id for run in exported}) == runs_of(store_settings) == 1
-    folded = fold_months(store_settings, None, None, told.append)
+    folded = fold_months(store_settings, ["conversation_months", "redacted_events"], None, told.append)
     assert [run.tables["conversation_months"]["row_count"] for run in folded] == [3, 2]
     assert runs_of(store_settings) == 2
     assert [line for line in told if line.endswith((" export", " fold"))] == [
@@ -104,9 +104,9 @@ def test_nothing_to_do_starts_no_run_and_needs_no_dagster(store_settings, store,
 def test_only_months_with_something_to_do_are_run(store_settings, store, conversations):
     """What came to one month is exported and folded for it; the other is told as it is."""
     export_months(store_settings, None, quiet)
-    fold_months(store_settings, None, None, quiet)
+    fold_months(store_settings, ["utterances"], None, quiet)
     say(store, conversations[0], FEBRUARY)
-    for verb in (export_months, lambda *given: fold_months(given[0], None, *given[1:])):
+    for verb in (export_months, lambda *given: fold_months(given[0], ["utterances"], *given[1:])):
         january, february = verb(store_settings, None, quiet)
         assert january.run_id is None
         assert february.run_id is not None

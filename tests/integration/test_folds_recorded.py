@@ -34,33 +34,47 @@ def recorded(shared_data: Path) -> Log:
     return make_log((str(c.stream_id), c.aggregate_type, c.events) for c in conversations)
 
 
-def assert_equal_folds(log: Log) -> None:
-    """Fold every month both ways and compare all rows."""
+Months = dict[str, dict[str, list[dict[str, Any]]]]
+
+
+def fold_all(log: Log) -> Months:
+    """The rows of every projection in SQL, by month; no event is of a type that nobody knows."""
+    folded_months = {}
     with connect() as connection:
         create_events(connection, log)
         for month in sorted({event["month"] for event in log}):
-            _, rows = fold_with_sql(connection, month)
-            expected = left_fold.fold_month(log, month)
-            for name in PROJECTIONS:
-                assert comparable(rows[name]) == comparable(expected[name]), (month, name)
+            prepared, folded_months[month] = fold_with_sql(connection, month)
+            assert prepared.skipped_events == 0
+    return folded_months
 
 
-def test_real_conversations_fold_as_the_left_fold_does(recorded: Log) -> None:
+@pytest.fixture(scope="module")
+def rows_recorded(recorded: Log) -> Months:
+    """All real conversations folded in SQL, once."""
+    return fold_all(recorded)
+
+
+def assert_equal_folds(log: Log, months: Months) -> None:
+    """The rows of every month are those of the plain left fold."""
+    for month, rows in months.items():
+        expected = left_fold.fold_month(log, month)
+        for name in PROJECTIONS:
+            assert comparable(rows[name]) == comparable(expected[name]), (month, name)
+
+
+def test_real_conversations_fold_as_the_left_fold_does(recorded: Log, rows_recorded: Months) -> None:
     """For every month of the real data every row in SQL is that of the plain left fold."""
-    assert_equal_folds(recorded)
+    assert_equal_folds(recorded, rows_recorded)
 
 
 def test_the_simulated_desk_folds_as_the_left_fold_does() -> None:
     """The same for the simulated desk: calls, customers, refunds, redactions, a schema change, verified contexts."""
     batches = generate(3_000)
     log = make_log((str(b.aggregate_id), b.aggregate_type, b.events) for b in batches)
-    assert_equal_folds(log)
-    months = sorted({event["month"] for event in log})
-    with connect() as connection:
-        create_events(connection, log)
-        prepared, rows = fold_with_sql(connection, months[-1], ["decisions"])
-    assert prepared.skipped_events == 0
-    checked = [row["context_verified"] for row in rows["decisions"] if row["context_verified"] is not None]
+    months = fold_all(log)
+    assert_equal_folds(log, months)
+    decisions = months[max(months)]["decisions"]
+    checked = [row["context_verified"] for row in decisions if row["context_verified"] is not None]
     assert checked
     assert all(checked)
 
@@ -73,19 +87,14 @@ def test_real_conversations_at_any_time_are_the_left_fold_up_to_it(recorded: Log
             assert_equal(connection, recorded, Point(times[int(share * len(times))]), everything_before(recorded))
 
 
-def test_counts_are_those_of_an_independent_reader(shared_data: Path, recorded: Log) -> None:
+def test_counts_are_those_of_an_independent_reader(shared_data: Path, rows_recorded: Months) -> None:
     """User turns, agent texts, calls, results, tool names and final text of all conversations equal the published counts."""
     expected = {}
     with gzip.open(shared_data / "expected.jsonl.gz", "rt", encoding="utf-8") as lines:
         for line in lines:
             counted = json.loads(line)
             expected[counted["conversation_id"]] = counted
-    found = {}
-    with connect() as connection:
-        create_events(connection, recorded)
-        for month in sorted({event["month"] for event in recorded}):
-            _, rows = fold_with_sql(connection, month, ["conversation_months"])
-            found |= {row["source_id"]: row for row in rows["conversation_months"]}
+    found = {row["source_id"]: row for rows in rows_recorded.values() for row in rows["conversation_months"]}
     assert found.keys() == expected.keys()
     for name, row in found.items():
         counted = expected[name]
@@ -99,24 +108,21 @@ def test_counts_are_those_of_an_independent_reader(shared_data: Path, recorded: 
         }.items() <= counted.items(), name
 
 
-def test_the_call_fold_of_the_article_agrees_on_real_data(recorded: Log) -> None:
+def test_the_call_fold_of_the_article_agrees_on_real_data(recorded: Log, rows_recorded: Months) -> None:
     """Transcript and tool calls of `fold_call` are those of the state, for every real conversation."""
     streams: dict[str, Log] = {}
     for event in recorded:
         streams.setdefault(event["aggregate_id"], []).append(event)
-    with connect() as connection:
-        create_events(connection, recorded)
-        for month in sorted({event["month"] for event in recorded}):
-            _, rows = fold_with_sql(connection, month, ["conversation_months"])
-            for row in rows["conversation_months"]:
-                article = left_fold.fold_call(streams[row["aggregate_id"]])
-                spoken = [said for said in article["transcript"] if said["text"] is not None]
-                assert [{"role": said["role"], "text": said["text"]} for said in row["transcript"]] == spoken
-                calls = [
-                    {"call_id": call["call_id"], "name": call["name"], "arguments": json.loads(call["arguments"])}
-                    for call in row["tool_calls"]
-                ]
-                assert calls == [{**call, "arguments": _value(call["arguments"])} for call in article["tool_calls"]]
+    for rows in rows_recorded.values():
+        for row in rows["conversation_months"]:
+            article = left_fold.fold_call(streams[row["aggregate_id"]])
+            spoken = [said for said in article["transcript"] if said["text"] is not None]
+            assert [{"role": said["role"], "text": said["text"]} for said in row["transcript"]] == spoken
+            calls = [
+                {"call_id": call["call_id"], "name": call["name"], "arguments": json.loads(call["arguments"])}
+                for call in row["tool_calls"]
+            ]
+            assert calls == [{**call, "arguments": _value(call["arguments"])} for call in article["tool_calls"]]
 
 
 def _value(arguments: Any) -> Any:
