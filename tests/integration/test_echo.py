@@ -15,14 +15,20 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from tests.integration.echoes import MODES, assert_the_echo_is_the_recording, compare
 from tests.support.log_strategies import one_stream, partly_erased, recordings
 from tests.support.replayed_lake import write_log
 
 
-@settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
-@given(log=recordings(12))
+def talks(streams: int) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """`recordings`, without the simplest, which is drawn first and is of next to nothing: few and large logs say most for their time."""
+    return recordings(streams).filter(lambda log: len(log) > 2 * streams)
+
+
+@settings(deadline=None, max_examples=2, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
+@given(log=talks(24))
 def test_the_echo_of_any_recording_is_the_recording(log: Sequence[Mapping[str, Any]]) -> None:
     """In every mode all that could be asked is the same, with no difference in any metric, full coverage and no divergence."""
     with tempfile.TemporaryDirectory() as folder:
@@ -35,8 +41,8 @@ def test_the_echo_of_any_recording_is_the_recording(log: Sequence[Mapping[str, A
                     raise
 
 
-@settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
-@given(log=partly_erased(recordings(12)))
+@settings(deadline=None, max_examples=2, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
+@given(log=partly_erased(talks(24)))
 def test_what_is_left_of_an_erased_log_is_the_recording(log: Sequence[Mapping[str, Any]]) -> None:
     """Events erased here and there, or all of a conversation: what comes before is the same, the rest is counted and not asked."""
     with tempfile.TemporaryDirectory() as folder:
@@ -93,8 +99,8 @@ def say(decision):
 """
 
 
-@settings(deadline=None, max_examples=2, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
-@given(log=recordings(12))
+@settings(deadline=None, max_examples=1, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
+@given(log=talks(12))
 def test_who_repeats_the_recording_twice_and_on_a_retry_is_the_recording(log: Sequence[Mapping[str, Any]]) -> None:
     """A candidate that says what `decisions` holds, drawn twice, that fails at first and is retried: nothing is left of the failures."""
     with tempfile.TemporaryDirectory() as folder:
