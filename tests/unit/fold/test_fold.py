@@ -118,7 +118,7 @@ def compare(expected: Rows, found: Iterable[dict[str, Any]]) -> None:
 
 
 @many
-@given(log=exchanges())
+@given(log=exchanges(min_streams=4, max_streams=8))
 def test_results_find_their_calls(log: Log) -> None:
     """Calls and results with next to no ids, of users and agents: each result answers the call that the left fold gives it."""
     assert comparable_states(fold_states(make_batch(fold_columns(log, MONTH), 1))) == comparable_states(
@@ -127,7 +127,7 @@ def test_results_find_their_calls(log: Log) -> None:
 
 
 @many
-@given(log=logs() | exchanges(), at=cuts)
+@given(log=logs() | exchanges(min_streams=4, max_streams=8), at=cuts)
 def test_where_streams_stood_and_the_rest_are_the_whole(log: Log, at: list[int]) -> None:
     """fold(events ≤ v) = fold(standing at s, events s+1 … v), wherever each stream is cut, in the middle of messages too."""
     cut_at = dict(zip(sorted({event["aggregate_id"] for event in log}), at * 2, strict=False))
@@ -142,7 +142,10 @@ def test_where_streams_stood_and_the_rest_are_the_whole(log: Log, at: list[int])
 
 
 @many
-@given(log=logs(max_streams=3, max_events=24) | exchanges(), every=st.integers(min_value=1, max_value=6))
+@given(
+    log=logs(max_streams=3, max_events=16) | exchanges(min_streams=2, max_streams=4),
+    every=st.integers(min_value=1, max_value=6),
+)
 def test_a_snapshot_and_the_rest_are_the_whole(log: Log, every: int) -> None:
     """At the end of every piece of a long stream: the lists up to there are those of the pieces, and the rest goes on."""
     log = [{**event, "month": MONTH} for event in log]
