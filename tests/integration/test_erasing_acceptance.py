@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from pipelines.demo import load
 from tests.acceptance import erasure
 from tests.support.servers import outer_folder
 from tests.support.verbs import run_in_home
@@ -25,9 +27,10 @@ def _verbs_in_this_process() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def made(_verbs_in_this_process: None) -> Iterator[erasure.Made]:
-    """The home of both, with one marked person and the demo's smaller history."""
-    with outer_folder() as folder:
-        yield erasure.make_home(folder, 1, events=2_000)
+    """The home of both, with one marked person of May and the demo's smallest history, of June alone."""
+    with outer_folder() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load, "generate", partial(load.generate, months=1))
+        yield erasure.make_home(folder, 1, events=1_000)
 
 
 def test_people_are_gone_from_every_file(made: erasure.Made, open_folder: Path) -> None:
