@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,7 +24,9 @@ from pipelines.erasure.selection import select_customer
 from pipelines.export.home_log import last_files
 from pipelines.lake.lake import Lake
 from pipelines.redaction.places import find_value
-from pipelines.store import Store
+from pipelines.settings import Settings
+from pipelines.store import EmbeddedServer, Store, stream_id
+from tests.support.databases import copied_database
 from tests.support.spoken import FEBRUARY, say
 
 LOG = ("events", "stream_months")
@@ -30,23 +34,36 @@ JOE, ANA = "joe-17", "ana-18"
 NAMED = "my passport is X1234567"
 
 
-@pytest.fixture
-def spoken(store: Store) -> dict[str, UUID]:
-    """Joe's conversation over two months, Ana's with one remark of Joe's; nothing is exported."""
-    joe = say(store, JOE, NAMED, "and that is all")
-    say(store, JOE, "once more: " + NAMED, at=FEBRUARY, stream=joe)
-    ana = say(store, ANA, "good morning")
-    say(store, JOE, "she speaks for me, " + NAMED, stream=ana)
-    say(store, ANA, "bye", at=FEBRUARY, stream=ana)
-    return {"joe": joe, "ana": ana}
+STREAMS = {"joe": stream_id("spoken", JOE), "ana": stream_id("spoken", ANA)}
+
+
+@pytest.fixture(scope="module")
+def spoken(
+    server: EmbeddedServer, template: str, dagster_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, str]]:
+    """Joe's conversation over two months, Ana's with one remark of Joe's, exported and folded: made once, only copied."""
+    home = tmp_path_factory.mktemp("spoken") / "home"
+    shutil.copytree(dagster_home, home / "dagster")
+    with copied_database(server, template) as name:
+        settings = Settings(home=home, dsn=server.dsn_of(name), lake=home / "lake", memory_bytes=3 * 10**9)
+        with Store.open(settings) as store:
+            say(store, JOE, NAMED, "and that is all", stream=STREAMS["joe"])
+            say(store, JOE, "once more: " + NAMED, at=FEBRUARY, stream=STREAMS["joe"])
+            say(store, ANA, "good morning", stream=STREAMS["ana"])
+            say(store, JOE, "she speaks for me, " + NAMED, stream=STREAMS["ana"])
+            say(store, ANA, "bye", at=FEBRUARY, stream=STREAMS["ana"])
+        for month in ("2026-01", "2026-02"):
+            materialize(settings, [*LOG, *FOLDS], month).require()
+        yield home, name
 
 
 @pytest.fixture
-def talks(spoken: dict[str, UUID], store_settings) -> dict[str, UUID]:
-    """The same, exported and folded."""
-    for month in ("2026-01", "2026-02"):
-        materialize(store_settings, [*LOG, *FOLDS], month).require()
-    return spoken
+def store_settings(settings: Settings, server: EmbeddedServer, spoken: tuple[Path, str]) -> Iterator[Settings]:
+    """The test's own copy of that store and home."""
+    home, made = spoken
+    shutil.copytree(home, settings.home)
+    with copied_database(server, made) as name:
+        yield replace(settings, dsn=server.dsn_of(name))
 
 
 def audit(refold) -> dict:
@@ -60,7 +77,7 @@ def codes(found: dict) -> set[str]:
     }
 
 
-def test_a_person_is_erased_everywhere(refold, store_settings, store, talks):
+def test_a_person_is_erased_everywhere(refold, store_settings, store):
     """By one verb: store, log, folds of both months; what others said stays; counts by month stay; the home verifies; again it does nothing."""
     lake = Lake.from_settings(store_settings)
     with lake.connect() as connection:
@@ -86,22 +103,22 @@ def test_a_person_is_erased_everywhere(refold, store_settings, store, talks):
     assert refold("erase")[1] == "no erasure waits to be finished\n"
 
 
-def test_later_months_that_say_it_again_are_folded_anew(refold, store_settings, store, talks):
+def test_later_months_that_say_it_again_are_folded_anew(refold, store_settings, store):
     """An event of January stands in the state of February too, whose own events stay as they were: one run forgets both."""
     assert refold("fold")[0] == 0  # all of it is up to date
-    code, out, _ = refold("erase", "--event", f"{talks['joe']}@1", "--reason", "ticket 4711", "--json")
+    code, out, _ = refold("erase", "--event", f"{STREAMS['joe']}@1", "--reason", "ticket 4711", "--json")
     told = json.loads(out)
     assert (code, told["selection"]["months"], told["folded"][:2]) == (0, ["2026-01"], ["2026-01", "2026-02"])
     with Lake.from_settings(store_settings).connect() as connection:
         query = "SELECT month, list_transform(transcript, lambda x: x.text) FROM conversation_months WHERE aggregate_id = ? ORDER BY 1"
-        texts = dict(connection.execute(query, [str(talks["joe"])]).fetchall())
+        texts = dict(connection.execute(query, [str(STREAMS["joe"])]).fetchall())
     assert NAMED not in str(texts["2026-01"])
     assert [text for text in texts["2026-02"] if text] == ["and that is all", "once more: " + NAMED]
     assert json.loads(refold("erase", "--json")[1])["folded"] == []
     assert codes(audit(refold)) == set()
 
 
-def test_an_erasure_that_was_begun_is_gone_on_with(refold, store_settings, store, talks):
+def test_an_erasure_that_was_begun_is_gone_on_with(refold, store_settings, store):
     """Recorded and not done: verify says so, and the verb alone finishes it; done and not exported likewise."""
     record(store, select_customer(store, JOE), "ticket 4711", None)
     assert "erasure_unfinished" in codes(audit(refold))
@@ -112,9 +129,7 @@ def test_an_erasure_that_was_begun_is_gone_on_with(refold, store_settings, store
     assert find_value(store_settings.home, NAMED) == []
 
 
-def test_sealed_months_keep_their_manifest_and_get_a_signed_list(
-    refold, store_settings, store, talks, tmp_path, monkeypatch
-):
+def test_sealed_months_keep_their_manifest_and_get_a_signed_list(refold, store_settings, store, tmp_path, monkeypatch):
     """Without the key nothing is begun; with it the list says why and by which event, and the months verify under the key."""
     key = Ed25519PrivateKey.generate()
     file, public = tmp_path / "key.pem", tmp_path / "public.pem"
@@ -141,7 +156,7 @@ def test_sealed_months_keep_their_manifest_and_get_a_signed_list(
     assert find_value(store_settings.home, NAMED) == []
 
 
-def test_a_store_from_a_backup_is_erased_again(refold, store_settings, store, talks):
+def test_a_store_from_a_backup_is_erased_again(refold, store_settings, store):
     """The store is as it was before the erasure; the lake knows of it, and the next export does it again."""
     lake = Lake.from_settings(store_settings)
     saved = store.conn.execute(
@@ -189,7 +204,7 @@ def test_a_store_from_a_backup_is_erased_again(refold, store_settings, store, ta
         (["--customer", JOE, "--reason", "passport"], "stands in what is to be erased"),
     ],
 )
-def test_what_cannot_be_erased_is_said_before_anything_is_done(refold, store, spoken, words, said):
+def test_what_cannot_be_erased_is_said_before_anything_is_done(refold, store, words, said):
     """Exit code 2 and a sentence; nothing recorded, nothing changed."""
     before = store.conn.execute("SELECT * FROM refold.events ORDER BY position").fetchall()
     code, out, err = refold("erase", *words)
@@ -201,7 +216,7 @@ def test_what_cannot_be_erased_is_said_before_anything_is_done(refold, store, sp
     assert [each.kind for each in store.home_log()].count("erased") == 0
 
 
-def test_holds_by_the_verb(refold, store, spoken):
+def test_holds_by_the_verb(refold, store):
     """Placed, listed, in the way of an erasure and of retention, lifted."""
     code, out, _ = refold("hold", "--customer", JOE, "--reason", "case 7", "--json")
     placed = json.loads(out)["hold"]
@@ -217,7 +232,7 @@ def test_holds_by_the_verb(refold, store, spoken):
     assert refold("hold")[1] == "nothing is on hold\n"
 
 
-def test_what_is_old_is_erased_by_the_job(store_settings, store, talks):
+def test_what_is_old_is_erased_by_the_job(store_settings, store):
     """The scheduled job takes what is older than it is told, narrowed by nothing, and leaves the young."""
     young = say(store, ANA, "just now", at=datetime.now(UTC) - timedelta(days=1))
     with open_instance(store_settings) as instance, Home(store_settings) as home:
@@ -235,8 +250,8 @@ def test_what_is_old_is_erased_by_the_job(store_settings, store, talks):
     assert find_value(Path(store_settings.home), "good morning") == []
 
 
-def test_retention_narrowed_by_sql(refold, store, talks):
+def test_retention_narrowed_by_sql(refold, store):
     """`--where` is SQL over the conversations, as in an experiment."""
-    where = f"aggregate_id = '{talks['ana']}'"
-    told = json.loads(refold("erase", "--older-than", "30d", "--where", where, "--json")[1])
-    assert [target["stream"] for target in told["selection"]["targets"]] == [str(talks["ana"])]
+    where = f"aggregate_id = '{STREAMS['ana']}'"
+    told = json.loads(refold("erase", "--older-than", "30d", "--where", where, "--dry-run", "--json")[1])
+    assert [target["stream"] for target in told["selection"]["targets"]] == [str(STREAMS["ana"])]

@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import dagster as dg  # noqa: TID251 - these tests are of the records of runs
-import psycopg
 import pytest
 
 from assets.instance import hold_run, open_instance
@@ -23,7 +22,7 @@ from assets.verbs import forget as forget_module
 from assets.verbs.compare import compare
 from assets.verbs.forget import find_runs, forget_runs
 from assets.verbs.months import export_months, fold_months
-from pipelines.demo.load import load_demo
+from pipelines.demo.desk import generate
 from pipelines.diff.check import read_checked
 from pipelines.diff.result import DiffResult
 from pipelines.diff.versions import list_versions
@@ -36,6 +35,7 @@ from pipelines.redaction.places import Place, find_values
 from pipelines.replay.asking.responses import ResponseStore, asking_alone
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store
+from tests.support.databases import copied_database
 from tests.support.model_server import serving
 from tests.support.two_months import FEBRUARY, SECRET, say
 
@@ -122,22 +122,26 @@ def derived(found: dict[str, list[Place]], lake: Lake) -> dict[str, list[Place]]
 
 
 @pytest.fixture(scope="module")
-def made(server: EmbeddedServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A home with the demo's history and three experiments: a Python agent, and a model asked about decisions and about turns."""
+def made(
+    server: EmbeddedServer, template: str, dagster_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """A home with a month of the demo and three experiments: a Python agent, and a model asked about decisions and about turns."""
     folder = tmp_path_factory.mktemp("used")
-    with psycopg.connect(server.dsn, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE refold_used TEMPLATE "{template}"')
-    dsn = server.dsn_of("refold_used")
-    settings = Settings(home=folder / "home", dsn=dsn, lake=folder / "home" / "lake", memory_bytes=3 * 10**9)
-    with Store.open(settings) as store:
-        load_demo(store, 2_000)
-    export_months(settings, None, lambda _line: None)
-    fold_months(settings, None, None, lambda _line: None)
-    compared(settings, folder, PYTHON)
-    with serving(answer=repeating) as server_of_models:
-        for mode in ("decision", "turn"):
-            compared(settings, folder, ASKED.format(name=f"asked-{mode}", url=server_of_models.base_url, mode=mode))
-    return settings
+    home = folder / "home"
+    shutil.copytree(dagster_home, home / "dagster")
+    with copied_database(server, template) as name:
+        settings = Settings(home=home, dsn=server.dsn_of(name), lake=home / "lake", memory_bytes=3 * 10**9)
+        with Store.open(settings) as store:
+            batches = list(generate(1_000, months=1))
+            store.ensure_months([event.created_at for batch in batches for event in batch.events if event.created_at])
+            store.append_many(batches)
+        export_months(settings, None, lambda _line: None)
+        fold_months(settings, None, None, lambda _line: None)
+        compared(settings, folder, PYTHON)
+        with serving(answer=repeating) as server_of_models:
+            for mode in ("decision", "turn"):
+                compared(settings, folder, ASKED.format(name=f"asked-{mode}", url=server_of_models.base_url, mode=mode))
+        yield settings
 
 
 @pytest.fixture
