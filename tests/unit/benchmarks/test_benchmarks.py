@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from tests.benchmarks import rounds
+from pipelines.store import EmbeddedServer
+from tests.benchmarks import databases, rounds
 from tests.benchmarks.child import peak_bytes
 from tests.benchmarks.figures import COLUMNS, Figure, Target, markdown, summary, table_rows
 from tests.benchmarks.fold import scan_month
@@ -26,9 +28,25 @@ def run_here(trial: rounds.Trial) -> rounds.Measure:
     return {**function(**given), "peak_bytes": peak_bytes()}
 
 
+@pytest.fixture
+def one_server(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The databases of benchmarks are on the session's server: one for each costs seconds, and there are seven."""
+    create = databases._create
+
+    def create_anew(running: EmbeddedServer, name: str, template: str) -> None:
+        with psycopg.connect(running.dsn, autocommit=True) as admin:
+            admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        create(running, name, template)
+
+    monkeypatch.setattr(databases, "_create", create_anew)
+    monkeypatch.setattr(
+        databases, "EmbeddedServer", lambda _home: EmbeddedServer(server.home, server.tools, is_durable=False)
+    )
+
+
 # `verbs` runs the demo twice and ten commands more, two minutes of processes that other tests start, too: by command alone
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS if name != "verbs"])
-def test_every_benchmark_yields_whole_figures(name, monkeypatch):
+def test_every_benchmark_yields_whole_figures(name, one_server, monkeypatch):
     """Every figure is named after its benchmark, is a positive number, and has a ratio exactly when it has a peer."""
     if name == "import" and not SAMPLES.is_dir():
         pytest.skip("needs the shared data: ../shared beside the checkout")
