@@ -12,8 +12,10 @@ import duckdb
 import pytest
 from deltalake import DeltaTable
 
+from pipelines.duck import scratch
 from pipelines.lake.catalog import describe, publish_catalog
 from pipelines.lake.datasets import DATASETS, STREAM_MONTHS
+from pipelines.lake.delta import CHECKPOINT_COMMITS
 from pipelines.lake.errors import CommitLostError
 from pipelines.lake.housekeeping import CLOCK_SECONDS, vacuum
 from pipelines.lake.lake import Lake
@@ -24,13 +26,14 @@ ROWS = "SELECT 's' || i AS aggregate_id, 'conversation' AS aggregate_type, 1 AS 
 
 
 def write(lake: Lake, month: str, n: int, input_hash: str = "h"):
-    with lake.connect() as connection:
+    with scratch() as connection:
         return lake.write_partition(STREAM_MONTHS, {"month": month}, connection, ROWS, {"n": n}, input_hash=input_hash)
 
 
 def count(lake: Lake) -> dict[str, int]:
-    with lake.connect() as connection:
-        return dict(connection.sql("SELECT month, count(*) FROM stream_months GROUP BY 1").fetchall())
+    query = "SELECT month, count(*) FROM stream_months GROUP BY 1"
+    with lake.connect(query) as connection:
+        return dict(connection.sql(query).fetchall())
 
 
 def test_replaces_one_partition_and_leaves_the_others(tmp_path):
@@ -167,9 +170,9 @@ def test_every_dataset_writes_and_reads_its_own_types(tmp_path):
             continue
         partition = dict.fromkeys(dataset.partition_by, "p")
         nulls = ", ".join(f'NULL AS "{column.name}"' for column in dataset.columns)
-        with lake.connect() as connection:
+        with scratch() as connection:
             lake.write_partition(dataset, partition, connection, f"SELECT {nulls}", input_hash="h")
-        with lake.connect() as connection:
+        with lake.connect(f'FROM "{dataset.relation}"') as connection:
             types = dict(
                 connection.sql(f'SELECT column_name, column_type FROM (DESCRIBE "{dataset.relation}")').fetchall()
             )
@@ -351,14 +354,14 @@ def test_a_table_is_read_again_when_another_wrote_it(tmp_path):
     """A table that is open shows another's commits at once, also those behind a checkpoint whose entries are gone."""
     ours, theirs = Lake(tmp_path), Lake(tmp_path)
     write(ours, "2026-01", 1)
-    for rows in range(2, 25):
+    for rows in range(2, 5):
         write(theirs, "2026-01", rows)
         assert count(ours) == {"2026-01": rows}
-    for rows in range(25, 50):
+    for rows in range(5, CHECKPOINT_COMMITS + 4):
         write(theirs, "2026-01", rows)
     log = tmp_path / "stream_months" / "_delta_log"
     newest = max(log.glob("*.checkpoint.parquet")).name.split(".")[0]
     for entry in log.glob("*.json"):
         if entry.name < newest:
             entry.unlink()
-    assert count(ours) == {"2026-01": 49}
+    assert count(ours) == {"2026-01": CHECKPOINT_COMMITS + 3}
