@@ -20,6 +20,7 @@ from tests.support.log_strategies import one_stream
 from tests.support.replayed_lake import texts, write_log
 
 MONTH = "2026-01"
+Tables = dict[str, list[tuple[Any, ...]]]
 
 
 def talk(number: int, count: int) -> list[dict[str, Any]]:
@@ -38,11 +39,18 @@ def lake_of(root: Path, *counts: int) -> Lake:
     return write_log(root, [{**event, "position": place} for place, event in enumerate(log, start=1)])
 
 
-def rows(lake: Lake) -> dict[str, list[tuple[Any, ...]]]:
+def rows(lake: Lake) -> Tables:
     """What is folded of the month."""
     names = ("utterances", "tool_calls", "decisions", "conversation_months", "snapshots")
     with lake.connect() as connection:
         return {name: connection.sql(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in names}
+
+
+@pytest.fixture(scope="module")
+def with_and_without(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tables, Tables]:
+    """What is folded of three talks, and of the same when the large one has no events."""
+    root = tmp_path_factory.mktemp("aside")
+    return rows(lake_of(root / "whole", 3, 40, 2)), rows(lake_of(root / "without", 3, 0, 2))
 
 
 @pytest.mark.parametrize(
@@ -53,11 +61,11 @@ def rows(lake: Lake) -> dict[str, list[tuple[Any, ...]]]:
         OSError("Out of Memory Error: failed to allocate data of size 128.0 MiB"),  # DuckDB's, read through Arrow
     ],
 )
-def test_the_others_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception):
+def test_the_others_are_folded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_and_without: tuple[Tables, Tables], error: Exception
+):
     """The month holds what it would without the stream, says which that is, and is folded whole when there is more memory."""
-    whole = lake_of(tmp_path / "whole", 3, 40, 2)
-    expected = rows(whole)
-    without = rows(lake_of(tmp_path / "without", 3, 0, 2))
+    expected, without = with_and_without
     large = talk(2, 1)[0]["aggregate_id"]
     build = steps.fold
 
