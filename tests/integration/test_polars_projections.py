@@ -46,12 +46,18 @@ def function(tmp_path: Path, body: str, *, key: str = "name", name: str = "made"
     return path
 
 
-@pytest.mark.parametrize("relation", ["conversations", "customers", "decisions", "events"])
-def test_a_relation_comes_through_as_it_does_in_sql(tmp_path: Path, history_lake: Path, relation: str):
-    """What is read and given back unchanged makes the table that `SELECT *` makes: every column, type and value."""
-    lake = copy_lake(history_lake, tmp_path / "lake")
+@pytest.fixture(scope="module")
+def folded_states(history_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three months of history with all that the relations below read folded, for `copy_lake`."""
+    lake = copy_lake(history_lake, tmp_path_factory.mktemp("states") / "lake")
     states = ("conversation_months", "call_months", "customer_months")
-    fold_built_in(lake, ("utterances", "tool_calls", "decisions", *states))
+    return fold_built_in(lake, ("utterances", "tool_calls", "decisions", *states)).root
+
+
+@pytest.mark.parametrize("relation", ["conversations", "customers", "decisions", "events"])
+def test_a_relation_comes_through_as_it_does_in_sql(tmp_path: Path, folded_states: Path, relation: str):
+    """What is read and given back unchanged makes the table that `SELECT *` makes: every column, type and value."""
+    lake = copy_lake(folded_states, tmp_path / "lake")
     key = KEYS.get(relation, "aggregate_id, " + ("decision" if relation == "decisions" else "stream_version"))
     header = f"-- purpose: p\n-- parameters: none\n-- grain: g\n-- key: {key}\n"
     fold(lake, write(tmp_path, f"{header}SELECT * FROM {relation}", "in_sql"))
@@ -120,8 +126,13 @@ def test_what_order_or_chance_decides_is_refused(lake: Lake, tmp_path: Path, bod
         fold(lake, path, MONTHS[:1])
     assert "Anna" not in str(raised.value)
     assert "made" not in lake.datasets()
-    with pytest.raises(ProjectionError, match=f"give another {column}; "):
-        check_projection(lake, path, MONTHS[0])
+
+
+def test_a_check_refuses_what_order_decides(lake: Lake, tmp_path: Path):
+    """As a fold does."""
+    body = "    return events.group_by(name='aggregate_type').agg(pl.col('event_name').first())"
+    with pytest.raises(ProjectionError, match="give another event_name; "):
+        check_projection(lake, function(tmp_path, body), MONTHS[0])
 
 
 def test_sums_of_floats_may_differ_in_their_last_digits(lake: Lake, tmp_path: Path):
@@ -201,6 +212,30 @@ def test_the_page_says_what_runs(lake: Lake, tmp_path: Path):
     assert query(lake, "SELECT month, name, calls, unanswered, slowest_s FROM tools ORDER BY ALL") == expected != []
 
 
+ROWS, REPEATS = 700_000, 32
+
+
+@pytest.fixture(scope="module")
+def large_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the file of `events`: 700 MB of payloads in streams of 20 events."""
+    folder = tmp_path_factory.mktemp("large")
+    columns = {column.name: f"NULL::{column.type}" for column in RELATIONS["events"].columns}
+    columns |= {"aggregate_id": "(n // 20)::VARCHAR", "stream_version": "(n % 20)::INTEGER"}
+    columns |= {"payload": f"repeat(md5(n::VARCHAR), {REPEATS})"}
+    listed = ", ".join(f"{value} AS {name}" for name, value in columns.items())
+
+    def read() -> pa.RecordBatchReader:
+        return connection.sql(f"SELECT {listed} FROM range({ROWS}) AS numbers (n)").to_arrow_reader(2_048)
+
+    with (
+        duckdb.connect() as connection,
+        locked_session({"events": read}, memory_bytes=256 * 10**6, spill=folder) as locked,
+    ):
+        connection.execute("SET TimeZone = 'UTC'")
+        write_files(locked, ["events"], folder, is_shuffled=False)
+    return folder
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -208,30 +243,15 @@ def test_the_page_says_what_runs(lake: Lake, tmp_path: Path):
         "events.group_by('aggregate_id').agg(size=pl.col('payload').str.len_bytes().sum())",
     ],
 )
-def test_a_month_need_not_fit_into_memory(tmp_path: Path, body: str):
+def test_a_month_need_not_fit_into_memory(tmp_path: Path, large_events: Path, body: str):
     """Rows of 700 MB go through a process that may have 450 MB of data, as long as what is done with them can be streamed."""
-    rows, repeats = 700_000, 32
-    columns = {column.name: f"NULL::{column.type}" for column in RELATIONS["events"].columns}
-    columns |= {"aggregate_id": "(n // 20)::VARCHAR", "stream_version": "(n % 20)::INTEGER"}
-    columns |= {"payload": f"repeat(md5(n::VARCHAR), {repeats})"}
-    listed = ", ".join(f"{value} AS {name}" for name, value in columns.items())
-    memory = 64 * 10**6
-
-    def read() -> pa.RecordBatchReader:
-        return connection.sql(f"SELECT {listed} FROM range({rows}) AS numbers (n)").to_arrow_reader(2_048)
-
-    with (
-        duckdb.connect() as connection,
-        locked_session({"events": read}, memory_bytes=256 * 10**6, spill=tmp_path) as locked,
-    ):
-        connection.execute("SET TimeZone = 'UTC'")
-        write_files(locked, ["events"], tmp_path, is_shuffled=False)
+    (tmp_path / "events.parquet").hardlink_to(large_events / "events.parquet")
     text = f"import polars as pl\ndef fold(events):\n    return {body}"
-    with frame_session(body, memory_bytes=memory) as session:
+    with frame_session(body, memory_bytes=64 * 10**6) as session:
         relations = {"events": empty_relations()["events"]}
         session.call("the function", run_function, text, "made.py", relations, str(tmp_path), "2026-01")
     found = pl.scan_parquet(tmp_path / OUTPUT)
     if "size" in found.collect_schema():
-        assert found.select(pl.len(), pl.col("size").sum()).collect().row(0) == (rows // 20, rows * 32 * repeats)
+        assert found.select(pl.len(), pl.col("size").sum()).collect().row(0) == (ROWS // 20, ROWS * 32 * REPEATS)
     else:
-        assert found.select(pl.len()).collect().item() == rows
+        assert found.select(pl.len()).collect().item() == ROWS
