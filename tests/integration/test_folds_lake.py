@@ -50,27 +50,42 @@ def lake(tmp_path: Path, history_lake: Path) -> Lake:
     return copy_lake(history_lake, tmp_path / "lake")
 
 
-def test_a_conversation_across_months_is_one_row_with_its_newest_state(lake: Lake) -> None:
-    """Three monthly states, one conversation; the call and its late result are one tool call, restated when answered."""
+@pytest.fixture(scope="module")
+def whole_history(history_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with every month of every projection folded, for `copy_lake`: made once, and only read."""
+    lake = copy_lake(history_lake, tmp_path_factory.mktemp("whole") / "lake")
     fold_all(lake)
-    assert query(lake, "SELECT month, event_count, turns, skipped_events FROM conversation_months ORDER BY month") == [
+    return lake.root
+
+
+@pytest.fixture
+def folded(tmp_path: Path, whole_history: Path) -> Lake:
+    """A lake with three months of history, all folded."""
+    return copy_lake(whole_history, tmp_path / "folded")
+
+
+def test_a_conversation_across_months_is_one_row_with_its_newest_state(folded: Lake) -> None:
+    """Three monthly states, one conversation; the call and its late result are one tool call, restated when answered."""
+    assert query(
+        folded, "SELECT month, event_count, turns, skipped_events FROM conversation_months ORDER BY month"
+    ) == [
         ("2026-01", 3, 1, 0),
         ("2026-02", 5, 1, 0),
         ("2026-03", 7, 2, 1),
     ]
-    assert query(lake, "SELECT aggregate_id, event_count, final_text FROM conversations") == [(ONE, 7, "Done.")]
-    assert query(lake, "SELECT aggregate_id, user_messages FROM calls") == [(TWO, 1)]
-    assert query(lake, "SELECT month, result_version FROM tool_calls_history ORDER BY month") == [
+    assert query(folded, "SELECT aggregate_id, event_count, final_text FROM conversations") == [(ONE, 7, "Done.")]
+    assert query(folded, "SELECT aggregate_id, user_messages FROM calls") == [(TWO, 1)]
+    assert query(folded, "SELECT month, result_version FROM tool_calls_history ORDER BY month") == [
         ("2026-01", None),
         ("2026-02", 4),
     ]
-    assert query(lake, "SELECT result_version, output FROM tool_calls") == [(4, '"ok"')]
-    assert query(lake, "SELECT decision, context_messages, turn FROM decisions ORDER BY decision") == [
+    assert query(folded, "SELECT result_version, output FROM tool_calls") == [(4, '"ok"')]
+    assert query(folded, "SELECT decision, context_messages, turn FROM decisions ORDER BY decision") == [
         (1, 1, 1),
         (2, 3, 1),
     ]
     assert query(
-        lake,
+        folded,
         "SELECT month, refunds_asked, refunds_paid, refunds_paid_usd FROM customer_months WHERE subject_id = 'ann' ORDER BY 1",
     ) == [
         ("2026-01", 0, 0, 0.0),
@@ -124,13 +139,12 @@ def test_a_month_is_folded_from_the_end_of_the_month_before(lake: Lake) -> None:
     assert [("2026-02", *row) for row in found] == expected
 
 
-def test_what_cannot_be_gone_on_from_is_folded_from_its_start(lake: Lake) -> None:
+def test_what_cannot_be_gone_on_from_is_folded_from_its_start(folded: Lake) -> None:
     """A snapshot that a late redaction made stale is not used: the next month is right even if it is folded first."""
-    fold_all(lake)
-    later = write_log(lake.root, [*HISTORY, (ONE, "conversation", [REDACTION])])
+    later = write_log(folded.root, [*HISTORY, (ONE, "conversation", [REDACTION])])
     fold_month(later, "2026-02")
     assert "Anna" not in str(query(later, "SELECT transcript FROM conversation_months WHERE month = '2026-02'"))
-    rebuilt = write_log(lake.root.parent / "rebuilt", [*HISTORY, (ONE, "conversation", [REDACTION])])
+    rebuilt = write_log(folded.root.parent / "rebuilt", [*HISTORY, (ONE, "conversation", [REDACTION])])
     fold_all(later)
     fold_all(rebuilt)
     for name in FOLDS:
@@ -138,32 +152,30 @@ def test_what_cannot_be_gone_on_from_is_folded_from_its_start(lake: Lake) -> Non
         assert sorted(map(str, rows[0])) == sorted(map(str, rows[1])), name
 
 
-def test_folding_the_middle_month_again_changes_nothing_else(lake: Lake) -> None:
+def test_folding_the_middle_month_again_changes_nothing_else(folded: Lake) -> None:
     """A conversation of three months has three states and one row; its middle month is made again, and only that."""
-    fold_all(lake)
-    expected = {name: query(lake, f"SELECT * FROM {lake.table(name).dataset.relation}") for name in FOLDS}
-    others = {(name, month): lake.files(name, {"month": month}) for name in FOLDS for month in ("2026-01", "2026-03")}
+    expected = {name: query(folded, f"SELECT * FROM {folded.table(name).dataset.relation}") for name in FOLDS}
+    others = {(name, month): folded.files(name, {"month": month}) for name in FOLDS for month in ("2026-01", "2026-03")}
     for name in FOLDS:
-        lake.table(name).commit([], {"month": "2026-02"}, lake.table(name).number({"month": "2026-02"}) + 1)
-    assert query(lake, f"SELECT month FROM conversation_months WHERE aggregate_id = '{ONE}' ORDER BY 1") == [
+        folded.table(name).commit([], {"month": "2026-02"}, folded.table(name).number({"month": "2026-02"}) + 1)
+    assert query(folded, f"SELECT month FROM conversation_months WHERE aggregate_id = '{ONE}' ORDER BY 1") == [
         ("2026-01",),
         ("2026-03",),
     ]
-    assert {month for month, _ in written(fold_all(lake))} == {"2026-02"}
-    assert {(name, month): lake.files(name, {"month": month}) for name, month in others} == others
+    assert {month for month, _ in written(fold_all(folded))} == {"2026-02"}
+    assert {(name, month): folded.files(name, {"month": month}) for name, month in others} == others
     for name, rows in expected.items():
-        assert query(lake, f"SELECT * FROM {lake.table(name).dataset.relation}") == rows, name
-    assert query(lake, f"SELECT count(*) FROM conversations WHERE aggregate_id = '{ONE}'") == [(1,)]
-    assert query(lake, f"SELECT count(*) FROM conversation_months WHERE aggregate_id = '{ONE}'") == [(3,)]
+        assert query(folded, f"SELECT * FROM {folded.table(name).dataset.relation}") == rows, name
+    assert query(folded, f"SELECT count(*) FROM conversations WHERE aggregate_id = '{ONE}'") == [(1,)]
+    assert query(folded, f"SELECT count(*) FROM conversation_months WHERE aggregate_id = '{ONE}'") == [(3,)]
 
 
-def test_new_events_fold_only_what_they_touch(lake: Lake) -> None:
+def test_new_events_fold_only_what_they_touch(folded: Lake) -> None:
     """An event of one month refolds that month; earlier months stay as they are."""
-    fold_all(lake)
     more = [event("user.utterance", 50, {"text": "One more thing"}, message_id="m5")]
-    results = fold_all(write_log(lake.root, [*HISTORY, (ONE, "conversation", more)]))
+    results = fold_all(write_log(folded.root, [*HISTORY, (ONE, "conversation", more)]))
     assert {month for month, _ in written(results)} == {"2026-03"}
-    assert query(lake, "SELECT event_count FROM conversations") == [(8,)]
+    assert query(folded, "SELECT event_count FROM conversations") == [(8,)]
 
 
 def test_only_the_streams_that_changed_are_folded_again(lake: Lake) -> None:
@@ -188,21 +200,20 @@ def test_only_the_streams_that_changed_are_folded_again(lake: Lake) -> None:
         assert rows[0] == rows[1], name
 
 
-def test_a_late_redaction_reaches_back(lake: Lake) -> None:
+def test_a_late_redaction_reaches_back(folded: Lake) -> None:
     """A redaction hides what it names in every month that shows it, and only there is anything folded again."""
-    fold_all(lake)
-    assert "Anna" in str(query(lake, "SELECT transcript FROM conversation_months WHERE month = '2026-01'"))
-    results = fold_all(write_log(lake.root, [*HISTORY, (ONE, "conversation", [REDACTION])]))
-    shown = query(lake, "SELECT text FROM utterances") + query(lake, "SELECT transcript FROM conversation_months")
+    assert "Anna" in str(query(folded, "SELECT transcript FROM conversation_months WHERE month = '2026-01'"))
+    results = fold_all(write_log(folded.root, [*HISTORY, (ONE, "conversation", [REDACTION])]))
+    shown = query(folded, "SELECT text FROM utterances") + query(folded, "SELECT transcript FROM conversation_months")
     assert "Anna" not in str(shown)
     assert "[redacted] here, refund please" in str(shown)
-    assert query(lake, "SELECT month, redaction_count FROM conversation_months ORDER BY month") == [
+    assert query(folded, "SELECT month, redaction_count FROM conversation_months ORDER BY month") == [
         ("2026-01", 0),
         ("2026-02", 0),
         ("2026-03", 1),
     ]
     assert ("2026-01", "utterances") in written(results)
-    assert "Anna" in str(query(lake, "SELECT payload FROM events"))
+    assert "Anna" in str(query(folded, "SELECT payload FROM events"))
 
 
 def test_a_fold_reads_what_was_redacted(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,15 +240,14 @@ def test_a_fold_reads_what_was_redacted(lake: Lake, monkeypatch: pytest.MonkeyPa
         assert "[redacted]" in str(connection.sql("SELECT transcript FROM conversations").fetchall())
 
 
-def test_deleting_all_folds_and_folding_again_gives_the_same_rows(lake: Lake, tmp_path: Path) -> None:
+def test_deleting_all_folds_and_folding_again_gives_the_same_rows(folded: Lake, tmp_path: Path) -> None:
     """Folds are nothing but a function of the log."""
     other = write_log(tmp_path / "other", HISTORY)
-    fold_all(lake)
     for month in reversed(MONTHS):
         for name in reversed(FOLDS):
             fold_month(other, month, [name])
     for name in FOLDS:
-        rows = [query(each, f"SELECT * FROM {name}") for each in (lake, other)]
+        rows = [query(each, f"SELECT * FROM {name}") for each in (folded, other)]
         assert sorted(map(str, rows[0])) == sorted(map(str, rows[1])), name
 
 
