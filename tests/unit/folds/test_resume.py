@@ -20,9 +20,7 @@ Log = list[dict[str, Any]]
 
 BEFORE, AFTER = "2026-01", "2026-02"
 CARRIED = ("conversation_months", "call_months", "snapshots")
-slow = settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+slow = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 cuts = st.lists(st.integers(min_value=0, max_value=14), min_size=24, max_size=24)
 
 

@@ -85,7 +85,7 @@ def stops(log: Log, every: int) -> dict[str, list[int]]:
     return made
 
 
-@settings(slow, max_examples=10)
+@settings(slow, max_examples=6)
 @given(log=logs(max_streams=3, max_events=24), every=st.integers(min_value=1, max_value=7))
 def test_a_months_fold_makes_the_snapshots_of_the_kernel(log: Log, every: int) -> None:
     """Row for row, with what was folded to each: the chain's link, the redactions in force, the code."""
