@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import threading
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ from pipelines.replay.failure import Answer, Failure
 from pipelines.replay.request import Ask, Request
 from tests.support.asking_child import VERSION, OneRequest, request_of
 from tests.support.model_server import FAULTS, ModelServer, serving
+from tests.support.waiting import wait_until
 
 PRICE = Price(input_usd=1.0, output_usd=10.0, max_output_tokens=100)
 KEY = "sk-test-0123456789abcdef"
@@ -268,12 +269,20 @@ def test_a_stop_keeps_what_is_under_way(tmp_path, when):
     budget = Budget(concurrency=4, off_peak=None if when == "asking" else _closed_window())
     before = signal.getsignal(signal.SIGINT)
     told: list[str] = []
+    waits: list[str] = []
     with serving(latency=0.2) as server, ResponseStore(tmp_path / "r.sqlite") as store:
-        asker = Asker(side_of(server), store, budget, VERSION)
-        threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()
-        began = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            list(drive(asker, [OneRequest(request_of(n)) for n in range(1_000)], told.append))
+        asker = Asker(side_of(server), store, budget, VERSION, waits.append)
+
+        def stop_then() -> None:
+            wait_until(lambda: server.calls.total() if when == "asking" else waits)
+            signal.raise_signal(signal.SIGINT)
+
+        with ThreadPoolExecutor(1) as pool:
+            stopped = pool.submit(stop_then)
+            began = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                list(drive(asker, [OneRequest(request_of(n)) for n in range(1_000)], told.append))
+            stopped.result()
         assert time.monotonic() - began < 30  # all of them take 50 s
         calls = server.calls.total()
         assert server.paid.total() == asker.tally.asked == calls
