@@ -65,7 +65,8 @@ class Reply:
         is_refusal: Whether the endpoint marks the text as a refusal.
         extra: Further members of the message that its vendor wants back in later requests, such as `reasoning_content`;
             `content` where that has parts that are not said, `reasoning` with what is signed or encrypted in it.
-        cached_tokens: Those of `input_tokens` that the endpoint had cached, when known.
+        cached_input_tokens: Those of `input_tokens` that were read from the endpoint's cache, when known.
+        cache_write_tokens: Those of `input_tokens` that were written to it, when known.
         reasoning_tokens: Those of `output_tokens` that were reasoning, when known.
     """
 
@@ -79,5 +80,6 @@ class Reply:
     model: str | None = None
     is_refusal: bool = False
     extra: Mapping[str, Any] | None = None
-    cached_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None

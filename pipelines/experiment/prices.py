@@ -18,8 +18,10 @@ from pipelines.errors import BadInputError
 from pipelines.experiment.strict import StrictModel, read_model
 
 TABLE = Path(__file__).with_name("prices.json")
-_DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+_DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
 _MILLION = 1_000_000
+_USD = ("input_usd", "output_usd", "cached_input_usd", "cache_write_usd", "long_cache_write_usd")
+"""Fields of a price that are US dollars."""
 
 
 class Price(StrictModel):
@@ -29,6 +31,8 @@ class Price(StrictModel):
         input_usd: Of input.
         output_usd: Of output, reasoning included.
         cached_input_usd: Of input that the endpoint had cached; None: as other input.
+        cache_write_usd: Of input that the endpoint puts into its cache; None: as other input.
+        long_cache_write_usd: Of input that it keeps there for an hour; None: as what it puts there for minutes.
         max_output_tokens: The most that a reply can have; None when not known.
         batch: What a call in a batch costs, as a share of what it costs alone; None when not known, and then as alone.
     """
@@ -36,6 +40,8 @@ class Price(StrictModel):
     input_usd: float = Field(ge=0, allow_inf_nan=False)
     output_usd: float = Field(ge=0, allow_inf_nan=False)
     cached_input_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache_write_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    long_cache_write_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     max_output_tokens: int | None = Field(default=None, gt=0)
     batch: float | None = Field(default=None, gt=0, le=1)
 
@@ -49,17 +55,40 @@ class Price(StrictModel):
         """What tokens cost in a batch."""
         if self.batch is None:
             return self
-        cached = None if self.cached_input_usd is None else self.cached_input_usd * self.batch
-        usd = {"input_usd": self.input_usd * self.batch, "output_usd": self.output_usd * self.batch}
-        return self.model_copy(update={**usd, "cached_input_usd": cached, "batch": 1.0})
+        usd = {name: value * self.batch for name in _USD if (value := getattr(self, name)) is not None}
+        return self.model_copy(update={**usd, "batch": 1.0})
 
-    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
-        """US dollars for one call."""
+    def cost(
+        self,
+        input_tokens: int,
+        output_tokens: int,
+        cached_tokens: int = 0,
+        written_tokens: int = 0,
+        long_written_tokens: int = 0,
+    ) -> float:
+        """US dollars for one call.
+
+        Args:
+            input_tokens: Of the request, whatever a cache gave or took included.
+            output_tokens: Of the reply.
+            cached_tokens: Those of the request that a cache gave.
+            written_tokens: Those of the request that a cache took.
+            long_written_tokens: Those of them that it keeps for an hour.
+        """
         cached = min(cached_tokens, input_tokens)
+        written = min(written_tokens, input_tokens - cached)
+        kept = min(long_written_tokens, written)
         cached_usd = self.input_usd if self.cached_input_usd is None else self.cached_input_usd
-        return (
-            (input_tokens - cached) * self.input_usd + cached * cached_usd + output_tokens * self.output_usd
-        ) / _MILLION
+        written_usd = self.input_usd if self.cache_write_usd is None else self.cache_write_usd
+        kept_usd = written_usd if self.long_cache_write_usd is None else self.long_cache_write_usd
+        usd = (
+            (input_tokens - cached - written) * self.input_usd
+            + cached * cached_usd
+            + (written - kept) * written_usd
+            + kept * kept_usd
+            + output_tokens * self.output_usd
+        )
+        return usd / _MILLION
 
 
 class PriceTable(StrictModel):
@@ -76,7 +105,7 @@ class PriceTable(StrictModel):
     models: dict[str, Price]
 
     def find(self, model: str) -> Price | None:
-        """The price of a model, or of the model that a dated name (`…-2026-01-31`) is a version of."""
+        """The price of a model, or of the model that a dated name (`…-2026-01-31`, `…-20260131`) is a version of."""
         return self.models.get(model) or self.models.get(_DATED.sub("", model))
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Literal
 
 from pipelines.canonical.arguments import fields_of
@@ -33,7 +34,17 @@ _VERSION = re.compile(r"([-@:](\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4}|latest|free|d
 """What an endpoint adds to the name of a model to say which version or plan of it."""
 _NOTHING = Reply()
 _fields_of = lru_cache(maxsize=_HASHED_LISTS)(fields_of)
-_MEASURES = ("input_tokens", "output_tokens", "latency_ms", "cost_usd")
+_MEASURES = (
+    "input_tokens",
+    "output_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "latency_ms",
+    "cost_usd",
+)
+_FACTS = ("model", "finish_reason", *_MEASURES)
+_facts_of = attrgetter(*_FACTS)
 
 
 class JsonText(str):
@@ -189,14 +200,9 @@ def answered_decision(request: Request, unit: Row, reply: Reply, calls: Sequence
         "l1_hash": hashes.l1,
         "l2_hash": hashes.l2,
         "request_sha256": request.sha256,
-        "model": reply.model,
         "model_requested": request.head.model,
-        "finish_reason": reply.finish_reason,
         "is_refusal": reply.is_refusal,
-        "input_tokens": reply.input_tokens,
-        "output_tokens": reply.output_tokens,
-        "latency_ms": reply.latency_ms,
-        "cost_usd": reply.cost_usd,
+        **_answered(reply),
     }
 
 
@@ -212,8 +218,7 @@ def failed_unit(
 
 def _answered(reply: Reply | None) -> Row:
     """Facts of an answer, whether or not it counts as one."""
-    names = ("model", "finish_reason", *_MEASURES)
-    return {name: getattr(reply, name) for name in names} if reply is not None else {}
+    return dict(zip(_FACTS, _facts_of(reply), strict=True)) if reply is not None else {}
 
 
 def not_asked(unit: Row, reason: str = NO_CONTEXT) -> Outcome:

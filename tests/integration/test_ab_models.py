@@ -27,6 +27,7 @@ from pipelines.store import NewEvent, Store
 from tests.support.history import query
 from tests.support.model_server import serving
 from tests.support.shop import add, conversation, plan_of, refresh, replay, text_of
+from tests.support.wires.form import Tokens
 
 KEY = "sk-live-4711-abcdefgh"
 TASKS = 6
@@ -71,6 +72,30 @@ def test_a_model_is_asked_with_what_the_agent_saw(lake, settings, tmp_path):
         {"block": 0, "name": "refund", **fields_of('"{\\"id\\": 1, \\"amount_usd\\":"')},
     ]
     assert rows[:3] == [(1, None, calls, True, None), (2, "Bye 4", [], True, None), (3, "Bye 6", [], True, None)]
+
+
+@pytest.mark.parametrize("mode", ["decision", "turn"])
+def test_what_a_cache_gave_and_took_and_what_was_thought_is_counted_on_every_wire(lake, settings, tmp_path, mode):
+    """The same counts come to the same columns and the same cost; of a walk they are sums, also where it is not told."""
+    price = "{input_usd: 10, output_usd: 100, cached_input_usd: 1, cache_write_usd: 12.5}"
+    counts = Tokens(1_000, made=50, cached=400, written=100, thought=30)
+    found = {}
+    with serving(count=lambda _body: counts) as server:
+        for api in ("chat", "responses", "messages"):
+            bound = "max_output_tokens" if api == "responses" else "max_tokens"
+            asked = f"api: {api}, model: m, base_url: '{server.address(api)}', params: {{{bound}: 99}}, price: {price}"
+            text = f"experiment: {api}\ncandidate: {{{asked}}}\nmode: {mode}\n"
+            replay(lake, settings, text, tmp_path)
+            found[api] = query(
+                lake,
+                "SELECT input_tokens // 1000, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, "
+                f"round(cost_usd, 9) FROM replays_history WHERE experiment = '{api}' GROUP BY ALL ORDER BY ALL",
+            )
+    assert found["chat"] == found["responses"] == found["messages"] != []
+    usd = round((500 * 10 + 400 * 1 + 100 * 12.5 + 50 * 100) / 1e6, 9)
+    for calls, *rest, cost in found["chat"]:
+        assert rest == [400 * calls, 100 * calls, 50 * calls, 30 * calls]
+        assert cost == pytest.approx(usd * calls)
 
 
 def odd_answer(body: dict[str, Any], _times: int) -> tuple[int, dict[str, str], bytes]:

@@ -109,6 +109,13 @@ REPLAYS = Dataset(
         Column("is_refusal", "BOOLEAN", "Whether the endpoint marks the text as a refusal; null without answer."),
         Column("input_tokens", "BIGINT", "Tokens of the request; null when not known."),
         Column("output_tokens", "BIGINT", "Tokens of the reply; null when not known."),
+        Column(
+            "cached_input_tokens", "BIGINT", "Those of input_tokens that were read from a cache; null when not told."
+        ),
+        Column(
+            "cache_write_tokens", "BIGINT", "Those of input_tokens that were written to a cache; null when not told."
+        ),
+        Column("reasoning_tokens", "BIGINT", "Those of output_tokens that were reasoning; null when not told."),
         Column("latency_ms", "DOUBLE", "How long the candidate took, milliseconds; null when not known."),
         Column("cost_usd", "DOUBLE", "Price of the reply, US dollars; null when not known."),
     ),
@@ -157,6 +164,13 @@ REPLAY_STEPS = Dataset(
         Column("finish_reason", "VARCHAR", "Why the model stopped; null when not known."),
         Column("input_tokens", "BIGINT", "Tokens of the request; null when not known."),
         Column("output_tokens", "BIGINT", "Tokens of the reply; null when not known."),
+        Column(
+            "cached_input_tokens", "BIGINT", "Those of input_tokens that were read from a cache; null when not told."
+        ),
+        Column(
+            "cache_write_tokens", "BIGINT", "Those of input_tokens that were written to a cache; null when not told."
+        ),
+        Column("reasoning_tokens", "BIGINT", "Those of output_tokens that were reasoning; null when not told."),
         Column("latency_ms", "DOUBLE", "How long the candidate took, milliseconds; null when not known."),
         Column("cost_usd", "DOUBLE", "Price of the reply, US dollars; null when not known."),
     ),

@@ -26,6 +26,8 @@ _OUTPUT = (
 )
 _TOTAL = ("total_tokens", "totalTokens", "totalTokenCount", "total_token_count")
 _THOUGHT = ("reasoning_tokens", "thinking_tokens", "thoughtsTokenCount", "thoughts_token_count", "reasoningTokens")
+_WRITTEN = ("cache_creation_input_tokens", "cache_write_tokens", "cache_creation_tokens")
+_LONG = ("ephemeral_1h_input_tokens",)
 _CACHED = ("cached_tokens", "cached_input_tokens", "cachedContentTokenCount", "cached_content_token_count")
 _INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 _OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
@@ -38,16 +40,20 @@ class Usage(NamedTuple):
     Attributes:
         input_tokens: Of the request, cached ones included.
         output_tokens: Of the reply, reasoning included.
-        cached_tokens: Those of the request that cost what cached ones cost.
+        cached_tokens: Those of the request that a cache gave.
         cost_usd: US dollars, where the endpoint says that.
         reasoning_tokens: Those of the reply that were reasoning.
+        written_tokens: Those of the request that a cache took.
+        long_written_tokens: Those of them that it keeps for an hour.
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
-    cached_tokens: int = 0
+    cached_tokens: int | None = None
     cost_usd: float | None = None
     reasoning_tokens: int | None = None
+    written_tokens: int | None = None
+    long_written_tokens: int | None = None
 
 
 _UNKNOWN = Usage()
@@ -70,7 +76,7 @@ def read_usage(document: Mapping[str, Any]) -> Usage:
 
 
 def largest_usage(found: list[Usage]) -> Usage:
-    """The largest of what several places say; cached tokens are those of the largest input."""
+    """The largest of what several places say; what a cache gave and took is that of the largest input."""
     told = [each for each in found if each != _UNKNOWN]
     if len(told) <= 1:
         return told[0] if told else _UNKNOWN
@@ -81,6 +87,8 @@ def largest_usage(found: list[Usage]) -> Usage:
         most.cached_tokens,
         max((each.cost_usd for each in told if each.cost_usd is not None), default=None),
         max((each.reasoning_tokens for each in told if each.reasoning_tokens is not None), default=None),
+        most.written_tokens,
+        most.long_written_tokens,
     )
 
 
@@ -95,9 +103,11 @@ def _sum(given: Any) -> Usage:
     return Usage(
         _bounded([each.input_tokens for each in parts]),
         _bounded([each.output_tokens for each in parts]),
-        sum(each.cached_tokens for each in parts),
+        _bounded([each.cached_tokens for each in parts]),
         sum(costs) if (costs := [each.cost_usd for each in parts if each.cost_usd is not None]) else None,
         _bounded([each.reasoning_tokens for each in parts]),
+        _bounded([each.written_tokens for each in parts]),
+        _bounded([each.long_written_tokens for each in parts]),
     )
 
 
@@ -108,10 +118,9 @@ def _bounded(counts: list[int | None]) -> int | None:
 
 def _read(usage: Mapping[str, Any]) -> Usage:
     """One object."""
-    given = _largest(usage, _INPUT)
-    made, cached = _largest(usage, _OUTPUT), _largest(usage, _CACHED, _INPUT_DETAILS) or 0
-    given, beside = _with_cached(usage, given, cached)
-    made = _with_thoughts(usage, made)
+    cached = _largest(usage, _CACHED, _INPUT_DETAILS)
+    given, beside = _with_cached(usage, _largest(usage, _INPUT), cached or 0)
+    made = _with_thoughts(usage, _largest(usage, _OUTPUT))
     total = _largest(usage, _TOTAL)
     if total is not None and given is not None:
         made = max(made or 0, total - given) if made is not None or total > given else None
@@ -119,10 +128,30 @@ def _read(usage: Mapping[str, Any]) -> Usage:
         given = total - made
     thought = _largest(usage, _THOUGHT, _OUTPUT_DETAILS)
     is_part = thought is not None and made is not None and thought <= made
-    return Usage(given or None, made, min(max(cached, beside), given or 0), _cost(usage), thought if is_part else None)
+    written, kept = _written(usage)
+    return Usage(
+        given or None,
+        made,
+        _part(max((each for each in (cached, beside) if each is not None), default=None), given),
+        _cost(usage),
+        thought if is_part else None,
+        _part(written, given),
+        _part(kept, given),
+    )
 
 
-def _with_cached(usage: Mapping[str, Any], given: int | None, cached: int) -> tuple[int | None, int]:
+def _part(count: int | None, whole: int | None) -> int | None:
+    """A count of some of the whole: never more than that, and not known where it is not told."""
+    return None if count is None or not whole else min(count, whole)
+
+
+def _written(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """(What a cache took, what it keeps for an hour of that)."""
+    lives = usage.get("cache_creation")
+    return _largest(usage, _WRITTEN, _INPUT_DETAILS), _largest(lives, _LONG) if isinstance(lives, dict) else None
+
+
+def _with_cached(usage: Mapping[str, Any], given: int | None, cached: int) -> tuple[int | None, int | None]:
     """(Input with what the cache gave and took, what it gave), where that is counted beside the input.
 
     `prompt_tokens` holds cached tokens already, unless there are more of those; `input_tokens` of an endpoint that tells
@@ -131,15 +160,15 @@ def _with_cached(usage: Mapping[str, Any], given: int | None, cached: int) -> tu
     hit, missed = _count(usage.get("prompt_cache_hit_tokens")), _count(usage.get("prompt_cache_miss_tokens"))
     if hit is not None and missed is not None:
         given, cached = max(given or 0, hit + missed), max(cached, hit)
-    read = _count(usage.get("cache_read_input_tokens")) or 0
-    written = _count(usage.get("cache_creation_input_tokens")) or 0
+    told = _count(usage.get("cache_read_input_tokens"))
+    read, written = told or 0, _count(usage.get("cache_creation_input_tokens")) or 0
     if given is None:
-        return None, 0
+        return None, None
     if "prompt_tokens" not in usage:
         given += read + written
     elif read + written > given or cached > given:
         given += max(read + written, cached)
-    return given, max(read, hit or 0)
+    return given, max((each for each in (told, hit) if each is not None), default=None)
 
 
 def _with_thoughts(usage: Mapping[str, Any], made: int | None) -> int | None:

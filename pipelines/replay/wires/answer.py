@@ -58,7 +58,7 @@ def no_answer(detail: str, why: NoAnswerError, body: bytes, price: Price | None)
     meant = Again("invalid_json", detail, why.is_worked) if said is None else judge_error(said)
     if not isinstance(meant, Again) or (usage.input_tokens is None and usage.cost_usd is None):
         return meant
-    counted = price.cost(usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_tokens) if price else 0.0
+    counted = _priced(usage, usage.output_tokens, price) if price else 0.0
     return replace(meant, is_worked=False, cost_usd=max(counted, usage.cost_usd or 0.0))
 
 
@@ -81,7 +81,13 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def usual_usage(
-    given: int, made: int, total: int | None = None, cached: int | None = None, thought: int | None = None
+    given: int,
+    made: int,
+    total: int | None = None,
+    cached: int | None = None,
+    thought: int | None = None,
+    written: int | None = None,
+    kept: int | None = None,
 ) -> Usage | None:
     """Counts that add up, as nearly all do; None where `read_usage` has to look.
 
@@ -89,17 +95,20 @@ def usual_usage(
         given: Tokens of the request, cached ones included.
         made: Of the reply, reasoning included.
         total: Both, where that is told.
-        cached: Those of the request that were cached.
+        cached: Those of the request that a cache gave.
         thought: Those of the reply that were reasoning.
+        written: Those of the request that a cache took.
+        kept: Those of them that it keeps for an hour.
     """
     is_usual = (
         0 < given <= MOST_TOKENS
         and 0 <= made <= MOST_TOKENS
         and (total is None or given + made == total)
         and 0 <= (cached or 0) <= given
+        and 0 <= (kept or 0) <= (written or 0) <= given
         and 0 <= (thought or 0) <= made
     )
-    return Usage(given, made, cached or 0, None, thought) if is_usual else None
+    return Usage(given, made, cached, None, thought, written, kept) if is_usual else None
 
 
 def counted(
@@ -113,7 +122,7 @@ def counted(
         cost_usd = usage.cost_usd
         if price is not None:
             known = input_tokens is not None and output_tokens is not None
-            counted = price.cost(input_tokens or 0, output_tokens or 0, usage.cached_tokens) if known else None
+            counted = _priced(usage, output_tokens, price) if known else None
             cost_usd = max(counted, cost_usd or 0.0) if counted is not None else None
     reply = Reply(
         reply.text,
@@ -127,11 +136,23 @@ def counted(
         reply.is_refusal,
         reply.extra,
         usage.cached_tokens,
+        usage.written_tokens,
         usage.reasoning_tokens,
     )
     if (reply.finish_reason or "").lower() in DECLINED and not reply.is_refusal:
         return Failure("refused", reply.finish_reason or "", reply)
     return reply
+
+
+def _priced(usage: Usage, output_tokens: int | None, price: Price) -> float:
+    """US dollars for what was counted; what is not known costs nothing here."""
+    return price.cost(
+        usage.input_tokens or 0,
+        output_tokens or 0,
+        usage.cached_tokens or 0,
+        usage.written_tokens or 0,
+        usage.long_written_tokens or 0,
+    )
 
 
 def word(value: Any) -> str | None:

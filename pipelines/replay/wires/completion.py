@@ -54,6 +54,8 @@ class _Choice(msgspec.Struct):
 
 class _InputDetails(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_creation_tokens: None = None
 
 
 class _OutputDetails(msgspec.Struct):
@@ -135,9 +137,10 @@ def read_document(document: Mapping[str, Any], body: bytes) -> Reply:
 
 def _usual_usage(usage: _Usage) -> Usage | None:
     """Counts that add up, as nearly all do; None where `read_usage` has to look."""
-    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details is not None else None
+    details = usage.prompt_tokens_details
+    cached, written = (details.cached_tokens, details.cache_write_tokens) if details is not None else (None, None)
     thought = usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details is not None else None
-    return usual_usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, cached, thought)
+    return usual_usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, cached, thought, written)
 
 
 def _finish_reason(choices: Sequence[Mapping[str, Any]]) -> str | None:

@@ -19,12 +19,22 @@ _KINDS = {"text": "text", "tool_use": "tool_call", "thinking": "reasoning", "red
 """What blocks are; others are what a tool of the provider's did, and no part of the message."""
 
 
+class _OutputDetails(msgspec.Struct):
+    thinking_tokens: int | None = None
+    reasoning_tokens: None = None
+
+
+class _Written(msgspec.Struct):
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct):
     input_tokens: int
     output_tokens: int
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
-    output_tokens_details: None = None
+    cache_creation: _Written | None = None
+    output_tokens_details: _OutputDetails | None = None
     total_tokens: None = None
     cost: None = None
 
@@ -111,7 +121,14 @@ def _thought(block: Mapping[str, Any]) -> dict[str, Any]:
 
 def _usual(usage: _Usage) -> Usage | None:
     """Counts as nearly all are: tokens that the cache gave or took are beside the input here, and a part of it elsewhere."""
-    cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
-    if min(usage.input_tokens, cached, written) < 0:
+    cached, written = usage.cache_read_input_tokens, usage.cache_creation_input_tokens
+    if min(usage.input_tokens, cached or 0, written or 0) < 0:
         return None
-    return usual_usage(usage.input_tokens + cached + written, usage.output_tokens, cached=cached)
+    return usual_usage(
+        usage.input_tokens + (cached or 0) + (written or 0),
+        usage.output_tokens,
+        cached=cached,
+        thought=usage.output_tokens_details.thinking_tokens if usage.output_tokens_details is not None else None,
+        written=written,
+        kept=usage.cache_creation.ephemeral_1h_input_tokens if usage.cache_creation is not None else None,
+    )

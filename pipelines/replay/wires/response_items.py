@@ -22,6 +22,8 @@ _ENDED = ("completed", "incomplete")
 
 class _InputDetails(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_creation_tokens: None = None
 
 
 class _OutputDetails(msgspec.Struct):
@@ -180,6 +182,7 @@ def _thought(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _usual(usage: _Usage) -> Usage | None:
     """Counts that add up; input holds the cached tokens, output the reasoning."""
-    cached = usage.input_tokens_details.cached_tokens if usage.input_tokens_details is not None else None
+    details = usage.input_tokens_details
+    cached, written = (details.cached_tokens, details.cache_write_tokens) if details is not None else (None, None)
     thought = usage.output_tokens_details.reasoning_tokens if usage.output_tokens_details is not None else None
-    return usual_usage(usage.input_tokens, usage.output_tokens, usage.total_tokens, cached, thought)
+    return usual_usage(usage.input_tokens, usage.output_tokens, usage.total_tokens, cached, thought, written)

@@ -34,6 +34,8 @@ def write(body: Body, message: Message, tokens: Tokens) -> Document:
     }
     if tokens.cached or tokens.thought:
         usage["prompt_tokens_details"] = {"cached_tokens": tokens.cached}
+        if tokens.written:
+            usage["prompt_tokens_details"]["cache_write_tokens"] = tokens.written
         usage["completion_tokens_details"] = {"reasoning_tokens": tokens.thought}
     finish = finish_of(message)
     choice = {"index": 0, "message": said, "finish_reason": _FINISH.get(finish, finish)}

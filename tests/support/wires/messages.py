@@ -399,6 +399,7 @@ def write(body: Body, message: Message, tokens: Tokens) -> Document:
             "cache_creation_input_tokens": tokens.written,
             "cache_read_input_tokens": tokens.cached,
             "output_tokens": tokens.made,
+            **({"output_tokens_details": {"thinking_tokens": tokens.thought}} if tokens.thought else {}),
             "service_tier": "standard",
         },
     }

@@ -174,7 +174,15 @@ def test_the_price_table_is_dated_and_can_be_overridden(tmp_path):
     assert table.source.startswith("https://")
     assert all(price.output_usd > price.input_usd > 0 for price in table.models.values())
     assert table.find("gpt-4o-mini-2024-07-18") == table.find("gpt-4o-mini")
+    assert table.find("claude-sonnet-4-5-20250929") == table.find("claude-sonnet-4-5") is not None
     assert table.find("my-model") is None
+    for name, price in table.models.items():
+        assert (price.cached_input_usd or 0) < price.input_usd, name
+        if name.startswith(
+            "claude"
+        ):  # the provider's own ratios: writing 1.25 and 2 times the input, output five times, reading less
+            rates = (price.cache_write_usd, price.long_cache_write_usd, price.output_usd)
+            assert rates == (price.input_usd * 1.25, price.input_usd * 2, price.input_usd * 5), name
     path = tmp_path / "prices.json"
     own = {"as_of": "2026-01-01", "source": "us", "models": {"gpt-4o": {"input_usd": 1, "output_usd": 2}}}
     path.write_text(json.dumps(own), encoding="utf-8")

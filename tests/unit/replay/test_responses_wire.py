@@ -262,7 +262,7 @@ def test_an_answer_is_one_message_with_what_it_counts():
     assert isinstance(answer, Reply)
     assert (answer.text, answer.finish_reason, answer.model) == ("Wait.", "tool_calls", "m-2026-01-01")
     assert answer.tool_calls == (ToolCall("f", {"a": 1}, "c1"),)
-    assert (answer.input_tokens, answer.cached_tokens) == (1_000_000, 400_000)
+    assert (answer.input_tokens, answer.cached_input_tokens) == (1_000_000, 400_000)
     assert (answer.output_tokens, answer.reasoning_tokens) == (100_000, 60_000)
     assert answer.cost_usd == pytest.approx(0.6 + 0.04 + 1.0)
 

@@ -110,8 +110,74 @@ def test_everything_that_is_counted_is_read(document, expected):
     assert (usage.input_tokens, usage.output_tokens) == expected
 
 
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 100, "completion_tokens": 1}, (None, None, None)),
+        (
+            {"prompt_tokens": 100, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 0}},
+            (0, None, None),
+        ),
+        (
+            {"input_tokens": 3, "output_tokens": 1, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 7},
+            (0, 7, None),
+        ),
+        (
+            {
+                "input_tokens": 100,
+                "output_tokens": 1,
+                "input_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 60},
+            },
+            (5, 60, None),
+        ),
+        (
+            {
+                "input_tokens": 3,
+                "output_tokens": 1,
+                "cache_read_input_tokens": 90,
+                "cache_creation_input_tokens": 7,
+                "cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 2},
+            },
+            (90, 7, 2),
+        ),
+        (
+            {"prompt_tokens": 10, "completion_tokens": 1, "cache_creation_input_tokens": 700, "cached_tokens": -1},
+            (None, 700, None),
+        ),
+    ],
+)
+def test_what_a_cache_gave_and_took_is_told_or_not_known(usage, expected):
+    """Nothing is a count; what is not told is none."""
+    read = read_usage({"usage": usage})
+    assert (read.cached_tokens, read.written_tokens, read.long_written_tokens) == expected
+
+
+@given(
+    st.tuples(*[st.integers(0, 1_000)] * 4),
+    st.tuples(*[st.none() | st.floats(0, 100)] * 3),
+    st.sampled_from([1.0, 0.5]),
+)
+def test_a_call_costs_the_sum_of_its_tokens_at_their_prices(parts, usd, factor):
+    """Each token of the request has one price: of those that a cache gave, took, keeps for an hour, or of all others."""
+    plain, cached, written, kept = parts
+    price = Price(
+        input_usd=2.0,
+        output_usd=8.0,
+        cached_input_usd=usd[0],
+        cache_write_usd=usd[1],
+        long_cache_write_usd=usd[2],
+        batch=factor,
+    )
+    own = [2.0, usd[0], usd[1], usd[2] if usd[2] is not None else usd[1]]
+    each = [2.0 if value is None else value for value in own]
+    expected = sum(count * value for count, value in zip(parts, each, strict=True)) + 8.0 * 5
+    counts = (plain + cached + written + kept, 5, cached, written + kept, kept)
+    assert price.cost(*counts) == pytest.approx(expected / 1e6)
+    assert price.in_batch.cost(*counts) == pytest.approx(factor * expected / 1e6)
+
+
 def test_cached_tokens_are_cheaper_and_never_more_than_there_are():
-    """Those that were read from a cache, by whatever name; those that were written cost what others do."""
+    """Those that were read from a cache, by whatever name; those that were written cost what others do where nothing says more."""
     for usage in (
         {"prompt_tokens": 100, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 90}},
         {"prompt_tokens": 100, "completion_tokens": 1, "cached_tokens": 90},
