@@ -142,11 +142,20 @@ def nanoseconds(value: Any, unit: str | None = None) -> int | None:
     """A time as nanoseconds since 1970 UTC: ISO 8601 text (without a zone: UTC), or a number of `unit`; None for anything else."""
     if isinstance(value, str):
         return _from_text(value)
-    if unit is None or isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if unit is None:
         return None
-    if isinstance(value, int):
-        return value * _UNITS[unit]
-    return round(value * (_UNITS[unit] // 1000)) * 1000 if _UNITS[unit] > 1000 else round(value * _UNITS[unit])
+    if isinstance(value, int) or _UNITS[unit] <= 1000:
+        return scaled(value, _UNITS[unit])
+    microseconds = scaled(value, _UNITS[unit] // 1000)
+    return None if microseconds is None else microseconds * 1000
+
+
+def scaled(value: Any, factor: float) -> int | None:
+    """A number times a factor, rounded to an integer; None for what is no number (a boolean too), or beyond all floats then."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    made = value * factor
+    return round(made) if math.isfinite(made) else None
 
 
 def _from_text(text: str) -> int | None:

@@ -103,8 +103,10 @@ def _samples(path: Path, options: Options) -> Iterator[Sample]:
         if "transcript_id" in value:
             yield _of_row(place, value)
         elif isinstance(value.get("eval"), dict):
-            samples = value.pop("samples", None) or []
             at = place if "#" in place else f"{path.name}#"
+            samples = value.pop("samples", None) or []
+            if not isinstance(samples, list):
+                raise refuse(f"{at}samples", "samples must be an array")
             for n, sample in enumerate(samples):
                 where = f"{at}samples[{n}]"
                 if not isinstance(sample, dict):

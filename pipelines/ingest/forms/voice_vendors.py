@@ -14,6 +14,7 @@ from pipelines.ingest.forms.fields import (
     at,
     map_fields,
     objects_at,
+    scaled,
     take,
     take_number,
     take_text,
@@ -43,7 +44,7 @@ _STATES = {"node_transition": "node", "dtmf": "dtmf", "sms": "sms", "transfer_ta
 def _elevenlabs_facts(call: Value, facts: Facts) -> int | None:
     start = take_time(call, "metadata", "start_time_unix_secs", unit="s")
     phone = at(call, "metadata", "phone_call")
-    seconds = at(call, "metadata", "call_duration_secs")
+    length = scaled(at(call, "metadata", "call_duration_secs"), _SECOND)
     own = {
         "agent": lambda c: take_text(c, "agent_name"),
         "subject_id": lambda c: take_text(c, "user_id") or take_text(c, "metadata", "phone_call", "external_number"),
@@ -51,9 +52,7 @@ def _elevenlabs_facts(call: Value, facts: Facts) -> int | None:
         "ended_reason": lambda c: take_text(c, "metadata", "termination_reason"),
         "channel": lambda _: "phone" if phone else "web",
         "started_at": lambda _: start,
-        "ended_at": lambda _: (
-            start + round(seconds * _SECOND) if start is not None and isinstance(seconds, (int, float)) else None
-        ),
+        "ended_at": lambda _: None if start is None or length is None else start + length,
     }
     facts.fields = map_fields(call, own) | facts.fields
     for field, value in (("evaluation_criteria_results", "result"), ("data_collection_results", "value")):
@@ -67,10 +66,11 @@ def _elevenlabs_facts(call: Value, facts: Facts) -> int | None:
 def _elevenlabs_steps(record: Record, start: int | None) -> Iterator[Step]:
     item = record.value
     seconds = at(item, "time_in_call_secs")
-    is_timed = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    since = scaled(seconds, _SECOND)
     moment = None
-    if start is not None and is_timed:
-        moment = start + round(take(item, "time_in_call_secs") * _SECOND)
+    if start is not None and since is not None:
+        take(item, "time_in_call_secs")
+        moment = start + since
     role = {"user": "user", "agent": "assistant"}.get(str(item.get("role")))
     if role is None:
         yield state(record, moment, str(item.get("role", "state")))
@@ -87,7 +87,7 @@ def _elevenlabs_steps(record: Record, start: int | None) -> Iterator[Step]:
         if decision := _elevenlabs_decision(item):
             chat["decision"] = decision
         speech = speech_of(
-            start_ms=round(seconds * 1000) if is_timed and (meant or heard) else None,
+            start_ms=scaled(seconds, 1000) if meant or heard else None,
             interrupted=take(item, "interrupted", of=bool),
             heard_text=heard if meant else None,
             source=take_text(item, "source_medium"),
@@ -120,7 +120,8 @@ def _elevenlabs_decision(item: Value) -> Value:
         if prices and all(isinstance(price, (int, float)) for price in prices):
             decision["cost_usd"] = sum(prices)
     ttfb = take_number(item, "conversation_turn_metrics", "metrics", "convai_llm_service_ttfb", "elapsed_time")
-    return decision | ({"ttft_ms": round(ttfb * 1000, 3)} if ttfb is not None else {})
+    microseconds = scaled(ttfb, 10**6)
+    return decision | ({"ttft_ms": microseconds / 1000} if microseconds is not None else {})
 
 
 # Retell: call_ended, call_analyzed, or GET call
@@ -153,7 +154,7 @@ def _retell_steps(record: Record, start: int | None) -> Iterator[Step]:
         del item["role"]
         words = item.get("words")
         first, last = (words[0], words[-1]) if isinstance(words, list) and words else (None, None)
-        begun, ended = _milliseconds(at(first, "start")), _milliseconds(at(last, "end"))
+        begun, ended = scaled(at(first, "start"), 1000), scaled(at(last, "end"), 1000)
         moment = start + begun * 10**6 if start is not None and begun is not None else None
         speech = speech_of(start_ms=begun, end_ms=ended, words=take(item, "words", of=list) if first else None)
         said = {"role": "user" if role == "user" else "assistant", "content": take(item, "content", of=str)}
@@ -174,11 +175,6 @@ def _retell_steps(record: Record, start: int | None) -> Iterator[Step]:
         yield utterance(record, chat, None)
     else:
         yield state(record, None, _STATES.get(str(role), str(role or "state")))
-
-
-def _milliseconds(seconds: Any) -> int | None:
-    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    return round(seconds * 1000) if is_number else None
 
 
 def _retell_text(items: list[Value]) -> str:
@@ -241,8 +237,7 @@ def _vapi_steps(record: Record, start: int | None) -> Iterator[Step]:
 
 
 def _since(milliseconds: Any, start: int | None) -> int | None:
-    is_number = isinstance(milliseconds, (int, float)) and not isinstance(milliseconds, bool)
-    return round(milliseconds - start / 10**6) if is_number and start is not None else None
+    return None if start is None or scaled(milliseconds, 1) is None else round(milliseconds - start / 10**6)
 
 
 def _vapi_decision(call: Value) -> Value:
@@ -318,9 +313,7 @@ def _livekit_message(record: Record, moment: int | None, start: int | None) -> S
         content = content[0] if len(content) == 1 else [{"type": "text", "text": part} for part in content]
     chat: Value = {"role": role, "content": content or None}
     spoke = take_time(item, "metrics", "started_speaking_at", unit="s")
-    at_ms = (
-        (None, None) if start is None else (_since(_milliseconds(begun), start), _since(_milliseconds(ended), start))
-    )
+    at_ms = (None, None) if start is None else (_since(scaled(begun, 1000), start), _since(scaled(ended, 1000), start))
     speech = speech_of(
         start_ms=at_ms[0],
         end_ms=at_ms[1],
@@ -330,7 +323,7 @@ def _livekit_message(record: Record, moment: int | None, start: int | None) -> S
     own = {
         "model": lambda i: take_text(i, "metrics", "llm_metadata", "model_name"),
         "provider": lambda i: take_text(i, "metrics", "llm_metadata", "model_provider"),
-        "ttft_ms": lambda i: _milliseconds(take_number(i, "metrics", "llm_node_ttft")),
+        "ttft_ms": lambda i: scaled(take_number(i, "metrics", "llm_node_ttft"), 1000),
     }
     if role == "assistant" and (decision := map_fields(item, own)):
         chat["decision"] = decision

@@ -96,7 +96,7 @@ def plain(value: Any) -> Any:
 def _integer(inner: Any) -> int:
     try:
         return int(inner)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise NotOtlpError(f"an intValue is {_shown(inner)}") from error
 
 
@@ -118,7 +118,7 @@ def attributes(listed: Any) -> dict[str, Any]:
     """A list of `KeyValue`s as a dictionary; of a key that comes again the last value has it, the earlier ones `KEY#2`, ….
 
     Raises:
-        NotOtlpError: An entry has no key, or is no `KeyValue`.
+        NotOtlpError: An entry has no key, or one that is no string, or is no `KeyValue`.
     """
     named: dict[str, Any] = {}
     if not listed:
@@ -126,6 +126,8 @@ def attributes(listed: Any) -> dict[str, Any]:
     for each in listed:
         value = each.get("value")
         key = each["key"]
+        if type(key) is not str:
+            raise NotOtlpError(f"the key of an attribute is {_shown(key)}; it must be a string")
         if key in named:
             _make_room(named, key)
         if not value:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import random
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,42 +12,11 @@ from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
+from tests.support.changed import changed
 from tests.support.foreign import lines_of, written
 from tests.support.inspect_samples import log, sample
 from tests.support.langfuse_rows import a_session, trace
 from tests.support.langsmith_runs import a_thread
-
-ODD: tuple[Any, ...] = (
-    None, "", 0, -1, 1.5, True, [], {}, "x", ["x"], {"a": 1}, [[1]], [None], "2026-01-01T00:00:00Z", {"role": "user"}, [{"role": 5}],
-    "[{'a': 1}]", '{"a":', "\x1b[31m", "9" * 400, ...,
-)  # fmt: skip
-"""What is put somewhere; the last one takes away what stands there."""
-
-
-def places(value: Any, steps: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths of all values inside of one."""
-    if steps:
-        yield steps
-    for step, inner in (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    ):
-        yield from places(inner, (*steps, step))
-
-
-def changed(rows: list[Any], seed: int, times: int) -> list[Any]:
-    """The rows with something odd in a few places."""
-    rows, chance = copy.deepcopy(rows), random.Random(seed)
-    for _ in range(times):
-        *way, last = chance.choice(list(places(rows)))
-        at: Any = rows
-        for step in way:
-            at = at[step]
-        odd = chance.choice(ODD)
-        if odd is ...:
-            del at[last]
-        else:
-            at[last] = copy.deepcopy(odd)
-    return rows
 
 
 @pytest.mark.parametrize("form", ["langfuse", "langsmith", "inspect"])
