@@ -27,6 +27,7 @@ from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import Range
 from pipelines.replay.asking.asker import BYTES_PER_TOKEN
 from pipelines.replay.asking.responses import ResponseStore
+from pipelines.replay.batch.ledger import Ledger
 from pipelines.replay.batch.providers import describe_batches
 from pipelines.replay.disclosure import describe_toolless
 from pipelines.replay.preflight import Preflight
@@ -64,6 +65,7 @@ class Destination:
         side: Candidate or control.
         requests: Requests, those with the same answer counted once.
         kept: Those of them whose answer is paid for already.
+        under_way: Those of them that are in a batch that is under way: booked already, and not sent again.
         conversations: Conversations of which something would be sent.
         subjects: People whom these are about, as far as recorded.
         conversations_without_subject: Conversations that do not say whom they are about.
@@ -81,6 +83,7 @@ class Destination:
     side: str
     requests: int
     kept: int
+    under_way: int
     conversations: int
     subjects: int
     conversations_without_subject: int
@@ -150,6 +153,9 @@ class Estimate:
                 + (f" ({to.conversations_without_subject:,} name nobody)" if to.conversations_without_subject else ""),
                 f"  about {to.input_tokens:,} tokens in, {to.output_tokens:,} out: {price}",
             ]
+            if to.under_way:
+                told = f"{counted(to.under_way, 'request')} of them in batches that are under way, booked when they were submitted"
+                lines.append(f"  {told}: not sent again, and not in these figures")
             if to.is_kept is not None:
                 lines.append(f"  the endpoint is {'asked' if to.is_kept else 'told not'} to keep it (store)")
             lines += to.preflight.describe(to.api)
@@ -239,29 +245,31 @@ def _destination(
     """Count one side's requests; `settings` is None where kept answers cannot be told."""
     seen: set[int] = set()  # 64 bits tell requests apart, and a million of them fit
     streams: set[str] = set()
-    requests = kept = size = 0
+    requests = kept = under_way = size = 0
     preflight = Preflight()
     units = list_units(connection, plan, model.side, chunks)
-    for batch, is_kept in _looked_up(preflight.requests(units), model, settings):
+    for batch, is_kept, is_under_way in _looked_up(preflight.requests(units), model, settings):
         for key, request in batch.items():
             hashed = hash(key)
             if hashed in seen:
                 continue
             seen.add(hashed)
             requests += 1
-            if key in is_kept:
-                kept += 1
+            if key in is_kept or key in is_under_way:
+                kept += key in is_kept
+                under_way += key not in is_kept
                 continue
             streams.add(request.aggregate_id)
             size += len(request.head.frame.prefix) + sum(map(len, request.lines)) + len(request.head.frame.suffix)
     subjects, nobody = connection.execute(_SUBJECTS, {"streams": sorted(streams)}).fetchall()[0]
-    tokens_in, tokens_out = size // BYTES_PER_TOKEN, int((requests - kept) * output)
+    tokens_in, tokens_out = size // BYTES_PER_TOKEN, int((requests - kept - under_way) * output)
     return Destination(
         endpoint=model.base_url,
         model=model.name,
         side=model.side,
         requests=requests,
         kept=kept,
+        under_way=under_way,
         conversations=len(streams),
         subjects=int(subjects),
         conversations_without_subject=int(nobody),
@@ -277,23 +285,25 @@ def _destination(
 
 def _looked_up(
     requests: Iterable[Request], model: Model, settings: Settings | None
-) -> Iterator[tuple[dict[str, Request], Collection[str]]]:
-    """Requests in batches, by key, with the keys of those whose answers are paid for."""
+) -> Iterator[tuple[dict[str, Request], Collection[str], Collection[str]]]:
+    """Requests some at a time, by key, with the keys of those whose answers are paid for, and of those in batches under way."""
     source = iter(requests)
     if settings is None or not settings.responses.exists():
         while batch := {each.key: each for each in islice(source, _BATCH)}:
-            yield batch, ()
+            yield batch, (), ()
         return
     with ResponseStore(settings.responses) as store:
-        endpoint = store.endpoint(model.base_url)
+        endpoint, ledger = store.endpoint(model.base_url), Ledger(store)
         while batch := {each.key: each for each in islice(source, _BATCH)}:
-            yield batch, set(store.get(endpoint, list(batch)))
+            standing = ledger.standing(endpoint, [bytes.fromhex(key) for key in batch])
+            under_way = {key.hex() for key, each in standing.items() if each.state == "open"}
+            yield batch, set(store.get(endpoint, list(batch))), under_way
 
 
 def _seconds(plan: Plan, destinations: list[Destination], latency: float) -> float:
     """The limit that binds: calls at once, calls or tokens a minute."""
     budget = plan.experiment.budget
-    calls = sum(to.requests - to.kept for to in destinations)
+    calls = sum(to.requests - to.kept - to.under_way for to in destinations)
     if budget.requests is not None:
         calls = min(calls, budget.requests)
     tokens = sum(to.input_tokens + to.output_tokens for to in destinations)

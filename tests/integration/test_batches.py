@@ -284,18 +284,24 @@ def test_a_provider_that_is_busy_is_asked_later(lake, settings, tmp_path):
     assert set(server.paid.values()) == {1}
 
 
-def test_a_batch_is_of_one_model_and_no_larger_than_its_provider_takes(lake, settings, tmp_path, monkeypatch):
+@pytest.mark.parametrize("api", OF_PROVIDERS)
+def test_a_batch_is_of_one_model_and_no_larger_than_its_provider_takes(lake, settings, tmp_path, monkeypatch, api):
     """Requests, bytes and models divide what is sent; every batch keeps to its bounds, and all answers come."""
-    provider = type(PROVIDERS["chat"])
+    provider = type(PROVIDERS[api])
     monkeypatch.setattr(provider, "most_requests", 4)
     monkeypatch.setattr(provider, "most_bytes", 3_000)
     with serving_batches(page=100) as server:
-        text = text_of(server, rest="batch: true\ncontrol: {model: m2}\n")
-        result = run_twice(lake, settings, text, tmp_path, server)
-        assert result.failures == {}
+        text = text_of(server, api, rest="batch: true\ncontrol: {model: m2, params: {max_tokens: 100}}\n")
+        with pytest.raises(UnfinishedError):
+            replay(lake, settings, text, tmp_path)
         sizes = [len(batch.requests) for batch in server.batches.values()]
         models = [{body["model"] for _, body in batch.requests} for batch in server.batches.values()]
-    assert max(sizes) <= 4
+        sent = [batch.size for batch in server.batches.values()]
+        server.work()
+        result = replay(lake, settings, text, tmp_path)
+    assert result.failures == {}
+    assert 1 < max(sizes) <= 4
+    assert 1_500 < max(sent) <= 3_000
     assert all(len(each) == 1 for each in models)
     assert Counter(next(iter(each)) for each in models).keys() == {"m", "m2"}
     assert result.units == sum(sizes)
@@ -422,6 +428,36 @@ def test_a_dry_run_says_what_batches_cost_and_keep(lake, settings, tmp_path):
         assert estimate.usd == alone.usd
         assert "no price of batches is known" in estimate.describe()
     assert not server.calls
+
+
+@pytest.mark.parametrize("api", OF_PROVIDERS)
+def test_a_dry_run_says_what_is_under_way_already(lake, settings, tmp_path, api):
+    """Requests of a batch that was submitted cost nothing again, whoever asks about them; those of no batch do, and answers that
+    came are paid for."""
+    with serving_batches() as server:
+        text = text_of(server, api)
+        first = text_of(server, api, rest="batch: true\nmode: single\n")
+        single = plan_of(lake, first, tmp_path)
+        with pytest.raises(UnfinishedError):
+            replay(lake, settings, first, tmp_path)
+        (half,) = estimate_replay(lake, plan_of(lake, text, tmp_path), settings).destinations
+        assert (half.requests, half.kept, half.under_way) == (UNITS, 0, TASKS)
+        estimate = estimate_replay(lake, single, settings)
+        (to,) = estimate.destinations
+        assert (to.requests, to.under_way, to.input_tokens, to.output_tokens, to.conversations) == (
+            TASKS,
+            TASKS,
+            0,
+            0,
+            0,
+        )
+        assert estimate.usd == 0
+        assert f"{TASKS} requests of them in batches that are under way" in estimate.describe()
+        server.work()
+        replay(lake, settings, first, tmp_path)
+        (done,) = estimate_replay(lake, plan_of(lake, text, tmp_path), settings).destinations
+        assert (done.requests, done.kept, done.under_way) == (UNITS, TASKS, 0)
+        assert "under way" not in estimate_replay(lake, single, settings).describe()
 
 
 @pytest.mark.parametrize(

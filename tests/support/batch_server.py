@@ -53,11 +53,12 @@ def chat_answer(path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
 
 @dataclass
 class Batch:
-    """One batch: `requests` are (custom id, body); `results` lines, `errors` those of an error file."""
+    """One batch: `requests` are (custom id, body), sent in `size` bytes; `results` lines, `errors` those of an error file."""
 
     id: str
     path: str
     requests: list[tuple[str, dict[str, Any]]]
+    size: int
     created_at: datetime
     metadata: dict[str, str] | None = None
     input_file: str | None = None
@@ -204,33 +205,37 @@ class BatchServer:
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
-        lines = [json.loads(line) for line in self.files[asked["input_file_id"]][1].splitlines()]
+        content = self.files[asked["input_file_id"]][1]
+        lines = [json.loads(line) for line in content.splitlines()]
         if len(lines) > 50_000 or len({line["body"]["model"] for line in lines}) != 1:
             return _error(400, "too many requests, or several models")
         assert all((line["method"], line["url"]) == ("POST", asked["endpoint"]) for line in lines)
         requests = [(line["custom_id"], line["body"]) for line in lines]
-        batch = self._add(asked["endpoint"], requests, asked.get("metadata"), asked["input_file_id"])
+        batch = self._add(asked["endpoint"], requests, len(content), asked.get("metadata"), asked["input_file_id"])
         return self._told(request, batch, self._openai(batch))
 
     async def _create_messages(self, request: web.Request) -> web.StreamResponse:
-        asked = await request.json()
-        requests = [(each["custom_id"], each["params"]) for each in asked["requests"]]
+        content = await request.read()
+        if len(content) > 256_000_000:
+            return _error(413, "the batch is larger than 256 MB")
+        requests = [(each["custom_id"], each["params"]) for each in json.loads(content)["requests"]]
         if len(requests) > 100_000:
             return _error(400, "too many requests")
-        batch = self._add("/v1/messages", requests)
+        batch = self._add("/v1/messages", requests, len(content))
         return self._told(request, batch, self._anthropic(batch))
 
     def _add(
         self,
         path: str,
         requests: list[tuple[str, dict[str, Any]]],
+        size: int,
         metadata: dict[str, str] | None = None,
         input_file: str | None = None,
     ) -> Batch:
         assert len({id_ for id_, _ in requests}) == len(requests)
         assert all(0 < len(id_) <= 64 and id_.replace("-", "").replace("_", "").isalnum() for id_, _ in requests)
         at = datetime.now(UTC) + timedelta(microseconds=len(self.batches))
-        batch = Batch(f"batch_{next(self.numbers)}", path, requests, at, metadata, input_file)
+        batch = Batch(f"batch_{next(self.numbers)}", path, requests, size, at, metadata, input_file)
         self.batches[batch.id] = batch
         if self.is_prompt:
             self._work(batch)
