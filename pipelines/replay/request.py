@@ -129,12 +129,13 @@ class Request:
         return self.head.wire.notes(self.head.frame, self._context.messages[: self._messages])
 
     def read(self, answer: Answer) -> Answer:
-        """An answer in the words of the recording: what was offered as a function may be a tool that takes free text."""
-        if not self.head.custom or not isinstance(answer, Reply):
+        """An answer in the words of the recording: what was offered may be a tool of another name, or one that takes free text."""
+        frame = self.head.frame
+        if not (frame.custom or frame.names) or not isinstance(answer, Reply):
             return answer
+        calls = [replace(call, name=frame.names.get(call.name, call.name)) for call in answer.tool_calls]
         calls = [
-            replace(call, arguments=from_wire(call.arguments)) if call.name in self.head.custom else call
-            for call in answer.tool_calls
+            replace(call, arguments=from_wire(call.arguments)) if call.name in frame.custom else call for call in calls
         ]
         return replace(answer, tool_calls=tuple(calls))
 

@@ -1,4 +1,4 @@
-"""Tool calls on a wire: their ids, and their arguments both ways.
+"""Tool calls on a wire: their ids and names, and their arguments both ways.
 
 A request's hash is over its messages as a fold renders them; what is sent is made of that from the message alone, so that equal
 requests are sent alike.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 from pipelines.replay.asking.fault import storable
@@ -19,6 +20,11 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _ID = 9
 """Characters of an id: letters and digits, as many as the strictest endpoints ask for."""
 _CALLS_BITS = 20
+_NAMES = 4_096
+_MARK = 8
+"""Characters that tell a changed name from every other one."""
+_NAME = re.compile("[A-Za-z0-9_-]+", re.ASCII)
+_IN_NO_NAME = re.compile("[^A-Za-z0-9_-]+", re.ASCII)
 _RENDERED = re.compile(r"call_(\d+)_(\d+)|call_none_(\d+)", re.ASCII)
 
 
@@ -40,6 +46,20 @@ def wire_id(rendered: str) -> str:
         number, digit = divmod(number, len(_DIGITS))
         digits.append(_DIGITS[digit])
     return mark + "".join(reversed(digits)).rjust(_ID - 1, "0")
+
+
+@lru_cache(maxsize=_NAMES)
+def wire_name(name: str, longest: int) -> str:
+    """The name of a tool in letters, digits, `_` and `-`, as providers take it: itself where it is one, another one for every other name.
+
+    Args:
+        name: As recorded, or offered by an experiment.
+        longest: Characters that the wire takes.
+    """
+    if len(name) <= longest and _NAME.fullmatch(name):
+        return name
+    mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_MARK]
+    return f"{_IN_NO_NAME.sub('_', name)[: longest - _MARK - 1]}_{mark}"
 
 
 def wire_arguments(arguments: Any, *, is_custom: bool) -> Any:

@@ -16,12 +16,12 @@ from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api
 from pipelines.log.context import message_bytes
 from pipelines.replay.wires import completion
-from pipelines.replay.wires.calls import wire_arguments, wire_id
+from pipelines.replay.wires.calls import wire_arguments, wire_id, wire_name
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import Note, Remarks, list_notes
 from pipelines.replay.wires.pairing import pair_calls
 from pipelines.replay.wires.parts import Medium, Text, read_parts
-from pipelines.replay.wires.tools import custom_names, function_tools
+from pipelines.replay.wires.tools import LONGEST_NAME, changed_names, custom_names, function_tools, named_params
 from pipelines.replay.wires.wire import Found, Wire
 
 _IN_NO_NAME = re.compile(r"[\s<|\\/>]+")
@@ -44,9 +44,10 @@ class Chat(Wire):
     def frame(self, model: str | None, params: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> Frame:
         """Model before the messages, tools and parameters after them."""
         given = {"model": model} if model is not None else {}
-        after = {**({"tools": function_tools(tools)} if tools else {}), **params}
+        after = {**({"tools": function_tools(tools)} if tools else {}), **named_params(params)}
         prefix = dump(given)[:-1] + (b"," if given else b"") + b'"messages":['
-        return Frame(prefix, b"]" + (b"," + dump(after)[1:] if after else b"}"), custom_names(tools))
+        suffix = b"]" + (b"," + dump(after)[1:] if after else b"}")
+        return Frame(prefix, suffix, custom_names(tools), changed_names(tools))
 
     def body(self, frame: Frame, messages: Sequence[Mapping[str, Any]], lines: Sequence[bytes]) -> bytes:
         """Each message as it was rendered, or in the form in which endpoints take it."""
@@ -63,11 +64,16 @@ class Chat(Wire):
         remarks = Remarks()
         if pairing.orphans:
             remarks.add("result_unasked")
+        if frame.names:
+            remarks.add("tool_renamed")
         for call in (call for message in messages for call in message.get("tool_calls") or ()):
             if str(call.get("id")) not in pairing.results:
                 remarks.add("call_unanswered")
             function = call.get("function") or {}
-            given, is_custom = function.get("arguments"), function.get("name") in frame.custom
+            name, given = function.get("name"), function.get("arguments")
+            is_custom = name in frame.custom
+            if name and wire_name(name, LONGEST_NAME) != name:
+                remarks.add("tool_renamed")
             if is_custom:
                 remarks.add("tool_as_function")
             elif given and wire_arguments(given, is_custom=False) != given:
@@ -102,7 +108,9 @@ def wire_message(message: Mapping[str, Any], custom: frozenset[str] = frozenset(
         changed["content"] = content = [_own_part(part) for part in content]
     if role in _PROMPTS and isinstance(content, list):
         changed["content"] = text_of_prompt(content)
-    if "name" in message:
+    if role == "tool" and isinstance(message.get("name"), str):
+        changed["name"] = wire_name(message["name"], LONGEST_NAME)
+    elif "name" in message:
         changed["name"] = _IN_NO_NAME.sub("_", str(message["name"]))[:_LONGEST_NAME] or None
     if all(value == message.get(key) for key, value in changed.items()):
         return message
@@ -113,8 +121,10 @@ def _wire_call(call: Mapping[str, Any], custom: frozenset[str]) -> Mapping[str, 
     function = call.get("function")
     sent = {**call, "id": wire_id(str(call.get("id")))}
     if isinstance(function, Mapping):
-        arguments = wire_arguments(function.get("arguments"), is_custom=function.get("name") in custom)
-        sent["function"] = {**function, "arguments": arguments}
+        name = function.get("name")
+        arguments = wire_arguments(function.get("arguments"), is_custom=name in custom)
+        named = {"name": wire_name(name, LONGEST_NAME)} if isinstance(name, str) else {}
+        sent["function"] = {**function, **named, "arguments": arguments}
     return sent
 
 

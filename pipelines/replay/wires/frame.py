@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -16,12 +16,14 @@ class Frame:
         prefix: Of the body, before the first message.
         suffix: Of the body, after the last message.
         custom: Names of the tools that take free text.
+        names: Names of tools by those under which they are offered, where the wire does not take them.
         is_complete: Whether nothing is missing that the wire demands.
     """
 
     prefix: bytes
     suffix: bytes
     custom: frozenset[str] = frozenset()
+    names: Mapping[str, str] = field(default_factory=dict)
     is_complete: bool = True
 
 

@@ -14,13 +14,13 @@ from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api
 from pipelines.log.context import message_bytes
 from pipelines.replay.wires import message_blocks
-from pipelines.replay.wires.calls import INPUT, read_arguments, wire_id
+from pipelines.replay.wires.calls import INPUT, read_arguments, wire_id, wire_name
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import CannotExpressError, Note, Remarks, list_notes
 from pipelines.replay.wires.pairing import NO_RESULT, ORPHAN, pair_calls
 from pipelines.replay.wires.parts import Medium, Other, Part, Text, only_text, read_parts
 from pipelines.replay.wires.thoughts import Thought, in_order, read_thoughts
-from pipelines.replay.wires.tools import custom_names, function_tools
+from pipelines.replay.wires.tools import changed_names, custom_names, function_tools, named_params
 from pipelines.replay.wires.wire import Found, Wire
 
 Block = dict[str, Any]
@@ -32,6 +32,8 @@ GO_ON = "[go on]"
 _BEARER = "sk-ant-oat"
 """Beginning of a key that is a token of an account."""
 _PICTURES = frozenset(("image/gif", "image/jpeg", "image/png", "image/webp"))
+_LONGEST_NAME = 128
+"""Characters of a tool's name."""
 _ROLES = ("user", "assistant")
 _PAPER = "application/pdf"
 _OWN_TOOL = ("allowed_callers", "cache_control", "defer_loading", "eager_input_streaming", "input_examples")
@@ -57,7 +59,8 @@ class Messages(Wire):
         if tools:
             given["tools"] = [_tool(tool) for tool in tools]
         custom = custom_names(tools)
-        return Frame(dump({**given, **params})[:-1], b"}", custom, is_complete="max_tokens" in params)
+        prefix, names = dump({**given, **named_params(params, _LONGEST_NAME)})[:-1], changed_names(tools, _LONGEST_NAME)
+        return Frame(prefix, b"}", custom, names, is_complete="max_tokens" in params)
 
     def body(self, frame: Frame, messages: Sequence[Mapping[str, Any]], lines: Sequence[bytes]) -> bytes:  # noqa: ARG002
         """System texts and turns."""
@@ -93,6 +96,8 @@ class _Writer:
     def __init__(self, frame: Frame, messages: Sequence[Mapping[str, Any]]) -> None:
         self.system: list[Block] = []
         self.remarks = Remarks()
+        if frame.names:
+            self.remarks.add("tool_renamed")
         self._frame, self._messages = frame, messages
         self._pairing = pair_calls(messages)
         self._turns: list[dict[str, Any]] = []
@@ -181,6 +186,9 @@ class _Writer:
         value = read_arguments(given) if given is not None and not is_custom else text
         if is_custom:
             self.remarks.add("tool_as_function")
+        if isinstance(name, str) and (sent_name := wire_name(name, _LONGEST_NAME)) != name:
+            self.remarks.add("tool_renamed")
+            name = sent_name
         if not isinstance(value, dict):
             is_none = not is_custom and not text.strip()
             value = {} if is_none else {INPUT: value}
@@ -259,7 +267,7 @@ def _tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     """A tool by its name and the schema of its input; the provider's own stay as they are."""
     if tool.get("type") not in (None, "function", "custom"):
         return tool
-    (made,) = function_tools([tool])
+    (made,) = function_tools([tool], _LONGEST_NAME)
     function = made.get("function")
     if not isinstance(function, Mapping):
         return tool

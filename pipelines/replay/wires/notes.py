@@ -18,6 +18,7 @@ Code = Literal[
     "speaker_left_out",
     "system_as_user",
     "tool_as_function",
+    "tool_renamed",
     "user_added",
 ]
 
@@ -33,6 +34,7 @@ DETAILS: dict[str, str] = {
     "speaker_left_out": "the name of a speaker is left out",
     "system_as_user": "a system message in the middle goes as a text of the user's",
     "tool_as_function": "a tool that takes free text is a function with the one argument `input`",
+    "tool_renamed": "the name of a tool goes in letters, digits, `_` and `-`, and comes back as it is",
     "user_added": "a text of the user's is put where the wire wants one and the agent speaks",
 }
 """What is done about each, in words that hold nothing of the recording."""

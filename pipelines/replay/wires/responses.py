@@ -15,13 +15,21 @@ from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api
 from pipelines.log.context import message_bytes
 from pipelines.replay.wires import response_items
-from pipelines.replay.wires.calls import wire_arguments, wire_id
+from pipelines.replay.wires.calls import wire_arguments, wire_id, wire_name
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import CannotExpressError, Note, Remarks, list_notes
 from pipelines.replay.wires.pairing import NO_RESULT, ORPHAN, pair_calls
 from pipelines.replay.wires.parts import Medium, Other, Text, only_text, read_parts
 from pipelines.replay.wires.thoughts import Thought, in_order, read_thoughts
-from pipelines.replay.wires.tools import custom_names, definition, function_tools, takes_text
+from pipelines.replay.wires.tools import (
+    LONGEST_NAME,
+    changed_names,
+    custom_names,
+    definition,
+    function_tools,
+    named_params,
+    takes_text,
+)
 from pipelines.replay.wires.wire import Found, Wire
 
 Item = dict[str, Any]
@@ -44,11 +52,11 @@ class Responses(Wire):
         given: Item = {"model": model} if model is not None else {}
         if tools:
             given["tools"] = [_tool(tool) for tool in tools]
-        given |= {"store": False, **params}
+        given |= {"store": False, **named_params(params)}
         if "reasoning" in params and not given["store"]:
             asked = list(params.get("include") or ())
             given["include"] = asked if _ENCRYPTED in asked else [*asked, _ENCRYPTED]
-        return Frame(dump(given)[:-1] + b',"input":[', b"]}", custom_names(tools))
+        return Frame(dump(given)[:-1] + b',"input":[', b"]}", custom_names(tools), changed_names(tools))
 
     def body(self, frame: Frame, messages: Sequence[Mapping[str, Any]], lines: Sequence[bytes]) -> bytes:
         """The items; a message of nothing but a role and a text is its line as it was rendered."""
@@ -74,6 +82,8 @@ class _Writer:
 
     def __init__(self, frame: Frame, messages: Sequence[Mapping[str, Any]], lines: Sequence[bytes] | None) -> None:
         self.remarks = Remarks()
+        if frame.names:
+            self.remarks.add("tool_renamed")
         self._custom = frame.custom
         self._messages, self._lines = messages, lines
         self._pairing = pair_calls(messages)
@@ -135,8 +145,11 @@ class _Writer:
     def _call(self, call: Mapping[str, Any]) -> Item:
         function = call.get("function") or {}
         name, arguments = function.get("name"), function.get("arguments")
-        rendered = str(call.get("id"))
-        if name in self._custom:
+        rendered, is_custom = str(call.get("id")), name in self._custom
+        if isinstance(name, str) and (sent_name := wire_name(name, LONGEST_NAME)) != name:
+            self.remarks.add("tool_renamed")
+            name = sent_name
+        if is_custom:
             self._kinds[rendered] = "custom_tool_call"
             return {"type": "custom_tool_call", "call_id": wire_id(rendered), "name": name, "input": arguments or ""}
         sent = wire_arguments(arguments, is_custom=False)
@@ -215,6 +228,8 @@ def _tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     if takes_text(tool):
         defined = dict(definition(tool))
         custom: Item = {key: defined[key] for key in ("name", "description", "format") if key in defined}
+        if isinstance(name := custom.get("name"), str):
+            custom["name"] = wire_name(name, LONGEST_NAME)
         form = custom.get("format")
         if isinstance(form, Mapping) and isinstance(form.get("grammar"), Mapping):
             custom["format"] = {"type": "grammar", **form["grammar"]}

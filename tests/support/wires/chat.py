@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.support.wires.form import Body, Document, Message, Refused, Tokens, event, finish_of, pieces
+from tests.support.wires.form import (
+    Body,
+    Document,
+    Message,
+    Refused,
+    Tokens,
+    check_names,
+    check_types,
+    event,
+    finish_of,
+    pieces,
+)
 
 PATH = "/v1/chat/completions"
 MALFORMED: Document = {"object": "chat.completion", "choices": [{"finish_reason": "stop"}]}
@@ -15,6 +26,11 @@ _FINISH = {"refusal": "stop"}
 
 def read(body: Body) -> Body:
     """The request in the neutral form; reasoning that was brought back by its neutral name as well."""
+    tools = [tool["function"] for tool in body.get("tools") or () if "function" in tool]
+    calls = [call["function"] for each in body["messages"] for call in each.get("tool_calls") or ()]
+    check_names(each.get("name") for each in (*tools, *calls))
+    for tool in tools:
+        check_types(tool.get("parameters"), tool["name"])
     messages = [
         {**each, "reasoning": each["reasoning_content"]} if each.get("reasoning_content") else each
         for each in body["messages"]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ Document = dict[str, Any]
 PIECE = 7
 """Characters of a text that one event of a stream has."""
 _SEAL = "sealed-"
+_TOOL_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")
+_TYPES = frozenset(("array", "boolean", "integer", "null", "number", "object", "string"))
 
 
 @dataclass
@@ -93,6 +96,32 @@ def event(data: Mapping[str, Any], *, is_named: bool = True) -> bytes:
     """One server-sent event; its name is the type of its data."""
     name = f"event: {data['type']}\n" if is_named else ""
     return f"{name}data: {json.dumps(data)}\n\n".encode()
+
+
+def check_names(names: Iterable[Any]) -> None:
+    """Refuse names of tools that OpenAI does not take."""
+    for name in names:
+        if not _TOOL_NAME.fullmatch(str(name)):
+            words = f"Invalid name '{name}': string does not match pattern. Expected a string that matches '^[a-zA-Z0-9_-]+$'."
+            raise Refused(words, code="invalid_value")
+
+
+def check_types(schema: Any, at: str) -> None:
+    """Refuse a schema in which a type is none of JSON Schema's."""
+    if isinstance(schema, list):
+        for each in schema:
+            check_types(each, at)
+    if not isinstance(schema, dict):
+        return
+    told = schema.get("type")
+    for word in told if isinstance(told, list) else [told]:
+        if word is not None and word not in _TYPES:
+            words = f"Invalid schema for function '{at}': '{word}' is not valid under any of the given schemas."
+            raise Refused(words, code="invalid_function_parameters")
+    for name in ("properties", "$defs"):
+        check_types(list((schema.get(name) or {}).values()), at)
+    for name in ("items", "anyOf", "additionalProperties"):
+        check_types(schema.get(name), at)
 
 
 def known(given: Mapping[str, Any], names: frozenset[str], refuse: Any) -> None:

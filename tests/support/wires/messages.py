@@ -14,6 +14,7 @@ from tests.support.wires.form import (
     Message,
     Refused,
     Tokens,
+    check_types,
     digest,
     event,
     finish_of,
@@ -357,6 +358,7 @@ def _read_tools(tools: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             raise Refused(f"{at}.input_schema: Field required")
         if tool["input_schema"].get("type") != "object":
             raise Refused(f"{at}.input_schema.type: Input should be 'object'")
+        check_types(tool["input_schema"], at)
         function = {"name": tool["name"], "parameters": tool["input_schema"]}
         function |= {key: tool[key] for key in ("description", "strict") if tool.get(key) is not None}
         found.append({"type": "function", "function": function})

@@ -12,6 +12,8 @@ from tests.support.wires.form import (
     Message,
     Refused,
     Tokens,
+    check_names,
+    check_types,
     digest,
     event,
     finish_of,
@@ -257,6 +259,7 @@ def _read_call(item: dict[str, Any], at: str, messages: list[Message], thoughts:
     if not 0 < len(item["call_id"]) <= _LONGEST_ID:
         words = f"Expected a string with maximum length {_LONGEST_ID}, but got a string with length {len(item['call_id'])} instead."
         raise Refused(f"Invalid '{at}.call_id': string too long. {words}", code="string_above_max_length")
+    check_names([item["name"]])
     is_custom = item["type"] == "custom_tool_call"
     arguments = json.dumps({"input": item["input"]}) if is_custom else item["arguments"]
     call = {"id": item["call_id"], "type": "function", "function": {"name": item["name"], "arguments": arguments}}
@@ -284,6 +287,7 @@ def _read_tool(tool: dict[str, Any], at: str) -> dict[str, Any]:
         raise Refused(f"Invalid value: '{tool.get('type')}'.", code="invalid_value", param=f"{at}.type")
     if "name" not in tool:
         raise _missing(f"{at}.name")
+    check_names([tool["name"]])
     if tool["type"] == "custom":
         known(tool, _CUSTOM, _unknown(f"{at}."))
         return {"type": "custom", "custom": {key: value for key, value in tool.items() if key != "type"}}
@@ -292,6 +296,7 @@ def _read_tool(tool: dict[str, Any], at: str) -> dict[str, Any]:
     if schema.get("type") != "object":
         words = f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{schema.get('type')}\"'."
         raise Refused(f"Invalid schema for function '{tool['name']}': {words}", code="invalid_function_parameters")
+    check_types(schema, tool["name"])
     function = {key: value for key, value in tool.items() if key != "type" and value is not None}
     return {"type": "function", "function": {"strict": True, **function}}  # what is not said is strict here
 
