@@ -6,11 +6,9 @@ counts, per request and model's answer, what a provider would charge for. A batc
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import itertools
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
+
+from tests.support.serving import listening
 
 Answer = Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]]]
 _KINDS = {
@@ -320,7 +320,7 @@ class BatchServer:
             self.paid[json.dumps(body, sort_keys=True)] += 1
         return web.json_response(document, status=status)
 
-    async def serve(self, ready: Callable[[], None], until: asyncio.Event) -> None:
+    def application(self) -> web.Application:
         application = web.Application(client_max_size=2**29, middlewares=[self._around])
         add = application.router.add_route
         for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages"):
@@ -337,14 +337,10 @@ class BatchServer:
         add("GET", "/v1/messages/batches/{id}", self._get)
         add("GET", "/v1/messages/batches/{id}/results", self._results)
         add("DELETE", "/v1/messages/batches/{id}", self._delete)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        ready()
-        await until.wait()
-        await runner.cleanup()
+        return application
+
+    def listens_at(self, port: int) -> None:
+        self.port = port
 
 
 def _dump(value: object) -> bytes:
@@ -359,20 +355,5 @@ def _error(status: int, message: str) -> web.Response:
 def serving_batches(**settings: Any) -> Iterator[BatchServer]:
     """A server in a thread of its own for the length of the block."""
     server = BatchServer(**settings)
-    ready, loop, until = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_until_complete(server.serve(ready.set, until))
-        finally:
-            loop.close()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    try:
+    with listening(server.application(), server.listens_at):
         yield server
-    finally:
-        loop.call_soon_threadsafe(until.set)
-        thread.join(10)

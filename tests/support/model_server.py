@@ -16,9 +16,7 @@ import argparse
 import asyncio
 import hashlib
 import json
-import socket
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,7 +26,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.support.waiting import PATIENCE
+from tests.support.serving import listening
 from tests.support.wires.form import Refused, Tokens
 from tests.support.wires.quirks import quirk_of
 from tests.support.wires.responses import keep, whole
@@ -262,18 +260,14 @@ class ModelServer:
         _hang_up(request)
         return response
 
-    async def serve(self, ready: Callable[[], None], until: asyncio.Event) -> None:
+    def application(self) -> web.Application:
         application = web.Application(client_max_size=2**30)
         for api, wire in WIRES.items():
             application.router.add_post(wire.path, partial(self.handle, api))
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        listening = socket.create_server((self.host, self.port), backlog=512)
-        self.port = listening.getsockname()[1]
-        await web.SockSite(runner, listening).start()
-        ready()
-        await until.wait()
-        await runner.cleanup()
+        return application
+
+    def listens_at(self, port: int) -> None:
+        self.port = port
 
 
 def _hang_up(request: web.Request) -> None:
@@ -285,25 +279,8 @@ def _hang_up(request: web.Request) -> None:
 def serving(server: ModelServer | None = None, **settings: Any) -> Iterator[ModelServer]:
     """A server in a thread of its own for the length of the block."""
     server = server or ModelServer(**settings)
-    ready = threading.Event()
-    loop = asyncio.new_event_loop()
-    until = asyncio.Event()
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_until_complete(server.serve(ready.set, until))
-        finally:
-            loop.close()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert ready.wait(PATIENCE)
-    try:
+    with listening(server.application(), server.listens_at, server.host, server.port):
         yield server
-    finally:
-        loop.call_soon_threadsafe(until.set)
-        thread.join(PATIENCE)
 
 
 def main() -> None:
