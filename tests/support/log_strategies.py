@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -24,9 +25,53 @@ MONTHS = ("2026-01", "2026-02", "2026-03", "2026-04")
 PAUSES = (0, 0, 0.000001, 1, 86_400, 86_400, 86_400 * 9, 86_400 * 20)
 """Seconds between the events of a stream: together or months apart."""
 
-message_ids = st.sampled_from([None, None, "m1", "m2", ""])
-call_ids = st.sampled_from([None, "", "a", "a", "b"])
-texts = st.sampled_from(["", " ", "\u202f\t", "hello", 'Zoë 😀 says "no"\n', "null", "a‑b c", "\x1f", "\u200b"])
+_ABSENT = object()
+_EVENLY_DRAWN = 2**24
+"""Hypothesis draws numbers below that evenly; of larger ranges it prefers small numbers."""
+
+
+def _numbered(pools: Mapping[str, Sequence[Any]]) -> tuple[int, Callable[[int], dict[str, Any]]]:
+    """How many mappings take a value of each pool, and the mapping of a number below that; an `_ABSENT` one is left out."""
+    sizes = [(name, pool, len(pool)) for name, pool in pools.items()]
+
+    def mapping(number: int) -> dict[str, Any]:
+        found = {}
+        for name, pool, size in sizes:
+            number, place = divmod(number, size)
+            if (value := pool[place]) is not _ABSENT:
+                found[name] = value
+        return found
+
+    return math.prod(size for _, _, size in sizes), mapping
+
+
+def _sometimes(pool: Sequence[Any]) -> list[Any]:
+    """The pool of a field that is there every other time."""
+    return [*[_ABSENT] * len(pool), *pool]
+
+
+def _every(pools: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """All mappings that take a value of each pool: a pool itself."""
+    number, mapping = _numbered(pools)
+    return [mapping(each) for each in range(number)]
+
+
+def _mappings(pools: Mapping[str, Sequence[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Mappings that take a value of each pool, all drawn as one number: to draw each field took longer than to fold the event."""
+    number, mapping = _numbered(pools)
+    assert number <= _EVENLY_DRAWN, number
+    return st.integers(0, number - 1).map(mapping)
+
+
+def _field(name: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return values.map(lambda value: {name: value})
+
+
+def _together(*parts: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Mappings with the fields of all the parts."""
+    return st.tuples(*parts).map(lambda drawn: {name: value for part in drawn for name, value in part.items()})
+
+
 json_values = st.recursive(
     st.sampled_from([None, True, False, 0, 1, -7, 2**70, 0.5, 3.0632e-05, "", "x", 'é\\"', "null", "{}"]),
     lambda inner: (
@@ -34,39 +79,38 @@ json_values = st.recursive(
     ),
     max_leaves=4,
 )
-_PATHS = """
+_PLACES = """
 /text /text /content /content/0/text /content/9 /arguments /arguments/x /arguments/a~1b /output /output/0 /error
 /call_id /name /nothing/here /usage /usage/prompt_tokens /cost_usd /model /messages /messages/0 /messages/0/content
 /after /after/status /after/amount_usd /key /table /outcome /agent /reason /path /target text
 """
-paths = st.sampled_from(["", *_PATHS.split()])
-spans = st.fixed_dictionaries(
-    {"path": paths, "start": st.integers(min_value=0, max_value=6), "end": st.integers(min_value=0, max_value=9)}
-)
-counts = st.sampled_from([None, 0, 7, 1200])
-_part = st.fixed_dictionaries(
-    {"type": st.sampled_from(["text", "input_text", "image_url", "", None, 7]), "text": texts}
-)
-contents = (
-    st.none()
-    | texts
-    | st.lists(_part | texts | st.just({"text": "of no type"}) | st.sampled_from([None, True, []]), max_size=2)
-)
+_PATHS = ["", *_PLACES.split()]
+_SPANS: dict[str, Sequence[Any]] = {"path": _PATHS, "start": range(7), "end": range(10)}
+paths = st.sampled_from(_PATHS)
+spans = _mappings(_SPANS)
 
-
-def _payload(required: dict[str, Any], optional: dict[str, Any] | None = None) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries(required, optional=optional or {})
-
-
-_model = {
-    "model": st.sampled_from([None, "gpt-x", "gpt-y"]),
-    "params": st.sampled_from([None, {}, {"temperature": 0, "a": 1}]),
-    "tools_sha256": st.sampled_from([None, "0" * 64]),
-    "request_sha256": st.sampled_from([None, "f" * 64, "true"]),
-    "prompt_sha256": st.sampled_from([None, "1" * 64]),
-    "latency_ms": st.sampled_from([None, 0, 812.5]),
-    "cost_usd": st.sampled_from([None, 0, 0.1, 0.2, 0.0000306]),
-    "finish_reason": st.sampled_from([None, "stop"]),
+_CALL_IDS = [None, "", "a", "a", "b"]
+_TEXTS = ["", " ", "\u202f\t", "hello", 'Zoë 😀 says "no"\n', "null", "a‑b c", "\x1f", "\u200b"]
+_TEXTS_OR_NONE = [*[None] * len(_TEXTS), *_TEXTS]
+_COUNTS = [None, 0, 7, 1200]
+_FLAGS = [None, True, False]
+_PARTS = [
+    *_every({"type": ["text", "input_text", "image_url", "", None, 7], "text": _TEXTS}),
+    *_TEXTS,
+    *[{"text": "of no type"}, None, True, []],
+]
+_LISTS = [[], *([part] for part in _PARTS), *([one, two] for one in _PARTS for two in _PARTS)]
+_CONTENTS = [*[None] * len(_LISTS), *_TEXTS * (len(_LISTS) // len(_TEXTS)), *_LISTS]
+"""Nothing, texts and lists of parts, each a third."""
+_MODEL: dict[str, Sequence[Any]] = {
+    "model": [None, "gpt-x", "gpt-y"],
+    "params": [None, {}, {"temperature": 0, "a": 1}],
+    "tools_sha256": [None, "0" * 64],
+    "request_sha256": [None, "f" * 64, "true"],
+    "prompt_sha256": [None, "1" * 64],
+    "latency_ms": [None, 0, 812.5],
+    "cost_usd": [None, 0, 0.1, 0.2, 0.0000306],
+    "finish_reason": [None, "stop"],
 }
 _arguments = st.one_of(
     json_values,
@@ -76,90 +120,95 @@ _arguments = st.one_of(
         ["", " ", "{", "{}x", "[1,]", '{"x": 1,}', "NaN", '{"x": nan}', '{"a": "nan,]"}', '{"x": "\\ud800"}', "01"]
     ),
 )
-_times = st.sampled_from([None, 0, 40, 1200])
-_speech = st.fixed_dictionaries(
-    {}, optional={"start_ms": _times, "end_ms": _times, "interrupted": st.sampled_from([None, True, False])}
-)
-_rows = st.none() | st.fixed_dictionaries(
-    {"status": st.sampled_from(["asked", "paid"]), "amount_usd": st.sampled_from([None, 0, 12.5, 0.1])}
-)
+_TIMES = _sometimes([None, 0, 40, 1200])
+_SPOKEN = _every({"start_ms": _TIMES, "end_ms": _TIMES, "interrupted": _sometimes(_FLAGS)})
+_SPEECH = [*[None] * len(_SPOKEN), *_SPOKEN]
+_CHANGED = _every({"status": ["asked", "paid"], "amount_usd": [None, 0, 12.5, 0.1]})
+_ROWS = [*[None] * len(_CHANGED), *_CHANGED]
+
+
+def _usages(**pools: Sequence[Any]) -> list[Any]:
+    """What decisions say of tokens, or nothing."""
+    usages = _every({name: _sometimes(pool) for name, pool in pools.items()})
+    return [*[None] * len(usages), *usages]
+
+
+def _decisions(**pools: Sequence[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return _together(_mappings(_MODEL), _mappings(pools))
+
+
+_messages = st.lists(_mappings({"role": ["user", "tool"], "content": _CONTENTS}), max_size=2)
 PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
-    "conversation.started.v1": _payload(
-        {"messages": st.lists(st.fixed_dictionaries({"role": st.just("system"), "content": contents}), max_size=2)},
-        {name: st.sampled_from([None, "one", "two"]) for name in ("agent", "variant", "task", "channel", "vertical")},
+    "conversation.started.v1": _together(
+        _field("messages", st.lists(_mappings({"role": ["system"], "content": _CONTENTS}), max_size=2)),
+        _mappings(dict.fromkeys(("agent", "variant", "task", "channel", "vertical"), _sometimes([None, "one", "two"]))),
     ),
-    "conversation.ended.v1": _payload({"outcome": json_values}),
-    "context.supplied.v1": _payload(
-        {"kind": st.just("document"), "content": json_values}, {"role": st.sampled_from([None, "system", "user"])}
+    "conversation.ended.v1": _field("outcome", json_values),
+    "context.supplied.v1": _together(
+        _mappings({"kind": ["document"], "role": _sometimes([None, "system", "user"])}), _field("content", json_values)
     ),
-    "user.utterance.v1": _payload({"text": texts}, {"content": contents}),
-    "agent.utterance.v1": _payload({"text": st.none() | texts}, {"content": contents}),
-    "tool.call.v1": _payload(
-        {"call_id": call_ids, "name": st.sampled_from(["refund", "find"]), "arguments": _arguments}
+    "user.utterance.v1": _mappings({"text": _TEXTS, "content": _sometimes(_CONTENTS)}),
+    "agent.utterance.v1": _mappings({"text": _TEXTS_OR_NONE, "content": _sometimes(_CONTENTS)}),
+    "tool.call.v1": _together(
+        _mappings({"call_id": _CALL_IDS, "name": ["refund", "find"]}), _field("arguments", _arguments)
     ),
-    "tool.result.v1": _payload(
-        {"call_id": call_ids, "output": json_values, "error": st.sampled_from([None, False, "", "no", {}])}
+    "tool.result.v1": _together(
+        _mappings({"call_id": _CALL_IDS, "error": [None, False, "", "no", {}]}), _field("output", json_values)
     ),
-    "model.decision.v1": _payload(
-        _model,
-        {"usage": st.none() | _payload({}, {"prompt_tokens": counts, "completion_tokens": counts, "x/y": json_values})},
+    "model.decision.v1": _decisions(
+        usage=_usages(prompt_tokens=_COUNTS, completion_tokens=_COUNTS, **{"x/y": [None, 7, "x", [], {"y": "x"}]})
     ),
-    "model.decision.v3": _payload(
-        _model,
+    "model.decision.v3": _together(
+        _decisions(
+            usage=_usages(input_tokens=_COUNTS, cache_write_tokens=_COUNTS, reasoning_tokens=_COUNTS),
+            model_requested=_sometimes([None, "gpt"]),
+            history=_sometimes([None, "exact", "compacted"]),
+            content_missing=_sometimes(_FLAGS),
+            retries=_sometimes([None, 2]),
+        ),
+        st.just({}) | _field("error", json_values),
+    ),
+    "agent.reasoning.v1": _mappings({"text": _TEXTS_OR_NONE, "summary": _sometimes([["short"]])}),
+    "context.compacted.v1": _together(
+        _mappings({"kind": ["summary", "clear"], "from_message": range(4), "to_message": range(7)}),
+        _field("replacement", _messages),
+    ),
+    "user.utterance.v2": _together(
+        _mappings({"text": _TEXTS, "content": _sometimes(_CONTENTS)}), _mappings({"speech": _SPEECH})
+    ),
+    "agent.utterance.v2": _mappings({"text": _TEXTS_OR_NONE, "speech": _SPEECH}),
+    "tool.call.v2": _together(
+        _mappings(
+            {
+                "call_id": _CALL_IDS,
+                "name": ["run"],
+                "has_nested_calls": _sometimes(_FLAGS),
+                "executor": _sometimes(["provider"]),
+            }
+        ),
+        _field("arguments", _arguments),
+    ),
+    "tool.result.v2": _together(
+        _mappings({"call_id": _CALL_IDS, "error": [None], "truncated": _sometimes([None, True])}),
+        _field("output", json_values),
+    ),
+    "conversation.started.v2": _mappings(
         {
-            "usage": st.none()
-            | _payload({}, dict.fromkeys(("input_tokens", "cache_write_tokens", "reasoning_tokens"), counts)),
-            "model_requested": st.sampled_from([None, "gpt"]),
-            "history": st.sampled_from([None, "exact", "compacted"]),
-            "content_missing": st.sampled_from([None, True, False]),
-            "error": json_values,
-            "retries": st.sampled_from([None, 2]),
-        },
-    ),
-    "agent.reasoning.v1": _payload({"text": st.none() | texts}, {"summary": st.just(["short"])}),
-    "context.compacted.v1": _payload(
-        {
-            "kind": st.sampled_from(["summary", "clear"]),
-            "from_message": st.integers(0, 3),
-            "to_message": st.integers(0, 6),
-            "replacement": st.lists(
-                st.fixed_dictionaries({"role": st.sampled_from(["user", "tool"]), "content": contents}), max_size=2
-            ),
+            "messages": [[{"role": "system", "content": "be kind"}]],
+            "parent": _sometimes([None, {}, {"conversation_id": "p", "call_id": None}]),
+            "tags": _sometimes([None, [], ["a"]]),
+            "metadata": _sometimes([None, {"x": 1}]),
+            "fidelity": _sometimes([None, ["session_ambiguous", "is_truncated"]]),
         }
     ),
-    "user.utterance.v2": _payload({"text": texts, "speech": st.none() | _speech}, {"content": contents}),
-    "agent.utterance.v2": _payload({"text": st.none() | texts, "speech": st.none() | _speech}),
-    "tool.call.v2": _payload(
-        {"call_id": call_ids, "name": st.just("run"), "arguments": _arguments},
-        {"has_nested_calls": st.sampled_from([None, True, False]), "executor": st.just("provider")},
+    "score.recorded.v1": _together(_mappings({"name": ["s"]}), _field("value", json_values)),
+    "agent.handoff.v1": _mappings({"from": [None], "to": ["b"]}),
+    "call.event.v1": _mappings({"kind": ["dtmf"]}),
+    "model.decision.v2": _decisions(usage=_usages(input_tokens=_COUNTS, output_tokens=_COUNTS)),
+    "row.changed.v1": _mappings(
+        {"table": ["refunds", "orders"], "key": [1, "1", {"id": 1}], "before": _ROWS, "after": _ROWS}
     ),
-    "tool.result.v2": _payload(
-        {"call_id": call_ids, "output": json_values, "error": st.none(), "truncated": st.sampled_from([None, True])}
-    ),
-    "conversation.started.v2": _payload(
-        {"messages": st.just([{"role": "system", "content": "be kind"}])},
-        {
-            "parent": st.sampled_from([None, {}, {"conversation_id": "p", "call_id": None}]),
-            "tags": st.sampled_from([None, [], ["a"]]),
-            "metadata": st.sampled_from([None, {"x": 1}]),
-            "fidelity": st.sampled_from([None, ["session_ambiguous", "is_truncated"]]),
-        },
-    ),
-    "score.recorded.v1": _payload({"name": st.just("s"), "value": json_values}),
-    "agent.handoff.v1": _payload({"from": st.none(), "to": st.just("b")}),
-    "call.event.v1": _payload({"kind": st.just("dtmf")}),
-    "model.decision.v2": _payload(
-        _model, {"usage": st.none() | _payload({}, {"input_tokens": counts, "output_tokens": counts})}
-    ),
-    "row.changed.v1": _payload(
-        {
-            "table": st.sampled_from(["refunds", "orders"]),
-            "key": st.sampled_from([1, "1", {"id": 1}]),
-            "before": _rows,
-            "after": _rows,
-        }
-    ),
-    "prompt.registered.v1": _payload({"name": st.just("p"), "text": texts, "sha256": st.just("2" * 64)}),
+    "prompt.registered.v1": _mappings({"name": ["p"], "text": _TEXTS, "sha256": ["2" * 64]}),
 }
 """Payloads of every shipped type but redactions, which need a target."""
 
@@ -239,31 +288,33 @@ def erased(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "payload": {}, "metadata": {}, "salt": b"", "digest": hashlib.sha256(event["hash"]).digest()}
 
 
-_step = st.tuples(
-    st.sampled_from(["call", "call", "call", "result", "result", "result", "result", "say"]),
-    st.sampled_from(["a", "a", "a", "a", "", None]),
-    st.sampled_from([None, None, None, "m1"]),
-    st.sampled_from(["user", "user", "user", "agent"]),
-    st.sampled_from([None, None, False, "no"]),
+_steps = _mappings(
+    {
+        "kind": ["call", "call", "call", "result", "result", "result", "result", "say"],
+        "call_id": ["a", "a", "a", "a", "", None],
+        "message_id": [None, None, None, "m1"],
+        "actor": ["user", "user", "user", "agent"],
+        "error": [None, None, False, "no"],
+    }
 )
 
 
 @st.composite
 def whole_exchanges(draw: st.DrawFn, *, min_streams: int = 8, max_streams: int = 16) -> list[dict[str, Any]]:
     """A log of January in which calls and results with next to no ids follow each other in every way."""
-    streams = draw(st.lists(st.lists(_step, min_size=2, max_size=10), min_size=min_streams, max_size=max_streams))
+    streams = draw(st.lists(st.lists(_steps, min_size=2, max_size=10), min_size=min_streams, max_size=max_streams))
     log = []
     for number, steps in enumerate(streams):
         drawn = []
-        for place, (kind, call_id, message_id, actor, error) in enumerate(steps):
-            payload: dict[str, Any]
-            if kind == "call":
-                event_type, payload = "tool.call.v1", {"call_id": call_id, "name": "find", "arguments": {"n": place}}
-            elif kind == "result":
-                event_type, payload = "tool.result.v1", {"call_id": call_id, "output": place, "error": error}
+        for place, step in enumerate(steps):
+            payload: dict[str, Any] = {"call_id": step["call_id"]}
+            if step["kind"] == "call":
+                event_type, payload = "tool.call.v1", {**payload, "name": "find", "arguments": {"n": place}}
+            elif step["kind"] == "result":
+                event_type, payload = "tool.result.v1", {**payload, "output": place, "error": step["error"]}
             else:
-                event_type, payload = f"{actor}.utterance.v1", {"text": "so"}
-            metadata = {"message_id": message_id, "actor": actor}
+                event_type, payload = f"{step['actor']}.utterance.v1", {"text": "so"}
+            metadata = {name: step[name] for name in ("message_id", "actor")}
             drawn.append({"event_type": event_type, "payload": payload, "metadata": metadata, "seconds": 0})
         log += _stream(number, "conversation", drawn)
     return [{**event, "position": place} for place, event in enumerate(log, start=1)]
@@ -284,32 +335,36 @@ def one_stream(events: list[dict[str, Any]], kind: str = "conversation") -> list
     return [{**event, "position": place} for place, event in enumerate(_stream(1, kind, events), start=1)]
 
 
+_TARGETS = [{"stream_version": version} for version in range(1, 17)]
+_redactions = _mappings({"target": _TARGETS, "path": _PATHS, "method": ["mask"], "reason": ["asked"]}) | _mappings(
+    {"target": _TARGETS, "span": _every(_SPANS), "method": ["mask"], "reason": ["asked"]}
+)
+_metadata = _mappings(
+    {
+        "message_id": [None, None, "m1", "m2", ""],
+        "actor": _sometimes([None, "agent", "user", "user"]),
+        "subject_id": _sometimes([None, "ann", "bob"]),
+        "source": _sometimes([None, "s1", "s2"]),
+        "source_id": _sometimes([None, "c1"]),
+        "source_ordinal": _sometimes([None, 3, 2**40]),
+    }
+)
+
+
 @st.composite
 def _events(draw: st.DrawFn, kinds: Sequence[str], pauses: Sequence[float]) -> dict[str, Any]:
     kind = draw(st.sampled_from(kinds))
-    if kind == "redaction.applied.v1":
-        payload: dict[str, Any] = {"target": {"stream_version": draw(st.integers(min_value=1, max_value=16))}}
-        payload |= draw(st.fixed_dictionaries({"path": paths}) | st.fixed_dictionaries({"span": spans}))
-        payload |= {"method": "mask", "reason": "asked"}
-    elif kind == "unknown":
+    if kind == "unknown":
         kind = draw(st.sampled_from(UNKNOWN))
         payload = {"text": "never read", "call_id": "a"}
     else:
-        payload = draw(PAYLOADS[kind])
-    metadata = draw(
-        st.fixed_dictionaries(
-            {"message_id": message_ids},
-            optional={
-                "actor": st.sampled_from([None, "agent", "user", "user"]),
-                "subject_id": st.sampled_from([None, "ann", "bob"]),
-                "source": st.sampled_from([None, "s1", "s2"]),
-                "source_id": st.sampled_from([None, "c1"]),
-                "source_ordinal": st.sampled_from([None, 3, 2**40]),
-            },
-        )
-    )
-    seconds = draw(st.sampled_from(pauses))
-    return {"event_type": kind, "payload": payload, "metadata": metadata, "seconds": seconds}
+        payload = draw(_redactions if kind == "redaction.applied.v1" else PAYLOADS[kind])
+    return {
+        "event_type": kind,
+        "payload": payload,
+        "metadata": draw(_metadata),
+        "seconds": draw(st.sampled_from(pauses)),
+    }
 
 
 def _stream(number: int, kind: str, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -93,7 +93,8 @@ def test_states_and_rows_equal_the_left_fold(folded: tuple[Log, str]) -> None:
     assert comparable_states(fold_states(make_batch(columns, 1))) == comparable_states(left_states(log))
     batch = make_batch(columns.filter(pa.array([event["month"] <= month for event in log], pa.bool_())), 1)
     expected = left_fold.fold_month(log, month)
-    made = {name: RELATIONS[name](fold(batch)).to_pylist() for name in ("events", "tool_calls", "messages")}
+    folded_month = fold(batch)
+    made = {name: RELATIONS[name](folded_month).to_pylist() for name in ("events", "tool_calls", "messages")}
     compare(
         expected["utterances"], (row for row in made["events"] if row["event_name"] in SPOKEN and row["is_in_month"])
     )

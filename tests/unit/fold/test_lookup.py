@@ -10,7 +10,8 @@ import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.fold.batch import make_batch
+from pipelines.fold.batch import Batch, make_batch
+from pipelines.fold.carry import Carry
 from pipelines.fold.fold import fold, place
 from pipelines.fold.identity import code_hash
 from pipelines.fold.lookup import Snapshot, find_snapshot
@@ -32,7 +33,10 @@ many = settings(
     deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 few = settings(many, max_examples=8)
-From = Callable[[Snapshot, int], dict[str, Any]]
+Tails = Sequence[tuple[Snapshot, int]]
+States = list[dict[str, Any] | None]
+From = Callable[[Tails], States]
+"""The states of a stream, each from a snapshot and the events since up to a version; None where its message goes on."""
 
 
 def find(rows: list[dict[str, Any]], events: Log, until: int, code: str) -> Snapshot | None:
@@ -57,27 +61,47 @@ def stored(events: Log, shown: list[Any], after: int, until: int) -> pa.Table:
 
 
 def by_columns(events: Log) -> From:
-    """The state of a stream from a snapshot and the events since, as columns."""
+    """The states of a stream from snapshots and the events since, as columns; each tail is a stream of one batch."""
     columns = fold_columns(events, "")
 
-    def state(snapshot: Snapshot, until: int) -> dict[str, Any]:
-        after = snapshot.row["stream_version"]
-        batch = make_batch(columns.slice(after, until - after), 1).going_on_from(lambda _: carry_of(snapshot))
-        if len(continuing(place(batch)[0])):
-            raise MessageGoesOnError
-        folded = fold(batch)
-        states = build_states(folded, whole(batch), count_states(folded, whole(batch)))
-        return {"aggregate_type": states["aggregate_type"][0].as_py(), **shown(states).to_pylist()[0]}
+    def batch_of(tails: Tails) -> Batch:
+        tables = []
+        for number, (snapshot, until) in enumerate(tails):
+            after = snapshot.row["stream_version"]
+            tail = columns.slice(after, until - after)
+            tables.append(tail.set_column(0, "aggregate_id", pa.repeat(f"{number:03}", tail.num_rows)))
+        carries = [carry_of(snapshot) for snapshot, _ in tails]
+        carry = Carry(*(pa.concat_tables(getattr(each, name) for each in carries) for name in ("columns", "lists")))
+        return make_batch(pa.concat_tables(tables), 1).going_on_from(lambda _: carry)
 
-    return state
+    def states(tails: Tails) -> States:
+        batch = batch_of(tails)
+        going_on = set(continuing(place(batch)[0]).tolist())
+        ended = [number for number in range(len(tails)) if number not in going_on]
+        found: States = [None] * len(tails)
+        if ended:
+            batch = batch_of([tails[number] for number in ended]) if going_on else batch
+            folded = fold(batch)
+            rows = build_states(folded, whole(batch), count_states(folded, whole(batch)))
+            named = zip(rows["aggregate_type"].to_pylist(), shown(rows).to_pylist(), strict=True)
+            for number, (kind, row) in zip(ended, named, strict=True):
+                found[number] = {"aggregate_type": kind, **row, "aggregate_id": events[0]["aggregate_id"]}
+        return found
+
+    return states
 
 
 def by_events(events: Log) -> From:
     """The same from events as they are stored."""
     redacted = list(left_fold.redact_all(events))
-    return lambda snapshot, until: fold_stream(
-        stored(events, redacted, snapshot.row["stream_version"], until), carry_of(snapshot)
-    )
+
+    def state(snapshot: Snapshot, until: int) -> dict[str, Any] | None:
+        try:
+            return fold_stream(stored(events, redacted, snapshot.row["stream_version"], until), carry_of(snapshot))
+        except MessageGoesOnError:
+            return None
+
+    return lambda tails: [state(*tail) for tail in tails]
 
 
 def assert_same_states(log: Log, folded: Log, every: int, of_stream: Callable[[Log], From] = by_columns) -> int:
@@ -90,22 +114,26 @@ def assert_same_states(log: Log, folded: Log, every: int, of_stream: Callable[[L
     for event in sorted(log, key=lambda e: e["stream_version"]):
         streams.setdefault(event["aggregate_id"], []).append(event)
     for stream, events in streams.items():
-        state_from = of_stream(events)
-        left = StreamFold()
+        states_from = of_stream(events)
+        left, expected = StreamFold(), {}
         for number, (event, seen) in enumerate(left_fold.show(events), start=1):
             left.apply(event, seen)
-            until = number - 1
-            while (snapshot := find(snapshots.get(stream, []), events, until, code_hash(every))) is not None:
+            expected[number] = {"aggregate_type": left.aggregate_type, **comparable(left.state())}
+        until = {number: number - 1 for number in expected}
+        while tails := {
+            number: snapshot
+            for number, up_to in until.items()
+            if (snapshot := find(snapshots.get(stream, []), events, up_to, code_hash(every))) is not None
+        }:
+            until = {}
+            found = states_from([(snapshot, number) for number, snapshot in tails.items()])
+            for (number, snapshot), state in zip(tails.items(), found, strict=True):
                 version = snapshot.row["stream_version"]
-                try:
-                    found = state_from(snapshot, number)
-                except MessageGoesOnError:
-                    until = version - 1
+                if state is None:
+                    until[number] = version - 1
                     continue
-                assert found.pop("aggregate_type") == left.aggregate_type
-                assert comparable(found) == comparable(left.state()), (stream, version, number)
+                assert comparable(state) == expected[number], (stream, version, number)
                 used += 1
-                break
     return used
 
 
