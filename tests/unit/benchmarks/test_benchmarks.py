@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from pipelines.store import EmbeddedServer
-from tests.benchmarks import databases, rounds
+from tests.benchmarks import databases, fold_incremental, rounds
 from tests.benchmarks.child import peak_bytes
 from tests.benchmarks.figures import COLUMNS, Figure, Target, markdown, summary, table_rows
 from tests.benchmarks.fold import scan_month
@@ -51,6 +51,7 @@ def test_every_benchmark_yields_whole_figures(name, one_server, monkeypatch):
     if name == "import" and not SAMPLES.is_dir():
         pytest.skip("needs the shared data: ../shared beside the checkout")
     monkeypatch.setattr(rounds, "run_trial", run_here)
+    monkeypatch.setattr(fold_incremental, "MONTHS", fold_incremental.MONTHS[:3])
     figures = list(measure(name, events=MIN_EVENTS, runs=1))
     assert figures
     for figure in figures:

@@ -20,7 +20,7 @@ from tests.support.time_travel import KEYS, Log, as_of, assert_equal, everything
 NOTHING = Current()
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(log=logs(max_streams=10, max_events=20), data=st.data())
 def test_a_state_at_any_point_is_the_left_fold_up_to_it(log: Log, data: st.DataObject) -> None:
     """At, just before and between events, in any month, redactions of later included; from stored states and without any."""
@@ -148,7 +148,7 @@ def test_a_point_where_a_snapshot_is() -> None:
     log = make_log([(STREAM, "conversation", events)])
     with folded(log, snapshot_events=5) as connection:
         assert connection.sql("SELECT count(*) FROM stored_snapshots").fetchall() == [(4,)]
-        for event in log[3::2]:
+        for event in (*log[4::5], log[5]):
             for point in (Point(event["created_at"]), Point(position=event["position"])):
                 assert_equal(connection, log, point, everything_before(log), snapshot_events=5)
 
