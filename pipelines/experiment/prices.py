@@ -90,6 +90,11 @@ class Price(StrictModel):
         )
         return usd / _MILLION
 
+    def most(self, input_tokens: int, output_tokens: int) -> float:
+        """US dollars for one call at most: whatever of its input a cache takes, and however long it keeps that."""
+        taken = ((0, 0), (input_tokens, 0), (input_tokens, input_tokens))
+        return max(self.cost(input_tokens, output_tokens, 0, *written) for written in taken)
+
 
 class PriceTable(StrictModel):
     """A file of prices.

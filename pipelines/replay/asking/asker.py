@@ -211,7 +211,7 @@ class Asker:
     def most_usd(self, request: Request, size: int) -> float:
         """The most that a call can cost: one token per byte of the body, and the longest reply; 0 when no price is known."""
         price = self._sides[request.side].price
-        return price.cost(size, max_output_tokens(request.head.params, price) or 0) if price is not None else 0.0
+        return price.most(size, max_output_tokens(request.head.params, price) or 0) if price is not None else 0.0
 
     def forget(self, redactions: Mapping[str, int]) -> int:
         """Erase what was kept of conversations that were redacted since; see `ResponseStore.forget`."""

@@ -239,7 +239,10 @@ def _block(part: Part) -> Block:
         return {"type": "text", "text": part.text}
     if isinstance(part, Other):
         if part.kind == "tool_reference":  # the wire's own
-            return dict(part.part)
+            name = part.part.get("tool_name")
+            return (
+                {**part.part, "tool_name": wire_name(name, _LONGEST_NAME)} if isinstance(name, str) else dict(part.part)
+            )
         raise CannotExpressError("content_part", f"content of type {part.kind} has no form over messages")
     title = {"title": part.name} if part.name and part.kind == "document" else {}
     return {"type": part.kind, "source": _source(part), **title}

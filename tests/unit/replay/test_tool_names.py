@@ -113,6 +113,18 @@ def test_a_choice_of_a_tool_names_it_as_the_wire_does():
         assert json.loads(request_of(api, FINE, tool_choice="auto").body())["tool_choice"] == "auto"
 
 
+def test_what_a_search_for_tools_found_is_named_as_it_is_offered():
+    """A reference in a result says the wire's name."""
+    request = request_of("messages", ("crm.get order",))
+    lines = Lines(request.head, request.decision.messages[:-1])
+    found = [{"type": "tool_reference", "tool_name": name} for name in ("crm.get order", "get_order")]
+    lines.add({"role": "tool", "tool_call_id": "call_0_0", "content": found})
+    body = json.loads(lines.request("u", "candidate", 0, ("s", 1), lambda: (1, {})).body())
+    (result,) = body["messages"][-1]["content"]
+    assert [part["tool_name"] for part in result["content"]] == [body["tools"][0]["name"], "get_order"]
+    assert body["tools"][0]["name"] == wire_name("crm.get order", 128)
+
+
 def dicts(kind: str) -> dict[str, Any]:
     """A schema in other words for its types at every depth; members that hold values hold some that look like schemas."""
     number, text = {"dict": ("float", "STRING"), "object": ("number", "string")}[kind]

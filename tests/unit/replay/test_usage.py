@@ -174,6 +174,11 @@ def test_a_call_costs_the_sum_of_its_tokens_at_their_prices(parts, usd, factor):
     counts = (plain + cached + written + kept, 5, cached, written + kept, kept)
     assert price.cost(*counts) == pytest.approx(expected / 1e6)
     assert price.in_batch.cost(*counts) == pytest.approx(factor * expected / 1e6)
+    if usd[0] is None or usd[0] <= 2.0:  # reading from a cache is never dearer
+        assert price.cost(*counts) <= price.most(counts[0], counts[1]) * (1 + 1e-9)
+    assert price.most(counts[0], 5) in {
+        price.cost(counts[0], 5, 0, *each) for each in ((), (counts[0],), (counts[0],) * 2)
+    }
 
 
 def test_cached_tokens_are_cheaper_and_never_more_than_there_are():
