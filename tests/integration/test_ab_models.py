@@ -98,6 +98,46 @@ def test_what_a_cache_gave_and_took_and_what_was_thought_is_counted_on_every_wir
         assert cost == pytest.approx(usd * calls)
 
 
+def test_a_walk_calls_tools_by_names_that_the_wire_does_not_take(store, settings, tmp_path):
+    """The recording answers calls that a model makes under the names it was given, over each wire: the walk is the recorded one."""
+    told = json.dumps([conversation(task, "v1", 10.0, "2026-01-01 12:00:00") for task in range(2)])
+    lines = json.loads(told.replace("lookup_order", "crm.look up").replace('"refund"', '"zurück/zahlen"'))
+    lake = Lake.from_settings(settings)
+    add(store, lake, tmp_path, lines)
+    names = ("crm.look up", "zurück/zahlen")
+    schemas = [{"name": name, "parameters": {"type": "dict", "properties": {"id": {"type": "int"}}}} for name in names]
+    (tmp_path / "tools.json").write_text(json.dumps(schemas), encoding="utf-8")
+
+    def echo(body: dict[str, Any]) -> dict[str, Any]:
+        """What the recorded agent did, with the tools that are offered."""
+        task = int(str(body["messages"][1]["content"]).split()[-1])
+        step = sum(message["role"] == "assistant" for message in body["messages"])
+        given = ({"id": task}, {"id": task, "amount_usd": 10.0})
+        if step >= len(given):
+            return {"role": "assistant", "content": "Refunded 10.0 USD"}
+        function = {"name": body["tools"][step]["function"]["name"], "arguments": json.dumps(given[step])}
+        return {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c", "type": "function", "function": function}],
+        }
+
+    with serving(answer=echo) as server:
+        for api in ("chat", "responses", "messages"):
+            bound = "max_output_tokens" if api == "responses" else "max_tokens"
+            asked = f"api: {api}, model: m, base_url: '{server.address(api)}', params: {{{bound}: 99}}"
+            text = f"experiment: {api}\ncandidate: {{{asked}}}\nmode: turn\ntools: {{schemas: tools.json}}\n"
+            result = replay(lake, settings, text, tmp_path)
+            assert (result.units, result.failures, result.first_error) == (2, {}, None)
+        walks = query(
+            lake,
+            "SELECT DISTINCT experiment, coverage, first_divergence_step, step_count, [call.name FOR call IN tool_calls] "
+            "FROM replays_history ORDER BY ALL",
+        )
+    assert walks == [(api, 1.0, None, 3, list(names)) for api in ("chat", "messages", "responses")]
+    assert server.refused == {}
+
+
 def odd_answer(body: dict[str, Any], _times: int) -> tuple[int, dict[str, str], bytes]:
     """First decisions are declined in the field for that, second ones are cut before their first word, third ones answered."""
     asked = len(body["messages"])
