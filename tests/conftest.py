@@ -9,8 +9,10 @@ newer: the folder holds its `postgres` and `initdb`. Homes that a test makes for
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -26,6 +28,13 @@ from tests.support.databases import copied_database
 from tests.support.pace import longest_first, mark_slow
 from tests.support.servers import fresh_server, outer_folder
 from tests.support.verbs import Verbs, run_verb
+
+# What is imported and collected stays until the end: to look for cycles in it, again and again, takes two fifths of the collection.
+gc.disable()
+
+# Where the environment forbids to keep what is compiled, each of the many processes that the tests start would compile the package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A job in the background of a shell ignores it, and so would the programs that the tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -50,6 +59,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tests and begin with the longest, by the rules of `tests.support.pace`."""
     mark_slow(items, Path(__file__).parent.as_posix())
     longest_first(items, Path(__file__).parent.as_posix())
+
+
+def pytest_collection_finish() -> None:
+    """From here on cycles are looked for, in what the tests make: not in the items and the modules."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """At the end all is given back, or libraries that count what is left would tell of it."""
+    gc.unfreeze()
 
 
 @pytest.fixture

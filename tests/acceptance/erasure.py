@@ -182,7 +182,7 @@ def _fill(home: Path, folder: Path, customers: int, log: Path | None, conversati
             marked.append(marks)
             lines.append(json.dumps(line))
     (folder / "marked.jsonl").write_text("\n".join(lines))
-    refold(home, "import", "chat", str(folder / "marked.jsonl"), "--at", "2026-05-21")
+    refold(home, "import", "chat", str(folder / "marked.jsonl"), "--at", f"{AT + timedelta(days=1):%Y-%m-%d}")
     (folder / "marked.jsonl").unlink()
     real: list[str] = []
     if log is not None:

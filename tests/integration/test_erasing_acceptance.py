@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -27,9 +28,10 @@ def _verbs_in_this_process() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def made(_verbs_in_this_process: None) -> Iterator[erasure.Made]:
-    """The home of both, with one marked person of May and the demo's smallest history, of June alone."""
+    """The home of both, with one marked person and the demo's smallest history, all of June: what a run takes, it takes for each month."""
     with outer_folder() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "generate", partial(load.generate, months=1))
+        patch.setattr(erasure, "AT", datetime(2026, 6, 20, tzinfo=UTC))
         yield erasure.make_home(folder, 1, events=1_000)
 
 
