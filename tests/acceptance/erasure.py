@@ -345,23 +345,23 @@ def _killed_at(
         copy = _copy(home, folder / f"{what}-{number}")
         moment = rng.uniform(0.3, seconds)
         ended = run_until(copy, verbs, moment)
-        for verb in verbs:
-            refold(copy, *verb)
-        found = state(copy)
-        differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        with EmbeddedServer(copy):  # once for all the verbs
+            for verb in verbs:
+                refold(copy, *verb)
+            found = state(copy)
+            differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+            audit = json.loads(refold(copy, "verify", "--json", check=False))
         places = (
             [f"{value!r} in {place}" for value, each in find_values(copy, list(values)).items() for place in each]
             if values
             else []
         )
-        audit = json.loads(refold(copy, "verify", "--json", check=False))
         findings = [each for month in audit["months"] for each in month["findings"]] + audit["findings"]
         bad = [*(f"{name} differs" for name in differing), *places, *(f"verify: {each}" for each in findings)]
         tell(
             f"{what} {number + 1:>2}: killed after {moment:5.2f} s of {seconds:.1f} ({'had ended' if ended else 'at work'}): {'; '.join(bad) or 'the same'}"
         )
         wrong += [f"{what} killed after {moment:.2f} s: {each}" for each in bad]
-        refold(copy, "db", "stop", check=False)
         shutil.rmtree(copy)
     return wrong
 

@@ -27,7 +27,7 @@ def talks(streams: int) -> st.SearchStrategy[list[dict[str, Any]]]:
     return recordings(streams).filter(lambda log: len(log) > 2 * streams)
 
 
-@settings(deadline=None, max_examples=2, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
+@settings(deadline=None, max_examples=1, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
 @given(log=talks(24))
 def test_the_echo_of_any_recording_is_the_recording(log: Sequence[Mapping[str, Any]]) -> None:
     """In every mode all that could be asked is the same, with no difference in any metric, full coverage and no divergence."""
@@ -41,7 +41,7 @@ def test_the_echo_of_any_recording_is_the_recording(log: Sequence[Mapping[str, A
                     raise
 
 
-@settings(deadline=None, max_examples=2, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
+@settings(deadline=None, max_examples=1, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
 @given(log=partly_erased(talks(24)))
 def test_what_is_left_of_an_erased_log_is_the_recording(log: Sequence[Mapping[str, Any]]) -> None:
     """Events erased here and there, or all of a conversation: what comes before is the same, the rest is counted and not asked."""
@@ -66,7 +66,7 @@ SILENT = {
 }
 
 
-@pytest.mark.parametrize("others", [(), ("0", "2"), ("0",), ("2",)])
+@pytest.mark.parametrize("others", [(), ("0",), ("2",)])
 def test_what_nothing_was_shown_of_is_not_asked(tmp_path: Path, others: Sequence[str]) -> None:
     """Conversations without one event that an agent sees are rows of every table that counts them, wherever they stand."""
     spoken = [("user.utterance.v1", {"text": "Hi."}), ("agent.utterance.v1", {"text": "Hello."})]
