@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -24,20 +25,38 @@ def places(value: Any, steps: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         yield from places(inner, (*steps, step))
 
 
-def changed(rows: list[Any], seed: int, times: int) -> list[Any]:
-    """The rows with something odd in a few places."""
-    rows, chance = copy.deepcopy(rows), random.Random(seed)
+def changed(value: Any, seed: int, times: int) -> Any:
+    """A list or an object with something odd in a few places, of JSON that stands in a text too."""
+    value, chance = copy.deepcopy(value), random.Random(seed)
     for _ in range(times):
-        found = list(places(rows))
-        if not found:  # the change before took away all there was
-            break
-        *way, last = chance.choice(found)
-        at: Any = rows
-        for step in way:
-            at = at[step]
-        odd = chance.choice(ODD)
-        if odd is ...:
-            del at[last]
-        else:
-            at[last] = copy.deepcopy(odd)
-    return rows
+        _change(value, chance)
+    return value
+
+
+def _change(value: Any, chance: random.Random) -> None:
+    found = list(places(value))
+    if not found:  # the change before took away all there was
+        return
+    *way, last = chance.choice(found)
+    for step in way:
+        value = value[step]
+    inner = _inner(value[last])
+    if inner is not None and chance.random() < 0.8:
+        _change(inner, chance)
+        value[last] = json.dumps(inner)
+        return
+    odd = chance.choice(ODD)
+    if odd is ...:
+        del value[last]
+    else:
+        value[last] = copy.deepcopy(odd)
+
+
+def _inner(text: Any) -> Any:
+    """The list or object that a text is the JSON of, with something in it."""
+    if not isinstance(text, str) or text[:1] not in ("{", "["):
+        return None
+    try:
+        return json.loads(text) or None
+    except ValueError:
+        return None

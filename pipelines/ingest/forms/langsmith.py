@@ -75,9 +75,11 @@ def _spread(place: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         return
     if "run_type" not in value and "dotted_order" not in value and not _is_feedback(value):
         raise refuse(place, f"neither a run of LangSmith nor feedback on one: it has {', '.join(sorted(value)[:8])}")
-    children = value.pop("child_runs", None)
+    children = value.pop("child_runs", None) or []
+    if not isinstance(children, list):
+        raise refuse(place, "child_runs must be an array")
     yield place, value
-    for n, each in enumerate(children or ()):
+    for n, each in enumerate(children):
         yield from _spread(f"{at}{dot}child_runs[{n}]", each)
 
 

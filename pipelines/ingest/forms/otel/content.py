@@ -85,7 +85,9 @@ def _vercel(span: Span) -> Content | None:
     if leaves(answer) > 1:
         made.output = read([{key: value for key, value in answer.items() if value}]).messages
     made.finish_reason = span.take("ai.response.finishReason")
-    made.tools = [span.texts.value(each, span.where)[0] for each in span.take("ai.prompt.tools") or ()] or None
+    tools = span.take("ai.prompt.tools") or []
+    listed = tools if isinstance(tools, list) else [tools]
+    made.tools = [span.texts.value(each, span.where)[0] for each in listed] or None
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.ingest.assemble.messages import read, system_messages
+from pipelines.ingest.forms.fields import objects_at
 from pipelines.ingest.forms.otel.span import Content, Span, leave_out_repeated
 
 
@@ -12,15 +13,17 @@ def livekit(span: Span) -> Content | None:
         return None
     made = Content()
     context = span.take_json("lk.chat_ctx")
-    if isinstance(context, dict):
-        items = [each for each in context.get("items") or () if isinstance(each, dict)]
+    if context is not None:
+        items = objects_at(context, "items")
         told = [
             each
             for each in items
             if each.get("type", "message") in ("message", "function_call", "function_call_output")
         ]
         made.input = read(told).messages
-        if len(told) != len(items):
+        if not items:
+            span.attributes["lk.chat_ctx"] = context
+        elif len(told) != len(items):
             span.attributes["lk.chat_ctx"] = [each for each in items if each not in told]
     text, calls = span.take("lk.response.text"), span.take_json("lk.response.function_calls")
     if text or calls:

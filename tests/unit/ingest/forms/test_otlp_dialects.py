@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.accounting import Tally
 from pipelines.ingest.form_lines import form_lines
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otlp import FORM
+from tests.support.changed import changed
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 START = 1_700_000_000_000_000_000
+ODD_DOCUMENTS = 5
 
 
 def any_value(value: Any) -> dict[str, Any]:
@@ -54,12 +57,26 @@ def log(number: int, name: str, given: dict[str, Any], body: Any = None) -> dict
 def read(
     folder: Path, spans: list[dict[str, Any]], logs: list[dict[str, Any]] | None = None
 ) -> tuple[list[dict[str, Any]], Tally]:
-    path, scratch, tally = folder / "spans.json", folder / "scratch", Tally()
-    scratch.mkdir()
+    """The lines and counts of a document; with anything anywhere in it, it is read with no scalar lost, or refused by name."""
     document = {
         "resourceSpans": [{"scopeSpans": [{"spans": spans}]}],
         "resourceLogs": [{"scopeLogs": [{"logRecords": logs or []}]}],
     }
+    for seed in range(ODD_DOCUMENTS):
+        odd = folder / f"odd-{seed}"
+        odd.mkdir()
+        try:
+            _, tally = _read(odd, changed(document, seed, 1 + seed % 3))
+        except BadInputError as error:
+            assert str(error).startswith("spans.json"), error  # noqa: PT017
+        else:
+            assert tally.mapped + tally.kept + tally.repeated == tally.leaves, seed
+    return _read(folder, document)
+
+
+def _read(folder: Path, document: dict[str, Any]) -> tuple[list[dict[str, Any]], Tally]:
+    path, scratch, tally = folder / "spans.json", folder / "scratch", Tally()
+    scratch.mkdir()
     path.write_text(json.dumps(document))
     return list(form_lines(FORM, [path], Options(folder=scratch), tally)), tally
 
