@@ -110,10 +110,10 @@ def _spelled_arguments(given: str) -> str:
     """
     try:
         value = _decode(given)
-        is_told = type(value) is dict and not _HAS_FLOAT(given)
-        text = _encode(value).decode() if is_told else None
-        if text is not None and (text == given or _encode_as_given(value).decode() == given):
-            return text
+        if type(value) is dict:
+            text = _encode(value).decode()
+            if text == given or _encode_as_given(value).decode() == given:  # nothing is there twice, or not as it was read
+                return _encode(_valued(value)).decode() if _HAS_FLOAT(text) else text
     except _NOT_DECODED:
         pass
     value = read_arguments(given if given.strip() else "{}")
