@@ -75,8 +75,7 @@ async def _outcomes(asker: Asker, units: Iterable[Unit[T]]) -> AsyncGenerator[li
     source = iter(units)
     crew: _Crew[T] = _Crew()
     async with asker:
-        # Reading the lake takes its time: elsewhere, so that no call times out with its answer waiting to be read.
-        while not (asker.is_stopping or crew.error) and (batch := await asyncio.to_thread(_next_batch, source)):
+        while not (asker.is_stopping or crew.error) and (batch := await _next_batch(source, crew)):
             known, unknown = _recall(asker, batch)
             yield [unit.take(answer) for unit, answer in known]
             for unit in unknown:
@@ -91,7 +90,17 @@ async def _outcomes(asker: Asker, units: Iterable[Unit[T]]) -> AsyncGenerator[li
         raise crew.error
 
 
-def _next_batch(source: Iterator[Unit[T]]) -> list[Unit[T]]:
+async def _next_batch(source: Iterator[Unit[T]], crew: _Crew[T]) -> list[Unit[T]]:
+    """Units to go on with.
+
+    Reading the lake takes its time: elsewhere, where a call could time out with its answer waiting to be read.
+    """
+    if crew.under_way:
+        return await asyncio.to_thread(_take, source)
+    return _take(source)
+
+
+def _take(source: Iterator[Unit[T]]) -> list[Unit[T]]:
     return list(islice(source, _BATCH))
 
 

@@ -112,7 +112,8 @@ def _spelled_arguments(given: str) -> str:
         value = _decode(given)
         if type(value) is dict:
             text = _encode(value).decode()
-            if text == given or _encode_as_given(value).decode() == given:  # nothing is there twice, or not as it was read
+            is_told = text == given or _encode_as_given(value).decode() == given
+            if is_told:  # in every detail: nothing is there twice, no number was rounded
                 return _encode(_valued(value)).decode() if _HAS_FLOAT(text) else text
     except _NOT_DECODED:
         pass

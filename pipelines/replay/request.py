@@ -94,10 +94,16 @@ class Request:
     _messages: int
     _pieces: int
     _keyed: Any
+    _key: str | None = None
 
     @property
     def key(self) -> str:
         """Under which an answer to it is kept, hex: equal for requests and draws between which no model can tell; see `key`."""
+        if self._key is None:
+            self._key = self._make_key()
+        return self._key
+
+    def _make_key(self) -> str:
         if self._keyed is not None:
             return finish_key(self._keyed, self.draw)
         messages = self._context.messages[: self._messages]

@@ -152,6 +152,8 @@ class Asker:
         self._in_batches = {number: store.in_batches(number) for number in self._numbers.values()}
         self._endpoints: dict[Side, Endpoint] = {}
         self._flights: dict[tuple[int, str], asyncio.Task[Answer]] = {}
+        self._unpaid: set[tuple[int, str]] = set()
+        """Keys of the last batch that were looked up in vain, and have not been answered since."""
         self._noted: dict[tuple[Side, str], asyncio.Task[None]] = {}
         self._on_sending = on_sending
         self._told: dict[str, asyncio.Task[None]] = {}
@@ -236,10 +238,12 @@ class Asker:
             if request is not None and key is not None:
                 wanted.setdefault(request.side, set()).add(key)
         known: dict[Side, dict[str, Answer]] = {}
+        self._unpaid = set()
         for side, asked in wanted.items():
             wire, stored = self._sides[side].wire, self._store.get(self._numbers[side], list(asked))
             read = {key: _read(wire, each) for key, each in stored.items()}
             known[side] = {key: answer for key, answer in read.items() if answer is not None}
+            self._unpaid |= {(self._numbers[side], key) for key in asked - stored.keys()}
             self._health[side].has_answered |= bool(known[side])
         found = [
             request.read(answer)
@@ -264,7 +268,7 @@ class Asker:
         key = (self._numbers[request.side], request.key)
         flight = self._flights.get(key)
         if flight is None:
-            stored = self._store.get(key[0], key[1:])
+            stored = self._store.get(key[0], key[1:]) if key not in self._unpaid else {}
             kept = _read(self._sides[request.side].wire, stored[key[1]]) if stored else None
             if kept is not None:
                 self.tally.hits += 1
@@ -276,33 +280,48 @@ class Asker:
                     "to go on with the batch, or wait until it is done"
                 )
             flight = self._flights[key] = asyncio.create_task(self._fetch(request))
-            flight.add_done_callback(lambda _done: self._flights.pop(key, None))
+            flight.add_done_callback(lambda _done: self._landed(key))
             return await asyncio.shield(flight)
         answer = await asyncio.shield(flight)
         self.tally.hits += not isinstance(answer, Failure) or answer.reply is not None
         return answer
 
+    def _landed(self, key: tuple[int, str]) -> None:
+        """Who asks for it from now on finds the answer in the store, where there is one."""
+        del self._flights[key]
+        self._unpaid.discard(key)
+
     async def _fetch(self, request: Request) -> Answer:
-        patience = _Patience()
         try:
             body = request.body()
         except CannotExpressError as error:
             self.tally.failed += 1
             return Failure("not_expressible", str(error))
         try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(_AgainError),
-                wait=_BACKOFF,
-                stop=patience,
-                sleep=self._limiter.sleep,
-                reraise=True,
-            ):
-                with attempt:
-                    answer = await self._attempt(request, body)
+            try:
+                return await self._attempt(request, body)
+            except _AgainError as error:
+                return await self._ask_again(request, body, error)
         except BudgetExhausted as error:
             return self._failed(request, "budget_exhausted", str(error))
         except _AgainError as error:
             return self._failed(request, error.again.reason, error.again.detail)
+
+    async def _ask_again(self, request: Request, body: bytes, first: _AgainError) -> Answer:
+        """Further calls after the first one, which nearly always is enough, each later than the last."""
+        failed: _AgainError | None = first
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(_AgainError),
+            wait=_BACKOFF,
+            stop=_Patience(),
+            sleep=self._limiter.sleep,
+            reraise=True,
+        ):
+            with attempt:
+                if failed is not None:
+                    error, failed = failed, None
+                    raise error
+                answer = await self._attempt(request, body)
         return answer
 
     async def _attempt(self, request: Request, body: bytes) -> Answer:

@@ -78,7 +78,7 @@ class CallFailed(Exception):  # noqa: N818 -- reads as what happened
 
 @dataclass(slots=True)
 class Endpoint:
-    """A session with one endpoint, as an async context manager.
+    """A session with one endpoint, as an async context manager; the first call opens it.
 
     Attributes:
         base_url: Address, the wire's own path not included.
@@ -103,8 +103,6 @@ class Endpoint:
         self._secret = Secret(self.key)
 
     async def __aenter__(self) -> Self:
-        headers = {"Content-Type": "application/json", **self.wire.headers(self.key)}
-        self._session = open_session(headers, self.connections, total_seconds=self.timeout_seconds)
         return self
 
     async def __aexit__(
@@ -123,7 +121,9 @@ class Endpoint:
         Raises:
             CallFailed: There was no complete response.
         """
-        assert self._session is not None
+        if self._session is None:  # where all answers are kept there is none, and no client is imported
+            headers = {"Content-Type": "application/json", **self.wire.headers(self.key)}
+            self._session = open_session(headers, self.connections, total_seconds=self.timeout_seconds)
         started = time.perf_counter()
         with calling(self._secret, self.timeout_seconds):
             async with self._session.post(

@@ -16,11 +16,13 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -145,7 +147,15 @@ class Sent:
     aggregate_id: str
 
 
-_Job = tuple[list[tuple[str, tuple[Any, ...]]], Callable[[BaseException | None], object]]
+_Statement = tuple[str, tuple[Any, ...]]
+
+
+class _Job(NamedTuple):
+    """What is to be written, and who waits until it is."""
+
+    statements: list[_Statement]
+    loop: asyncio.AbstractEventLoop
+    written: asyncio.Future[None]
 
 
 class ResponseStore:
@@ -374,14 +384,10 @@ class ResponseStore:
         loop = asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()
 
-        def tell(error: BaseException | None) -> None:
-            if not written.done():
-                written.set_exception(error) if error is not None else written.set_result(None)
-
         if self._writer is None:
             self._writer = threading.Thread(target=self._run, name="responses", daemon=True)
             self._writer.start()
-        self._jobs.put((statements, lambda error: loop.call_soon_threadsafe(partial(tell, error))))
+        self._jobs.put(_Job(statements, loop, written))
         await written
 
     def _run(self) -> None:
@@ -402,13 +408,12 @@ class ResponseStore:
             try:
                 with self._guard("write"), connection:
                     connection.execute("BEGIN IMMEDIATE")
-                    for statements, _ in jobs:
-                        for statement, values in statements:
-                            connection.execute(statement, values)
+                    for statement, values in _together(jobs):
+                        connection.execute(statement, values)
             except RefoldError as failed:
                 error = failed
-            for _, tell in jobs:
-                tell(error)
+            for loop, those in groupby(jobs, key=attrgetter("loop")):
+                loop.call_soon_threadsafe(_tell, [job.written for job in those], error)
         connection.close()
 
     @contextmanager
@@ -419,6 +424,27 @@ class ResponseStore:
             raise ResponseStoreError(
                 f"{self.path}: cannot {what}: {error}; what was paid for so far is kept"
             ) from error
+
+
+def _together(jobs: Iterable[_Job]) -> Iterator[_Statement]:
+    """The statements of jobs that are written together; what they charge to one version on one day is one sum."""
+    charges: dict[tuple[Any, ...], tuple[int, float]] = {}
+    for statement, values in chain.from_iterable(job.statements for job in jobs):
+        if statement is not CHARGE:
+            yield statement, values
+            continue
+        account, (requests, usd) = values[:-2], values[-2:]
+        before = charges.get(account, (0, 0.0))
+        charges[account] = before[0] + requests, before[1] + usd
+    for account, sums in charges.items():
+        yield CHARGE, (*account, *sums)
+
+
+def _tell(waiting: Iterable[asyncio.Future[None]], error: BaseException | None) -> None:
+    """Let those go on who wait for one commit, in their loop."""
+    for written in waiting:
+        if not written.done():
+            written.set_exception(error) if error is not None else written.set_result(None)
 
 
 def is_asking(folder: Path) -> bool:

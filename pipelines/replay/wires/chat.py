@@ -20,7 +20,7 @@ from pipelines.replay.wires.calls import wire_arguments, wire_id, wire_name
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import Note, Remarks, list_notes
 from pipelines.replay.wires.pairing import pair_calls
-from pipelines.replay.wires.parts import Medium, Text, read_parts
+from pipelines.replay.wires.parts import Medium, Text, only_text, read_parts
 from pipelines.replay.wires.tools import LONGEST_NAME, changed_names, custom_names, function_tools, named_params
 from pipelines.replay.wires.wire import Found, Wire
 
@@ -96,6 +96,8 @@ def wire_message(message: Mapping[str, Any], custom: frozenset[str] = frozenset(
         message: As it is rendered.
         custom: Names of offered tools that take free text.
     """
+    if only_text(message) is not None:
+        return message
     role, content = message.get("role"), message.get("content")
     changed: dict[str, Any] = {}
     if "tool_call_id" in message:

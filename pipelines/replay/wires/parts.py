@@ -13,7 +13,8 @@ from pipelines.canonical.content import is_text_part, text_of
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,(.*)", re.ASCII | re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
-_PLAIN = frozenset(("role", "content"))
+_PLAIN = 2
+"""Members of a message that is a speaker and a text."""
 _THOUGHTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_text")
 
 
@@ -68,7 +69,7 @@ Part = Text | Medium | Other
 def only_text(message: Mapping[str, Any]) -> str | None:
     """The text of a message that is nothing but a speaker and a text, as most are; None for every other."""
     content = message.get("content")
-    is_plain = type(content) is str and message.keys() == _PLAIN and message["role"] != "tool"
+    is_plain = type(content) is str and len(message) == _PLAIN and message.get("role", "tool") != "tool"
     return content if is_plain else None
 
 
