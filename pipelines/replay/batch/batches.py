@@ -30,7 +30,7 @@ from pipelines.replay.request import Request
 from pipelines.replay.wires.notes import CannotExpressError
 from pipelines.replay.work import Unit
 
-_TOGETHER = 500
+_TOGETHER = 100
 """Units looked up together."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,10 +23,12 @@ _TYPES: Mapping[str, str | None] = {
     "list": "array",
     "long": "integer",
     "none": "null",
+    "nonetype": "null",
     "str": "string",
     "tuple": "array",
 }
 """Words for types, in lower case, and JSON Schema's for them; None where that has none, since everything is meant."""
+_WORD = re.compile("[a-z]+")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 """Members of a schema that hold schemas by name; `_INNER` hold one, or a list of them."""
 _INNER = (
@@ -107,7 +110,7 @@ def _own_words(tool: Mapping[str, Any], longest: int) -> Mapping[str, Any]:
 
 
 def _json_schema(schema: Any, levels: int = _DEEPEST) -> Any:
-    """A schema in the types of JSON Schema, by whatever words the recording has them; words that say nothing stay."""
+    """A schema in the types of JSON Schema, by whatever words the recording has them; nothing else of it changes."""
     if not isinstance(schema, Mapping) or not levels:
         return schema
     own = dict(schema)
@@ -121,14 +124,18 @@ def _json_schema(schema: Any, levels: int = _DEEPEST) -> Any:
             own[name] = [_json_schema(each, levels - 1) for each in held] if is_list else _json_schema(held, levels - 1)
     if "type" in own:
         told = own.pop("type")
-        found = [_type(each) for each in told] if isinstance(told, list) else _type(told)
-        if found is not None and not (isinstance(found, list) and None in found):
-            own = {name: found if name == "type" else own[name] for name in schema}
+        found = [*dict.fromkeys(map(_type, told if isinstance(told, list) else [told]))]
+        if found and None not in found:
+            own = {
+                name: own[name] if name != "type" else found if isinstance(told, list) else found[0] for name in schema
+            }
     return own
 
 
-def _type(word: Any) -> Any:
-    return _TYPES.get(word.lower(), word) if isinstance(word, str) else word
+def _type(told: Any) -> str | None:
+    """The first word for a type that stands in a text such as `int, optional` or `list[str]`; None where none does."""
+    words = _WORD.findall(told.lower()) if isinstance(told, str) else ()
+    return _TYPES[known] if (known := next((word for word in words if word in _TYPES), None)) is not None else None
 
 
 def definition(tool: Mapping[str, Any]) -> Mapping[str, Any]:

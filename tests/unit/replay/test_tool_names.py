@@ -148,9 +148,31 @@ def test_a_schema_says_its_types_in_the_words_of_json_schema(api):
     assert function_tools([known])[0] is known
     body = json.loads(request_of(api, (), [tool("f", dicts("dict"))]).body())
     assert ModelServer().reply(api, body)[0] == 200
-    lax = {"type": "object", "properties": {"a": {"type": "any", "description": "x"}, "b": {"type": "date"}}}
-    own = function_tools([tool("f", lax)])[0]["function"]["parameters"]
-    assert own["properties"] == {"a": {"description": "x"}, "b": {"type": "date"}}
+
+
+@pytest.mark.parametrize(
+    ("told", "sent"),
+    [
+        ("any", None),
+        ("date", None),
+        ("", None),
+        (7, None),
+        ([], None),
+        (["string", "date"], None),
+        (["STRING", "NoneType", "null"], ["string", "null"]),
+        ("int, optional", "integer"),
+        ("list[str]", "array"),
+        ("Optional[Dict[str, Any]]", "object"),
+        ("string (ISO date)", "string"),
+        ("integer", "integer"),
+    ],
+)
+def test_a_type_is_the_first_word_for_one_and_left_out_without_any(told, sent):
+    """As generators from doc strings write them; what is left out leaves the rest as it is."""
+    schema = {"type": "object", "properties": {"a": {"type": told, "description": "x"}}}
+    (made,) = function_tools([tool("f", schema)])
+    own = made["function"]["parameters"]["properties"]["a"]
+    assert own == {"description": "x", **({"type": sent} if sent else {})}
 
 
 def test_a_schema_without_end_goes_out():
