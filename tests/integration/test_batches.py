@@ -251,9 +251,8 @@ def test_a_creation_whose_answer_is_lost_is_found_again(lake, settings, tmp_path
     """The connection breaks after a batch was created: it is not created again, among others with pages of them."""
     with serving_batches(lost=1) as server:
         for number in range(5):  # of somebody else
-            server._add(
-                "/v1/messages" if api == "messages" else "/v1/chat/completions", [(f"x{number}", {"model": "m"})]
-            )
+            path = "/v1/messages" if api == "messages" else "/v1/chat/completions"
+            server._add(path, [(f"x{number}", {"model": "m"})], 20)
         server.work()
         server.paid.clear()
         told: list[str] = []
