@@ -74,26 +74,27 @@ def test_a_model_is_asked_with_what_the_agent_saw(lake, settings, tmp_path):
     assert rows[:3] == [(1, None, calls, True, None), (2, "Bye 4", [], True, None), (3, "Bye 6", [], True, None)]
 
 
-@pytest.mark.parametrize("mode", ["decision", "turn"])
-def test_what_a_cache_gave_and_took_and_what_was_thought_is_counted_on_every_wire(lake, settings, tmp_path, mode):
-    """The same counts come to the same columns and the same cost; of a walk they are sums, also where it is not told."""
+def test_what_a_cache_gave_and_took_and_what_was_thought_is_counted_on_every_wire(lake, settings, tmp_path):
+    """The same counts come to the same columns and the same cost, of answers that were kept as well; of a walk they are sums."""
     price = "{input_usd: 10, output_usd: 100, cached_input_usd: 1, cache_write_usd: 12.5}"
     counts = Tokens(1_000, made=50, cached=400, written=100, thought=30)
-    found = {}
+    usd = (500 * 10 + 400 * 1 + 100 * 12.5 + 50 * 100) / 1e6
     with serving(count=lambda _body: counts) as server:
         for api in ("chat", "responses", "messages"):
             bound = "max_output_tokens" if api == "responses" else "max_tokens"
             asked = f"api: {api}, model: m, base_url: '{server.address(api)}', params: {{{bound}: 99}}, price: {price}"
-            text = f"experiment: {api}\ncandidate: {{{asked}}}\nmode: {mode}\n"
-            replay(lake, settings, text, tmp_path)
-            found[api] = query(
-                lake,
-                "SELECT input_tokens // 1000, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, "
-                f"round(cost_usd, 9) FROM replays_history WHERE experiment = '{api}' GROUP BY ALL ORDER BY ALL",
-            )
-    assert found["chat"] == found["responses"] == found["messages"] != []
-    usd = round((500 * 10 + 400 * 1 + 100 * 12.5 + 50 * 100) / 1e6, 9)
-    for calls, *rest, cost in found["chat"]:
+            for mode in ("decision", "turn"):
+                text = f"experiment: {api}-{mode}\ncandidate: {{{asked}}}\nmode: {mode}\n"
+                replay(lake, settings, text, tmp_path)
+    rows = query(
+        lake,
+        "SELECT experiment, input_tokens // 1000, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, "
+        "cost_usd FROM replays_history",
+    )
+    assert {name for name, *_ in rows} == {
+        f"{api}-{mode}" for api in ("chat", "responses", "messages") for mode in ("decision", "turn")
+    }
+    for _, calls, *rest, cost in rows:
         assert rest == [400 * calls, 100 * calls, 50 * calls, 30 * calls]
         assert cost == pytest.approx(usd * calls)
 
