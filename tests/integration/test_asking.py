@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sqlite3
@@ -231,6 +232,43 @@ def test_retry_after_stops_all_calls(store):
         answered, _ = ask_all(server, store, [request_of(n) for n in range(8)], concurrency=1)
     assert len(meaning(answered)) == 8
     assert at[1] - at[0] >= 0.99
+
+
+def test_an_answer_that_comes_between_looking_and_asking_is_not_paid_for_twice(store):
+    """What was looked up in vain is not looked up again before it is asked for, unless it was answered since."""
+
+    async def work(server: ModelServer) -> Asker:
+        async with Asker(side_of(server), store, Budget(), VERSION) as asker:
+            first, other = request_of(1), request_of(2)
+            flight = asyncio.create_task(asker.ask(first))
+            while not asker.tally.calls:  # noqa: ASYNC110 -- nothing tells that a call has begun
+                await asyncio.sleep(0)
+            assert asker.recall([request_of(1), other]) == [None, None]
+            answers = [
+                await flight,
+                await asker.ask(request_of(1)),
+                await asker.ask(other),
+                await asker.ask(request_of(2)),
+            ]
+            assert all(isinstance(each, Reply) for each in answers)
+            return asker
+
+    with serving(latency=0.05) as server:
+        asker = asyncio.run(work(server))
+        assert set(server.paid.values()) == {1}
+    assert (asker.tally.calls, asker.tally.asked, asker.tally.hits) == (2, 2, 2)
+    assert store.charged(*VERSION)[0] == 2
+
+
+def test_where_all_answers_are_kept_no_session_is_opened(store):
+    """The client of HTTP is imported, and a session opened, by what is going to be sent."""
+    with serving() as server:
+        given = [request_of(number) for number in range(3)]
+        _, asker = ask_all(server, store, given)
+        assert asker._endpoints["candidate"]._session is not None
+        answered, asker = ask_all(server, store, given)
+    assert len(answered) == asker.tally.hits == 3
+    assert asker._endpoints["candidate"]._session is None
 
 
 def test_calls_per_minute_are_spread(store):

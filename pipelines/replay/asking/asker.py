@@ -329,6 +329,7 @@ class Asker:
         most = self.most_usd(request, len(body))
         if self.is_stopping:
             raise Stopped
+        self._endpoints[request.side].open()
         await self._note_sent(request)
         tokens = len(body) // BYTES_PER_TOKEN + int(self._usual_output)
         async with self._limiter.admit(tokens) as slot:

@@ -78,7 +78,7 @@ class CallFailed(Exception):  # noqa: N818 -- reads as what happened
 
 @dataclass(slots=True)
 class Endpoint:
-    """A session with one endpoint, as an async context manager; the first call opens it.
+    """A session with one endpoint, as an async context manager; whoever is going to call opens it.
 
     Attributes:
         base_url: Address, the wire's own path not included.
@@ -111,6 +111,12 @@ class Endpoint:
         if self._session is not None:
             await self._session.close()
 
+    def open(self) -> None:
+        """Have a session, before the first call's turn comes: its client takes a while to import. Kept answers need none."""
+        if self._session is None:
+            headers = {"Content-Type": "application/json", **self.wire.headers(self.key)}
+            self._session = open_session(headers, self.connections, total_seconds=self.timeout_seconds)
+
     async def call(self, body: bytes, idempotency_key: str) -> Response:
         """Send one request.
 
@@ -121,9 +127,8 @@ class Endpoint:
         Raises:
             CallFailed: There was no complete response.
         """
-        if self._session is None:  # where all answers are kept there is none, and no client is imported
-            headers = {"Content-Type": "application/json", **self.wire.headers(self.key)}
-            self._session = open_session(headers, self.connections, total_seconds=self.timeout_seconds)
+        self.open()
+        assert self._session is not None
         started = time.perf_counter()
         with calling(self._secret, self.timeout_seconds):
             async with self._session.post(

@@ -105,6 +105,8 @@ _COUNTED = "SELECT count(*), coalesce(sum(length(body)), 0) FROM responses "
 _KEYS_PER_QUERY = 500
 _LOCK_SECONDS = 60.0
 """How long a writer waits for another process's commit."""
+_CACHE_KB = 16_384
+"""Of the file, held in memory: keys are random, and with less their index is read again and again."""
 _CLEAR_MS = 3_000
 """How long who writes the file anew waits for others."""
 
@@ -475,6 +477,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
     connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
     return connection
 

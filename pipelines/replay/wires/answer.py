@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipelines.experiment.decision import Reply
+from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.experiment.prices import Price
 from pipelines.replay.asking.fault import Again, Broken, error_in, judge_error, shown, storable
 from pipelines.replay.asking.usage import MOST_TOKENS, Usage, read_usage
@@ -46,6 +47,26 @@ class NoAnswerError(ValueError):
     def __init__(self, message: str, *, is_worked: bool = False) -> None:
         super().__init__(message)
         self.is_worked = is_worked
+
+
+class Said(NamedTuple):
+    """What an answer says; `counted` makes a reply of it.
+
+    Attributes:
+        text: As in `Reply`, like the others.
+        tool_calls: In order.
+        finish_reason: By the names of chat completions.
+        model: Which answered.
+        is_refusal: Whether the endpoint marks it as one.
+        extra: What goes back with it.
+    """
+
+    text: str | None
+    tool_calls: Sequence[ToolCall] = ()
+    finish_reason: str | None = None
+    model: str | None = None
+    is_refusal: bool = False
+    extra: Mapping[str, Any] | None = None
 
 
 def no_answer(detail: str, why: NoAnswerError, body: bytes, price: Price | None) -> Answer | Again | Broken:
@@ -111,12 +132,10 @@ def usual_usage(
     return Usage(given, made, cached, None, thought, written, kept) if is_usual else None
 
 
-def counted(
-    reply: Reply, usage: Usage, price: Price | None, cost_usd: float | None, latency_ms: float | None
-) -> Answer:
-    """The reply with what it cost; a filter's stop is a failure that has one."""
+def counted(said: Said, usage: Usage, price: Price | None, cost_usd: float | None, latency_ms: float | None) -> Answer:
+    """The reply: what was said, with what it cost; a filter's stop is a failure that has one."""
     input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
-    if not output_tokens and (reply.text or reply.tool_calls):
+    if not output_tokens and (said.text or said.tool_calls):
         output_tokens = None  # nothing was not said
     if cost_usd is None:
         cost_usd = usage.cost_usd
@@ -125,22 +144,22 @@ def counted(
             counted = _priced(usage, output_tokens, price) if known else None
             cost_usd = max(counted, cost_usd or 0.0) if counted is not None else None
     reply = Reply(
-        reply.text,
-        reply.tool_calls,
+        said.text,
+        said.tool_calls,
         input_tokens,
         output_tokens,
         cost_usd,
         latency_ms,
-        reply.finish_reason,
-        reply.model,
-        reply.is_refusal,
-        reply.extra,
+        said.finish_reason,
+        said.model,
+        said.is_refusal,
+        said.extra,
         usage.cached_tokens,
         usage.written_tokens,
         usage.reasoning_tokens,
     )
-    if (reply.finish_reason or "").lower() in DECLINED and not reply.is_refusal:
-        return Failure("refused", reply.finish_reason or "", reply)
+    if (said.finish_reason or "").lower() in DECLINED and not said.is_refusal:
+        return Failure("refused", said.finish_reason or "", reply)
     return reply
 
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pipelines.canonical.content import is_text_part, text_of_prompt
-from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api
 from pipelines.log.context import message_bytes
 from pipelines.replay.wires import completion
+from pipelines.replay.wires.answer import Said
 from pipelines.replay.wires.calls import wire_arguments, wire_id, wire_name
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import Note, Remarks, list_notes
@@ -84,7 +84,7 @@ class Chat(Wire):
         """See `Wire.read_usual`."""
         return completion.read_usual(body)
 
-    def read_document(self, document: Mapping[str, Any], body: bytes) -> Reply:
+    def read_document(self, document: Mapping[str, Any], body: bytes) -> Said:
         """See `Wire.read_document`."""
         return completion.read_document(document, body)
 

@@ -7,16 +7,15 @@ response means that is no answer is said in `fault`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from pipelines.canonical.finish_reasons import finish_reason
-from pipelines.experiment.decision import Reply, ToolCall
+from pipelines.experiment.decision import ToolCall
 from pipelines.replay.asking.fault import error_in, is_interrupted, shown, storable
 from pipelines.replay.asking.usage import Usage
-from pipelines.replay.wires.answer import DECLINED, NoAnswerError, usual_usage, word
+from pipelines.replay.wires.answer import DECLINED, NoAnswerError, Said, usual_usage, word
 from pipelines.replay.wires.calls import read_arguments
 from pipelines.replay.wires.message import read_message
 
@@ -85,7 +84,7 @@ class _Completion(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Completion).decode
 
 
-def read_usual(body: bytes) -> tuple[Reply, Usage] | None:
+def read_usual(body: bytes) -> tuple[Said, Usage] | None:
     """What a chat completion of the usual shape says and counts; None of another one.
 
     Raises:
@@ -109,10 +108,10 @@ def read_usual(body: bytes) -> tuple[Reply, Usage] | None:
     )
     text = None if message.content is None else storable(message.content)
     reason = finish_reason(word(choice.finish_reason))
-    return Reply(text, calls, finish_reason=reason, model=word(completion.model)), usage
+    return Said(text, calls, reason, word(completion.model)), usage
 
 
-def read_document(document: Mapping[str, Any], body: bytes) -> Reply:
+def read_document(document: Mapping[str, Any], body: bytes) -> Said:
     """What a completion of whatever shape says.
 
     Raises:
@@ -126,13 +125,13 @@ def read_document(document: Mapping[str, Any], body: bytes) -> Reply:
     if not messages:
         raise NoAnswerError(f"no choice with a message: {shown(body)}", is_worked=bool(choices))
     try:
-        reply = read_message(messages)
+        said = read_message(messages)
     except ValueError as error:
         raise NoAnswerError(str(error), is_worked=True) from None
-    reply = replace(reply, finish_reason=_finish_reason(choices), model=word(document.get("model")))
-    if reply.text is None and not reply.tool_calls and reply.finish_reason is None:
+    said = said._replace(finish_reason=_finish_reason(choices), model=word(document.get("model")))
+    if said.text is None and not said.tool_calls and said.finish_reason is None:
         raise NoAnswerError(f"a message that says nothing: {shown(body)}", is_worked=True)
-    return reply
+    return said
 
 
 def _usual_usage(usage: _Usage) -> Usage | None:

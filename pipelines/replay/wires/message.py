@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipelines.experiment.decision import Reply, ToolCall
+from pipelines.experiment.decision import ToolCall
 from pipelines.replay.asking.fault import storable
+from pipelines.replay.wires.answer import Said
 from pipelines.replay.wires.calls import read_arguments
 
 _SAID = frozenset(("text", "output_text", "refusal"))
@@ -42,7 +43,7 @@ _DEEPEST = 50
 """Levels of what is sent back as it came."""
 
 
-def read_message(messages: Sequence[Mapping[str, Any]]) -> Reply:
+def read_message(messages: Sequence[Mapping[str, Any]]) -> Said:
     """What was said and called. One choice is asked for, so several are the pieces of one message.
 
     Args:
@@ -60,7 +61,7 @@ def read_message(messages: Sequence[Mapping[str, Any]]) -> Reply:
     extra: dict[str, Any] = {}
     for message in reversed(messages):
         extra |= _extra(message)
-    return Reply(text, calls, is_refusal=bool(refusals), extra=extra or None)
+    return Said(text, calls, is_refusal=bool(refusals), extra=extra or None)
 
 
 def _tool_calls(message: Mapping[str, Any]) -> Iterator[ToolCall]:

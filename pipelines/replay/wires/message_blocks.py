@@ -8,10 +8,10 @@ from typing import Any, Literal
 import msgspec
 
 from pipelines.canonical.finish_reasons import finish_reason
-from pipelines.experiment.decision import Reply, ToolCall
+from pipelines.experiment.decision import ToolCall
 from pipelines.replay.asking.fault import shown, storable
 from pipelines.replay.asking.usage import Usage
-from pipelines.replay.wires.answer import NoAnswerError, usual_usage, word
+from pipelines.replay.wires.answer import NoAnswerError, Said, usual_usage, word
 from pipelines.replay.wires.calls import read_arguments
 from pipelines.replay.wires.thoughts import FIELD, keep_order
 
@@ -53,7 +53,7 @@ class _Message(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Message).decode
 
 
-def read_usual(body: bytes) -> tuple[Reply, Usage] | None:
+def read_usual(body: bytes) -> tuple[Said, Usage] | None:
     """What a message object of the usual shape says and counts; None of another one.
 
     Raises:
@@ -64,7 +64,7 @@ def read_usual(body: bytes) -> tuple[Reply, Usage] | None:
     return None if usage is None else (_reply(usual.content, usual.stop_reason, usual.stop_details, usual.model), usage)
 
 
-def read_document(document: Mapping[str, Any], body: bytes) -> Reply:
+def read_document(document: Mapping[str, Any], body: bytes) -> Said:
     """What a message of whatever shape says, also one in which the model declines.
 
     Raises:
@@ -78,7 +78,7 @@ def read_document(document: Mapping[str, Any], body: bytes) -> Reply:
     return _reply(content, given, document.get("stop_details"), document.get("model"))
 
 
-def _reply(content: Sequence[Any], given: str, details: Any, model: Any) -> Reply:
+def _reply(content: Sequence[Any], given: str, details: Any, model: Any) -> Said:
     """What the blocks say, as one message."""
     blocks = [block for block in content if isinstance(block, dict) and block.get("type") in _KINDS]
     kinds = [_KINDS[block["type"]] for block in blocks]
@@ -87,7 +87,7 @@ def _reply(content: Sequence[Any], given: str, details: Any, model: Any) -> Repl
     ]
     thoughts = [_thought(block) for block in blocks if _KINDS[block["type"]] == "reasoning"]
     text = "".join(texts) if texts else None
-    return Reply(
+    return Said(
         (text or _declined(details)) if given == "refusal" else text,
         tuple([_call(block) for block in blocks if block["type"] == "tool_use"]),
         finish_reason=finish_reason(word(given)),

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api
 from pipelines.log.context import message_bytes
 from pipelines.replay.wires import message_blocks
+from pipelines.replay.wires.answer import Said
 from pipelines.replay.wires.calls import INPUT, read_arguments, wire_id, wire_name
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import CannotExpressError, Note, Remarks, list_notes
@@ -80,7 +80,7 @@ class Messages(Wire):
         """See `Wire.read_usual`."""
         return message_blocks.read_usual(body)
 
-    def read_document(self, document: Mapping[str, Any], body: bytes) -> Reply:
+    def read_document(self, document: Mapping[str, Any], body: bytes) -> Said:
         """See `Wire.read_document`."""
         return message_blocks.read_document(document, body)
 

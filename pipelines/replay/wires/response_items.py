@@ -9,10 +9,10 @@ from typing import Any, Literal
 import msgspec
 
 from pipelines.canonical.finish_reasons import finish_reason
-from pipelines.experiment.decision import Reply, ToolCall
+from pipelines.experiment.decision import ToolCall
 from pipelines.replay.asking.fault import error_in, shown, storable
 from pipelines.replay.asking.usage import Usage
-from pipelines.replay.wires.answer import NoAnswerError, usual_usage, word
+from pipelines.replay.wires.answer import NoAnswerError, Said, usual_usage, word
 from pipelines.replay.wires.calls import read_arguments
 from pipelines.replay.wires.thoughts import FIELD, keep_order
 
@@ -53,7 +53,7 @@ class _Response(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Response).decode
 
 
-def read_usual(body: bytes) -> tuple[Reply, Usage] | None:
+def read_usual(body: bytes) -> tuple[Said, Usage] | None:
     """What a response object of the usual shape says and counts; None of another one.
 
     Raises:
@@ -66,7 +66,7 @@ def read_usual(body: bytes) -> tuple[Reply, Usage] | None:
     return _reply(body, usual.status, usual.output, usual.incomplete_details, usual.model), usage
 
 
-def read_document(document: Mapping[str, Any], body: bytes) -> Reply:
+def read_document(document: Mapping[str, Any], body: bytes) -> Said:
     """What a response of whatever shape says.
 
     Raises:
@@ -80,9 +80,9 @@ def read_document(document: Mapping[str, Any], body: bytes) -> Reply:
     return _reply(body, status, output, document.get("incomplete_details"), document.get("model"))
 
 
-def _reply(body: bytes, status: str | None, output: Sequence[Any], details: Any, model: Any) -> Reply:
+def _reply(body: bytes, status: str | None, output: Sequence[Any], details: Any, model: Any) -> Said:
     """What the items say, as one message."""
-    said = _Said()
+    said = _Items()
     for item in output:
         if isinstance(item, dict):
             said.take(item)
@@ -91,7 +91,7 @@ def _reply(body: bytes, status: str | None, output: Sequence[Any], details: Any,
         reason = finish_reason(word(details.get("reason")) if isinstance(details, dict) else None) or "length"
     if not said.kinds and reason == "stop":
         raise NoAnswerError(f"a response that says nothing: {shown(body)}", is_worked=True)
-    return Reply(
+    return Said(
         said.text,
         tuple(said.calls),
         finish_reason=reason,
@@ -102,7 +102,7 @@ def _reply(body: bytes, status: str | None, output: Sequence[Any], details: Any,
 
 
 @dataclass(slots=True)
-class _Said:
+class _Items:
     """What the items of a response came to.
 
     Attributes:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pipelines.canonical.content import text_of_prompt
-from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api
 from pipelines.log.context import message_bytes
 from pipelines.replay.wires import response_items
+from pipelines.replay.wires.answer import Said
 from pipelines.replay.wires.calls import wire_arguments, wire_id, wire_name
 from pipelines.replay.wires.frame import Frame, dump
 from pipelines.replay.wires.notes import CannotExpressError, Note, Remarks, list_notes
@@ -72,7 +72,7 @@ class Responses(Wire):
         """See `Wire.read_usual`."""
         return response_items.read_usual(body)
 
-    def read_document(self, document: Mapping[str, Any], body: bytes) -> Reply:
+    def read_document(self, document: Mapping[str, Any], body: bytes) -> Said:
         """See `Wire.read_document`."""
         return response_items.read_document(document, body)
 

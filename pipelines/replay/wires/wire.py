@@ -6,18 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from pipelines.experiment.decision import Reply
 from pipelines.experiment.prices import Price
 from pipelines.experiment.sides import Api
 from pipelines.replay.asking.fault import Again, Broken, judge
 from pipelines.replay.asking.usage import Usage, read_usage
 from pipelines.replay.failure import Answer
-from pipelines.replay.wires.answer import NoAnswerError, counted, no_answer, read_object
+from pipelines.replay.wires.answer import NoAnswerError, Said, counted, no_answer, read_object
 from pipelines.replay.wires.frame import Frame
 from pipelines.replay.wires.notes import Note
 
 Message = Mapping[str, Any]
-Found = tuple[Reply, Usage]
+Found = tuple[Said, Usage]
 """What an answer says, and what it counts."""
 
 
@@ -66,7 +65,7 @@ class Wire(ABC):
         """
 
     @abstractmethod
-    def read_document(self, document: Mapping[str, Any], body: bytes) -> Reply:
+    def read_document(self, document: Mapping[str, Any], body: bytes) -> Said:
         """What an answer of whatever shape says.
 
         Args:
@@ -120,8 +119,8 @@ class Wire(ABC):
             found = self.read_usual(body)
         except (ValueError, RecursionError):  # odd, or none: read with more patience
             found = None
-        reply, usage = self.read_patiently(body) if found is None else found
-        return counted(reply, usage, price, cost_usd, latency_ms)
+        said, usage = self.read_patiently(body) if found is None else found
+        return counted(said, usage, price, cost_usd, latency_ms)
 
     def read_patiently(self, body: bytes) -> Found:
         """What a body says and counts, read as a whole.
