@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pipelines.documents import parse_json
 from pipelines.errors import BadInputError
@@ -19,11 +21,8 @@ def register_experiment(lake: Lake, experiment: Experiment, folder: Path) -> boo
         False when the newest registration already says the same.
     """
     folder = folder.resolve()
-    with lake.connect() as connection:
-        known = connection.execute(
-            "SELECT spec_sha256, folder FROM experiments WHERE experiment = $name",
-            {"name": experiment.experiment},
-        ).fetchall()
+    query = "SELECT spec_sha256, folder FROM experiments WHERE experiment = $name"
+    known = _rows(lake, query, {"name": experiment.experiment})
     if known == [(experiment.sha256, str(folder))]:
         return False
     row = {
@@ -45,8 +44,7 @@ def load_experiment(lake: Lake, name: str) -> tuple[Experiment, Path]:
     Raises:
         BadInputError: There is none.
     """
-    with lake.connect() as connection:
-        rows = connection.execute("SELECT experiment, spec, folder FROM experiments ORDER BY experiment").fetchall()
+    rows = _rows(lake, "SELECT experiment, spec, folder FROM experiments ORDER BY experiment")
     for experiment, spec, folder in rows:
         if experiment == name:
             return experiment_of(parse_json(spec, f"experiment {name}")), Path(folder)
@@ -56,14 +54,17 @@ def load_experiment(lake: Lake, name: str) -> tuple[Experiment, Path]:
 
 def find_gate(lake: Lake, name: str) -> str | None:
     """The gate in the newest registration of `name`; None without one, or without an experiment of that name."""
-    with lake.connect() as connection:
-        query = "SELECT spec ->> '$.gate' FROM experiments WHERE experiment = $name"
-        rows = connection.execute(query, {"name": name}).fetchall()
+    rows = _rows(lake, "SELECT spec ->> '$.gate' FROM experiments WHERE experiment = $name", {"name": name})
     return rows[0][0] if rows else None
 
 
 def list_active(lake: Lake) -> list[str]:
     """Names of the experiments whose newest registration says `active: true`, in order."""
-    with lake.connect() as connection:
-        rows = connection.execute("SELECT experiment FROM experiments WHERE is_active ORDER BY experiment").fetchall()
+    rows = _rows(lake, "SELECT experiment FROM experiments WHERE is_active ORDER BY experiment")
     return [name for (name,) in rows]
+
+
+def _rows(lake: Lake, query: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    """The rows of a query, on a connection with the relations that it reads."""
+    with lake.connect(query) as connection:
+        return connection.execute(query, params).fetchall()

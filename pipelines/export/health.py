@@ -121,7 +121,7 @@ def compare_month(conn: psycopg.Connection, lake: Lake, month: str) -> Parity:
 
     Where that is not remembered, it is compared with the store as it is now.
     """
-    with lake.connect() as connection:
+    with lake.connect(_LAKE_TALLY) as connection:
         in_lake = connection.sql(_LAKE_TALLY, params={"month": month}).fetchall()[0]
     known = _known(lake.last_commit(EVENTS.name, {"month": month}))
     query = _STORE_TALLY.format(month=month_condition(month, "e.created_at"), seen=_SEEN if known else "true")

@@ -342,7 +342,7 @@ def _origins(lake: Lake) -> dict[str, dict[str, _Origin]]:
     """By dataset and path relative to it: the commit that a file came with."""
     if not lake.files(COMMITS.name):
         return {}
-    with lake.connect() as connection:
+    with lake.connect(_COMMITTED) as connection:
         rows = connection.execute(_COMMITTED).fetchall()
     found: dict[str, dict[str, _Origin]] = {}
     last: tuple[str, str] | None = None

@@ -23,8 +23,9 @@ def matching_streams(lake: Lake, where: str) -> list[str]:
         BadInputError: It is not one expression, or fails; values are not told.
         StoppedError: It took too long or too much.
     """
-    with lake.connect() as connection:
-        found = select_streams(lake, connection.sql(read_sql("diffs/selectable_streams.sql")).to_arrow_table(), where)
+    query = read_sql("diffs/selectable_streams.sql")
+    with lake.connect(query) as connection:
+        found = select_streams(lake, connection.sql(query).to_arrow_table(), where)
     return [str(each) for each in found["aggregate_id"].to_pylist()]
 
 

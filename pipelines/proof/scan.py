@@ -101,7 +101,7 @@ def scan_month(
     connection.execute(_CREATE_RUNS)
     with _scanners(bounds_us, entering_files, memory_bytes) as (pool, scanner):
         for found in _in_order(pool, lambda part: scanner().scan(part), layout.parts):
-            joined.add(found, scanner())
+            joined.add(found, scanner)
             for runs in found.runs:
                 connection.register("runs", pa.Table.from_batches([runs]))
                 connection.execute("INSERT INTO scanned_runs SELECT * FROM runs")
@@ -129,7 +129,7 @@ class _Joined:
         self.frontier = Frontier(self.nodes)
         self._last: Row | None = None
 
-    def add(self, found: PartScan, scanner: PartScanner) -> None:
+    def add(self, found: PartScan, scanner: Callable[[], PartScanner]) -> None:
         scan = self.scan
         if found.error is not None:
             scan.unreadable[found.part.file] = found.error
@@ -151,7 +151,7 @@ class _Joined:
         scan.first = min(scan.first or found.low, found.low)
         scan.last = max(scan.last or found.high, found.high)
 
-    def _check_first(self, found: PartScan, event: dict[str, Any], scanner: PartScanner) -> None:
+    def _check_first(self, found: PartScan, event: dict[str, Any], scanner: Callable[[], PartScanner]) -> None:
         stream, version, before = str(event["aggregate_id"]), int(event["stream_version"] or 0), self._last
         prev: bytes | None = START
         if before is not None and before.aggregate_id == stream:
@@ -164,7 +164,7 @@ class _Joined:
                 found.note("out_of_order", [(stream, version)], 1)
             if version > 1:
                 # After a part that could not be read, the link before may be in it.
-                known = scanner.prev_hashes([stream]).get(stream)
+                known = scanner().prev_hashes([stream]).get(stream)
                 prev = None if before is None and self.scan.unreadable else known or START
         if prev is not None and link(prev, event) != event["hash"]:
             found.note("broken_link", [(stream, version)], 1)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -27,32 +25,23 @@ from pipelines.home import find_behind
 from pipelines.lake.lake import Lake
 from pipelines.replay.replan import read_candidate, replan
 from pipelines.settings import Settings
-from pipelines.store import EmbeddedServer, PermissionDenied, Store, connect
-from tests.support.databases import filled_template
+from pipelines.store import PermissionDenied, Store, connect
 from tests.support.model_server import ModelServer, serving
 from tests.support.roles import logged_in
-from tests.support.two_months import JANUARY, say, say_and_fold
+from tests.support.two_months import JANUARY, say
 
 JOE = "joe-17"
 
 
-@pytest.fixture(scope="module")
-def folded_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the lake to copy is."""
-    return tmp_path_factory.mktemp("folded") / "lake"
-
-
-@pytest.fixture(scope="module")
-def template(server: EmbeddedServer, template: str, folded_lake: Path) -> Iterator[str]:
-    """A database to copy with that lake: six conversations, exported and folded."""
-    with filled_template(server, template, folded_lake, say_and_fold) as name:
-        yield name
+@pytest.fixture
+def store_settings(folded_settings: Settings) -> Settings:
+    """A home with six conversations, exported and folded."""
+    return folded_settings
 
 
 @pytest.fixture
-def streams(store: Store, store_settings: Settings, folded_lake: Path) -> list[UUID]:
-    """The six conversations; the lake is copied."""
-    shutil.copytree(folded_lake, store_settings.lake)
+def streams(store: Store) -> list[UUID]:
+    """The six conversations."""
     return [stream for (stream,) in store.conn.execute("SELECT aggregate_id FROM refold.streams ORDER BY aggregate_id")]
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,32 +27,15 @@ from pipelines.experiment.registry import list_active, register_experiment
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
-from pipelines.store import EmbeddedServer
-from tests.support.databases import filled_template
 from tests.support.model_server import serving
-from tests.support.two_months import say_and_fold
 
 KEY = "sk-live-4711-abcdefgh"
 
 
-@pytest.fixture(scope="module")
-def folded_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the lake to copy is."""
-    return tmp_path_factory.mktemp("folded") / "lake"
-
-
-@pytest.fixture(scope="module")
-def template(server: EmbeddedServer, template: str, folded_lake: Path) -> Iterator[str]:
-    """A database to copy with that lake: six conversations, exported and folded."""
-    with filled_template(server, template, folded_lake, say_and_fold) as name:
-        yield name
-
-
 @pytest.fixture
-def settings(store_settings: Settings, folded_lake: Path) -> Settings:
-    """A home with the six conversations."""
-    shutil.copytree(folded_lake, store_settings.lake)
-    return store_settings
+def settings(folded_settings: Settings) -> Settings:
+    """A home with six conversations, exported and folded."""
+    return folded_settings
 
 
 def experiment_at(base_url: str, folder: Path, rest: str = "", draws: int = 1) -> Path:

@@ -9,7 +9,6 @@ import pytest
 from assets.runs import Runs
 from assets.verbs import compare as verb
 from assets.verbs.compare import compare
-from assets.verbs.months import export_months, fold_months
 from assets.verbs.unchanged import find_unchanged
 from pipelines.diff.result import DiffResult
 from pipelines.experiment import plan as planning
@@ -19,7 +18,6 @@ from pipelines.lake.datasets import REPLAYS, VERSIONS
 from pipelines.lake.lake import Lake
 from pipelines.review.files import report_path
 from pipelines.settings import Settings
-from pipelines.store import Store
 
 ECHO = "experiment: kept\ncandidate: {echo: true}\n"
 DIFFS = ("ab_units", "ab_tool_calls", "ab_summary")
@@ -30,11 +28,9 @@ def quiet(_line: str) -> None:
 
 
 @pytest.fixture
-def settings(store: Store, store_settings: Settings, conversations: list[object]) -> Settings:
+def settings(folded_settings: Settings) -> Settings:
     """A home with some conversations, exported and folded."""
-    export_months(store_settings, None, quiet)
-    fold_months(store_settings, None, None, quiet)
-    return store_settings
+    return folded_settings
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def made_units(random: Random) -> list[dict[str, Any]]:
 
 
 def rows(lake: Lake, query: str) -> list[tuple[Any, ...]]:
-    with lake.connect() as connection:
+    with lake.connect(query) as connection:
         return connection.sql(query).fetchall()
 
 

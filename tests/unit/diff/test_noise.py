@@ -73,8 +73,9 @@ def noisy_lake(folder: Path, size: int, extra: str = "", **broken: Any) -> tuple
 
 
 def summary(lake: Lake) -> dict[str, dict[str, Any]]:
-    with lake.connect() as connection:
-        found = connection.sql("SELECT * FROM ab_summary WHERE kind = 'noise'")
+    query = "SELECT * FROM ab_summary WHERE kind = 'noise'"
+    with lake.connect(query) as connection:
+        found = connection.sql(query)
         return {row[2]: dict(zip(found.columns, row, strict=True)) for row in found.fetchall()}
 
 

@@ -99,8 +99,9 @@ def revise(lake: Lake, reach: Reach, erasure: str = ERASURE) -> Any:
 
 
 def rows(lake: Lake, table: str, without: str = "") -> list[dict[str, Any]]:
-    with Lake(lake.root).connect() as connection:
-        found = connection.sql(f"SELECT * {without} FROM {table} ORDER BY ALL")
+    query = f"SELECT * {without} FROM {table} ORDER BY ALL"
+    with Lake(lake.root).connect(query) as connection:
+        found = connection.sql(query)
         return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
 

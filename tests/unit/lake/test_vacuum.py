@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines.duck import scratch
 from pipelines.lake.catalog import publish_catalog
 from pipelines.lake.datasets import STREAM_MONTHS, UTTERANCES
 from pipelines.lake.delta import CHECKPOINT_COMMITS
@@ -24,6 +25,7 @@ from pipelines.lake.errors import CommitLostError, MissingFileError
 from pipelines.lake.housekeeping import CLOCK_SECONDS, remove_redacted, vacuum
 from pipelines.lake.lake import Lake
 from pipelines.lake.writers import writing
+from tests.support.history import query
 
 ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_version, i AS last_version, 1 AS event_count, 0 AS erased_events, NULL AS prev_hash, NULL AS last_hash FROM range($n) r(i)"
 SPILL = """
@@ -39,13 +41,12 @@ DAY = 86_400
 
 
 def write(lake: Lake, month: str, n: int):
-    with lake.connect() as connection:
+    with scratch() as connection:
         return lake.write_partition(STREAM_MONTHS, {"month": month}, connection, ROWS, {"n": n}, input_hash="h")
 
 
 def count(lake: Lake) -> dict[str, int]:
-    with lake.connect() as connection:
-        return dict(connection.sql("SELECT month, count(*) FROM stream_months GROUP BY 1").fetchall())
+    return dict(query(lake, "SELECT month, count(*) FROM stream_months GROUP BY 1"))
 
 
 def sweep(lake: Lake, grace_days: float = 7.0, *, is_dry_run: bool = False):
@@ -159,7 +160,7 @@ def test_a_staged_file_survives_a_vacuum_before_its_commit(lake):
     """Between writing and committing housekeeping leaves the writer's file alone."""
     write(lake, "2026-01", 3)
     before = len(parquet(lake))
-    with lake.connect() as connection, lake.replacing(STREAM_MONTHS, {"month": "2026-02"}) as writer:
+    with scratch() as connection, lake.replacing(STREAM_MONTHS, {"month": "2026-02"}) as writer:
         writer.write_query(connection, ROWS, {"n": 9})
         assert sweep(Lake(lake.root), 0).files == 0
         assert len(parquet(lake)) == before
@@ -229,13 +230,12 @@ def test_what_a_redaction_hides_goes_at_once(lake):
         nulls = ", ".join(
             f'NULL AS "{c.name}"' for c in UTTERANCES.data_columns if c.name not in ("aggregate_id", "text")
         )
-        query = f"SELECT 's' AS aggregate_id, $text AS text, {nulls}"
-        with lake.connect() as connection:
+        with scratch() as connection:
             lake.write_partition(
                 UTTERANCES,
                 {"month": month},
                 connection,
-                query,
+                f"SELECT 's' AS aggregate_id, $text AS text, {nulls}",
                 {"text": text},
                 input_hash=text,
                 provenance={"redactions": redactions, "erased": erased},

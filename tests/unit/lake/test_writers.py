@@ -11,6 +11,7 @@ import time
 import duckdb
 import pytest
 
+from pipelines.duck import scratch
 from pipelines.lake import catalog
 from pipelines.lake.catalog import publish_catalog
 from pipelines.lake.datasets import STREAM_MONTHS
@@ -31,7 +32,7 @@ ROWS = "SELECT 's' || i AS aggregate_id, 'call' AS aggregate_type, 1 AS first_ve
 
 
 def write(lake: Lake, month: str, n: int):
-    with lake.connect() as connection:
+    with scratch() as connection:
         return lake.write_partition(STREAM_MONTHS, {"month": month}, connection, ROWS, {"n": n}, input_hash="h")
 
 

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipelines.duck import scratch
 from pipelines.proof.chain import NOTHING, START, digest, link
 from pipelines.proof.inclusion import prove_inclusion
 from pipelines.proof.merkle import ProofError
@@ -88,7 +88,7 @@ def write(folder: Path, rows: list[Row], cuts: list[int], group: int) -> list[st
 
 
 def scan(files: list[str], entering: list[str] | None = None) -> tuple[Scan, list[tuple]]:
-    with duckdb.connect() as connection:
+    with scratch() as connection:
         found = scan_month(lay_out(files), BOUNDS, entering or [], connection, memory_bytes=10**9)
         return found, connection.sql(f"SELECT * FROM {HEADS} ORDER BY aggregate_id").fetchall()
 
@@ -255,7 +255,7 @@ def test_every_event_has_a_proof(tmp_path: Path, lengths: list[int], cuts: list[
     rows = make_rows(lengths)
     layout = lay_out(write(tmp_path, rows, cuts, group))
     root, other = root_of(rows), root_of(rows[::-1])
-    with duckdb.connect() as connection:
+    with scratch() as connection:
         nodes = scan_month(layout, BOUNDS, [], connection, memory_bytes=10**9).nodes
     assert len(nodes) == len(rows) // 256
     for at in {*range(min(len(rows), 20)), *range(240, len(rows), 23), *range(len(rows) - 20, len(rows))} - {
