@@ -50,7 +50,7 @@ def decide_version(lake: Lake, experiment: str, version_id: str, gate: str | Non
     commit = lake.last_commit(AB_SUMMARY.name, partition)
     kept: Mapping[str, Any] = commit.provenance if commit is not None else {}
     definition = find_definition(lake, partition)
-    with lake.connect() as connection:
+    with lake.connect("FROM ab_summary_history") as connection:
         lines = read_summary(connection, partition)
     whole = {line["metric"]: line for line in lines if line["segment"] == ALL}
     estimates = {name: _estimate(line) for name, line in whole.items()}

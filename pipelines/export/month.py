@@ -147,7 +147,7 @@ class _Export:
         kept: tuple[DataFile, ...],
     ) -> tuple[Commit, Commit]:
         """Compare what was staged, and commit both tables; `kept` are the files that it is added to."""
-        with self._lake.connect() as connection:
+        with self._lake.connect("FROM stream_months") as connection:
             noted = (spool.get(place, HEADS) for place in staged.heads)
             create_heads(connection, self.now.month, noted, adds_to_lake=bool(kept))
             if kept:

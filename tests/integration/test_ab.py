@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -22,24 +24,45 @@ from pipelines.lake.lake import Lake
 from pipelines.recorder import Recorder
 from pipelines.replay.run import run_replay
 from pipelines.review.page import render_page
-from pipelines.store import NewEvent, Store
+from pipelines.settings import Settings
+from pipelines.store import EmbeddedServer, NewEvent, Store
+from tests.support.databases import filled_template
 from tests.support.shop import add, conversation, plan_of, refresh, run
 from tests.support.waiting import PATIENCE
 
 TASKS = 8
 
 
-@pytest.fixture
-def lake(store: Store, settings, tmp_path: Path) -> Lake:
-    """Eight tasks run by two variants on eight days of January; v2 refunds half in the odd tasks."""
-    lake = Lake.from_settings(settings)
+@pytest.fixture(scope="module")
+def folded_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the lake to copy is."""
+    return tmp_path_factory.mktemp("folded") / "lake"
+
+
+@pytest.fixture(scope="module")
+def template(
+    server: EmbeddedServer, template: str, folded_lake: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A database to copy with that lake: eight tasks run by two variants on eight days of January; v2 refunds half in the odd tasks."""
     lines = []
     for task in range(TASKS):
         for variant in ("v1", "v2"):
             amount = 10.0 * (task + 1) * (0.5 if variant == "v2" and task % 2 else 1.0)
             lines.append(conversation(task, variant, amount, f"2026-01-{task + 1:02d} 12:00:00"))
-    add(store, lake, tmp_path, lines, "first.jsonl")
-    return lake
+
+    def fill(store: Store, lake: Lake) -> None:
+        add(store, lake, tmp_path_factory.mktemp("lines"), lines, "first.jsonl")
+
+    with filled_template(server, template, folded_lake, fill) as name:
+        yield name
+
+
+@pytest.fixture
+def lake(settings: Settings, template: str, folded_lake: Path) -> Lake:
+    """A copy of that lake; `store` is one of its store."""
+    assert template
+    shutil.copytree(folded_lake, settings.lake)
+    return Lake.from_settings(settings)
 
 
 @pytest.fixture
