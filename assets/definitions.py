@@ -68,7 +68,8 @@ def build_defs(
             build_follow_schedule(follow_folders),
         ],
         sensors=build_sensors(own, replay),
-        resources={"home": home_from_environment, **(overrides or {})},
+        # no step hands anything to another through Dagster: what would by default load clients of storage on networks
+        resources={"home": home_from_environment, "io_manager": dg.mem_io_manager, **(overrides or {})},
         loggers=loggers,
         # one process per run: an asset streams within its own memory bound, and the store stays open between steps
         executor=dg.in_process_executor,

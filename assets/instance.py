@@ -19,6 +19,7 @@ from assets.internals import IN_PROGRESS_RUN_STATUSES, InstanceRef
 from assets.live import hold, live_folder, remove_left_over
 from pipelines.locks import is_held
 from pipelines.settings import Settings
+from pipelines.startup import importing
 
 HOST_TAG = "refold/host"
 PID_TAG = "refold/pid"
@@ -66,7 +67,9 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     folder = str(prepare(settings))
     storage = {"storage": {"custom": {"module": "assets.storage", "class": "Storage", "config": {"base_dir": folder}}}}
     ref = InstanceRef.from_dir(folder, overrides={**_IN_PROCESS, **storage})
-    with dg.DagsterInstance.from_ref(ref) as instance:
+    with importing():  # of the storage of definitions' state, which nothing here has, paths on networks are loaded
+        opened = dg.DagsterInstance.from_ref(ref)
+    with opened as instance:
         yield instance
 
 

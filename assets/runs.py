@@ -40,6 +40,7 @@ from assets.resources import Home
 from pipelines.errors import BadInputError, CheckFailedError
 from pipelines.projections.projection import find_projections
 from pipelines.settings import Settings
+from pipelines.startup import importing
 
 if TYPE_CHECKING:
     from pipelines.experiment.plan import Plan
@@ -182,8 +183,9 @@ class Runs:
         """The definitions for these months, made anew only when the months change."""
         if self._repository is None or self._repository[0] != months:
             projections = find_projections(self._settings.home)
-            definitions = build_defs({"home": self._home}, months, {"console": _silent_console}, projections)
-            self._repository = (months, definitions.get_repository_def())
+            with importing():  # to check what it is given, Dagster imports what that might be
+                definitions = build_defs({"home": self._home}, months, {"console": _silent_console}, projections)
+                self._repository = (months, definitions.get_repository_def())
         return self._repository[1]
 
 

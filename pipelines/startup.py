@@ -35,7 +35,7 @@ _OBJECTS = 5_000
 _UNUSED = ("f2py", "testing")
 """Of NumPy: a compiler and tests, which SciPy loads as it lists NumPy's names; half of what loading SciPy takes."""
 _NUMPY, _MASKED, _THREADS = "numpy", "numpy.ma", "OPENBLAS_NUM_THREADS"
-_DEFERRED = ("alembic", "coloredlogs", "structlog", "tqdm")
+_DEFERRED = ("alembic", "coloredlogs", "dagster.components", "structlog", "tqdm", "upath")
 """Packages that others name as they are imported, and that are loaded when something of them is used."""
 
 
@@ -138,6 +138,11 @@ class _DeferredModule(ModuleType):
         return _Later(lambda: getattr(_deferring.load(self.__name__), name))
 
 
+def _package_of(name: str) -> str | None:
+    """The deferred package that a module is, or is in."""
+    return next((each for each in _DEFERRED if f"{name}.".startswith(f"{each}.")), None)
+
+
 class _Deferring(MetaPathFinder, Loader):
     """Finds stand-ins for the packages that are deferred, while it is on.
 
@@ -149,9 +154,10 @@ class _Deferring(MetaPathFinder, Loader):
         self.is_on = False
 
     def find_spec(self, fullname: str, _path: Any = None, _target: Any = None) -> ModuleSpec | None:
-        root = fullname.partition(".")[0]
-        is_deferred = root in _DEFERRED and (fullname == root or isinstance(sys.modules.get(root), _DeferredModule))
-        return ModuleSpec(fullname, self) if self.is_on and is_deferred else None
+        if not self.is_on or (package := _package_of(fullname)) is None:
+            return None
+        is_deferred = fullname == package or isinstance(sys.modules.get(package), _DeferredModule)
+        return ModuleSpec(fullname, self) if is_deferred else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _DeferredModule(spec.name)
@@ -163,9 +169,10 @@ class _Deferring(MetaPathFinder, Loader):
         """The module itself; the first that is asked for ends all stand-ins of its package."""
         was_on, self.is_on = self.is_on, False
         try:
-            inside = name.partition(".")[0] + "."
+            inside = f"{_package_of(name)}."
             for known, module in list(sys.modules.items()):
-                if isinstance(module, _DeferredModule) and f"{known}.".startswith(inside):
+                # its type and not its class, which a module asks of what it is loaded from when it is used
+                if type(module) is _DeferredModule and f"{known}.".startswith(inside):
                     del sys.modules[known]
             return import_module(name)
         finally:

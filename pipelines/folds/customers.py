@@ -56,7 +56,7 @@ def create_customers(connection: duckdb.DuckDBPyConnection, month: str, upcaster
     connection.execute(_TOUCHED, {"month": month})
     here = f"month {'=' if goes_on else '<='} {quote_literal(month)}"
     types = ", ".join(quote_literal(stored) for stored, name, _ in upcasters.known_types() if name in _TOLD)
-    chosen = f"(SELECT * FROM masked_events WHERE {here} AND event_type IN ({types}))"
+    chosen = f"(SELECT * FROM masked_events WHERE {here} AND event_type IN ({types or 'NULL'}))"
     create_view(connection, "fold_subject_told", upcasters.query(chosen))
     events = f"(SELECT * EXCLUDE (payload) FROM events WHERE {here})"
     create_view(connection, "fold_subject_events", upcasters.named(events))

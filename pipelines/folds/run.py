@@ -66,7 +66,7 @@ class _Work:
         names: The projections.
         wanted: Hash of the inputs of each.
         inputs: Of the folds.
-        upcasters: Known types and upcasters.
+        upcasters: Known types and upcasters, as far as there are such events.
         readers: Ranges of streams that are read at a time.
         on_progress: Told the name of each when it is done.
     """
@@ -116,9 +116,16 @@ def fold_month(
         stale = [name for name in names if name not in results]
         if stale:
             readers = limit_readers(lake, connection)
-            work = _Work(lake, connection, month, stale, wanted, inputs, upcasters, readers, on_progress)
+            present = upcasters.among(_types(connection, month))
+            work = _Work(lake, connection, month, stale, wanted, inputs, present, readers, on_progress)
             results |= _fold_what_fits(work)
     return [results[name] for name in names]
+
+
+def _types(connection: duckdb.DuckDBPyConnection, month: str) -> set[str]:
+    """The types of the events up to a month's end, as they are stored."""
+    found = connection.execute("SELECT DISTINCT event_type FROM events WHERE month <= $month", {"month": month})
+    return {str(each) for (each,) in found.fetchall()}
 
 
 def _fold_what_fits(work: _Work) -> dict[str, FoldResult]:

@@ -134,19 +134,21 @@ def _redact(connection: duckdb.DuckDBPyConnection, condition: str, log: str, kep
     """The events that redactions name, from the months of `redacted_events` that are kept and, of others, from the log."""
     import pyarrow as pa  # noqa: PLC0415 - not for those who only read the view
 
-    is_kept = f"hidden.month IN ({', '.join(map(quote_literal, kept)) or 'NULL'})"
-    kept_rows = f"SELECT hidden.aggregate_id, hidden.stream_version FROM redacted_events AS hidden WHERE {is_kept}"
-    if not kept or not connection.execute(f"SELECT count(*) FROM ({kept_rows})").fetchall()[0][0]:
+    months = ", ".join(map(quote_literal, kept)) or "NULL"
+    is_kept = f"hidden.month IN ({months})"
+    if (
+        not kept
+        or not connection.execute(f"SELECT count(*) FROM redacted_events AS hidden WHERE {is_kept}").fetchall()[0][0]
+    ):
         return redact_events(connection, condition, log)
     known = connection.sql(_KEPT.format(kept=is_kept, condition=condition)).to_arrow_table()
-    others = redact_events(
-        connection, f"{condition} AND (target.aggregate_id, target.stream_version) NOT IN ({kept_rows})", log
-    )
+    redactions, inexact = sum(map(len, known["redaction_versions"].to_pylist())), sum(kept.values())
+    condition = f"{condition} AND target.month NOT IN ({months})"
+    if not connection.execute(f"SELECT count(*) FROM events AS target WHERE {condition}").fetchall()[0][0]:
+        return RedactedEvents(known, redactions, inexact)
+    others = redact_events(connection, condition, log)
     rows = others.rows.select(known.column_names).cast(known.schema)
-    redactions = sum(map(len, known["redaction_versions"].to_pylist()))
-    return RedactedEvents(
-        pa.concat_tables([known, rows]), others.redactions + redactions, others.inexact + sum(kept.values())
-    )
+    return RedactedEvents(pa.concat_tables([known, rows]), others.redactions + redactions, others.inexact + inexact)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,27 @@ def test_what_dagster_loads_and_a_run_does_not_use_is_loaded_when_it_is_used(ask
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
 
 
+def test_parts_of_dagster_that_no_run_has_are_loaded_when_they_are_used():
+    """Components, and paths on networks: who asks for them has them as they are, and nothing else that was left for later."""
+    code = """
+import sys
+from pipelines import startup
+startup.begin()
+with startup.importing():
+    import assets.runs
+    from upath import UPath as later
+unused = {"dagster.components.core.tree", "dagster.components.resolved.base", "upath.core", "fsspec", "numpy.f2py.crackfortran"}
+assert not {name for name in unused if "__file__" in vars(sys.modules.get(name, object))}
+import dagster as dg
+from dagster.components.component.component import Component
+assert isinstance(Component, type) and dg.Component.build_defs is Component.build_defs
+assert dg.definitions(lambda: dg.Definitions())().assets is None
+assert later("/tmp").name == "tmp" and "fsspec" in sys.modules
+assert "numpy.f2py.crackfortran" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
+
+
 def test_imports_are_not_looked_through_for_garbage():
     """Nobody looks for garbage while something large is imported; afterwards it is as before."""
     with importing():

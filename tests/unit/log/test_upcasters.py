@@ -82,6 +82,27 @@ def test_the_fingerprint_changes_with_any_step() -> None:
     assert build_upcasters(types, [("a.b.v1", TO_V3), ("a.c.v1", TO_V2)]).fingerprint() != one.fingerprint()
 
 
+STORED = [stored for stored, _, _ in load_upcasters().known_types()]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from([*STORED, "a.b.v1", "model.decision.v9", ""]), min_size=1, max_size=8))
+def test_upcasters_of_the_types_that_there_are_say_what_all_say(types: list[str]) -> None:
+    """Whatever events there are, known or not, one or none: each is named and lifted as by all upcasters."""
+    events = [(each, '{"usage": {"prompt_tokens": 1}}') for each in types]
+    among = load_upcasters().among(set(types))
+    assert lift(among, *events) == lift(load_upcasters(), *events)
+    assert len(among.latest) <= len(set(types)) or not set(types) & set(STORED)
+
+
+def test_no_step_is_planned_that_no_event_needs() -> None:
+    """A step is kept from the lowest version on that there is."""
+    upcasters = build_upcasters(["a.b.v1", "a.b.v2", "a.b.v3", "a.c.v1"], [("a.b.v2", TO_V3), ("a.b.v1", TO_V2)])
+    assert [step.version for step in upcasters.among({"a.b.v2"}).steps] == [2]
+    assert upcasters.among({"a.c.v1"}) == build_upcasters(["a.c.v1"], [])
+    assert upcasters.among({"a.d.v1"}) is upcasters
+
+
 @settings(max_examples=15, deadline=None)
 @given(payloads=st.lists(PAYLOADS["model.decision.v1"], min_size=1, max_size=40))
 def test_the_shipped_upcaster_renames_two_counters_and_keeps_the_rest(payloads: list[dict[str, Any]]) -> None:
