@@ -8,35 +8,27 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import dagster as dg  # noqa: TID251 - these tests are of the code location
 import pytest
 
 from assets.instance import open_instance
 from assets.verbs.compare import compare
-from assets.verbs.months import export_months, fold_months
 from pipelines.diff.check import read_checked
 from pipelines.diff.result import DiffResult
 from pipelines.errors import UnfinishedError
 from pipelines.lake.lake import Lake
 from pipelines.replay.batch import session
 from pipelines.settings import Settings
-from pipelines.store import Store
 from tests.support.batch_sensor import go_on, look
 from tests.support.batch_server import serving_batches
 from tests.support.history import query
-from tests.support.two_months import FEBRUARY, say
 
 
 @pytest.fixture
-def settings(store: Store, store_settings: Settings) -> Settings:
-    """A home with three conversations, exported and folded."""
-    for number in range(3):
-        say(store, uuid4(), FEBRUARY, texts=2 + number)
-    export_months(store_settings, None, lambda _line: None)
-    fold_months(store_settings, None, None, lambda _line: None)
-    return store_settings
+def settings(folded_settings: Settings) -> Settings:
+    """A home with six conversations, exported and folded."""
+    return folded_settings
 
 
 def compared(settings: Settings, path: Path) -> list[DiffResult]:
