@@ -75,7 +75,12 @@ def _alike(value: Any) -> Any:
     if kind is dict:
         if _SCALARS.issuperset(map(type, value.values())):
             return value
-        return {key: inner if type(inner) in _SCALARS else _alike(inner) for key, inner in value.items()}
+        others = {
+            key: new
+            for key, inner in value.items()
+            if type(inner) not in _SCALARS and (new := _alike(inner)) is not inner
+        }
+        return value | others if others else value
     if kind is list:
         return value if _SCALARS.issuperset(map(type, value)) else [_alike(inner) for inner in value]
     if kind is not float:

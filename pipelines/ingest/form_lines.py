@@ -130,8 +130,8 @@ def line_bytes(line: dict[str, Any]) -> bytes:
         text = _encode(line)
     except (TypeError, ValueError, OverflowError):  # half a surrogate pair, beyond 64 bits, keys that are no text
         return json.dumps(line, separators=(",", ":")).encode() + b"\n"
-    for separator, escape in _SEPARATORS.items():
-        if separator in text:
+    if not text.isascii():
+        for separator, escape in _SEPARATORS.items():
             text = text.replace(separator, escape)
     return text + b"\n"
 

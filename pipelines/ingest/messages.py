@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.canonical.content import refusal_in, text_of
 from pipelines.ingest import beside, dialects, shape
@@ -39,8 +39,7 @@ _EVENT_KEYS = frozenset({"role", "timestamp"})
 _FUNCTION_KEYS = frozenset({"name", "arguments"})
 
 
-@dataclass(frozen=True, slots=True)
-class Leftovers:
+class Leftovers(NamedTuple):
     """What a payload does not say of an object.
 
     Attributes:
@@ -52,7 +51,7 @@ class Leftovers:
     absent: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draft:
     """An event without its time and stream.
 

@@ -12,20 +12,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from json import encoder
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from pipelines.canonical.content import begins_turn, compacted_range, is_input
 from pipelines.canonical.tools import tools_sha256 as tools_sha256  # noqa: PLC0414 -- hashes of a request are had from here
+from pipelines.compact_json import ENCODER, NOT_ENCODED, SORTED, compact_encoder, is_written_alike
 
-_ALIKE = frozenset((str, int, bool, type(None)))
-"""Types that `msgspec` writes as `json` does, in an eighth of the time."""
 _CONTAINERS = frozenset((dict, list))
-_ENCODER = msgspec.json.Encoder()
-_encode, _encode_lines = _ENCODER.encode, _ENCODER.encode_lines
+_encode, _encode_lines, _encode_sorted = ENCODER.encode, ENCODER.encode_lines, SORTED.encode
 _GIVEN_BACK = frozenset(
     (
         "encrypted_content",
@@ -41,37 +36,20 @@ _GIVEN_BACK = frozenset(
     )
 )
 """Members of a recorded message, and of a call, that the vendors of models want back with it."""
-_NOT_ENCODED = (UnicodeEncodeError, OverflowError, TypeError)
-"""What `msgspec` says of half a surrogate pair, of 2 ** 64, and of keys that are no text."""
 
 
 _HEAD = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
-def _compact_encoder() -> Callable[[Any], str]:
-    """Compact JSON, not escaped to ASCII; `json.dumps` would make an encoder for every value."""
-    plain = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-    make: Any = getattr(encoder, "c_make_encoder", None)
-    if make is None:  # a Python without the C accelerator
-        return plain.encode
-    # no look-out for cycles: a failure would leave its marks behind, and what was parsed has none
-    encode = make(None, plain.default, encoder.encode_basestring, None, ":", ",", False, False, True)
-
-    def compact(value: Any) -> str:
-        return encoder.encode_basestring(value) if type(value) is str else "".join(encode(value, 0))
-
-    return compact
-
-
-_COMPACT = _compact_encoder()
+_COMPACT = compact_encoder(allow_nan=True)
 
 
 def message_bytes(message: Mapping[str, Any]) -> bytes:
     """The UTF-8 bytes of one message as sent: compact JSON, keys in the order given, no newline inside."""
-    if type(message) is dict and _is_written_alike(message):
+    if type(message) is dict and is_written_alike(message):
         try:
             return _encode(message)
-        except _NOT_ENCODED:
+        except NOT_ENCODED:
             pass
     return _COMPACT(message).encode("utf-8", "surrogatepass")
 
@@ -86,34 +64,17 @@ def message_lines(messages: Sequence[Mapping[str, Any]], *, is_plain: bool = Fal
     if is_plain:
         try:
             return _encode_lines(messages)
-        except _NOT_ENCODED:
+        except NOT_ENCODED:
             pass
     return b"".join([line for message in messages for line in (message_bytes(message), b"\n")])
 
 
-def _is_written_alike(value: Any) -> bool:
-    """Whether `msgspec` writes a container as `json` does, keys of dictionaries aside."""
-    values = value.values() if type(value) is dict else value
-    if _ALIKE.issuperset(map(type, values)):
-        return True
-    for each in values:
-        kind = type(each)
-        if kind in _ALIKE:
-            continue
-        if kind is float:  # beyond these one of the two writes an exponent, as 1e16 and 1e+16
-            if not (1e-4 <= abs(each) < 1e16 or each == 0):
-                return False
-        elif not (kind is dict or kind is list) or not _is_written_alike(each):
-            return False
-    return True
-
-
 def _compact_text(value: Any) -> str:
     """A JSON value as compact text."""
-    if type(value) in _CONTAINERS and _is_written_alike(value):
+    if type(value) in _CONTAINERS and is_written_alike(value):
         try:
             return _encode(value).decode()
-        except _NOT_ENCODED:
+        except NOT_ENCODED:
             pass
     return _COMPACT(value)
 
@@ -125,6 +86,11 @@ def request_head(model: str | None, params: Mapping[str, Any] | None, tools_sha2
     """
     sent = dict(params) if isinstance(params, Mapping) else params or {}
     head = {"model": model, "params": sent, "tools_sha256": tools_sha256}
+    if is_written_alike(head):
+        try:
+            return _encode_sorted(head)
+        except NOT_ENCODED:
+            pass
     return _HEAD(head).encode("utf-8")
 
 

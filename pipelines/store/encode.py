@@ -7,10 +7,10 @@ literals, which is a third of the client's work and a twentieth of the server's.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 from typing import Any, ClassVar, Self
@@ -20,6 +20,7 @@ import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from pipelines.compact_json import ENCODER, NOT_ENCODED, compact_encoder, is_written_alike
 from pipelines.store.errors import InvalidEvent, InvalidPayload, PayloadTooLarge
 from pipelines.store.events import Expected, NewEvent, StreamBatch
 
@@ -41,19 +42,30 @@ def _plain(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} is not a JSON value")
 
 
-_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
+_dumps = compact_encoder(_plain, allow_nan=False)
+
+
+def _encoded(value: Mapping[str, Any]) -> bytes:
+    if type(value) is dict and is_written_alike(value):
+        with suppress(*NOT_ENCODED):
+            return ENCODER.encode(value)
+    return _dumps(value).encode()
 
 
 def json_text(value: Mapping[str, Any], what: str) -> str:
-    """`value` as JSON text that PostgreSQL's jsonb takes.
+    """`value` as JSON text that PostgreSQL's jsonb takes; raises as `json_bytes`."""
+    return json_bytes(value, what).decode()
+
+
+def json_bytes(value: Mapping[str, Any], what: str) -> bytes:
+    """`value` as JSON in UTF-8 that PostgreSQL's jsonb takes.
 
     Raises:
         InvalidPayload: Something in it cannot be stored; the error names the place.
         PayloadTooLarge: It is longer than `MAX_EVENT_BYTES`.
     """
     try:
-        text = _dumps(value)
-        size = len(text) if text.isascii() else len(text.encode())
+        text = _encoded(value)
     except RecursionError:
         raise InvalidPayload("", _TOO_DEEP, what=what) from None
     except (ValueError, TypeError) as error:  # UnicodeEncodeError is a ValueError
@@ -61,14 +73,14 @@ def json_text(value: Mapping[str, Any], what: str) -> str:
             raise InvalidPayload("", _TOO_DEEP, what=what) from None
         path, reason = next(_misfits(value, ""), ("", str(error)))
         raise InvalidPayload(path, reason, what=what) from None
-    if text.count("{") + text.count("[") > MAX_LEVELS and _is_deep(value):  # the text counts fast and never too few
+    if text.count(b"{") + text.count(b"[") > MAX_LEVELS and _is_deep(value):  # the text counts fast and never too few
         raise InvalidPayload("", _TOO_DEEP, what=what)
-    if "\\u0000" in text:  # may also be an escaped backslash before "u0000"
+    if b"\\u0000" in text:  # may also be an escaped backslash before "u0000"
         for path, reason in _misfits(value, ""):
             raise InvalidPayload(path, reason, what=what)
-    if size > MAX_EVENT_BYTES:
+    if len(text) > MAX_EVENT_BYTES:
         raise PayloadTooLarge(
-            f"{what} holds {size:,} bytes, at most {MAX_EVENT_BYTES:,} are stored; keep the document elsewhere"
+            f"{what} holds {len(text):,} bytes, at most {MAX_EVENT_BYTES:,} are stored; keep the document elsewhere"
         )
     return text
 
@@ -238,13 +250,9 @@ def append_arguments(batch: StreamBatch) -> Arguments:
     if not isinstance(batch.aggregate_id, UUID):
         raise InvalidEvent(f"aggregate_id is {batch.aggregate_id!r}; give a UUID")
     types = [_name(e.event_type, f"event_type of event {i}").encode() for i, e in enumerate(batch.events, 1)]
-    payloads = [
-        b"\x01" + json_text(e.payload, f"event {i} ({e.event_type})").encode() for i, e in enumerate(batch.events, 1)
-    ]
+    payloads = [b"\x01" + json_bytes(e.payload, f"event {i} ({e.event_type})") for i, e in enumerate(batch.events, 1)]
     metadatas = [
-        b"\x01" + json_text(e.metadata, f"metadata of event {i} ({e.event_type})").encode()
-        if e.metadata
-        else _NO_METADATA
+        b"\x01" + json_bytes(e.metadata, f"metadata of event {i} ({e.event_type})") if e.metadata else _NO_METADATA
         for i, e in enumerate(batch.events, 1)
     ]
     return (

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2] / "pipelines"
 BASE = {
     "address",
     "collecting",
+    "compact_json",
     "arrow",
     "documents",
     "duck",

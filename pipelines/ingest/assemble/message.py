@@ -40,6 +40,8 @@ ITEM_RESULTS = ("function_call_output", "custom_tool_call_output", "computer_cal
 _SAYING = ("role", "content", "parts", "kwargs", "data", "tool_calls")
 _MOST_REPR = 1_000_000
 """Characters of a Python literal that are read; a longer one stays text."""
+_NOTHING = Said()
+"""What a content without parts came to; nothing is added to it."""
 
 
 def decoded(value: Any) -> Any:
@@ -184,13 +186,15 @@ def _spoken(given: dict[str, Any], role: str) -> Iterator[dict[str, Any]]:
         given["tool_calls"], content, chat["role"] = content, None, "assistant"
     if content is not None and not isinstance(content, (str, list)) and chat["role"] != "tool":
         content = [content]
-    parts = Said()
+    parts = _NOTHING
     if isinstance(content, list) and chat["role"] != "tool":
+        parts = Said()
         for part in content:
             parts.add(part)
         content = _plain(parts.content) if parts.content else None
     elif isinstance(content, list):
-        content, parts.results = _results(content)
+        content, results = _results(content)
+        parts = Said(results=results)
     calls, thought = _calls(given, parts.calls), _reasoning(given, parts.reasoning)
     for text in parts.system:
         yield {"role": "system", "content": text}

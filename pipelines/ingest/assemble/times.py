@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _SECOND = 10**9
+_MINUTE = 60
 
 
 def text_of_time(nanoseconds: int | None) -> str | None:
@@ -16,9 +18,16 @@ def text_of_time(nanoseconds: int | None) -> str | None:
     if not nanoseconds or nanoseconds < 0:
         return None
     seconds, fraction = divmod(nanoseconds, _SECOND)
+    minute, second = divmod(seconds, _MINUTE)
     try:
-        whole = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+        whole = f"{_text_of_minute(minute)}{second:02d}"
     except (ValueError, OverflowError, OSError):
         return str(seconds)
     digits = f".{fraction:09d}".rstrip("0") if fraction else ""
     return f"{whole}{digits}Z"
+
+
+@lru_cache(maxsize=4096)
+def _text_of_minute(minute: int) -> str:
+    """A minute since 1970 as `YYYY-MM-DDTHH:MM:`; what happens together happens in few of them."""
+    return datetime.fromtimestamp(minute * _MINUTE, UTC).isoformat()[:17]

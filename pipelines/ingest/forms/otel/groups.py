@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.errors import BadInputError
-from pipelines.ingest.assemble.leaves import leaves
+from pipelines.ingest.assemble.leaves import leaves, said
 from pipelines.ingest.assemble.rows import Group, Record
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otel.files import documents
@@ -171,8 +171,9 @@ def session_ranks(options: Options) -> dict[str, int]:
 
 
 def _surround(spool: Keeping, described: dict[str, Any]) -> tuple[int, ...]:
-    outer = {key: value for key, value in described.items() if key.startswith("resource") and leaves(value)}
-    inner = {key: value for key, value in described.items() if key.startswith("scope") and leaves(value)}
+    around = said(described).items()
+    outer = {key: value for key, value in around if key.startswith("resource")}
+    inner = {key: value for key, value in around if key.startswith("scope")}
     return tuple([spool.surround(each) for each in (outer, inner) if each])
 
 
