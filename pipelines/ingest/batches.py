@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -75,6 +75,6 @@ def events_of(read: Read) -> list[NewEvent]:
     return read.conversation.events if read.rest is None else read.rest.events
 
 
-def months_of(read: Read) -> set[str]:
-    """The UTC months of a line's events."""
-    return {month_of(event.created_at) for event in read.conversation.events if event.created_at is not None}
+def months_of(events: Iterable[NewEvent]) -> set[str]:
+    """The UTC months of events."""
+    return {month_of(at) for at in {event.created_at for event in events} if at is not None}

@@ -268,7 +268,7 @@ class _FileImport:
         """Append all lines in one transaction, or nothing where the months of some are not among those that are open now."""
         with suppress(_MonthNotOpenError), self.store.transaction():
             for batch in batches(self._lines("append")):
-                if open_now is not None and not all(months_of(read) <= open_now for read in batch):
+                if open_now is not None and not all(months_of(read.conversation.events) <= open_now for read in batch):
                     raise _MonthNotOpenError
                 if self.on_line is not None:
                     self.streams += [(read.conversation.stream_id, read.conversation.digest) for read in batch]
@@ -378,8 +378,8 @@ class _FileImport:
         self.tally.already_present += done.duplicate_streams
         self.tally.events += done.events
         if done.events:
-            events = (event for read in reads for event in events_of(read))
-            self.tally.months.update(month_of(event.created_at) for event in events if event.created_at)
+            for read in reads:
+                self.tally.months |= months_of(events_of(read))
 
     def _new_ones(self, batch: list[Read]) -> list[Read]:
         """The conversations of a batch that are neither in the store nor earlier in the batch."""

@@ -142,5 +142,5 @@ def _generation(conn: psycopg.Connection, query: LiteralString, parameters: Sequ
 
 def month_of(at: datetime) -> str:
     """The UTC month of a time, `YYYY-MM`; naive is UTC."""
-    utc = at if at.tzinfo is None else at.astimezone(UTC)
+    utc = at if at.tzinfo is None or at.tzinfo is UTC else at.astimezone(UTC)
     return f"{utc.year:04d}-{utc.month:02d}"

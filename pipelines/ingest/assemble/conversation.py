@@ -265,9 +265,7 @@ class _Conversation:
 
     def _records(self) -> dict[str, Any]:
         for row_id, rest in self._rests.values():
-            if rest:
-                self.tally.kept += leaves(rest)
-                self.records.keep(row_id, rest)
+            self.tally.kept += leaves(self.records.keep(row_id, rest))
         return {"records": self.records.by_name} if self.records.by_name else {}
 
 

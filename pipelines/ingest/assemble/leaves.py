@@ -29,7 +29,7 @@ def leaves(value: Any) -> int:
 
 def said(value: dict[str, Any]) -> dict[str, Any]:
     """The fields of an object that say something, in their order."""
-    return {key: inner for key, inner in value.items() if _says(inner)}
+    return {key: inner for key, inner in value.items() if type(inner) is str or _says(inner)}
 
 
 def _says(value: Any) -> bool:

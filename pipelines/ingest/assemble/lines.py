@@ -223,16 +223,17 @@ class Records:
     def __init__(self) -> None:
         self.by_name: dict[str, Any] = {}
 
-    def keep(self, row_id: str | None, rest: dict[str, Any]) -> None:
-        """Keep what a row leaves, without what says nothing."""
+    def keep(self, row_id: str | None, rest: dict[str, Any]) -> dict[str, Any]:
+        """Keep what a row leaves, without what says nothing; gives what is kept."""
         held = said(rest)
         if not held:
-            return
+            return held
         number, name = 1, row_id or record_name(held)
         while name in self.by_name:
             number += 1
             name = f"{row_id or record_name(held)}~{number}"
         self.by_name[name] = held
+        return held
 
 
 def record_name(value: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -198,11 +199,11 @@ def _time(log: dict[str, Any]) -> int | None:
 def _session(attributes: dict[str, Any], around: dict[str, Any], ranks: dict[str, int]) -> tuple[str | None, int]:
     """What names the conversation: of a record itself, else of its resource, which counts less."""
     own = around["resource"].get("attributes") or {}
-    for said, less in ((attributes, 0), (own, len(ranks))):
-        if said.keys().isdisjoint(ranks):
+    for named, less in ((attributes, 0), (own, len(ranks))):
+        if named.keys().isdisjoint(ranks):
             continue
         for key, rank in ranks.items():
-            value = said.get(key)
+            value = named.get(key)
             if value is not None and value != "" and not isinstance(value, (dict, list)):
                 return str(value), rank + less
     return None, 0
@@ -222,15 +223,22 @@ def _records(spool: Spool, names: Sequence[str], first: Placed, rest: Iterator[P
         yield first
         yield from rest
 
-    for _, tied in groupby(chained(), key=lambda row: row.order_ns):
-        for _, same in groupby(in_order(list(tied)), key=_of_one_span):
-            rows = list(same)
+    for _, tied in groupby(chained(), key=attrgetter("order_ns")):
+        for rows in _spans_of([*tied]):
             record = _merged(spool, rows, _name(rows[0], known), seen)
             record.where = f"{names[rows[0].file]}:{rows[0].line}#{rows[0].ordinal}"
             if first.is_ambiguous:
                 record.value[AMBIGUOUS] = True
                 first = first._replace(is_ambiguous=False)
             yield record
+
+
+def _spans_of(tied: list[Placed]) -> Iterator[list[Placed]]:
+    """The rows of each span among those that began at the same instant."""
+    if len(tied) == 1:
+        yield tied
+    else:
+        yield from ([*same] for _, same in groupby(in_order(tied), key=_of_one_span))
 
 
 def _name(row: Placed, known: set[str]) -> str:

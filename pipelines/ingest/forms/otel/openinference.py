@@ -40,13 +40,14 @@ def _wire_request(span: Span, made: Content) -> None:
     if body is None:
         return
     if span.take("input.mime_type") == _JSON or (isinstance(body, str) and body[:1] in "[{"):
-        body = span.take_json("input.value")
+        body, count = span.take_counted("input.value")
     else:
         del span.attributes["input.value"]
+        count = leaves(body)
     if isinstance(body, dict) and "model" in body:
         made.request = body
         if made.input is not None:
-            span.record.repeated += leaves(body)
+            span.record.repeated += count
         else:
             made.input = read(body).messages or None
         return
@@ -54,7 +55,7 @@ def _wire_request(span: Span, made: Content) -> None:
     if made.input is None and told:
         made.input = told
     elif told and made.input is not None and [_said(m) for m in told] == [_said(m) for m in made.input]:
-        span.record.repeated += leaves(body)
+        span.record.repeated += count
     else:
         span.attributes["input.value"] = body
 

@@ -83,12 +83,17 @@ class Span:
 
     def take_json(self, name: str) -> Any:
         """Take out an attribute that is JSON in a text; it counts by what is in it."""
+        return self.take_counted(name)[0]
+
+    def take_counted(self, name: str) -> tuple[Any, int]:
+        """As `take_json`, and how many leaves are in it."""
         text = self.attributes.pop(name, None)
         if text is None:
-            return None
+            return None, 0
         value = json_of(text, f"{self.where}, {name}")
-        self.record.leaves += leaves(value) - leaves(text)
-        return value
+        count = leaves(value)
+        self.record.leaves += count - leaves(text)
+        return value, count
 
     def take_history(self, name: str) -> Read | None:
         """Take out an attribute that is a list of messages, as JSON or as values; one that was cut stays."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -178,6 +179,7 @@ def _begins_inside(value: list[Any], known: Read) -> bool:
 
 _SPLIT: dict[str, tuple[str, int, str] | None] = {}
 _MOST_SPLIT = 16_384
+_NOT_YET = ("", 0, "")
 
 
 def _split(name: str) -> tuple[str, int, str] | None:
@@ -196,11 +198,14 @@ def _steps(path: str) -> tuple[str | int, ...]:
 
 def take_indexed(attributes: dict[str, Any]) -> dict[str, list[Items]]:
     """Numbered attributes by their family, each number's as path and value, in the order of the numbers; they are taken out."""
-    found: dict[str, dict[int, list[tuple[str, Any]]]] = {}
+    found: dict[str, dict[int, list[tuple[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for name in [*attributes]:
-        if split := _SPLIT[name] if name in _SPLIT else _split(name):
+        split = _SPLIT.get(name, _NOT_YET)
+        if split is _NOT_YET:
+            split = _split(name)
+        if split is not None:
             family, number, path = split
-            found.setdefault(family, {}).setdefault(number, []).append((path, attributes.pop(name)))
+            found[family][number].append((path, attributes.pop(name)))
     return {family: [tuple(numbered[n]) for n in sorted(numbered)] for family, numbered in found.items()}
 
 
