@@ -35,7 +35,8 @@ def lose_january(store):
 
 
 def counts(settings, *tables):
-    with Lake.from_settings(settings).connect() as connection:
+    reads = f"FROM {', '.join(DATASETS[t].relation for t in tables)}"
+    with Lake.from_settings(settings).connect(reads) as connection:
         return {t: connection.sql(f"SELECT count(*) FROM {DATASETS[t].relation}").fetchall()[0][0] for t in tables}
 
 

@@ -100,13 +100,14 @@ def some_units(seed: int, count: int) -> list[dict[str, Any]]:
 
 
 def rows_of(lake: Lake, name: str, order: str) -> list[dict[str, Any]]:
-    with lake.connect() as connection:
-        return connection.sql(f"SELECT * FROM {name}_history ORDER BY {order}").to_arrow_table().to_pylist()
+    query = f"SELECT * FROM {name}_history ORDER BY {order}"
+    with lake.connect(query) as connection:
+        return connection.sql(query).to_arrow_table().to_pylist()
 
 
 def unit_pairs(lake: Lake) -> list[dict[str, Any]]:
     """Every unit's two sides as `diff_plainly` reads them."""
-    with lake.connect() as connection:
+    with lake.connect("FROM replays_history, decisions") as connection:
         table = connection.sql(
             """
             SELECT

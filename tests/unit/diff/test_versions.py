@@ -127,7 +127,7 @@ def test_a_version_is_named_by_the_beginning_of_its_id(lake: Lake):
 
 
 def rows(lake: Lake, experiment: str) -> dict[str, int]:
-    with lake.connect() as connection:
+    with lake.connect(f"FROM {', '.join(f'{name}_history' for name in TABLES)}") as connection:
         return {
             name: connection.sql(
                 f"SELECT count(*) FROM {name}_history WHERE experiment = $name", params={"name": experiment}

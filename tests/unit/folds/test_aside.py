@@ -42,7 +42,7 @@ def lake_of(root: Path, *counts: int) -> Lake:
 def rows(lake: Lake) -> Tables:
     """What is folded of the month."""
     names = ("utterances", "tool_calls", "decisions", "conversation_months", "snapshots")
-    with lake.connect() as connection:
+    with lake.connect(f"FROM {', '.join(names)}") as connection:
         return {name: connection.sql(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in names}
 
 

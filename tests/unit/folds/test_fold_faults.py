@@ -14,7 +14,7 @@ from tests.benchmarks.log import MONTH, write_lake
 
 
 def shown(lake: Lake) -> dict[str, list]:
-    with lake.connect() as connection:
+    with lake.connect(f"FROM {', '.join(PROJECTIONS)}") as connection:
         return {name: connection.sql(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in PROJECTIONS}
 
 
