@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ from pipelines.replay.run import run_replay
 from pipelines.review.headline import find_version, load_headline
 from pipelines.review.page import render_page
 from pipelines.settings import Settings
-from pipelines.store import NewEvent, Store
+from pipelines.store import EmbeddedServer, NewEvent, Store
+from tests.support.databases import copied_database, filled_template
 from tests.support.history import query
 from tests.support.model_server import serving
 from tests.support.shop import add, conversation, plan_of, refresh, replay, text_of
@@ -33,13 +36,41 @@ KEY = "sk-live-4711-abcdefgh"
 TASKS = 6
 
 
-@pytest.fixture
-def lake(store: Store, settings: Settings, tmp_path: Path) -> Lake:
-    """Six conversations of three decisions each."""
-    lake = Lake.from_settings(settings)
+@pytest.fixture(scope="module")
+def folded_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the lake to copy is."""
+    return tmp_path_factory.mktemp("folded") / "lake"
+
+
+@pytest.fixture(scope="module")
+def shop(
+    server: EmbeddedServer, template: str, folded_lake: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A database to copy with that lake: six conversations of three decisions each."""
     lines = [conversation(task, "v1", 10.0 * task, f"2026-01-{task + 1:02d} 12:00:00") for task in range(TASKS)]
-    add(store, lake, tmp_path, lines)
-    return lake
+
+    def fill(store: Store, lake: Lake) -> None:
+        add(store, lake, tmp_path_factory.mktemp("lines"), lines)
+
+    with filled_template(server, template, folded_lake, fill) as name:
+        yield name
+
+
+@pytest.fixture
+def store_settings(
+    settings: Settings, server: EmbeddedServer, template: str, shop: str, request: pytest.FixtureRequest
+) -> Iterator[Settings]:
+    """The store of `lake`, or an empty one for a test without it."""
+    with copied_database(server, shop if "lake" in request.fixturenames else template) as name:
+        yield replace(settings, dsn=server.dsn_of(name))
+
+
+@pytest.fixture
+def lake(settings: Settings, shop: str, folded_lake: Path) -> Lake:
+    """A copy of that lake."""
+    assert shop
+    shutil.copytree(folded_lake, settings.lake)
+    return Lake.from_settings(settings)
 
 
 def agent(body: dict[str, Any]) -> dict[str, Any]:
