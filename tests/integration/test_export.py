@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -16,6 +15,8 @@ from pipelines.export.snapshot import month_bounds
 from pipelines.lake.lake import Lake
 from pipelines.store import NewEvent, Store, connect
 from tests.integration.exported import both, say
+from tests.support.databases import wait_for_who_waits
+from tests.support.waiting import PATIENCE
 
 UGLY = ["", "é\u2028\u202f x", '"quoted"\n', "3.0632e-05", "𝔘" * 50, "\\u0041"]
 
@@ -131,12 +132,9 @@ def test_strays_that_move_during_an_export_are_in_it(store, settings):
         mover.execute("SELECT refold.ensure_month('1999-07')")
         exporter = threading.Thread(target=lambda: results.append(export_month(store.dsn, lake, "1999-07")))
         exporter.start()
-        while not store.conn.execute(
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ).fetchall():
-            time.sleep(0.01)
+        wait_for_who_waits(mover)
         mover.execute("COMMIT")
-        exporter.join()
+        exporter.join(PATIENCE)
     assert results[0].rows == 1
     in_store, in_lake = both(store, lake, "1999-07")
     assert in_lake == in_store

@@ -21,6 +21,7 @@ from pipelines.store import (
     VersionConflict,
     connect,
 )
+from tests.support.databases import wait_for_who_waits
 from tests.support.waiting import PATIENCE
 
 DAY = datetime(2026, 3, 14, 15, 9, 26, 535897, tzinfo=UTC)
@@ -157,8 +158,7 @@ def test_two_writers_of_one_stream_cannot_both_win(store: Store, store_settings:
             store.append(stream, "conversation", [say("first")], "no_stream")
             thread = threading.Thread(target=write)
             thread.start()
-            thread.join(0.2)
-            assert thread.is_alive(), "the second writer must wait for the first"
+            wait_for_who_waits(store.conn)
         thread.join(PATIENCE)
     assert isinstance(outcome[0], VersionConflict)
     assert [e.payload["text"] for e in store.read_stream(stream)] == ["first"]

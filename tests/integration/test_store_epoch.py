@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.settings import Settings
 from pipelines.store import NewEvent, Store, StoreBusy, StoreReadOnly, VersionConflict
+from tests.support.databases import wait_for_who_waits
 from tests.support.waiting import PATIENCE
 
 EVENT = NewEvent("user.utterance.v1", {"text": "x"}, {}, datetime(2026, 5, 1, tzinfo=UTC))
@@ -93,8 +94,7 @@ def test_a_writer_that_waits_for_a_new_epoch_writes_in_it(store: Store, store_se
             store.conn.execute("SELECT refold.new_epoch()")
             waiting = threading.Thread(target=late.append, args=[stream, "conversation", [EVENT], 1])
             waiting.start()
-            waiting.join(0.3)
-            assert waiting.is_alive()
+            wait_for_who_waits(store.conn)
         waiting.join(PATIENCE)
     events = store.read_all()
     assert [(event.epoch, event.stream_version) for event in events] == [(1, 1), (2, 2)]

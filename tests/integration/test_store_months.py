@@ -12,6 +12,7 @@ import pytest
 from pipelines.settings import Settings
 from pipelines.store import InvalidEvent, NewEvent, Store, connect, month_of
 from pipelines.store.sqlstate import typed_errors
+from tests.support.databases import wait_for_who_waits
 from tests.support.waiting import PATIENCE
 
 ALL = "SELECT e.*, e.xid::text, e.payload::text FROM refold.events AS e ORDER BY position"
@@ -156,8 +157,7 @@ def test_a_retry_finds_its_batch_while_strays_move(store: Store, store_settings:
     with store.transaction():
         store.ensure_months([at])
         thread.start()
-        thread.join(0.5)
-        assert thread.is_alive(), "the retry must wait for the move"
+        wait_for_who_waits(store.conn)
     thread.join(PATIENCE)
     assert answers == [replace(first, duplicate=True)]
 

@@ -11,8 +11,21 @@ import psycopg
 
 from pipelines.lake.lake import Lake
 from pipelines.store import EmbeddedServer, Store, connect
+from tests.support.waiting import wait_until
 
 _numbers = count(1)
+_IS_WAITED_FOR = (
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+)
+
+
+def wait_for_who_waits(connection: psycopg.Connection) -> None:
+    """Wait until another session waits for a lock of this connection's transaction.
+
+    Raises:
+        AssertionError: None does.
+    """
+    wait_until(lambda: (connection.execute(_IS_WAITED_FOR).fetchone() or (False,))[0], lambda: "nobody waits for it")
 
 
 @contextmanager
