@@ -15,6 +15,7 @@ from pipelines.sqlfiles import sql_root
 
 _FOLDS = (
     "canonical/**/*.py",
+    "compact_json.py",
     "fold/**/*.py",
     "folds/**/*.py",
     "lake/datasets/columns.py",

@@ -16,18 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pipelines.compact_json import ENCODER, NOT_ENCODED, SORTED
 from pipelines.replay.wires.calls import read_arguments
 
 if TYPE_CHECKING:
     from pipelines.experiment.sides import Api
 
-_ENCODER = msgspec.json.Encoder(order="sorted")
-_encode, _encode_lines = _ENCODER.encode, _ENCODER.encode_lines
-_encode_as_given = msgspec.json.Encoder().encode
+_encode, _encode_lines = SORTED.encode, SORTED.encode_lines
+_encode_as_given = ENCODER.encode
 _decode = msgspec.json.Decoder().decode
 _NOT_DECODED = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
-_NOT_ENCODED = (UnicodeEncodeError, OverflowError, TypeError)
-"""What `msgspec` says of half a surrogate pair, of 2 ** 64, and of keys that are no text."""
 _HAS_FLOAT = re.compile("[0-9][.eE]").search
 _WHOLE = 2**53
 """Whole numbers up to this one are the same as a double."""
@@ -48,7 +46,7 @@ def key_lines(messages: Sequence[Mapping[str, Any]], custom: frozenset[str] = fr
     spelled = [_spelled(message, custom) for message in messages]
     try:
         return _encode_lines(spelled)
-    except _NOT_ENCODED:
+    except NOT_ENCODED:
         return b"".join(map(_line, spelled))
 
 
@@ -67,7 +65,7 @@ def request_key(head: bytes, messages: Sequence[Mapping[str, Any]], draw: int, c
 def _line(value: Any) -> bytes:
     try:
         return _encode(value) + b"\n"
-    except _NOT_ENCODED:
+    except NOT_ENCODED:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
         return text.encode("utf-8", "surrogatepass") + b"\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,6 +18,15 @@ class Knot:
         self.me = self
 
 
+@pytest.fixture
+def nothing_frozen() -> Iterator[None]:
+    """As in a process of its own: the tests' own freeze what was collected."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("nothing_frozen")
 def test_the_collector_is_as_before_and_cycles_are_still_found():
     """Inside the block, cycles are collected in the end; outside, the thresholds are those of before, after an error too."""
     usual = gc.get_threshold()
