@@ -61,7 +61,7 @@ sample: {{conversations: 12}}
 
 def repeating(body: dict[str, Any]) -> dict[str, Any]:
     """An answer that repeats what was said: in a text as it stands, in arguments in capitals."""
-    said = next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user")
+    said = next((m["content"] for m in reversed(body["messages"]) if m["role"] == "user"), "nothing")
     function = {"name": "note", "arguments": json.dumps({"said": said.upper()})}
     calls = [{"id": "c", "type": "function", "function": function}]
     return {"role": "assistant", "content": f"You said: {said}", "tool_calls": calls if len(said) % 2 else None}
