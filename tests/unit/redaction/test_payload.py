@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
@@ -67,6 +67,11 @@ def decoded(value: Any) -> list[str]:
     return [] if value is None or isinstance(value, bool) else [json.dumps(value)]
 
 
+def small(text: str) -> str:
+    """In small letters; composed, since an e with a mark after it is another letter, however it is written."""
+    return unicodedata.normalize("NFC", text).lower()
+
+
 @st.composite
 def payloads(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """A value, and a payload that holds it in some spellings at some places, between other texts."""
@@ -85,6 +90,7 @@ def payloads(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 
 @settings(max_examples=250)
+@example(("a@b.example", {"text": "a@b.example\u0308", "content": "a@b.exampl\u00eb, a@b.example"}), [])
 @given(payloads(), st.lists(st.builds(Redaction, st.sampled_from(["/text", "/content/0", "/arguments"])), max_size=2))
 def test_nothing_of_it_stands_afterwards(given_: tuple[str, dict[str, Any]], applied: list[Redaction]) -> None:
     """After the redactions the value is in no text of the payload, decoded; and again there is nothing to do."""
@@ -98,7 +104,7 @@ def test_nothing_of_it_stands_afterwards(given_: tuple[str, dict[str, Any]], app
     redactions = [*applied, *(hit.redaction for hit in hits.hits)]
     shown = redact(payload, redactions).payload
     if len(text) >= SHORT:
-        assert not [each for each in decoded(shown) if text.lower() in each.lower()]
+        assert not [each for each in decoded(shown) if small(text) in small(each)]
     assert not any(value.stands_in(each) for each in decoded(shown))
     again = find_hits("user.utterance.v1", payload, redactions, wanted.find)
     assert again.hits == ()
