@@ -22,6 +22,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from pipelines.collecting import collecting_seldom
 from pipelines.experiment.budget import Budget
 from pipelines.experiment.decision import Reply
 from pipelines.experiment.file import parse_experiment
@@ -108,7 +109,11 @@ def run(bench: Bench) -> Iterator[Figure]:
 
 def ask(port: int, requests: int, api: Api) -> Measure:
     """Render, ask, keep and read every answer."""
-    with tempfile.TemporaryDirectory() as folder, ResponseStore(Path(folder) / "responses.sqlite") as store:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ResponseStore(Path(folder) / "responses.sqlite") as store,
+        collecting_seldom(),  # as a replay does
+    ):
         sides: dict[Side, ModelSide] = {"candidate": ModelSide(f"{HOST}:{port}{WIRES[api].base}", None, None, api)}
         asker = Asker(sides, store, Budget(concurrency=CONCURRENCY), ("benchmark", "v1"))
         started, cpu = time.perf_counter(), time.process_time()
