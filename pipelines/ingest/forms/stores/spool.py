@@ -65,6 +65,8 @@ class Spooled:
 
 
 _TYPES = {each.name: "BIGINT" if str(each.type).startswith("int") else "VARCHAR" for each in fields(Spooled)}
+_TIMES = ("start_ns", "updated_ns")
+_BOUND = 2**63 - 1
 _COLUMNS = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
 
 
@@ -98,13 +100,19 @@ def _fill(connection: duckdb.DuckDBPyConnection, records: Iterable[Spooled]) -> 
     batch: list[dict[str, Any]] = []
     size = 0
     for seq, record in enumerate(records):
-        batch.append({"seq": seq, **asdict(record)})
+        row = {"seq": seq, **asdict(record)}
+        batch.append(row | {name: _bounded(row[name]) for name in _TIMES})
         size += len(record.body)
         if size > _BATCH_BYTES:
             _insert(connection, batch)
             batch, size = [], 0
     if batch:
         _insert(connection, batch)
+
+
+def _bounded(time_ns: int | None) -> int | None:
+    """A time to sort by; one that 64 bits do not hold (after the year 2262) is the last, and the record itself is told of as it is."""
+    return None if time_ns is None else max(-_BOUND, min(time_ns, _BOUND))
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, batch: list[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import BadInputError
@@ -21,6 +21,7 @@ from tests.support.langsmith_runs import a_thread
 
 @pytest.mark.parametrize("form", ["langfuse", "langsmith", "inspect"])
 @given(seed=st.integers(0, 10**9), times=st.integers(1, 4))
+@example(seed=116_615, times=1)  # a run of LangSmith that began 2 ** 70 milliseconds after 1970
 @settings(max_examples=25)
 def test_anything_anywhere(form: str, seed: int, times: int) -> None:
     """No other error than one that names the place, and no leaf without a place of its own."""
