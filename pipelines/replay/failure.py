@@ -26,6 +26,11 @@ Reason = Literal[
     "candidate_error",  # the candidate's code raised, or returned what is no reply
     "diverged",  # a tool call has no recorded result
     "step_limit",  # the candidate called tools on and on without a final message
+    "unrequested_call",  # the agent called a tool, and no message of the model's had asked for it
+    "incomplete_request",  # the agent's request lacks a recorded text or tool result that was there by then
+    "agent_timeout",  # the agent did not end in time
+    "agent_ended",  # the agent's process ended before its answer
+    "agent_memory",  # the agent's processes took more memory than they may
 ]
 """Why a unit has no reply. A failed unit is a row and stays in every denominator."""
 

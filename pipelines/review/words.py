@@ -108,10 +108,14 @@ FIDELITY: Mapping[str, str] = {
 """How B was fed, where it was not as recorded."""
 
 FAILURES: Mapping[str, str] = {
+    "agent_ended": "the agent's process ended before its answer",
+    "agent_memory": "the agent took more memory than it may",
+    "agent_timeout": "the agent did not end in time",
     "budget_exhausted": "the budget was used up",
     "candidate_error": "the candidate raised an error",
     "erased": "a part of it, or of what was before it, is erased",
     "diverged": "it called a tool that has no recorded result",
+    "incomplete_request": "its request lacks something that was recorded by then",
     "invalid_json": "the endpoint sent no complete answer",
     "missing_variable": "the prompt names a variable that was not recorded",
     "no_context": "nothing was said before it",
@@ -125,6 +129,7 @@ FAILURES: Mapping[str, str] = {
     "timeout": "no answer came in time",
     "unknown_tools": "its tools are known by their hash alone",
     "unavailable": "the endpoint could not be reached",
+    "unrequested_call": "it called a tool that the model had not asked for",
 }
 
 
