@@ -94,7 +94,7 @@ class AgentStopped(Exception):  # noqa: N818 -- reads as what happened
     """Nothing more is answered in this unit; let it pass, there is nothing to be done.
 
     Attributes:
-        reason: Why, as the unit's row says it.
+        reason: Why, as the unit's row says it; `ended` where the recording ends there.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

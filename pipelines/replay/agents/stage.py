@@ -41,16 +41,20 @@ class Served(NamedTuple):
     call: int
 
 
+Over = Reason | Literal["ended"]
+"""Why nothing more is answered in a unit; `ended` where the recording ends there, which is no failure."""
+
+
 class Fetched(NamedTuple):
     """What a recorded tool answered.
 
     Attributes:
         content: Text or a list of parts, as the recorded agent read it.
-        reason: Why there is none, and the unit is over; None where there is a result.
+        over: Why there is none, and the unit is over; None where there is a result.
     """
 
     content: Any
-    reason: Reason | None = None
+    over: Over | None = None
 
 
 class Stage(Protocol):
@@ -60,12 +64,12 @@ class Stage(Protocol):
     def tools(self) -> Sequence[Mapping[str, Any]]:
         """Tool schemas offered, in the form of chat completions."""
 
-    async def answer(self, api: Api, body: bytes, *, is_retry: bool) -> Served:
+    async def answer(self, api: Api, body: dict[str, Any], *, is_retry: bool = False) -> Served:
         """Answer one model call; in the loop of the gateway. Never raises for the agent's sake.
 
         Args:
             api: The wire it came over; the answer is in its form.
-            body: The request's JSON, not streamed: whoever streams makes the stream of the answer.
+            body: The request's JSON, without `stream`: whoever streams makes the stream of the answer. It is the stage's to change.
             is_retry: Whether the client says that it asks again: then it is the same call as before.
         """
 
