@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.ingest.assemble.bodies import PARSED
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.messages import ACTORS, Draft, drafts_of
 from pipelines.ingest.shape import role_of
@@ -19,7 +20,6 @@ from pipelines.log.context import Context, message_bytes
 from pipelines.log.versions import COMPACTED, TOOL_CALL
 from pipelines.recorder.exchange import Request
 from pipelines.recorder.opening import Held
-from pipelines.recorder.storable import PARSED
 
 
 @dataclass(frozen=True, slots=True)

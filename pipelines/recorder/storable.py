@@ -32,8 +32,6 @@ _DESCRIBED = 500
 """Characters of a description; what is cut off could not have been read back anyway."""
 _OMITTED = frozenset({"NotGiven", "Omit"})
 """Names of the SDKs' markers for "not part of the request"."""
-PARSED = frozenset({"parsed", "parsed_arguments", "parsed_output"})
-"""Members of the SDKs' objects that say once more what a text beside them says, as an object: they are no part of a message."""
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """What requests of the three APIs and their responses say, as dicts or as the SDKs' objects, by duck typing.
 
 Only reading: which parts are messages, tools and parameters, which usage was counted, and what the model said. Chat completions
-are the shape that everything is recorded in; how the two others are put into it is `translated`'s.
+are the shape that everything is recorded in; how the two others are put into it is
+`ingest.assemble.bodies`'.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipelines.canonical.tools import tools_sha256
-from pipelines.recorder import chunks, translated
+from pipelines.ingest.assemble import bodies
+from pipelines.recorder import chunks
 from pipelines.recorder.exchange import Api, Request, Response
 from pipelines.recorder.storable import Storable, fields_of, is_omitted, member_of
 from pipelines.recorder.usage import read_usage
@@ -82,7 +84,7 @@ def read_request(request: Any, api: Api = "chat") -> Request:
 def _translated(given: Mapping[str, Any], api: Api, storable: Storable) -> Request:
     """A request of one of the two other APIs."""
     body = storable({**given, "tools": _listed(given.get("tools"))})
-    read = translated.READ_REQUEST[api](body)
+    read = bodies.READ_REQUEST[api](body)
     tools = _objects(read.tools, "tool")
     read_as = {"api": api, "instructions": read.instructions, "state": read.state}
     beside = {"marks": read.marks, "other": tuple(read.other)}
@@ -148,7 +150,7 @@ def _chat(fields: Mapping[str, Any], storable: Storable) -> Response | None:
 
 def _other(fields: Mapping[str, Any], api: Api, storable: Storable) -> Response | None:
     body = storable(fields)
-    answer = translated.READ_RESPONSE[api](body)
+    answer = bodies.READ_RESPONSE[api](body)
     if answer is None:
         return None
     details = {"error": answer.error, "stop_details": answer.stop_details, "other": tuple(answer.other)}

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "projections": {"lake", "fold", "log"},
     "recorder": {"store", "log", "canonical", "ingest"},
     "experiment": {"lake", "fold", "folds", "log", "canonical", "stats"},
-    "replay": {"lake", "fold", "folds", "log", "canonical", "experiment"},
+    "replay": {"ingest", "lake", "fold", "folds", "log", "canonical", "experiment"},
     "diff": {"lake", "canonical", "stats", "experiment"},
     "web": set(),
     "receive": {"ingest", "store", "web"},

@@ -1,7 +1,7 @@
-"""Requests and responses of the Responses and the Messages API as chat completions say them. Pure.
+"""Bodies of requests and responses of the Responses and the Messages API as chat completions say them. Pure.
 
-What one message or item says is read as imports read it (`pipelines.ingest.assemble`); here is only where the two APIs keep
-what. Bodies are plain JSON and are taken apart: what is left of a request are its parameters.
+What one message or item says is read as imports read it (`message`); here is only where the two APIs keep what. Bodies are plain
+JSON. A request's own members are taken out of it: what is left of them are its parameters; nothing inside of them is changed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pipelines.canonical.finish_reasons import finish_of_items, finish_reason
 from pipelines.ingest.assemble import tool_schemas
 from pipelines.ingest.assemble.leaves import said
 from pipelines.ingest.assemble.messages import Read, read, system_messages
-from pipelines.recorder.storable import PARSED
 
+PARSED = frozenset({"parsed", "parsed_arguments", "parsed_output"})
+"""Members of the SDKs' objects that say once more what a text beside them says, as an object: they are no part of a message."""
 _STATE = ("previous_response_id", "conversation", "prompt")
 """Members of a request that stand for messages which the provider has."""
 _UNSEEN = frozenset({"mcp_list_tools"})
@@ -25,7 +26,16 @@ _MARK = "cache_control"
 
 @dataclass(slots=True)
 class Asked:
-    """What a request says; attributes as of `exchange.Request`."""
+    """What a request says.
+
+    Attributes:
+        messages: Its messages; those that are kept apart from the others (`instructions`, `system`) first.
+        tools: Its tools.
+        instructions: How many of the messages were kept apart.
+        state: What names a history that the provider keeps, and `items` that only refer to others.
+        marks: Marks for the provider's cache, by JSON Pointer: the model does not see them.
+        other: Items that are no messages.
+    """
 
     messages: list[dict[str, Any]]
     tools: list[Any]
@@ -37,7 +47,15 @@ class Asked:
 
 @dataclass(slots=True)
 class Answered:
-    """What a response says; attributes as of `exchange.Response`."""
+    """What a response says.
+
+    Attributes:
+        messages: What the model said.
+        finish_reason: Why it stopped, as chat completions name it.
+        error: What it says went wrong.
+        stop_details: What it says beside of why the model stopped.
+        other: Items that are no messages.
+    """
 
     messages: list[dict[str, Any]]
     finish_reason: str | None = None
@@ -60,23 +78,31 @@ def _responses_request(body: dict[str, Any]) -> Asked:
 
 def _messages_request(body: dict[str, Any]) -> Asked:
     marks: dict[str, Any] = {}
-    for name in ("system", "messages", "tools"):
-        _unmark(body.get(name), f"/{name}", marks)
-    system = _system(body.pop("system", None))
-    made = _read(body.pop("messages", None))
-    tools = [tool_schemas.of_messages(tool) for tool in body.pop("tools")]
+    system, messages, tools = (
+        _unmarked(body.pop(name, None), f"/{name}", marks) for name in ("system", "messages", "tools")
+    )
+    system, made = _system(system), _read(messages)
+    tools = [tool_schemas.of_messages(tool) for tool in tools]
     state = {"items": made.other} if made.other else {}
     return Asked([*system, *_chats(made)], tools, len(system), state, marks, made.other)
 
 
-def _unmark(value: Any, at: str, marks: dict[str, Any]) -> None:
-    """Take marks of the provider's cache out of blocks, which they move along with the conversation; never out of arguments."""
-    for index, each in enumerate(value if isinstance(value, list) else ()):
-        if isinstance(each, dict):
-            mark = each.pop(_MARK, None)
-            if mark is not None:
-                marks[f"{at}/{index}"] = mark
-            _unmark(each.get("content"), f"{at}/{index}/content", marks)
+def _unmarked(value: Any, at: str, marks: dict[str, Any]) -> Any:
+    """Blocks without the marks of the provider's cache, which move along with the conversation; arguments keep theirs."""
+    if not isinstance(value, list):
+        return value
+    blocks = []
+    for index, each in enumerate(value):
+        if isinstance(each, dict) and (_MARK in each or isinstance(each.get("content"), list)):
+            block = {key: inner for key, inner in each.items() if key != _MARK}
+            if each.get(_MARK) is not None:
+                marks[f"{at}/{index}"] = each[_MARK]
+            if "content" in block:
+                block["content"] = _unmarked(block["content"], f"{at}/{index}/content", marks)
+            blocks.append(block)
+        else:
+            blocks.append(each)
+    return blocks
 
 
 def _responses_answer(body: Mapping[str, Any]) -> Answered | None:
