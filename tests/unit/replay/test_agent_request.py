@@ -29,7 +29,9 @@ def asked_by(api: Api) -> dict[str, Any]:
     """The request of an agent that was answered two calls."""
     loop = Loop(api, temperature=0)
     loop.user("hi")
-    answer = WIRES[api].write({"model": "m", "messages": [], "include": ["reasoning.encrypted_content"]}, ANSWER, Tokens(1))
+    answer = WIRES[api].write(
+        {"model": "m", "messages": [], "include": ["reasoning.encrypted_content"]}, ANSWER, Tokens(1)
+    )
     loop.results({call: f"result {n}" for n, call in enumerate(loop.took(answer))})
     return json.loads(json.dumps(loop.request()))
 
