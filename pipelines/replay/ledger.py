@@ -21,6 +21,7 @@ from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.replay.cassette import SEVERITY, TAINTING, Lookup, ResultSource
 from pipelines.replay.failure import NO_CONTEXT, Reason
 from pipelines.replay.request import Request
+from pipelines.replay.wires.calls import JsonText
 
 Divergence = Literal["text_to_tool", "tool_to_text", "names", "arguments"]
 """How a step's tool calls first differ from the recorded ones: which side calls, which tools, with what."""
@@ -45,12 +46,6 @@ _MEASURES = (
 )
 _FACTS = ("model", "finish_reason", *_MEASURES)
 _facts_of = attrgetter(*_FACTS)
-
-
-class JsonText(str):
-    """Arguments of a recorded call taken over as they are: JSON text, not a value."""
-
-    __slots__ = ()
 
 
 @dataclass(slots=True)

@@ -18,7 +18,6 @@ executed and nothing is sent from here: what happens to a request is behind `ask
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,13 +26,11 @@ from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.experiment.file import DivergenceLevel, Past
 from pipelines.experiment.manifest import OnMiss
 from pipelines.experiment.sides import Side
-from pipelines.log.context import arguments_text
 from pipelines.replay.cassette import Cassette, LateResult, Lookup, Player, UserCall
 from pipelines.replay.failure import Failure, Reason
 from pipelines.replay.ledger import (
     Call,
     Divergence,
-    JsonText,
     ListHasher,
     Outcome,
     Row,
@@ -44,6 +41,7 @@ from pipelines.replay.ledger import (
 )
 from pipelines.replay.recording import Message, Recording, Segment, Step
 from pipelines.replay.request import Ask, Beginnings, Head, Lines
+from pipelines.replay.wires.calls import arguments_as_sent
 
 STUB = "replay: there is no recorded result for this call"
 """What a call reads that the recording cannot answer, when the policy is `stub_error`."""
@@ -339,12 +337,5 @@ def _rendered_call(call_id: str, call: ToolCall) -> Message:
     """A call as the agent's next request carries it, with what its vendor wants back."""
     extra = dict(call.extra or {})
     inner = extra.pop("function", {})
-    function = {"name": call.name, "arguments": _wire_arguments(call.arguments), **inner}
+    function = {"name": call.name, "arguments": arguments_as_sent(call.arguments), **inner}
     return {"id": call_id, "type": "function", "function": function, **extra}
-
-
-def _wire_arguments(arguments: Any) -> str:
-    """A call's arguments as the agent's next request carries them."""
-    if isinstance(arguments, JsonText):
-        return arguments_text(json.loads(arguments))
-    return arguments_text(arguments)

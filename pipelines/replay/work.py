@@ -24,7 +24,6 @@ from pipelines.log.context import Context
 from pipelines.replay.cassette import Cassette
 from pipelines.replay.failure import ERASED, NO_CONTEXT, Answer, Failure, Reason
 from pipelines.replay.ledger import (
-    JsonText,
     ListHasher,
     Outcome,
     Row,
@@ -37,6 +36,7 @@ from pipelines.replay.recording import Event, Message, Recording, read_recording
 from pipelines.replay.request import Ask, Head, Lines, Request
 from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
 from pipelines.replay.streams import Decided, Stream
+from pipelines.replay.wires.calls import JsonText
 
 _decode = msgspec.json.Decoder().decode
 _NOTHING: Mapping[str, Any] = {}

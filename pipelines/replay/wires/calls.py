@@ -12,6 +12,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from pipelines.log.context import arguments_text
 from pipelines.replay.asking.fault import storable
 
 INPUT = "input"
@@ -26,6 +27,36 @@ _MARK = 8
 _NAME = re.compile("[A-Za-z0-9_-]+", re.ASCII)
 _IN_NO_NAME = re.compile("[^A-Za-z0-9_-]+", re.ASCII)
 _RENDERED = re.compile(r"call_(\d+)_(\d+)|call_none_(\d+)", re.ASCII)
+
+
+class JsonText(str):
+    """Arguments of a recorded call taken over as they are: JSON text, not a value."""
+
+    __slots__ = ()
+
+
+def fresh_id(number: int, place: int) -> str:
+    """The id of a tool call in an answer that is made here: as the ids of a rendered recording, which every wire takes.
+
+    Args:
+        number: Of the answer, in its unit.
+        place: Of the call in the answer.
+    """
+    return f"call_{number}_{place}"
+
+
+def arguments_as_sent(arguments: Any) -> str:
+    """A reply's arguments as the text that the model sent: a value as JSON, a raw text and a recorded one as they are."""
+    return storable(arguments_text(json.loads(arguments) if isinstance(arguments, JsonText) else arguments))
+
+
+def arguments_as_object(arguments: Any, *, is_custom: bool = False) -> dict[str, Any]:
+    """A reply's arguments as an object: none are none, and what is no object is one argument, `INPUT`."""
+    text = arguments_as_sent(arguments)
+    value = text if is_custom else read_arguments(text)
+    if isinstance(value, dict):
+        return value
+    return {INPUT: value} if is_custom or text.strip() else {}
 
 
 def wire_id(rendered: str) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api
 from pipelines.log.context import message_bytes
-from pipelines.replay.wires import message_blocks
+from pipelines.replay.wires import message_blocks, message_writer
 from pipelines.replay.wires.answer import Said
 from pipelines.replay.wires.calls import INPUT, read_arguments, wire_id, wire_name
 from pipelines.replay.wires.frame import Frame, dump
@@ -83,6 +84,20 @@ class Messages(Wire):
     def read_document(self, document: Mapping[str, Any], body: bytes) -> Said:
         """See `Wire.read_document`."""
         return message_blocks.read_document(document, body)
+
+    def write(
+        self, reply: Reply, *, model: str | None, number: int, custom: frozenset[str] = frozenset()
+    ) -> dict[str, Any]:
+        """See `Wire.write`."""
+        return message_writer.write(reply, model=model, number=number, custom=custom)
+
+    def events(self, document: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[bytes]:
+        """See `Wire.events`."""
+        return message_writer.events(document, asked)
+
+    def error(self, reason: str, detail: str) -> dict[str, Any]:
+        """See `Wire.error`."""
+        return {"type": "error", "error": {"type": "invalid_request_error", "message": f"{reason}: {detail}"}}
 
 
 class _Writer:

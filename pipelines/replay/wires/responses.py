@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pipelines.canonical.content import text_of_prompt
+from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api
 from pipelines.log.context import message_bytes
-from pipelines.replay.wires import response_items
+from pipelines.replay.wires import response_items, response_writer
 from pipelines.replay.wires.answer import Said
 from pipelines.replay.wires.calls import wire_arguments, wire_id, wire_name
 from pipelines.replay.wires.frame import Frame, dump
@@ -75,6 +76,16 @@ class Responses(Wire):
     def read_document(self, document: Mapping[str, Any], body: bytes) -> Said:
         """See `Wire.read_document`."""
         return response_items.read_document(document, body)
+
+    def write(
+        self, reply: Reply, *, model: str | None, number: int, custom: frozenset[str] = frozenset()
+    ) -> dict[str, Any]:
+        """See `Wire.write`."""
+        return response_writer.write(reply, model=model, number=number, custom=custom)
+
+    def events(self, document: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[bytes]:
+        """See `Wire.events`."""
+        return response_writer.events(document, asked)
 
 
 class _Writer:

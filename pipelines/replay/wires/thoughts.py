@@ -24,6 +24,7 @@ class Thought(NamedTuple):
         signature: Of the vendor, over the text.
         is_redacted: Whether the vendor hides it.
         id: The vendor's name for it; None where it was not recorded.
+        status: How it ended, in the vendor's word; None where that is not said.
     """
 
     text: str | None
@@ -32,6 +33,7 @@ class Thought(NamedTuple):
     signature: str | None = None
     is_redacted: bool = False
     id: str | None = None
+    status: str | None = None
 
 
 def read_thoughts(message: Mapping[str, Any]) -> list[Thought]:
@@ -63,6 +65,7 @@ def _listed(given: Mapping[str, Any]) -> Thought:
         _text(given, "signature"),
         given.get("redacted") is True,
         _text(given, "id"),
+        _text(given, "status"),
     )
 
 

@@ -1,11 +1,15 @@
-"""What a wire is: how requests are written and answers read; `registry` has those that there are."""
+"""What a wire is: how requests are written and answers read, and how answers are written for an agent that asks over it.
+
+`registry` has those that there are.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from pipelines.experiment.decision import Reply
 from pipelines.experiment.prices import Price
 from pipelines.experiment.sides import Api
 from pipelines.replay.asking.fault import Again, Broken, judge
@@ -21,7 +25,7 @@ Found = tuple[Said, Usage]
 
 
 class Wire(ABC):
-    """How requests are written and answers read on one wire; without state.
+    """How requests and answers are written and answers read on one wire; without state.
 
     Attributes:
         api: Its name in an experiment.
@@ -75,6 +79,38 @@ class Wire(ABC):
         Raises:
             NoAnswerError: It is no complete answer; the message says why.
         """
+
+    @abstractmethod
+    def write(
+        self, reply: Reply, *, model: str | None, number: int, custom: frozenset[str] = frozenset()
+    ) -> dict[str, Any]:
+        """An answer that says what a reply says, as JSON; `read_answer` gives the reply back, as far as the wire has words for it.
+
+        Args:
+            reply: The reply; ids of its calls are made anew, and what is not counted is zero.
+            model: Which answers, where the reply does not say it.
+            number: Of the answer in its unit, from which its ids are made: equal numbers, equal ids.
+            custom: Names of offered tools that take free text.
+        """
+
+    @abstractmethod
+    def events(self, document: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[bytes]:
+        """The server-sent events by which an answer would have come, had the request asked for a stream.
+
+        Args:
+            document: The answer's JSON: an endpoint's, or of `write`.
+            asked: The request's JSON.
+        """
+
+    def error(self, reason: str, detail: str) -> dict[str, Any]:
+        """A refusal as this wire has it.
+
+        Args:
+            reason: Code, with which the message begins.
+            detail: What happened, for people.
+        """
+        message = f"{reason}: {detail}"
+        return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": reason}}
 
     def read(
         self,
