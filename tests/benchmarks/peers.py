@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
-from tests.benchmarks.rounds import ROOT, Measure, TrialFailed
+from tests.benchmarks.rounds import Measure, TrialFailed
+from tests.support.environments import EnvironmentFailed, make_environment
 
 PACKAGES = {
     "connectorx": ("connectorx==0.4.6", "pyarrow>=26,<27"),
@@ -26,18 +26,10 @@ def install(folder: Path, peer: str) -> str:
     Raises:
         TrialFailed: It cannot be installed here; the message says why.
     """
-    place = folder / f"peer-{peer}"
-    python = place / "bin" / "python"
-    uv = str(ROOT / ".ci" / "uv")
-    commands = [
-        [uv, "venv", "-q", "--python", sys.executable, str(place)],
-        [uv, "pip", "install", "-q", "--python", str(python), *PACKAGES[peer]],
-    ]
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise TrialFailed(f"{peer} cannot be installed: {done.stderr[-500:]}")
-    return str(python)
+    try:
+        return str(make_environment(folder / f"peer-{peer}", PACKAGES[peer]))
+    except EnvironmentFailed as error:
+        raise TrialFailed(f"{peer} cannot be installed: {error}") from error
 
 
 def export_by_peer(python: str, peer: str, dsn: str, start: str, stop: str, path: str) -> Measure:

@@ -6,12 +6,38 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 _UV = Path(__file__).resolve().parents[2] / ".ci" / "uv"
+
+
+class EnvironmentFailed(RuntimeError):  # noqa: N818 -- reads as what happened
+    """What is asked for cannot be installed here; the message says why."""
+
+
+def make_environment(place: Path, requirements: Sequence[str]) -> Path:
+    """Make an environment that holds these packages; gives its interpreter.
+
+    Args:
+        place: Its folder; it may be moved.
+        requirements: As pip takes them.
+
+    Raises:
+        EnvironmentFailed: It cannot be made.
+    """
+    for command in (
+        ("venv", "--quiet", "--relocatable", "--clear", "--python", sys.executable, str(place)),
+        ("pip", "install", "--quiet", "--python", str(place), *requirements),
+    ):
+        done = subprocess.run([str(_UV), *command], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise EnvironmentFailed(done.stderr[-500:])
+    return place / "bin" / "python"
 
 
 def python_with(*requirements: str) -> Path:
@@ -24,23 +50,15 @@ def python_with(*requirements: str) -> Path:
     made = home / name
     if not made.exists():
         home.mkdir(mode=0o700, exist_ok=True)
-        _make(made, requirements)
+        aside = Path(tempfile.mkdtemp(dir=home))  # who comes at the same time makes another, and one of them stays
+        try:
+            make_environment(aside, requirements)
+            if not made.exists():
+                aside.rename(made)
+        except EnvironmentFailed as error:
+            if "Failed to fetch" not in str(error):
+                raise
+            pytest.skip(f"the package index cannot be reached: {error}")
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     return made / "bin" / "python"
-
-
-def _make(made: Path, requirements: tuple[str, ...]) -> None:
-    """Make it aside and move it: who comes at the same time makes another, and one of them stays."""
-    aside = Path(tempfile.mkdtemp(dir=made.parent))
-    try:
-        for command in (
-            ("venv", "--quiet", "--relocatable", "--clear", str(aside)),
-            ("pip", "install", "--quiet", "--python", str(aside), *requirements),
-        ):
-            done = subprocess.run([str(_UV), *command], capture_output=True, text=True, check=False)
-            if "Failed to fetch" in done.stderr:
-                pytest.skip(f"the package index cannot be reached: {done.stderr.strip()[-200:]}")
-            assert done.returncode == 0, done.stderr
-        if not made.exists():
-            aside.rename(made)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
