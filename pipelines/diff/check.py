@@ -227,7 +227,7 @@ def _key_findings(experiment: Experiment) -> Iterator[Finding]:
 
     seen: set[str] = set()
     for side, asked in experiment.sides.items():
-        variable = experiment.endpoint_of(side)[1] if asked.model is not None else None
+        variable = experiment.endpoint_of(side)[1] if asked.asks_models else None
         if variable is None or variable in seen:
             continue
         seen.add(variable)

@@ -31,7 +31,7 @@ def require_measurable(lake: Lake, plan: Plan) -> None:
         BadInputError: SQL cannot be evaluated on a recorded value, or a metric fails wherever it was tried.
     """
     metrics, measures = expressions(plan.experiment), plan.measures
-    is_asked = any(asked.model or asked.python for asked in plan.experiment.sides.values())
+    is_asked = any(asked.model or asked.python or asked.is_agent for asked in plan.experiment.sides.values())
     if not is_asked or not (metrics or measures) or find_replays(lake, plan) is not None:
         return
     memory, seconds = lake.memory_bytes // 4, lake.sql_seconds

@@ -6,13 +6,14 @@ nothing else) and its tool calls are never executed.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import multiprocessing
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pipelines.arrow import let_pandas_in
 from pipelines.documents import require_inside
 from pipelines.errors import BadInputError, RefoldError
-from pipelines.experiment.decision import Decision, Reply
 from pipelines.experiment.source import find_module, source_sha256
 from pipelines.lake.locked import Locked, python_session
 from pipelines.settings import SQL_SECONDS
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _SHIPPED = Path(__file__).resolve().parents[1]
 """The demo's agents may be named from anywhere."""
+_RUNNER = "pipelines.replay.agents.runner"
+"""Runs a Python agent in a process of its own, talking in lines."""
 
 
 class CandidateEndedError(RefoldError):
@@ -68,14 +70,15 @@ class PythonCandidate:
     Attributes:
         spec: `module:function`.
         source_sha256: Hash of the module and of those of its own that it imports.
-        answer: The callable; it returns a `Reply`, or something awaitable that gives one.
+        answer: The callable; given a `Decision` it returns a `Reply`, an agent's is given a `Session` and returns text; or something
+            awaitable that gives it.
         folder: Where it was looked for first, so that another process finds it too.
         allowed: Further folders in which it may be, likewise.
     """
 
     spec: str
     source_sha256: str
-    answer: Callable[[Decision], Reply | Awaitable[Reply]]
+    answer: Callable[[Any], Any]
     folder: Path = Path()
     allowed: tuple[Path, ...] = ()
 
@@ -101,6 +104,21 @@ class PythonMetric:
     source_sha256: str
     folder: Path
     allowed: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An agent that is run as a process of its own.
+
+    Attributes:
+        words: The command and its arguments.
+        folder: Where it is started: the experiment's folder.
+        source_sha256: Hash of the command and of the files that it is made of.
+    """
+
+    words: tuple[str, ...]
+    folder: Path
+    source_sha256: str
 
 
 def load_python(spec: str, folder: Path, allowed: Sequence[Path] = ()) -> PythonCandidate:
@@ -139,9 +157,8 @@ def load_code(
     Raises:
         BadInputError: As `load_python` and `find_metric`.
     """
-    callables = {
-        side: load_python(asked.python, folder, allowed) for side, asked in experiment.sides.items() if asked.python
-    }
+    specs = {side: asked.python or asked.agent for side, asked in experiment.sides.items() if not asked.sandbox}
+    callables = {side: load_python(spec, folder, allowed) for side, spec in specs.items() if spec}
     measures = {
         name: find_metric(name, metric.python, folder, allowed)
         for name, metric in experiment.metrics.items()
@@ -150,15 +167,61 @@ def load_code(
     return callables, measures
 
 
+def find_programs(experiment: Experiment, folder: Path, allowed: Sequence[Path] = ()) -> dict[Side, Program]:
+    """The sides of an experiment that are run as processes of their own: commands, and agents in a sandbox.
+
+    Raises:
+        BadInputError: A file that is named is not there, or is elsewhere than beside the experiment or in a folder that is allowed.
+    """
+    programs: dict[Side, Program] = {}
+    for side, asked in experiment.sides.items():
+        if asked.command is not None:
+            source = _identify_files(f"{side}.command", asked.command, asked.files, folder, allowed)
+            programs[side] = Program(asked.command, folder.resolve(), source)
+        elif asked.agent is not None and asked.sandbox:
+            source = _identify(asked.agent, folder, f"{side} {asked.agent}", allowed)
+            programs[side] = Program((sys.executable, "-m", _RUNNER, asked.agent), folder.resolve(), source)
+    return programs
+
+
+def _identify_files(
+    what: str, words: Sequence[str], files: Sequence[str], folder: Path, allowed: Sequence[Path]
+) -> str:
+    """The hash of a command: of its words, and of name and content of every file that it is made of."""
+    digest = hashlib.sha256("\0".join(words).encode())
+    for named in (*(word for word in words if (folder / word).is_file()), *files):
+        path = folder / named
+        if not path.exists():
+            raise BadInputError(f"{what}: there is no file or folder {named!r} in {folder}")
+        require_inside(path, folder, what, [*allowed, *_programs()])
+        for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if each.is_file():
+                digest.update(f"\0{each.relative_to(path) if path.is_dir() else named}\0".encode())
+                digest.update(hashlib.sha256(each.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _programs() -> list[Path]:
+    """Where programs are installed: a command may name its interpreter by its path."""
+    return [Path(each) for each in (*os.get_exec_path(), sys.prefix, sys.base_prefix) if Path(each).is_absolute()]
+
+
 def identify_code(experiment: Experiment, folder: Path, allowed: Sequence[Path] = ()) -> dict[str, str]:
     """The hashes of the sources of all functions that an experiment names, none of which is imported.
 
     Raises:
         BadInputError: A module is not there, or is elsewhere.
     """
-    sides = {f"candidate {asked.python}": asked.python for asked in experiment.sides.values() if asked.python}
+    specs = [spec for asked in experiment.sides.values() if (spec := asked.python or asked.agent)]
+    sides = {f"candidate {spec}": spec for spec in specs}
     metrics = {f"metric {name}: {each.python}": each.python for name, each in experiment.metrics.items() if each.python}
-    return {what: _identify(spec, folder, what, allowed) for what, spec in (sides | metrics).items()}
+    programs = find_programs(experiment, folder, allowed)
+    commands = {
+        f"{side} {' '.join(each.words)}": each.source_sha256
+        for side, each in programs.items()
+        if experiment.sides[side].command
+    }
+    return {what: _identify(spec, folder, what, allowed) for what, spec in (sides | metrics).items()} | commands
 
 
 def require_measures(measures: Mapping[str, PythonMetric], *, memory_bytes: int, seconds: float = SQL_SECONDS) -> None:

@@ -104,7 +104,7 @@ class Experiment(StrictModel):
         reason: Why recorded texts are sent to an endpoint that is not on this machine, for the record of accesses; left out: the
             experiment's name. Without a word of whom they are about.
         baseline: Side A: what was recorded.
-        candidate: Side B: exactly one of `model`, `python`, `recorded`, `echo`.
+        candidate: Side B: exactly one of `model`, `python`, `agent`, `command`, `recorded`, `echo`.
         control: What stands for today's agent, to measure the noise of being asked anew.
         mode: What is paired: `decision`, `turn`, `conversation`, or `single` (the first decision after the first user's text).
         window: Which conversations, by when they started: `yesterday`, `7d` (whole UTC days before the day of the last export),
@@ -167,15 +167,16 @@ class Experiment(StrictModel):
             self._require_comparable(self.control)
         if (
             self.control is not None
-            and self.control.model is not None
+            and self.control.kind == "model"
             and not (self.control.base_url or self.candidate.base_url)
         ):
             raise ValueError("control.base_url: a model needs the address of its endpoint")
         self._require_windows()
         self._require_nightly()
         self._require_wires()
-        asks_models = any(asked.model is not None for asked in self.sides.values())
-        checked = {"concurrency"} if self.candidate.kind == "python" else set()
+        self._require_walks()
+        asks_models = any(asked.asks_models for asked in self.sides.values())
+        checked = {"concurrency"} if self.candidate.kind in ("python", "agent") else set()
         given = {name for name, value in self.budget if value != Budget.model_fields[name].default}
         unchecked = sorted(given - checked)
         if unchecked and not asks_models:
@@ -194,7 +195,7 @@ class Experiment(StrictModel):
     def _require_wires(self) -> None:
         """Over Messages an address has no version in it, which is a part of the wire's own path, and every reply has a bound."""
         for side, asked in self.sides.items():
-            if asked.model is None or self.api_of(side) != "messages":
+            if asked.kind != "model" or self.api_of(side) != "messages":
                 continue
             base_url, _ = self.endpoint_of(side)
             if base_url.endswith("/v1"):
@@ -205,6 +206,14 @@ class Experiment(StrictModel):
                 raise ValueError(
                     f"{side}.params: messages needs max_tokens, and no price table bounds a reply of {asked.model}; write max_tokens, "
                     "or price: {max_output_tokens: …}"
+                )
+
+    def _require_walks(self) -> None:
+        """An agent acts in turns, its messages taking the place of the recorded ones."""
+        for side, asked in self.sides.items():
+            if asked.is_agent and self.mode not in ("turn", "conversation"):
+                raise ValueError(
+                    f"{side}: an agent acts in a whole turn; use mode turn or conversation, not {self.mode}"
                 )
 
     def _require_windows(self) -> None:
@@ -238,7 +247,7 @@ class Experiment(StrictModel):
 
     def _require_nightly(self) -> None:
         """What costs money every night must say how much, and must not begin anew with all of history."""
-        if not self.active or all(asked.model is None for asked in self.sides.values()):
+        if not self.active or not any(asked.asks_models for asked in self.sides.values()):
             return
         if self.budget.usd is None and self.budget.requests is None:
             raise ValueError("active: a model that is asked every night needs budget.usd or budget.requests")
@@ -299,7 +308,7 @@ class Experiment(StrictModel):
     def params_of(self, side: Side) -> dict[str, Any]:
         """Parameters of a side's requests: as given, and over Messages, which demands a bound of the reply, the model's own."""
         asked = self.sides[side]
-        if self.api_of(side) != "messages" or "max_tokens" in asked.params or asked.model is None:
+        if self.api_of(side) != "messages" or "max_tokens" in asked.params or asked.model is None or asked.is_agent:
             return asked.params
         price = asked.price or load_prices().find(
             asked.model
@@ -309,7 +318,7 @@ class Experiment(StrictModel):
 
     def is_kept_by(self, side: Side) -> bool | None:
         """Whether the endpoint of a side is asked to keep what it is sent (`store`); None on a wire that does not keep by itself."""
-        if self.sides[side].model is None or self.api_of(side) != "responses":
+        if self.sides[side].kind != "model" or self.api_of(side) != "responses":
             return None
         return self.params_of(side).get("store", False) is not False
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipelines.experiment.sides import callable_name
+from pipelines.experiment.agents import callable_name
 from pipelines.experiment.strict import StrictModel
 
 Cluster = Literal["conversation", "customer", "source", "agent", "vertical", "channel", "task", "variant"]

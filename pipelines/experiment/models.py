@@ -20,7 +20,7 @@ class Model:
 
     Attributes:
         side: Candidate or control.
-        name: The model.
+        name: The model; None where an agent asks whichever it likes.
         base_url: Its endpoint.
         api_key_env: Variable that holds the key; None for none.
         price: What tokens cost, in a batch where it is asked in one; None when not known.
@@ -28,7 +28,7 @@ class Model:
     """
 
     side: Side
-    name: str
+    name: str | None
     base_url: str
     api_key_env: str | None
     price: Price | None
@@ -49,11 +49,11 @@ def list_models(experiment: Experiment, settings: Settings) -> list[Model]:
     prices = load_prices(settings.prices)
     models = []
     for side, asked in experiment.sides.items():
-        if asked.model is None:
+        if not asked.asks_models:
             continue
         base_url, api_key_env = experiment.endpoint_of(side)
         require_allowed(base_url, settings.endpoints)
-        price = _own_price(experiment, asked.model) or prices.find(asked.model)
+        price = _own_price(experiment, asked.model) or (prices.find(asked.model) if asked.model is not None else None)
         if price is not None and experiment.batch:
             price = price.in_batch
         model = Model(side, asked.model, base_url, api_key_env, price, experiment.api_of(side))
@@ -104,13 +104,17 @@ def read_key(variable: str | None, env: Mapping[str, str]) -> str | None:
     return key
 
 
-def _own_price(experiment: Experiment, name: str) -> Price | None:
+def _own_price(experiment: Experiment, name: str | None) -> Price | None:
     """What the experiment itself says that a model costs, on whichever side."""
     return next((asked.price for asked in experiment.sides.values() if asked.model == name and asked.price), None)
 
 
 def _require_bound(model: Model, params: Mapping[str, Any]) -> None:
     """A bound on US dollars holds only when the most that a call can cost is known."""
+    if model.name is None:
+        raise BadInputError(
+            f"budget.usd and REFOLD_DAILY_USD need prices, and the {model.side} may ask any model; name the one with model"
+        )
     if model.price is None:
         raise BadInputError(
             f"budget.usd and REFOLD_DAILY_USD need prices, and none is known for {model.name}; write it as "

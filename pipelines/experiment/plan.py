@@ -20,7 +20,14 @@ import pyarrow as pa
 
 from pipelines.console import counted
 from pipelines.errors import BadInputError
-from pipelines.experiment.code import PythonCandidate, PythonMetric, load_code, require_measures
+from pipelines.experiment.code import (
+    Program,
+    PythonCandidate,
+    PythonMetric,
+    find_programs,
+    load_code,
+    require_measures,
+)
 from pipelines.experiment.file import Experiment, is_walked
 from pipelines.experiment.manifest import ToolPolicy, read_tool_policy
 from pipelines.experiment.prompt import Prompt, load_prompt
@@ -84,13 +91,14 @@ class Plan:
         streams: One row per selected conversation, by aggregate_id: `aggregate_id, recorded_aggregate_id` (of a recorded
             candidate), segment columns, `started_at`, `cluster`, head version and hash of both sides, `erased_events`,
             `is_noise_sampled`.
-        callables: The callable of each side that is one.
+        callables: The callable of each side that is one, an agent's among them.
         prompts: What stands in place of the recorded system messages, by side; None where they are kept.
         tools: What a candidate may call, and how its calls are answered.
         definition: What `version_id` hashes, without the streams.
         measures: The function of each metric that is one.
         runs: Further recorded runs of the same tasks, where a recorded side names several: `side, draw, aggregate_id` (A's
             stream), `recorded_aggregate_id`, head version and hash, in this order. Without rows where nobody names any.
+        programs: The program of each side that is run as one.
         erased: Conversations of the window, whoever's, that are left out because they are erased.
     """
 
@@ -104,6 +112,7 @@ class Plan:
     definition: dict[str, Any] = field(repr=False)
     measures: Mapping[str, PythonMetric]
     runs: pa.Table
+    programs: Mapping[Side, Program]
     erased: int = 0
 
     @property
@@ -182,6 +191,7 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequ
         BadInputError: `where` fails, the candidate or what is said of its
             tools cannot be loaded, or folds are behind the log.
     """
+    programs = find_programs(experiment, folder, allowed)
     callables, measures = load_code(experiment, folder, allowed)
     require_measures(measures, memory_bytes=lake.memory_bytes // 4, seconds=lake.sql_seconds)
     prompts = {side: load_prompt(asked, folder, allowed) for side, asked in experiment.sides.items()}
@@ -206,11 +216,14 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequ
         tools = read_tool_policy(experiment.tools, folder, allowed)
         if tools.schemas is None:
             tools = replace(tools, registered=selected_tools(connection))
-    definition = _definition(experiment, window, callables, prompts, tools)
+    sources = {side: each.source_sha256 for side, each in (callables | programs).items()}
+    definition = _definition(experiment, window, sources, prompts, tools)
     definition["measures"] = {name: each.source_sha256 for name, each in measures.items()}
     version_id = name_version(definition, streams, runs)
     kept = streams.drop_columns(["lake_version", "lake_erased", "recorded_lake_version"])
-    return Plan(experiment, version_id, window, kept, callables, prompts, tools, definition, measures, runs, erased)
+    return Plan(
+        experiment, version_id, window, kept, callables, prompts, tools, definition, measures, runs, programs, erased
+    )
 
 
 def name_version(definition: Mapping[str, Any], streams: pa.Table, runs: pa.Table) -> str:
@@ -389,7 +402,7 @@ def _added(params: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
 def _definition(
     experiment: Experiment,
     window: tuple[datetime | None, datetime | None],
-    callables: Mapping[Side, PythonCandidate],
+    sources: Mapping[Side, str],
     prompts: Mapping[Side, Prompt | None],
     tools: ToolPolicy,
 ) -> dict[str, Any]:
@@ -403,7 +416,7 @@ def _definition(
     wires = {
         side: {"api": experiment.api_of(side), "added": _added(experiment.params_of(side), asked.params)}
         for side, asked in experiment.sides.items()
-        if asked.model is not None
+        if asked.kind == "model"
     }
     if wires:
         settings["wires"] = wires
@@ -412,7 +425,7 @@ def _definition(
     return {
         **settings,
         "window": [bound.isoformat() if bound else None for bound in window],
-        "source_sha256": {side: each.source_sha256 for side, each in callables.items()},
+        "source_sha256": dict(sources),
         "prompts": {side: prompt.text for side, prompt in prompts.items() if prompt is not None},
         "folds_sha256": fold_hash(),
         "code_sha256": version_hash(),

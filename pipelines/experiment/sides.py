@@ -6,12 +6,12 @@ How each of them is asked is decided elsewhere; here is only what may be written
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.address import read_address
+from pipelines.experiment.agents import AgentSide, callable_name, variable_name
 from pipelines.experiment.prices import Price
 from pipelines.experiment.strict import StrictModel
 
@@ -25,8 +25,6 @@ FIRST_CONTROL_DRAW = 1_000
 """Draws of a candidate are 0, 1, 2 …, those of a control this and on: whatever K, the two never share a response, and
 a larger K pays for the new draws alone."""
 
-_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OWN_PARAMS = frozenset(
     {
         "model",
@@ -44,19 +42,6 @@ _OWN_PARAMS = frozenset(
 )
 _KEPT_THERE = frozenset({"previous_response_id", "conversation", "container"})
 """Parameters that go on from what a provider has kept."""
-
-
-def callable_name(value: str) -> str:
-    """Check the form `module:function`."""
-    if not _CALLABLE.fullmatch(value):
-        raise ValueError("write module:function, for example my_agent:decide")
-    return value
-
-
-def _variable(value: str) -> str:
-    if not _VARIABLE.fullmatch(value):
-        raise ValueError("write the name of an environment variable, never a key itself")
-    return value
 
 
 def _base_url(value: str) -> str:
@@ -159,11 +144,11 @@ class Edit(StrictModel):
     replace: str
 
 
-class Asked(StrictModel):
-    """Somebody who is asked anew: a model behind an endpoint, or a Python callable; `draws` times each.
+class Asked(AgentSide):
+    """Somebody who is asked anew: a model behind an endpoint, a Python callable, or an agent; `draws` times each.
 
     Attributes:
-        model: Name of a model, as its endpoint knows it.
+        model: Name of a model, as its endpoint knows it; of an agent the one that it may ask, left out: any.
         api: The wire it is asked over: `chat` (completions), `responses` or `messages`.
         base_url: Address of the endpoint, such as `http://127.0.0.1:8000/v1`; those that texts may go to are in
             `REFOLD_ENDPOINTS`.
@@ -180,7 +165,7 @@ class Asked(StrictModel):
     model: str | None = Field(default=None, min_length=1)
     api: Api | None = None
     base_url: Annotated[str, AfterValidator(_base_url)] | None = None
-    api_key_env: Annotated[str, AfterValidator(_variable)] | None = None
+    api_key_env: Annotated[str, AfterValidator(variable_name)] | None = None
     prompt_file: str | None = Field(default=None, min_length=1)
     prompt_edit: tuple[Edit, ...] = Field(default=(), strict=False)
     params: Annotated[dict[str, Any], AfterValidator(_params)] = Field(default_factory=dict)
@@ -192,11 +177,28 @@ class Asked(StrictModel):
     def _of_a_model(self) -> Self:
         if self.prompt_file is not None and self.prompt_edit:
             raise ValueError("give either prompt_file or prompt_edit")
-        names = ("api", "base_url", "api_key_env", "prompt_file", "prompt_edit", "params", "price")
+        names = ("api", "params", "base_url", "api_key_env", "prompt_file", "prompt_edit", "price")
         given = [name for name in names if getattr(self, name)]
-        if self.model is None and given:
+        if self.is_agent:
+            self._require_agent(given)
+        elif self.model is None and given:
             raise ValueError(f"{', '.join(given)} belong to a model; name it with model")
         return self
+
+    def _require_agent(self, given: list[str]) -> None:
+        """An agent writes its own requests, over whichever wire it likes."""
+        own = [name for name in given if name in ("api", "params")]
+        if own:
+            raise ValueError(f"{', '.join(own)}: an agent writes its requests itself")
+        if self.answers and self.base_url is not None:
+            raise ValueError("base_url: with answers: recorded no endpoint is asked")
+        if self.base_url is None and (self.api_key_env or self.price):
+            raise ValueError("api_key_env and price belong to an endpoint; name it with base_url")
+
+    @property
+    def asks_models(self) -> bool:
+        """Whether an endpoint is asked for this side, by the replay or by an agent through the gateway."""
+        return self.base_url is not None if self.is_agent else self.model is not None
 
     def _describe_model(self) -> str:
         prompt = (
@@ -207,7 +209,7 @@ class Asked(StrictModel):
 
 
 class Candidate(Asked):
-    """Side B: exactly one of a model, a Python callable, a recorded variant, or the recording itself (`echo: true`).
+    """Side B: exactly one of a model, a Python callable, an agent, a recorded variant, or the recording itself (`echo: true`).
 
     Attributes:
         recorded: Or recorded runs of the same tasks, compared in mode `conversation`.
@@ -219,25 +221,29 @@ class Candidate(Asked):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        kinds = ("model", "python", "recorded", "echo")
-        given = [kind for kind in kinds if getattr(self, kind) is not None]
+        kinds = ("model", "python", "agent", "command", "recorded", "echo")
+        given = [kind for kind in kinds if getattr(self, kind) is not None and not (kind == "model" and self.is_agent)]
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(kinds)}; given: {', '.join(given) or 'none'}")
-        if self.model is not None and self.base_url is None:
+        if self.kind == "model" and self.base_url is None:
             raise ValueError("base_url: a model needs the address of its endpoint, such as http://127.0.0.1:8000/v1")
         if self.draws > 1 and self.kind in {"recorded", "echo"}:
             raise ValueError(f"draws: {self.kind} is what it is; only a model or a callable can be asked again")
         return self
 
     @property
-    def kind(self) -> Literal["model", "python", "recorded", "echo"]:
-        """Which of the four it is."""
+    def kind(self) -> Literal["model", "python", "agent", "recorded", "echo"]:
+        """Which of the five it is."""
+        if self.is_agent:
+            return "agent"
         if self.model is not None:
             return "model"
         return "recorded" if self.recorded is not None else "python" if self.python is not None else "echo"
 
     def describe(self) -> str:
         """In words, for a page."""
+        if self.is_agent:
+            return self.describe_agent()
         if self.model is not None:
             return self._describe_model()
         if self.recorded is not None:
@@ -246,7 +252,7 @@ class Candidate(Asked):
 
 
 class Control(Asked):
-    """What stands for the baseline today, for the noise floor: a model, a Python callable, or further recorded runs.
+    """What stands for the baseline today, for the noise floor: a model, a Python callable, an agent, or further recorded runs.
 
     A control on the candidate's model endpoint need not repeat `base_url` and `api_key_env`.
 
@@ -258,19 +264,24 @@ class Control(Asked):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if sum(given is not None for given in (self.model, self.python, self.recorded)) != 1:
-            raise ValueError("give exactly one of model, python, recorded")
+        model = None if self.is_agent else self.model
+        if sum(given is not None for given in (model, self.python, self.agent, self.command, self.recorded)) != 1:
+            raise ValueError("give exactly one of model, python, agent, command, recorded")
         if self.draws > 1 and self.recorded is not None:
             raise ValueError("draws: recorded runs are drawn by naming their variants")
         return self
 
     @property
-    def kind(self) -> Literal["model", "python", "recorded"]:
-        """Which of the three it is."""
+    def kind(self) -> Literal["model", "python", "agent", "recorded"]:
+        """Which of the four it is."""
+        if self.is_agent:
+            return "agent"
         return "model" if self.model is not None else "python" if self.python is not None else "recorded"
 
     def describe(self) -> str:
         """In words, for a page."""
+        if self.is_agent:
+            return self.describe_agent()
         if self.recorded is not None:
             return self.recorded.describe()
         return self._describe_model() if self.model is not None else f"python {self.python}"

@@ -197,6 +197,7 @@ def _plan_of(
         definition=definition,
         measures=measures,
         runs=runs,
+        programs={},
     )
 
 

@@ -73,7 +73,7 @@ def describe_toolless(connection: duckdb.DuckDBPyConnection, plan: Plan) -> str 
         connection: Has `plan_streams` and `decisions`.
         plan: The version.
     """
-    is_model = any(asked.model is not None for asked in plan.experiment.sides.values())
+    is_model = any(asked.asks_models for asked in plan.experiment.sides.values())
     if not is_model or plan.tools.schemas is not None:
         return None
     toolless, called = connection.execute(_TOOLLESS).fetchall()[0]
@@ -120,7 +120,7 @@ def describe_asking(
         settings: The home.
     """
     tally = asker.tally
-    asked = [side for side, each in plan.experiment.sides.items() if each.model is not None]
+    asked = [side for side, each in plan.experiment.sides.items() if each.asks_models]
     return {
         "wires": {side: plan.experiment.api_of(side) for side in asked},
         "kept_by_endpoint": {side: plan.experiment.is_kept_by(side) for side in asked},

@@ -265,7 +265,7 @@ def _destination(
     tokens_in, tokens_out = size // BYTES_PER_TOKEN, int((requests - kept - under_way) * output)
     return Destination(
         endpoint=model.base_url,
-        model=model.name,
+        model=model.name or "any model",
         side=model.side,
         requests=requests,
         kept=kept,

@@ -194,7 +194,7 @@ def _replay_here(work: _Work, tables: OutcomeTables, chunks: Sequence[Range], fa
     """Replay the units of every side in this process, or those of them that failed."""
     connection, plan = work.connection, work.plan
     told = _Told()
-    models = [side for side, asked in plan.experiment.sides.items() if asked.model is not None]
+    models = [side for side, asked in plan.experiment.sides.items() if asked.asks_models]
 
     def units_of(side: Side) -> Iterator[Unit]:
         units = list_units(connection, plan, side, chunks)
