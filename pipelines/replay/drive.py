@@ -11,7 +11,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from itertools import islice
 from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
@@ -44,7 +44,12 @@ class Unit(Protocol[T_co]):
         """What became of it, given the answer to its one request."""
 
 
-def drive(asker: Asker, units: Iterable[Unit[T]], tell: Callable[[str], None]) -> Iterator[T]:
+def drive(
+    asker: Asker,
+    units: Iterable[Unit[T]],
+    tell: Callable[[str], None],
+    hosts: Iterable[AbstractAsyncContextManager[Any]] = (),
+) -> Iterator[T]:
     """Replay units, as many at once as the asker likes; outcomes come in the order in which they are ready.
 
     Args:
@@ -52,13 +57,14 @@ def drive(asker: Asker, units: Iterable[Unit[T]], tell: Callable[[str], None]) -
         units: What to replay, drawn as needed. The answer to a unit that is one request is looked up with those of others, and if
             it is there the unit takes no turn in the event loop.
         tell: Told when the work is being stopped.
+        hosts: What else is open in the loop meanwhile.
 
     Raises:
         EndpointError: The endpoint answers nobody; what is under way is waited for first.
         KeyboardInterrupt: It was stopped.
     """
     with _stoppable(asker, tell), asyncio.Runner() as runner:
-        outcomes = _outcomes(asker, units)
+        outcomes = _outcomes(asker, units, hosts)
 
         async def step() -> list[T] | None:
             return await anext(outcomes, None)
@@ -70,11 +76,15 @@ def drive(asker: Asker, units: Iterable[Unit[T]], tell: Callable[[str], None]) -
             runner.run(outcomes.aclose())
 
 
-async def _outcomes(asker: Asker, units: Iterable[Unit[T]]) -> AsyncGenerator[list[T], None]:
+async def _outcomes(
+    asker: Asker, units: Iterable[Unit[T]], hosts: Iterable[AbstractAsyncContextManager[Any]]
+) -> AsyncGenerator[list[T], None]:
     """Outcomes as they become ready, a few at a time."""
     source = iter(units)
     crew: _Crew[T] = _Crew()
-    async with asker:
+    async with AsyncExitStack() as stack:
+        for each in (asker, *hosts):
+            await stack.enter_async_context(each)
         while not (asker.is_stopping or crew.error) and (batch := await _next_batch(source, crew)):
             known, unknown = _recall(asker, batch)
             yield [unit.take(answer) for unit, answer in known]

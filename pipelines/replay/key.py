@@ -50,16 +50,24 @@ def key_lines(messages: Sequence[Mapping[str, Any]], custom: frozenset[str] = fr
         return b"".join(map(_line, spelled))
 
 
-def finish_key(digest: Any, draw: int) -> str:
-    """The key, hex, given the SHA-256 of head and messages, which stays as it is."""
+def finish_key(digest: Any, draw: int, occurrence: int = 0) -> str:
+    """The key, hex, given the SHA-256 of head and messages, which stays as it is.
+
+    Args:
+        digest: A hash object.
+        draw: Index of the draw.
+        occurrence: How often the same was asked before in its unit, by an agent that asks what it likes.
+    """
     whole = digest.copy()
-    whole.update(b"%d" % draw)
+    whole.update(b"%d.%d" % (draw, occurrence) if occurrence else b"%d" % draw)
     return str(whole.hexdigest())
 
 
-def request_key(head: bytes, messages: Sequence[Mapping[str, Any]], draw: int, custom: frozenset[str]) -> str:
+def request_key(
+    head: bytes, messages: Sequence[Mapping[str, Any]], draw: int, custom: frozenset[str], occurrence: int = 0
+) -> str:
     """The key of one request, made by itself."""
-    return finish_key(hashlib.sha256(head + key_lines(messages, custom)), draw)
+    return finish_key(hashlib.sha256(head + key_lines(messages, custom)), draw, occurrence)
 
 
 def _line(value: Any) -> bytes:

@@ -116,6 +116,7 @@ class StepRecord:
         reason: Why there is no reply, or why the walk stopped here.
         model_requested: The model that was asked; None when it was none.
         spent: What was answered and counted, also where a filter took it back; None when nothing was.
+        differences: How an agent's request differs from what would have been rendered for it; None where the request is ours.
     """
 
     turn: int
@@ -129,6 +130,7 @@ class StepRecord:
     reason: Reason | None = None
     model_requested: str | None = None
     spent: Reply | None = None
+    differences: Sequence[str] | None = None
 
     @property
     def source(self) -> ResultSource:
@@ -331,6 +333,7 @@ def _step_rows(unit: Row, steps: Sequence[StepRecord]) -> list[Row]:
                 "tool_calls": [_looked_up(call, lookup) for call, lookup in zip(step.calls, step.found, strict=True)],
                 "request_sha256": step.request_sha256,
                 "model_requested": step.model_requested,
+                "request_differences": step.differences,
                 **_answered(step.spent or _NOTHING),
             }
         )

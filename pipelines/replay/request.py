@@ -110,6 +110,21 @@ class Request:
         return request_key(self.head.key_line, messages, self.draw, self.head.custom)
 
     @property
+    def wire(self) -> Wire:
+        """The wire that it goes over."""
+        return self.head.wire
+
+    @property
+    def model(self) -> str | None:
+        """The model that is asked."""
+        return self.head.model
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Parameters of the body."""
+        return self.head.params
+
+    @property
     def decision(self) -> Decision:
         """The context as typed values: what a Python candidate is given."""
         turn, metadata = self._about()

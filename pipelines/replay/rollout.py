@@ -27,7 +27,7 @@ from pipelines.experiment.file import DivergenceLevel, Past
 from pipelines.experiment.manifest import OnMiss
 from pipelines.experiment.sides import Side
 from pipelines.replay.cassette import Cassette, LateResult, Lookup, Player, UserCall
-from pipelines.replay.failure import Failure, Reason
+from pipelines.replay.failure import Answer, Failure, Reason
 from pipelines.replay.ledger import (
     Call,
     Divergence,
@@ -111,50 +111,51 @@ class Scene:
         return opening, asked
 
 
-async def walk_turn(scene: Scene, turn: int, unit: Row, side: Side, draw: int, ask: Ask) -> Outcome:
+async def walk_turn(walk: Walk, turn: int, unit: Row, ask: Ask) -> Outcome:
     """Put a candidate into one recorded turn, and let it act until its final message.
 
     Args:
-        scene: The recording.
+        walk: Not begun.
         turn: The turn; the recorded agent acted in it.
         unit: What names the unit: the first columns of its row.
-        side: Candidate or control.
-        draw: Index of the draw.
         ask: Who answers.
     """
-    segments = scene.recording.segments
+    segments = walk.scene.recording.segments
     mine = [segment for segment in segments if segment.turn == turn and segment.steps]
     start = next(place for place, segment in enumerate(segments) if segment is mine[0])
-    walk = _Walk(scene, str(unit["unit_id"]), side, draw)
     walk.take_past(segments[:start])
     return await walk.run(mine, unit, ask)
 
 
-async def walk_conversation(scene: Scene, unit: Row, side: Side, draw: int, ask: Ask) -> Outcome:
+async def walk_conversation(walk: Walk, unit: Row, ask: Ask) -> Outcome:
     """Put a candidate into a whole conversation, its own messages taking the place of the recorded ones.
 
     What the agent did before there was any context is taken over: nobody can be asked for it. Where nothing else was recorded there
     is no walk.
 
     Args:
-        scene: The recording.
+        walk: Not begun.
         unit: What names the unit: the first columns of its row.
-        side: Candidate or control.
-        draw: Index of the draw.
         ask: Who answers.
     """
-    opening, segments = scene.opening()
+    opening, segments = walk.scene.opening()
     if not segments:
         return not_asked(unit)
-    walk = _Walk(scene, str(unit["unit_id"]), side, draw)
     walk.take_past(opening)
     walk.use_up(opening)
     return await walk.run(segments, unit, ask)
 
 
 @dataclass(slots=True)
-class _Walk:
-    """One candidate on its way."""
+class Walk:
+    """One candidate on its way.
+
+    Attributes:
+        scene: The recording.
+        unit_id: The unit.
+        side: Candidate or control.
+        draw: Index of the draw.
+    """
 
     scene: Scene
     unit_id: str
@@ -202,7 +203,7 @@ class _Walk:
                     break
                 self.is_off_policy = True
             self._enter(segment)
-            reached = await self._loop(segment, ask)
+            reached = await self.act(segment, ask)
             self.covered_to = segment.steps[reached - 1].decision
             if self.steps[-1].reason is not None or reached < len(segment.steps):
                 break
@@ -229,12 +230,12 @@ class _Walk:
         elif late.version in self._pending:
             self._show([{**late.message, "tool_call_id": self._pending.pop(late.version)}])
 
-    def _is_waiting(self, lookup: Lookup) -> bool:
+    def is_waiting(self, lookup: Lookup) -> bool:
         """Whether a call has no result yet, or never had."""
         call = lookup.recorded
         return lookup.is_ended or (call is not None and call.is_late and call.version not in self._arrived)
 
-    async def _loop(self, segment: Segment, ask: Ask) -> int:
+    async def act(self, segment: Segment, ask: Ask) -> int:
         """The candidate's own loop after one segment's input; the last step says why it ended badly, if it did.
 
         Returns:
@@ -250,50 +251,75 @@ class _Walk:
             step = await self._ask(segment, recorded, ask)
             self.steps.append(step)
             place += 1
-            if step.reason is not None or not step.calls or all(map(self._is_waiting, step.found)):
-                break
-            if any(lookup.source == "miss" for lookup in step.found):
-                self._fail(step, "diverged", "a tool call has no recorded result")
-                break
-            if not self.is_diverged and place == len(segment.steps):
-                break  # the recording was cut short here
-            if place >= max(self.scene.max_steps, len(segment.steps)):
-                self._fail(step, "step_limit", f"{place} messages without a final one")
+            if self.is_over(step, segment, place):
                 break
         return len(segment.steps) if self.is_diverged else place
 
-    def _fail(self, step: StepRecord, reason: Reason, detail: str) -> None:
+    def is_over(self, step: StepRecord, segment: Segment, place: int) -> bool:
+        """Whether the loop ends with this step, the `place`-th of the segment; it is failed where that is a bad end."""
+        if step.reason is not None or not step.calls or all(map(self.is_waiting, step.found)):
+            return True
+        if any(lookup.source == "miss" for lookup in step.found):
+            self.fail(step, "diverged", "a tool call has no recorded result")
+            return True
+        if not self.is_diverged and place == len(segment.steps):
+            return True  # the recording was cut short here
+        if place >= self.most_steps(segment):
+            self.fail(step, "step_limit", f"{place} messages without a final one")
+            return True
+        return False
+
+    def most_steps(self, segment: Segment) -> int:
+        """Messages of one segment after which a candidate is stopped."""
+        return max(self.scene.max_steps, len(segment.steps))
+
+    def fail(self, step: StepRecord, reason: Reason, detail: str) -> None:
+        """Let a step be the bad end of the walk."""
         step.reason, self.detail = reason, detail
 
     async def _ask(self, segment: Segment, recorded: Step | None, ask: Ask) -> StepRecord:
-        self._acted += 1
         turn, metadata = segment.turn, self.scene.metadata
+        self._acted += 1
         place = self.scene.aggregate_id, self._acted
         request = self.lines.request(self.unit_id, self.side, self.draw, place, lambda: (turn, metadata))
-        number = recorded.decision if recorded is not None else None
-        step = StepRecord(segment.turn, number, request.sha256, is_off_policy=self.is_off_policy)
-        step.model_requested = request.head.model
+        step = self.step_at(segment, recorded, request.sha256, request.head.model)
         answer = await ask(request)
+        if self.take(step, segment, recorded, answer) and step.reply is not None:
+            self.show_reply(step.reply, step.found)
+        return step
+
+    def step_at(self, segment: Segment, recorded: Step | None, sha256: str, model: str | None) -> StepRecord:
+        """A step that is about to be made, beside the recorded one at its place."""
+        number = recorded.decision if recorded is not None else None
+        step = StepRecord(segment.turn, number, sha256, is_off_policy=self.is_off_policy)
+        step.model_requested = model
+        return step
+
+    def take(self, step: StepRecord, segment: Segment, recorded: Step | None, answer: Answer) -> bool:
+        """Make a step of an answer, its tool calls looked up; whether it is one."""
         if isinstance(answer, Failure):
             step.spent = answer.reply
-            self._fail(step, answer.reason, answer.detail)
-            return step
+            self.fail(step, answer.reason, answer.detail)
+            return False
         try:
             step.calls = read_calls(answer)
         except (TypeError, ValueError) as error:
-            self._fail(step, "candidate_error", f"{type(error).__name__}: {error}")
-            return step
+            self.fail(step, "candidate_error", f"{type(error).__name__}: {error}")
+            return False
         step.reply = step.spent = answer
         if recorded is not None:
             step.divergence = self._compare(recorded, step.calls)
             self.is_diverged = step.divergence is not None
-        step.found = self.player.answer(step.calls, segment.turn) if step.calls else ()
+        step.found = self.look_up(step.calls, segment.turn) if step.calls else ()
         if self.scene.on_miss == "stub_error":
             step.found = [Lookup("stub", miss=found.miss) if found.source == "miss" else found for found in step.found]
-        self._show_reply(answer, step.found)
-        return step
+        return True
 
-    def _show_reply(self, reply: Reply, found: Sequence[Lookup]) -> None:
+    def look_up(self, calls: Sequence[Call], turn: int) -> Sequence[Lookup]:
+        """What the recording has for one block of tool calls, which happen."""
+        return self.player.answer(calls, turn)
+
+    def show_reply(self, reply: Reply, found: Sequence[Lookup]) -> None:
         """The candidate's own message, and after it the results in the order in which they were recorded."""
         index = len(self.lines)
         message: Message = {"role": "assistant", "content": reply.text, **(reply.extra or {})}
@@ -304,7 +330,7 @@ class _Walk:
         results: list[tuple[float, int, Any]] = []
         for place, lookup in enumerate(found):
             call = lookup.recorded
-            if call is not None and self._is_waiting(lookup):
+            if call is not None and self.is_waiting(lookup):
                 self._pending[call.version] = f"call_{index}_{place}"
             elif call is not None and call.answer_place is not None:
                 results.append((call.answer_place, place, call.content))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -40,6 +40,9 @@ from pipelines.replay.sides import count_units, list_units
 from pipelines.replay.streams import list_chunks
 from pipelines.replay.work import Unit
 from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.replay.agents.host import Host
 
 _RANGE_ROWS = 10**6
 """Rows of what was replayed that are sorted at a time, at most."""
@@ -194,10 +197,10 @@ def _replay_here(work: _Work, tables: OutcomeTables, chunks: Sequence[Range], fa
     """Replay the units of every side in this process, or those of them that failed."""
     connection, plan = work.connection, work.plan
     told = _Told()
-    models = [side for side, asked in plan.experiment.sides.items() if asked.asks_models]
+    models = [side for side, asked in plan.experiment.sides.items() if asked.asks_models or asked.is_agent]
 
-    def units_of(side: Side) -> Iterator[Unit]:
-        units = list_units(connection, plan, side, chunks)
+    def units_of(side: Side, host: Host | None = None) -> Iterator[Unit]:
+        units = list_units(connection, plan, side, chunks, host)
         return units if failed is None else failed.among(units)
 
     def take(outcomes: Iterable[Outcome], meter: ProgressMeter) -> None:
@@ -227,12 +230,12 @@ def _replay_here(work: _Work, tables: OutcomeTables, chunks: Sequence[Range], fa
 
 def _ask_models(
     work: _Work,
-    units_of: Callable[[Side], Iterator[Unit]],
+    units_of: Callable[[Side, Host | None], Iterator[Unit]],
     models: Sequence[Side],
     failed: FailedUnits | None,
     take: Callable[[Iterable[Outcome], ProgressMeter], None],
 ) -> dict[str, Any]:
-    """Ask the sides that are models; what there is to say of it in the provenance."""
+    """Ask the sides that are models or agents; what there is to say of it in the provenance."""
     connection, plan = work.connection, work.plan
     if work.settings is None:
         raise BadInputError("a model can only be asked with settings, which say where it may be")
@@ -244,15 +247,24 @@ def _ask_models(
         total = count_units(connection, plan) if failed is None and work.on_progress is not None else None
         meter = ProgressMeter(work.on_progress, total, lambda: (asker.tally.hit_rate, asker.account.usd))
 
+        hosts = {side: _host_of(plan, side, asker) for side in models if plan.experiment.sides[side].is_agent}
+
         def units() -> Iterator[Unit]:
-            return chain.from_iterable(map(units_of, models))
+            return chain.from_iterable(units_of(side, hosts.get(side)) for side in models)
 
         if plan.experiment.batch:
             take(_in_batches(asker, work, units, failed), meter)
         else:
-            take(drive(asker, units(), work.tell), meter)
+            take(drive(asker, units(), work.tell, hosts.values()), meter)
             asker.require_answers()
         return describe_asking(connection, plan, asker, work.settings)
+
+
+def _host_of(plan: Plan, side: Side, asker: Asker) -> Host:
+    """Where the agents of a side are at home."""
+    from pipelines.replay.agents.host import open_host  # noqa: PLC0415 -- only where agents are run
+
+    return open_host(plan, side, asker)
 
 
 def _in_batches(

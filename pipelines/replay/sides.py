@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
+from typing import TYPE_CHECKING
+
 import duckdb
 
 from pipelines.experiment.file import Experiment, is_walked
@@ -20,6 +22,9 @@ from pipelines.log.readable import create_readable_events
 from pipelines.replay.request import Head
 from pipelines.replay.streams import read_streams
 from pipelines.replay.work import SideSpec, Tools, Unit, list_work
+
+if TYPE_CHECKING:
+    from pipelines.replay.agents.host import Host
 
 _COUNTED = """
 SELECT count(*), count(*) FILTER (WHERE is_noise_sampled)
@@ -57,15 +62,19 @@ def spec_of(
         sample_draws=range(first + everywhere, first + in_sample),
         sample=frozenset(sample),
     )
-    return (
-        spec
-        if asked.model is None
-        else replace(spec, make_head=partial(_head, experiment, side), edit_prompt=prompt, is_model=True)
-    )
+    if asked.is_agent:
+        return replace(spec, edit_prompt=prompt)
+    if asked.model is None:
+        return spec
+    return replace(spec, make_head=partial(_head, experiment, side), edit_prompt=prompt, is_model=True)
 
 
 def list_units(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, side: Side, chunks: Sequence[Range]
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    side: Side,
+    chunks: Sequence[Range],
+    host: Host | None = None,
 ) -> Iterator[Unit]:
     """The units of one side, every draw of each.
 
@@ -76,8 +85,9 @@ def list_units(
         plan: What to replay.
         side: A side of the plan.
         chunks: Ranges of streams.
+        host: Where the agents of this side are at home; needed where it is one and its units are replayed.
     """
-    spec = spec_of(plan.experiment, plan.prompts[side], side, sample=plan.noise_sample)
+    spec = replace(spec_of(plan.experiment, plan.prompts[side], side, sample=plan.noise_sample), host=host)
     # a context needs no arguments as they were recorded; a cassette and an echo do
     with_arguments = spec.is_echo or is_walked(plan.experiment)
     with connection.cursor() as reader:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -34,9 +34,12 @@ from pipelines.replay.ledger import (
 )
 from pipelines.replay.recording import Event, Message, Recording, read_recording
 from pipelines.replay.request import Ask, Head, Lines, Request
-from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
+from pipelines.replay.rollout import Scene, Walk, walk_conversation, walk_turn
 from pipelines.replay.streams import Decided, Stream
 from pipelines.replay.wires.calls import JsonText
+
+if TYPE_CHECKING:
+    from pipelines.replay.agents.host import Host
 
 _decode = msgspec.json.Decoder().decode
 _NOTHING: Mapping[str, Any] = {}
@@ -69,6 +72,7 @@ class SideSpec:
         is_echo: Whether the recording itself answers: then units know what was recorded.
         is_model: Whether tools are sent along: then they must be known wherever the recording says that there were some.
         has_erased_tools: Whether lists of tools were erased: one that is not known may be among them.
+        host: Where agents are at home; None where this side is none.
     """
 
     name: Side = "candidate"
@@ -80,6 +84,7 @@ class SideSpec:
     has_erased_tools: bool = False
     sample_draws: Sequence[int] = ()
     sample: frozenset[str] = frozenset()
+    host: Host | None = None
 
     def draws_of(self, aggregate_id: str) -> Sequence[int]:
         """Indices of the draws of the units of one stream."""
@@ -141,12 +146,22 @@ class _WalkUnit:
     side: Side
     draw: int
     recorded: Mapping[int, Reply]
+    host: Host | None = None
     request: None = None
 
     async def replay(self, ask: Ask) -> Outcome:
+        walk = self._walk()
         if self.turn is None:
-            return await walk_conversation(self.scene, self.row, self.side, self.draw, ask)
-        return await walk_turn(self.scene, self.turn, self.row, self.side, self.draw, ask)
+            return await walk_conversation(walk, self.row, ask)
+        return await walk_turn(walk, self.turn, self.row, ask)
+
+    def _walk(self) -> Walk:
+        given = self.scene, str(self.row["unit_id"]), self.side, self.draw
+        if self.host is None:
+            return Walk(*given)
+        from pipelines.replay.agents.walk import AgentWalk  # noqa: PLC0415 -- only where agents are run
+
+        return AgentWalk(*given, host=self.host, replies=self.recorded)
 
     def take(self, _answer: Answer, /) -> Outcome:
         raise RuntimeError("a walk makes its requests itself")
@@ -288,7 +303,7 @@ class _Workshop:
     def _is_in_the_dark(self, decided: Decided) -> bool:
         """Whether a model would be asked without the tools that the recorded agent had: nobody knows them any more."""
         return (
-            self._spec.is_model
+            (self._spec.is_model or self._spec.host is not None)
             and self._policy.schemas is None
             and decided.tools_sha256 is not None
             and decided.tools_sha256 not in self._tools
@@ -305,7 +320,8 @@ class _Workshop:
         erased = {each.turn for each in stream.erased if each.has_context}
         asked = sorted(each for each in stream.decided.values() if each.has_context and not each.is_erased)
         scene = self._scene(stream, recording, asked[0] if asked else None)
-        replies = _replies(recording) if self._spec.is_echo else {}
+        host = self._spec.host
+        replies = _replies(recording) if self._spec.is_echo or (host is not None and host.is_recorded) else {}
         dark = [each for each in asked if self._is_in_the_dark(each)]
         is_whole = self._experiment.mode == "conversation"
         for turn in [None] if is_whole else sorted({*scene.turns(), *(turn for turn in erased if turn >= 1)}):
@@ -328,7 +344,7 @@ class _Workshop:
                 if unknown is not None:
                     yield self._in_the_dark(row, unknown)
                     continue
-                yield _WalkUnit(row, scene, turn, self._spec.name, draw, replies)
+                yield _WalkUnit(row, scene, turn, self._spec.name, draw, replies, host)
 
     def _scene(self, stream: Stream, recording: Recording, first: Decided | None) -> Scene:
         offered = sorted({each.tools_sha256 for each in stream.decided.values() if each.tools_sha256 is not None})

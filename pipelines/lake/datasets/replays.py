@@ -118,6 +118,13 @@ REPLAYS = Dataset(
         Column("reasoning_tokens", "BIGINT", "Those of output_tokens that were reasoning; null when not told."),
         Column("latency_ms", "DOUBLE", "How long the candidate took, milliseconds; null when not known."),
         Column("cost_usd", "DOUBLE", "Price of the reply, US dollars; null when not known."),
+        Column(
+            "refused",
+            "STRUCT(why VARCHAR, method VARCHAR, target VARCHAR)[]",
+            "What an agent sent to its gateway, or tried to reach, and was turned away: neither a model call nor a recorded tool; "
+            "empty for none, null where the candidate is no agent.",
+            is_personal=True,
+        ),
     ),
 )
 
@@ -159,6 +166,11 @@ REPLAY_STEPS = Dataset(
             is_personal=True,
         ),
         Column("request_sha256", "VARCHAR", "Hash of the request put before the candidate."),
+        Column(
+            "request_differences",
+            "VARCHAR[]",
+            "How an agent's own request differs from what the recording would have put there; null where no agent wrote it.",
+        ),
         Column("model", "VARCHAR", "The model that answered, as it names itself; null when not known."),
         Column("model_requested", "VARCHAR", "The model that was asked; null when it was none."),
         Column("finish_reason", "VARCHAR", "Why the model stopped; null when not known."),

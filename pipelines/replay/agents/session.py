@@ -73,6 +73,15 @@ class Session:
     mcp_url: str
     metadata: Mapping[str, Any]
     _ask: Callable[[str, Mapping[str, Any]], Any] = field(repr=False, compare=False)
+    _fetch: Fetch = field(repr=False, compare=False)
+
+    def result(self, name: str, arguments: Any) -> Any:
+        """What was recorded for a tool call that the model made; as calling the `Tool` of that name, for tools that have no schema.
+
+        Raises:
+            AgentStopped: The recording has no result for it, and the unit is over.
+        """
+        return self._fetch(name, arguments)
 
     def ask(self, api: str, body: Mapping[str, Any]) -> Any:
         """Ask the model without HTTP.

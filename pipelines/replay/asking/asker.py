@@ -28,6 +28,7 @@ from pipelines.replay.asking.fault import Again, Broken
 from pipelines.replay.asking.health import Health
 from pipelines.replay.asking.limiter import Limiter, Slot
 from pipelines.replay.asking.responses import Charge, ResponseStore, Sent, Stored
+from pipelines.replay.asking.sendable import Answered, Sendable
 from pipelines.replay.failure import Answer, Failure, Reason
 from pipelines.replay.request import Request
 from pipelines.replay.wires.answer import NoAnswerError
@@ -150,8 +151,8 @@ class Asker:
         self.account = Account(min(left, default=None), budget.requests, usd, requests)
         self._numbers = {side: store.endpoint(model.base_url) for side, model in sides.items()}
         self._in_batches = {number: store.in_batches(number) for number in self._numbers.values()}
-        self._endpoints: dict[Side, Endpoint] = {}
-        self._flights: dict[tuple[int, str], asyncio.Task[Answer]] = {}
+        self._endpoints: dict[tuple[Side, Api], Endpoint] = {}
+        self._flights: dict[tuple[int, str], asyncio.Task[Answered]] = {}
         self._unpaid: set[tuple[int, str]] = set()
         """Keys of the last batch that were looked up in vain, and have not been answered since."""
         self._noted: dict[tuple[Side, str], asyncio.Task[None]] = {}
@@ -166,10 +167,6 @@ class Asker:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        for side, model in self._sides.items():
-            limits = self._budget.timeout_seconds, self._budget.concurrency
-            endpoint = Endpoint(model.base_url, model.key, *limits, model.wire)
-            self._endpoints[side] = await self._stack.enter_async_context(endpoint)
         return self
 
     async def __aexit__(
@@ -210,10 +207,21 @@ class Asker:
         """Whether a side's endpoint is known to have answered anybody."""
         return self._health[side].has_answered
 
-    def most_usd(self, request: Request, size: int) -> float:
+    def _endpoint(self, request: Sendable) -> Endpoint:
+        """Where a request goes, over its wire."""
+        key = request.side, request.wire.api
+        endpoint = self._endpoints.get(key)
+        if endpoint is None:
+            model = self._sides[request.side]
+            limits = self._budget.timeout_seconds, self._budget.concurrency
+            endpoint = self._endpoints[key] = Endpoint(model.base_url, model.key, *limits, request.wire)
+            self._stack.push_async_exit(endpoint)
+        return endpoint
+
+    def most_usd(self, request: Sendable, size: int) -> float:
         """The most that a call can cost: one token per byte of the body, and the longest reply; 0 when no price is known."""
         price = self._sides[request.side].price
-        return price.most(size, max_output_tokens(request.head.params, price) or 0) if price is not None else 0.0
+        return price.most(size, max_output_tokens(request.params, price) or 0) if price is not None else 0.0
 
     def forget(self, redactions: Mapping[str, int]) -> int:
         """Erase what was kept of conversations that were redacted since; see `ResponseStore.forget`."""
@@ -262,18 +270,23 @@ class Asker:
             UnfinishedError: It is being asked for in a batch.
             Stopped: It was not sent any more.
         """
-        return request.read(await self._answer(request))
+        return (await self.exchange(request)).answer
 
-    async def _answer(self, request: Request) -> Answer:
+    async def exchange(self, request: Sendable) -> Answered:
+        """Answer one request as `ask`, with what the endpoint said, word for word."""
+        said = await self._answer(request)
+        return Answered(request.read(said.answer), said.body)
+
+    async def _answer(self, request: Sendable) -> Answered:
         key = (self._numbers[request.side], request.key)
         flight = self._flights.get(key)
         if flight is None:
             stored = self._store.get(key[0], key[1:]) if key not in self._unpaid else {}
-            kept = _read(self._sides[request.side].wire, stored[key[1]]) if stored else None
+            kept = _read(request.wire, stored[key[1]]) if stored else None
             if kept is not None:
                 self.tally.hits += 1
                 self._health[request.side].has_answered = True
-                return kept
+                return Answered(kept, stored[key[1]].body)
             if request.key in self._in_batches[key[0]]:
                 raise UnfinishedError(
                     "a request of this version is in a batch that is under way; it would be paid for twice: write `batch: true` "
@@ -282,32 +295,32 @@ class Asker:
             flight = self._flights[key] = asyncio.create_task(self._fetch(request))
             flight.add_done_callback(lambda _done: self._landed(key))
             return await asyncio.shield(flight)
-        answer = await asyncio.shield(flight)
-        self.tally.hits += not isinstance(answer, Failure) or answer.reply is not None
-        return answer
+        said = await asyncio.shield(flight)
+        self.tally.hits += not isinstance(said.answer, Failure) or said.answer.reply is not None
+        return said
 
     def _landed(self, key: tuple[int, str]) -> None:
         """Who asks for it from now on finds the answer in the store, where there is one."""
         del self._flights[key]
         self._unpaid.discard(key)
 
-    async def _fetch(self, request: Request) -> Answer:
+    async def _fetch(self, request: Sendable) -> Answered:
         try:
             body = request.body()
         except CannotExpressError as error:
             self.tally.failed += 1
-            return Failure("not_expressible", str(error))
+            return Answered(Failure("not_expressible", str(error)))
         try:
             try:
                 return await self._attempt(request, body)
             except _AgainError as error:
                 return await self._ask_again(request, body, error)
         except BudgetExhausted as error:
-            return self._failed(request, "budget_exhausted", str(error))
+            return Answered(self._failed(request, "budget_exhausted", str(error)))
         except _AgainError as error:
-            return self._failed(request, error.again.reason, error.again.detail)
+            return Answered(self._failed(request, error.again.reason, error.again.detail))
 
-    async def _ask_again(self, request: Request, body: bytes, first: _AgainError) -> Answer:
+    async def _ask_again(self, request: Sendable, body: bytes, first: _AgainError) -> Answered:
         """Further calls after the first one, which nearly always is enough, each later than the last."""
         failed: _AgainError | None = first
         async for attempt in AsyncRetrying(
@@ -324,12 +337,13 @@ class Asker:
                 answer = await self._attempt(request, body)
         return answer
 
-    async def _attempt(self, request: Request, body: bytes) -> Answer:
+    async def _attempt(self, request: Sendable, body: bytes) -> Answered:
         """One call, charged whatever comes of it."""
         most = self.most_usd(request, len(body))
         if self.is_stopping:
             raise Stopped
-        self._endpoints[request.side].open()
+        endpoint = self._endpoint(request)
+        endpoint.open()
         await self._note_sent(request)
         tokens = len(body) // BYTES_PER_TOKEN + int(self._usual_output)
         async with self._limiter.admit(tokens) as slot:
@@ -339,7 +353,7 @@ class Asker:
             self.tally.calls += 1
             self._health[request.side].is_asked = True
             try:
-                response = await self._endpoints[request.side].call(body, request.key)
+                response = await endpoint.call(body, request.key)
             except CallFailed as error:
                 spent = most if error.is_sent else 0.0
                 self.account.settle(most, spent)
@@ -350,7 +364,7 @@ class Asker:
                 self.account.settle(most, most)
                 raise
             else:
-                spent, result = self._settle(request.side, slot, most, response)
+                spent, result = self._settle(request, slot, most, response)
                 if not isinstance(result, Again):
                     return await self._finish(request, response, result, spent, slot)
                 again = result
@@ -360,9 +374,12 @@ class Asker:
         self._give_up(request.side, why)
         raise _AgainError(again)
 
-    def _settle(self, side: Side, slot: Slot, most: float, response: Response) -> tuple[float, Answer | Again | Broken]:
+    def _settle(
+        self, request: Sendable, slot: Slot, most: float, response: Response
+    ) -> tuple[float, Answer | Again | Broken]:
         """Read a response, count what it cost, and tell the limiter how it went."""
-        result = self._sides[side].wire.read(
+        side = request.side
+        result = request.wire.read(
             response.status,
             response.body,
             price=self._sides[side].price,
@@ -385,8 +402,8 @@ class Asker:
         return spent, result
 
     async def _finish(
-        self, request: Request, response: Response, result: Answer | Broken, spent: float, slot: Slot
-    ) -> Answer:
+        self, request: Sendable, response: Response, result: Answer | Broken, spent: float, slot: Slot
+    ) -> Answered:
         """Keep what was paid for, then let it be seen."""
         charge = Charge(*self._version, spent)
         slot.free()  # the disk is not what the endpoint waits for
@@ -401,13 +418,13 @@ class Asker:
             await self._store.charge(charge)
             self.tally.failed += 1
             self._give_up(request.side, health.declined(result, request.aggregate_id))
-            return result
+            return Answered(result)
         assert reply is not None
         stored = Stored(response.body, response.latency_ms, reply.cost_usd)
         key = self._numbers[request.side], request.key, request.aggregate_id
         await self._store.put(*key, stored, charge)
         self.tally.asked += 1
-        return result
+        return Answered(result, response.body)
 
     def require_answers(self) -> None:
         """Refuse a run in which a side was asked and nobody was answered.
@@ -435,18 +452,18 @@ class Asker:
         self._usual_output += (output_tokens - self._usual_output) / 32
         self._limiter.correct(slot, input_tokens + output_tokens)
 
-    def _failed(self, request: Request, reason: Reason, detail: str) -> Failure:
+    def _failed(self, request: Sendable, reason: Reason, detail: str) -> Failure:
         self.tally.failed += 1
         self._give_up(request.side, self._health[request.side].request_failed(reason, detail))
         return Failure(reason, detail)
 
-    async def _note_sent(self, request: Request) -> None:
+    async def _note_sent(self, request: Sendable) -> None:
         """Have it on disk whose text goes to the endpoint, before it goes; once per conversation."""
         await self.tell_sending(self._sides[request.side].base_url)
         key = (request.side, request.aggregate_id)
         note = self._noted.get(key)
         if note is None:
-            sent = Sent(*self._version, request.head.model or "", request.side, request.aggregate_id)
+            sent = Sent(*self._version, request.model or "", request.side, request.aggregate_id)
             note = self._noted[key] = asyncio.create_task(self._store.note_sent(self._numbers[request.side], sent))
             if len(self._noted) > _REMEMBERED:
                 del self._noted[next(iter(self._noted))]
