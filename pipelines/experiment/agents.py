@@ -41,7 +41,7 @@ class AgentSide(StrictModel):
             the command that are files there are among them.
         env: Environment variables of a command, beside the few that every program gets; no keys: they are in no place that an agent sees.
         timeout_seconds: For one run of the agent, a turn.
-        memory_mb: Of a command and all that it starts, in MiB; left out, no bound.
+        memory_mb: Of a command and all that it starts, in megabytes of 10^6 bytes; left out, no bound.
         sandbox: Whether it runs without a network but the gateway, and without writing anywhere but in a scratch folder.
     """
 

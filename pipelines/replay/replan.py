@@ -151,7 +151,9 @@ def replan(
         EndpointError: A model was asked and answered nothing; the message has its own words.
     """
     if experiment.candidate.is_agent:
-        raise BadInputError("an agent acts in a whole turn, and cannot be asked about one decision; use refold ab in mode turn")
+        raise BadInputError(
+            "an agent acts in a whole turn, and cannot be asked about one decision; use refold ab in mode turn"
+        )
     allowed = settings.allow_files if settings is not None else ()
     candidate = load_python(experiment.candidate.python, folder, allowed) if experiment.candidate.python else None
     policy = read_tool_policy(experiment.tools, folder, allowed)

@@ -246,7 +246,7 @@ class _Workshop:
 
     def _decisions(self, stream: Stream) -> Iterator[Unit]:
         is_single = self._experiment.mode == "single"
-        replies = _replies(recording_of(stream)) if self._spec.is_echo else {}
+        replies = replies_of(recording_of(stream)) if self._spec.is_echo else {}
         context = Context()
         messages, add, decided_at = context.messages, context.add, stream.decided.get
         lines = Lines(self._head(None))
@@ -321,7 +321,7 @@ class _Workshop:
         asked = sorted(each for each in stream.decided.values() if each.has_context and not each.is_erased)
         scene = self._scene(stream, recording, asked[0] if asked else None)
         host = self._spec.host
-        replies = _replies(recording) if self._spec.is_echo or (host is not None and host.is_recorded) else {}
+        replies = replies_of(recording) if self._spec.is_echo or (host is not None and host.is_recorded) else {}
         dark = [each for each in asked if self._is_in_the_dark(each)]
         is_whole = self._experiment.mode == "conversation"
         for turn in [None] if is_whole else sorted({*scene.turns(), *(turn for turn in erased if turn >= 1)}):
@@ -419,7 +419,7 @@ def _edited(stream: Stream, edit: EditPrompt) -> Stream:
     return replace(stream, rows=[*others[: place or 0], started, *others[place or 0 :]])
 
 
-def _replies(recording: Recording) -> dict[int, Reply]:
+def replies_of(recording: Recording) -> dict[int, Reply]:
     """What the recorded agent did, by decision, arguments as they are."""
     return {
         step.decision: Reply(

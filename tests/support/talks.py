@@ -15,7 +15,7 @@ from pipelines.replay.failure import Answer
 from pipelines.replay.ledger import ListHasher, Outcome
 from pipelines.replay.recording import Event, Recording, read_recording
 from pipelines.replay.request import Head, Request
-from pipelines.replay.rollout import Scene, walk_conversation, walk_turn
+from pipelines.replay.rollout import Scene, Walk, walk_conversation, walk_turn
 
 Said = tuple[str, Any]
 """`("system", text)`, `("user", text)`, `("user_calls", (name, arguments))`, `("context", text)`, or
@@ -113,10 +113,16 @@ def walk_with(setting: Scene, answer: Callable[[Request], Answer], turn: int | N
         await asyncio.sleep(0)
         return answer(request)
 
-    unit = {"unit_id": "s" if turn is None else f"s/t{turn}", "aggregate_id": "s", "side": "candidate", "draw": 0}
+    unit: dict[str, Any] = {
+        "unit_id": "s" if turn is None else f"s/t{turn}",
+        "aggregate_id": "s",
+        "side": "candidate",
+        "draw": 0,
+    }
+    walk = Walk(setting, unit["unit_id"], "candidate", 0)
     if turn is None:
-        return asyncio.run(walk_conversation(setting, unit, "candidate", 0, ask))
-    return asyncio.run(walk_turn(setting, turn, unit, "candidate", 0, ask))
+        return asyncio.run(walk_conversation(walk, unit, ask))
+    return asyncio.run(walk_turn(walk, turn, unit, ask))
 
 
 def echo(talk: Sequence[Said], changes: dict[int, Reply] | None = None) -> Callable[[Decision], Answer]:

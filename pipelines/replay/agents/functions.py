@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipelines.experiment.code import CandidateEndedError, PythonCandidate
+from pipelines.experiment.sides import Api
 from pipelines.experiment.source import describe_exception
 from pipelines.replay.agents.session import AgentStopped, Session
 from pipelines.replay.agents.stage import AgentFailedError, Served, Stage, Task
@@ -70,7 +71,9 @@ class _Worker:
 
     def __init__(self, candidate: PythonCandidate) -> None:
         self._candidate = candidate
-        self._work: SimpleQueue[tuple[Task, asyncio.AbstractEventLoop, asyncio.Future[str | None]] | None] = SimpleQueue()
+        self._work: SimpleQueue[tuple[Task, asyncio.AbstractEventLoop, asyncio.Future[str | None]] | None] = (
+            SimpleQueue()
+        )
         threading.Thread(target=self._run, name="agent", daemon=True).start()
 
     async def run(self, task: Task, loop: asyncio.AbstractEventLoop) -> str | None:
@@ -131,19 +134,19 @@ class _Asking:
     def __init__(self, stage: Stage, loop: asyncio.AbstractEventLoop) -> None:
         self._stage, self._loop = stage, loop
 
-    def ask(self, api: str, body: Mapping[str, Any]) -> Any:
+    def ask(self, api: Api, body: Mapping[str, Any]) -> Any:
         """Ask, and wait."""
         return self._read(asyncio.run_coroutine_threadsafe(self._answer(api, body), self._loop).result())
 
-    async def ask_async(self, api: str, body: Mapping[str, Any]) -> Any:
+    async def ask_async(self, api: Api, body: Mapping[str, Any]) -> Any:
         """Ask from a loop of another thread."""
-        return self._read(await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._answer(api, body), self._loop)))
+        return self._read(
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._answer(api, body), self._loop))
+        )
 
-    async def _answer(self, api: str, body: Mapping[str, Any]) -> Served:
-        if api not in ("chat", "responses", "messages"):
-            raise ValueError(f"api is {api!r}; it is chat, responses or messages")
+    async def _answer(self, api: Api, body: Mapping[str, Any]) -> Served:
         asked = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
-        served = await self._stage.answer(api, asked)  # type: ignore[arg-type] -- checked above
+        served = await self._stage.answer(api, asked)
         self._stage.delivered(served.call)
         return served
 

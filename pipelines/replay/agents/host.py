@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from pipelines.experiment.sides import Side
 from pipelines.experiment.plan import Plan
-from pipelines.replay.agents.commands import CommandAgents
-from pipelines.replay.agents.functions import FunctionAgents
-from pipelines.replay.agents.gateway import Gateway
-from pipelines.replay.agents.stage import Agents
+from pipelines.experiment.sides import Side
+from pipelines.replay.agents.stage import Agents, Task
 from pipelines.replay.asking.asker import Asker
 from pipelines.replay.asking.sendable import Answered, Sendable
+
+if TYPE_CHECKING:
+    from pipelines.replay.agents.gateway import Gateway
 
 
 @dataclass(slots=True)
@@ -24,46 +24,66 @@ class Host:
 
     Attributes:
         side: Candidate or control.
-        agents: Who runs them.
+        gateway: Where their requests arrive.
+        make_agents: Gives who runs them, once the gateway is open.
         exchange: Who answers their models; None where nobody does.
         model: The one model that they may ask; None for any.
         is_recorded: Whether the recorded decisions answer, by their place.
-        gateway: Where their requests arrive.
     """
 
     side: Side
-    agents: Agents
-    exchange: Callable[[Sendable], Awaitable[Answered]] | None
+    gateway: Gateway
+    make_agents: Callable[[Gateway], Agents]
+    exchange: Callable[[Sendable], Awaitable[Answered]] | None = None
     model: str | None = None
     is_recorded: bool = False
-    gateway: Gateway = field(default_factory=Gateway)
+    _agents: Agents = field(init=False)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.gateway)
-        await self._stack.enter_async_context(self.agents)
+        self._agents = await self._stack.enter_async_context(self.make_agents(self.gateway))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.aclose()
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def run(self, task: Task) -> str | None:
+        """Let an agent act once; see `Agents.run`."""
+        return await self._agents.run(task)
 
 
 def open_host(plan: Plan, side: Side, asker: Asker) -> Host:
-    """Where the agents of one side of a plan are at home; not open yet.
+    """Where the agents of one side of a plan are at home; to be entered.
 
     Args:
         plan: Its side is an agent.
         side: Which.
         asker: Who answers its models, where an endpoint is named.
     """
+    from pipelines.replay.agents.gateway import Gateway  # noqa: PLC0415 -- a server, only where it serves
+
     asked = plan.experiment.sides[side]
-    width = plan.experiment.budget.concurrency
-    agents: Agents
-    if side in plan.programs:
-        agents = CommandAgents(plan.programs[side], asked, width)
-    else:
-        agents = FunctionAgents(plan.callables[side], width, asked.timeout_seconds)
     exchange = asker.exchange if asked.asks_models else None
-    return Host(side, agents, exchange, asked.model, is_recorded=asked.answers is not None)
+    is_recorded = asked.answers is not None
+    return Host(side, Gateway(), _maker(plan, side), exchange, asked.model, is_recorded=is_recorded)
+
+
+def _maker(plan: Plan, side: Side) -> Callable[[Gateway], Agents]:
+    asked, width = plan.experiment.sides[side], plan.experiment.budget.concurrency
+
+    def commands(gateway: Gateway) -> Agents:
+        from pipelines.replay.agents.commands import Command, CommandAgents  # noqa: PLC0415 -- only where there are any
+
+        program = plan.programs[side]
+        command = Command(program.words, program.folder, asked.env, asked.timeout_seconds, asked.memory_mb)
+        return CommandAgents(command, [gateway.slot() for _ in range(width)])
+
+    def functions(_gateway: Gateway) -> Agents:
+        from pipelines.replay.agents.functions import FunctionAgents  # noqa: PLC0415 -- likewise
+
+        return FunctionAgents(plan.callables[side], width, asked.timeout_seconds)
+
+    return commands if side in plan.programs else functions

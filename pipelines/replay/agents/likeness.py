@@ -110,15 +110,12 @@ def list_differences(recorded: Sequence[Message], asked: Sequence[Message]) -> l
         recorded: What the request would have been rendered as.
         asked: The messages of the request.
     """
-    if _system(recorded) != _system(asked):
-        found = {"system"}
-    else:
-        found = set()
+    found = {"system"} if _system(recorded) != _system(asked) else set()
     ours, theirs = _without_system(recorded), _without_system(asked)
     if [each.get("role") for each in ours] != [each.get("role") for each in theirs]:
         return sorted(found | {"messages"})
     for mine, other in zip(ours, theirs, strict=True):
-        found |= _differences(mine, other)
+        found.update(_differences(mine, other))
     return sorted(found)
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
+
+from pipelines.experiment.sides import Api
 
 Fetch = Callable[[str, Any], Any]
 """What a recorded tool answered, given its name and arguments."""
@@ -72,7 +74,7 @@ class Session:
     model_url: str
     mcp_url: str
     metadata: Mapping[str, Any]
-    _ask: Callable[[str, Mapping[str, Any]], Any] = field(repr=False, compare=False)
+    _ask: Callable[[Api, Mapping[str, Any]], Any] = field(repr=False, compare=False)
     _fetch: Fetch = field(repr=False, compare=False)
 
     def result(self, name: str, arguments: Any) -> Any:
@@ -83,7 +85,7 @@ class Session:
         """
         return self._fetch(name, arguments)
 
-    def ask(self, api: str, body: Mapping[str, Any]) -> Any:
+    def ask(self, api: Api, body: Mapping[str, Any]) -> Any:
         """Ask the model without HTTP.
 
         Args:
@@ -95,7 +97,10 @@ class Session:
 
         Raises:
             AgentStopped: The unit is over: its budget, the recording or its steps ended, or the request was refused for good.
+            ValueError: There is no such API.
         """
+        if api not in get_args(Api):
+            raise ValueError(f"api is {api!r}; it is {', '.join(get_args(Api))}")
         return self._ask(api, body)
 
 

@@ -109,7 +109,7 @@ class AgentWalk(Walk):
         text: str | None = None
         with self.host.gateway.unit(self) as urls:
             try:
-                text = await self.host.agents.run(Task(self._session(urls.model_url, urls.mcp_url), self))
+                text = await self.host.run(Task(self._session(urls.model_url, urls.mcp_url), self))
             except AgentFailedError as error:
                 failed = error
         if self._broken is not None:
@@ -169,7 +169,7 @@ class AgentWalk(Walk):
 
     def fetch(self, name: str, arguments: Any) -> Fetched:
         """What was recorded for a tool call that the model made; see `Stage`."""
-        given = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        given = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
         key = self.scene.cassette.book.key(name, given).exact
         with self._lock:
             if self._over is not None:
@@ -202,7 +202,7 @@ class AgentWalk(Walk):
             self._require_askable(asked)
         if self._over is not None:
             return self._turn_down(api, self._over, self._why, call)
-        self._show()
+        self._show_last()
         differences = list_differences(self.lines.messages, asked.messages)
         try:
             said = await self._ask_model(api, body, spelled, occurrence)
@@ -225,11 +225,15 @@ class AgentWalk(Walk):
             self._finish("step_limit", f"{self._place} messages without a final one")
         elif asked.state:
             named = ", ".join(sorted(asked.state))
-            self._finish("rejected", f"{named}: what the endpoint keeps is no part of the recording; send the whole context")
+            self._finish(
+                "rejected", f"{named}: what the endpoint keeps is no part of the recording; send the whole context"
+            )
         elif self.host.model is not None and asked.model != self.host.model:
             self._finish("rejected", f"asks for {asked.model!r}; the experiment names {self.host.model!r}")
         elif self.host.exchange is None and not self.host.is_recorded:
-            self._finish("rejected", "asks a model, and the experiment names no endpoint; write base_url, or answers: recorded")
+            self._finish(
+                "rejected", "asks a model, and the experiment names no endpoint; write base_url, or answers: recorded"
+            )
 
     async def _ask_model(self, api: Api, body: dict[str, Any], spelled: Spelled, occurrence: int) -> Answered:
         if self.host.is_recorded:
@@ -240,7 +244,13 @@ class AgentWalk(Walk):
         asked = spelled.asked
         key = spelled.key(self.draw, occurrence)
         request = AgentRequest(
-            self.side, self.scene.aggregate_id, key, find_wire(api), asked.model, asked.params, {**body, "stream": False}
+            self.side,
+            self.scene.aggregate_id,
+            key,
+            find_wire(api),
+            asked.model,
+            asked.params,
+            {**body, "stream": False},
         )
         return await self.host.exchange(request)
 
@@ -250,7 +260,9 @@ class AgentWalk(Walk):
         if missing is not None:
             return Failure("incomplete_request", missing)
         if self._place >= len(self._segment.steps):
-            return Failure("diverged", f"{len(self._segment.steps)} decisions were recorded here, and the agent asks for more")
+            return Failure(
+                "diverged", f"{len(self._segment.steps)} decisions were recorded here, and the agent asks for more"
+            )
         return self.replies[self._segment.steps[self._place].decision]
 
     def _take(self, spelled: Spelled, said: Answered, differences: list[str]) -> None:
@@ -284,7 +296,7 @@ class AgentWalk(Walk):
         steps = self._segment.steps
         return steps[self._place] if self._place < len(steps) and not self.is_diverged else None
 
-    def _show(self) -> None:
+    def _show_last(self) -> None:
         """Let what was said last be a part of what is said next."""
         if not self._is_shown and (reply := self.steps[-1].reply) is not None:
             self.show_reply(reply, self.steps[-1].found)
@@ -297,7 +309,7 @@ class AgentWalk(Walk):
         elif self._over != "ended":
             reason: Reason = self._over or (failed.reason if failed is not None else "candidate_error")
             self._fail_last(reason, self._why if self._over is not None else str(failed))
-        self._show()
+        self._show_last()
 
     def _say(self, text: str | None) -> None:
         last = self.steps[-1] if self._place else None
@@ -309,7 +321,7 @@ class AgentWalk(Walk):
             self._fail_last("candidate_error", "the agent returned no text, and the model had said none")
             return
         recorded = self._recorded_step()
-        self._show()
+        self._show_last()
         step = self.step_at(self._segment, recorded, self.lines.sha256, None)
         self._is_shown = not self.take(step, self._segment, recorded, Reply(text))
         self.steps.append(step)
