@@ -28,7 +28,7 @@ from pipelines.lake.own import begin_own, find_own
 from pipelines.lake.own_upcasters import load_own_upcasters
 from pipelines.lake.partition import PartitionWriter
 from pipelines.lake.table import Table
-from pipelines.lake.views import TIME_TRAVEL, list_views
+from pipelines.lake.views import TIME_TRAVEL, list_views, view_statement
 from pipelines.lake.writers import writing
 from pipelines.log.readable import readable_query
 from pipelines.settings import SNAPSHOT_EVENTS, SQL_SECONDS, Settings
@@ -225,18 +225,25 @@ class Lake:
                 return
         create(self.view_statements(wanted))
 
-    def view_statements(self, wanted: Collection[str] | None = None) -> list[str]:
-        """What creates a relation for every dataset and view over the files that are current now, in order.
+    def relations(self, wanted: Collection[str] | None = None) -> dict[str, str]:
+        """The query of every dataset and view, over the files that are current now, by name: each after those that it reads.
 
         Args:
-            wanted: Names of relations: only these and those that they read. None for all, and for what is no relation.
+            wanted: Names of relations: only these and those that they read. None for all.
         """
         needed = self._relations() if wanted is None else self._with_read(wanted)
-        relations = [(each.relation, self._scan(each)) for each in self.datasets().values() if each.relation in needed]
+        queries = {each.relation: self._scan(each) for each in self.datasets().values() if each.relation in needed}
         if readable.NAME in needed:
-            relations.append((readable.NAME, readable_query(load_own_upcasters(self.home))))
-        relations += [(view.name, view.query) for view in list_views() if view.name in needed]
-        views = [f"CREATE OR REPLACE VIEW {quote_identifier(name)} AS {query}" for name, query in relations]
+            queries[readable.NAME] = readable_query(load_own_upcasters(self.home))
+        return queries | {view.name: view.query for view in list_views() if view.name in needed}
+
+    def view_statements(self, wanted: Collection[str] | None = None) -> list[str]:
+        """What creates `relations(wanted)`; for all of them also what tells those who look for what is no relation."""
+        # what names files is bound at once, so that it is known that they are there; to bind all takes twice as long
+        datasets = {dataset.relation for dataset in self.datasets().values()}
+        views = [
+            view_statement(name, query, is_bound=name in datasets) for name, query in self.relations(wanted).items()
+        ]
         return [*views, *TIME_TRAVEL] if wanted is None else views
 
     def _relations(self) -> set[str]:

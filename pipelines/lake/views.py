@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from pipelines.duck import quote_identifier
 from pipelines.errors import RefoldError
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import DATASETS, VIEWED
@@ -41,6 +42,12 @@ class View:
     def words(self) -> frozenset[str]:
         """The words of its query: whatever it reads is among them."""
         return frozenset(_WORD.findall(self.query))
+
+
+def view_statement(name: str, query: str, *, is_bound: bool = True) -> str:
+    """What creates or replaces a view; one that is not bound looks up what it reads when it is read."""
+    deferred = "" if is_bound else " WITH (defer_binding)"
+    return f"CREATE OR REPLACE VIEW {quote_identifier(name)}{deferred} AS {query}"
 
 
 @cache

@@ -232,7 +232,7 @@ def test_a_catalog_is_written_anew_when_anything_it_shows_changed(tmp_path, monk
 
     def is_current() -> bool:
         with monkeypatch.context() as patched:
-            patched.setattr(Lake, "with_current_views", lambda *_given: pytest.fail("the tables are opened"))
+            patched.setattr(Lake, "relations", lambda *_given: pytest.fail("the tables are opened"))
             return not publish_catalog(Lake(tmp_path / "lake"), path)
 
     assert publish_catalog(lake, path)

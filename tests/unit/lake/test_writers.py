@@ -73,13 +73,19 @@ def test_writers_are_seen_however_often_somebody_looks(tmp_path):
     assert None not in seen
 
 
-def test_the_catalog_is_written_when_the_lake_changed(tmp_path):
-    """The same lake is not published twice; a change, and a file that is no catalog, are."""
+def test_the_catalog_is_written_when_the_lake_changed(tmp_path, monkeypatch):
+    """The same lake is not published twice; a change is, by what names the files alone, and a file that is no catalog."""
     lake, path = Lake(tmp_path / "lake"), tmp_path / "lake.duckdb"
+    write_file, scripts = catalog._write, []
+    monkeypatch.setattr(catalog, "_write", lambda file, given: scripts.append(given) or write_file(file, given))
     write(lake, "2026-01", 3)
     assert [publish_catalog(lake, path), publish_catalog(Lake(lake.root), path)] == [True, False]
+    scripts.clear()
     write(lake, "2026-01", 4)
     assert [publish_catalog(lake, path), publish_catalog(lake, path)] == [True, False]
+    (written,) = scripts
+    renewed = ('"stream_months_files"', '"commits_files"', "refold_catalog_hash")
+    assert [each.split("(")[0] for each in written] == [f"CREATE OR REPLACE MACRO {name}" for name in renewed]
     path.write_bytes(b"no catalog")
     assert publish_catalog(lake, path)
     with duckdb.connect(str(path), read_only=True) as reader:
