@@ -78,13 +78,11 @@ class Command:
 
 
 class Urls(Protocol):
-    """Addresses of the gateway.
+    """Addresses of the gateway."""
 
-    Attributes:
-        model_url: What an OpenAI client takes, with `/v1`.
-    """
-
-    model_url: str
+    @property
+    def model_url(self) -> str:
+        """What an OpenAI client takes, with `/v1`."""
 
 
 class Place(Protocol):
