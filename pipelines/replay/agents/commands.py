@@ -10,12 +10,14 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -26,6 +28,7 @@ from pipelines.replay.agents import process as processes
 from pipelines.replay.agents import supervisor
 from pipelines.replay.agents.environment import environment_of
 from pipelines.replay.agents.process import Process
+from pipelines.replay.agents.sandbox import Sandbox, require_sandbox
 from pipelines.replay.agents.session import Session
 from pipelines.replay.agents.stage import AgentFailedError, Stage, Task
 
@@ -68,6 +71,9 @@ class Command:
         environment: What the experiment adds to its environment.
         timeout_seconds: Time for one unit.
         memory_mb: Megabytes (10^6 bytes) of resident memory that a process and all that it started may have; None for no bound.
+        is_confined: Whether each process has a sandbox.
+        readable: What may be read there beside `folder` and the program, though it is in a home.
+        hidden: What may not be read there, though it is elsewhere.
     """
 
     words: Sequence[str]
@@ -75,6 +81,9 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
     timeout_seconds: float = 120.0
     memory_mb: int | None = None
+    is_confined: bool = False
+    readable: Sequence[Path] = ()
+    hidden: Sequence[Path] = ()
 
 
 class Urls(Protocol):
@@ -94,6 +103,9 @@ class Place(Protocol):
 
     def enter(self, stage: Stage) -> AbstractContextManager[Any]:
         """Have what comes there go to this unit."""
+
+    async def listen(self, listening: socket.socket) -> asyncio.AbstractServer:
+        """Serve what comes to another socket as this place's, until that is closed."""
 
 
 class CommandAgents:
@@ -117,6 +129,8 @@ class CommandAgents:
 
     async def __aenter__(self) -> Self:
         require_runnable(self._command)
+        if self._command.is_confined:
+            await asyncio.to_thread(require_sandbox, self._command.folder)
         for slot in reversed(self._slots):
             self._free.put_nowait(slot)
         if self._command.memory_mb is not None:
@@ -205,6 +219,8 @@ class _Slot:
         self.is_barren = False
         self._command, self._place = command, place
         self._environment: Mapping[str, str] = {}
+        self._sandbox: Sandbox | None = None
+        self._listening: asyncio.AbstractServer | None = None
         self._units = 0
 
     async def run(self, task: Task) -> str | None:
@@ -222,6 +238,7 @@ class _Slot:
             else:
                 process.has_answered = True
             finally:
+                self._tell_attempts(task.stage)
                 self.is_barren = not process.has_answered
                 if not process.is_usable:
                     await self.end()
@@ -230,10 +247,16 @@ class _Slot:
         return answer.text if isinstance(answer.text, str) else None
 
     async def end(self, patience: float = 0.0) -> None:
-        """End the process, if there is one."""
+        """End the process, if there is one, and leave its sandbox."""
         process, self.process = self.process, None
+        sandbox, self._sandbox = self._sandbox, None
+        listening, self._listening = self._listening, None
         if process is not None:
             await process.end(patience)
+        if listening is not None:
+            listening.close()
+        if sandbox is not None:
+            sandbox.close()
 
     async def _ready(self, environment: Mapping[str, str]) -> Process:
         """A process that waits for a line, started with this environment."""
@@ -241,9 +264,28 @@ class _Slot:
             return self.process
         await self.end()
         self._environment = environment
-        variables = environment_of(os.environ, self._place.urls.model_url, environment, self._command.environment)
-        self.process = await processes.start(self._command.words, self._command.folder, variables)
+        command = self._command
+        variables = environment_of(os.environ, self._place.urls.model_url, environment, command.environment)
+        if command.is_confined:
+            return await self._confine(variables)
+        self.process = await processes.start(command.words, command.folder, variables)
         return self.process
+
+    async def _confine(self, variables: Mapping[str, str]) -> Process:
+        """A process in a sandbox that reaches this place."""
+        command, port = self._command, urlsplit(self._place.urls.model_url).port
+        assert port is not None
+        sandbox = self._sandbox = Sandbox(port, command.folder, command.readable, command.hidden)
+        words, inside = sandbox.command(command.words), sandbox.environment(variables)
+        process = self.process = await processes.start(words, command.folder, inside, sandbox.inherited)
+        listener = await sandbox.listener()
+        if listener is not None:  # else it ended, and says so when it is asked
+            self._listening = await self._place.listen(listener)
+        return process
+
+    def _tell_attempts(self, stage: Stage) -> None:
+        for method, target in self._sandbox.attempts() if self._sandbox is not None else ():
+            stage.refuse("network", method, target)
 
 
 def _line(name: str, session: Session) -> bytes:
@@ -256,6 +298,7 @@ def _line(name: str, session: Session) -> bytes:
         "model": session.model,
         "model_url": session.model_url,
         "mcp_url": session.mcp_url,
+        "tools_url": f"{session.model_url.removesuffix('/v1')}/tools",
         "metadata": dict(session.metadata),
     }
     try:

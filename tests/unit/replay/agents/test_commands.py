@@ -98,7 +98,7 @@ def agents(folder, width=1, **named):
 def task(user, **environment):
     tool = Tool("look_up", "Finds.", {"type": "object"}, lambda name, arguments: None)
     past = [{"role": "system", "content": "Be kind."}]
-    session = Session(past, user, [tool], "m", f"{MODEL_URL}/unit", "http://127.0.0.1:9/mcp", {"turn": 1}, None)
+    session = Session(past, user, [tool], "m", MODEL_URL, "http://127.0.0.1:9/token/mcp", {"turn": 1}, None)
     return Task(session, None, environment)
 
 
@@ -128,8 +128,9 @@ def test_a_unit_is_a_line(folder):
             }
         ],
         "model": "m",
-        "model_url": f"{MODEL_URL}/unit",
-        "mcp_url": "http://127.0.0.1:9/mcp",
+        "model_url": MODEL_URL,
+        "mcp_url": "http://127.0.0.1:9/token/mcp",
+        "tools_url": "http://127.0.0.1:9/token/tools",
         "metadata": {"turn": 1},
     }
     assert len({*pids}) == 1
