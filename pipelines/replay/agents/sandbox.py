@@ -138,7 +138,7 @@ def why_no_sandbox(folder: Path) -> str | None:
         return "it is made of what Linux has"
     if shutil.which("bwrap") is None:
         return "there is no bwrap on PATH; install bubblewrap"
-    sandbox = Sandbox(1, folder)
+    sandbox = Sandbox(0, folder)
     try:
         tried = subprocess.run(  # noqa: S603 -- bwrap, and what is written above
             sandbox.command([]),
