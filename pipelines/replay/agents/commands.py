@@ -10,13 +10,11 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,6 +25,7 @@ from pipelines.errors import BadInputError, RefoldError
 from pipelines.replay.agents import process as processes
 from pipelines.replay.agents import supervisor
 from pipelines.replay.agents.environment import environment_of
+from pipelines.replay.agents.gateway import Gateway, Urls
 from pipelines.replay.agents.process import Process
 from pipelines.replay.agents.sandbox import Sandbox, require_sandbox
 from pipelines.replay.agents.session import Session
@@ -86,43 +85,22 @@ class Command:
     hidden: Sequence[Path] = ()
 
 
-class Urls(Protocol):
-    """Addresses of the gateway."""
-
-    @property
-    def model_url(self) -> str:
-        """What an OpenAI client takes, with `/v1`."""
-
-
-class Place(Protocol):
-    """A slot of the gateway, where one unit is at a time."""
-
-    @property
-    def urls(self) -> Urls:
-        """Where it is reached, for its whole life."""
-
-    def enter(self, stage: Stage) -> AbstractContextManager[Any]:
-        """Have what comes there go to this unit."""
-
-    async def listen(self, listening: socket.socket) -> asyncio.AbstractServer:
-        """Serve what comes to another socket as this place's, until that is closed."""
-
-
 class CommandAgents:
     """Processes of one command, one a worker slot, each started when it is needed first.
 
     Args:
         command: What to run.
-        places: Where each reaches models and tools: slots of a gateway that is open as long as this is.
+        gateway: Where they reach models and tools; open for as long as this is.
+        width: How many run at once.
 
     Raises:
         BadInputError: On entering: there is no such program, or memory is bounded and cannot be seen.
     """
 
-    def __init__(self, command: Command, places: Sequence[Place]) -> None:
-        self.width = len(places)
+    def __init__(self, command: Command, gateway: Gateway, width: int) -> None:
+        self.width = width
         self._command = command
-        self._slots = [_Slot(command, place) for place in places]
+        self._slots = [_Slot(command, gateway) for _ in range(width)]
         self._free: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()  # a process that is warm goes before one that is not
         self._barren = 0
         self._watcher: asyncio.Task[None] | None = None
@@ -214,13 +192,13 @@ class _Slot:
         is_barren: Whether the last process ended without an answer to anything.
     """
 
-    def __init__(self, command: Command, place: Place) -> None:
+    def __init__(self, command: Command, gateway: Gateway) -> None:
         self.process: Process | None = None
         self.is_barren = False
-        self._command, self._place = command, place
+        self._command, self._gateway, self._place = command, gateway, gateway.slot()
         self._environment: Mapping[str, str] = {}
         self._sandbox: Sandbox | None = None
-        self._listening: asyncio.AbstractServer | None = None
+        self._listening: asyncio.Server | None = None
         self._units = 0
 
     async def run(self, task: Task) -> str | None:
@@ -280,7 +258,7 @@ class _Slot:
         process = self.process = await processes.start(words, command.folder, inside, sandbox.inherited)
         listener = await sandbox.listener()
         if listener is not None:  # else it ended, and says so when it is asked
-            self._listening = await self._place.listen(listener)
+            self._listening = await self._gateway.listen(listener, self._place)
         return process
 
     def _tell_attempts(self, stage: Stage) -> None:
@@ -298,7 +276,7 @@ def _line(name: str, session: Session) -> bytes:
         "model": session.model,
         "model_url": session.model_url,
         "mcp_url": session.mcp_url,
-        "tools_url": f"{session.model_url.removesuffix('/v1')}/tools",
+        "tools_url": Urls(session.model_url, session.mcp_url).tools_url,
         "metadata": dict(session.metadata),
     }
     try:

@@ -1,9 +1,9 @@
 """The server on this machine through which an agent reaches models and recorded tools: HTTP over the stage of the unit that it is in.
 
 Each unit, or each worker slot, has a path that cannot be guessed. Below it are the model calls of the three wires, plain and
-streamed, and the tools as an MCP server; everything else is refused, and the refusal noted. What is answered is the stage's matter:
-also whether messages that a provider keeps (`previous_response_id`) or kept answers (`store`, `background`) can be asked for. Keys and
-all other headers of the agent's end here. What goes around this server cannot be seen from here.
+streamed, and the tools, as an MCP server and by their names; everything else is refused, and the refusal noted. What is answered is
+the stage's matter: also whether messages that a provider keeps (`previous_response_id`) or kept answers (`store`, `background`) can be
+asked for. Keys and all other headers of the agent's end here. What goes around this server cannot be seen from here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import unquote
 
 import msgspec
 
@@ -41,7 +43,7 @@ _BODY_SECONDS, _READER_SECONDS = 60.0, 60.0
 _IDLE_SECONDS = 600.0
 _END_SECONDS = 1.0
 _TOKEN_BYTES = 24
-_MCP = "/mcp"
+_MCP, _TOOLS = "/mcp", "/tools/"
 _PATHS: Mapping[str, Api] = {"/chat/completions": "chat", "/responses": "responses", "/messages": "messages"}
 _ROUTES: Mapping[str, Api] = {
     f"{version}{path}": api
@@ -66,6 +68,11 @@ class Urls(NamedTuple):
 
     model_url: str
     mcp_url: str
+
+    @property
+    def tools_url(self) -> str:
+        """The recorded tools by `POST` to their names below it: arguments in, `{"content": …}` out."""
+        return self.mcp_url.removesuffix(_MCP) + _TOOLS.rstrip("/")
 
 
 class Stray(NamedTuple):
@@ -134,6 +141,13 @@ class _RefusedError(Exception):
         self.why, self.status, self.headers = why, status, headers or {}
 
 
+class _Door(NamedTuple):
+    """A socket that is listened on, and who answers there."""
+
+    server: asyncio.Server
+    protocols: web.Server
+
+
 class Gateway:
     """The server, in the loop in which it is entered.
 
@@ -147,20 +161,9 @@ class Gateway:
         self.stray_count = 0
         self._slots: dict[str, Slot] = {}
         self._port = 0
-        self._servers: list[asyncio.Server] = []
-        self._protocols: web.Server | None = None
+        self._doors: list[_Door] = []
 
     async def __aenter__(self) -> Self:
-        from aiohttp import web  # noqa: PLC0415 -- verbs that serve nothing pay nothing
-
-        loop = asyncio.get_running_loop()
-
-        def request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
-
-        self._protocols = web.Server(
-            self._answer, request_factory=request, access_log=None, logger=_LOG, keepalive_timeout=_IDLE_SECONDS
-        )
         listening = socket.create_server((HOST, 0), backlog=512)
         self._port = listening.getsockname()[1]
         await self.listen(listening)
@@ -169,19 +172,38 @@ class Gateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for server in self._servers:
-            server.close()
-        if self._protocols is not None:
-            self._protocols.pre_shutdown()
-            await self._protocols.shutdown(_END_SECONDS)
-        for server in self._servers:
-            await server.wait_closed()
-        self._servers, self._protocols = [], None
+        for door in self._doors:
+            door.server.close()
+        for door in self._doors:
+            door.protocols.pre_shutdown()
+            await door.protocols.shutdown(_END_SECONDS)
+            await door.server.wait_closed()
+        self._doors = []
 
-    async def listen(self, listening: socket.socket) -> None:
-        """Answer on another socket as well, such as one that listens in a network of its own; it is closed with the gateway."""
-        assert self._protocols is not None
-        self._servers.append(await asyncio.get_running_loop().create_server(self._protocols, sock=listening))
+    async def listen(self, listening: socket.socket, slot: Slot | None = None) -> asyncio.Server:
+        """Answer on another socket as well, such as one that listens in a network of its own; it is closed with the gateway.
+
+        Args:
+            listening: The socket; it is the server's from now on.
+            slot: Who alone can reach it: what is refused there is noted by the unit that is in this place, though it names none.
+        """
+        from aiohttp import web  # noqa: PLC0415 -- verbs that serve nothing pay nothing
+
+        loop = asyncio.get_running_loop()
+
+        def request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
+
+        protocols = web.Server(
+            partial(self._answer, slot),
+            request_factory=request,
+            access_log=None,
+            logger=_LOG,
+            keepalive_timeout=_IDLE_SECONDS,
+        )
+        server = await loop.create_server(protocols, sock=listening)
+        self._doors = [*(door for door in self._doors if door.server.is_serving()), _Door(server, protocols)]
+        return server
 
     def slot(self) -> Slot:
         """A place for the life of the gateway."""
@@ -200,17 +222,17 @@ class Gateway:
         finally:
             self._slots = {token: each for token, each in self._slots.items() if each is not slot}
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request, whatever it is."""
+    async def _answer(self, whose: Slot | None, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever it is; `whose` is the place of the only one who can have made it."""
         slot, target = self._find(request.raw_path)
-        stage = None if slot is None else slot.stage
         try:
-            return await _serve(request, stage, target)
+            return await _serve(request, None if slot is None else slot.stage, target)
         except _RefusedError as refused:
-            if stage is None:
+            place = slot or whose
+            if place is None or place.stage is None:
                 self._stray(refused.why, request.method, target)
             else:
-                stage.refuse(refused.why, request.method, target)
+                place.stage.refuse(refused.why, request.method, target)
             return _error(target, refused.status, refused.why, str(refused), refused.headers)
         except _FaultError as fault:
             if slot is not None:
@@ -252,9 +274,13 @@ async def _serve(request: web.BaseRequest, stage: Stage | None, target: str) -> 
         raise _RefusedError("unit", 404, "no unit is under way at this address")
     if target == _MCP:
         return await _mcp_call(request, stage)
-    if target not in _ROUTES:
-        raise _RefusedError("path", 404, "here are chat/completions, responses, messages and mcp, and nothing else")
+    if target not in _ROUTES and not target.startswith(_TOOLS):
+        raise _RefusedError(
+            "path", 404, "here are chat/completions, responses, messages, tools and mcp, and nothing else"
+        )
     _check_method(request)
+    if target.startswith(_TOOLS):
+        return await _tool_call(request, stage, unquote(target.removeprefix(_TOOLS)))
     return await _model_call(request, stage, _ROUTES[target], _read_object(await _read_body(request)))
 
 
@@ -374,6 +400,19 @@ async def _mcp_call(request: web.BaseRequest, stage: Stage) -> web.StreamRespons
     except Exception as fault:
         raise _FaultError(fault) from fault
     return _response(202, b"") if answer is None else _response(200, json.dumps(answer).encode())
+
+
+async def _tool_call(request: web.BaseRequest, stage: Stage, name: str) -> web.StreamResponse:
+    """Answer a tool call of a client that speaks no MCP: its result as it was recorded."""
+    body = await _read_body(request)
+    arguments = _read_json(body) if body.strip() else None
+    try:
+        content, over = stage.fetch(name, arguments)
+    except Exception as fault:
+        raise _FaultError(fault) from fault
+    if over is not None:
+        return _error("", 400, over, "nothing more is answered in this unit")
+    return _response(200, json.dumps({"content": content}).encode())
 
 
 async def _send(request: web.BaseRequest, response: web.Response) -> bool:

@@ -78,8 +78,10 @@ def _maker(plan: Plan, side: Side) -> Callable[[Gateway], Agents]:
         from pipelines.replay.agents.commands import Command, CommandAgents  # noqa: PLC0415 -- only where there are any
 
         program = plan.programs[side]
-        command = Command(program.words, program.folder, asked.env, asked.timeout_seconds, asked.memory_mb)
-        return CommandAgents(command, [gateway.slot() for _ in range(width)])
+        command = Command(
+            program.words, program.folder, asked.env, asked.timeout_seconds, asked.memory_mb, is_confined=asked.sandbox
+        )
+        return CommandAgents(command, gateway, width)
 
     def functions(_gateway: Gateway) -> Agents:
         from pipelines.replay.agents.functions import FunctionAgents  # noqa: PLC0415 -- likewise

@@ -8,9 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -20,8 +19,10 @@ from pipelines.errors import BadInputError
 from pipelines.replay.agents import supervisor
 from pipelines.replay.agents.commands import Command, CommandAgents, CommandsEndedError
 from pipelines.replay.agents.environment import environment_of
+from pipelines.replay.agents.gateway import Gateway
 from pipelines.replay.agents.session import Session, Tool
 from pipelines.replay.agents.stage import AgentFailedError, Task
+from tests.support.stages import ScriptedStage
 from tests.support.waiting import wait_until
 
 MODEL_URL = "http://127.0.0.1:9/token/v1"
@@ -65,22 +66,11 @@ for line in sys.stdin:
 """
 
 
-class Place:
-    """A slot of a gateway that nobody asks anything."""
-
-    urls = SimpleNamespace(model_url=MODEL_URL)
-
-    def __init__(self) -> None:
-        self.inside = 0
-
-    @contextmanager
-    def enter(self, stage):
-        assert self.inside == 0, "one unit at a time"
-        self.inside += 1
-        try:
-            yield
-        finally:
-            self.inside -= 1
+@asynccontextmanager
+async def open_agents(folder, width=1, **named):
+    words = named.pop("words", [sys.executable, "-S", "agent.py"])
+    async with Gateway() as gateway, CommandAgents(Command(words, folder, **named), gateway, width) as crew:
+        yield crew
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +80,11 @@ def folder(tmp_path_factory):
     return folder
 
 
-def agents(folder, width=1, **named):
-    words = named.pop("words", [sys.executable, "-S", "agent.py"])
-    return CommandAgents(Command(words, folder, **named), [Place() for _ in range(width)])
-
-
 def task(user, **environment):
     tool = Tool("look_up", "Finds.", {"type": "object"}, lambda name, arguments: None)
     past = [{"role": "system", "content": "Be kind."}]
-    session = Session(past, user, [tool], "m", MODEL_URL, "http://127.0.0.1:9/token/mcp", {"turn": 1}, None)
-    return Task(session, None, environment)
+    session = Session(past, user, [tool], "m", MODEL_URL, "http://127.0.0.1:9/token/mcp", {"turn": 1}, print, print)
+    return Task(session, ScriptedStage(), environment)
 
 
 def is_running(pid):
@@ -110,7 +95,7 @@ def test_a_unit_is_a_line(folder):
     """A line holds what a session holds; the process that answered is asked again, and another only beside it."""
 
     async def ask():
-        async with agents(folder, 2) as crew:
+        async with open_agents(folder, 2) as crew:
             unit = json.loads(await crew.run(task("hello")))
             pids = [await crew.run(task("pid")) for _ in range(3)]
             beside = await asyncio.gather(crew.run(task("pid")), crew.run(task("pid")))
@@ -162,7 +147,7 @@ def test_a_fault_fails_its_unit_alone(folder, fault):
 
     async def ask():
         limit = {"timeout_seconds": 0.5} if fault == "sleep" else {}
-        async with agents(folder, memory_mb=200 if fault == "memory" else None, **limit) as crew:
+        async with open_agents(folder, memory_mb=200 if fault == "memory" else None, **limit) as crew:
             before = await crew.run(task("pid"))
             with pytest.raises(AgentFailedError) as failed:
                 await crew.run(task(fault))
@@ -180,7 +165,7 @@ def test_an_error_is_an_answer(folder):
     """Who says that there is no text has kept to the protocol, and lives on; who says more than one line does not."""
 
     async def ask():
-        async with agents(folder) as crew:
+        async with open_agents(folder) as crew:
             before = await crew.run(task("pid"))
             with pytest.raises(AgentFailedError, match=r"^no \\x1b way$") as failed:
                 await crew.run(task("error"))
@@ -200,7 +185,7 @@ def test_a_line_that_nobody_asked_for_ends_the_process(folder):
     """The unit that was answered has its text; the next one is put before another process."""
 
     async def ask():
-        async with agents(folder) as crew:
+        async with open_agents(folder) as crew:
             before = await crew.run(task("pid"))
             text = await crew.run(task("twice"))
             return before, text, await crew.run(task("pid"))
@@ -214,7 +199,7 @@ def test_who_left_the_group_ends_too(folder, tmp_path):
     written = tmp_path / "pid"
 
     async def ask():
-        async with agents(folder, timeout_seconds=30) as crew:
+        async with open_agents(folder, timeout_seconds=30) as crew:
             asking = asyncio.create_task(crew.run(task(f"orphan {written}")))
             await asyncio.to_thread(
                 wait_until, lambda: written.exists() and written.read_text(encoding="utf-8").strip()
@@ -233,9 +218,9 @@ def test_a_killed_replay_leaves_nobody_behind(folder, tmp_path):
     """SIGKILL ends whoever runs the agents without a last word; their processes notice."""
     written = tmp_path / "pid"
     program = (
-        "import asyncio, sys; from pathlib import Path; from tests.unit.replay.agents.test_commands import agents, task\n"
+        "import asyncio, sys; from pathlib import Path; from tests.unit.replay.agents.test_commands import open_agents, task\n"
         "async def ask():\n"
-        "    async with agents(Path(sys.argv[1])) as crew: await crew.run(task('orphan ' + sys.argv[2]))\n"
+        "    async with open_agents(Path(sys.argv[1])) as crew: await crew.run(task('orphan ' + sys.argv[2]))\n"
         "asyncio.run(ask())"
     )
     root = Path(__file__).parents[4]
@@ -254,7 +239,7 @@ def test_a_command_that_never_answers_ends_the_run(folder):
     """Ten processes in a row that answered nothing: one error, with the last one's words."""
 
     async def ask(words):
-        async with agents(folder, words=words) as crew:
+        async with open_agents(folder, words=words) as crew:
             for _ in range(9):
                 with pytest.raises(AgentFailedError):
                     await crew.run(task("hello"))
@@ -270,7 +255,7 @@ def test_what_cannot_be_run_is_said_before(folder, words):
     """No such program, or one that may not be run: before the first unit."""
 
     async def enter():
-        async with agents(folder, words=words):
+        async with open_agents(folder, words=words):
             pass
 
     with pytest.raises(BadInputError, match="there is no program"):
@@ -284,24 +269,26 @@ def test_what_a_process_finds(folder, monkeypatch):
     monkeypatch.setenv("LC_TIME", "C")
 
     async def ask():
-        async with agents(folder, environment={"FLAVOUR": "mint"}) as crew:
+        async with open_agents(folder, environment={"FLAVOUR": "mint"}) as crew:
             first = json.loads(await crew.run(task("environment", REFOLD_UNIT="a")))
             second = json.loads(await crew.run(task("environment", REFOLD_UNIT="b")))
             return first, second
 
     found, later = asyncio.run(ask())
-    assert found == environment_of(os.environ, MODEL_URL, {"REFOLD_UNIT": "a"}, {"FLAVOUR": "mint"})
+    model_url = found["OPENAI_BASE_URL"]
+    assert found == environment_of(os.environ, model_url, {"REFOLD_UNIT": "a"}, {"FLAVOUR": "mint"})
     assert later == {**found, "REFOLD_UNIT": "b"}
     assert "secret" not in str(found)
     assert "sk-real" not in str(found)
-    assert (found["OPENAI_BASE_URL"], found["ANTHROPIC_BASE_URL"]) == (MODEL_URL, MODEL_URL.removesuffix("/v1"))
+    assert found["ANTHROPIC_BASE_URL"] == model_url.removesuffix("/v1")
     assert {"PATH", "LC_TIME", "FLAVOUR", "OPENAI_API_KEY"} <= found.keys()
 
 
 def test_any_text_goes_in_and_comes_out(folder):
     """Whatever a person wrote is one line, and is read as it was."""
     with asyncio.Runner() as runner:
-        crew = runner.run(agents(folder).__aenter__())
+        opened = open_agents(folder)
+        crew = runner.run(opened.__aenter__())
         try:
 
             @settings(max_examples=30, deadline=None)
@@ -311,4 +298,4 @@ def test_any_text_goes_in_and_comes_out(folder):
 
             check()
         finally:
-            runner.run(crew.__aexit__(None, None, None))
+            runner.run(opened.__aexit__(None, None, None))

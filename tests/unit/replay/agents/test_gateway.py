@@ -440,3 +440,20 @@ def test_half_a_character_in_a_request_is_replaced(opened: Open):
         status, *_ = raw(urls, post(path_of(urls, "/v1/chat/completions"), body))
     assert status == 200
     assert stage.asked[0][1]["messages"] == [{"role": "user", "content": "ok \ufffd", "n": 12345678901234567890123}]
+
+
+def test_recorded_tools_are_had_by_their_names(opened: Open):
+    """Who speaks no MCP posts the arguments, as the model wrote them, and reads the result as it was recorded; or why there is none."""
+    parts = [{"type": "text", "text": "found"}]
+    stage = ScriptedStage(results={"look up/it": parts})
+    with opened.unit(stage) as urls:
+        tool = f"{urls.tools_url}/look%20up%2Fit"
+        answers = [httpx.post(tool, content=body) for body in (b'{"id": 1}', b"", b'"{}"')]
+        other = httpx.post(f"{urls.tools_url}/other", content=b"{}")
+        wrong = [httpx.get(tool), httpx.post(tool, content=b"{")]
+    assert [answer.json() for answer in answers] == [{"content": parts}] * 3
+    assert stage.fetched == [("look up/it", {"id": 1}), ("look up/it", None), ("look up/it", "{}"), ("other", {})]
+    assert (other.status_code, other.headers["x-should-retry"]) == (400, "false")
+    assert other.json()["error"]["message"].startswith("unrequested_call: ")
+    assert [answer.status_code for answer in wrong] == [405, 400]
+    assert [why for why, _, _ in stage.refused] == ["method", "body"]

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +14,11 @@ import pytest
 
 from pipelines.errors import BadInputError
 from pipelines.replay.agents.commands import Command, CommandAgents
+from pipelines.replay.agents.gateway import Gateway
 from pipelines.replay.agents.sandbox import require_sandbox, why_no_sandbox
 from pipelines.replay.agents.session import Session
 from pipelines.replay.agents.stage import Task
+from tests.support.stages import ScriptedStage
 
 ROOT = Path(__file__).parents[4]
 PROBE = r"""
@@ -49,7 +50,7 @@ def write(folder):
     with open(os.path.join(folder, "written"), "w") as file:
         return file.write("x")
 
-probe("gateway", lambda: urllib.request.urlopen(unit["model_url"]).read().decode())
+probe("gateway", lambda: urllib.request.urlopen(unit["tools_url"] + "/look_up", b"{}").read().decode())
 probe("host", lambda: connect(socket.AF_INET, ("127.0.0.1", places["host_port"])))
 probe("public", lambda: connect(socket.AF_INET, ("192.0.2.1", 443)))
 probe("public6", lambda: connect(socket.AF_INET6, ("2001:db8::1", 443)))
@@ -74,38 +75,6 @@ found["rights"] = [line.split()[1] for line in open("/proc/self/status") if line
 print(json.dumps({"id": unit["id"], "text": json.dumps(found)}))
 sys.stdin.readline()
 """
-
-
-class Place:
-    """A slot of a gateway that has one answer, and counts who asked."""
-
-    def __init__(self, port: int) -> None:
-        self.urls = SimpleNamespace(model_url=f"http://127.0.0.1:{port}/token/v1")
-        self.asked: list[bytes] = []
-
-    @contextmanager
-    def enter(self, stage):
-        yield
-
-    async def listen(self, listening):
-        return await asyncio.start_server(self._answer, sock=listening)
-
-    async def _answer(self, reader, writer):
-        self.asked.append(await reader.readuntil(b"\r\n"))
-        status = b"200 OK" if b" /token/v1 " in self.asked[-1] else b"404 Not Found"
-        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
-        await writer.drain()
-        writer.close()
-
-
-class Stage:
-    """What notes refusals."""
-
-    def __init__(self) -> None:
-        self.refused: list[tuple[str, str, str]] = []
-
-    def refuse(self, why, method, target):
-        self.refused.append((why, method, target))
 
 
 @pytest.fixture(scope="module")
@@ -133,14 +102,12 @@ def probed(folder):
     (hidden / "secret").write_text("secret", encoding="utf-8")
     run = Path("/run") if os.access("/run", os.W_OK) else Path(os.environ.get("XDG_RUNTIME_DIR", folder))
     in_run = run / f"refold-{os.getpid()}.sock"
-    stage = Stage()
+    stage = ScriptedStage(results={"look_up": "found"})
     with (
         socket.create_server(("127.0.0.1", 0)) as host,
-        socket.create_server(("127.0.0.1", 0)) as gateway,
         listen_at(folder / "db.sock"),
         listen_at(in_run),
     ):
-        place = Place(gateway.getsockname()[1])
         words = [sys.executable, "agent.py"]
         command = Command(words, folder, is_confined=True, hidden=[hidden], memory_mb=1_000)
         metadata = {
@@ -155,23 +122,23 @@ def probed(folder):
         }
 
         async def ask():
-            session = Session([], "hello", [], "m", place.urls.model_url, "", metadata, None)
-            async with CommandAgents(command, [place]) as crew:
-                return json.loads(await crew.run(Task(session, stage)))
+            async with Gateway() as gateway, CommandAgents(command, gateway, 1) as crew:
+                with gateway.unit(stage) as urls:
+                    session = Session([], "hello", [], "m", *urls, metadata, print, print)
+                    text = await crew.run(Task(session, stage))
+                return json.loads(text), gateway.stray_count
 
         try:
-            found = asyncio.run(ask())
+            found, strays = asyncio.run(ask())
         finally:
             in_run.unlink()
-    return SimpleNamespace(
-        found=found, refused=stage.refused, place=place, host=metadata["host_port"], home=Path.home()
-    )
+    return SimpleNamespace(found=found, strays=strays, stage=stage, host=metadata["host_port"])
 
 
 def test_the_gateway_alone_is_reached(probed):
     """The gateway answers on its own address; this machine, others, names, and sockets of every other kind do not."""
     found = probed.found
-    assert found["gateway"] == "done: hi"
+    assert found["gateway"] == 'done: {"content": "found"}'
     refused = ("host", "public", "public6")
     assert {name: found[name] for name in refused} == dict.fromkeys(refused, "ConnectionRefusedError")
     assert found["name"] == "gaierror"
@@ -200,18 +167,16 @@ def test_nothing_of_the_machine_is_there(probed):
 
 def test_each_attempt_is_noted(probed):
     """Whatever left a socket for anywhere but the gateway is there with protocol and target; the gateway's own requests are not."""
-    assert {why for why, _, _ in probed.refused} == {"network"}
-    assert [(method, target) for _, method, target in probed.refused] == [
-        ("TCP", f"127.0.0.1:{probed.host}"),
-        ("TCP", "192.0.2.1:443"),
-        ("TCP", "[2001:db8::1]:443"),
-        ("UDP", "192.0.2.1:4433"),
-        ("DNS", "somewhere.example"),
+    assert probed.stage.refused == [
+        ("proxy", "GET", "http://192.0.2.1/elsewhere"),
+        ("network", "TCP", f"127.0.0.1:{probed.host}"),
+        ("network", "TCP", "192.0.2.1:443"),
+        ("network", "TCP", "[2001:db8::1]:443"),
+        ("network", "UDP", "192.0.2.1:4433"),
+        ("network", "DNS", "somewhere.example"),
     ]
-    assert [line.split()[:2] for line in probed.place.asked] == [
-        [b"GET", b"/token/v1"],
-        [b"GET", b"http://192.0.2.1/elsewhere"],
-    ]
+    assert probed.stage.fetched == [("look_up", {})]
+    assert probed.strays == 0
 
 
 @pytest.mark.parametrize(
