@@ -15,6 +15,7 @@ from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api
 from pipelines.replay.agents.functions import FunctionAgents
 from pipelines.replay.agents.host import Host
+from pipelines.replay.agents.order import LastFirst
 from pipelines.replay.agents.session import Session
 from pipelines.replay.agents.walk import AgentWalk
 from pipelines.replay.asking.sendable import Answered, Sendable
@@ -52,6 +53,7 @@ def act(
     models: Models | None = None,
     model: str | None = None,
     seconds: float = 30,
+    make_order: Callable[[], LastFirst] | None = None,
 ) -> Outcome:
     """Walk an agent through one turn, or the conversation; the recorded decisions answer it, or `models`."""
     candidate = PythonCandidate("tests:agent", "0", agent, Path(__file__).parent)
@@ -62,6 +64,7 @@ def act(
         models,
         model,
         is_recorded=models is None,
+        make_order=make_order,
     )
     unit: dict[str, Any] = {
         "unit_id": "s" if turn is None else f"s/t{turn}",

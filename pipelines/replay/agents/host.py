@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from pipelines.experiment.plan import Plan
 from pipelines.experiment.sides import Side
+from pipelines.replay.agents.order import LastFirst
 from pipelines.replay.agents.stage import Agents, Task
 from pipelines.replay.asking.asker import Asker
 from pipelines.replay.asking.sendable import Answered, Sendable
@@ -29,6 +30,7 @@ class Host:
         exchange: Who answers their models; None where nobody does.
         model: The one model that they may ask; None for any.
         is_recorded: Whether the recorded decisions answer, by their place.
+        make_order: Gives the order in which the results of parallel tool calls come, of one unit; None: as they are asked for.
     """
 
     side: Side
@@ -37,6 +39,7 @@ class Host:
     exchange: Callable[[Sendable], Awaitable[Answered]] | None = None
     model: str | None = None
     is_recorded: bool = False
+    make_order: Callable[[], LastFirst] | None = None
     _agents: Agents = field(init=False)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
 

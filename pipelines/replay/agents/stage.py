@@ -64,6 +64,10 @@ class Stage(Protocol):
     def tools(self) -> Sequence[Mapping[str, Any]]:
         """Tool schemas offered, in the form of chat completions."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether `fetch` may wait for other tool calls of the agent: then nobody calls it in a loop that they need."""
+
     async def answer(self, api: Api, body: dict[str, Any], *, is_retry: bool = False) -> Served:
         """Answer one model call; in the loop of the gateway. Never raises for the agent's sake.
 
@@ -80,7 +84,7 @@ class Stage(Protocol):
         """The answer did not reach the agent; an equal request from now on is the same call. In the loop of the gateway."""
 
     def fetch(self, name: str, arguments: Any) -> Fetched:
-        """What was recorded for a tool call that the model made; in any thread, and without waiting.
+        """What was recorded for a tool call that the model made; in any thread, and at once unless the stage `waits`.
 
         Args:
             name: The tool.

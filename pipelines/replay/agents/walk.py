@@ -20,6 +20,7 @@ from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api
 from pipelines.replay.agents.host import Host
 from pipelines.replay.agents.likeness import find_missing, list_differences
+from pipelines.replay.agents.order import LastFirst
 from pipelines.replay.agents.request import AgentRequest, Spelled
 from pipelines.replay.agents.session import AgentStopped, Session, Tool
 from pipelines.replay.agents.stage import AgentFailedError, Fetched, Over, Refused, Served, Task
@@ -91,9 +92,11 @@ class AgentWalk(Walk):
     _begun: int = 0
     _is_shown: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _order: LastFirst | None = None
 
     async def run(self, segments: Sequence[Segment], unit: Row, ask: Ask) -> Outcome:
         """Let the agent act in segments, behind a gateway of its own."""
+        self._order = self.host.make_order and self.host.make_order()
         outcome = await Walk.run(self, segments, unit, ask)
         outcome.row["refused"] = self._refused
         return outcome
@@ -142,6 +145,11 @@ class AgentWalk(Walk):
         """Tool schemas offered where the agent stands."""
         return self.lines.head.tools
 
+    @property
+    def waits(self) -> bool:
+        """Whether results come in an order of their own; see `Stage`."""
+        return self._order is not None
+
     async def answer(self, api: Api, body: dict[str, Any], *, is_retry: bool = False) -> Served:
         """Answer one model call; see `Stage`."""
         try:
@@ -175,10 +183,14 @@ class AgentWalk(Walk):
             if self._over is not None:
                 return Fetched(None, self._over)
             results = self._results.get(key)
-            if results is not None:
-                return Fetched(results.next())
-            self._finish("unrequested_call", f"{name[:_SHOWN]!r} was called with arguments that no message asked for")
-            return Fetched(None, "unrequested_call")
+            if results is None:
+                why = f"{name[:_SHOWN]!r} was called with arguments that no message asked for"
+                self._finish("unrequested_call", why)
+                return Fetched(None, "unrequested_call")
+            fetched = Fetched(results.next())
+        if self._order is not None:
+            self._order.wait()
+        return fetched
 
     def refuse(self, why: Refused, method: str, target: str) -> None:
         """Note that a request was turned away; see `Stage`."""
@@ -291,6 +303,8 @@ class AgentWalk(Walk):
             content = STUB if call is None else NO_RESULT if self.is_waiting(lookup) else call.content
             results = self._results.setdefault(key, _Results())
             results.contents.append(content)
+        if self._order is not None:
+            self._order.begin(sum(lookup.source != "not_applicable" for lookup in found))
 
     def _recorded_step(self) -> Step | None:
         steps = self._segment.steps

@@ -262,6 +262,10 @@ class Asker:
         self.tally.hits += len(found) - found.count(None)
         return found
 
+    def has_kept(self, request: Sendable) -> bool:
+        """Whether the answer to a request was paid for before."""
+        return bool(self._store.get(self._numbers[request.side], [request.key]))
+
     async def ask(self, request: Request) -> Answer:
         """Answer one request, from what is paid for or by a call.
 
