@@ -36,8 +36,8 @@ AGREED = {
 def test_the_clients_of_the_package_read_what_was_recorded(package):
     """The old client and the new one, in every way they connect, over HTTP: tools, texts, pictures, two equal calls at once, a refusal."""
     python, stage = python_with(package), RecordedTools(TOOLS, RESULTS * len(AGREED[package]))
-    with serving(stage) as url:
-        command = [str(python), str(CLIENT), url, json.dumps(CALLS)]
+    with serving(stage) as urls:
+        command = [str(python), str(CLIENT), urls.mcp_url, json.dumps(CALLS)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

@@ -1,18 +1,21 @@
-"""A stage on which there is nothing but tools, and a server of the fewest lines that speaks MCP for it."""
+"""A stage on which tools are what matters, and a gateway for one unit."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections import defaultdict, deque
+import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from queue import Queue
 from typing import Any
 
-from aiohttp import web
-
-from pipelines.replay.agents.mcp import handle
-from pipelines.replay.agents.stage import Fetched
-from tests.support.serving import listening
+from pipelines.replay.agents.gateway import Gateway, Urls
+from pipelines.replay.agents.order import LastFirst
+from pipelines.replay.agents.stage import Fetched, Stage
+from tests.support.stages import ScriptedStage
+from tests.support.waiting import PATIENCE
 
 PICTURE = "iVBORw0KGgo="
 ADDRESS = {"type": "image_url", "image_url": {"url": "https://pictures.test/1.png"}}
@@ -47,24 +50,36 @@ LISTED = [
 ]
 
 
-class RecordedTools:
-    """What was recorded for each tool call, each once, in order.
+class RecordedTools(ScriptedStage):
+    """What was recorded for each tool call, one after the other; the last one again to whoever asks once more.
 
     Args:
         tools: Their schemas, as chat completions offer them.
         results: Name, arguments and content of each result.
+        order: In which results come.
     """
 
-    def __init__(self, tools: Sequence[Mapping[str, Any]], results: Iterable[tuple[str, Any, Any]]) -> None:
-        self.tools = tools
-        self._results: dict[str, deque[Any]] = defaultdict(deque)
+    def __init__(
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        results: Iterable[tuple[str, Any, Any]],
+        order: LastFirst | None = None,
+    ) -> None:
+        super().__init__(tools=tools, waits=order is not None)
+        self._contents: dict[str, list[Any]] = defaultdict(list)
+        self._order = order
         for name, arguments, content in results:
-            self._results[_key(name, arguments)].append(content)
+            self._contents[_key(name, arguments)].append(content)
 
     def fetch(self, name: str, arguments: Any) -> Fetched:
         """The next result recorded for it."""
-        results = self._results[_key(name, arguments)]
-        return Fetched(results.popleft()) if results else Fetched(None, "unrequested_call")
+        contents = self._contents.get(_key(name, arguments), [])
+        if not contents:
+            return Fetched(None, "unrequested_call")
+        content = contents.pop(0) if len(contents) > 1 else contents[0]
+        if self._order is not None:
+            self._order.wait()
+        return Fetched(content)
 
 
 def _key(name: str, arguments: Any) -> str:
@@ -72,15 +87,22 @@ def _key(name: str, arguments: Any) -> str:
 
 
 @contextmanager
-def serving(stage: RecordedTools) -> Iterator[str]:
-    """Its tools over MCP; gives the address."""
-    ports: list[int] = []
+def serving(stage: Stage) -> Iterator[Urls]:
+    """A gateway in a thread of its own, for the length of the block, where one unit is under way."""
+    ready: Queue[Urls] = Queue()
+    loop, until = asyncio.new_event_loop(), asyncio.Event()
 
-    async def post(request: web.Request) -> web.Response:
-        answer = handle(await request.json(), stage)  # type: ignore[arg-type]  # of a stage, the tools are asked alone
-        return web.Response(status=202) if answer is None else web.json_response(answer)
+    async def serve() -> None:
+        async with Gateway() as gateway:
+            with gateway.unit(stage) as urls:
+                ready.put(urls)
+                await until.wait()
 
-    application = web.Application()
-    application.router.add_post("/mcp", post)
-    with listening(application, ports.append):
-        yield f"http://127.0.0.1:{ports[0]}/mcp"
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    try:
+        yield ready.get(timeout=PATIENCE)
+    finally:
+        loop.call_soon_threadsafe(until.set)
+        thread.join(PATIENCE)
+        loop.close()

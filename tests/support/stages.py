@@ -29,6 +29,7 @@ class ScriptedStage:
         script: Gives the answer to a model call: a reply, or what is served as it is.
         tools: Tool schemas offered.
         results: What tools answered, by name; another one has no result.
+        waits: Whether its tool calls are made in threads.
         gate: Waited for before an answer; None for at once.
         asked: Model calls: wire, body, whether the client said that it asks again.
         delivered_calls: Numbers of the answers that arrived, in order.
@@ -40,6 +41,7 @@ class ScriptedStage:
     script: Script = say_hi
     tools: Sequence[Mapping[str, Any]] = ()
     results: Mapping[str, Any] = field(default_factory=dict)
+    waits: bool = False
     gate: asyncio.Event | None = None
     asked: list[tuple[Api, dict[str, Any], bool]] = field(default_factory=list)
     delivered_calls: list[int] = field(default_factory=list)

@@ -396,7 +396,10 @@ async def _mcp_call(request: web.BaseRequest, stage: Stage) -> web.StreamRespons
     _check_method(request)
     message = _read_json(await _read_body(request))
     try:
-        answer = mcp.handle(message, stage)
+        if stage.waits:  # for other tool calls, which come by this loop
+            answer = await asyncio.to_thread(mcp.handle, message, stage)
+        else:
+            answer = mcp.handle(message, stage)
     except Exception as fault:
         raise _FaultError(fault) from fault
     return _response(202, b"") if answer is None else _response(200, json.dumps(answer).encode())

@@ -1,7 +1,7 @@
 """The recorded tools as an MCP server: one JSON-RPC message over a stage, and its answer. No HTTP, no session, nothing kept.
 
-A tool call is answered with what the recorded agent read. Equal tool calls of one block are answered in the order of the block, each
-once; whoever asks again for one that was answered asked for what the model did not, and is told so.
+A tool call is answered with what the recorded agent read. Equal tool calls have a result each, given in their order; clients that make
+them at once send them in any.
 
 Two generations of the protocol are spoken, and a message says which. Up to 2025-11-25 a client shakes hands (`initialize`); since
 2026-07-28 it asks `server/discover`, or nothing, and each request names its version. What goes wrong with a tool is a result with

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-import time
 
+import aiohttp
+
+from pipelines.replay.agents.gateway import Gateway
 from pipelines.replay.agents.order import LastFirst
-from tests.support.waiting import PATIENCE
+from tests.support.recorded_tools import RecordedTools
+from tests.support.waiting import PATIENCE, wait_until
 
 
 def asked_at_once(order: LastFirst, count: int) -> list[int]:
@@ -20,8 +24,8 @@ def asked_at_once(order: LastFirst, count: int) -> list[int]:
     threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(count)]
     for number, thread in enumerate(threads, start=1):
         thread.start()
-        while len(order._waiting) < number and number < count:
-            time.sleep(0.001)
+        if number < count:
+            wait_until(lambda: len(order._waiting) == number)  # noqa: B023 -- it is waited for at once
     for thread in threads:
         thread.join(PATIENCE)
     return came
@@ -52,3 +56,31 @@ def test_one_call_comes_at_once():
     order.wait()
     order.wait()
     assert (order.blocks, order.turned) == (0, 0)
+
+
+def test_so_do_those_over_mcp():
+    """The gateway goes on answering while one result waits for another that comes by it, too."""
+    order = LastFirst(PATIENCE, between=0.05)
+    stage = RecordedTools((), [("find", {"number": number}, str(number)) for number in range(3)], order)
+
+    async def ask(session: aiohttp.ClientSession, url: str, number: int, came: list[str]) -> None:
+        params = {"name": "find", "arguments": {"number": number}}
+        message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+        async with session.post(url, json=message) as response:
+            came.append((await response.json())["result"]["content"][0]["text"])
+
+    async def ask_all() -> list[str]:
+        came: list[str] = []
+        async with Gateway() as gateway, aiohttp.ClientSession() as session:
+            slot = gateway.slot()
+            with slot.enter(stage):
+                asking = []
+                for number in range(3):
+                    asking.append(asyncio.create_task(ask(session, slot.urls.mcp_url, number, came)))
+                    if number < 2:
+                        await asyncio.to_thread(wait_until, lambda: len(order._waiting) == len(asking))
+                await asyncio.gather(*asking)
+        return came
+
+    order.begin(3)
+    assert asyncio.run(asyncio.wait_for(ask_all(), PATIENCE)) == ["2", "1", "0"]
