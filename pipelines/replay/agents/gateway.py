@@ -13,7 +13,7 @@ import json
 import logging
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
@@ -395,13 +395,7 @@ async def _mcp_call(request: web.BaseRequest, stage: Stage) -> web.StreamRespons
         return _response(405, b"", {"allow": "POST"})
     _check_method(request)
     message = _read_json(await _read_body(request))
-    try:
-        if stage.waits:  # for other tool calls, which come by this loop
-            answer = await asyncio.to_thread(mcp.handle, message, stage)
-        else:
-            answer = mcp.handle(message, stage)
-    except Exception as fault:
-        raise _FaultError(fault) from fault
+    answer = await _tools_say(stage, mcp.handle, message, stage)
     return _response(202, b"") if answer is None else _response(200, json.dumps(answer).encode())
 
 
@@ -409,13 +403,22 @@ async def _tool_call(request: web.BaseRequest, stage: Stage, name: str) -> web.S
     """Answer a tool call of a client that speaks no MCP: its result as it was recorded."""
     body = await _read_body(request)
     arguments = _read_json(body) if body.strip() else None
-    try:
-        content, over = stage.fetch(name, arguments)
-    except Exception as fault:
-        raise _FaultError(fault) from fault
+    content, over = await _tools_say(stage, stage.fetch, name, arguments)
     if over is not None:
         return _error("", 400, over, "nothing more is answered in this unit")
     return _response(200, json.dumps({"content": content}).encode())
+
+
+async def _tools_say(stage: Stage, ask: Callable[..., Any], *given: Any) -> Any:
+    """What is said for a stage's tools; in a thread where they wait for each other, since they all come by this loop.
+
+    Raises:
+        _FaultError: The stage raised.
+    """
+    try:
+        return await asyncio.to_thread(ask, *given) if stage.waits else ask(*given)
+    except Exception as fault:
+        raise _FaultError(fault) from fault
 
 
 async def _send(request: web.BaseRequest, response: web.Response) -> bool:
