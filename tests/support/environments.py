@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -45,20 +46,45 @@ def python_with(*requirements: str) -> Path:
 
     The test is skipped where no package index can be reached.
     """
-    name = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:16]
+    made = _kept("\n".join(requirements), lambda place: make_environment(place, requirements), "Failed to fetch")
+    return made / "bin" / "python"
+
+
+def node_modules_with(manifest: Path) -> Path:
+    """The folder `node_modules` of what a `package.json` depends on; made and kept likewise.
+
+    The test is skipped where there is no Node or npm, or its registry cannot be reached.
+    """
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("there is no node or no npm here")
+
+    def install(place: Path) -> None:
+        shutil.copy(manifest, place)
+        command = ("npm", "install", "--no-audit", "--no-fund", "--fetch-retries=0", "--prefix", str(place))
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise EnvironmentFailed(done.stderr[-500:])
+
+    unreached = "ENOTFOUND|ECONNREFUSED|ECONNRESET|EAI_AGAIN|ETIMEDOUT"
+    return _kept(manifest.read_text(encoding="utf-8"), install, unreached) / "node_modules"
+
+
+def _kept(what: str, make: Callable[[Path], object], unreached: str) -> Path:
+    """A folder that is made once; `unreached` is a pattern of what is said where packages cannot be had."""
+    name = hashlib.sha256(what.encode()).hexdigest()[:16]
     home = Path(tempfile.gettempdir()) / f"refold-environments-{os.getuid()}"
     made = home / name
     if not made.exists():
         home.mkdir(mode=0o700, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=home))  # who comes at the same time makes another, and one of them stays
         try:
-            make_environment(aside, requirements)
+            make(aside)
             if not made.exists():
                 aside.rename(made)
         except EnvironmentFailed as error:
-            if "Failed to fetch" not in str(error):
+            if not re.search(unreached, str(error)):
                 raise
             pytest.skip(f"the package index cannot be reached: {error}")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    return made / "bin" / "python"
+    return made

@@ -97,26 +97,49 @@ class _Worker:
                     loop.call_soon_threadsafe(_settle, done, text, error)
 
     def _act(self, runner: asyncio.Runner, task: Task, loop: asyncio.AbstractEventLoop) -> str | None:
-        candidate = self._candidate
         asking = _Asking(task.stage, loop)
-        try:
-            if candidate.is_async:
-                session = replace(task.session, _ask=asking.ask_async)
-                returned = runner.run(_awaited(candidate, session))
-            else:
-                returned = candidate.answer(replace(task.session, _ask=asking.ask))
-        except CandidateEndedError:
-            raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever the agent raises is this unit's failure
-            raise AgentFailedError("candidate_error", describe_exception(error, candidate.folder)) from None
-        if returned is None or isinstance(returned, str):
-            return returned
-        kind = type(returned).__name__
-        raise AgentFailedError("candidate_error", f"TypeError: the agent returned {kind}, not its final text")
+        ask = asking.ask_async if self._candidate.is_async else asking.ask
+        return act(self._candidate, replace(task.session, _ask=ask), runner)
+
+
+def act(candidate: PythonCandidate, session: Session, runner: asyncio.Runner) -> str | None:
+    """Let a function act once, in this thread; one that is declared `async` in the loop of `runner`.
+
+    Returns:
+        Its final text; None for none.
+
+    Raises:
+        AgentFailedError: It raised, or returned what is no text.
+        CandidateEndedError: It tried to end the process.
+    """
+    try:
+        returned = runner.run(_awaited(candidate, session)) if candidate.is_async else candidate.answer(session)
+    except CandidateEndedError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever the agent raises is this unit's failure
+        raise AgentFailedError("candidate_error", describe_exception(error, candidate.folder)) from None
+    if returned is None or isinstance(returned, str):
+        return returned
+    kind = type(returned).__name__
+    raise AgentFailedError("candidate_error", f"TypeError: the agent returned {kind}, not its final text")
 
 
 async def _awaited(candidate: PythonCandidate, session: Session) -> Any:
     return await candidate.answer(session)
+
+
+def read_answer(status: int, body: bytes) -> Any:
+    """What a model call or a tool call was answered with, as a JSON value.
+
+    Raises:
+        AgentStopped: It was refused: nothing more is answered.
+    """
+    document = json.loads(body)
+    if status != 200:
+        error = document.get("error") or {}
+        reason, _, detail = str(error.get("message", "")).partition(": ")
+        raise AgentStopped(reason, detail)
+    return document
 
 
 def _settle(done: asyncio.Future[str | None], text: str | None, error: BaseException | None) -> None:
@@ -136,13 +159,11 @@ class _Asking:
 
     def ask(self, api: Api, body: Mapping[str, Any]) -> Any:
         """Ask, and wait."""
-        return self._read(asyncio.run_coroutine_threadsafe(self._answer(api, body), self._loop).result())
+        return _read(asyncio.run_coroutine_threadsafe(self._answer(api, body), self._loop).result())
 
     async def ask_async(self, api: Api, body: Mapping[str, Any]) -> Any:
         """Ask from a loop of another thread."""
-        return self._read(
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._answer(api, body), self._loop))
-        )
+        return _read(await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._answer(api, body), self._loop)))
 
     async def _answer(self, api: Api, body: Mapping[str, Any]) -> Served:
         asked = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
@@ -150,10 +171,6 @@ class _Asking:
         self._stage.delivered(served.call)
         return served
 
-    def _read(self, served: Served) -> Any:
-        document = json.loads(served.body)
-        if served.status != 200:
-            error = document.get("error") or {}
-            reason, _, detail = str(error.get("message", "")).partition(": ")
-            raise AgentStopped(reason, detail)
-        return document
+
+def _read(served: Served) -> Any:
+    return read_answer(served.status, served.body)

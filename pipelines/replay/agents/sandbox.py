@@ -194,8 +194,8 @@ def _outermost(paths: Iterable[Path]) -> list[Path]:
 
 
 def _python() -> list[Path]:
-    """What this Python needs to start, and the entry."""
-    return [Path(sys.base_prefix), Path(sys.prefix), _ENTRY.parent]
+    """What this Python needs to start, the entry, and what runs functions."""
+    return [Path(sys.base_prefix), Path(sys.prefix), _ENTRY.parents[2]]
 
 
 def _program(name: str, folder: Path) -> list[Path]:
