@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.cli.options import FILE, allow_files_option, json_option
+from pipelines.cli.options import COUNT, FILE, allow_files_option, json_option
 from pipelines.cli.replay import allowing
 from pipelines.console import print_result, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
@@ -28,10 +28,23 @@ if TYPE_CHECKING:
 @click.option("--init", is_flag=True, help="Write an experiment to begin with, to FILE or to stdout; run nothing.")
 @click.option("--dry-run", is_flag=True, help="Say what would be asked, sent and paid; do none of it.")
 @click.option("--retry-failed", is_flag=True, help="Replay the units of a version that failed once more.")
+@click.option(
+    "--check-determinism",
+    "checked_units",
+    type=COUNT,
+    metavar="N",
+    help="Replay N units of an agent twice from kept answers, and say what it did differently; write nothing.",
+)
 @allow_files_option
 @json_option
 def ab(
-    file: Path | None, init: bool, dry_run: bool, retry_failed: bool, allow_files: tuple[Path, ...], as_json: bool
+    file: Path | None,
+    init: bool,
+    dry_run: bool,
+    retry_failed: bool,
+    checked_units: int | None,
+    allow_files: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
     """Compare two sides: replay, diff, summarise."""
     if init:
@@ -53,7 +66,7 @@ def ab(
         return Lake.from_settings(settings)
 
     def is_unchanged(experiment: Experiment) -> bool:
-        if dry_run or retry_failed:
+        if dry_run or retry_failed or checked_units:
             return False
         from assets.verbs.unchanged import find_unchanged
 
@@ -69,6 +82,9 @@ def ab(
     tell_behind(settings, tell, lake)
     if dry_run:
         _print_estimates(settings, checked, folder, as_json=as_json)
+        return
+    if checked_units:
+        _check_determinism(settings, lake, experiment, folder, checked_units, as_json=as_json)
         return
     if not results:
         from assets.verbs.compare import compare
@@ -90,6 +106,24 @@ def _print_estimates(settings: Settings, checked: Checked, folder: Path, *, as_j
     if len(found) > 1:
         page += "\na decision that is in several windows is asked and paid once"
     print_result({**estimates[-1], "windows": estimates}, page, as_json=as_json)
+
+
+def _check_determinism(
+    settings: Settings, lake: Lake, experiment: Experiment, folder: Path, count: int, *, as_json: bool
+) -> None:
+    """What an agent did differently the second time, in the newest window.
+
+    Raises:
+        Exit: With 3: it did something differently.
+    """
+    from pipelines.experiment.plan import make_plans
+    from pipelines.replay.agents.determinism import check_determinism
+
+    *_, plan = make_plans(lake, experiment, folder, tell, allowed=settings.allow_files)
+    found = check_determinism(lake, plan, count, settings=settings, tell=tell)
+    print_result(to_plain(found), found.describe(), as_json=as_json)
+    if found.differences:
+        raise click.exceptions.Exit(CheckFailedError.exit_code)
 
 
 def _print_results(
