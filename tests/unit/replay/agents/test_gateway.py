@@ -23,7 +23,8 @@ import requests
 
 from pipelines.experiment.decision import Reply
 from pipelines.replay.agents import gateway as gateway_module
-from pipelines.replay.agents.gateway import MAX_BODY, Gateway, Slot, Urls
+from pipelines.replay.agents.gateway import Gateway, Slot, Urls
+from pipelines.replay.agents.http_request import MAX_BODY
 from pipelines.replay.agents.stage import Served
 from pipelines.replay.wires.registry import find_wire
 from tests.support.stages import ScriptedStage
@@ -45,16 +46,17 @@ class Open:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._run(self.gateway.__aenter__())
+        self.run(self.gateway.__aenter__())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run(self.gateway.__aexit__(None, None, None))
+        self.run(self.gateway.__aexit__(None, None, None))
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(PATIENCE)
         self.loop.close()
 
-    def _run(self, made: Any) -> Any:
+    def run(self, made: Any) -> Any:
+        """Wait for something in the loop."""
         return asyncio.run_coroutine_threadsafe(made, self.loop).result(PATIENCE)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -63,7 +65,7 @@ class Open:
         async def called() -> Any:
             return function(*arguments)
 
-        return self._run(called())
+        return self.run(called())
 
     @contextmanager
     def unit(self, stage: ScriptedStage) -> Iterator[Urls]:
@@ -457,3 +459,56 @@ def test_recorded_tools_are_had_by_their_names(opened: Open):
     assert other.json()["error"]["message"].startswith("unrequested_call: ")
     assert [answer.status_code for answer in wrong] == [405, 400]
     assert [why for why, _, _ in stage.refused] == ["method", "body"]
+
+
+def test_who_asks_again_without_saying_so_is_known(opened: Open):
+    """A client that gave up asks the same: its connection is closed, so it is the same call, once; beside an open one it is another."""
+    stage = ScriptedStage(gate=opened.call(asyncio.Event))
+    assert stage.gate is not None
+    body = json.dumps(CHAT).encode()
+    with opened.unit(stage) as urls, ThreadPoolExecutor(2) as threads:
+        request = post(path_of(urls, "/v1/chat/completions"), body)
+        with socket.create_connection(("127.0.0.1", urlsplit(urls.model_url).port or 0), PATIENCE) as connection:
+            connection.sendall(request)
+            wait_until(lambda: len(stage.asked) == 1)
+        answers = []
+        for number in (2, 3):
+            answers.append(threads.submit(raw, urls, request))
+            wait_until(lambda number=number: len(stage.asked) == number)
+        opened.call(stage.gate.set)
+        assert [each.result()[0] for each in answers] == [200, 200]
+    assert [is_retry for _, _, is_retry in stage.asked] == [False, True, False]
+
+
+def test_a_gateway_ends_though_somebody_waits(opened: Open):
+    """What is asked when the run ends is given up, and told to be lost or not answered."""
+    stage = ScriptedStage(gate=opened.call(asyncio.Event))
+    with ThreadPoolExecutor(1) as threads:
+        with Open() as other, other.unit(stage) as urls:
+            answer = threads.submit(_httpx, urls)
+            wait_until(lambda: stage.asked)
+        with pytest.raises(httpx.HTTPError):
+            answer.result()
+    assert stage.delivered_calls == []
+
+
+def test_a_socket_of_its_own_belongs_to_its_place(opened: Open):
+    """What comes there is its unit's: calls below its path, and whatever is refused, also what is meant for a proxy or for others."""
+    slot: Slot = opened.call(opened.gateway.slot)
+    stage, other, before = ScriptedStage(), ScriptedStage(), opened.gateway.stray_count
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    server = opened.run(opened.gateway.listen(listening, slot))
+    entered = slot.enter(stage)
+    opened.call(entered.__enter__)
+    there = Urls(slot.urls.model_url.replace(str(urlsplit(slot.urls.model_url).port), str(port)), "")
+    with opened.unit(other):
+        assert _httpx(there) == _httpx(slot.urls) == "Hi"
+        assert raw(there, b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")[0] == 403
+        assert raw(there, post("/v1/chat/completions", b"{}"))[0] == 404
+    opened.call(entered.__exit__, None, None, None)
+    assert raw(there, post(path_of(there, "/v1/chat/completions"), b"{}"))[0] == 404
+    opened.call(server.close)
+    assert len(stage.asked) == 2
+    assert stage.refused == [("proxy", "CONNECT", "example.com:443"), ("unit", "POST", "/v1/chat/completions")]
+    assert (other.asked, other.refused, opened.gateway.stray_count) == ([], [], before + 1)
