@@ -8,13 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-_UV = Path(__file__).resolve().parents[2] / ".ci" / "uv"
+ROOT = Path(__file__).resolve().parents[2]
+_UV = ROOT / ".ci" / "uv"
+_UNCOMPILED = {**os.environ, "UV_COMPILE_BYTECODE": "0"}
+"""Of a large framework only what is imported is compiled, when it is: all of it takes ten seconds of processor time."""
 
 
 class EnvironmentFailed(RuntimeError):  # noqa: N818 -- reads as what happened
@@ -35,7 +39,7 @@ def make_environment(place: Path, requirements: Sequence[str]) -> Path:
         ("venv", "--quiet", "--relocatable", "--clear", "--python", sys.executable, str(place)),
         ("pip", "install", "--quiet", "--python", str(place), *requirements),
     ):
-        done = subprocess.run([str(_UV), *command], capture_output=True, text=True, check=False)
+        done = subprocess.run([str(_UV), *command], env=_UNCOMPILED, capture_output=True, text=True, check=False)
         if done.returncode:
             raise EnvironmentFailed(done.stderr[-500:])
     return place / "bin" / "python"
@@ -48,6 +52,23 @@ def python_with(*requirements: str) -> Path:
     """
     made = _kept("\n".join(requirements), lambda place: make_environment(place, requirements), "Failed to fetch")
     return made / "bin" / "python"
+
+
+def python_beside(pinned: Path) -> Path:
+    """Likewise, of one in which this checkout and its packages come after these, as if it had been installed there.
+
+    Args:
+        pinned: A file of requirements that were resolved together with those of this project.
+    """
+    behind = (str(ROOT), sysconfig.get_path("purelib"))
+
+    def install(place: Path) -> None:
+        make_environment(place, ("-r", str(pinned)))
+        (packages,) = place.glob("lib/python3*/site-packages")
+        (packages / "behind.pth").write_text("\n".join(behind), encoding="utf-8")
+
+    what = "\n".join((pinned.read_text(encoding="utf-8"), sys.version, *behind))
+    return _kept(what, install, "Failed to fetch") / "bin" / "python"
 
 
 def node_modules_with(manifest: Path) -> Path:

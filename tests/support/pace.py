@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-SLOW_FOLDERS = ("integration", "assets", "notebooks", "sql")
-"""PostgreSQL, runs of Dagster, browsers, programs that are killed."""
+SLOW_FOLDERS = ("integration", "assets", "notebooks", "sql", "agents")
+"""PostgreSQL, runs of Dagster, browsers, programs that are killed, frameworks in environments of their own."""
 SLOW_FIXTURES = {"server", "shared_data"}
 """PostgreSQL, and all the real conversations."""
 SLOW_MODULES = (
