@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,14 +26,18 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from pipelines.export.month import export_month
+from pipelines.export.result import months_to_export
+from pipelines.folds.run import fold_month
+from pipelines.ingest.chat import import_chat
 from pipelines.lake.lake import Lake
 from pipelines.store import EmbeddedServer, Store, connect
 from pipelines.store.events import stream_id
-from tests.acceptance.wires import SHARED, import_some
 from tests.support.documented import write_documented
 from tests.support.environments import python_beside
 
 ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared"
 REQUIREMENTS = ROOT / "tests" / "agents" / "requirements"
 AGENTS: dict[str, tuple[str, ...]] = {
     "plain": ("plain_agent", "openai_agent", "-plain_agent"),
@@ -58,18 +62,42 @@ class Turn:
     text: str
 
 
-def recorded_turns(shared: Path) -> dict[str, Turn]:
-    """By unit, the turns of the real data in which every tool call was answered and the last message is a text; read from its lines."""
-    found: dict[str, Turn] = {}
+def import_talks(store: Store, lake: Lake, shared: Path, most: int, folder: Path) -> dict[str, Turn]:
+    """Conversations of each source in which there is such a turn, spread over it, exported and folded; their turns by unit.
+
+    Nobody recorded which tools there were: each conversation gets those that were called in it, with any arguments.
+    """
+    by_source: dict[str, list[tuple[str, dict[str, Turn]]]] = defaultdict(list)
     with gzip.open(shared / "data" / "conversations.jsonl.gz", "rt", encoding="utf-8") as lines:
         for line in lines:
-            conversation = json.loads(line)
-            stream = stream_id(conversation["source"], conversation["conversation_id"])
-            for number, messages in enumerate(_by_turn(conversation["messages"])):
-                turn = _turn_of(messages) if number else None
-                if turn is not None:
-                    found.setdefault(f"{stream}/t{number}", turn)
-    return found
+            talk = json.loads(line)
+            turns = recorded_turns(talk)
+            if turns:
+                by_source[talk["source"]].append((json.dumps(talk | {"tools": _tools_of(talk)}), turns))
+    spread = [each for talks in by_source.values() for each in talks[:: max(1, len(talks) // most)][:most]]
+    path = folder / "talks.jsonl"
+    path.write_text("\n".join(line for line, _ in spread), encoding="utf-8")
+    import_chat(store, [path])
+    for month in months_to_export(store, lake):
+        export_month(store.dsn, lake, month)
+        fold_month(lake, month)
+    return {unit: turn for _, turns in spread for unit, turn in turns.items()}
+
+
+def _tools_of(talk: Mapping[str, Any]) -> list[dict[str, Any]]:
+    calls = (call for message in talk["messages"] for call in message.get("tool_calls") or ())
+    any_object = {"type": "object", "properties": {}, "additionalProperties": True}
+    return [
+        {"type": "function", "function": {"name": name, "description": name, "parameters": any_object}}
+        for name in dict.fromkeys(call["function"]["name"] for call in calls)
+    ]
+
+
+def recorded_turns(talk: Mapping[str, Any]) -> dict[str, Turn]:
+    """By unit, the turns of a conversation in which every tool call was answered and the last message is a text; read from its line."""
+    stream = stream_id(talk["source"], talk["conversation_id"])
+    turns = {f"{stream}/t{number}": _turn_of(each) for number, each in enumerate(_by_turn(talk["messages"])) if number}
+    return {unit: turn for unit, turn in turns.items() if turn is not None}
 
 
 def _by_turn(messages: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
@@ -142,9 +170,9 @@ def run_agents(framework: str, lake: Lake, folder: Path) -> dict[str, dict[str, 
     write_documented("agents.md", folder)
     command = [str(python), "-m", "tests.agents.echo_child", str(lake.root), str(folder), *AGENTS[framework]]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("REFOLD_", "OPENAI_"))}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise AssertionError(done.stderr[-4000:])
+        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}")
     found: dict[str, dict[str, dict[str, Any]]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -209,7 +237,6 @@ def main() -> int:
     parser.add_argument("--frameworks", nargs="+", default=list(AGENTS))
     given = parser.parse_args()
     wrong = 0
-    turns = recorded_turns(given.shared)
     with tempfile.TemporaryDirectory(prefix="refold-agents-") as name:
         folder = Path(name)
         folder.chmod(0o711)
@@ -217,7 +244,7 @@ def main() -> int:
         with EmbeddedServer(home) as server, connect(server.dsn) as connection:
             store, lake = Store(connection, server.dsn), Lake(home / "lake")
             store.migrate()
-            import_some(store, lake, given.shared, given.conversations, folder, has_forms=False)
+            turns = import_talks(store, lake, given.shared, given.conversations, folder)
         for framework in given.frameworks:
             for agent, units in run_agents(framework, lake, folder / framework).items():
                 echo = hold(agent, units, turns)

@@ -56,11 +56,11 @@ def echo(lake: Lake, folder: Path, agent: str) -> dict[str, dict[str, Any]]:
     )
     plan = make_plan(lake, parse_experiment(_EXPERIMENT.format(module=module), module), folder)
     home = folder / "home"
-    version = run_replay(
-        lake, plan, settings=Settings(home=home, dsn=None, lake=lake.root, memory_bytes=10**9)
-    ).version_id
+    done = run_replay(lake, plan, settings=Settings(home=home, dsn=None, lake=lake.root, memory_bytes=10**9))
+    if done.first_error is not None:
+        print(f"{agent}: {done.first_error}", file=sys.stderr)
     with lake.connect() as connection:
-        rows = connection.execute(_UNITS, {"version": version}).fetchall()
+        rows = connection.execute(_UNITS, {"version": done.version_id}).fetchall()
     names = ("status", "reason", "text", "steps", "differences")
     seen = SEEN[agent]
     return {unit: dict(zip(names, row, strict=True)) | vars(seen[unit]) for unit, *row in rows}

@@ -11,6 +11,8 @@ from typing import Any
 
 from pipelines.replay.agents.session import Session
 
+_LOST = "[lost]"
+"""What a forgetful agent reads instead of a result; an empty text is recorded here and there."""
 Run = Callable[[Session], Any]
 
 
@@ -43,7 +45,7 @@ def watch(run: Run, seen: defaultdict[str, Seen], *, is_forgetful: bool = False)
             def fetch(name: str, arguments: Any) -> Any:
                 unit.calls.append((name, json.loads(arguments) if isinstance(arguments, str) else dict(arguments)))
                 result = tool(arguments)
-                return "" if is_forgetful and len(unit.calls) == 1 else result
+                return _LOST if is_forgetful and len(unit.calls) == 1 else result
 
             return replace(tool, _fetch=fetch)
 
