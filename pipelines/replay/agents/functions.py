@@ -37,6 +37,7 @@ class FunctionAgents:
         self._candidate, self._timeout = candidate, timeout_seconds
         self._idle: list[_Worker] = []
         self._turns = asyncio.Semaphore(width)
+        self._first: asyncio.Lock | None = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -48,7 +49,22 @@ class FunctionAgents:
             worker.end()
 
     async def run(self, task: Task) -> str | None:
-        """Let the agent act once; see `Agents`."""
+        """Let the agent act once; see `Agents`.
+
+        The first time it acts alone: frameworks import in the middle of a run, and one thread sees what another has half imported.
+        """
+        first = self._first
+        if first is None:
+            return await self._run(task)
+        async with first:
+            if self._first is not None:
+                try:
+                    return await self._run(task)
+                finally:
+                    self._first = None
+        return await self._run(task)
+
+    async def _run(self, task: Task) -> str | None:
         async with self._turns:
             worker = self._idle.pop() if self._idle else _Worker(self._candidate)
             try:

@@ -33,6 +33,7 @@ from pipelines.replay.recording import Segment, Step
 from pipelines.replay.request import Ask
 from pipelines.replay.rollout import STUB, Walk
 from pipelines.replay.wires.agent_request import Asked, UnreadableRequestError, read_asked
+from pipelines.replay.wires.chat import wire_message
 from pipelines.replay.wires.registry import find_wire
 
 NO_RESULT = "replay: no result was recorded for this call"
@@ -121,7 +122,7 @@ class AgentWalk(Walk):
         return len(segment.steps) if self.is_diverged else min(self._place, len(segment.steps))
 
     def _session(self, model_url: str, mcp_url: str) -> Session:
-        messages = list(self.lines.messages)
+        messages = [_in_own_words(message) for message in self.lines.messages]
         last = messages[-1] if messages else {}
         content = last.get("content")
         is_text = isinstance(content, str) or all(
@@ -300,7 +301,7 @@ class AgentWalk(Walk):
                 continue
             key = self.scene.cassette.book.key(name, arguments).exact
             call = lookup.recorded
-            content = STUB if call is None else NO_RESULT if self.is_waiting(lookup) else call.content
+            content = STUB if call is None else NO_RESULT if self.is_waiting(lookup) else _read_of(call.content)
             results = self._results.setdefault(key, _Results())
             results.contents.append(content)
         if self._order is not None:
@@ -364,6 +365,28 @@ class AgentWalk(Walk):
         if fetched.over is not None:
             raise AgentStopped(fetched.over, f"no result for {name[:_SHOWN]!r}")
         return fetched.content
+
+
+def _in_own_words(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recorded message whose content and arguments are as endpoints take them; tools and tool calls keep their names here."""
+    sent = wire_message(message)
+    if sent is message:
+        return message
+    changed: dict[str, Any] = {**message, "content": sent.get("content")} if "content" in message else {**message}
+    if "tool_calls" in message:
+        pairs = zip(message["tool_calls"], sent["tool_calls"], strict=True)
+        changed["tool_calls"] = [
+            {**call, "function": {**call["function"], "arguments": other["function"]["arguments"]}}
+            if "function" in call
+            else call
+            for call, other in pairs
+        ]
+    return changed
+
+
+def _read_of(content: Any) -> Any:
+    """A recorded result as the agent reads it: what would be put into its next request."""
+    return _in_own_words({"role": "tool", "content": content})["content"]
 
 
 def _function(schema: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from pipelines.experiment.decision import Reply, ToolCall
-from pipelines.replay.agents.session import AgentStopped
+from pipelines.replay.agents.functions import FunctionAgents
+from pipelines.replay.agents.session import AgentStopped, Session
+from pipelines.replay.agents.stage import Task
 from pipelines.replay.failure import Failure
 from tests.support.acting import act, answering, plain_loop
 from tests.support.talks import scene
@@ -250,3 +253,45 @@ def test_a_recorded_instruction_in_a_result_changes_nothing_but_the_context():
     assert outcome.row["status"] == "ok"
     assert [each["content"] for each in sent[1]["messages"] if each["role"] == "tool"] == [evil]
     assert json.dumps(outcome.row["refused"]) == "[]"
+
+
+def test_parts_of_another_wire_are_given_as_chat_completions_have_them():
+    """Prompts in parts are text, and results in parts are parts that every framework and endpoint takes, whatever they were recorded as."""
+    seen = {}
+    parts = [{"type": "text", "content": "sent"}]
+    talk = [
+        ("system", [{"type": "text", "content": "Be kind."}]),
+        ("user", "Where is A-1?"),
+        ("agent", (None, [("lookup", {"id": "A-1"}, parts)])),
+        ("agent", ("It is on its way.", [])),
+    ]
+
+    def agent(session):
+        seen["system"] = session.messages[0]["content"]
+        text = plain_loop()(session)
+        seen["result"] = session.result("lookup", {"id": "A-1"})
+        return text
+
+    assert act(scene(talk, READS), agent, 1).row["status"] == "ok"
+    assert seen == {"system": "Be kind.", "result": [{"type": "text", "text": "sent"}]}
+
+
+def test_the_first_run_of_an_agent_is_alone():
+    """Frameworks import in the middle of a run: until one has ended, no other begins; then as many as may run at once."""
+    under_way, most = [], []
+
+    async def agent(session):
+        under_way.append(session)
+        most.append(len(under_way))
+        await asyncio.sleep(0.02)
+        under_way.remove(session)
+        return "done"
+
+    async def main():
+        async with FunctionAgents(SimpleNamespace(answer=agent, is_async=True), 3, 30) as agents:
+            task = Task(Session([], "Go.", [], None, "", "", {}, None, None), None)
+            return await asyncio.gather(*(agents.run(task) for _ in range(6)))
+
+    assert asyncio.run(main()) == ["done"] * 6
+    assert most[:2] == [1, 1]
+    assert max(most) == 3
