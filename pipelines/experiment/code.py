@@ -114,11 +114,13 @@ class Program:
         words: The command and its arguments.
         folder: Where it is started: the experiment's folder.
         source_sha256: Hash of the command and of the files that it is made of.
+        allowed: Further folders in which its files may be.
     """
 
     words: tuple[str, ...]
     folder: Path
     source_sha256: str
+    allowed: tuple[Path, ...] = ()
 
 
 def load_python(spec: str, folder: Path, allowed: Sequence[Path] = ()) -> PythonCandidate:
@@ -177,10 +179,11 @@ def find_programs(experiment: Experiment, folder: Path, allowed: Sequence[Path] 
     for side, asked in experiment.sides.items():
         if asked.command is not None:
             source = _identify_files(f"{side}.command", asked.command, asked.files, folder, allowed)
-            programs[side] = Program(asked.command, folder.resolve(), source)
+            programs[side] = Program(asked.command, folder.resolve(), source, tuple(allowed))
         elif asked.agent is not None and asked.sandbox:
             source = _identify(asked.agent, folder, f"{side} {asked.agent}", allowed)
-            programs[side] = Program((sys.executable, "-m", _RUNNER, asked.agent), folder.resolve(), source)
+            words = (sys.executable, "-m", _RUNNER, asked.agent, *map(str, allowed))
+            programs[side] = Program(words, folder.resolve(), source, tuple(allowed))
     return programs
 
 

@@ -247,7 +247,9 @@ def _ask_models(
         total = count_units(connection, plan) if failed is None and work.on_progress is not None else None
         meter = ProgressMeter(work.on_progress, total, lambda: (asker.tally.hit_rate, asker.account.usd))
 
-        hosts = {side: _host_of(plan, side, asker) for side in models if plan.experiment.sides[side].is_agent}
+        hosts = {
+            side: _host_of(plan, side, asker, work.settings) for side in models if plan.experiment.sides[side].is_agent
+        }
 
         def units() -> Iterator[Unit]:
             return chain.from_iterable(units_of(side, hosts.get(side)) for side in models)
@@ -260,11 +262,11 @@ def _ask_models(
         return describe_asking(connection, plan, asker, work.settings)
 
 
-def _host_of(plan: Plan, side: Side, asker: Asker) -> Host:
+def _host_of(plan: Plan, side: Side, asker: Asker, settings: Settings) -> Host:
     """Where the agents of a side are at home."""
     from pipelines.replay.agents.host import open_host  # noqa: PLC0415 -- only where agents are run
 
-    return open_host(plan, side, asker)
+    return open_host(plan, side, asker, settings)
 
 
 def _in_batches(

@@ -150,7 +150,7 @@ class _Runs:
         """What became of each unit about which anybody could be asked, by its name and draw."""
         with asking(self.plan.experiment, self.plan.version_id, self.settings, self.tell, _never) as asker:
             asker.forget(count_redactions(self.connection))
-            host = open_host(self.plan, side, asker)
+            host = open_host(self.plan, side, asker, self.settings)
             host.make_order = make_order
             if host.exchange is not None:
                 host.exchange = _kept_by(asker)

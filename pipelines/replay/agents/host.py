@@ -14,6 +14,7 @@ from pipelines.replay.agents.order import LastFirst
 from pipelines.replay.agents.stage import Agents, Task
 from pipelines.replay.asking.asker import Asker
 from pipelines.replay.asking.sendable import Answered, Sendable
+from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.replay.agents.gateway import Gateway
@@ -58,23 +59,24 @@ class Host:
         return await self._agents.run(task)
 
 
-def open_host(plan: Plan, side: Side, asker: Asker) -> Host:
+def open_host(plan: Plan, side: Side, asker: Asker, settings: Settings) -> Host:
     """Where the agents of one side of a plan are at home; to be entered.
 
     Args:
         plan: Its side is an agent.
         side: Which.
         asker: Who answers its models, where an endpoint is named.
+        settings: Say where recordings are, which an agent in a sandbox does not see.
     """
     from pipelines.replay.agents.gateway import Gateway  # noqa: PLC0415 -- a server, only where it serves
 
     asked = plan.experiment.sides[side]
     exchange = asker.exchange if asked.asks_models else None
     is_recorded = asked.answers is not None
-    return Host(side, Gateway(), _maker(plan, side), exchange, asked.model, is_recorded=is_recorded)
+    return Host(side, Gateway(), _maker(plan, side, settings), exchange, asked.model, is_recorded=is_recorded)
 
 
-def _maker(plan: Plan, side: Side) -> Callable[[Gateway], Agents]:
+def _maker(plan: Plan, side: Side, settings: Settings) -> Callable[[Gateway], Agents]:
     asked, width = plan.experiment.sides[side], plan.experiment.budget.concurrency
 
     def commands(gateway: Gateway) -> Agents:
@@ -82,7 +84,14 @@ def _maker(plan: Plan, side: Side) -> Callable[[Gateway], Agents]:
 
         program = plan.programs[side]
         command = Command(
-            program.words, program.folder, asked.env, asked.timeout_seconds, asked.memory_mb, is_confined=asked.sandbox
+            program.words,
+            program.folder,
+            asked.env,
+            asked.timeout_seconds,
+            asked.memory_mb,
+            is_confined=asked.sandbox,
+            readable=program.allowed,
+            hidden=(settings.home, settings.lake),
         )
         return CommandAgents(command, gateway, width)
 

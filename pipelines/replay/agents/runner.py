@@ -1,6 +1,6 @@
 """A program: a Python agent `module:run` as a command, so that it can be put into a sandbox as it is.
 
-`python -m pipelines.replay.agents.runner module:run`, in the experiment's folder. It reads units as lines, gives the function a `Session`
+`python -m pipelines.replay.agents.runner module:run FOLDER …`, in the experiment's folder; the function may also be in the others. It reads units as lines, gives the function a `Session`
 whose models and tools are the gateway's, and writes its text. What the agent prints goes to standard error: standard output is the answers'.
 """
 
@@ -87,7 +87,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        candidate = load_python(sys.argv[1], Path.cwd())
+        candidate = load_python(sys.argv[1], Path.cwd(), [Path(each) for each in sys.argv[2:]])
         with asyncio.Runner() as runner:
             for line in sys.stdin.buffer:
                 answers.write(json.dumps(_answer(candidate, line, runner)) + "\n")

@@ -161,7 +161,7 @@ def _walls(scratch: Path, folder: Path, needed: Sequence[Path], hidden: Sequence
     """What bubblewrap is told."""
     homes = [*_SHARED_FOLDERS, os.path.expanduser("~")]  # noqa: PTH111 -- a home that is not known stays as it is
     covered = _outermost(Path(each) for each in homes if Path(each).is_dir() and not Path(each).is_symlink())
-    hidden = [each.resolve() for each in hidden if each.is_dir()]
+    hidden = _outermost(each.resolve() for each in hidden if each.is_dir())
     beneath = [
         each for each in _outermost(needed) if any(each.is_relative_to(cover) for cover in (*covered, Path(_SCRATCH)))
     ]
@@ -203,11 +203,12 @@ def _program(name: str, folder: Path) -> list[Path]:
     found = shutil.which(folder / name if os.sep in name else name)
     if found is None:
         return []
-    home = Path.home()
+    whole = {Path.home(), Path.home() / ".local"}  # what is a person's, and not a program's
     places = []
     for path in (Path(found).absolute(), Path(found).resolve()):
-        around = path.parent.parent if path.parent.name == "bin" else path.parent
-        places.append(path if home.is_relative_to(around) else around)
+        around = path.parent.parent if path.parent.name in ("bin", "shims") else path.parent
+        is_too_much = any(each.is_relative_to(around) for each in whole)
+        places.append(path if is_too_much else around)
     return places
 
 
