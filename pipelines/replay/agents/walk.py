@@ -35,6 +35,7 @@ from pipelines.replay.rollout import STUB, Walk
 from pipelines.replay.wires.agent_request import Asked, UnreadableRequestError, read_asked
 from pipelines.replay.wires.chat import wire_message
 from pipelines.replay.wires.registry import find_wire
+from pipelines.replay.wires.tools import custom_names
 
 NO_RESULT = "replay: no result was recorded for this call"
 """What a tool call reads that the recording left without a result, beside others that have one."""
@@ -228,7 +229,8 @@ class AgentWalk(Walk):
         reply = said.answer.reply if isinstance(said.answer, Failure) else said.answer
         if reply is None:
             return self._turn_down(api, self._over or "rejected", self._why, call)
-        document = find_wire(api).write(reply, model=asked.model, number=len(self.lines))
+        custom = custom_names(asked.tools)
+        document = find_wire(api).write(reply, model=asked.model, number=len(self.lines), custom=custom)
         return Served(200, json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass"), call)
 
     def _require_askable(self, asked: Asked) -> None:

@@ -80,7 +80,7 @@ def read_document(document: Mapping[str, Any], body: bytes) -> Said:
 
 def _reply(content: Sequence[Any], given: str, details: Any, model: Any) -> Said:
     """What the blocks say, as one message."""
-    blocks = [block for block in content if isinstance(block, dict) and block.get("type") in _KINDS]
+    blocks = [block for block in content if isinstance(block, dict) and str(block.get("type")) in _KINDS]
     kinds = [_KINDS[block["type"]] for block in blocks]
     texts = [
         storable(block["text"]) for block in blocks if block["type"] == "text" and isinstance(block.get("text"), str)

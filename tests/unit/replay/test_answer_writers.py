@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipelines.experiment.decision import Reply, ToolCall
 from pipelines.experiment.sides import Api
 from pipelines.recorder import chunks
 from pipelines.replay.failure import Answer, Failure
+from pipelines.replay.wires.answer import NoAnswerError
 from pipelines.replay.wires.calls import INPUT, JsonText, read_arguments
 from pipelines.replay.wires.registry import WIRES
 from tests.support.agents import APIS
@@ -243,6 +245,55 @@ def test_what_providers_answered_is_streamed(api: Api, name: str, shared_data: P
         check(api, document)
         if api != "chat":  # whose chunks leave out what is null
             assert streamed(api, document) == document
+
+
+ODD: tuple[Any, ...] = (None, "", 5, {"a": [1]}, [None, {"text": 5, "type": []}])
+"""What stands in the place of something else."""
+
+
+def changed(value: Any, odd: Any) -> Iterator[Any]:
+    """The value with something odd in one place, for every place."""
+    yield odd
+    if isinstance(value, dict | list):
+        for key, inner in [*(value.items() if isinstance(value, dict) else enumerate(value))]:
+            for each in changed(inner, odd):
+                made: Any = value.copy()
+                made[key] = each
+                yield made
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_odd_answer_is_none_or_is_streamed(api: Api) -> None:
+    """Whatever stands where: what is read as an answer can be sent as events, and nothing else is raised than that it is none."""
+    streams = 0
+    for number, reply in enumerate(WRITTEN[api][1:]):
+        for odd in ODD:
+            for document in changed(WIRES[api].write(reply, model="m", number=number), odd):
+                try:
+                    WIRES[api].read_answer(json.dumps(document).encode())
+                except NoAnswerError:
+                    continue
+                assert data_of(WIRES[api].events(document, {}))
+                streams += 1
+    assert streams > 200
+
+
+def test_free_text_for_a_custom_tool_goes_as_its_wire_has_it() -> None:
+    """As a custom call where there are any, as the one argument of a tool elsewhere; text that is JSON stays text."""
+    reply = Reply(None, [ToolCall("patch", '{"a": 1}'), ToolCall("patch", "*** Begin")])
+    written = {api: WIRES[api].write(reply, model="m", number=1, custom=frozenset({"patch"})) for api in APIS}
+    [chat] = written["chat"]["choices"]
+    assert [(call["type"], call["custom"]["input"]) for call in chat["message"]["tool_calls"]] == [
+        ("custom", '{"a": 1}'),
+        ("custom", "*** Begin"),
+    ]
+    given = [(item["type"], item["input"]) for item in written["responses"]["output"]]
+    assert given == [("custom_tool_call", '{"a": 1}'), ("custom_tool_call", "*** Begin")]
+    assert [block["input"] for block in written["messages"]["content"]] == [{INPUT: '{"a": 1}'}, {INPUT: "*** Begin"}]
+    for api, document in written.items():
+        TYPES[api].model_validate(document)
+        said = WIRES[api].read_answer(json.dumps(document).encode())
+        assert WIRES[api].read_answer(json.dumps(streamed(api, document)).encode()) == said
 
 
 def check(api: Api, document: dict[str, Any]) -> None:
