@@ -28,8 +28,10 @@ _SHARED_FOLDERS = ("/home", "/root", "/run", "/var/run", "/var/tmp", "/mnt", "/m
 """Where homes, sockets and other people's files are, beside this user's home and /tmp."""
 _SCRATCH = "/tmp"  # noqa: S108 -- the sandbox's own, of which nobody else knows
 _TO_CHECK = 30.0
-_MAX_ATTEMPTS = 1_000
+MAX_ATTEMPTS = 1_000
 """Attempts of one unit that are told one by one."""
+_MAX_PACKET = 2_048
+"""Bytes that are read of one: its heads, and the name that a question is about."""
 _TCP, _UDP, _DNS_PORT = 6, 17, 53
 _SYN, _RST, _ACK = 0x02, 0x04, 0x10
 _PACKET_OPTIONS, _STATISTICS = 263, 6
@@ -92,23 +94,31 @@ class Sandbox:
         return listener
 
     def attempts(self) -> Iterator[tuple[str, str]]:
-        """What was tried since this was asked last, with what protocol and where to, in order; a name that was looked up is there once."""
+        """What was tried since this was asked last, with what protocol and where to, in order; a name that was looked up is there once.
+
+        After `MAX_ATTEMPTS`, and where there were more than the kernel keeps, the last one says how many packets more.
+        """
         if self._watch is None:
             return
-        names = set()
-        for _ in range(_MAX_ATTEMPTS):
+        told, names, more = 0, set(), 0
+        while True:
             try:
-                packet = self._watch.recv(2048)
+                packet = self._watch.recv(_MAX_PACKET)
             except BlockingIOError:
                 break
             attempt = _attempt(packet)
-            if attempt is not None and attempt not in names:
-                if attempt[0] == "DNS":
-                    names.add(attempt)
-                yield attempt
+            if attempt is None or attempt in names:
+                continue
+            if told == MAX_ATTEMPTS:
+                more += 1
+                continue
+            if attempt[0] == "DNS":
+                names.add(attempt)
+            told += 1
+            yield attempt
         _, lost = struct.unpack("=II", self._watch.getsockopt(_PACKET_OPTIONS, _STATISTICS, 8))
-        if lost:
-            yield "", f"{lost} more"
+        if more + lost:
+            yield "", f"{more + lost} more"
 
     def close(self) -> None:
         """Leave nothing of it."""

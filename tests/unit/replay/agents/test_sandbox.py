@@ -15,12 +15,13 @@ import pytest
 from pipelines.errors import BadInputError
 from pipelines.replay.agents.commands import Command, CommandAgents
 from pipelines.replay.agents.gateway import Gateway
-from pipelines.replay.agents.sandbox import require_sandbox, why_no_sandbox
+from pipelines.replay.agents.sandbox import MAX_ATTEMPTS, require_sandbox, why_no_sandbox
 from pipelines.replay.agents.session import Session
 from pipelines.replay.agents.stage import Task
 from tests.support.stages import ScriptedStage
 
 ROOT = Path(__file__).parents[4]
+DATAGRAMS = 2_000
 PROBE = r"""
 import json, os, socket, sys, urllib.request
 unit = json.loads(sys.stdin.readline())
@@ -73,6 +74,10 @@ probe("process", lambda: os.kill(places["process"], 0))
 found["processes"] = sorted(int(each) for each in os.listdir("/proc") if each.isdigit())
 found["rights"] = [line.split()[1] for line in open("/proc/self/status") if line.startswith(("CapEff", "CapPrm", "CapAmb"))]
 print(json.dumps({"id": unit["id"], "text": json.dumps(found)}))
+unit = json.loads(sys.stdin.readline())
+for _ in range(places["datagrams"]):
+    send(("192.0.2.1", 9))
+print(json.dumps({"id": unit["id"], "text": ""}))
 sys.stdin.readline()
 """
 
@@ -103,6 +108,7 @@ def probed(folder):
     run = Path("/run") if os.access("/run", os.W_OK) else Path(os.environ.get("XDG_RUNTIME_DIR", folder))
     in_run = run / f"refold-{os.getpid()}.sock"
     stage = ScriptedStage(results={"look_up": "found"})
+    flooded = ScriptedStage()
     with (
         socket.create_server(("127.0.0.1", 0)) as host,
         listen_at(folder / "db.sock"),
@@ -119,6 +125,7 @@ def probed(folder):
             "folder": str(folder),
             "hidden": str(hidden),
             "process": os.getpid(),
+            "datagrams": DATAGRAMS,
         }
 
         async def ask():
@@ -126,13 +133,14 @@ def probed(folder):
                 with gateway.unit(stage) as urls:
                     session = Session([], "hello", [], "m", *urls, metadata, print, print)
                     text = await crew.run(Task(session, stage))
+                    await crew.run(Task(session, flooded))
                 return json.loads(text), gateway.stray_count
 
         try:
             found, strays = asyncio.run(ask())
         finally:
             in_run.unlink()
-    return SimpleNamespace(found=found, strays=strays, stage=stage, host=metadata["host_port"])
+    return SimpleNamespace(found=found, strays=strays, stage=stage, flooded=flooded, host=metadata["host_port"])
 
 
 def test_the_gateway_alone_is_reached(probed):
@@ -177,6 +185,16 @@ def test_each_attempt_is_noted(probed):
     ]
     assert probed.stage.fetched == [("look_up", {})]
     assert probed.strays == 0
+
+
+def test_more_attempts_than_are_told_are_counted(probed):
+    """Each of very many datagrams is told, or in the number of those that are not."""
+    *told, (_, method, rest) = probed.flooded.refused
+    assert set(told) == {("network", "UDP", "192.0.2.1:9")}
+    number, word = rest.split()
+    assert (method, word) == ("", "more")
+    assert len(told) <= MAX_ATTEMPTS
+    assert len(told) + int(number) == DATAGRAMS
 
 
 @pytest.mark.parametrize(
