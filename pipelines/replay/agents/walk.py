@@ -243,6 +243,8 @@ class AgentWalk(Walk):
             self._finish(
                 "rejected", f"{named}: what the endpoint keeps is no part of the recording; send the whole context"
             )
+        elif asked.params.get("background"):
+            self._finish("rejected", "background: an answer that is fetched later is not kept; wait for it")
         elif self.host.model is not None and asked.model != self.host.model:
             self._finish("rejected", f"asks for {asked.model!r}; the experiment names {self.host.model!r}")
         elif self.host.exchange is None and not self.host.is_recorded:

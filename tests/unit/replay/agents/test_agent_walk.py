@@ -229,16 +229,19 @@ def test_the_same_request_is_asked_as_often_as_the_agent_asks_it():
 
 
 def test_what_the_endpoint_keeps_and_other_models_are_not_asked():
-    """A request that names what an endpoint has, or another model than the experiment names, is not sent."""
+    """A request that names what an endpoint has, wants its answer later, or names another model than the experiment, is not sent."""
     models, sent = answering(Reply("Yes."))
 
     def keeping(session):
         return session.ask("responses", {"model": "m", "input": "Hi", "previous_response_id": "r1"})
 
+    def later(session):
+        return session.ask("responses", {"model": "m", "input": "Hi", "background": True})
+
     def other(session):
         return session.ask("chat", {"model": "big", "messages": [{"role": "user", "content": "Hi"}]})
 
-    for agent in (keeping, other):
+    for agent in (keeping, later, other):
         outcome = act(scene(TALK, READS), agent, 1, models=models, model="m")
         assert outcome.row["reason"] == "rejected"
     assert sent == []
