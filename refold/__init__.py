@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from pipelines.errors import BadInputError, CheckFailedError, RefoldError
     from pipelines.experiment.decision import Decision, Reply, ToolCall
     from pipelines.recorder import Recorder, RecorderFull, RecorderStatus, Talk
+    from pipelines.replay.agents.session import AgentStopped, Session, Tool
     from refold.lake import Lake
 
 __all__ = [
+    "AgentStopped",
     "BadInputError",
     "CheckFailedError",
     "Decision",
@@ -26,7 +28,9 @@ __all__ = [
     "RecorderStatus",
     "RefoldError",
     "Reply",
+    "Session",
     "Talk",
+    "Tool",
     "ToolCall",
     "UnitSide",
     "Version",
@@ -38,6 +42,7 @@ _HOMES = {
     "pipelines.errors": ("BadInputError", "CheckFailedError", "RefoldError"),
     "pipelines.recorder": ("Recorder", "RecorderFull", "RecorderStatus", "Talk"),
     "pipelines.experiment.decision": ("Decision", "Reply", "ToolCall"),
+    "pipelines.replay.agents.session": ("AgentStopped", "Session", "Tool"),
     "refold.lake": ("Lake",),
 }
 """Where each name is defined."""
