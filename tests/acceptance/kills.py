@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.support.asking_child import KEY as KEY_NAME
-from tests.support.model_server import ModelServer, serving
+from tests.support.model_server import Answer, ModelServer, serving
 from tests.support.wires.form import Body, Message, digest
 from tests.support.wires.wires import WIRES, Api
 
@@ -42,6 +43,8 @@ SPELT = (API_KEY, API_KEY.encode().hex(), base64.b64encode(API_KEY.encode()).dec
 """The key as endpoints repeat it."""
 LEAKS = [each.encode() for each in (*SPELT, "0123456789abcdef", API_KEY.replace("-", "\\u002d"))]
 HIDDEN = "[api key]"
+Start = Callable[[ModelServer, Api, Path, int, float], subprocess.Popen[bytes]]
+"""Starts the process that asks: the server, the wire, a place of its own, how many requests, and the seconds for a call."""
 
 
 def answer(body: Body) -> Message:
@@ -97,12 +100,19 @@ class Survived:
     leaks: list[str] = field(default_factory=list)
 
 
-def start(server: ModelServer, api: Api, store: Path, requests: int, timeout: float) -> subprocess.Popen[bytes]:
+def start(
+    server: ModelServer,
+    api: Api,
+    store: Path,
+    requests: int,
+    timeout: float,
+    module: str = "tests.support.asking_child",
+) -> subprocess.Popen[bytes]:
     """The process that asks; what it prints is kept in files beside the store."""
     arguments = [server.address(api), str(store), str(requests), str(CONCURRENCY), str(timeout), api]
     with (store.parent / "out").open("wb") as out, (store.parent / "err").open("ab") as err:
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.support.asking_child", *arguments],
+            [sys.executable, "-m", module, *arguments],
             stdout=out,
             stderr=err,
             cwd=ROOT,
@@ -136,8 +146,29 @@ def leaks_in(texts: dict[str, bytes]) -> list[str]:
     return [name for name, text in texts.items() if any(leak in text for leak in LEAKS)]
 
 
-def survive(folder: Path, api: Api, requests: int, *, share: float = 0.05, timeout: float = 0.8) -> Survived:
-    """Three kills, and a run to the end."""
+def survive(
+    folder: Path,
+    api: Api,
+    requests: int,
+    *,
+    share: float = 0.05,
+    timeout: float = 0.8,
+    start: Start = start,
+    answer: Answer = answer,
+    kept_in: Callable[[Path], Path] = lambda place: place,
+) -> Survived:
+    """Three kills, and a run to the end.
+
+    Args:
+        folder: For everything that is written.
+        api: The wire.
+        requests: That are to be answered.
+        share: Of each fault.
+        timeout: Seconds for a call.
+        start: Starts the process that asks; it is given a place of its own.
+        answer: The model.
+        kept_in: The store of answers at such a place.
+    """
     path = folder / "responses.sqlite"
     found, limit = Survived(), 60 + requests
     with serving(
@@ -146,25 +177,25 @@ def survive(folder: Path, api: Api, requests: int, *, share: float = 0.05, timeo
         for each in KILLS:
             found.leaks += kill_when(start(server, api, path, requests, timeout), server, int(requests * each), limit)
             time.sleep(0.1)  # answers on their way to nobody are sent out, and charged
-            lost = set(server.answered) - stored(path)
+            lost = set(server.answered) - stored(kept_in(path))
             found.most_lost = max(found.most_lost, len(lost))
             found.lost |= lost
         if start(server, api, path, requests, timeout).wait(limit):
             raise AssertionError((folder / "err").read_text(encoding="utf-8")[-2000:])
         found.answered = json.loads((folder / "out").read_bytes())
         found.calls = server.calls.total()
-        found.paid, found.seen, found.kept = server.paid, server.seen, stored(path)
+        found.paid, found.seen, found.kept = server.paid, server.seen, stored(kept_in(path))
         found.twice = {key for key, count in server.answered.items() if count > 1}
         server.status = lambda _number: (401, {}, json.dumps({"error": {"message": f"no {API_KEY}"}}).encode())
         if not start(server, api, folder / "other.sqlite", 1, timeout).wait(limit):
             raise AssertionError("an endpoint that refuses the key was not given up")
-    found.leaks += leaks_in({each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()})
+    found.leaks += leaks_in({each.name: each.read_bytes() for each in folder.rglob("*") if each.is_file()})
     return found
 
 
-def faults_of(found: Survived, requests: int) -> list[str]:
-    """What is not as it must be."""
-    right = {f"unit-{number}": wanted(number) for number in range(requests)}
+def faults_of(found: Survived, requests: int, right: Mapping[str, Any] | None = None) -> list[str]:
+    """What is not as it must be; `right` is what becomes of each unit, where it is not one request."""
+    right = right or {f"unit-{number}": wanted(number) for number in range(requests)}
     checks = {
         "a unit is not answered as without faults": found.answered == right,
         "not every request is kept once": len(found.kept) == len(found.paid) == requests,

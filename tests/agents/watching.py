@@ -41,15 +41,13 @@ def watch(run: Run, seen: defaultdict[str, Seen], *, is_forgetful: bool = False)
     def watched(session: Session) -> tuple[Seen, Session]:
         unit = seen[f"{session.metadata['aggregate_id']}/t{session.metadata['turn']}"]
 
-        def watched_tool(tool: Any) -> Any:
-            def fetch(name: str, arguments: Any) -> Any:
-                unit.calls.append((name, json.loads(arguments) if isinstance(arguments, str) else dict(arguments)))
-                result = tool(arguments)
-                return _LOST if is_forgetful and len(unit.calls) == 1 else result
+        def fetch(name: str, arguments: Any) -> Any:
+            unit.calls.append((name, json.loads(arguments) if isinstance(arguments, str) else dict(arguments)))
+            result = session.result(name, arguments)
+            return _LOST if is_forgetful and len(unit.calls) == 1 else result
 
-            return replace(tool, _fetch=fetch)
-
-        return unit, replace(session, tools=[watched_tool(tool) for tool in session.tools])
+        tools = [replace(tool, _fetch=fetch) for tool in session.tools]
+        return unit, replace(session, tools=tools, _fetch=fetch)
 
     if not inspect.iscoroutinefunction(run):
 
