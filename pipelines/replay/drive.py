@@ -65,15 +65,26 @@ def drive(
     """
     with _stoppable(asker, tell), asyncio.Runner() as runner:
         outcomes = _outcomes(asker, units, hosts)
+        last: asyncio.Task[Any] | None = None
 
         async def step() -> list[T] | None:
+            nonlocal last
+            last = asyncio.current_task()
             return await anext(outcomes, None)
 
         try:
             while (ready := runner.run(step())) is not None:
                 yield from ready
         finally:
-            runner.run(outcomes.aclose())
+            runner.run(_leave(outcomes, last))
+
+
+async def _leave(outcomes: AsyncGenerator[list[T], None], last: asyncio.Task[Any] | None) -> None:
+    """End the outcomes; what a second signal, which interrupts wherever it comes, left in the middle of a step ends first."""
+    if last is not None and not last.done():
+        last.cancel()
+        await asyncio.wait([last])
+    await outcomes.aclose()
 
 
 async def _outcomes(

@@ -8,9 +8,9 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -330,6 +330,54 @@ def test_a_stop_keeps_what_is_under_way(tmp_path, when):
         assert again.tally.hits == calls
         assert set(server.paid.values()) == {1}
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@dataclass(frozen=True)
+class Endless:
+    """A unit that two interrupts come to, and that would wait for ever."""
+
+    left: list[str]
+    request: None = None
+
+    async def replay(self, _ask: Ask) -> None:
+        loop = asyncio.get_running_loop()
+        for seconds in (0, 0.01):
+            loop.call_later(seconds, signal.raise_signal, signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            self.left.append("unit")
+
+    def take(self, answer: Answer) -> None:
+        raise AssertionError
+
+
+def test_a_second_stop_does_not_wait(store):
+    """What is under way is left at once, wherever the signal comes, and what was open is closed; it is an interrupt, and no fault."""
+    left: list[str] = []
+
+    @asynccontextmanager
+    async def host() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0)
+            left.append("host")
+
+    def interrupt(*_: object) -> None:  # as a program's own handler does, in the middle of the loop
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with serving() as server:
+            outcomes = drive(Asker(side_of(server), store, Budget(), VERSION), [Endless(left)], left.append, [host()])
+            with pytest.raises(KeyboardInterrupt):
+                list(outcomes)
+        assert signal.getsignal(signal.SIGINT) is interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert left[1:] == ["host", "unit"]
 
 
 def _closed_window() -> str:

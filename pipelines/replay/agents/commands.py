@@ -103,6 +103,7 @@ class CommandAgents:
         self._slots = [_Slot(command, gateway) for _ in range(width)]
         self._free: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()  # a process that is warm goes before one that is not
         self._barren = 0
+        self._is_left = False
         self._watcher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -118,6 +119,7 @@ class CommandAgents:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_left = True  # a unit whose process is ended here lets another one in
         if self._watcher is not None:
             self._watcher.cancel()
         await asyncio.gather(*(slot.end(_TO_LEAVE if kind is None else 0.0) for slot in self._slots))
@@ -130,6 +132,9 @@ class CommandAgents:
             CommandsEndedError: Processes answer nothing, one after the other.
         """
         slot = await self._free.get()
+        if self._is_left:
+            self._free.put_nowait(slot)
+            raise AgentFailedError("agent_ended", "the run is over")
         try:
             text = await slot.run(task)
         except AgentFailedError as failed:
