@@ -51,11 +51,13 @@ class Unit:
     Attributes:
         stage: Where it acts.
         unanswered: Model calls that wait for their answer: path, body, request.
+        arrived: Model calls whose answers arrived, at least once.
         fault: What the stage raised first, which is a fault of ours and none of the agent's.
     """
 
     stage: Stage
     unanswered: list[tuple[str, bytes, web.BaseRequest]] = field(default_factory=list)
+    arrived: set[int] = field(default_factory=set)
     fault: Exception | None = None
 
     def take_up(self, target: str, body: bytes) -> bool:
@@ -67,6 +69,14 @@ class Unit:
         if left is not None:
             self.unanswered.remove(left)
         return left is not None
+
+    def end(self, call: int, *, is_whole: bool) -> None:
+        """Tell the stage what became of an answer; one that another request has got already is not lost."""
+        if is_whole:
+            self.arrived.add(call)
+            self.stage.delivered(call)
+        elif call not in self.arrived:
+            self.stage.lost(call)
 
 
 class RefusedError(Exception):
@@ -205,7 +215,7 @@ async def _model_call(request: web.BaseRequest, unit: Unit, target: str, content
         response = _response(served.status, said, {} if served.status == _OK else _FINAL, kind)
         is_whole = await _send(request, response)
     finally:
-        (unit.stage.delivered if is_whole else unit.stage.lost)(served.call)
+        unit.end(served.call, is_whole=is_whole)
     return response
 
 

@@ -480,6 +480,27 @@ def test_who_asks_again_without_saying_so_is_known(opened: Open):
     assert [is_retry for _, _, is_retry in stage.asked] == [False, True, False]
 
 
+def test_an_answer_that_arrived_once_is_not_lost_again(opened: Open):
+    """The first client stops reading in the middle, asks again elsewhere and has the answer; then its first connection goes."""
+
+    class Same(ScriptedStage):
+        async def answer(self, api: Any, body: dict[str, Any], *, is_retry: bool = False) -> Served:
+            """See `Stage`; every request is the same call."""
+            return (await super().answer(api, body, is_retry=is_retry))._replace(call=0)
+
+    stage = Same(lambda _api, _body: Reply("long " * 2_000_000))
+    with opened.unit(stage) as urls:
+        request = post(path_of(urls, "/v1/chat/completions"), json.dumps(CHAT).encode())
+        with socket.create_connection(("127.0.0.1", urlsplit(urls.model_url).port or 0), PATIENCE) as connection:
+            connection.sendall(request)
+            assert connection.recv(1)
+            assert raw(urls, request)[0] == 200
+            wait_until(lambda: stage.delivered_calls == [0])
+        assert raw(urls, request)[0] == 200
+        wait_until(lambda: stage.delivered_calls == [0, 0])
+    assert stage.lost_calls == []
+
+
 def test_a_gateway_ends_though_somebody_waits(opened: Open):
     """What is asked when the run ends is given up, and told to be lost or not answered."""
     stage = ScriptedStage(gate=opened.call(asyncio.Event))
