@@ -23,7 +23,7 @@ from pipelines.lake.datasets.folds import (
 from pipelines.lake.datasets.log import EVENTS, STREAM_MONTHS
 from pipelines.lake.datasets.redacted import REDACTED_EVENTS
 from pipelines.lake.datasets.registry import COMMITS, EXPERIMENTS, VERSIONS
-from pipelines.lake.datasets.replays import REPLAY_STEPS, REPLAYS
+from pipelines.lake.datasets.replays import AGENT_REFUSALS, REPLAY_STEPS, REPLAYS
 
 __all__ = [
     "AB_SUMMARY",
@@ -80,7 +80,7 @@ DATASETS: dict[str, Dataset] = {
     )
 }
 
-VIEWED: dict[str, Dataset] = {ACCESS.name: ACCESS, SCORES.name: SCORES}
+VIEWED: dict[str, Dataset] = {each.name: each for each in (ACCESS, AGENT_REFUSALS, SCORES)}
 """What has no table: a view of its name makes it of others."""
 
 

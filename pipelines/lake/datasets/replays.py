@@ -187,3 +187,24 @@ REPLAY_STEPS = Dataset(
         Column("cost_usd", "DOUBLE", "Price of the reply, US dollars; null when not known."),
     ),
 )
+
+_SHOWN = {column.name: column for column in REPLAYS.columns}
+AGENT_REFUSALS = Dataset(
+    name="agent_refusals",
+    grain="one request of an agent's that was turned away, of the newest complete version",
+    key=("experiment", "version_id", "unit_id", "side", "draw", "number"),
+    partition_by=("experiment", "version_id"),
+    sort_by=("unit_id", "side", "draw", "number"),
+    layer="replay",
+    columns=(
+        *(_SHOWN[name] for name in ("experiment", "version_id", "unit_id", "aggregate_id", "side", "draw")),
+        Column("number", "INTEGER", "Its place among those of the unit: 1, 2, 3 …"),
+        Column(
+            "why",
+            "VARCHAR",
+            "path, method, proxy, host, unit or body: what the gateway does not serve; network: an attempt seen in the sandbox.",
+        ),
+        Column("method", "VARCHAR", "HTTP method or protocol, as it was written.", is_personal=True),
+        Column("target", "VARCHAR", "What it was for, as it was written.", is_personal=True),
+    ),
+)

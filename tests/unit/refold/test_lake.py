@@ -46,6 +46,7 @@ def test_a_table_is_that_of_sql(home: Path, compared: Path):
     tables = lake.sql("SELECT view_name FROM duckdb_views() WHERE NOT internal")["view_name"].to_list()
     views = {
         "access",
+        "agent_refusals",
         "calls",
         "conversations",
         "customers",
