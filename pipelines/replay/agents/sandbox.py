@@ -27,6 +27,7 @@ _ENTRY = Path(sandbox_entry.__file__).resolve()
 _SHARED_FOLDERS = ("/home", "/root", "/run", "/var/run", "/var/tmp", "/mnt", "/media")  # noqa: S108 -- none is written to
 """Where homes, sockets and other people's files are, beside this user's home and /tmp."""
 _SCRATCH = "/tmp"  # noqa: S108 -- the sandbox's own, of which nobody else knows
+_WRITABLE = (_SCRATCH, "/dev/shm")  # noqa: S108 -- likewise; both on disk, for what is written to memory is no process's
 _TO_CHECK = 30.0
 MAX_ATTEMPTS = 1_000
 """Attempts of one unit that are told one by one."""
@@ -51,6 +52,8 @@ class Sandbox:
         self._port, self._folder = port, folder
         self._readable, self._hidden = list(readable), list(hidden)
         self._scratch = Path(tempfile.mkdtemp(prefix="refold-sandbox-"))
+        for path in _WRITABLE:
+            (self._scratch / Path(path).name).mkdir()
         self._here, self._there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._watch: socket.socket | None = None
 
@@ -182,14 +185,15 @@ def _walls(scratch: Path, folder: Path, needed: Sequence[Path], hidden: Sequence
     arguments += ["--die-with-parent", "--new-session", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     for each in covered:
         arguments += ["--tmpfs", str(each)]
-    arguments += ["--bind", str(scratch), _SCRATCH]
+    for path in _WRITABLE:
+        arguments += ["--bind", str(scratch / Path(path).name), path]
     for each in beneath:
         arguments += ["--ro-bind", str(each), str(each)]
     for each in hidden:
         arguments += ["--tmpfs", str(each)]
     for each in again:
         arguments += ["--ro-bind", str(each), str(each)]
-    for each in (*covered, *hidden):
+    for each in (*covered, *hidden, Path("/dev")):
         arguments += ["--remount-ro", str(each)]
     return [*arguments, "--chdir", str(folder), "--"]
 

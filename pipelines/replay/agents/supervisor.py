@@ -33,6 +33,7 @@ def supervise(life: int, command: list[str]) -> int:
     Returns:
         What to end with: an exit code, or a signal as a negative number.
     """
+    os.set_inheritable(life, False)
     _control(_SET_CHILD_SUBREAPER, 1)  # who loses their parent becomes a child of this one: nobody gets away
     woken, wake = os.pipe()
     os.set_blocking(wake, False)

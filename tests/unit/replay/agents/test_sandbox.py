@@ -23,7 +23,7 @@ from tests.support.stages import ScriptedStage
 ROOT = Path(__file__).parents[4]
 DATAGRAMS = 2_000
 PROBE = r"""
-import json, os, socket, sys, urllib.request
+import ctypes, json, os, socket, sys, urllib.request
 unit = json.loads(sys.stdin.readline())
 places = unit["metadata"]
 found = {}
@@ -64,9 +64,12 @@ probe("unix datagram", lambda: send_to_path(places["unix"]))
 probe("abstract", lambda: connect(socket.AF_UNIX, "\0refold"))
 probe("machine", lambda: connect(socket.AF_VSOCK, (2, 1024)))
 probe("packets", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3))
-for each in ("/etc", "/usr", "/run", "/home", "/var/tmp", "/dev/..", places["home"], places["root"], places["folder"]):
+for each in ("/etc", "/usr", "/run", "/home", "/var/tmp", "/dev", "/proc/sys/net/ipv4", "/sys/kernel", "/dev/..", places["home"], places["root"], places["folder"]):
     probe(f"write {each}", lambda: write(each))
 probe("scratch", lambda: write("/tmp"))
+probe("shared memory", lambda: write("/dev/shm"))
+probe("unmount", lambda: ctypes.CDLL(None).umount(b"/run"))
+found["files"] = sorted(os.readlink(f"/proc/self/fd/{each}").partition(":")[0] for each in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{each}"))
 probe("home", lambda: write(os.path.expanduser("~")))
 probe("hidden", lambda: os.listdir(places["hidden"]))
 probe("in run", lambda: os.path.exists(places["unix_in_run"]))
@@ -161,7 +164,7 @@ def test_nothing_is_written_elsewhere(probed):
     writes = {name: said for name, said in found.items() if name.startswith("write ")}
     assert len(writes) >= 7
     assert set(writes.values()) <= {"OSError", "PermissionError", "FileNotFoundError"}
-    assert (found["scratch"], found["home"]) == ("done: 1", "done: 1")
+    assert (found["scratch"], found["home"], found["shared memory"]) == ("done: 1", "done: 1", "done: 1")
     assert not (Path("/tmp/written")).exists()
 
 
@@ -171,6 +174,8 @@ def test_nothing_of_the_machine_is_there(probed):
     assert (found["hidden"], found["in run"], found["process"]) == ("done: []", "done: False", "ProcessLookupError")
     assert max(found["processes"]) < 20
     assert {int(each, 16) for each in found["rights"]} == {0}
+    assert found["unmount"] == "done: -1"
+    assert found["files"] == ["pipe", "pipe", "pipe"]
 
 
 def test_each_attempt_is_noted(probed):
