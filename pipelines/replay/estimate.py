@@ -73,7 +73,7 @@ class Destination:
         output_tokens: Of what would come back, estimated.
         usd: What it would cost; None when no price is known.
         unasked: Units and draws that would fail without being asked, by reason.
-        api: The wire.
+        api: The wire; None where an agent chooses.
         is_kept: Whether the endpoint is asked to keep what it is sent, on a wire on which it can; None on others.
         preflight: Which decisions can be asked over the wire, and what of them goes out in another form.
     """
@@ -91,7 +91,7 @@ class Destination:
     output_tokens: int
     usd: float | None
     unasked: dict[str, int]
-    api: Api
+    api: Api | None
     is_kept: bool | None
     preflight: Preflight
 
@@ -158,7 +158,7 @@ class Estimate:
                 lines.append(f"  {told}: not sent again, and not in these figures")
             if to.is_kept is not None:
                 lines.append(f"  the endpoint is {'asked' if to.is_kept else 'told not'} to keep it (store)")
-            lines += to.preflight.describe(to.api)
+            lines += to.preflight.describe(to.api) if to.api is not None else []
         lines += [f"note: {self.toolless}"] if self.toolless is not None else []
         if self.destinations:
             total = f"{self.usd:,.4f} USD" if self.usd is not None else "not known: add a price table, REFOLD_PRICES"
@@ -277,7 +277,7 @@ def _destination(
         output_tokens=tokens_out,
         usd=model.price.cost(tokens_in, tokens_out) if model.price is not None else None,
         unasked=dict(sorted(preflight.unasked.items())),
-        api=model.api,
+        api=None if plan.experiment.sides[model.side].is_agent else model.api,
         is_kept=plan.experiment.is_kept_by(model.side),
         preflight=preflight,
     )
