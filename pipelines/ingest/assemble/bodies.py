@@ -22,6 +22,8 @@ _STATE = ("previous_response_id", "conversation", "prompt")
 _UNSEEN = frozenset({"mcp_list_tools"})
 """Items that are neither messages nor stand for any."""
 _MARK = "cache_control"
+_PLAIN = 2
+"""Members of a message that is a speaker and a text."""
 
 
 @dataclass(slots=True)
@@ -165,7 +167,8 @@ def _as_parts(item: Any, role: str) -> Any:
         return item
     content = item.get("content")
     if isinstance(content, str):
-        return {**item, "content": [{"type": "text", "text": content}]}
+        is_plain = len(item) == _PLAIN and content[:2] != "[{"  # where nobody looks for JSON
+        return item if is_plain else {**item, "content": [{"type": "text", "text": content}]}
     if isinstance(content, list):
         return {**item, "content": [_unparsed(part) for part in content]}
     return item

@@ -195,7 +195,9 @@ def _spoken(given: dict[str, Any], role: str) -> Iterator[dict[str, Any]]:
     elif isinstance(content, list):
         content, results = _results(content)
         parts = Said(results=results)
-    calls, thought = _calls(given, parts.calls), _reasoning(given, parts.reasoning)
+    calls, thought = parts.calls, parts.reasoning
+    if given:  # most messages say nothing beside their content
+        calls, thought = _calls(given, calls), _reasoning(given, thought)
     for text in parts.system:
         yield {"role": "system", "content": text}
     client = [each for each in parts.results if each.get("executor") != "provider"]

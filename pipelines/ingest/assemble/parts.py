@@ -42,6 +42,9 @@ _KEYED = (
     "reasoningContent",
 )
 """Fields that hold a whole part, in dialects without a type."""
+_HOLDERS = (*_KEYED, "toolCall", "toolInvocation", "function", "custom")
+"""Fields in which a part says what it is, in the order in which they count."""
+_HOLDER_NAMES = frozenset(_HOLDERS)
 _CALL_IDS = ("call_id", "tool_call_id", "toolCallId", "toolUseId", "id")
 _NAMES = ("name", "tool_name", "toolName")
 _ARGUMENTS = ("arguments", "args", "input")
@@ -154,10 +157,9 @@ def _names_tool(part: dict[str, Any]) -> bool:
 
 def _inner(part: dict[str, Any]) -> dict[str, Any]:
     """The object in which a part says what it is, where it holds one."""
-    for name in (*_KEYED, "toolCall", "toolInvocation", "function", "custom"):
-        if isinstance(part.get(name), dict):
-            return dict(part[name])
-    return part
+    if _HOLDER_NAMES.isdisjoint(part):
+        return part
+    return next((dict(part[name]) for name in _HOLDERS if isinstance(part.get(name), dict)), part)
 
 
 def _text(part: dict[str, Any]) -> Any:
@@ -204,7 +206,7 @@ def call_of(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_inner(key: str, value: Any) -> bool:
-    return isinstance(value, dict) and key in (*_KEYED, "toolCall", "toolInvocation", "function", "custom")
+    return isinstance(value, dict) and key in _HOLDER_NAMES
 
 
 def result_of(part: dict[str, Any]) -> dict[str, Any]:

@@ -154,10 +154,14 @@ async def _asynchronous(urls: Urls) -> str:
         said = (await client.chat.completions.create(**CHAT)).choices[0].message.content
         streamed = [each async for each in await client.chat.completions.create(**CHAT, stream=True)]
         assert "".join(each.choices[0].delta.content or "" for each in streamed) == said
+        items = [each async for each in await client.responses.create(model="m", input="hi", stream=True)]
+        assert "".join(each.delta for each in items if each.type == "response.output_text.delta") == said
     async with anthropic.AsyncAnthropic(api_key=KEY, base_url=urls.model_url.removesuffix("/v1")) as other:
         assert (await other.messages.create(**MESSAGES)).content[0].text == said
         async with other.messages.stream(**MESSAGES) as stream:
             assert await stream.get_final_text() == said
+        events = [each async for each in await other.messages.create(**MESSAGES, stream=True)]
+        assert "".join(each.delta.text for each in events if each.type == "content_block_delta") == said
     return said
 
 
