@@ -26,6 +26,7 @@ from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store, connect
 from tests.support.databases import copied_database
 from tests.support.pace import longest_first, mark_slow
+from tests.support.rewriting import rewrite_share
 from tests.support.servers import fresh_server, outer_folder
 from tests.support.verbs import Verbs, run_verb
 
@@ -53,6 +54,14 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes that are no text are named by their argument: packed ones hold the second, and two workers would differ."""
     is_packed = isinstance(val, bytes) and not (val.isascii() and all(byte >= ord(" ") for byte in val.strip()))
     return argname if is_packed else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """A worker rewrites its share of the assertions before it reads all modules."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker:
+        rewrite_share(session.config, session.config.args, int(worker), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
