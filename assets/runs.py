@@ -2,6 +2,9 @@
 
 A run is created with the origin that a code server would give it, so a failed one can be retried in the UI. The home is
 handed to the assets as an object: nothing passes through the environment, and no run record holds a connection string.
+
+Definitions and jobs are the same for the same months, whichever home is at work: they are made once in a process, since to make them
+takes as long as a small step.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -38,7 +43,7 @@ from assets.outcome import CheckResult, RunResult
 from assets.partitions import EXPERIMENTS, MONTHS_FAILED, Months, is_month, months_with, tags_of
 from assets.resources import Home
 from pipelines.errors import BadInputError, CheckFailedError
-from pipelines.projections.projection import find_projections
+from pipelines.projections.projection import BrokenProjection, Projection, find_projections
 from pipelines.settings import Settings
 from pipelines.startup import importing
 
@@ -52,6 +57,9 @@ MODULE, ATTRIBUTE = "assets.definitions", "defs"
 # Dagster prints every event on the terminal unless a run names its loggers. In this process `console` is silent; where
 # the UI retries the run, the same name is Dagster's own.
 _CONSOLE: dict[str, object] = {"loggers": {"console": {}}}
+
+_at_work: ContextVar[Home] = ContextVar("_at_work")
+"""The home of the run that is executed."""
 
 
 @dataclass(slots=True)
@@ -120,7 +128,7 @@ class Runs:
         self._on_progress = on_progress
         self._plans = plans
         self._stack = ExitStack()
-        self._repository: tuple[Months, dg.RepositoryDefinition] | None = None
+        self._projections: tuple[Months, tuple[Projection | BrokenProjection, ...]] | None = None
 
     def __enter__(self) -> Self:
         self._instance = self._stack.enter_context(open_instance(self._settings))
@@ -156,11 +164,14 @@ class Runs:
         """
         instance = self._instance
         partitions = [partition] if partition is None or isinstance(partition, str) else list(partition)
-        repository = self._definitions(months_with(self._settings, [each for each in partitions if is_month(each)]))
+        months = months_with(self._settings, [each for each in partitions if is_month(each)])
+        if self._projections is None or self._projections[0] != months:
+            self._projections = (months, tuple(find_projections(self._settings.home)))
+        repository = _definitions(*self._projections)
         selected = _select(repository.asset_graph, asset_names)
         for each in partitions:
             _require_partition(repository.asset_graph, selected, each, instance)
-        job = repository.get_implicit_global_asset_job_def().get_subset(asset_selection=selected)
+        job = _job(*self._projections, selected)
         tags = run_tags() | tags_of([each for each in partitions if each is not None])
         run_config = {**_CONSOLE, "ops": {step: {"config": values} for step, values in (config or {}).items()}}
         run_id = make_new_run_id()
@@ -176,17 +187,12 @@ class Runs:
                 remote_job_origin=_remote_origin(job.name),
                 job_code_origin=_code_origin(job.name),
             )
-            error = _execute(job, run, instance)
+            token = _at_work.set(self._home)
+            try:
+                error = _execute(job, run, instance)
+            finally:
+                _at_work.reset(token)
         return RunResult(run_id, error is None, record.partitions, record.checks, error)
-
-    def _definitions(self, months: Months) -> dg.RepositoryDefinition:
-        """The definitions for these months, made anew only when the months change."""
-        if self._repository is None or self._repository[0] != months:
-            projections = find_projections(self._settings.home)
-            with importing():  # to check what it is given, Dagster imports what that might be
-                definitions = build_defs({"home": self._home}, months, {"console": _silent_console}, projections)
-                self._repository = (months, definitions.get_repository_def())
-        return self._repository[1]
 
 
 def materialize(
@@ -206,6 +212,24 @@ def add_experiment(settings: Settings, name: str) -> None:
     """Make `name` a partition of the experiment assets; nothing happens when it is one already."""
     with open_instance(settings) as instance:
         instance.add_dynamic_partitions(str(EXPERIMENTS.name), [name])
+
+
+@lru_cache(maxsize=4)
+def _definitions(months: Months, projections: tuple[Projection | BrokenProjection, ...]) -> dg.RepositoryDefinition:
+    """The definitions for these months and projections, on the home that is at work."""
+    home = dg.ResourceDefinition(resource_fn=lambda _context: _at_work.get())
+    with importing():  # to check what it is given, Dagster imports what that might be
+        definitions = build_defs({"home": home}, months, {"console": _silent_console}, projections)
+        return definitions.get_repository_def()
+
+
+@lru_cache(maxsize=16)
+def _job(
+    months: Months, projections: tuple[Projection | BrokenProjection, ...], selected: frozenset[dg.AssetKey]
+) -> dg.JobDefinition:
+    """The job of these assets."""
+    job = _definitions(months, projections).get_implicit_global_asset_job_def()
+    return job.get_subset(asset_selection=selected)
 
 
 def _select(graph: BaseAssetGraph[Any], names: Sequence[str]) -> frozenset[dg.AssetKey]:
