@@ -173,7 +173,8 @@ def why_no_sandbox(folder: Path) -> str | None:
 def _walls(scratch: Path, folder: Path, needed: Sequence[Path], hidden: Sequence[Path]) -> list[str]:
     """What bubblewrap is told."""
     homes = [*_SHARED_FOLDERS, os.path.expanduser("~")]  # noqa: PTH111 -- a home that is not known stays as it is
-    covered = _outermost(Path(each) for each in homes if Path(each).is_dir() and not Path(each).is_symlink())
+    covered = _outermost(Path(each).resolve() for each in homes if Path(each).is_dir())
+    needed = [path for each in needed for path in (each.absolute(), each.resolve())]  # a link may be followed or read
     hidden = _outermost(each.resolve() for each in hidden if each.is_dir())
     beneath = [
         each for each in _outermost(needed) if any(each.is_relative_to(cover) for cover in (*covered, Path(_SCRATCH)))
