@@ -104,13 +104,13 @@ def _events(document: Mapping[str, Any]) -> Made:
     begun = {**document, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     yield "response.created", {"response": begun}
     yield "response.in_progress", {"response": begun}
-    for index, item in enumerate(objects(document.get("output"))):
+    for index, given in enumerate(objects(document.get("output"))):
+        item = given if given.get("id") else {**given, "id": f"item_{index}"}  # its events say which item they are of
         pieces = _PIECES.get(str(item.get("type")))
-        placed = {"item_id": item.get("id") or f"item_{index}", "output_index": index}
         start, made = (item, iter(())) if pieces is None else pieces(item)
         yield "response.output_item.added", {"output_index": index, "item": start}
         for kind, data in made:
-            yield kind, {**placed, **data}
+            yield kind, {"item_id": item["id"], "output_index": index, **data}
         yield "response.output_item.done", {"output_index": index, "item": item}
     yield _ENDS.get(str(document.get("status")), "response.completed"), {"response": document}
 

@@ -278,6 +278,17 @@ def test_an_odd_answer_is_none_or_is_streamed(api: Api) -> None:
     assert streams > 200
 
 
+def test_pieces_of_a_nameless_item_say_which_item_they_are_of() -> None:
+    """Some endpoints name no items; a client that puts pieces together needs it."""
+    document = WIRES["responses"].write(Reply("hi", [ToolCall("f", {})]), model="m", number=1)
+    for item in document["output"]:
+        del item["id"]
+    events = data_of(WIRES["responses"].events(document, {}))
+    named = [event["item"]["id"] for event in events if event["type"] == "response.output_item.added"]
+    assert len(set(named)) == 2
+    assert {event["item_id"] for event in events if "item_id" in event} == set(named)
+
+
 def test_free_text_for_a_custom_tool_goes_as_its_wire_has_it() -> None:
     """As a custom call where there are any, as the one argument of a tool elsewhere; text that is JSON stays text."""
     reply = Reply(None, [ToolCall("patch", '{"a": 1}'), ToolCall("patch", "*** Begin")])
