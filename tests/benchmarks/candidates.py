@@ -1,8 +1,11 @@
-"""The candidate of the benchmarks: it costs nothing, so that what is measured is the program around it."""
+"""The candidates of the benchmarks: they cost next to nothing, so that what is measured is the program around them."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from pipelines.experiment.decision import Decision, Reply, ToolCall
+from pipelines.replay.agents.session import Session
 
 _TEXT = Reply("Thank you. Your order is on its way.")
 _CALL = Reply(None, [ToolCall("lookup_order", {"order_id": "A-1", "amount_usd": 12.5})])
@@ -11,3 +14,28 @@ _CALL = Reply(None, [ToolCall("lookup_order", {"order_id": "A-1", "amount_usd": 
 def decide(decision: Decision) -> Reply:
     """A tool call after the user spoke, a text otherwise."""
     return _CALL if decision.messages[-1]["role"] == "user" else _TEXT
+
+
+def ask_twice(session: Session) -> str:
+    """Two model calls, and the text of the second."""
+    messages = [*session.messages, {"role": "user", "content": session.user}]
+    session.ask("chat", {"model": session.model, "messages": messages})
+    return _said(session, messages)["content"]
+
+
+def loop(session: Session) -> str:
+    """An agent's loop: ask, fetch what its tools answered, until there is a text."""
+    messages = [*session.messages, {"role": "user", "content": session.user}]
+    while (message := _said(session, messages)).get("tool_calls"):
+        messages.append(message)
+        for call in message["tool_calls"]:
+            result = session.result(call["function"]["name"], call["function"]["arguments"])
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
+    return message["content"]
+
+
+def _said(session: Session, messages: list[Any]) -> dict[str, Any]:
+    message: dict[str, Any] = session.ask("chat", {"model": session.model, "messages": messages})["choices"][0][
+        "message"
+    ]
+    return message

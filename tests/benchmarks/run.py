@@ -46,6 +46,7 @@ BENCHMARKS: Mapping[str, str] = {
     "stats": "tests.benchmarks.stats",
     "verbs": "tests.benchmarks.verbs",
     "import": "tests.benchmarks.imports",
+    "agents": "tests.benchmarks.agents",
 }
 """Name → module; each module has `run(bench)`, which yields figures."""
 
