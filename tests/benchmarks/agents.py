@@ -28,8 +28,8 @@ from tests.benchmarks.candidates import ask_twice
 from tests.benchmarks.copies import copied_lake
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.log import MONTH, write_lake
-from tests.benchmarks.rounds import ROOT, Bench, Measure
-from tests.support.environments import EnvironmentFailed, make_environment
+from tests.benchmarks.rounds import ROOT, Bench, Measure, Trial
+from tests.support.environments import python_with
 from tests.support.wires.wires import WIRES
 
 HERE = Path(__file__).parent
@@ -47,7 +47,9 @@ candidate: {agent: "candidates:loop", answers: recorded}
 mode: turn
 budget: {concurrency: %d}
 """
-MCP = ("mcp==2.3.0",)
+MCP = "mcp==2.3.0"
+LEAST_FOR_PEERS = 10_000
+"""Events from which environments are made; they take longer than the smallest runs."""
 
 
 def run(bench: Bench) -> Iterator[Figure]:
@@ -83,15 +85,14 @@ def _gateway_figures(bench: Bench, calls: int) -> Iterator[Figure]:
 
 def _mcp_figures(bench: Bench, calls: int) -> Iterator[Figure]:
     """Tool calls over MCP, beside the package's server."""
-    trials = {"gateway": (gateway_tool_calls, {"calls": calls})}
+    trials: dict[str, Trial] = {"gateway": (gateway_tool_calls, {"calls": calls})}
     peer: dict[str, Any] = {}
-    try:
-        python = str(make_environment(bench.folder / "mcp", MCP))
-    except EnvironmentFailed as error:
-        bench.tell(f"no figure against {MCP[0]}: {error}")
+    if bench.events >= LEAST_FOR_PEERS:
+        python = python_with(MCP)
+        trials["package"] = (package_tool_calls, {"calls": calls, "python": str(python)})
+        peer = {"peer": ("package", "cpu_ms"), "peer_name": MCP}
     else:
-        trials["package"] = (package_tool_calls, {"calls": calls, "python": python})
-        peer = {"peer": ("package", "cpu_ms"), "peer_name": MCP[0]}
+        bench.tell(f"no peers in environments of their own: from {LEAST_FOR_PEERS:,} events")
     rounds = bench.interleave(trials)
     yield rounds.figure("agents: gateway, MCP tool call, CPU per call", "ms", ("gateway", "cpu_ms"), target=CPU, **peer)
 

@@ -1,7 +1,7 @@
 """Requests of `agents` over HTTP: the gateway and its peers, each asked by another process, or itself one.
 
 The peers do no more than they must: an aiohttp server that reads the JSON of a request and answers, and an MCP server of the `mcp`
-package with one tool, in an environment of its own. As a program this is the client.
+package with one tool, in an environment of its own.
 """
 
 from __future__ import annotations
@@ -11,25 +11,26 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from asyncio.subprocess import PIPE
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 
 from pipelines.experiment.sides import Api
 from pipelines.replay.agents.gateway import Gateway
 from pipelines.replay.agents.stage import Fetched, Served
+from tests.benchmarks.http_client import ask_all
 from tests.benchmarks.replay_http import ANSWERS, request_of
-from tests.benchmarks.rounds import ROOT, Measure, TrialFailed
+from tests.benchmarks.rounds import Measure, TrialFailed
 from tests.support.stages import ScriptedStage
 from tests.support.wires.wires import WIRES
 
 HOST = "http://127.0.0.1"
-AT_ONCE = 8
 RESULT = "The order was sent on the third and is with the carrier. " * 6
 _PEER = Path(__file__).with_name("mcp_peer.py")
+_CLIENT = Path(__file__).with_name("http_client.py")
 _VERSION = "2026-07-28"
 _MCP_HEADERS = {
     "accept": "application/json, text/event-stream",
@@ -69,7 +70,7 @@ def gateway_calls(api: Api, calls: int, *, is_streamed: bool = False) -> Measure
         async with Gateway() as gateway:
             with gateway.unit(ReadyStage()) as urls:
                 url = urls.model_url.removesuffix("/v1") + WIRES[api].path
-                return await _loaded(url, json.dumps({"api": api, "is_streamed": is_streamed}), calls)
+                return await asked_by_another(url, model_bodies(api, calls, is_streamed=is_streamed))
 
     return asyncio.run(work())
 
@@ -88,7 +89,7 @@ def bare_calls(api: Api, calls: int) -> Measure:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         try:
-            return await _loaded(f"{HOST}:{runner.addresses[0][1]}/", json.dumps({"api": api}), calls)
+            return await asked_by_another(f"{HOST}:{runner.addresses[0][1]}/", model_bodies(api, calls))
         finally:
             await runner.cleanup()
 
@@ -101,7 +102,7 @@ def gateway_tool_calls(calls: int) -> Measure:
     async def work() -> Measure:
         async with Gateway() as gateway:
             with gateway.unit(ReadyStage()) as urls:
-                return await _loaded(urls.mcp_url, json.dumps({"is_mcp": True}), calls)
+                return await asked_by_another(urls.mcp_url, tool_bodies(calls), _MCP_HEADERS)
 
     return asyncio.run(work())
 
@@ -115,65 +116,43 @@ def package_tool_calls(calls: int, python: str) -> Measure:
         line = process.stdout.readline()
         if not line:
             raise TrialFailed("the package's server did not start")
-        asyncio.run(load(f"{HOST}:{int(line)}/mcp", {"is_mcp": True}, calls))
+        asyncio.run(ask_all(f"{HOST}:{int(line)}/mcp", tool_bodies(calls), _MCP_HEADERS))
         process.stdin.close()
         return {"cpu_ms": float(process.stdout.readline()) / calls * 1e3}
 
 
-async def _loaded(url: str, what: str, calls: int) -> Measure:
+def model_bodies(api: Api, calls: int, *, is_streamed: bool = False) -> list[bytes]:
+    """Requests of 30 messages and 20 kB."""
+    bodies = (request_of(number, api).body() for number in range(calls))
+    return [body[:-1] + b',"stream":true}' if is_streamed else body for body in bodies]
+
+
+def tool_bodies(calls: int) -> list[bytes]:
+    """Tool calls over MCP."""
+    return [
+        json.dumps(
+            {
+                "jsonrpc": "2.0",
+                "id": number,
+                "method": "tools/call",
+                "params": {"name": "find", "arguments": {"query": f"order {number}"}, "_meta": _MCP_META},
+            }
+        ).encode()
+        for number in range(calls)
+    ]
+
+
+async def asked_by_another(url: str, bodies: Sequence[bytes], headers: Mapping[str, str] | None = None) -> Measure:
     """What this process takes while another one asks it."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.benchmarks.agents_http",
-        url,
-        what,
-        str(calls),
-        cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        sys.executable, str(_CLIENT), url, json.dumps(headers or {}), stdin=PIPE, stdout=PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    await process.stdout.readline()  # its imports are done
+    process.stdin.write(b"\n".join(bodies) + b"\n\n")
+    await process.stdout.readline()  # it has read them
     cpu = time.process_time()
     process.stdin.close()
     if await process.wait():
         raise TrialFailed(f"the client of {url} ended with code {process.returncode}")
-    return {"cpu_ms": (time.process_time() - cpu) / calls * 1e3}
-
-
-async def load(url: str, what: Mapping[str, Any], calls: int) -> None:
-    """Make so many calls, some at once; each answer is looked at."""
-    numbers, is_mcp = iter(range(calls)), "is_mcp" in what
-    headers = {"content-type": "application/json", **(_MCP_HEADERS if is_mcp else {})}
-    sign = RESULT.encode()[:30] if is_mcp else b"Your order is on its way."
-
-    def body(number: int) -> bytes:
-        if is_mcp:
-            params = {"name": "find", "arguments": {"query": f"order {number}"}, "_meta": _MCP_META}
-            return json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}).encode()
-        asked = request_of(number, what["api"]).body()
-        return asked[:-1] + b',"stream":true}' if what.get("is_streamed") else asked
-
-    async with aiohttp.ClientSession(headers=headers) as session:
-
-        async def ask() -> None:
-            for number in numbers:
-                async with session.post(url, data=body(number)) as response:
-                    said = await response.read()
-                    assert response.status == 200, said
-                    assert sign in said, said
-
-        await asyncio.gather(*(ask() for _ in range(AT_ONCE)))
-
-
-def main(url: str, what: str, calls: str) -> None:
-    """Say that the imports are done, wait to be told to begin, and make the calls."""
-    print(flush=True)
-    sys.stdin.read()
-    asyncio.run(load(url, json.loads(what), int(calls)))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return {"cpu_ms": (time.process_time() - cpu) / len(bodies) * 1e3}
