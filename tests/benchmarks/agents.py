@@ -6,10 +6,13 @@ Models answer at once and tools are recorded, so that what is measured is this p
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipelines.experiment.code import PythonCandidate
@@ -24,15 +27,26 @@ from pipelines.replay.agents.stage import Agents, Task
 from pipelines.replay.run import run_replay
 from pipelines.settings import Settings
 from tests.benchmarks.agents_http import ReadyStage, bare_calls, gateway_calls, gateway_tool_calls, package_tool_calls
-from tests.benchmarks.candidates import ask_twice
+from tests.benchmarks.candidates import ask_once
 from tests.benchmarks.copies import copied_lake
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.log import MONTH, write_lake
-from tests.benchmarks.rounds import ROOT, Bench, Measure, Trial
-from tests.support.environments import python_with
+from tests.benchmarks.rounds import ROOT, Bench, Measure, Trial, TrialFailed
+from tests.support.documented import write_documented
+from tests.support.environments import python_beside, python_with
 from tests.support.wires.wires import WIRES
 
 HERE = Path(__file__).parent
+REQUIREMENTS = ROOT / "tests" / "agents" / "requirements"
+FRAMEWORKS = {
+    "plain": "openai_agent",
+    "openai_agents": "agents_sdk_agent",
+    "pydantic_ai": "pydantic_agent",
+    "langgraph": "langgraph_agent",
+}
+"""By requirements, an agent of `docs/agents.md`."""
+FRAMEWORK_EVENTS = 900
+"""Of a log of 120 turns."""
 WIDTH = 2
 AT_ONCE = 64
 """Units that are under way or wait for their turn."""
@@ -58,6 +72,7 @@ def run(bench: Bench) -> Iterator[Figure]:
     yield from _gateway_figures(bench, calls)
     yield from _mcp_figures(bench, calls)
     yield from _agent_figures(bench, calls)
+    yield from _framework_figures(bench)
 
 
 def _gateway_figures(bench: Bench, calls: int) -> Iterator[Figure]:
@@ -110,16 +125,51 @@ def _agent_figures(bench: Bench, calls: int) -> Iterator[Figure]:
             "asking": (command_units, {"units": calls, "does": "ask"}),
         }
     )
-    yield rounds.figure("agents: Session.ask, two calls a turn", "turns/s", ("ask", "rate"), target=ASKED)
-    yield rounds.figure("agents: Session.ask, replayed and committed", "turns/s", ("replay", "rate"), target=ASKED)
+    yield rounds.figure("agents: Session.ask, a call a turn", "turns/s", ("ask", "rate"), target=ASKED)
+    yield rounds.figure("agents: Session.ask, CPU per call", "ms", ("ask", "cpu_ms"))
+    yield rounds.figure("agents: a turn of two calls, replayed and committed, CPU", "ms", ("replay", "cpu_ms"))
     yield rounds.figure("agents: command, no model call", "units/s", ("lines", "rate"), target=LINES)
+    yield rounds.figure("agents: command, no model call, CPU of the replay", "ms", ("lines", "cpu_ms"))
     yield rounds.figure("agents: command, two model calls", "units/s", ("asking", "rate"), target=LINES_ASKING)
     yield rounds.figure("agents: peak memory", "MB", ("replay", "peak_bytes"), scale=1e-6)
 
 
+def _framework_figures(bench: Bench) -> Iterator[Figure]:
+    """The documented agents, under replay and by themselves, each in its framework's environment."""
+    if bench.events < LEAST_FOR_PEERS:
+        return
+    root = bench.folder / "turns"
+    fold_month(write_lake(root, FRAMEWORK_EVENTS), MONTH, ["conversation_months", "decisions"])
+    trials: dict[str, Trial] = {}
+    for framework, agent in FRAMEWORKS.items():
+        python = python_beside(REQUIREMENTS / f"{framework}.txt") if framework != "plain" else Path(sys.executable)
+        trials[agent] = (framework_turns, {"python": str(python), "root": str(root), "agent": agent})
+    rounds = bench.interleave(trials)
+    for agent in trials:
+        yield rounds.figure(
+            f"agents: {agent}, CPU per turn",
+            "ms",
+            (agent, "replay_ms"),
+            peer=(agent, "own_ms"),
+            peer_name="without a replay",
+        )
+
+
+def framework_turns(python: str, root: str, agent: str) -> Measure:
+    """Two model calls and a tool call a turn."""
+    with TemporaryDirectory() as folder, copied_lake(root) as lake:
+        write_documented("agents.md", Path(folder))
+        command = [python, "-m", "tests.benchmarks.framework_child", str(lake.root), folder, agent]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise TrialFailed(f"{agent} ended with code {done.returncode}:\n{done.stderr[-3000:]}")
+    measure: Measure = json.loads(done.stdout.splitlines()[-1])[agent]
+    return measure
+
+
 def ask_turns(turns: int) -> Measure:
-    """Turns of an agent in threads, each of which asks twice; no HTTP, no lake."""
-    candidate = PythonCandidate("candidates:ask_twice", "0", ask_twice, HERE)
+    """Turns of an agent in threads, each of which asks once; no HTTP, no lake."""
+    candidate = PythonCandidate("candidates:ask_once", "0", ask_once, HERE)
     return asyncio.run(_rate(FunctionAgents(candidate, WIDTH, 60.0), turns))
 
 
@@ -128,10 +178,10 @@ def replay_turns(root: str) -> Measure:
     with copied_lake(root) as lake:
         plan = make_plan(lake, parse_experiment(EXPERIMENT % WIDTH, "benchmark"), HERE)
         settings = Settings(home=Path(root).parent / "home", dsn=None, lake=lake.root)
-        started = time.perf_counter()
+        cpu = time.process_time()
         done = run_replay(lake, plan, settings=settings)
         assert done.failures == {}, done
-        return {"rate": done.units / (time.perf_counter() - started)}
+        return {"cpu_ms": (time.process_time() - cpu) / done.units * 1e3}
 
 
 def command_units(units: int, does: str) -> Measure:
@@ -157,9 +207,12 @@ async def _rate(agents: Agents, units: int) -> Measure:
 
     async with agents:
         await asyncio.gather(*(agents.run(task) for _ in range(2 * WIDTH)))
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-        return {"rate": units / (time.perf_counter() - started)}
+        return {
+            "rate": units / (time.perf_counter() - started),
+            "cpu_ms": (time.process_time() - cpu) / units * 1e3,
+        }
 
 
 def _session() -> Session:

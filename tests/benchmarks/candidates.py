@@ -16,11 +16,11 @@ def decide(decision: Decision) -> Reply:
     return _CALL if decision.messages[-1]["role"] == "user" else _TEXT
 
 
-def ask_twice(session: Session) -> str:
-    """Two model calls, and the text of the second."""
+def ask_once(session: Session) -> str:
+    """A model call, and its text."""
     messages = [*session.messages, {"role": "user", "content": session.user}]
-    session.ask("chat", {"model": session.model, "messages": messages})
-    return _said(session, messages)["content"]
+    text: str = _said(session, messages)["content"]
+    return text
 
 
 def loop(session: Session) -> str:
