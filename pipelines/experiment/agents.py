@@ -11,6 +11,7 @@ from pipelines.experiment.strict import StrictModel
 
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TIMEOUT_SECONDS = 600.0
 
 
 def callable_name(value: str) -> str:
@@ -51,7 +52,7 @@ class AgentSide(StrictModel):
     answers: Literal["recorded"] | None = None
     files: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
     env: dict[Annotated[str, AfterValidator(variable_name)], str] = Field(default_factory=dict)
-    timeout_seconds: float = Field(default=600.0, gt=0, le=86_400)
+    timeout_seconds: float = Field(default=_TIMEOUT_SECONDS, gt=0, le=86_400)
     memory_mb: int | None = Field(default=None, gt=0)
     sandbox: bool = False
 
@@ -64,7 +65,8 @@ class AgentSide(StrictModel):
     def _of_an_agent(self) -> Self:
         names = ("protocol", "answers", "files", "env", "memory_mb", "sandbox")
         given = [name for name in names if getattr(self, name)]
-        given += ["timeout_seconds"] if "timeout_seconds" in self.model_fields_set else []
+        # what is registered says every default: to say one is to say nothing
+        given += ["timeout_seconds"] if self.timeout_seconds != _TIMEOUT_SECONDS else []
         if given and not self.is_agent:
             raise ValueError(f"{', '.join(given)} belong to an agent; name it with agent or command")
         if self.command is not None and self.protocol is None:
