@@ -258,6 +258,8 @@ def _ask_models(
             take(_in_batches(asker, work, units, failed), meter)
         else:
             take(drive(asker, units(), work.tell, hosts.values()), meter)
+            for note in filter(None, (host.gateway.stray_note for host in hosts.values())):
+                work.tell(f"note: {note}")
             asker.require_answers()
         return describe_asking(connection, plan, asker, work.settings)
 

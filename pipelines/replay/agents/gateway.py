@@ -18,6 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from pipelines.console import on_one_line
 from pipelines.replay.agents.http_request import (
     HOST,
     MAX_BODY,
@@ -130,6 +131,15 @@ class Gateway:
         self._slots: dict[str, Slot] = {}
         self._port = 0
         self._doors: list[_Door] = []
+
+    @property
+    def stray_note(self) -> str | None:
+        """What is told of refused requests that belong to no unit; None for none."""
+        if not self.strays:
+            return None
+        why, method, target = self.strays[0]
+        said = f"{method} {target}"
+        return f"{self.stray_count:,} requests of agents belong to no unit and were refused; the first ({why}): {on_one_line(said)}"
 
     async def __aenter__(self) -> Self:
         listening = socket.create_server((HOST, 0), backlog=512)

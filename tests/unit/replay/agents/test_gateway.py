@@ -287,6 +287,9 @@ def test_strays_are_bounded_and_counted(monkeypatch):
             raw(urls, post(path_of(urls, "/v1/chat/completions"), b"{}"))
         assert opened.gateway.strays == [("unit", "POST", "/v1/chat/completions")] * 2
         assert opened.gateway.stray_count == 4
+        assert (opened.gateway.stray_note or "").startswith(
+            "4 requests of agents belong to no unit and were refused; the first (unit): POST"
+        )
 
 
 def test_a_final_refusal_reaches_the_agent_once(opened: Open):
