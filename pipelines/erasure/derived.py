@@ -23,6 +23,7 @@ from pipelines.lake.housekeeping import find_spilled, remove_spilled
 from pipelines.lake.lake import Lake
 from pipelines.proof.erasure import Target
 from pipelines.recorder.spill import DAMAGED, REFUSED, SUFFIX
+from pipelines.replay.asking import forgetting
 from pipelines.replay.asking.responses import ResponseStore, is_asking
 from pipelines.settings import Settings
 from pipelines.store import Entry
@@ -186,8 +187,8 @@ def _forget_responses(settings: Settings, reach: Reach) -> Iterator[Forgotten]:
         told = "a replay asks a model at this moment, and keeps what it is told: erase again when it has ended"
         yield Forgotten("responses", is_reached=False, count=0, size_bytes=0, told=told)
     with ResponseStore(settings.responses) as store:
-        erased, size = store.erase(reach.whole, reach.parts, reach.done_at)
-        is_clear = store.clear()
+        erased, size = forgetting.erase(store, reach.whole, reach.parts, reach.done_at)
+        is_clear = forgetting.clear(store)
     told = f"{counted(erased, 'response')} of models; a replay that needs them pays again"
     if not is_clear:
         told += "; another process reads the file, so its log still holds them: erase again when it has ended"
@@ -198,7 +199,7 @@ def _count_responses(settings: Settings, reach: Reach) -> int:
     if not settings.responses.exists():
         return 0
     with ResponseStore(settings.responses) as store:
-        return store.count(reach.whole, reach.parts, reach.done_at)
+        return forgetting.count(store, reach.whole, reach.parts, reach.done_at)
 
 
 def _forget_pages(settings: Settings, lake: Lake, reach: Reach) -> Iterator[Forgotten]:

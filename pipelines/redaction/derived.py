@@ -23,6 +23,7 @@ from pipelines.output import open_output
 from pipelines.redaction.hidden import Hidden, applied_redactions, hidden_in_stream
 from pipelines.redaction.spelling import Spelled
 from pipelines.redaction.versions import cut_versions
+from pipelines.replay.asking import forgetting
 from pipelines.replay.asking.responses import ResponseStore, is_asking
 from pipelines.review.files import FOLDER
 from pipelines.settings import Settings
@@ -151,9 +152,11 @@ def _forget_responses(
         yield Forgotten("responses", is_reached=False, count=0, size_bytes=0, told=told)
     counts = {stream: sum(map(len, applied_redactions(store, stream).values())) for stream in by_stream}
     with ResponseStore(settings.responses) as responses:
-        erased = responses.forget(counts)
-        more, size = responses.erase_if(lambda text: any(value.stands_in(text) for value in everywhere.values))
-        is_clear = responses.clear()
+        erased = forgetting.forget(responses, counts)
+        more, size = forgetting.erase_if(
+            responses, lambda text: any(value.stands_in(text) for value in everywhere.values)
+        )
+        is_clear = forgetting.clear(responses)
     told = f"{counted(erased + more, 'response')} of models; a replay that needs them pays again"
     if not is_clear:
         told += "; another process reads the file, so its log still holds them: redact again when it has ended"

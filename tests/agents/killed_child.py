@@ -16,7 +16,7 @@ from pathlib import Path
 from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.plan import make_plan
 from pipelines.lake.lake import Lake
-from pipelines.replay.asking import asker as asking
+from pipelines.replay.asking import patience as asking
 from pipelines.replay.run import run_replay
 from pipelines.settings import Settings
 from tests.support.asking_child import KEY

@@ -22,7 +22,7 @@ from pipelines.experiment.budget import Budget
 from pipelines.experiment.decision import Reply
 from pipelines.experiment.prices import Price
 from pipelines.experiment.sides import Side
-from pipelines.replay.asking import asker as asking
+from pipelines.replay.asking import patience as asking
 from pipelines.replay.asking.asker import Asker, EndpointError, ModelSide
 from pipelines.replay.asking.limiter import Limiter
 from pipelines.replay.asking.responses import ResponseStore, ResponseStoreError

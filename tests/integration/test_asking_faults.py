@@ -20,7 +20,7 @@ import pytest
 from pipelines.experiment.budget import Budget
 from pipelines.experiment.decision import Reply
 from pipelines.experiment.prices import Price
-from pipelines.replay.asking import asker as asking
+from pipelines.replay.asking import patience as asking
 from pipelines.replay.asking.asker import Asker, EndpointError, ModelSide
 from pipelines.replay.asking.endpoint import MAX_RESPONSE_BYTES
 from pipelines.replay.asking.responses import ResponseStore

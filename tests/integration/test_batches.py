@@ -27,6 +27,7 @@ from pipelines.diff.dataset import build_diff
 from pipelines.errors import BadInputError, UnfinishedError
 from pipelines.experiment.file import parse_experiment
 from pipelines.lake.lake import Lake
+from pipelines.replay.asking import forgetting
 from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.batch import client, session
 from pipelines.replay.batch.client import BatchError
@@ -357,7 +358,7 @@ def test_an_answer_about_what_was_redacted_meanwhile_is_not_kept(lake, settings,
             replay(lake, settings, text_of(server), tmp_path)
         ((stream,), *_) = query(lake, "SELECT DISTINCT aggregate_id FROM decisions ORDER BY 1")
         with ResponseStore(settings.responses) as store:
-            assert store.erase({stream}, set(), None) == (0, 0)
+            assert forgetting.erase(store, {stream}, set(), None) == (0, 0)
         server.work()
         with pytest.raises(UnfinishedError):
             replay(lake, settings, text_of(server), tmp_path)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipelines.lake.lake import Lake
-from pipelines.replay.asking import asker as asking
+from pipelines.replay.asking import patience as asking
 from pipelines.replay.asking.asker import EndpointError
 from pipelines.replay.wires.registry import WIRES
 from pipelines.settings import Settings

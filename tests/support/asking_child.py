@@ -18,7 +18,7 @@ from typing import Any
 from pipelines.experiment.budget import Budget
 from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api, Side
-from pipelines.replay.asking import asker as asking
+from pipelines.replay.asking import patience as asking
 from pipelines.replay.asking.asker import Asker, ModelSide
 from pipelines.replay.asking.responses import ResponseStore
 from pipelines.replay.drive import drive

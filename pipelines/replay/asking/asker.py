@@ -12,11 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
-
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-from tenacity.wait import wait_random_exponential
 
 from pipelines.errors import RefoldError, UnfinishedError
 from pipelines.experiment.budget import Budget
@@ -25,8 +23,10 @@ from pipelines.experiment.sides import Api, Side
 from pipelines.replay.asking.account import Account, BudgetExhausted
 from pipelines.replay.asking.endpoint import CallFailed, Endpoint, Response
 from pipelines.replay.asking.fault import Again, Broken
+from pipelines.replay.asking.forgetting import forget
 from pipelines.replay.asking.health import Health
 from pipelines.replay.asking.limiter import Limiter, Slot
+from pipelines.replay.asking.patience import AgainError, ask_patiently
 from pipelines.replay.asking.responses import Charge, ResponseStore, Sent, Stored
 from pipelines.replay.asking.sendable import Answered, Sendable
 from pipelines.replay.failure import Answer, Failure, Reason
@@ -38,13 +38,8 @@ from pipelines.replay.wires.wire import Wire
 
 BYTES_PER_TOKEN = 4
 """Of English text in JSON, about; what a call costs at most is counted with one token per byte instead."""
-MAX_ATTEMPTS = 10
-"""Calls for one request that brought nothing, before its unit fails."""
-MAX_RATE_LIMITED = 50
-"""Calls for one request that were refused for their rate, which is nobody's fault, likewise."""
 _REMEMBERED = 10_000
 """Conversations known to be in the ledger; noting one again changes nothing."""
-_BACKOFF = wait_random_exponential(multiplier=0.25, max=30)
 _KEPT = "what was paid for is kept, so run again when that is mended"
 
 
@@ -224,8 +219,8 @@ class Asker:
         return price.most(size, max_output_tokens(request.params, price) or 0) if price is not None else 0.0
 
     def forget(self, redactions: Mapping[str, int]) -> int:
-        """Erase what was kept of conversations that were redacted since; see `ResponseStore.forget`."""
-        return self._store.forget(redactions)
+        """Erase what was kept of conversations that were redacted since; see `forgetting.forget`."""
+        return forget(self._store, redactions)
 
     def stop(self) -> None:
         """Send nothing more; what is under way is waited for by those who asked."""
@@ -315,31 +310,11 @@ class Asker:
             self.tally.failed += 1
             return Answered(Failure("not_expressible", str(error)))
         try:
-            try:
-                return await self._attempt(request, body)
-            except _AgainError as error:
-                return await self._ask_again(request, body, error)
+            return await ask_patiently(partial(self._attempt, request, body), self._limiter.sleep)
         except BudgetExhausted as error:
             return Answered(self._failed(request, "budget_exhausted", str(error)))
-        except _AgainError as error:
+        except AgainError as error:
             return Answered(self._failed(request, error.again.reason, error.again.detail))
-
-    async def _ask_again(self, request: Sendable, body: bytes, first: _AgainError) -> Answered:
-        """Further calls after the first one, which nearly always is enough, each later than the last."""
-        failed: _AgainError | None = first
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(_AgainError),
-            wait=_BACKOFF,
-            stop=_Patience(),
-            sleep=self._limiter.sleep,
-            reraise=True,
-        ):
-            with attempt:
-                if failed is not None:
-                    error, failed = failed, None
-                    raise error
-                answer = await self._attempt(request, body)
-        return answer
 
     async def _attempt(self, request: Sendable, body: bytes) -> Answered:
         """One call, charged whatever comes of it."""
@@ -376,7 +351,7 @@ class Asker:
         why = self._health[request.side].call_failed(again)
         await self._store.charge(Charge(*self._version, spent))
         self._give_up(request.side, why)
-        raise _AgainError(again)
+        raise AgainError(again)
 
     def _settle(
         self, request: Sendable, slot: Slot, most: float, response: Response
@@ -483,27 +458,6 @@ class Asker:
         except RefoldError:
             self.stop()
             raise
-
-
-class _AgainError(Exception):
-    def __init__(self, again: Again) -> None:
-        super().__init__(again.detail)
-        self.again = again
-
-
-class _Patience:
-    """When to stop asking: after so many faults, or so many refusals for the rate."""
-
-    def __init__(self) -> None:
-        self._faults = self._limited = 0
-
-    def __call__(self, state: RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome is not None else None
-        if isinstance(error, _AgainError):
-            is_limited = error.again.reason == "rate_limited"
-            self._limited += is_limited
-            self._faults += not is_limited
-        return self._faults >= MAX_ATTEMPTS or self._limited >= MAX_RATE_LIMITED
 
 
 def _read(wire: Wire, stored: Stored) -> Answer | None:

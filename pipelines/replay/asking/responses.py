@@ -16,7 +16,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -99,16 +99,11 @@ CHARGE = (
     "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, usd = usd + excluded.usd"
 )
 SENT = "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_FORGET_ASKED = "DELETE FROM batch_requests WHERE aggregate_id = ?"
-"""What a batch under way brings for such a conversation is not kept: nobody here knows the request any more."""
-_COUNTED = "SELECT count(*), coalesce(sum(length(body)), 0) FROM responses "
 _KEYS_PER_QUERY = 500
 _LOCK_SECONDS = 60.0
 """How long a writer waits for another process's commit."""
 _CACHE_KB = 16_384
 """Of the file, held in memory: keys are random, and with less their index is read again and again."""
-_CLEAR_MS = 3_000
-"""How long who writes the file anew waits for others."""
 
 
 class Stored(NamedTuple):
@@ -281,97 +276,6 @@ class ResponseStore:
         """
         values = (endpoint, bytes.fromhex(key), aggregate_id, stored.body, stored.latency_ms, stored.cost_usd, now())
         await self._write([(PUT, values), _charge_row(charge)])
-
-    def forget(self, redactions: Mapping[str, int]) -> int:
-        """Erase the responses of conversations of which more was redacted than when this was last asked for.
-
-        What a model said may repeat what must not be shown any more; such a response is asked for anew.
-
-        Args:
-            redactions: How often something was redacted, by conversation.
-
-        Returns:
-            How many responses were erased; their bytes are overwritten.
-        """
-        with self._guard("write"):
-            known = dict(self._reader.execute("SELECT aggregate_id, redactions FROM forgotten").fetchall())
-            more = {each: count for each, count in redactions.items() if count > known.get(each, 0)}
-            if not more:
-                return 0
-            with self._reader:
-                self._reader.execute("BEGIN IMMEDIATE")
-                erased = sum(
-                    self._reader.execute("DELETE FROM responses WHERE aggregate_id = ?", (each,)).rowcount
-                    for each in more
-                )
-                self._reader.executemany(_FORGET_ASKED, [(each,) for each in more])
-                self._reader.executemany(
-                    "INSERT INTO forgotten VALUES (?, ?) ON CONFLICT DO UPDATE SET redactions = excluded.redactions",
-                    list(more.items()),
-                )
-            self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return erased
-
-    def erase(self, whole: Collection[str], parts: Collection[str], before: datetime | None) -> tuple[int, int]:
-        """Erase the responses of conversations, whatever they were asked for: their number and bytes. A later replay pays for them again.
-
-        Nobody knows of which response which part of a conversation is repeated in; so all go.
-
-        Args:
-            whole: Conversations of which every response goes.
-            parts: Conversations of which those go that came before a time.
-            before: The time; None for all.
-        """
-        erased = size = 0
-        with self._guard("write"), self._reader:
-            self._reader.execute("BEGIN IMMEDIATE")
-            for where, values in self._those(whole, parts, before):
-                count, bytes_ = self._reader.execute(_COUNTED + where, values).fetchone()
-                erased, size = erased + count, size + bytes_
-                self._reader.execute("DELETE FROM responses " + where, values)
-            self._reader.executemany(_FORGET_ASKED, [(each,) for each in sorted({*whole, *parts})])
-        return erased, size
-
-    def erase_if(self, is_gone: Callable[[str], bool]) -> tuple[int, int]:
-        """Erase the responses of which something says so by their text, whosever they are: their number and bytes."""
-        with self._guard("write"):
-            rows = self._reader.execute("SELECT id, body FROM responses")
-            found = [(id_, len(body)) for id_, body in rows if is_gone(bytes(body).decode("utf-8", "replace"))]
-            with self._reader:
-                self._reader.executemany("DELETE FROM responses WHERE id = ?", [(id_,) for id_, _ in found])
-        return len(found), sum(size for _, size in found)
-
-    def count(self, whole: Collection[str], parts: Collection[str], before: datetime | None) -> int:
-        """How many responses `erase` would erase."""
-        with self._guard("read"):
-            those = self._those(whole, parts, before)
-            return sum(self._reader.execute(_COUNTED + where, values).fetchone()[0] for where, values in those)
-
-    def _those(
-        self, whole: Collection[str], parts: Collection[str], before: datetime | None
-    ) -> Iterator[tuple[str, tuple[str, ...]]]:
-        for stream in sorted(whole):
-            yield "WHERE aggregate_id = ?", (stream,)
-        for stream in sorted(parts):
-            if before is None:
-                yield "WHERE aggregate_id = ?", (stream,)
-            else:
-                # both are ISO 8601 in UTC, to the millisecond
-                yield "WHERE aggregate_id = ? AND received_at <= ?", (stream, before.isoformat(timespec="milliseconds"))
-
-    def clear(self) -> bool:
-        """Write the file anew without what it holds beside its rows: free pages, and the log of what was written.
-
-        Returns:
-            False where another process reads or writes it at this moment, and the log stays.
-        """
-        try:
-            self._reader.execute(f"PRAGMA busy_timeout = {_CLEAR_MS}")
-            self._reader.execute("PRAGMA temp_store = MEMORY")  # no copy of it elsewhere
-            self._reader.execute("VACUUM")
-            return not self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except sqlite3.OperationalError:  # busy for longer than anybody waits
-            return False
 
     async def charge(self, charge: Charge) -> None:
         """Charge a call that brought no response."""

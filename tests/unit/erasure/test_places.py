@@ -18,6 +18,7 @@ from pipelines.lake.lake import Lake
 from pipelines.lake.own import own_column, own_dataset
 from pipelines.proof.erasure import Target
 from pipelines.redaction.places import find_value
+from pipelines.replay.asking import forgetting
 from pipelines.replay.asking.responses import Charge, ResponseStore, Stored, asking_alone, is_asking
 from pipelines.settings import Settings
 
@@ -78,13 +79,13 @@ def test_answers_of_models_are_erased_from_file_pages_and_log(home):
                 f"{('first', 'second', 'third')[number % 3]} said {number}",
             )
         charged = store.charged()
-        assert store.count([WHOLE], [PART], None) == 134
-        assert store.erase([WHOLE], [PART], None) == (
+        assert forgetting.count(store, [WHOLE], [PART], None) == 134
+        assert forgetting.erase(store, [WHOLE], [PART], None) == (
             134,
             sum(len(f"{w} said {n}") for n in range(200) for w in [("first", "second", "third")[n % 3]] if n % 3 != 2),
         )
-        assert store.clear()
-        assert (store.erase([WHOLE], [PART], None), store.charged()) == ((0, 0), charged)
+        assert forgetting.clear(store)
+        assert (forgetting.erase(store, [WHOLE], [PART], None), store.charged()) == ((0, 0), charged)
     assert [find_value(home.home, f"{word} said") == [] for word in ("first", "second", "third")] == [True, True, False]
 
 
@@ -92,8 +93,8 @@ def test_answers_that_came_later_of_a_part_stay(home):
     """What a replay paid for after everything was forgotten knows nothing of what was erased."""
     with ResponseStore(home.responses) as store:
         keep(store, PART, 0, "later")
-        assert store.count([], [PART], datetime.now(UTC) - timedelta(minutes=1)) == 0
-        assert store.count([], [PART], datetime.now(UTC) + timedelta(minutes=1)) == 1
+        assert forgetting.count(store, [], [PART], datetime.now(UTC) - timedelta(minutes=1)) == 0
+        assert forgetting.count(store, [], [PART], datetime.now(UTC) + timedelta(minutes=1)) == 1
 
 
 def test_a_replay_that_asks_is_seen(home):
