@@ -42,7 +42,7 @@ REQUIREMENTS = ROOT / "tests" / "agents" / "requirements"
 AGENTS: dict[str, tuple[str, ...]] = {
     "plain": ("plain_agent", "openai_agent", "-plain_agent"),
     "openai_agents": ("agents_sdk_agent", "agents_sdk_mcp_agent", "-agents_sdk_agent"),
-    "pydantic_ai": ("pydantic_agent", "pydantic_mcp_agent", "-pydantic_agent"),
+    "pydantic_ai": ("pydantic_agent", "pydantic_mcp_agent", "desk_agent", "-pydantic_agent"),
     "langgraph": ("langgraph_agent", "langgraph_mcp_agent", "-langgraph_agent"),
 }
 """By framework: the agents of the document. The last, with a dash, loses a tool result."""

@@ -47,4 +47,4 @@ def test_documented_agents_do_what_was_recorded(framework: str, talks: Talks, tm
 def test_every_agent_of_the_document_is_run(tmp_path: Path) -> None:
     """What the document shows is what is tested, all of it."""
     run = {agent for each in AGENTS.values() for agent in each if not agent.startswith("-")}
-    assert set(write_documented("agents.md", tmp_path)) == run
+    assert set(write_documented("agents.md", tmp_path)) == run | {"shop_desk"}  # which is what `desk_agent` runs
