@@ -218,9 +218,10 @@ def test_a_killed_replay_leaves_nobody_behind(folder, tmp_path):
     """SIGKILL ends whoever runs the agents without a last word; their processes notice."""
     written = tmp_path / "pid"
     program = (
-        "import asyncio, sys; from pathlib import Path; from tests.unit.replay.agents.test_commands import open_agents, task\n"
+        "import asyncio, sys; from pathlib import Path; from pipelines.replay.agents import process\n"
         "async def ask():\n"
-        "    async with open_agents(Path(sys.argv[1])) as crew: await crew.run(task('orphan ' + sys.argv[2]))\n"
+        "    agent = await process.start([sys.executable, '-S', 'agent.py'], Path(sys.argv[1]), {})\n"
+        "    await agent.ask(b'{\"user\": \"orphan ' + sys.argv[2].encode() + b'\"}\\n', 600)\n"
         "asyncio.run(ask())"
     )
     root = Path(__file__).parents[4]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def messages_of(session):
 
 def run(session):
     print("thinking")
+    if session.user == "broken":
+        return 1 / 0
+    if session.user == "stopped":
+        try:
+            session.result("other", {})
+        except AgentStopped as error:
+            return error.reason
     tools = {tool.name: tool for tool in session.tools}
     messages = messages_of(session)
     while True:
@@ -45,15 +53,6 @@ def run(session):
 async def both(session):
     said = [session.ask("chat", {"model": session.model, "messages": messages_of(session)}) for _ in range(2)]
     return str(len(await asyncio.gather(*said)))
-
-def stopped(session):
-    try:
-        session.result("other", {})
-    except AgentStopped as error:
-        return error.reason
-
-def broken(session):
-    return 1 / 0
 """
 
 
@@ -65,13 +64,24 @@ def look_up_first(_api, body):
     return Reply(None, (ToolCall("look_up", {"key": last["content"]}),))
 
 
-async def run_once(words, folder, stage, **named):
+@asynccontextmanager
+async def running(words, folder, stage, **named):
+    """What runs a unit of the stage, given what its user says."""
     schema = {"type": "object", "properties": {"key": {"type": "string"}}}
     tool = Tool("look_up", "Finds.", schema, print)
+    past = [{"role": "system", "content": "Be kind."}]
     async with Gateway() as gateway, CommandAgents(Command(words, folder, **named), gateway, 1) as crew:
-        with gateway.unit(stage) as urls:
-            past = [{"role": "system", "content": "Be kind."}]
-            return await crew.run(Task(Session(past, "grüß dich", [tool], "m", *urls, {}, print, print), stage))
+
+        async def run(user):
+            with gateway.unit(stage) as urls:
+                return await crew.run(Task(Session(past, user, [tool], "m", *urls, {}, print, print), stage))
+
+        yield run
+
+
+async def run_once(words, folder, stage, **named):
+    async with running(words, folder, stage, **named) as run:
+        return await run("grüß dich")
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +117,18 @@ def test_the_node_example(tmp_path):
 
 
 def test_a_function_runs_as_a_command(folder):
-    """The same function as in the process; what it prints is no answer."""
-    check([*RUNNER, "own_agent:run"], folder)
+    """As in the process: what it prints is no answer, it is told why nothing more is answered, and where it raised."""
+    stage = ScriptedStage(look_up_first, results={"look_up": "there"})
+
+    async def ask():
+        async with running([*RUNNER, "own_agent:run"], folder, stage) as run:
+            texts = [await run("hello"), await run("stopped")]
+            with pytest.raises(AgentFailedError, match=r"ZeroDivisionError: division by zero at own_agent\.py:"):
+                await run("broken")
+            return [*texts, await run("hello")]
+
+    assert asyncio.run(ask()) == ["It is there.", "unrequested_call", "It is there."]
+    assert [name for name, _ in stage.fetched] == ["look_up", "other", "look_up"]
 
 
 def test_a_function_runs_in_a_sandbox(folder):
@@ -123,17 +143,6 @@ def test_a_function_that_awaits_asks_at_once(folder):
     stage = ScriptedStage()
     assert asyncio.run(run_once([*RUNNER, "own_agent:both"], folder, stage)) == "2"
     assert len(stage.asked) == 2
-
-
-def test_a_function_learns_why_nothing_is_answered(folder):
-    """As in the process: `AgentStopped`, with the reason."""
-    assert asyncio.run(run_once([*RUNNER, "own_agent:stopped"], folder, ScriptedStage())) == "unrequested_call"
-
-
-def test_what_a_function_raises_is_told(folder):
-    """With the line of the agent's own file."""
-    with pytest.raises(AgentFailedError, match=r"ZeroDivisionError: division by zero at own_agent\.py:"):
-        asyncio.run(run_once([*RUNNER, "own_agent:broken"], folder, ScriptedStage()))
 
 
 def test_an_example_says_why_it_stopped(folder):

@@ -150,8 +150,8 @@ def test_the_gateway_alone_is_reached(probed):
     """The gateway answers on its own address; this machine, others, names, and sockets of every other kind do not."""
     found = probed.found
     assert found["gateway"] == 'done: {"content": "found"}'
-    refused = ("host", "public", "public6")
-    assert {name: found[name] for name in refused} == dict.fromkeys(refused, "ConnectionRefusedError")
+    assert (found["host"], found["public"]) == ("ConnectionRefusedError", "ConnectionRefusedError")
+    assert found["public6"] in ("ConnectionRefusedError", "OSError")  # the latter where a kernel knows no such address
     assert found["name"] == "gaierror"
     assert found["proxy"] == "HTTPError"
     others = ("unix", "unix in run", "unix datagram", "abstract", "machine", "packets")
@@ -180,11 +180,12 @@ def test_nothing_of_the_machine_is_there(probed):
 
 def test_each_attempt_is_noted(probed):
     """Whatever left a socket for anywhere but the gateway is there with protocol and target; the gateway's own requests are not."""
+    six = [("network", "TCP", "[2001:db8::1]:443")] if probed.found["public6"] == "ConnectionRefusedError" else []
     assert probed.stage.refused == [
         ("proxy", "GET", "http://192.0.2.1/elsewhere"),
         ("network", "TCP", f"127.0.0.1:{probed.host}"),
         ("network", "TCP", "192.0.2.1:443"),
-        ("network", "TCP", "[2001:db8::1]:443"),
+        *six,
         ("network", "UDP", "192.0.2.1:4433"),
         ("network", "DNS", "somewhere.example"),
     ]
