@@ -168,7 +168,14 @@ def run_agents(framework: str, lake: Lake, folder: Path) -> dict[str, dict[str, 
     python = Path(sys.executable) if framework == "plain" else python_beside(REQUIREMENTS / f"{framework}.txt")
     folder.mkdir()
     write_documented("agents.md", folder)
-    command = [str(python), "-m", "tests.agents.echo_child", str(lake.root), str(folder), *AGENTS[framework]]
+    command = [
+        str(python),
+        "-m",
+        "tests.support.frameworks.echo_child",
+        str(lake.root),
+        str(folder),
+        *AGENTS[framework],
+    ]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("REFOLD_", "OPENAI_"))}
     done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

@@ -2,7 +2,7 @@
 
     python tests/acceptance/agents_killed.py [--units 2000] [--agents plain_agent openai_agent] [--share 0.05]
 
-The plain loops of `docs/agents.md`, which ask without HTTP and over the gateway, act in turns of one tool call and a text (`tests/agents/killed_child.py`). Their
+The plain loops of `docs/agents.md`, which ask without HTTP and over the gateway, act in turns of one tool call and a text (`tests/support/frameworks/killed_child.py`). Their
 model's endpoint shows each fault in 5 % of the calls, and the process is killed with `kill -9` when 20, 50 and 80 % of the answers are paid for; the rest is as in
 `kills.py`. `tests/agents/test_killed.py` runs the same with fewer units.
 """
@@ -89,7 +89,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """The process whose agent asks."""
     os.environ["AGENT"] = agent
-    return kills.start(server, api, home, requests, timeout, "tests.agents.killed_child")
+    return kills.start(server, api, home, requests, timeout, "tests.support.frameworks.killed_child")
 
 
 def survive(folder: Path, agent: str, units: int, *, share: float = 0.05, timeout: float = 0.8) -> Survived:

@@ -1,6 +1,6 @@
 """Puts agents into the recorded turns of a lake, the recording answering their models; prints what became of each unit.
 
-    python -m tests.agents.echo_child LAKE FOLDER AGENT…
+    python -m tests.support.frameworks.echo_child LAKE FOLDER AGENT…
 
 It runs in the environment of a framework. `AGENT` is a module in the folder, with a function `run`; with a dash before it, it loses the
 first tool result of each unit. The last line is a JSON object: agent → unit → what its row says, and what was seen of it.
@@ -19,13 +19,13 @@ from pipelines.experiment.plan import make_plan
 from pipelines.lake.lake import Lake
 from pipelines.replay.run import run_replay
 from pipelines.settings import Settings
-from tests.agents.watching import Seen
+from tests.support.frameworks.watching import Seen
 
 SEEN: dict[str, defaultdict[str, Seen]] = defaultdict(lambda: defaultdict(Seen))
 _MODULE = """
 from {agent} import run
-from tests.agents.echo_child import SEEN
-from tests.agents.watching import watch
+from tests.support.frameworks.echo_child import SEEN
+from tests.support.frameworks.watching import watch
 
 run = watch(run, SEEN["{name}"], is_forgetful={is_forgetful})
 """
@@ -74,6 +74,6 @@ def main(lake: str, folder: str, *agents: str) -> None:
 
 
 if __name__ == "__main__":
-    from tests.agents import echo_child  # the one that agents' modules import
+    from tests.support.frameworks import echo_child  # the one that agents' modules import
 
     echo_child.main(*sys.argv[1:])

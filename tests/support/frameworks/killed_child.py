@@ -1,6 +1,6 @@
 """A replay of an agent that can be killed: it acts in the turns of the lake beside its home, and asks a model server through the gateway.
 
-    python -m tests.agents.killed_child BASE_URL HOME REQUESTS CONCURRENCY TIMEOUT API
+    python -m tests.support.frameworks.killed_child BASE_URL HOME REQUESTS CONCURRENCY TIMEOUT API
 
 `AGENT` in the environment is its module, beside the lake. The API key is there, too. The last line is a JSON object of unit → text and tool
 calls; there is none when it was killed.
