@@ -14,7 +14,7 @@ import msgspec
 
 from pipelines.experiment.sides import Api
 from pipelines.replay.agents import mcp
-from pipelines.replay.agents.stage import Refused, Stage
+from pipelines.replay.agents.stage import Refused, Served, Stage
 from pipelines.replay.asking.fault import storable
 from pipelines.replay.wires.registry import find_wire
 
@@ -202,9 +202,7 @@ async def _model_call(request: web.BaseRequest, unit: Unit, target: str, content
     unit.unanswered.append(waiting)
     try:
         served = await unit.stage.answer(api, body, is_retry=is_retry)
-        said, kind = served.body, "application/json"
-        if asked.get("stream") is True and served.status == _OK:
-            said, kind = b"".join(find_wire(api).events(json.loads(said), asked)), "text/event-stream"
+        response = _answer(target, served, asked)
     except Exception as fault:  # noqa: BLE001 -- raised where the unit ends
         return _our_fault(unit, target, fault)
     finally:
@@ -212,11 +210,23 @@ async def _model_call(request: web.BaseRequest, unit: Unit, target: str, content
             unit.unanswered.remove(waiting)
     is_whole = False
     try:
-        response = _response(served.status, said, {} if served.status == _OK else _FINAL, kind)
         is_whole = await _send(request, response)
     finally:
         unit.end(served.call, is_whole=is_whole)
     return response
+
+
+def _answer(target: str, served: Served, asked: Mapping[str, Any]) -> web.Response:
+    """What the stage gave, streamed where that is asked for."""
+    if served.status != _OK:
+        return _response(served.status, served.body, _FINAL)
+    if asked.get("stream") is not True:
+        return _response(_OK, served.body)
+    try:
+        events = b"".join(find_wire(_ROUTES[target]).events(json.loads(served.body), asked))
+    except (ValueError, RecursionError):  # an endpoint may nest what nobody reads
+        return error_response(target, 400, "invalid_json", "the endpoint's answer cannot be sent as events")
+    return _response(_OK, events, kind="text/event-stream")
 
 
 def _our_fault(unit: Unit, target: str, fault: Exception) -> web.Response:

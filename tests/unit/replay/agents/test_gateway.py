@@ -303,6 +303,21 @@ def test_a_final_refusal_reaches_the_agent_once(opened: Open):
     assert len(stage.asked) == len(stage.delivered_calls) == 2
 
 
+def test_an_answer_that_nests_too_deeply_is_no_fault_of_ours(opened: Open):
+    """It goes on as it came where nobody asks for a stream; else the agent is told, and the run goes on."""
+    document = find_wire("chat").write(Reply("Hi"), model="m", number=0)
+    body = json.dumps(document).encode()[:-1] + b', "more": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+    stage = ScriptedStage(lambda _api, _body: Served(200, body, 0))
+    with opened.unit(stage) as urls:
+        plain, streamed = (
+            httpx.post(f"{urls.model_url}/chat/completions", json={**CHAT, "stream": is_stream})
+            for is_stream in (False, True)
+        )
+    assert (plain.status_code, plain.content) == (200, body)
+    assert (streamed.status_code, streamed.headers["x-should-retry"]) == (400, "false")
+    assert streamed.json()["error"]["message"].startswith("invalid_json: ")
+
+
 class Waiting(ScriptedStage):
     """A stage that answers when it is asked again."""
 
