@@ -7,17 +7,17 @@ together with the data in one commit. Tables in the lake's folder that carry no 
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 from deltalake import CommitProperties, Schema, write_deltalake
 
+from pipelines.duck import scratch
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import DATASETS
 from pipelines.lake.datasets.columns import MONTH
-from pipelines.lake.delta import SETTINGS, Attempt, making, open_table
+from pipelines.lake.delta import SETTINGS, Attempt, making, newest_entry, open_table
 from pipelines.lake.errors import CommitLostError
 
 if TYPE_CHECKING:
@@ -62,6 +62,13 @@ def find_own(root: Path) -> dict[str, Dataset]:
 
 def read_own(path: Path) -> Dataset | None:
     """The specification that the Delta table at `path` carries; None when it carries none."""
+    entry = newest_entry(path)
+    return _read_at(path, tuple(entry)) if entry else None
+
+
+@lru_cache(maxsize=256)
+def _read_at(path: Path, _entry: tuple[object, ...]) -> Dataset | None:
+    """The same while its log's last entry is the same: whoever lists the datasets asks it of every folder."""
     delta = open_table(path)
     if delta is None:
         return None
@@ -70,10 +77,8 @@ def read_own(path: Path) -> Dataset | None:
     first = _metadata(schema.field(0))
     if schema.field(0).name != MONTH.name or _GRAIN not in first:
         return None
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("given", table)
-        types = connection.sql("SELECT * FROM given").types
+    with scratch() as connection:
+        types = connection.from_arrow(table).types
     columns = tuple(
         own_column(field.name, str(kind), _metadata(field).get(_COMMENT, ""))
         for field, kind in list(zip(schema, types, strict=True))[1:]
