@@ -11,7 +11,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -87,9 +87,12 @@ def opened() -> Iterator[Open]:
 
 def raw(urls: Urls, request: bytes) -> tuple[int, dict[str, str], bytes]:
     """What the server answers to these bytes."""
-    with socket.create_connection(("127.0.0.1", urlsplit(urls.model_url).port or 0), PATIENCE) as connection:
+    address = ("127.0.0.1", urlsplit(urls.model_url).port or 0)
+    with (
+        socket.create_connection(address, PATIENCE) as connection,
+        closing(http.client.HTTPResponse(connection)) as response,
+    ):
         connection.sendall(request)
-        response = http.client.HTTPResponse(connection)
         response.begin()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
 
@@ -100,6 +103,12 @@ def post(
     """The bytes of a request."""
     lines = [f"{method} {target} HTTP/{version}", f"Host: {host}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def hi(urls: Urls) -> Any:
+    """What a chat completion says."""
+    _, _, body = raw(urls, post(path_of(urls, "/v1/chat/completions"), json.dumps(CHAT).encode()))
+    return json.loads(body)["choices"][0]["message"]["content"]
 
 
 def path_of(urls: Urls, rest: str) -> str:
@@ -398,7 +407,7 @@ def test_a_connection_is_kept_and_ten_clients_are_served_at_once(opened: Open):
         kept.close()
         stage.gate = opened.call(asyncio.Event)
         with ThreadPoolExecutor(10) as threads:
-            answers = [threads.submit(_httpx, urls) for _ in range(10)]
+            answers = [threads.submit(hi, urls) for _ in range(10)]
             wait_until(lambda: len(stage.asked) == 12)
             opened.call(stage.gate.set)
             assert [each.result() for each in answers] == ["Hi"] * 10
@@ -414,9 +423,9 @@ def test_a_slot_has_one_unit_at_a_time(opened: Open):
         assert opened.call(entered.__enter__) == slot.urls
         with pytest.raises(RuntimeError, match="one unit at a time"):
             opened.call(slot.enter(ScriptedStage()).__enter__)
-        assert _httpx(slot.urls) == "Hi"
+        assert hi(slot.urls) == "Hi"
         opened.call(entered.__exit__, None, None, None)
-        assert httpx.post(f"{slot.urls.model_url}/chat/completions", json=CHAT).status_code == 404
+        assert raw(slot.urls, post(path_of(slot.urls, "/v1/chat/completions"), b"{}"))[0] == 404
     assert (len(first.asked), len(second.asked)) == (1, 1)
     assert opened.gateway.stray_count == before + 2
 
@@ -528,9 +537,9 @@ def test_a_gateway_ends_though_somebody_waits(opened: Open):
     stage = ScriptedStage(gate=opened.call(asyncio.Event))
     with ThreadPoolExecutor(1) as threads:
         with Open() as other, other.unit(stage) as urls:
-            answer = threads.submit(_httpx, urls)
+            answer = threads.submit(hi, urls)
             wait_until(lambda: stage.asked)
-        with pytest.raises(httpx.HTTPError):
+        with pytest.raises(http.client.RemoteDisconnected):
             answer.result()
     assert stage.delivered_calls == []
 
@@ -546,7 +555,7 @@ def test_a_socket_of_its_own_belongs_to_its_place(opened: Open):
     opened.call(entered.__enter__)
     there = Urls(slot.urls.model_url.replace(str(urlsplit(slot.urls.model_url).port), str(port)), "")
     with opened.unit(other):
-        assert _httpx(there) == _httpx(slot.urls) == "Hi"
+        assert hi(there) == hi(slot.urls) == "Hi"
         assert raw(there, b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")[0] == 403
         assert raw(there, post("/v1/chat/completions", b"{}"))[0] == 404
     opened.call(entered.__exit__, None, None, None)
