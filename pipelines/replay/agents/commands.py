@@ -30,6 +30,7 @@ from pipelines.replay.agents.process import Process
 from pipelines.replay.agents.sandbox import Sandbox, require_sandbox
 from pipelines.replay.agents.session import Session
 from pipelines.replay.agents.stage import AgentFailedError, Stage, Task
+from pipelines.replay.asking.fault import storable_json
 
 _BARREN = 10
 """Processes one after the other without one answer, after which the next is not worth starting."""
@@ -290,6 +291,16 @@ def _line(name: str, session: Session) -> bytes:
         return json.dumps(unit).encode() + b"\n"
 
 
+def _decoded(line: bytes) -> _Answer:
+    """The answer; half of a surrogate pair, as a program that cuts a text may write it, is replaced."""
+    try:
+        return _decode(line)
+    except msgspec.ValidationError:
+        raise
+    except (ValueError, RecursionError):
+        return _decode(storable_json(line))
+
+
 def _read(line: bytes, name: str) -> _Answer:
     """What a line out says.
 
@@ -297,8 +308,8 @@ def _read(line: bytes, name: str) -> _Answer:
         _NoAnswerError: It is no answer to this unit.
     """
     try:
-        answer = _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        answer = _decoded(line)
+    except (ValueError, RecursionError) as error:
         shown = on_one_line(line[:_MAX_SHOWN].decode("utf-8", "replace"))
         raise _NoAnswerError(
             f"what it wrote to standard output is no answer, and all else belongs on standard error ({error}): {shown}"

@@ -15,7 +15,7 @@ import msgspec
 from pipelines.experiment.sides import Api
 from pipelines.replay.agents import mcp
 from pipelines.replay.agents.stage import Refused, Served, Stage
-from pipelines.replay.asking.fault import storable
+from pipelines.replay.asking.fault import storable_json
 from pipelines.replay.wires.registry import find_wire
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _read_json(body: bytes) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        return _decode(storable(json.dumps(json.loads(body), ensure_ascii=False)))
+        return _decode(storable_json(body))
     except (ValueError, RecursionError):
         raise RefusedError("body", 400, "the body is no JSON") from None
 

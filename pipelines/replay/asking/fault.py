@@ -178,6 +178,16 @@ def storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def storable_json(content: bytes) -> str:
+    """A JSON value written anew with its texts in storable form: an escape can say what UTF-8 cannot carry.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deeply.
+    """
+    return storable(json.dumps(json.loads(content), ensure_ascii=False))
+
+
 def _judge(status: int, said: Said, detail: str) -> Again | Broken | Failure:
     """What a status and the words beside it mean."""
     if _has(said, _OVER):

@@ -55,6 +55,8 @@ for line in sys.stdin:
         print(json.dumps({"id": unit["id"], "error": "no \x1b way"}))
     elif user == "twice":
         print(json.dumps({"id": unit["id"], "text": "one"}) + "\n{}")
+    elif user == "half":
+        print('{"id": "' + unit["id"] + '", "text": "cut \\ud83d"}')
     elif user == "none":
         print(json.dumps({"id": unit["id"], "text": None}))
     elif user == "environment":
@@ -99,9 +101,9 @@ def test_a_unit_is_a_line(folder):
             unit = json.loads(await crew.run(task("hello")))
             pids = [await crew.run(task("pid")) for _ in range(3)]
             beside = await asyncio.gather(crew.run(task("pid")), crew.run(task("pid")))
-            return unit, pids, beside, await crew.run(task("none"))
+            return unit, pids, beside, await crew.run(task("none")), await crew.run(task("half"))
 
-    unit, pids, beside, nothing = asyncio.run(ask())
+    unit, pids, beside, nothing, half = asyncio.run(ask())
     assert unit == {
         "id": "1",
         "messages": [{"role": "system", "content": "Be kind."}],
@@ -121,6 +123,7 @@ def test_a_unit_is_a_line(folder):
     assert len({*pids}) == 1
     assert len({*beside, *pids}) == 2
     assert nothing is None
+    assert half == "cut \ufffd"
     assert not any(map(is_running, beside))
 
 
@@ -131,7 +134,7 @@ FAULTS = {
     "sleep": ("agent_timeout", "no answer within 0.5 s; it wrote: about sleep"),
     "garbage": (
         "candidate_error",
-        r"no answer, and all else belongs on standard error (JSON is malformed: invalid character (byte 4)): thinking \x1b[2J",
+        r"no answer, and all else belongs on standard error (Expecting value: line 1 column 1 (char 0)): thinking \x1b[2J",
     ),
     "other id": ("candidate_error", "it answered '0' and was asked about '2'"),
     "neither": ("candidate_error", "neither text nor error"),
