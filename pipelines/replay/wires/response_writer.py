@@ -24,7 +24,7 @@ def write(reply: Reply, *, model: str | None, number: int, custom: frozenset[str
         "reasoning": [
             _reasoning(each, f"rs_{number}_{place}")
             for place, each in enumerate(read_thoughts(reply.extra or {}))
-            if not each.is_redacted
+            if not each.is_redacted and not (each.text is None and each.signature is not None)
         ],
         "text": [] if reply.text is None and reply.tool_calls else [_message(reply, f"msg_{number}")],
         "tool_call": [

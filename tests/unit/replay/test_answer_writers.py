@@ -278,6 +278,28 @@ def test_an_odd_answer_is_none_or_is_streamed(api: Api) -> None:
     assert streams > 200
 
 
+def test_what_a_vendor_wants_back_is_in_its_answer() -> None:
+    """Parts of a content that are not said, and what stands on a call."""
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "Hello"}]
+    signed = ToolCall("f", {"a": 1}, "call_1_0", {"extra_content": {"google": {"thought_signature": "s"}}})
+    for reply in (Reply("Hello", extra={"content": parts}), Reply(None, [signed])):
+        body = json.dumps(WIRES["chat"].write(reply, model="m", number=1)).encode()
+        read = reply_of(WIRES["chat"].read_answer(body))
+        assert (read.text, read.extra, read.tool_calls) == (reply.text, reply.extra, tuple(reply.tool_calls))
+
+
+def test_what_another_vendor_thought_is_told_in_words() -> None:
+    """A recorded decision may be of another wire than the agent's: its reasoning is read there, and what is hidden is left out."""
+    hidden = [{"encrypted": "x", "redacted": True}, {"text": "", "signature": "s"}]
+    signed = Reply("Hi", extra={"reasoning": [{"text": "hm", "signature": "s"}, *hidden]})
+    chat, responses = (WIRES[api].write(signed, model="m", number=1) for api in ("chat", "responses"))
+    assert chat["choices"][0]["message"]["reasoning_content"] == "hm"
+    assert [item["type"] for item in responses["output"]] == ["reasoning", "message"]
+    assert responses["output"][0]["content"] == [{"type": "reasoning_text", "text": "hm"}]
+    plain = WIRES["messages"].write(Reply("Hi", extra={"reasoning_content": "hm"}), model="m", number=1)
+    assert plain["content"][0] == {"type": "thinking", "thinking": "hm", "signature": ""}
+
+
 def test_pieces_of_a_nameless_item_say_which_item_they_are_of() -> None:
     """Some endpoints name no items; a client that puts pieces together needs it."""
     document = WIRES["responses"].write(Reply("hi", [ToolCall("f", {})]), model="m", number=1)
