@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,8 +35,8 @@ from pipelines.replay.asking.fault import storable_json
 
 _BARREN = 10
 """Processes one after the other without one answer, after which the next is not worth starting."""
-_BETWEEN_LOOKS = 0.25
-"""Seconds between two looks at what memory processes take."""
+_BETWEEN_LOOKS, _LOOKS_APART = 0.25, 20
+"""Seconds between two looks at what memory processes take, and how many times as long as a look: it reads of all processes of the machine."""
 _TO_LEAVE = 1.0
 """Seconds for a process to end by itself at the end of the run."""
 _MAX_SHOWN, _MAX_ERROR = 200, 2_000
@@ -157,9 +158,12 @@ class CommandAgents:
 
     async def _watch(self, limit: int) -> None:
         """Look at what memory each process and its own take."""
+        took = 0.0
         while True:
-            await asyncio.sleep(_BETWEEN_LOOKS)
+            await asyncio.sleep(max(_BETWEEN_LOOKS, took * _LOOKS_APART))
+            began = time.perf_counter()
             table = supervisor.running()
+            took = time.perf_counter() - began
             for slot in self._slots:
                 if slot.process is None or not slot.process.number:
                     continue
