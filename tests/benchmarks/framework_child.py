@@ -44,8 +44,14 @@ tools: {{schemas: tools.json, unknown: read}}
 budget: {{concurrency: 2}}
 """
 _SCHEMA = {"type": "object", "properties": {}, "additionalProperties": True}
+
+
+def _sent(_name: str, _arguments: Any) -> str:
+    return "The order was sent on the third."
+
+
 _TOOLS = [
-    Tool(name, "Does it.", _SCHEMA, lambda _name, _arguments: "The order was sent on the third.")
+    Tool(name, "Does it.", _SCHEMA, _sent)
     for name in ("look_up", "lookup_order", "refund_order", "track_package", "search")
 ]
 """That of the server, and those of the log."""
@@ -89,7 +95,7 @@ def by_itself(folder: Path, agent: str, sessions: Sequence[Session], url: str) -
     with asyncio.Runner() as runner:
 
         def turn(session: Session) -> None:
-            assert act(candidate, replace(session, tools=_TOOLS, model_url=url), runner)
+            assert act(candidate, replace(session, tools=_TOOLS, model_url=url, _fetch=_sent), runner)
 
         for session in sessions[:_WARM]:
             turn(session)

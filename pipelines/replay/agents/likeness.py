@@ -7,13 +7,16 @@ told; what was said to the agent, and what its tools answered, must be there.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.canonical.content import text_of
+from pipelines.replay.wires.parts import Medium, Text, read_parts
 
 Message = Mapping[str, Any]
 
+_SEE = re.compile(r"See file \w+\.", re.ASCII)
 _WRAPPERS = ("result", "output", "content", "value")
 """Members in which frameworks wrap a result that is no object."""
 
@@ -70,14 +73,32 @@ def _is_same(recorded: Message, asked: Message) -> bool:
 
 def _values(content: Any) -> set[str]:
     """A result in every form in which frameworks hand it on, each as one text."""
-    forms = {_spelled(content), _spelled(text_of(content))}
-    value = _parsed(content if isinstance(content, str) else text_of(content))
+    forms = {_spelled(content)}
+    text = text_of(content)
+    if text or (content and all(isinstance(part, Text) for part in read_parts(content))):
+        forms.add(_spelled(text))
+    value = _parsed(content if isinstance(content, str) else text)
     if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _WRAPPERS:
-        inner = next(iter(value.values()))
-        forms |= {_spelled(inner), _spelled(text_of(inner))}
-    if isinstance(value, list):
-        forms.add(_spelled(text_of(value)))
+        forms |= _values(next(iter(value.values())))
+    if said := _said(content if isinstance(content, list) else value):
+        forms.add(_spelled(said))
     return forms
+
+
+def _said(content: Any) -> list[Any]:
+    """The values of a list of parts, or of what a framework made of one: a text that is JSON as what it says, and no pictures."""
+    if not isinstance(content, list):
+        return []
+    texts = (part.text if isinstance(part, Text) else each for each in content for part in read_parts([each]))
+    values = [_parsed(text) for text in texts]
+    return [value for value in values if not _is_picture(value)]
+
+
+def _is_picture(value: Any) -> bool:
+    """Whether a part is a picture or a paper, or stands where one was: PydanticAI sends it after the results."""
+    if isinstance(value, str):
+        return _SEE.fullmatch(value) is not None
+    return isinstance(next(read_parts([value]), None), Medium)
 
 
 def _spelled(value: Any) -> str:
