@@ -13,6 +13,7 @@ from pipelines.log.context import request_sha256, tools_sha256
 from pipelines.replay.failure import Answer
 from pipelines.replay.key import finish_key, key_head, key_lines
 from pipelines.replay.wires.agent_request import Asked
+from pipelines.replay.wires.tools import custom_names
 from pipelines.replay.wires.wire import Wire
 
 
@@ -61,7 +62,7 @@ class Spelled:
         self.asked = asked
         tools = tools_sha256(asked.tools) if asked.tools else None
         self.sha256 = request_sha256(asked.messages, model=asked.model, params=asked.params, tools_sha256=tools)
-        custom = wire.frame(asked.model, {}, asked.tools).custom if asked.tools else frozenset()
+        custom = custom_names(asked.tools)
         self._digest = hashlib.sha256(
             key_head(wire.api, asked.model, asked.params, tools) + key_lines(asked.messages, custom)
         )
