@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import duckdb
-
+from pipelines.duck import scratch
 from pipelines.lake.datasets import HOME_LOG
 from pipelines.lake.lake import Lake
 from pipelines.proof.erasure import read_erasure
@@ -22,7 +21,7 @@ def copied_entries(lake: Lake) -> int:
     files = lake.files(HOME_LOG.name)
     if not files:
         return 0
-    with duckdb.connect() as connection:
+    with scratch() as connection:
         query = "SELECT coalesce(max(entry) + 1, 0) FROM read_parquet($files)"
         ((count,),) = connection.sql(query, params={"files": files}).fetchall()
     return int(count)
@@ -60,7 +59,7 @@ def _erasures(lake: Lake) -> list[Signed]:
     files = lake.files(HOME_LOG.name)
     if not files:
         return []
-    with duckdb.connect() as connection:
+    with scratch() as connection:
         query = (
             "SELECT DISTINCT entry, document, signature FROM read_parquet($files) WHERE kind = 'erased' ORDER BY entry"
         )
