@@ -265,7 +265,9 @@ class _Slot:
         assert port is not None
         sandbox = self._sandbox = Sandbox(port, command.folder, command.readable, command.hidden)
         words, inside = sandbox.command(command.words), sandbox.environment(variables)
-        process = self.process = await processes.start(words, command.folder, inside, sandbox.inherited)
+        process = self.process = await processes.start(
+            words, command.folder, inside, sandbox.inherited, sandbox.scratch
+        )
         listener = await sandbox.listener()
         if listener is not None:  # else it ended, and says so when it is asked
             self._listening = await self._gateway.listen(listener, self._place)

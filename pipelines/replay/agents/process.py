@@ -166,7 +166,11 @@ class Process(asyncio.SubprocessProtocol):
 
 
 async def start(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], inherited: Sequence[int] = ()
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    inherited: Sequence[int] = (),
+    scratch: Path | None = None,
 ) -> Process:
     """Start a command under a supervisor.
 
@@ -175,6 +179,7 @@ async def start(
         folder: Where.
         environment: All that it finds there.
         inherited: File descriptors that it gets beside its three.
+        scratch: A folder that is removed once it has ended, also where nobody lives to do it.
     """
     life, held = os.pipe()
     try:
@@ -183,7 +188,7 @@ async def start(
         os.close(held)
         os.close(life)
         raise
-    program: list[Any] = [sys.executable, "-I", "-S", supervisor.__file__, str(life), *command]
+    program: list[Any] = [sys.executable, "-I", "-S", supervisor.__file__, str(life), str(scratch or ""), *command]
     try:
         await asyncio.get_running_loop().subprocess_exec(
             lambda: process,

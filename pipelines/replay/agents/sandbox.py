@@ -41,6 +41,9 @@ _PACKET_OPTIONS, _STATISTICS = 263, 6
 class Sandbox:
     """Where one process lives. Close it once the process has ended.
 
+    Attributes:
+        scratch: The folder on this machine that is written to from inside.
+
     Args:
         port: Where the gateway is, on 127.0.0.1: in there its address is the same.
         folder: Where the command is run: it may be read, wherever it is.
@@ -51,9 +54,9 @@ class Sandbox:
     def __init__(self, port: int, folder: Path, readable: Iterable[Path] = (), hidden: Iterable[Path] = ()) -> None:
         self._port, self._folder = port, folder
         self._readable, self._hidden = list(readable), list(hidden)
-        self._scratch = Path(tempfile.mkdtemp(prefix="refold-sandbox-"))
+        self.scratch = Path(tempfile.mkdtemp(prefix="refold-sandbox-"))
         for path in _WRITABLE:
-            (self._scratch / Path(path).name).mkdir()
+            (self.scratch / Path(path).name).mkdir()
         self._here, self._there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._watch: socket.socket | None = None
 
@@ -66,7 +69,7 @@ class Sandbox:
         """What to run for these words to be run inside."""
         entry = [sys.executable, "-I", "-S", str(_ENTRY), str(self._there.fileno()), str(self._port)]
         needed = [self._folder, *self._readable, *_python(), *(_program(words[0], self._folder) if words else ())]
-        return [*_walls(self._scratch, self._folder, needed, self._hidden), *entry, *words]
+        return [*_walls(self.scratch, self._folder, needed, self._hidden), *entry, *words]
 
     def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         """Variables as they have to be inside: the scratch folder for a home, and the gateway for a proxy, which lets nothing through."""
@@ -128,7 +131,7 @@ class Sandbox:
         for each in (self._here, self._there, self._watch):
             if each is not None:
                 each.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def require_sandbox(folder: Path) -> None:

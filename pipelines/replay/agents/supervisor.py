@@ -1,8 +1,8 @@
 """A program: runs a command, and ends it with everything that it started.
 
-`python supervisor.py LIFE COMMAND …`. `LIFE` is a file descriptor, the reading end of a pipe: once nobody holds the other end, be it
+`python supervisor.py LIFE SCRATCH COMMAND …`. `LIFE` is a file descriptor, the reading end of a pipe: once nobody holds the other end, be it
 that the replay let go of it or that it was killed, nothing that the command started lives on. Input, output and errors are the command's.
-It ends as the command did: with its exit code, or by its signal. On Linux what left the command's process group ends with it, too.
+`SCRATCH` is a folder that goes with it; empty for none. It ends as the command did: with its exit code, or by its signal. On Linux what left the command's process group ends with it, too.
 
 It is started by its path for each process of a candidate, and imports the standard library alone.
 """
@@ -142,7 +142,11 @@ def _end_all(child: int) -> None:
 def main() -> None:
     """Run what the arguments name."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    code = supervise(int(sys.argv[1]), sys.argv[2:])
+    code = supervise(int(sys.argv[1]), sys.argv[3:])
+    if scratch := sys.argv[2]:
+        import shutil  # noqa: PLC0415 -- only where there is something to remove
+
+        shutil.rmtree(scratch, ignore_errors=True)
     if code < 0:
         with contextlib.suppress(OSError, ValueError):
             signal.signal(-code, signal.SIG_DFL)

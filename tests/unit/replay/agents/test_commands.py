@@ -218,17 +218,19 @@ def test_who_left_the_group_ends_too(folder, tmp_path):
 
 
 def test_a_killed_replay_leaves_nobody_behind(folder, tmp_path):
-    """SIGKILL ends whoever runs the agents without a last word; their processes notice."""
+    """SIGKILL ends whoever runs the agents without a last word; their processes notice, and what they wrote goes with them."""
     written = tmp_path / "pid"
     program = (
         "import asyncio, sys; from pathlib import Path; from pipelines.replay.agents import process\n"
         "async def ask():\n"
-        "    agent = await process.start([sys.executable, '-S', 'agent.py'], Path(sys.argv[1]), {})\n"
+        "    agent = await process.start([sys.executable, '-S', 'agent.py'], Path(sys.argv[1]), {}, (), sys.argv[3])\n"
         "    await agent.ask(b'{\"user\": \"orphan ' + sys.argv[2].encode() + b'\"}\\n', 600)\n"
         "asyncio.run(ask())"
     )
     root = Path(__file__).parents[4]
-    replay = subprocess.Popen([sys.executable, "-c", program, str(folder), str(written)], cwd=root)
+    scratch = tmp_path / "scratch"
+    (scratch / "of the agent").mkdir(parents=True)
+    replay = subprocess.Popen([sys.executable, "-c", program, str(folder), str(written), str(scratch)], cwd=root)
     try:
         wait_until(lambda: written.exists() and written.read_text(encoding="utf-8").strip())
         left = supervisor.below(replay.pid, supervisor.running())
@@ -237,6 +239,7 @@ def test_a_killed_replay_leaves_nobody_behind(folder, tmp_path):
         replay.kill()
         replay.wait()
     wait_until(lambda: not left & supervisor.running().keys())
+    assert not scratch.exists()
 
 
 def test_a_command_that_never_answers_ends_the_run(folder):
