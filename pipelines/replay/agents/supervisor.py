@@ -2,7 +2,8 @@
 
 `python supervisor.py LIFE SCRATCH COMMAND …`. `LIFE` is a file descriptor, the reading end of a pipe: once nobody holds the other end, be it
 that the replay let go of it or that it was killed, nothing that the command started lives on. Input, output and errors are the command's.
-`SCRATCH` is a folder that goes with it; empty for none. It ends as the command did: with its exit code, or by its signal. On Linux what left the command's process group ends with it, too.
+`SCRATCH` is a folder that goes with it; empty for none. It ends as the command did: with its exit code, or by its signal. On Linux what
+left the command's process group ends with it, too.
 
 It is started by its path for each process of a candidate, and imports the standard library alone.
 """
