@@ -34,10 +34,12 @@ def talks(
 
 @pytest.mark.parametrize("framework", AGENTS)
 def test_documented_agents_do_what_was_recorded(framework: str, talks: Talks, tmp_path: Path) -> None:
-    """Answered by the recording, each makes the recorded tool calls and says the recorded text; without one tool result none does."""
+    """Answered by the recording, each makes the recorded tool calls and says the recorded text; without one tool result none does
+    (whose framework is not looked at, so the plain loop alone is tried here)."""
     lake, turns = talks
-    found = agents.run_agents(framework, lake, tmp_path / framework)
-    assert list(found) == list(AGENTS[framework])
+    chosen = [agent for agent in AGENTS[framework] if framework == "plain" or not agent.startswith("-")]
+    found = agents.run_agents(framework, chosen, lake, tmp_path / framework)
+    assert list(found) == chosen
     for agent, units in found.items():
         echo = agents.hold(agent, units, turns)
         assert agents.faults_of(echo) == [], echo
