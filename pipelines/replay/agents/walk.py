@@ -28,7 +28,7 @@ from pipelines.replay.asking.fault import storable
 from pipelines.replay.asking.sendable import Answered
 from pipelines.replay.cassette import Lookup
 from pipelines.replay.failure import Failure, Reason
-from pipelines.replay.ledger import Call, Outcome, Row
+from pipelines.replay.ledger import Call, JsonText, Outcome, Row
 from pipelines.replay.recording import Segment, Step
 from pipelines.replay.request import Ask
 from pipelines.replay.rollout import STUB, Walk
@@ -39,6 +39,8 @@ from pipelines.replay.wires.tools import custom_names
 
 NO_RESULT = "replay: no result was recorded for this call"
 """What a tool call reads that the recording left without a result, beside others that have one."""
+_NONE = "{}"
+"""No arguments; they were recorded as null here and there."""
 _MOST_REFUSED = 100
 _SHOWN = 300
 
@@ -180,7 +182,7 @@ class AgentWalk(Walk):
     def fetch(self, name: str, arguments: Any) -> Fetched:
         """What was recorded for a tool call that the model made; see `Stage`."""
         given = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
-        key = self.scene.cassette.book.key(name, given).exact
+        key = self._key(name, given)
         with self._lock:
             if self._over is not None:
                 return Fetched(None, self._over)
@@ -230,7 +232,7 @@ class AgentWalk(Walk):
         if reply is None:
             return self._turn_down(api, self._over or "rejected", self._why, call)
         custom = custom_names(asked.tools)
-        document = find_wire(api).write(reply, model=asked.model, number=len(self.lines), custom=custom)
+        document = find_wire(api).write(_with_objects(reply), model=asked.model, number=len(self.lines), custom=custom)
         return Served(200, json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass"), call)
 
     def _require_askable(self, asked: Asked) -> None:
@@ -303,13 +305,16 @@ class AgentWalk(Walk):
         for (name, arguments), lookup in zip(calls, found, strict=True):
             if lookup.source == "not_applicable":
                 continue
-            key = self.scene.cassette.book.key(name, arguments).exact
+            key = self._key(name, arguments)
             call = lookup.recorded
             content = STUB if call is None else NO_RESULT if self.is_waiting(lookup) else _read_of(call.content)
             results = self._results.setdefault(key, _Results())
             results.contents.append(content)
         if self._order is not None:
             self._order.begin(sum(lookup.source != "not_applicable" for lookup in found))
+
+    def _key(self, name: str, arguments: str) -> bytes:
+        return self.scene.cassette.book.key(name, _NONE if arguments.strip() == "null" else arguments).exact
 
     def _recorded_step(self) -> Step | None:
         steps = self._segment.steps
@@ -369,6 +374,15 @@ class AgentWalk(Walk):
         if fetched.over is not None:
             raise AgentStopped(fetched.over, f"no result for {name[:_SHOWN]!r}")
         return fetched.content
+
+
+def _with_objects(reply: Reply) -> Reply:
+    """A recorded reply as models give it: tool calls without arguments have an empty object, which frameworks ask for."""
+    calls = [
+        replace(call, arguments=JsonText(_NONE)) if call.arguments in (None, "null") else call
+        for call in reply.tool_calls
+    ]
+    return replace(reply, tool_calls=calls)
 
 
 def _in_own_words(message: Mapping[str, Any]) -> Mapping[str, Any]:

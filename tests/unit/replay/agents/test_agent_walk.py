@@ -298,3 +298,21 @@ def test_the_first_run_of_an_agent_is_alone():
     assert asyncio.run(main()) == ["done"] * 6
     assert most[:2] == [1, 1]
     assert max(most) == 3
+
+
+def test_no_arguments_are_an_empty_object():
+    """Recorded as null, they come from the model as an object, and are fetched however a framework spells them."""
+    talk = [("user", "What is there?"), ("agent", (None, [("menu", None, "tea")])), ("agent", ("Tea.", []))]
+    spelled = []
+
+    def agent(session):
+        request = {"model": "m", "messages": [*session.messages, {"role": "user", "content": session.user}]}
+        message = session.ask("chat", request)["choices"][0]["message"]
+        spelled.append(message["tool_calls"][0]["function"]["arguments"])
+        assert [session.result("menu", each) for each in ("{}", {}, None, "null")] == ["tea"] * 4
+        result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "tea"}
+        request["messages"] += [message, result]
+        return session.ask("chat", request)["choices"][0]["message"]["content"]
+
+    row = act(scene(talk), agent, 1).row
+    assert (row["status"], row["text"], row["divergence"], spelled) == ("ok", "Tea.", None, ["{}"])
