@@ -129,9 +129,9 @@ def _text(content: Any) -> str:
 
 
 def _value(arguments: Any) -> Any:
-    """Arguments as a value; what is none as text."""
+    """Arguments as a value; none are an empty object, and what is no JSON is text."""
     if not isinstance(arguments, str):
-        return arguments
+        return {} if arguments is None else arguments
     try:
         return json.loads(arguments)
     except ValueError:
