@@ -28,11 +28,12 @@ from pipelines.replay.asking.fault import storable
 from pipelines.replay.asking.sendable import Answered
 from pipelines.replay.cassette import Lookup
 from pipelines.replay.failure import Failure, Reason
-from pipelines.replay.ledger import Call, JsonText, Outcome, Row
+from pipelines.replay.ledger import Call, Outcome, Row
 from pipelines.replay.recording import Segment, Step
 from pipelines.replay.request import Ask
 from pipelines.replay.rollout import STUB, Walk
 from pipelines.replay.wires.agent_request import Asked, UnreadableRequestError, read_asked
+from pipelines.replay.wires.calls import JsonText
 from pipelines.replay.wires.chat import wire_message
 from pipelines.replay.wires.registry import find_wire
 from pipelines.replay.wires.tools import custom_names
