@@ -17,6 +17,8 @@ from pipelines.proof.erasure import Target
 from pipelines.store import Store
 from pipelines.store.sqlstate import typed_errors
 
+_ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')
+"""Characters that stand otherwise in the JSON text of what is erased, so that no word with one would be found there."""
 _WORD = re.compile(r"[^\s,;:!?()\[\]{}\"'`<>]+")
 _MIN_CHARACTERS = 5
 FREE = frozenset(
@@ -83,7 +85,7 @@ def _plain(text: str) -> str:
 
 def _suspects(told: str) -> Iterator[str]:
     """What of a reason, in small letters, could say something of a person."""
-    words = [word.strip(".-/") for word in _WORD.findall(told)]
+    words = [word.strip(".-/") for word in _WORD.findall(_ESCAPED.sub(" ", told))]
     parts = [part for word in words for part in (word, *re.split(r"[^\w]+", word)) if part and part not in FREE]
     yield from dict.fromkeys(part for part in parts if len(part) >= _MIN_CHARACTERS)
     for word, following in pairwise(words):

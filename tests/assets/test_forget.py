@@ -32,6 +32,7 @@ from pipelines.lake.datasets import DATASETS
 from pipelines.lake.lake import Lake
 from pipelines.proof.erasure import Target
 from pipelines.redaction.places import Place, find_values
+from pipelines.replay.asking import forgetting
 from pipelines.replay.asking.responses import ResponseStore, asking_alone
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store
@@ -199,7 +200,7 @@ def test_nothing_derived_holds_what_was_erased(used, tmp_path):
     assert {"replays", "replay_steps", "ab_units", "ab_tool_calls"} <= tables
     assert len(left(used, stream)) > 5
     with ResponseStore(used.responses) as store:
-        answers, others = store.count([stream], [], None), store.charged()
+        answers, others = forgetting.count(store, [stream], [], None), store.charged()
 
     done = forget(used, stream)
 

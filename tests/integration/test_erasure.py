@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -336,6 +336,8 @@ def test_short_ids_are_words(store: Store, reason: str, is_told: bool) -> None:
         st.characters(codec="utf-8", exclude_characters="\x00", exclude_categories=["Cs"]), min_size=5, max_size=30
     )
 )
+@example(text="000¼0\x1b")
+@example(text='"0001/40\\')
 def test_no_reason_is_a_text_that_is_erased(store: Store, text: str) -> None:
     """Whatever a text is: as a reason it is refused, unless it is made of words that say nothing."""
     stream = uuid4()

@@ -212,8 +212,9 @@ def files_of(lake: Lake) -> frozenset[tuple[str, int]]:
 
 
 def test_killed_anywhere_and_run_again_it_ends_the_same(made, tmp_path, monkeypatch):
-    """Before and after every commit of a table and every note of one: the state is that of a run that was not killed. Where nothing
-    is written between the end of one commit and the beginning of the next, the same files are left, and one of both is looked at."""
+    """Before or after commits of a table and notes of one, every third place: the state is that of a run that was not killed. Where
+    nothing is written between the end of one commit and the beginning of the next, the same files are left, and one of both is
+    looked at. `tests/acceptance/erasure.py killed` ends whole erasures at random moments."""
     root, plan = made(EXPERIMENT)
 
     def lake_of(name: str) -> Lake:
@@ -244,7 +245,7 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(made, tmp_path, monkeypa
         return True
 
     seen: set[frozenset[tuple[str, int]]] = set()
-    for step, is_after in ((number // 2, number % 2 == 1) for number in count()):
+    for step, is_after in ((number // 2, number % 2 == 1) for number in count(0, 3)):
         lake = lake_of(f"{step} {is_after}")
         if not killed(lake, step, is_after=is_after):
             break
@@ -258,7 +259,7 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(made, tmp_path, monkeypa
         assert find_diff(Lake(lake.root), plan).revision is not None  # complete, as it is
         assert not find_values(lake.root / "ab_units", [MARK])[MARK]
     assert step >= 8
-    assert len(seen) > step
+    assert len(seen) > step // 3
 
 
 def test_a_second_erasure_is_counted_beside_the_first(compared):
