@@ -82,6 +82,8 @@ def _values(content: Any) -> set[str]:
         forms |= _values(next(iter(value.values())))
     if said := _said(content if isinstance(content, list) else value):
         forms.add(_spelled(said))
+    if value == []:
+        forms.add(_spelled(""))  # PydanticAI has no other text for nothing
     return forms
 
 

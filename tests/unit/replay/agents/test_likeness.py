@@ -63,6 +63,13 @@ def test_a_result_is_found_in_the_form_of_its_framework(framework, kind):
             assert not is_found(recorded, asked), other
 
 
+def test_an_empty_list_is_found_where_nothing_is_handed_on():
+    """PydanticAI makes an empty text of the empty list that it reads in a result; of no other value."""
+    assert is_found("[]", "")
+    assert is_found("[]", "[]")
+    assert not any(is_found(recorded, "") for recorded in ("{}", "null", "0", "[[]]", "none"))
+
+
 @pytest.mark.parametrize(
     ("recorded", "asked"), [('[{"type": "order"}]', '[{"type": "refund"}]'), ("[]", '[{"type": "a"}]')]
 )
