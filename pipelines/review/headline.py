@@ -13,6 +13,7 @@ from pipelines.diff.gating import Decision, decide_version
 from pipelines.diff.names import ALL
 from pipelines.diff.versions import Version, find_definition, list_versions, read_summary
 from pipelines.errors import BadInputError
+from pipelines.experiment.agents import AgentSide
 from pipelines.experiment.registry import find_gate
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
@@ -199,6 +200,9 @@ def describe_side(side: Mapping[str, Any]) -> str:
     """A baseline or candidate of an experiment in words."""
     if side.get("python"):
         return f"the Python agent {side['python']}"
+    if side.get("agent") or side.get("command"):
+        given = {name: side[name] for name in ("agent", "command", "protocol", "answers", "sandbox") if side.get(name)}
+        return f"the {AgentSide.model_validate(given).describe_agent()}"
     if side.get("echo"):
         return "the recording itself"
     if side.get("model"):

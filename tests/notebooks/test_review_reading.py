@@ -119,6 +119,11 @@ def test_headline_carries_what_the_version_kept(small, version):
         ({"recorded": {"source": "s", "variant": "v"}}, "what was recorded (source s, variant v)"),
         ({"echo": True, "python": None, "recorded": None}, "the recording itself"),
         ({"model": "gpt"}, "the model gpt"),
+        ({"agent": "a:run", "model": "gpt", "sandbox": True}, "the agent a:run in a sandbox"),
+        (
+            {"command": ["node", "a.mjs"], "protocol": "lines", "answers": "recorded"},
+            "the agent node a.mjs, answered by the recording",
+        ),
     ],
 )
 def test_sides_in_words(side, expected):
