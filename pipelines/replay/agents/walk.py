@@ -28,11 +28,12 @@ from pipelines.replay.asking.fault import storable
 from pipelines.replay.asking.sendable import Answered
 from pipelines.replay.cassette import Lookup
 from pipelines.replay.failure import Failure, Reason
-from pipelines.replay.ledger import Call, Outcome, Row
+from pipelines.replay.ledger import Call, Outcome, Row, read_calls
 from pipelines.replay.recording import Segment, Step
 from pipelines.replay.request import Ask
 from pipelines.replay.rollout import STUB, Walk
 from pipelines.replay.wires.agent_request import Asked, UnreadableRequestError, read_asked
+from pipelines.replay.wires.answer import word
 from pipelines.replay.wires.calls import JsonText
 from pipelines.replay.wires.chat import wire_message
 from pipelines.replay.wires.registry import find_wire
@@ -288,7 +289,7 @@ class AgentWalk(Walk):
     def _take(self, spelled: Spelled, said: Answered, differences: list[str]) -> None:
         """Make a step of an answer, and its tools' results ready to be fetched."""
         segment, recorded = self._segment, self._recorded_step()
-        step = self.step_at(segment, recorded, spelled.sha256, spelled.asked.model)
+        step = self.step_at(segment, recorded, spelled.sha256, word(spelled.asked.model))
         step.differences = differences
         is_step = self.take(step, segment, recorded, said.answer)
         self.steps.append(step)
@@ -329,6 +330,11 @@ class AgentWalk(Walk):
 
     def _end(self, text: str | None, failed: AgentFailedError | None) -> None:
         """What the agent returned, or why it did not, as the end of its steps."""
+        if failed is None:
+            try:
+                read_calls(Reply(text))
+            except ValueError as error:
+                failed = AgentFailedError("candidate_error", f"{type(error).__name__}: {error}")
         if self._over is None and failed is None:
             self._say(text)
         elif self._over != "ended":

@@ -316,3 +316,25 @@ def test_no_arguments_are_an_empty_object():
 
     row = act(scene(talk), agent, 1).row
     assert (row["status"], row["text"], row["divergence"], spelled) == ("ok", "Tea.", None, ["{}"])
+
+
+@pytest.mark.parametrize("agent", [lambda session: plain_loop()(session) and "\ud800", lambda _session: "\udfff"])
+def test_a_text_that_cannot_be_stored_is_a_row(agent):
+    """A final text with half a character fails its unit, whether or not the model had said one before; it ends no run."""
+    outcome = act(scene(TALK, READS), agent, 1)
+    assert (outcome.row["status"], outcome.row["reason"]) == ("failed", "candidate_error")
+    assert "surrogate" in outcome.detail
+    stored = json.dumps([outcome.row, outcome.steps], ensure_ascii=False, default=str)
+    stored.encode()
+
+
+@pytest.mark.parametrize(("name", "stored"), [("m" * 10_000, "m" * 100), ("\ud800", None)])
+def test_the_name_of_a_model_that_is_asked_can_be_stored(name, stored):
+    """Whatever an agent writes as the model's name: it is bounded, or the request is none."""
+
+    def run(session):
+        body = {"model": name, "messages": [{"role": "user", "content": session.user}]}
+        return session.ask("chat", body)["choices"][0]["message"]["content"] or "none"
+
+    asked = act(scene(TALK, READS), run, 1).steps[0]["model_requested"]
+    assert asked == stored
