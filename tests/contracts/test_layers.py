@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": set(),
     "receive": {"ingest", "store", "web"},
     "review": {"lake", "log", "diff", "stats", "experiment", "replay", "canonical"},
+    "verdicts": {"store", "lake", "diff", "stats", "experiment"},
     "demo": {"store", "lake", "log", "diff", "review", "experiment"},
     "redaction": {
         "store",
