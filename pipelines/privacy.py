@@ -30,16 +30,20 @@ def private_files(*, is_shared: bool) -> Iterator[None]:
         os.umask(before)
 
 
-def withdraw_access(settings: Settings) -> list[Path]:
+def withdraw_access(settings: Settings, *, is_dry_run: bool = False) -> list[Path]:
     """Take away what others may do in a home and a lake that are there; if they are shared, let the group read them.
 
     A folder of somebody else's stays as it is.
+
+    Args:
+        settings: The home and the lake.
+        is_dry_run: Only say from what others' access would be taken.
 
     Returns:
         What was changed.
     """
     changed = []
-    if settings.is_shared:
+    if settings.is_shared and not is_dry_run:
         changed += [path for path in (settings.home, settings.lake) if _open_to_group(path)]
     mask = _SHARED if settings.is_shared else _PRIVATE
     data = settings.home / "postgres"
@@ -48,7 +52,7 @@ def withdraw_access(settings: Settings) -> list[Path]:
             continue  # the server's own, which it keeps private itself
         # as root the server runs under an account of its own, which passes the home and reads nothing of it
         passes = stat.S_IXOTH if path == settings.home and _is_others(data) else 0
-        changed += [path] if _chmod(path, taken=mask & ~passes) else []
+        changed += [path] if _chmod(path, taken=mask & ~passes, is_dry_run=is_dry_run) else []
     return changed
 
 
@@ -74,7 +78,7 @@ def _open_to_group(folder: Path) -> bool:
     return _chmod(folder, given_as_owner=True)
 
 
-def _chmod(path: Path, *, taken: int = 0, given_as_owner: bool = False) -> bool:
+def _chmod(path: Path, *, taken: int = 0, given_as_owner: bool = False, is_dry_run: bool = False) -> bool:
     """Take bits from one's own file, or let its group read and pass as its owner may; whether that changed anything."""
     with suppress(OSError):
         status = path.lstat()
@@ -82,7 +86,8 @@ def _chmod(path: Path, *, taken: int = 0, given_as_owner: bool = False) -> bool:
             old = stat.S_IMODE(status.st_mode)
             new = (old | (old & 0o500) >> 3 if given_as_owner else old) & ~taken
             if new != old:
-                path.chmod(new)
+                if not is_dry_run:
+                    path.chmod(new)
                 return True
     return False
 

@@ -22,6 +22,7 @@ from pipelines.cli.bundle import audit
 from pipelines.cli.chat import import_chat
 from pipelines.cli.db import db
 from pipelines.cli.diffs import diffs
+from pipelines.cli.doctor import doctor
 from pipelines.cli.erase import erase, hold
 from pipelines.cli.events import events, import_postgres
 from pipelines.cli.evidence import show
@@ -78,7 +79,7 @@ def app(context: click.Context) -> None:
     Only this account may read what is written; REFOLD_SHARED=group lets the folder's group read it. --debug, or
     REFOLD_DEBUG=1, shows the trace of an error.
     """
-    if context.invoked_subcommand is not None and "--help" not in sys.argv:
+    if context.invoked_subcommand not in (None, "doctor") and "--help" not in sys.argv:
         withdraw_access(Settings.from_env())
 
 
@@ -91,6 +92,7 @@ for verb in (
     ab,
     db,
     diffs,
+    doctor,
     importer,
     receive,
     lines,
