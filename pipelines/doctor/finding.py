@@ -57,7 +57,9 @@ def ask(check: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
     found: list[Finding] = []
     try:
         found.extend(look())
-    except Exception as error:  # noqa: BLE001 - a home that is broken is what this is for
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a home that is broken is what this is for, and Rust's panics are no Exceptions
         cause = find_cause(error)
         words = str(cause) if isinstance(cause, RefoldError) else describe(cause)
         seen, _, todo = words.partition("; ")

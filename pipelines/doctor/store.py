@@ -8,9 +8,7 @@ from typing import LiteralString
 
 from pipelines.console import counted, duration, on_one_line
 from pipelines.doctor.finding import Finding, ask
-from pipelines.export.errors import ListRefusedError
 from pipelines.export.health import count_strays
-from pipelines.export.listing import require_keys
 from pipelines.settings import Settings
 from pipelines.store import PermissionDenied, Store, StoreReadOnly, month_of, pending
 from pipelines.store.sqlstate import typed_errors
@@ -218,6 +216,11 @@ def _signatures(store: Store, settings: Settings) -> Iterator[Finding]:
     """Whether what was signed can go on being signed."""
     with typed_errors():
         sealed = [month for (month,) in store.conn.execute(_SEALED).fetchall()]
+    if not sealed:
+        return
+    from pipelines.export.errors import ListRefusedError  # noqa: PLC0415 - cryptography and Arrow, only where months are sealed
+    from pipelines.export.listing import require_keys  # noqa: PLC0415
+
     try:
         require_keys(store, sealed, settings.signing_key)
     except ListRefusedError as error:

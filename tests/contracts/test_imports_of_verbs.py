@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, tuple[list[str], set[str]]] = {
     "--help": (["--help"], COMMAND_LINE),
     "sql": (["sql", "SELECT 1"], COMMAND_LINE | LAKE),
     "fold": (["fold"], COMMAND_LINE | LAKE | {"assets"}),
+    "doctor": (["doctor"], COMMAND_LINE | STORE | LAKE | {"msgspec", "packaging"}),
     "diffs": (["diffs"], COMMAND_LINE | LAKE),
     "lines": (["lines", "-o", "{typo}"], COMMAND_LINE | STORE | {"msgspec"}),
     "state": (["state", "00000000-0000-0000-0000-000000000000"], COMMAND_LINE | LAKE | ARROW | {"msgspec", "rfc8785"}),

@@ -52,6 +52,7 @@ VERBS = {
     "sql": ("SELECT 1",),
     "review": (),
     "vacuum": (),
+    "doctor": (),
     "ui": (),
     "receive": ("--port", "0"),
     "db start": (),
@@ -150,7 +151,15 @@ def test_every_verb_is_tried():
     assert set(VERBS) == set(paths(cli.app))
 
 
-@pytest.mark.parametrize("verb", VERBS)
+def test_the_doctor_takes_it_for_a_finding(run):
+    """Whatever a library raises there, a panic in Rust too, is what the verb is for; an interrupt still ends it."""
+    for error in (duckdb.InternalException("broken"), BaseException("a panic in Rust")):
+        code, out, err = run(error, "doctor", "--json")
+        assert (code, err, json.loads(out)["state"]) == (3, "", "fail")
+    assert run(KeyboardInterrupt(), "doctor")[0] == 130
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "doctor"])
 def test_a_verb_ends_with_one_sentence(verb, run):
     """A library's error inside any verb: one line on stderr, exit code 1; with `--json` one object on stdout."""
     error = duckdb.InternalException(f"INTERNAL Error: broken{TRACE}")
