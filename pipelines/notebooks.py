@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -32,14 +32,29 @@ def find_notebook(name: str) -> Path:
 def serve_review(
     settings: Settings, experiment: str | None, port: int | None, tell: Callable[[str], None], *, is_headless: bool
 ) -> None:
-    """Serve the review notebook on 127.0.0.1 until Ctrl-C or SIGTERM, to who has the token.
+    """Serve the review notebook; `experiment` is the one to open, or None for that of the newest version. See `serve_notebook`."""
+    chosen = {"REFOLD_EXPERIMENT": experiment} if experiment else {}
+    serve_notebook(settings, "ab_review.py", port, tell, is_headless=is_headless, chosen=chosen)
+
+
+def serve_notebook(
+    settings: Settings,
+    name: str,
+    port: int | None,
+    tell: Callable[[str], None],
+    *,
+    is_headless: bool,
+    chosen: Mapping[str, str] | None = None,
+) -> None:
+    """Serve a notebook on 127.0.0.1 until Ctrl-C or SIGTERM, to who has the token.
 
     Args:
         settings: The home.
-        experiment: The experiment to open, or None for that of the newest version.
+        name: The notebook's file.
         port: The port; 0 is one that is free, None the usual one or, when that is taken, one that is free.
         tell: Takes the address to open.
         is_headless: Open no browser.
+        chosen: What else the notebook reads from the environment.
 
     Raises:
         BadInputError: The port cannot be used.
@@ -49,14 +64,14 @@ def serve_review(
         "REFOLD_HOME": str(settings.home),
         "REFOLD_LAKE": str(settings.lake),
         "MARIMO_SKIP_UPDATE_CHECK": "1",
+        **(chosen or {}),
     }
-    os.environ |= {"REFOLD_EXPERIMENT": experiment} if experiment else {}
     import marimo  # noqa: PLC0415 - reads the environment when imported
 
     token = new_token()
     with listen(port, USUAL_PORT) as listener:
         url = address(listener, token)
-        notebook = str(find_notebook("ab_review.py"))
+        notebook = str(find_notebook(name))
         app: Any = marimo.create_asgi_app(quiet=True).with_app(path="/", root=notebook).build()
         tell(f"open {url} (Ctrl-C ends it)")
         try:
