@@ -25,9 +25,11 @@ import pytest
 from pipelines.settings import Settings
 from pipelines.store import EmbeddedServer, Store, connect
 from tests.support.databases import copied_database
+from tests.support.freezing import freeze, thaw
 from tests.support.pace import longest_first, mark_slow
 from tests.support.rewriting import rewrite_share
 from tests.support.servers import fresh_server, outer_folder
+from tests.support.spent import Spent
 from tests.support.verbs import Verbs, run_verb
 
 # What is imported and collected stays until the end: to look for cycles in it, again and again, takes two fifths of the collection.
@@ -47,6 +49,11 @@ hypothesis.settings.load_profile("refold")
 
 _TEMPLATE = "refold_template"
 _numbers = count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What each module takes is counted."""
+    config.pluginmanager.register(Spent(Path(__file__).parent.as_posix()))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -72,13 +79,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """From here on cycles are looked for, in what the tests make: not in the items and the modules."""
-    gc.freeze()
+    freeze()
     gc.enable()
 
 
 def pytest_unconfigure() -> None:
     """At the end all is given back, or libraries that count what is left would tell of it."""
-    gc.unfreeze()
+    thaw()
 
 
 @pytest.fixture

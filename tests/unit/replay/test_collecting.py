@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipelines.collecting import collecting_seldom
+from tests.support.freezing import freeze, thaw
 
 
 class Knot:
@@ -21,9 +22,9 @@ class Knot:
 @pytest.fixture
 def nothing_frozen() -> Iterator[None]:
     """As in a process of its own: the tests' own freeze what was collected."""
-    gc.unfreeze()
+    thaw()
     yield
-    gc.freeze()
+    freeze()
 
 
 @pytest.mark.usefixtures("nothing_frozen")
