@@ -1,7 +1,7 @@
 """Where things are and how much may be used: the environment, read once, in one place.
 
 Nothing else in `pipelines` or `assets` reads environment variables, except candidates that name the variable of their
-API key, and commands, which are handed a few. Nothing is read at import.
+API key, commands, which are handed a few, and what posts a comment from a job of GitHub's. Nothing is read at import.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from pipelines.cli.options import COUNT, FILE, allow_files_option, json_option
 from pipelines.cli.replay import allowing
 from pipelines.console import print_result, tell, to_plain
 from pipelines.errors import BadInputError, CheckFailedError
+from pipelines.pull_request.files import Files
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     metavar="N",
     help="Replay N units of an agent twice from kept answers, and say what it did differently; write nothing.",
 )
+@click.option("--github-comment", type=FILE, help="Write what came of it as a comment for a pull request, Markdown.")
+@click.option("--junit", type=FILE, help="Write it as a JUnit file, for any other CI.")
+@click.option("--report-url", metavar="URL", help="Where the report can be opened, for the comment's link.")
+@click.option("--without-texts", is_flag=True, help="Quote nothing that was recorded in the comment.")
 @allow_files_option
 @json_option
 def ab(
@@ -43,10 +48,18 @@ def ab(
     dry_run: bool,
     retry_failed: bool,
     checked_units: int | None,
+    github_comment: Path | None,
+    junit: Path | None,
+    report_url: str | None,
+    without_texts: bool,
     allow_files: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Compare two sides: replay, diff, summarise."""
+    files = Files(github_comment, junit, report_url, with_texts=not without_texts)
+    files.require()
+    if files and (init or dry_run or checked_units):
+        raise BadInputError("--github-comment and --junit tell what came of a comparison, and nothing is compared here")
     if init:
         write_starter(file)
         return
@@ -91,7 +104,7 @@ def ab(
 
         require = checked.require_keys
         results = compare(settings, lake, experiment, folder, tell, retry_failed=retry_failed, require_keys=require)
-    _print_results(settings, lake, experiment, results, as_json=as_json)
+    _print_results(settings, lake, experiment, results, files, as_json=as_json)
 
 
 def _print_estimates(settings: Settings, checked: Checked, folder: Path, *, as_json: bool) -> None:
@@ -127,9 +140,15 @@ def _check_determinism(
 
 
 def _print_results(
-    settings: Settings, lake: Lake, experiment: Experiment, results: Sequence[DiffResult], *, as_json: bool
+    settings: Settings,
+    lake: Lake,
+    experiment: Experiment,
+    results: Sequence[DiffResult],
+    files: Files,
+    *,
+    as_json: bool,
 ) -> None:
-    """The pages of complete versions, with their answers.
+    """The pages of complete versions, with their answers, and the files that tell them elsewhere.
 
     Raises:
         Exit: With 3: a gate did not pass.
@@ -146,6 +165,10 @@ def _print_results(
             kept = "" if result.is_written else "\n\nThis version is complete already; nothing was written."
             report = f"report: {report_path(settings.home, result.experiment, result.version_id)}"
             pages.append(f"{render_page(lake, result)}{kept}\n\n{report}\n\n{render_decision(decision)}")
+    if files:
+        from pipelines.pull_request.write import write_files
+
+        write_files(lake, files, results, decisions)
     if len(results) > 1:
         pages.append(render_windows(results, decisions))
     windows = [

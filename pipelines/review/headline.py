@@ -101,6 +101,7 @@ class Headline:
         differences: Metrics, over the whole; the primary first.
         segments: Everything again by segment.
         noise: The noise floor; empty when the experiment asked for none.
+        rules: The rules on actions, over the whole.
         decision: The answer, by the gate that the experiment has now; None where it was not worked out.
         notes: What there is to say of the answers that were replayed.
     """
@@ -123,6 +124,7 @@ class Headline:
     differences: tuple[SummaryLine, ...]
     segments: tuple[SummaryLine, ...]
     noise: tuple[SummaryLine, ...] = ()
+    rules: tuple[SummaryLine, ...] = ()
     decision: Decision | None = None
     notes: tuple[str, ...] = ()
 
@@ -185,6 +187,7 @@ def load_headline(lake: Lake, version: Version) -> Headline:
         ),
         segments=tuple(line for line in lines if line.segment != ALL),
         noise=tuple(line for line in whole if line.kind == "noise"),
+        rules=tuple(line for line in whole if line.kind == "rule"),
         notes=tuple(answers_in_words(replayed.provenance.get("answers"))) if replayed is not None else (),
         decision=decide_version(lake, version.experiment, version.version_id, find_gate(lake, version.experiment)),
     )

@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": {"store", "lake", "proof", "export", "home", "privacy", "foreign"},
     "review": {"lake", "log", "diff", "stats", "experiment", "replay", "canonical"},
     "verdicts": {"store", "lake", "diff", "stats", "experiment"},
+    "pull_request": {"lake", "diff", "review", "stats"},
     "demo": {"store", "lake", "log", "diff", "review", "experiment"},
     "redaction": {
         "store",
