@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from pipelines.diff.versions import Version
+from pipelines.diff.versions import Version, find_definition
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store.connect import Store
+from pipelines.verdicts.estimate import Share
 from pipelines.verdicts.frame import load_frame
+from pipelines.verdicts.leases import SECONDS, Lease, Leases
 from pipelines.verdicts.record import Review
-from pipelines.verdicts.sampling import Design, Drawable, draw, fraction
+from pipelines.verdicts.sampling import STRATA, Design, Drawable, draw, fraction
+from pipelines.verdicts.summary import ALL, Line, summarise
 from pipelines.verdicts.verdict import CHOICES, PICKED, Assignment, Choice, Left, Verdict, read_reason, read_reviewer
 
 MAX_SECONDS = 7 * 86_400.0
@@ -34,25 +38,6 @@ class Queue:
 
     design: Design = field(default_factory=Design)
     reviewers: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A share, or a difference of shares, of all pairs of the version that both sides answered.
-
-    Attributes:
-        estimate: What it is; None without a verdict.
-        low: Lower 95 % bound; None with a reason.
-        high: Upper 95 % bound; None likewise.
-        n: Pairs that it is made of.
-        reason: Code: why a number is missing; None for nothing.
-    """
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-    n: int
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +66,29 @@ class Desk:
     """
 
     def __init__(
-        self, store: Store, version: Version, frame: list[Drawable], reviewer: str | None, queue: Queue
+        self,
+        store: Store,
+        version: Version,
+        frame: list[Drawable],
+        reviewer: str | None,
+        queue: Queue,
+        leases: Leases,
+        segments: tuple[str, ...] = (),
     ) -> None:
         self.version = version
         self.reviewer = reviewer
         self.queue = queue
         self._review = Review(store, version.experiment, version.version_id)
         self._review.refresh()
-        self._frame = {pair.unit_id for pair in frame}
+        self._leases = leases
+        self._segments = segments
+        self._frame = {pair.unit_id: pair for pair in frame}
         self._drawn = draw(version.version_id, frame, queue.design)
         key = f"{version.version_id}\n{queue.design.text}\n{reviewer}"
         self._order = sorted(self._drawn, key=lambda unit: fraction(key, unit))
         self._places = {unit: place for place, unit in enumerate(self._order, start=1)}
         self._skipped: dict[str, None] = {}
+        self._open: Assignment | None = None
 
     @classmethod
     @contextmanager
@@ -118,30 +113,49 @@ class Desk:
         who = require_reviewer(reviewer, queue.reviewers)
         frame = load_frame(lake, version)
         with Store.open(settings, must_exist=True) as store:
-            yield cls(store, version, frame, who, queue)
+            leases = Leases(settings.home, version.version_id)
+            yield cls(store, version, frame, who, queue, leases, find_segments(lake, version))
 
     def next(self) -> Assignment | None:
-        """The next pair for this reviewer; None when there is none left, or others are at all that is left."""
+        """The next pair for this reviewer; None when there is none left, or others are at all that is left.
+
+        The same one until it is judged or skipped. It is this reviewer's for a quarter of an hour, in which it is put before as many others
+        as are still to judge it.
+        """
         self._review.refresh()
-        left = self._left()
-        return self._assign(left[0], len(left)) if left else None
+        with self._leases.changing() as leases:
+            left = self._left(leases)
+            if not left:
+                return None
+            shown = self._open
+            unit, verdict_id = (left[0], str(uuid4())) if shown is None else (shown.unit_id, shown.verdict_id)
+            if unit not in left:  # judged in another tab, or by enough others
+                unit, verdict_id = left[0], str(uuid4())
+            self._open = found = self._assign(unit, len(left), verdict_id, is_drawn=True)
+            leases[:] = [each for each in leases if each.verdict_id != verdict_id]
+            leases.append(Lease(found.unit_id, self.reviewer, found.verdict_id, time.time() + SECONDS))
+        return found
 
     def at(self, unit_id: str, verdict_id: str | None = None) -> Assignment:
-        """A pair by its URL, in the sample or not.
+        """A pair by its URL, in the sample or not. Its verdict counts as picked by hand, unless it is one that `next` gave.
 
         Args:
             unit_id: The pair.
             verdict_id: That of the assignment that is to be had again, after a restart.
 
         Raises:
-            BadInputError: The version has no such pair that both sides answered.
+            BadInputError: The version has no such pair that both sides answered, or `verdict_id` is none.
         """
         if unit_id not in self._frame:
             raise BadInputError(
                 f"version {self.version.version_id} of {self.version.experiment} has no pair {unit_id[:200]!r} that both sides answered"
             )
+        if verdict_id is not None and not _is_id(verdict_id):
+            raise BadInputError(f"{verdict_id[:50]!r} names no verdict; it is a UUID that an assignment had")
         self._review.refresh()
-        return self._assign(unit_id, len(self._left()), verdict_id)
+        lease = None if verdict_id is None else self._leases.find(verdict_id)
+        is_drawn = lease is not None and (lease.unit_id, lease.reviewer) == (unit_id, self.reviewer)
+        return self._assign(unit_id, len(self._left([])), verdict_id or str(uuid4()), is_drawn=is_drawn)
 
     def record(self, assignment: Assignment, choice: Choice, reason: str | None, seconds: float | None) -> Verdict:
         """Record a verdict, durable before this returns. Sent again with the same assignment it is answered as it was recorded.
@@ -168,10 +182,13 @@ class Desk:
             design=assignment.design,
             probability=assignment.probability,
         )
-        return self._review.record(verdict)
+        recorded = self._review.record(verdict)
+        self._release(assignment)
+        return recorded
 
     def skip(self, assignment: Assignment) -> None:
-        """Leave a pair: it comes again when nothing else is left for this reviewer."""
+        """Leave a pair: it is free for others, and comes again when nothing else is left for this reviewer."""
+        self._release(assignment)
         self._skipped.pop(assignment.unit_id, None)
         self._skipped[assignment.unit_id] = None
 
@@ -182,27 +199,42 @@ class Desk:
 
     def progress(self) -> Progress:
         """How far the review is, with what the verdicts of all reviewers come to so far."""
-        self._review.refresh()
-        nothing = Share(None, None, None, 0, "no_verdicts")
+        lines = {line.metric: line for line in self.summary() if line.segment == ALL}
         counts = self._counts()
         return Progress(
             judged=sum((self.reviewer, unit) in self._review.standing for unit in self._drawn),
             sample=len(self._drawn),
             complete=sum(counts.get(unit, 0) >= self.queue.reviewers for unit in self._drawn),
-            agreement=nothing,
-            net=nothing,
+            agreement=_share(lines["agreement_ac1"]),
+            net=_share(lines["net"]),
         )
 
-    def _left(self) -> list[str]:
-        """Pairs of the sample for this reviewer, in order: those that others began, the rest, those that were skipped."""
+    def summary(self) -> list[Line]:
+        """What the verdicts of all reviewers come to so far, as `summarise` has it; now, not as of the last export."""
+        self._review.refresh()
+        frame = list(self._frame.values())
+        return summarise(self.version.version_id, frame, self._review.standing.values(), self._segments)
+
+    def _release(self, assignment: Assignment) -> None:
+        if self._open is not None and self._open.verdict_id == assignment.verdict_id:
+            self._open = None
+        with self._leases.changing() as leases:
+            leases[:] = [each for each in leases if each.verdict_id != assignment.verdict_id]
+
+    def _left(self, leases: Sequence[Lease]) -> list[str]:
+        """Pairs of the sample for this reviewer, in order: those that others began, the rest, those skipped or in another tab."""
         counts = self._counts()
+        begun = set(counts)
+        mine = {each.unit_id for each in leases if each.reviewer == self.reviewer}
+        for unit, _reviewer in {(each.unit_id, each.reviewer) for each in leases if each.reviewer != self.reviewer}:
+            counts[unit] = counts.get(unit, 0) + 1
         open_ = [
             unit
             for unit in self._order
             if counts.get(unit, 0) < self.queue.reviewers and (self.reviewer, unit) not in self._review.standing
         ]
-        skipped = {unit: place for place, unit in enumerate(self._skipped, start=1)}
-        return sorted(open_, key=lambda unit: (skipped.get(unit, 0), unit not in counts))
+        last = {unit: place for place, unit in enumerate(self._skipped, start=2)}
+        return sorted(open_, key=lambda unit: (last.get(unit, int(unit in mine)), unit not in begun))
 
     def _counts(self) -> dict[str, int]:
         """Standing verdicts by pair."""
@@ -211,16 +243,15 @@ class Desk:
             counts[unit] = counts.get(unit, 0) + 1
         return counts
 
-    def _assign(self, unit_id: str, remaining: int, verdict_id: str | None = None) -> Assignment:
-        chance = self._drawn.get(unit_id)
+    def _assign(self, unit_id: str, remaining: int, verdict_id: str, *, is_drawn: bool) -> Assignment:
         coin = fraction(f"{self.version.version_id}\nleft\n{self.reviewer}", unit_id)
         left: Left = "A" if coin < 0.5 else "B"
         return Assignment(
-            verdict_id=verdict_id or str(uuid4()),
+            verdict_id=verdict_id,
             unit_id=unit_id,
             left=left,
-            design=PICKED if chance is None else self.queue.design.text,
-            probability=chance,
+            design=self.queue.design.text if is_drawn else PICKED,
+            probability=self._drawn.get(unit_id) if is_drawn else None,
             place=self._places.get(unit_id),
             remaining=remaining,
             standing=self._review.standing.get((self.reviewer, unit_id)),
@@ -242,3 +273,20 @@ def require_reviewer(reviewer: str | None, reviewers: int) -> str | None:
             "a proxy that says who asks and name its header in REFOLD_REVIEWER_HEADER"
         )
     return who
+
+
+def find_segments(lake: Lake, version: Version) -> tuple[str, ...]:
+    """The segments that a version's experiment names, by which its pairs can be told apart."""
+    named = find_definition(lake, version.partition).get("segments") or ()
+    return tuple(each for each in STRATA if each in named)
+
+
+def _share(line: Line) -> Share:
+    return Share(line.estimate, line.low, line.high, line.n, line.reason)
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

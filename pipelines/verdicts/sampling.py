@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ class Design:
     """How pairs are drawn.
 
     Attributes:
-        kind: `uniform`: each alike. `stratified`: as many of each stratum as of any other, where it has them. `changes`: the larger the
+        kind: `uniform`: each alike. `stratified`: by the square roots of the strata's sizes, so that small ones are
+            seen too. `changes`: the larger the
             change, the likelier, and none less than a fifth as likely as the likeliest.
         size: Pairs that are drawn; all, where there are no more.
         seed: Another one draws others.
@@ -125,9 +127,13 @@ def _draw_strata(order: Sequence[Drawable], design: Design) -> dict[str, float]:
 
 
 def allocate(strata: Mapping[str, int], n: int) -> dict[str, int]:
-    """How many are drawn of each stratum: as many as of any other, all where it has no more; at least one, whatever `n`."""
-    left, sizes = n, {}
-    for place, (name, size) in enumerate(sorted(strata.items(), key=lambda item: (item[1], item[0]))):
-        sizes[name] = min(size, max(1, left // (len(strata) - place)))
-        left -= sizes[name]
+    """How many are drawn of each stratum: by the square root of its size, at least two where it has them, and no more than it has."""
+    sizes = {name: min(size, 2) for name, size in strata.items()}
+    for _ in range(n - sum(sizes.values())):
+        short = [name for name, size in strata.items() if sizes[name] < size]
+        if not short:
+            break
+        # the next goes where it is due first, as seats by Sainte-Laguë
+        due = max(short, key=lambda name: (math.sqrt(strata[name]) / (2 * sizes[name] + 1), name))
+        sizes[due] += 1
     return sizes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +13,10 @@ from pipelines.diff.versions import Version, list_versions
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
-from pipelines.store import Store
+from pipelines.store import NewEvent, Store
 from pipelines.verdicts.desk import Desk, Queue
 from pipelines.verdicts.frame import load_frame
+from pipelines.verdicts.leases import SECONDS, Leases
 from pipelines.verdicts.record import review_stream
 from pipelines.verdicts.sampling import Design, Drawable
 from pipelines.verdicts.verdict import PICKED, AlreadyJudgedError
@@ -34,12 +37,14 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Version, l
 
 
 @pytest.fixture
-def sit(store: Store, reviewed: tuple[Lake, Version, list[Drawable]]) -> Sit:
+def sit(store: Store, reviewed: tuple[Lake, Version, list[Drawable]], tmp_path: Path) -> Sit:
     """Makes a desk of a reviewer, with a queue of so many pairs."""
     _, version, frame = reviewed
 
     def desk(reviewer: str | None = None, n: int = 20, reviewers: int = 1) -> Desk:
-        return Desk(store, version, frame, reviewer, Queue(Design(size=n), reviewers))
+        return Desk(
+            store, version, frame, reviewer, Queue(Design(size=n), reviewers), Leases(tmp_path, version.version_id)
+        )
 
     return desk
 
@@ -70,15 +75,16 @@ def test_a_verdict_is_an_event_that_a_new_desk_finds(sit: Sit, store: Store, rev
     assert given.recorded_at == event.created_at
     again = sit()
     assert again.at(first.unit_id).standing == given
-    assert again.next() == desk.next() or again.next().unit_id == desk.next().unit_id != first.unit_id
+    assert first.unit_id != again.next().unit_id == again.next().unit_id
     assert (again.progress().judged, again.progress().sample) == (1, 20)
 
 
 def test_neither_a_retry_nor_a_second_tab_doubles_a_verdict(sit: Sit):
     """The same assignment again is the same verdict; another tab's is refused, and told what stands."""
     one, other = sit("ada"), sit("ada")
-    mine, theirs = one.next(), other.next()
-    assert mine.unit_id == theirs.unit_id
+    mine = one.next()
+    assert (other.next().unit_id != mine.unit_id, one.next()) == (True, mine)
+    theirs = other.at(mine.unit_id)
     given = one.record(mine, "better", None, 1.0)
     assert one.record(mine, "better", None, 9.0) == given
     assert sit("ada").record(mine, "better", None, 9.0) == given  # after a restart
@@ -147,3 +153,48 @@ def test_what_is_no_verdict_is_refused(sit: Sit, store_settings: Settings, revie
         with pytest.raises(BadInputError, match=told), Desk.open(store_settings, lake, version, name, queue):
             pass
     assert desk.next().remaining == 20
+
+
+def test_each_pair_goes_to_as_many_different_people_as_are_asked(sit: Sit):
+    """Three people, two a pair: nobody judges a pair twice, every pair has two, and those that somebody began come first."""
+    desks = [sit(name, n=12, reviewers=2) for name in ("ada", "bob", "eve")]
+    given: dict[str, list[str]] = {}
+    while any(assignments := [desk.next() for desk in desks]):
+        shown = [each.unit_id for each in assignments if each]
+        assert max(map(shown.count, shown)) <= 2
+        for desk, assignment in zip(desks, assignments, strict=True):
+            if assignment is not None:
+                desk.record(assignment, "same", None, 1.0)
+                given.setdefault(assignment.unit_id, []).append(desk.reviewer)
+    assert {len(set(names)) for names in given.values()} == {2}
+    assert len(given) == 12
+    progress = desks[0].progress()
+    assert (progress.complete, progress.agreement.n, progress.agreement.estimate) == (12, 12, 1.0)
+
+
+def test_a_lease_ends_by_time_and_its_pair_can_be_had_again(sit: Sit, monkeypatch: pytest.MonkeyPatch):
+    """A pair in front of somebody is not put before others for a quarter of an hour; after a restart its URL gives it as it was drawn."""
+    mine = sit("ada", n=1).next()
+    assert sit("bob", n=1).next() is None
+    again = sit("ada", n=1).at(mine.unit_id, mine.verdict_id)
+    assert again == mine
+    assert sit("bob", n=1).at(mine.unit_id, mine.verdict_id).design == PICKED  # nobody takes what was not theirs
+    later = time.time() + SECONDS + 1
+    monkeypatch.setattr("time.time", lambda: later)
+    assert sit("bob", n=1).next().unit_id == mine.unit_id
+    assert sit("ada", n=1).at(mine.unit_id, mine.verdict_id).probability is None
+
+
+def test_redacted_reasons_are_not_told(sit: Sit, store: Store, reviewed: tuple[Lake, Version, list]):
+    """What a redaction of the review's stream hides is not in a standing verdict."""
+    desk = sit("ada")
+    first = desk.next()
+    desk.record(first, "worse", "Mrs Miller, 4 High Street", 1.0)
+    _, version, _ = reviewed
+    hide = NewEvent(
+        "redaction.applied.v1", {"target": {"stream_version": 1}, "path": "/reason", "method": "remove", "reason": "x"}
+    )
+    store.append(review_stream(version.experiment, version.version_id), "review", [hide], 1)
+    for each in (desk, sit("ada")):
+        assert each.at(first.unit_id).standing.reason is None
+    assert sit("ada").undo().reason is None
