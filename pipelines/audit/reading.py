@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipelines.duck import quote_literal
 from pipelines.export.snapshot import month_condition
-from pipelines.store.session import session_query
+from pipelines.store.session import ARROW_OPTIONS, session_query
 
 _DUCKDB_SHARE = 0.35
 """Share of the process's memory for joins of heads and fingerprints; half of it is the scan's."""
@@ -39,7 +39,7 @@ def read_store(dsn: str, query: str) -> Iterator[pa.RecordBatchReader]:
     """The rows of a query as Arrow batches, by binary COPY."""
     import adbc_driver_postgresql.dbapi as adbc  # noqa: PLC0415 -- 1.13 loads pandas, which an audit of the lake alone need not
 
-    with adbc.connect(dsn, autocommit=True) as connection, connection.cursor() as cursor:
+    with adbc.connect(dsn, ARROW_OPTIONS, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute(session_query())
         cursor.fetchall()
         cursor.execute(query)

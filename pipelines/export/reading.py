@@ -19,7 +19,7 @@ import pyarrow as pa
 from pipelines.duck import is_out_of_memory
 from pipelines.export.arrays import integers
 from pipelines.store import StoreUnavailable
-from pipelines.store.session import session_query
+from pipelines.store.session import ARROW_OPTIONS, session_query
 
 _COLUMNS = (
     "aggregate_id, aggregate_type, stream_version, event_type, event_version, payload, metadata, created_at, epoch, xid, "
@@ -52,7 +52,7 @@ class SnapshotReader:
 
     def __init__(self, dsn: str, token: str) -> None:
         with _told_as_store_errors():
-            self._database = adbc_driver_postgresql.connect(dsn)
+            self._database = adbc_driver_postgresql.connect(dsn, ARROW_OPTIONS)
             self._connection = adbc.AdbcConnection(self._database)
             for command in (session_query(), _BEGIN, f"SET TRANSACTION SNAPSHOT '{token}'"):
                 with adbc.AdbcStatement(self._connection) as statement:

@@ -34,6 +34,8 @@ SETTINGS = {
     "idle_session_timeout": "0",
 }
 """Setting and value. The bounds on time are off: an export of hours is meant, and waits have bounds of their own."""
+ARROW_OPTIONS = {"adbc.postgresql.type_resolver_mode": "builtin"}
+"""Options of a database of ADBC: PostgreSQL's own types are all that is read. To ask each server for all of its types takes 30 ms."""
 _POOLED = (
     "the store's database answers through a pooler that gives a connection to others between transactions (pgbouncer with "
     "pool_mode = transaction or statement); Refold needs sessions of its own: give REFOLD_DSN the server itself, or a pool "
