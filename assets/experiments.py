@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 REPLAY = ("replays", "replay_steps")
 DIFFS = ("ab_units", "ab_tool_calls", "ab_summary")
+REVIEW = "review_summary"
 _ALL_MONTHS = dg.AllPartitionMapping()
 
 
@@ -42,7 +43,7 @@ class ReplayConfig(dg.Config):
 
 
 def build_experiment_assets() -> list[dg.AssetsDefinition]:
-    """`refold/replays` with its steps, and the three tables of a comparison."""
+    """`refold/replays` with its steps, the three tables of a comparison, and what people say of its pairs."""
     history = [
         dg.AssetDep(key_of(name), partition_mapping=_ALL_MONTHS)
         for name in ("decisions", "conversation_months", "tool_calls")
@@ -103,7 +104,28 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
             shown = keep_reports(home, plans) if name == "ab_summary" else {}
             yield dg.MaterializeResult(key_of(name), metadata={**common, **size, **shown}, data_version=data_version)
 
-    return [replay, diff]
+    @dg.multi_asset(
+        name="review",
+        specs=[describe_asset(REVIEW, deps=["ab_units"])],
+        partitions_def=EXPERIMENTS,
+        description="Sum up what reviewers said of the pairs of an experiment's versions, as the store has it now.",
+    )
+    def review(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> dg.MaterializeResult[Any]:
+        from pipelines.diff.versions import list_versions
+        from pipelines.verdicts.table import keep_review, summarise_review
+
+        versions = list_versions(home.lake, context.partition_key)
+        written = judged = 0
+        for version in versions:
+            lines = summarise_review(home.lake, home.store(), version)
+            judged += lines[0].n
+            written += keep_review(home.lake, version, lines)
+        home.publish_catalog()
+        return dg.MaterializeResult(
+            key_of(REVIEW), metadata={"versions": len(versions), "written": written, "judged_pairs": judged}
+        )
+
+    return [replay, diff, review]
 
 
 def _replay(

@@ -11,13 +11,21 @@ import pyarrow.parquet as pq
 
 from pipelines.diff.result import input_hash_of
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS, VERSIONS
+from pipelines.lake.datasets import (
+    AB_SUMMARY,
+    AB_TOOL_CALLS,
+    AB_UNITS,
+    REPLAY_STEPS,
+    REPLAYS,
+    REVIEW_SUMMARY,
+    VERSIONS,
+)
 from pipelines.lake.lake import Commit, Lake
 from pipelines.lake.partition import PartitionWriter
 
 ROWS = (AB_TOOL_CALLS, REPLAY_STEPS, AB_UNITS, REPLAYS)
 """Tables with a row for what was done in a conversation, in the order in which they are written anew."""
-TABLES = (VERSIONS, *ROWS, AB_SUMMARY)
+TABLES = (VERSIONS, *ROWS, AB_SUMMARY, REVIEW_SUMMARY)
 COMPARED = "compared_as"
 """In the provenance of replays: their number when the summary was made of them."""
 _BATCH = 2_048

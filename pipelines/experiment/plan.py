@@ -37,6 +37,7 @@ from pipelines.experiment.tool_schemas import selected_tools
 from pipelines.fold.identity import fold_hash, version_hash
 from pipelines.folds.aside import find_set_aside, tell_set_aside
 from pipelines.lake.datasets import EVENTS
+from pipelines.lake.datasets.log import MOVED_AT
 from pipelines.lake.lake import Lake
 from pipelines.lake.where import select_streams
 from pipelines.sqlfiles import read_sql
@@ -66,6 +67,16 @@ LEFT JOIN streams AS b ON b.aggregate_id = p.recorded_aggregate_id
 LEFT JOIN heads ON heads.aggregate_id = p.aggregate_id
 LEFT JOIN heads AS b_heads ON b_heads.aggregate_id = p.recorded_aggregate_id
 ORDER BY s.aggregate_id
+"""
+_EXPORTED_AT = """
+SELECT max(
+    CASE
+        WHEN json_exists(provenance, $moved_at) THEN (provenance ->> $moved_at)::TIMESTAMP WITH TIME ZONE
+        ELSE committed_at
+    END
+)
+FROM commits
+WHERE dataset = $dataset
 """
 # whose conversation it is stays in the folds: results hold a hash
 _CLUSTERS = {"conversation": "s.aggregate_id", "customer": "sha256(s.subject_id)"}
@@ -312,9 +323,11 @@ def _select_baseline(
 
 
 def _exported_at(connection: duckdb.DuckDBPyConnection) -> datetime:
-    """When events were exported last, by the clock of the machine that did it; never later than now."""
-    query = "SELECT max(committed_at) FROM commits WHERE dataset = $dataset"
-    (exported,) = connection.execute(query, {"dataset": EVENTS.name}).fetchall()[0]
+    """When what agents did was exported last, by the clock of the machine that did it; never later than now.
+
+    An export that brought nothing but accesses, erasures or verdicts of reviewers makes no day of a window.
+    """
+    (exported,) = connection.execute(_EXPORTED_AT, {"dataset": EVENTS.name, "moved_at": f"$.{MOVED_AT}"}).fetchall()[0]
     now = datetime.now(UTC)
     return now if exported is None else min(exported.astimezone(UTC), now)
 

@@ -18,6 +18,7 @@ from pipelines.export.reading import SnapshotReader
 from pipelines.export.snapshot import Snapshot
 from pipelines.lake.datasets import STREAM_MONTHS
 from pipelines.lake.lake import Commit, Lake
+from pipelines.store.events import BESIDE
 
 _PAGE = 10_000
 """Streams that are asked about at a time."""
@@ -62,6 +63,13 @@ FROM store_heads AS store LEFT JOIN heads USING (aggregate_id)
 WHERE heads.last_version IS DISTINCT FROM store.last_version OR heads.last_hash <> store.last_hash
 ORDER BY store.aggregate_id LIMIT 1
 """
+_MOVED = """
+SELECT count(*) > 0
+FROM heads LEFT JOIN (FROM stream_months WHERE month = $month) AS lake USING (aggregate_id)
+WHERE
+    NOT list_contains($beside, heads.aggregate_type)
+    AND (heads.last_version, heads.event_count, heads.last_hash) IS DISTINCT FROM (lake.last_version, lake.event_count, lake.last_hash)
+"""
 _ENTERED = """
 SELECT aggregate_id, first_version - 1 FROM heads
 WHERE first_version > 1 AND aggregate_id > $after ORDER BY aggregate_id LIMIT $page
@@ -100,6 +108,12 @@ def create_heads(
 def has_gap(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether a stream's events are not exactly its versions from first to last."""
     return bool(connection.sql(_GAPS).fetchall())
+
+
+def has_moved(connection: duckdb.DuckDBPyConnection, month: str) -> bool:
+    """Whether `heads` differ from the lake's month in any stream that says what agents did."""
+    params = {"month": month, "beside": list(BESIDE)}
+    return bool(connection.execute(_MOVED, params).fetchall()[0][0])
 
 
 def refuse_damage(connection: duckdb.DuckDBPyConnection, reader: SnapshotReader, now: Snapshot) -> None:

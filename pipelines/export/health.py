@@ -16,6 +16,7 @@ from pipelines.export.snapshot import month_condition
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Commit, Lake
 from pipelines.store.access import ACCESS
+from pipelines.store.events import REVIEW
 from pipelines.store.sqlstate import typed_errors
 
 # What the export's snapshot did not see is not expected in the lake: agents append while a check runs.
@@ -137,7 +138,8 @@ def find_lag(
     """Months with events that no export has seen, ascending; of `months`, or of all that the store has.
 
     An import into a month that was exported long ago counts as waiting since then: when it was committed is not stored.
-    Without accesses there is lag only where the lake would answer otherwise: a verb that records its use is no news about anybody.
+    Without accesses and reviews there is lag only where the lake would answer otherwise of agents: a verb that records its use is no
+    news about anybody.
     """
     with typed_errors():
         return [
@@ -160,7 +162,11 @@ def _lag_of(conn: psycopg.Connection, lake: Lake, month: str, *, with_accesses: 
     # the first condition is for the index, which knows the order of transactions
     unseen = f"(e.epoch, e.xid) >= (%(epoch)s, %(xmin)s::text::xid8) AND NOT {_SEEN}" if known else "true"
     # where only counts can be compared, all that the lake counts is counted
-    kinds = "true" if with_accesses or (commit is not None and not known) else f"e.aggregate_type <> '{ACCESS}'"
+    kinds = (
+        "true"
+        if with_accesses or (commit is not None and not known)
+        else f"e.aggregate_type NOT IN ('{ACCESS}', '{REVIEW}')"
+    )
     query = _WAITING.format(month=month_condition(month, "e.created_at"), unseen=unseen, kinds=kinds)
     row = conn.execute(query.encode(), known).fetchone()
     assert row is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -17,13 +18,14 @@ import psycopg
 
 from pipelines.export.errors import ExportIncompleteError
 from pipelines.export.files import HEADS
-from pipelines.export.heads import commit_heads, create_heads, has_gap, refuse_damage
+from pipelines.export.heads import commit_heads, create_heads, has_gap, has_moved, refuse_damage
 from pipelines.export.reading import SnapshotReader
 from pipelines.export.result import ExportResult, Held
 from pipelines.export.snapshot import Increment, Snapshot, is_sorted, plan_increment, take_snapshot
 from pipelines.export.spool import Spool
 from pipelines.export.staging import Shares, Stage, Staged, divide_table
 from pipelines.lake.datasets import EVENTS, STREAM_MONTHS
+from pipelines.lake.datasets.log import MOVED_AT
 from pipelines.lake.errors import told_when_full
 from pipelines.lake.files import DataFile
 from pipelines.lake.lake import Commit, Lake
@@ -154,11 +156,21 @@ class _Export:
                 _refuse_misfit(connection)
             with closing(SnapshotReader(self._dsn, self.now.token)) as reader:
                 refuse_damage(connection, reader, self.now)
+            provenance[MOVED_AT] = self._moved_at(connection)
             events = writer.commit(input_hash=self.now.input_hash, provenance=provenance, kept=kept)
             heads = commit_heads(
                 connection, self._store, self._lake, self.now, number=self._numbers[1], provenance=provenance
             )
         return events, heads
+
+    def _moved_at(self, connection: duckdb.DuckDBPyConnection) -> str | None:
+        """When an export of the month last brought what agents did; None when none ever did."""
+        if has_moved(connection, self.now.month):
+            return datetime.now(UTC).isoformat()
+        last = self._lake.last_commit(EVENTS.name, self._partition)
+        if last is None or MOVED_AT in last.provenance:
+            return None if last is None else last.provenance[MOVED_AT]
+        return last.committed_at.isoformat()
 
 
 def _refuse_misfit(connection: duckdb.DuckDBPyConnection) -> None:

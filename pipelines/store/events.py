@@ -13,6 +13,10 @@ from uuid import UUID, uuid5
 Expected = int | Literal["no_stream", "exists", "any"]
 """Where a writer believes the stream to be: its last version, or one of the three words."""
 
+REVIEW = "review"
+"""Type of the streams that reviews of experiments' versions are."""
+BESIDE = ("access", "erasure", REVIEW)
+"""Types of streams that say nothing of what agents did: no window of an experiment moves by them."""
 STREAM_NAMESPACE = UUID("c8a1f9a4-6e0e-5d0b-9f0e-6d5a4b0d7c11")
 """Namespace of the stream ids of imports; fixed for ever, or the same conversation would get another stream."""
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Self
 from uuid import UUID, uuid4
 
-from pipelines.diff.versions import Version, find_definition
+from pipelines.diff.versions import Version
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store.connect import Store
 from pipelines.verdicts.estimate import Share
-from pipelines.verdicts.frame import load_frame
+from pipelines.verdicts.frame import find_segments, load_frame
 from pipelines.verdicts.leases import SECONDS, Lease, Leases
 from pipelines.verdicts.record import Review
-from pipelines.verdicts.sampling import STRATA, Design, Drawable, draw, fraction
+from pipelines.verdicts.sampling import Design, Drawable, draw, fraction
 from pipelines.verdicts.summary import ALL, Line, summarise
 from pipelines.verdicts.verdict import CHOICES, PICKED, Assignment, Choice, Left, Verdict, read_reason, read_reviewer
 
@@ -273,12 +273,6 @@ def require_reviewer(reviewer: str | None, reviewers: int) -> str | None:
             "a proxy that says who asks and name its header in REFOLD_REVIEWER_HEADER"
         )
     return who
-
-
-def find_segments(lake: Lake, version: Version) -> tuple[str, ...]:
-    """The segments that a version's experiment names, by which its pairs can be told apart."""
-    named = find_definition(lake, version.partition).get("segments") or ()
-    return tuple(each for each in STRATA if each in named)
 
 
 def _share(line: Line) -> Share:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.diff.versions import Version
+from pipelines.diff.versions import Version, find_definition
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.verdicts.sampling import STRATA, Drawable
@@ -42,3 +42,9 @@ def load_frame(lake: Lake, version: Version) -> list[Drawable]:
             f"version {version.version_id} of {version.experiment} has no pair that both sides answered; there is nothing to judge"
         )
     return [Drawable(unit, float(size), dict(zip(STRATA, segments, strict=True))) for unit, size, *segments in rows]
+
+
+def find_segments(lake: Lake, version: Version) -> tuple[str, ...]:
+    """The segments that a version's experiment names, by which its pairs can be told apart."""
+    named = find_definition(lake, version.partition).get("segments") or ()
+    return tuple(each for each in STRATA if each in named)

@@ -9,11 +9,9 @@ from uuid import UUID, uuid5
 
 from pipelines.store.connect import Store
 from pipelines.store.errors import VersionConflict
-from pipelines.store.events import STREAM_NAMESPACE, NewEvent, StoredEvent
+from pipelines.store.events import REVIEW, STREAM_NAMESPACE, NewEvent, StoredEvent
 from pipelines.verdicts.verdict import AlreadyJudgedError, Verdict
 
-REVIEW = "review"
-"""Type of the streams that reviews are."""
 RECORDED, WITHDRAWN = "verdict.recorded.v1", "verdict.withdrawn.v1"
 _FIELDS = ("verdict_id", "experiment", "version_id", "unit_id", "choice", "left", "design")
 _OPTIONAL = ("reviewer", "reason", "seconds", "probability")

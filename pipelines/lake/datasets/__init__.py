@@ -24,6 +24,7 @@ from pipelines.lake.datasets.log import EVENTS, STREAM_MONTHS
 from pipelines.lake.datasets.redacted import REDACTED_EVENTS
 from pipelines.lake.datasets.registry import COMMITS, EXPERIMENTS, VERSIONS
 from pipelines.lake.datasets.replays import AGENT_REFUSALS, REPLAY_STEPS, REPLAYS
+from pipelines.lake.datasets.reviews import REVIEW_SUMMARY, REVIEWS
 
 __all__ = [
     "AB_SUMMARY",
@@ -44,6 +45,8 @@ __all__ = [
     "REDACTED_EVENTS",
     "REPLAYS",
     "REPLAY_STEPS",
+    "REVIEWS",
+    "REVIEW_SUMMARY",
     "SNAPSHOTS",
     "STREAM_MONTHS",
     "TOOL_CALLS",
@@ -74,13 +77,14 @@ DATASETS: dict[str, Dataset] = {
         AB_UNITS,
         AB_TOOL_CALLS,
         AB_SUMMARY,
+        REVIEW_SUMMARY,
         EXPERIMENTS,
         VERSIONS,
         COMMITS,
     )
 }
 
-VIEWED: dict[str, Dataset] = {each.name: each for each in (ACCESS, AGENT_REFUSALS, SCORES)}
+VIEWED: dict[str, Dataset] = {each.name: each for each in (ACCESS, AGENT_REFUSALS, REVIEWS, SCORES)}
 """What has no table: a view of its name makes it of others."""
 
 

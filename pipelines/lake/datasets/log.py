@@ -5,6 +5,9 @@ from __future__ import annotations
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets.columns import MONTH, STREAM, STREAM_TYPE
 
+MOVED_AT = "moved_at"
+"""In the provenance of a month of `events`: when an export last brought what agents did, ISO 8601; null when none ever did."""
+
 EVENTS = Dataset(
     name="events",
     grain="one event",

@@ -54,6 +54,7 @@ def test_a_table_is_that_of_sql(home: Path, compared: Path):
         "experiments",
         "tool_calls",
         "readable_events",
+        "reviews",
         "scores",
         "refold_query_result",
         "versions",
