@@ -297,6 +297,19 @@ def review(experiment: str | None, port: int | None, headless: bool) -> None:
 
 
 @app.command()
+@click.option("--port", type=int, help="Port on 127.0.0.1; default: a free one.")
+@click.option("--headless", is_flag=True, help="Serve the page, open no browser.")
+def dashboard(port: int | None, headless: bool) -> None:
+    """Open what agents did in the browser: volume, outcomes, tools, cost, latency, fidelity."""
+    from pipelines.home import tell_empty
+    from pipelines.notebooks import serve_notebook
+
+    settings = Settings.from_env()
+    tell_empty(settings, tell)
+    serve_notebook(settings, "explore.py", port, tell, is_headless=headless)
+
+
+@app.command()
 @click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
 @json_option
 def vacuum(dry_run: bool, as_json: bool) -> None:

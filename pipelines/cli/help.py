@@ -13,7 +13,7 @@ GROUPS = {
     "Audit": ("find", "show", "audit"),
     "Prove": ("seal", "unseal", "verify", "checkpoint"),
     "Forget": ("redact", "erase", "hold"),
-    "Look after": ("ui", "doctor", "db", "events", "storage", "vacuum"),
+    "Look after": ("ui", "dashboard", "doctor", "db", "events", "storage", "vacuum"),
 }
 
 

@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "diff": {"lake", "canonical", "stats", "experiment"},
     "web": set(),
     "receive": {"ingest", "store", "web"},
+    "explore": {"lake", "review"},
     "doctor": {"store", "lake", "proof", "export", "home", "privacy", "foreign"},
     "review": {"lake", "log", "diff", "stats", "experiment", "replay", "canonical"},
     "verdicts": {"store", "lake", "diff", "stats", "experiment"},

@@ -29,6 +29,8 @@ from pipelines.store import EmbeddedServer, Store
 from tests.support.verbs import run_verb
 
 FILE, BODY = "FILE", "BODY"
+PAGES = ("review", "dashboard", "ui", "receive", "db psql")
+"""Verbs that print no object."""
 VERBS = {
     "replan": ("stream", "--decision", "1", "--candidate", FILE),
     "report": ("e",),
@@ -53,6 +55,7 @@ VERBS = {
     "review": (),
     "vacuum": (),
     "doctor": (),
+    "dashboard": (),
     "ui": (),
     "receive": ("--port", "0"),
     "db start": (),
@@ -138,6 +141,7 @@ def run(settings, monkeypatch, capsys, tmp_path):
             patch.setattr("pipelines.diff.check.read_checked", fail)
             patch.setattr("pipelines.replay.replan.replan", fail)
             patch.setattr("pipelines.notebooks.serve_review", fail)
+            patch.setattr("pipelines.notebooks.serve_notebook", fail)
             patch.setattr("pipelines.receive.server.serve", fail)
             code = run_verb(patch, *(str(files.get(each, each)) for each in arguments))
         printed = capsys.readouterr()
@@ -163,15 +167,13 @@ def test_the_doctor_takes_it_for_a_finding(run):
 def test_a_verb_ends_with_one_sentence(verb, run):
     """A library's error inside any verb: one line on stderr, exit code 1; with `--json` one object on stdout."""
     error = duckdb.InternalException(f"INTERNAL Error: broken{TRACE}")
-    code, out, err = run(
-        error, *verb.split(), *VERBS[verb], *([] if verb in ("review", "ui", "receive", "db psql") else ["--json"])
-    )
+    code, out, err = run(error, *verb.split(), *VERBS[verb], *([] if verb in PAGES else ["--json"]))
     assert (code, err.count("Traceback"), err.count("<unknown>")) == (1, 0, 0), err
     assert (
         err.splitlines()[-1]
         == "refold: DuckDB failed (InternalException: INTERNAL Error: broken); run the command again, with --debug for the trace"
     )
-    if verb not in ("review", "ui", "receive", "db psql"):
+    if verb not in PAGES:
         assert json.loads(out) == {
             "error": "InternalException",
             "message": err.splitlines()[-1].removeprefix("refold: "),
