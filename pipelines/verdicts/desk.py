@@ -137,7 +137,7 @@ class Desk:
         return found
 
     def at(self, unit_id: str, verdict_id: str | None = None) -> Assignment:
-        """A pair by its URL, in the sample or not. Its verdict counts as picked by hand, unless it is one that `next` gave.
+        """A pair by its URL, in the sample or not. Its verdict counts as picked by hand, unless `next` gave the pair to this reviewer.
 
         Args:
             unit_id: The pair.
@@ -153,9 +153,10 @@ class Desk:
         if verdict_id is not None and not _is_id(verdict_id):
             raise BadInputError(f"{verdict_id[:50]!r} names no verdict; it is a UUID that an assignment had")
         self._review.refresh()
-        lease = None if verdict_id is None else self._leases.find(verdict_id)
-        is_drawn = lease is not None and (lease.unit_id, lease.reviewer) == (unit_id, self.reviewer)
-        return self._assign(unit_id, len(self._left([])), verdict_id or str(uuid4()), is_drawn=is_drawn)
+        shown = self._open if self._open is not None and self._open.unit_id == unit_id else None
+        given = shown or (self._leases.find(unit_id, self.reviewer) if unit_id in self._drawn else None)
+        name = verdict_id or (str(uuid4()) if given is None else given.verdict_id)
+        return self._assign(unit_id, len(self._left([])), name, is_drawn=given is not None)
 
     def record(self, assignment: Assignment, choice: Choice, reason: str | None, seconds: float | None) -> Verdict:
         """Record a verdict, durable before this returns. Sent again with the same assignment it is answered as it was recorded.
@@ -216,10 +217,11 @@ class Desk:
         return summarise(self.version.version_id, frame, self._review.standing.values(), self._segments)
 
     def _release(self, assignment: Assignment) -> None:
-        if self._open is not None and self._open.verdict_id == assignment.verdict_id:
+        if self._open is not None and self._open.unit_id == assignment.unit_id:
             self._open = None
+        mine = (assignment.unit_id, self.reviewer)
         with self._leases.changing() as leases:
-            leases[:] = [each for each in leases if each.verdict_id != assignment.verdict_id]
+            leases[:] = [each for each in leases if (each.unit_id, each.reviewer) != mine]
 
     def _left(self, leases: Sequence[Lease]) -> list[str]:
         """Pairs of the sample for this reviewer, in order: those that others began, the rest, those skipped or in another tab."""

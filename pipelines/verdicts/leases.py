@@ -57,9 +57,10 @@ class Leases:
                 beside.write_text(json.dumps([asdict(each) for each in leases]), encoding="utf-8")
                 beside.replace(self._path)
 
-    def find(self, verdict_id: str) -> Lease | None:
-        """The lease of a verdict that is still to come; None when it ended."""
-        return next((each for each in self._read() if each.verdict_id == verdict_id), None)
+    def find(self, unit_id: str, reviewer: str | None) -> Lease | None:
+        """The lease of somebody's on a pair; None when there is none or it ended."""
+        mine = (each for each in self._read() if (each.unit_id, each.reviewer) == (unit_id, reviewer))
+        return next(mine, None)
 
     def _read(self) -> list[Lease]:
         now = time.time()

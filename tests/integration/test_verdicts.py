@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -84,7 +86,7 @@ def test_neither_a_retry_nor_a_second_tab_doubles_a_verdict(sit: Sit):
     one, other = sit("ada"), sit("ada")
     mine = one.next()
     assert (other.next().unit_id != mine.unit_id, one.next()) == (True, mine)
-    theirs = other.at(mine.unit_id)
+    theirs = replace(other.at(mine.unit_id), verdict_id=str(uuid4()))
     given = one.record(mine, "better", None, 1.0)
     assert one.record(mine, "better", None, 9.0) == given
     assert sit("ada").record(mine, "better", None, 9.0) == given  # after a restart
@@ -117,7 +119,7 @@ def test_a_skipped_pair_comes_last_and_a_picked_one_is_in_no_sample(sit: Sit, re
     """Skipping takes nothing away; a pair outside of the sample can be judged, with no probability."""
     desk = sit(n=3)
     first = desk.next()
-    desk.skip(first)
+    desk.skip(desk.at(first.unit_id))
     seen = [first.unit_id]
     for _ in range(2):
         seen.append(desk.next().unit_id)
@@ -177,7 +179,7 @@ def test_a_lease_ends_by_time_and_its_pair_can_be_had_again(sit: Sit, monkeypatc
     mine = sit("ada", n=1).next()
     assert sit("bob", n=1).next() is None
     again = sit("ada", n=1).at(mine.unit_id, mine.verdict_id)
-    assert again == mine
+    assert again == mine == sit("ada", n=1).at(mine.unit_id)
     assert sit("bob", n=1).at(mine.unit_id, mine.verdict_id).design == PICKED  # nobody takes what was not theirs
     later = time.time() + SECONDS + 1
     monkeypatch.setattr("time.time", lambda: later)
