@@ -112,6 +112,8 @@ class Experiment(StrictModel):
         windows: Several of them, each a version of its own.
         where: SQL over the conversations, such as `source = 'shop' AND vertical = 'healthcare'`; columns: `refold sql --tables`,
             `conversations`.
+        units_file: JSON lines that name the units which are compared, and no others, relative to the experiment; `refold review --pin`
+            writes one. What it says is a part of the version.
         sample: A random part of the conversations.
         tools: What the candidate may call, and how its calls are answered.
         divergence: When a candidate that walks on its own no longer does what was recorded.
@@ -138,6 +140,7 @@ class Experiment(StrictModel):
     window: WindowOrName = Window()
     windows: tuple[WindowOrName, ...] = Field(default=(), strict=False)
     where: str | None = None
+    units_file: str | None = Field(default=None, min_length=1)
     sample: Sample | None = None
     tools: Tools = Tools()
     divergence: Divergence = Divergence()
@@ -217,7 +220,9 @@ class Experiment(StrictModel):
                 )
 
     def _require_windows(self) -> None:
-        """Several windows are different ones, and all of them."""
+        """Several windows are different ones, and all of them; what is named unit by unit is no sample."""
+        if self.units_file is not None and self.sample is not None:
+            raise ValueError("units_file: the units are named; leave sample out")
         if self.windows and self.window != Window():
             raise ValueError("give either window or windows")
         if len(set(self.windows)) < len(self.windows):

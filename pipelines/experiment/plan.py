@@ -30,6 +30,7 @@ from pipelines.experiment.code import (
 )
 from pipelines.experiment.file import Experiment, is_walked
 from pipelines.experiment.manifest import ToolPolicy, read_tool_policy
+from pipelines.experiment.pinned import keep_pinned, read_units
 from pipelines.experiment.prompt import Prompt, load_prompt
 from pipelines.experiment.runs import list_runs
 from pipelines.experiment.sides import Side
@@ -135,6 +136,12 @@ class Plan:
         return sampled
 
     @property
+    def units(self) -> frozenset[str] | None:
+        """The units that alone are compared; None for all of the conversations."""
+        named = self.definition.get("units")
+        return None if named is None else frozenset(named)
+
+    @property
     def candidate(self) -> PythonCandidate | None:
         """The callable, for a Python candidate."""
         return self.callables.get("candidate")
@@ -206,6 +213,7 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequ
     callables, measures = load_code(experiment, folder, allowed)
     require_measures(measures, memory_bytes=lake.memory_bytes // 4, seconds=lake.sql_seconds)
     prompts = {side: load_prompt(asked, folder, allowed) for side, asked in experiment.sides.items()}
+    units = read_units(experiment, folder, allowed)
     with lake.connect(READS) as connection:
         connection.execute(f"CREATE TEMP TABLE streams AS {read_sql('diffs/selectable_streams.sql')}")
         aside = [each.stream for each in find_set_aside(lake)]
@@ -218,6 +226,8 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequ
         _leave_out_erased(connection, experiment)
         window = _select_baseline(connection, lake, experiment)
         _pick(connection, experiment)
+        if units is not None:
+            keep_pinned(connection, experiment, units)
         cluster = _CLUSTERS.get(experiment.cluster, f"s.{experiment.cluster}")
         connection.execute(f"CREATE TEMP TABLE selected AS {_SELECTED.format(cluster=cluster)}")
         runs = list_runs(connection, experiment)
@@ -229,6 +239,8 @@ def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequ
             tools = replace(tools, registered=selected_tools(connection))
     sources = {side: each.source_sha256 for side, each in (callables | programs).items()}
     definition = _definition(experiment, window, sources, prompts, tools)
+    if units is not None:
+        definition["units"] = list(units)
     definition["measures"] = {name: each.source_sha256 for name, each in measures.items()}
     version_id = name_version(definition, streams, runs)
     kept = streams.drop_columns(["lake_version", "lake_erased", "recorded_lake_version"])
@@ -399,6 +411,7 @@ _NO_INPUTS: Any = {
             "workers",
             "tools",
             "divergence",
+            "units_file",
         ),
         True,
     ),

@@ -83,19 +83,34 @@ def create_stream_relations(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"CREATE OR REPLACE TEMP VIEW streams AS {read_sql('diffs/selectable_streams.sql')}")
 
 
+def count_decisions(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int:
+    """How many decisions the plan's conversations hold, or were named of them; reads `plan_streams`."""
+    return _count(connection, "SELECT count(*) FROM decisions SEMI JOIN plan_streams USING (aggregate_id)", plan)
+
+
 def count_not_asked(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int:
     """How many units of the plan nobody can be asked about, since nothing was said before them; reads `plan_streams`."""
     query = _NOT_ASKED.get(plan.experiment.mode)
     if query is None or plan.experiment.candidate.recorded is not None:
         return 0
-    return int(connection.execute(query).fetchall()[0][0])
+    return _count(connection, query, plan)
 
 
 def count_erased(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int:
     """How many units of the plan nobody can be asked about, since a part of them or of what was before is erased."""
     if plan.experiment.candidate.recorded is not None:
         return 0
-    return int(connection.execute(_ERASED[plan.experiment.mode]).fetchall()[0][0])
+    return _count(connection, _ERASED[plan.experiment.mode], plan)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, query: str, plan: Plan) -> int:
+    """A count over decisions, of those alone that are named where some are."""
+    if plan.units is None or plan.experiment.mode == "conversation":
+        return int(connection.execute(query).fetchall()[0][0])
+    mark = "t' || turn" if plan.experiment.mode == "turn" else "' || decision"
+    named = f"(FROM decisions WHERE list_contains($units, aggregate_id || '/{mark}))"
+    query = query.replace("FROM decisions", f"FROM {named} AS decisions")
+    return int(connection.execute(query, {"units": sorted(plan.units)}).fetchall()[0][0])
 
 
 def create_units(
@@ -131,3 +146,7 @@ def create_units(
         "conversation": {"is_recorded": plan.experiment.candidate.recorded is not None},
     }[unit_kind(plan)]
     connection.execute(query, params or None)
+    if plan.units is not None:
+        connection.execute(
+            f"DELETE FROM {name} WHERE NOT list_contains($units, unit_id)", {"units": sorted(plan.units)}
+        )

@@ -22,7 +22,7 @@ from pipelines.experiment.models import Model, list_models
 from pipelines.experiment.plan import Plan, make_plans
 from pipelines.experiment.prices import load_prices
 from pipelines.experiment.sides import Api
-from pipelines.experiment.units import count_erased, count_not_asked, create_plan_relations
+from pipelines.experiment.units import count_decisions, count_erased, count_not_asked, create_plan_relations
 from pipelines.lake.lake import Lake
 from pipelines.lake.sizes import Range
 from pipelines.replay.asking.asker import BYTES_PER_TOKEN
@@ -195,8 +195,7 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
     with lake.connect() as connection, collecting_seldom():
         create_plan_relations(connection, plan)
         chunks = list_chunks(connection, lake)
-        query = "SELECT count(*) FROM decisions SEMI JOIN plan_streams USING (aggregate_id)"
-        (decisions,) = connection.execute(query).fetchall()[0]
+        decisions = count_decisions(connection, plan)
         output, latency = connection.execute(_RECORDED).fetchall()[0]
         as_decisions = plan if is_exact else replace(plan, experiment=_by_decision(plan))
         destinations = [
@@ -214,7 +213,7 @@ def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
         version_id=plan.version_id,
         mode=plan.experiment.mode,
         conversations=plan.streams.num_rows,
-        decisions=int(decisions),
+        decisions=decisions,
         not_asked=not_asked,
         erased=erased,
         is_exact=is_exact,

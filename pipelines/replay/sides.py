@@ -99,7 +99,7 @@ def list_units(
         spec = replace(spec, has_erased_tools=has_erased_tools(reader))
         streams = read_streams(reader, chunks, with_arguments=with_arguments)
         with closing(streams):
-            yield from list_work(streams, plan.experiment, plan.tools, tools, spec)
+            yield from list_work(streams, plan.experiment, plan.tools, tools, spec, plan.units)
 
 
 def count_units(connection: duckdb.DuckDBPyConnection, plan: Plan) -> int | None:

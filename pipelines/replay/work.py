@@ -7,7 +7,7 @@ what was rendered. Who answers, how many at once and where rows go is the runner
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -206,6 +206,7 @@ def list_work(
     policy: ToolPolicy,
     tools: Mapping[str, Tools],
     spec: SideSpec,
+    units: Collection[str] | None = None,
 ) -> Iterator[Unit]:
     """The units of one side, stream by stream, every draw of a unit after the other.
 
@@ -215,10 +216,11 @@ def list_work(
         policy: How tool calls are answered.
         tools: Recorded tool schemas by hash.
         spec: The side.
+        units: Ids of those that are meant alone; None for all.
     """
     workshop = _Workshop(experiment, policy, tools, spec)
     for stream in streams:
-        yield from workshop.units(stream)
+        yield from (unit for unit in workshop.units(stream) if units is None or unit.row["unit_id"] in units)
 
 
 class _Workshop:
