@@ -54,6 +54,14 @@ def message_bytes(message: Mapping[str, Any]) -> bytes:
     return _COMPACT(message).encode("utf-8", "surrogatepass")
 
 
+def text_bytes(text: str) -> bytes:
+    """The UTF-8 bytes of one text as `message_bytes` writes it inside of a message."""
+    try:
+        return _encode(text)
+    except NOT_ENCODED:
+        return _COMPACT(text).encode("utf-8", "surrogatepass")
+
+
 def message_lines(messages: Sequence[Mapping[str, Any]], *, is_plain: bool = False) -> bytes:
     r"""The bytes of messages as sent, one line each, every line ended by `\n`: what a request's hash is over.
 

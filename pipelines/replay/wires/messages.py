@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from pipelines.experiment.decision import Reply
 from pipelines.experiment.sides import Api
-from pipelines.log.context import message_bytes
+from pipelines.log.context import message_bytes, text_bytes
 from pipelines.replay.wires import message_blocks, message_writer
 from pipelines.replay.wires.answer import Said
 from pipelines.replay.wires.calls import INPUT, read_arguments, wire_id, wire_name
@@ -37,6 +37,9 @@ _LONGEST_NAME = 128
 """Characters of a tool's name."""
 _ROLES = ("user", "assistant")
 _PAPER = "application/pdf"
+_TEXT, _TEXT_FIELDS = b'{"type":"text","text":%b}', 2
+"""A block that is a text and nothing else."""
+_TURNS = {role: b'{"role":"%b","content":%%b}' % role.encode() for role in _ROLES}
 _OWN_TOOL = ("allowed_callers", "cache_control", "defer_loading", "eager_input_streaming", "input_examples")
 """What this wire says of a tool beside its schema."""
 
@@ -70,7 +73,15 @@ class Messages(Wire):
         system = b',"system":' + _list(writer.system) if writer.system else b""
         start = b"," if len(frame.prefix) > 1 else b""
         parts = (frame.prefix, system if start else system[1:], start or (b"," if system else b""))
-        return b"".join((*parts, b'"messages":', _list(turns), frame.suffix))
+        return b"".join(
+            (
+                *parts,
+                b'"messages":[',
+                b",".join([_TURNS[turn["role"]] % _list(turn["content"]) for turn in turns]),
+                b"]",
+                frame.suffix,
+            )
+        )
 
     def notes(self, frame: Frame, messages: Sequence[Mapping[str, Any]]) -> Iterator[Note]:
         """See `Wire.notes`."""
@@ -240,8 +251,15 @@ class _Writer:
         return [_block(part) for part in kept]
 
 
-def _list(values: Sequence[Mapping[str, Any]]) -> bytes:
-    return b"[" + b",".join(map(message_bytes, values)) + b"]"
+def _list(blocks: Sequence[Mapping[str, Any]]) -> bytes:
+    """Blocks as a list in JSON; nearly all are a text, which needs no look at what is in it."""
+    written = [
+        _TEXT % text_bytes(each["text"])
+        if len(each) == _TEXT_FIELDS and each["type"] == "text"
+        else message_bytes(each)
+        for each in blocks
+    ]
+    return b"[" + b",".join(written) + b"]"
 
 
 def _block(part: Part) -> Block:
