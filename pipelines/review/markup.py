@@ -9,11 +9,7 @@ Templates are compiled once, as modules are: to compile those of a report takes 
 from __future__ import annotations
 
 import hashlib
-import sys
-import uuid
-from contextlib import suppress
 from functools import cache
-from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ import jinja2
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
 
+from pipelines.compiled import compiled_path, keep_compiled
 from pipelines.console import printable
 from pipelines.review.numbers import UNKNOWN
 
@@ -48,7 +45,7 @@ def _seen(html: str) -> str:
 
 
 class _Compiled(BytecodeCache):
-    """Compiled templates, where Python keeps compiled modules and by the same rules: only where it may write, and never relied upon."""
+    """Compiled templates, where Python keeps compiled modules."""
 
     def get_cache_key(self, name: str, filename: str | None = None) -> str:
         """By what decides, beside the template, what it is compiled to: this environment, and Jinja's release."""
@@ -64,22 +61,12 @@ class _Compiled(BytecodeCache):
             bucket.reset()
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        """Keep what was compiled, whole or not at all."""
-        if sys.dont_write_bytecode:
-            return
-        path = _compiled_path(bucket)
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.write_bytes(bucket.bytecode_to_string())
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        """Keep what was compiled."""
+        keep_compiled(_compiled_path(bucket), bucket.bytecode_to_string())
 
 
 def _compiled_path(bucket: Bucket) -> Path:
-    return Path(cache_from_source(str(TEMPLATES / f"{bucket.key}.py"))).with_suffix(".jinja")
+    return compiled_path(TEMPLATES / f"{bucket.key}.py", ".jinja")
 
 
 @cache

@@ -13,6 +13,7 @@ BASE = {
     "address",
     "collecting",
     "compact_json",
+    "compiled",
     "arrow",
     "documents",
     "duck",
