@@ -66,6 +66,8 @@ class Settings:
             otlp:/var/otel;langfuse:/data/lf).
         region: Two letters of ISO 3166 whose national phone numbers the detectors take without a word beside them (`REFOLD_REGION`, as
             US), or None for none.
+        reviewer_header: Header in which a proxy in front of the review page says who reviews (`REFOLD_REVIEWER_HEADER`, as
+            X-Forwarded-User), in small letters, or None.
     """
 
     home: Path
@@ -87,6 +89,7 @@ class Settings:
     allow_files: tuple[Path, ...] = ()
     follow: tuple[tuple[str, Path], ...] = ()
     region: str | None = None
+    reviewer_header: str | None = None
 
     @property
     def replays(self) -> Path:
@@ -146,6 +149,7 @@ class Settings:
             ),
             follow=_parse_follow(env.get("REFOLD_FOLLOW") or ""),
             region=_parse_region(env.get("REFOLD_REGION") or ""),
+            reviewer_header=_parse_header(env.get("REFOLD_REVIEWER_HEADER") or ""),
             snapshot_events=_parse_count(
                 "REFOLD_SNAPSHOT_EVENTS", env.get("REFOLD_SNAPSHOT_EVENTS") or str(SNAPSHOT_EVENTS)
             ),
@@ -306,6 +310,15 @@ def _parse_region(text: str) -> str | None:
     if re.fullmatch(r"[A-Z]{2}|", region) is None:
         raise BadInputError(f"REFOLD_REGION is {text!r}; write the two letters of a region, for example US or DE")
     return region or None
+
+
+def _parse_header(text: str) -> str | None:
+    header = text.strip().lower()
+    if re.fullmatch(r"[a-z0-9-]{1,100}", header) is None and header:
+        raise BadInputError(
+            f"REFOLD_REVIEWER_HEADER is {text[:100]!r}; write the name of a header, for example X-Forwarded-User"
+        )
+    return header or None
 
 
 def _parse_seconds(name: str, text: str) -> float:

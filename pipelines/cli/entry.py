@@ -41,6 +41,7 @@ from pipelines.cli.options import (
 from pipelines.cli.receive import receive
 from pipelines.cli.redact import redact
 from pipelines.cli.replay import replan, report, tools
+from pipelines.cli.review import review
 from pipelines.cli.storage import storage
 from pipelines.console import (
     end,
@@ -99,6 +100,7 @@ for verb in (
     events,
     tools,
     replan,
+    review,
     report,
     storage,
     find,
@@ -270,8 +272,9 @@ def sql(
     chosen = "json" if as_json else output_format
     settings = Settings.from_env()
     tell_behind(settings, tell)
-    if re.search(r"\baccess\b", text_query, re.IGNORECASE):  # accesses wait for an export without making the lake old
-        tell("refold: the view access holds what was recorded before the last `refold export`")
+    for view in ("access", "reviews"):  # these wait for an export without making the lake old
+        if re.search(rf"\b{view}\b", text_query, re.IGNORECASE):
+            tell(f"refold: the view {view} holds what was recorded before the last `refold export`")
     lake = Lake.from_settings(settings)
     connect = None
     if at is not None or position is not None:
@@ -280,20 +283,6 @@ def sql(
         connect = partial(connect_at, lake, read_point(at, position))
     with heard():
         run_query(lake, text_query, chosen, output, is_csv_safe=csv_safe, connect=connect)
-
-
-@app.command()
-@click.argument("experiment", required=False, help="Experiment to open; default: the newest version.")
-@click.option("--port", type=int, help="Port on 127.0.0.1; default: a free one.")
-@click.option("--headless", is_flag=True, help="Serve the page, open no browser.")
-def review(experiment: str | None, port: int | None, headless: bool) -> None:
-    """Open the review notebook in the browser."""
-    from pipelines.home import tell_empty
-    from pipelines.notebooks import serve_review
-
-    settings = Settings.from_env()
-    tell_empty(settings, tell)
-    serve_review(settings, experiment, port, tell, is_headless=headless)
 
 
 @app.command()
