@@ -131,7 +131,6 @@ class Home:
         return vacuum(self.lake, self.settings.catalog, grace_days=self.settings.grace_days)
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self.lake.keeping_open())
         return self
 
     def __exit__(

@@ -13,10 +13,12 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as db
+from sqlalchemy.dialects import sqlite
 
 from assets.internals import (
     OPTIONAL_DATA_MIGRATIONS,
@@ -150,10 +152,7 @@ def _make(path: Path, tables: db.MetaData, conversions: Iterable[str] = ()) -> b
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.db")
-        _stamp(new, newest_revision())
-        engine = _open(_address(new))
-        tables.create_all(engine, checkfirst=False)
-        engine.dispose()
+        _stamp(new, newest_revision(), _statements(tables))
         with closing(sqlite3.connect(new, isolation_level=None)) as connection:
             now = f"{datetime.now():%Y-%m-%d %H:%M:%S.%f}"  # noqa: DTZ005 - as Dagster notes it
             connection.executemany(_CONVERTED, [(name, now) for name in conversions])
@@ -161,6 +160,15 @@ def _make(path: Path, tables: db.MetaData, conversions: Iterable[str] = ()) -> b
             os.link(new, path)
         new.unlink()
     return _revision(path) is not None
+
+
+@cache
+def _statements(tables: db.MetaData) -> tuple[str, ...]:
+    """What makes tables and their indexes."""
+    made: list[db.schema.ExecutableDDLElement] = []
+    for table in tables.sorted_tables:
+        made += [db.schema.CreateTable(table), *map(db.schema.CreateIndex, table.indexes)]
+    return tuple(str(statement.compile(dialect=sqlite.dialect())) for statement in made)
 
 
 def _make_like(index: Path, path: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.duck import quote_literal
+from pipelines.duck import emptied
 from pipelines.export.snapshot import month_condition
 from pipelines.store.session import ARROW_OPTIONS, session_query
 
@@ -24,12 +24,9 @@ _SNAPSHOT = re.compile(r"\d+:\d+:(\d+(,\d+)*)?")
 @contextmanager
 def scratch(memory_bytes: int) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """A DuckDB, and a temporary folder that it spills to: an audit writes nothing into the lake."""
-    with TemporaryDirectory(prefix="refold-verify-") as folder, duckdb.connect() as connection:
-        connection.execute("SET autoinstall_known_extensions = false")
-        connection.execute("SET autoload_known_extensions = false")
+    with TemporaryDirectory(prefix="refold-verify-") as folder, emptied(Path(folder) / "spill") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET memory_limit = '{int(memory_bytes * _DUCKDB_SHARE)}B'")
-        connection.execute(f"SET temp_directory = {quote_literal(folder)}")
         connection.execute("SET enable_progress_bar = false")
         yield connection, Path(folder)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.duck import empty, named_tables, quote_identifier, quote_literal
+from pipelines.duck import emptied, named_tables, quote_identifier, quote_literal
 from pipelines.lake import readable
 from pipelines.lake.commits import Commit, as_row, by_partition, read_commits
 from pipelines.lake.dataset import Dataset
@@ -74,7 +74,6 @@ class Lake:
         self.sql_seconds = sql_seconds
         self._tables: dict[str, Table] = {}
         self._reading: duckdb.DuckDBPyConnection | None = None
-        self._idle: list[duckdb.DuckDBPyConnection] | None = None
         self._commits: tuple[int, dict[tuple[str, str], Commit]] = (-1, {})
         self._noted: list[Commit] | None = None
 
@@ -141,7 +140,7 @@ class Lake:
                 cursor.execute("SET TimeZone = 'UTC'")
                 yield cursor
             return
-        with told_when_full(self.root), self._opened() as connection:
+        with told_when_full(self.root), emptied(self.spill) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             left = free_bytes(self.memory_bytes) * _DUCKDB_SHARE
             buffers = int(max(left, self.memory_bytes * _LEAST_DUCKDB_SHARE))
@@ -150,48 +149,6 @@ class Lake:
             wanted = None if reads is None else named_tables(connection, reads, self._relations())
             self.with_current_views(lambda views: [connection.execute(view) for view in views], wanted)
             yield connection
-
-    @contextmanager
-    def keeping_open(self) -> Iterator[None]:
-        """Inside the block a `connect` goes on with the database of one before it, empty, its memory given back: to open one takes 20 ms."""
-        before, self._idle = self._idle, []
-        try:
-            yield
-        finally:
-            idle, self._idle = self._idle, before
-            for database in idle:
-                database.close()
-
-    @contextmanager
-    def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection to a database without data or relations; what is made on it is gone on leaving."""
-        idle = self._idle
-        if idle is None:
-            with self._open() as connection:
-                yield connection
-            return
-        database = idle.pop() if idle else self._open()
-        try:
-            with database.cursor() as connection:
-                yield connection
-        except BaseException:
-            database.close()
-            raise
-        try:
-            empty(database)
-        except duckdb.Error:  # its memory cannot be had back as long as somebody reads from it
-            database.close()
-        else:
-            idle.append(database)
-
-    def _open(self) -> duckdb.DuckDBPyConnection:
-        database = duckdb.connect()
-        database.execute("SET autoinstall_known_extensions = false")
-        database.execute("SET autoload_known_extensions = false")
-        database.execute(f"SET temp_directory = {quote_literal(str(self.spill))}")
-        # files never change, and a fold opens each many times: it takes 4 % less CPU
-        database.execute("SET parquet_metadata_cache = true")
-        return database
 
     @contextmanager
     def reading(self, reads: str | None = None) -> Iterator[None]:
@@ -240,9 +197,10 @@ class Lake:
     def view_statements(self, wanted: Collection[str] | None = None) -> list[str]:
         """What creates `relations(wanted)`; for all of them also what tells those who look for what is no relation."""
         # what names files is bound at once, so that it is known that they are there; to bind all takes twice as long
-        datasets = {dataset.relation for dataset in self.datasets().values()}
+        without_files = {dataset.relation: dataset.typed_empty() for dataset in self.datasets().values()}
         views = [
-            view_statement(name, query, is_bound=name in datasets) for name, query in self.relations(wanted).items()
+            view_statement(name, query, is_bound=without_files.get(name, query) != query)
+            for name, query in self.relations(wanted).items()
         ]
         return [*views, *TIME_TRAVEL] if wanted is None else views
 

@@ -1,4 +1,4 @@
-"""Evidence of fifty real conversations, and of refunds of the demo: made in one process, checked by a bare Python, bits flipped."""
+"""Evidence of twenty real conversations, and of refunds of the demo: made in one process, checked by a bare Python, bits flipped."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def lake(settings: Settings) -> Lake:
 
 
 def test_evidence_of_real_conversations_verifies(store: Store, lake: Lake, shared_data: Path, tmp_path: Path):
-    """Every bundle verifies under a bare Python, some as an outsider does it; each of a hundred bits flipped is found."""
-    some = evidence.first_lines(shared_data / "conversations.jsonl.gz", 50, tmp_path / "some.jsonl")
+    """Every bundle verifies under a bare Python, some as an outsider does it; each of forty bits flipped is found."""
+    some = evidence.first_lines(shared_data / "conversations.jsonl.gz", 20, tmp_path / "some.jsonl")
     (tmp_path / "bundles").mkdir()
-    found = evidence.real(store, lake, tmp_path / "bundles", some, count=100, commands=1)
+    found = evidence.real(store, lake, tmp_path / "bundles", some, count=40, commands=1)
     assert found.wrong == []
-    assert (found.bundles, found.sealed, found.flips) == (50, 50, 100)
+    assert (found.bundles, found.sealed, found.flips) == (20, 20, 40)
 
 
 def test_evidence_of_refunds_verifies(store: Store, lake: Lake, tmp_path: Path):

@@ -89,6 +89,8 @@ class Readers:
         if not (self._folder / "_delta_log").is_dir():
             return
         newest = DeltaTable(str(self._folder)).version()
+        if self.versions > newest:
+            return
         with duckdb.connect() as connection:
             connection.execute("SET threads = 1")
             while self.versions <= newest:
@@ -109,7 +111,7 @@ def again_and_again(*tasks: Callable[[], None]) -> Iterator[None]:
         try:
             while not is_over.is_set():
                 task()
-                is_over.wait(0.02)
+                is_over.wait(0.1)
         except BaseException as error:  # noqa: BLE001 - raised again on leaving
             errors.append(error)
 

@@ -80,11 +80,13 @@ def test_the_simulated_desk_folds_as_the_left_fold_does() -> None:
 
 
 def test_real_conversations_at_any_time_are_the_left_fold_up_to_it(recorded: Log) -> None:
-    """Every real conversation, call and customer at three times: time travel is the left fold of the events up to there."""
-    times = sorted(event["created_at"] for event in recorded)
-    with folded(recorded) as connection:
+    """Every fourth real conversation, call and customer at three times: time travel is the left fold of the events up to there."""
+    streams = set(sorted({event["aggregate_id"] for event in recorded})[::4])
+    log = [event for event in recorded if event["aggregate_id"] in streams]
+    times = sorted(event["created_at"] for event in log)
+    with folded(log) as connection:
         for share in (0.1, 0.5, 0.9):
-            assert_equal(connection, recorded, Point(times[int(share * len(times))]), everything_before(recorded))
+            assert_equal(connection, log, Point(times[int(share * len(times))]), everything_before(log))
 
 
 def test_counts_are_those_of_an_independent_reader(shared_data: Path, rows_recorded: Months) -> None:
