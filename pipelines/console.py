@@ -178,13 +178,18 @@ def end(error: BaseException, *, is_debug: bool = False) -> int:
     if isinstance(cause, SystemExit | KeyboardInterrupt):
         name, message, code = KeyboardInterrupt.__name__, "stopped", 130
     else:
-        name, code = type(cause).__name__, RefoldError.exit_code
+        name, message, code = type(cause).__name__, explain(cause), RefoldError.exit_code
         code = cause.exit_code if isinstance(cause, RefoldError) else code
-        message = str(cause) if isinstance(cause, RefoldError) else describe(cause)
     tell(f"refold: {message}")
     if "--json" in sys.argv:
         print_result({"error": name, "message": message}, "", as_json=True)
     return code
+
+
+def explain(error: BaseException) -> str:
+    """An error in one sentence, whoever raised it."""
+    cause = find_cause(error)
+    return str(cause) if isinstance(cause, RefoldError) else describe(cause)
 
 
 class Ticker:

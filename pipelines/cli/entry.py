@@ -5,11 +5,9 @@ Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 a check found a differ
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,7 +31,6 @@ from pipelines.cli.lines import lines
 from pipelines.cli.options import (
     COUNT,
     FILE,
-    PATH,
     TIME,
     json_option,
     months_option,
@@ -42,6 +39,7 @@ from pipelines.cli.receive import receive
 from pipelines.cli.redact import redact
 from pipelines.cli.replay import replan, report, tools
 from pipelines.cli.review import review
+from pipelines.cli.sql import sql
 from pipelines.cli.storage import storage
 from pipelines.console import (
     end,
@@ -53,13 +51,10 @@ from pipelines.console import (
     tell,
 )
 from pipelines.errors import CheckFailedError
-from pipelines.interrupt import heard
 from pipelines.privacy import private_files, withdraw_access
 from pipelines.settings import Settings, is_debugging, read_shared
 
 _NAME = "refold"
-FORMATS = ("table", "json", "csv", "parquet")
-"""How `refold sql` prints."""
 
 
 @click.group(cls=GroupedVerbs)
@@ -96,6 +91,7 @@ for verb in (
     doctor,
     importer,
     receive,
+    sql,
     lines,
     events,
     tools,
@@ -219,72 +215,6 @@ def state(stream: str, version: int | None, position: int | None, at: datetime |
 
 
 @app.command()
-@click.argument("query", required=False, help="SQL; without it, from stdin.")
-@click.option(
-    "--format", "output_format", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print."
-)
-@click.option(
-    "-o",
-    "output",
-    type=PATH,
-    help="Write to this file, which is replaced whole; - is standard output.",
-)
-@click.option(
-    "--csv-safe", is_flag=True, help="Write an apostrophe before texts that a spreadsheet takes for formulas."
-)
-@click.option("--tables", is_flag=True, help="List views and columns with what they mean.")
-@click.option("--at", type=TIME, help="conversations, calls and customers as of this time, UTC.")
-@click.option("--position", type=COUNT, help="The same as of this position of the store.")
-@json_option
-def sql(
-    query: str | None,
-    output_format: str,
-    output: Path | None,
-    csv_safe: bool,
-    tables: bool,
-    at: datetime | None,
-    position: int | None,
-    as_json: bool,
-) -> None:
-    """Query the lake's views with DuckDB, now or as of a time."""
-    from pipelines.home import tell_behind
-    from pipelines.lake.catalog import describe
-    from pipelines.lake.lake import Lake
-    from pipelines.lake.query import run_query
-
-    if tables:
-        lake = Lake.from_settings(Settings.from_env())
-        described = describe(lake)
-        shown = {
-            name: {
-                "grain": grain,
-                "columns": [{"name": c.name, "type": c.type, "description": c.description} for c in columns],
-            }
-            for name, (grain, columns) in described.items()
-        }
-        text = "\n\n".join(
-            "\n".join([f"{name}: {grain}", *(f"  {c.name:<24}{c.description}" for c in columns)])
-            for name, (grain, columns) in described.items()
-        )
-        print_result({"tables": shown}, text, as_json=as_json)
-        return
-    text_query = query if query is not None else sys.stdin.read()
-    chosen = "json" if as_json else output_format
-    settings = Settings.from_env()
-    tell_behind(settings, tell)
-    for view in ("access", "reviews"):  # these wait for an export without making the lake old
-        if re.search(rf"\b{view}\b", text_query, re.IGNORECASE):
-            tell(f"refold: the view {view} holds what was recorded before the last `refold export`")
-    lake = Lake.from_settings(settings)
-    connect = None
-    if at is not None or position is not None:
-        from pipelines.folds.as_of import connect_at, read_point
-
-        connect = partial(connect_at, lake, read_point(at, position))
-    with heard():
-        run_query(lake, text_query, chosen, output, is_csv_safe=csv_safe, connect=connect)
-
-
 @app.command()
 @click.option("--port", type=int, help="Port on 127.0.0.1; default: a free one.")
 @click.option("--headless", is_flag=True, help="Serve the page, open no browser.")

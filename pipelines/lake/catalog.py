@@ -36,13 +36,16 @@ from pipelines.lake.datasets import DATASETS
 from pipelines.lake.delta import newest_entry
 from pipelines.lake.errors import ForeignCatalogError, told_when_full
 from pipelines.lake.lake import Lake
+from pipelines.lake.own_columns import own_views
 from pipelines.lake.own_upcasters import load_own_upcasters
-from pipelines.lake.views import TIME_TRAVEL, list_views, view_statement
+from pipelines.lake.views import TIME_TRAVEL, list_macros, list_views, view_statement
 from pipelines.lake.writers import publishing, writing
 from pipelines.log.readable import readable_query
 
 _MARK = "refold_catalog_hash"
 """A macro of the catalog: hashes of what makes its relations. A macro is in no list of tables."""
+_MACROS = "()"
+"""Stands for the macros among the names of relations."""
 _SCRIPT = "\n;\n"
 """Between statements that are executed together, also after a comment: one by one, nine hundred take a fifth longer."""
 _Part = tuple[list[str], list[str]]
@@ -56,7 +59,8 @@ def describe(lake: Lake | None = None) -> dict[str, tuple[str, tuple[Column, ...
     datasets = DATASETS if lake is None else lake.datasets()
     described = {d.relation: (d.grain, d.columns) for d in datasets.values()}
     described[readable.NAME] = (readable.GRAIN, readable.readable_columns())
-    described |= {view.name: (view.grain, view.columns) for view in list_views()}
+    views = {view.name: view for view in list_views()} | own_views(None if lake is None else lake.home)
+    described |= {view.name: (view.grain, view.columns) for view in views.values()}
     return dict(sorted(described.items()))
 
 
@@ -76,7 +80,7 @@ def publish_catalog(lake: Lake, path: Path) -> bool:
         if noted.get("state") == state:
             return False
         there = noted.get("relations") or _hashes_of(path)
-        wanted = _parts(lake, lake.relations())
+        wanted = _parts(lake)
         with writing(lake.root):
             is_written = _renew(path, there, wanted)
         _note(path, state, _hashes(wanted))
@@ -85,8 +89,15 @@ def publish_catalog(lake: Lake, path: Path) -> bool:
 
 def state_of(lake: Lake) -> str:
     """Hash of all that the lake's relations are a function of: their code, one's own upcasters, the newest entries of all tables' logs."""
-    code = [str(lake.root), metadata.version("refold"), *(view.query for view in list_views()), _comments(None)]
-    own = readable_query(load_own_upcasters(lake.home))
+    code: list[Any] = [
+        str(lake.root),
+        metadata.version("refold"),
+        *(view.query for view in list_views()),
+        _comments(None),
+    ]
+    code += [macro.statement for macro in list_macros()]
+    own: list[Any] = [readable_query(load_own_upcasters(lake.home))]
+    own += [[view.query, *(column.description for column in view.columns)] for view in own_views(lake.home).values()]
     folders = sorted(lake.root.iterdir()) if lake.root.exists() else []
     logs = [[folder.name, newest_entry(folder)] for folder in folders]
     return hashlib.sha256(json.dumps([code, own, [each for each in logs if each[1]]]).encode()).hexdigest()
@@ -146,7 +157,7 @@ def _without_rows() -> tuple[bytes, _Hashes]:
     """The catalog of a lake without rows, and its hashes."""
     with TemporaryDirectory() as folder:
         lake = Lake(Path(folder) / "lake")
-        wanted = _parts(lake, lake.relations())
+        wanted = _parts(lake)
         hashes = _hashes(wanted)
         scripts = _changed(wanted, hashes, {})
         made_of = [duckdb.__version__, Path(__file__).read_text(encoding="utf-8"), *scripts]
@@ -170,11 +181,12 @@ def _compiled(path: Path, key: bytes) -> bytes | None:
     return None
 
 
-def _parts(lake: Lake, queries: Mapping[str, str]) -> dict[str, _Part]:
+def _parts(lake: Lake) -> dict[str, _Part]:
     """What makes each relation with its comments and, apart, what lists the files of those that are datasets; in order."""
     comments = _comments(lake)
+    queries = lake.relations() | {view.name: view.query for view in own_views(lake.home).values()}
     datasets = {dataset.relation: dataset for dataset in lake.datasets().values()}
-    parts: dict[str, _Part] = {}
+    parts: dict[str, _Part] = {_MACROS: ([macro.statement for macro in list_macros()], [])}  # before what uses them
     for name, query in queries.items():
         if name not in datasets:
             parts[name] = ([view_statement(name, query), *comments[name]], [])

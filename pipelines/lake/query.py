@@ -6,7 +6,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,14 +16,17 @@ from pipelines.console import render_table, tell, to_json, to_plain
 from pipelines.duck import is_out_of_memory, quote_identifier, quote_literal
 from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
+from pipelines.lake.own_columns import own_views
 from pipelines.lake.sql_errors import read_error
+from pipelines.lake.views import list_macros, view_statement
 from pipelines.output import named_pipe_to, open_output
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Connect = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
-_WITH_ROWS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.PRAGMA)
+WITH_ROWS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.PRAGMA)
+"""Statements that give rows and change nothing."""
 ROWS_SHOWN = 1_000
 """Rows that a table on the terminal shows; the other formats hold all."""
 _RESULT = "refold_query_result"
@@ -58,7 +61,7 @@ def run_query(
     Args:
         lake: The lake.
         query: One SQL statement.
-        output_format: `table`; `json`, one object `{columns, rows}`; `csv`; or `parquet`, which needs `output`.
+        output_format: `table`; `lines`, a line for each value; `json`, one object `{columns, rows}`; `csv`; or `parquet`, which needs `output`.
         output: File to write (see `open_output`), or None for standard output.
         is_csv_safe: Write an apostrophe before texts of a CSV that a spreadsheet takes for formulas; else they are told.
         connect: Makes the connection; default: the lake's own, as it is now.
@@ -66,10 +69,9 @@ def run_query(
     Raises:
         BadInputError: The query fails, the output cannot be written, or Parquet has nowhere to go.
     """
-    if output_format == "parquet" and output is None:
-        raise BadInputError("--format parquet needs a file: -o FILE (-o - is standard output)")
-    with _asked(lake, query, connect=connect) as connection:
-        _write(connection, output_format, output, is_csv_safe=is_csv_safe)
+    _require_file(output_format, output)
+    with _connected(lake, query, connect) as connection, asked(lake, connection, query):
+        write_result(connection, output_format, output, is_csv_safe=is_csv_safe)
 
 
 def query_result(lake: Lake, query: str, params: Mapping[str, Any] | Sequence[Any] | None = None) -> pa.Table:
@@ -83,42 +85,88 @@ def query_result(lake: Lake, query: str, params: Mapping[str, Any] | Sequence[An
     Raises:
         BadInputError: The query fails.
     """
-    with _asked(lake, query, params) as connection:
+    with _connected(lake, query) as connection, asked(lake, connection, query, params):
         rows: pa.Table = connection.table(_RESULT).to_arrow_table()
         return rows
 
 
 @contextmanager
-def _asked(
+def _connected(lake: Lake, query: str, connect: Connect | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the lake, with what people have beside its relations; an error of the query is told as one."""
+    with told_as_one(lake), connect() if connect else lake.connect(query) as connection:
+        add_own(lake, connection, query)
+        yield connection
+
+
+def add_own(lake: Lake, connection: duckdb.DuckDBPyConnection, query: str | None = None) -> None:
+    """Add what people have beside the lake's relations: the macros, and the columns of their own in its views.
+
+    Args:
+        lake: The lake.
+        connection: One of its connections.
+        query: Add only what it needs; None for all.
+
+    Raises:
+        DocumentError: The file of the columns says what it may not.
+    """
+    own = own_views(lake.home)
+    macros = list_macros()
+    words = None if query is None else {word.lower() for word in re.findall(r"\w+", query)}
+    if own or words is None or any(macro.name in words for macro in macros):
+        for macro in macros:
+            connection.execute(macro.statement)
+    for name, view in own.items():
+        if words is None or name in words:
+            connection.execute(view_statement(name, view.query, is_bound=False))
+
+
+@contextmanager
+def asked(
     lake: Lake,
+    connection: duckdb.DuckDBPyConnection,
     query: str,
     params: Mapping[str, Any] | Sequence[Any] | None = None,
-    connect: Connect | None = None,
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to the lake on which `refold_query_result` is what the query gives; an error of the query is told as one."""
-    with connect() if connect else lake.connect(query) as connection:
+) -> Iterator[None]:
+    """Inside the block `refold_query_result` is what a query gives; an error of the query is told as one.
+
+    Raises:
+        BadInputError: It is not one statement that gives rows, or it fails.
+    """
+    with told_as_one(lake):
+        statements = connection.extract_statements(query)
+        if len(statements) != 1 or statements[0].type not in WITH_ROWS:
+            raise BadInputError(f"{query!r} gives no rows; write one SELECT")
+        relation = connection.sql(query, params=params)
+        # A view, or a table for what is no query, names every column once.
+        is_view = statements[0].type == duckdb.StatementType.SELECT
+        if is_view:
+            relation.create_view(_RESULT)
+        else:
+            relation.create(_RESULT)
         try:
-            statements = connection.extract_statements(query)
-            if len(statements) != 1 or statements[0].type not in _WITH_ROWS:
-                raise BadInputError(f"{query!r} gives no rows; write one SELECT")
-            relation = connection.sql(query, params=params)
-            # A view, or a table for what is no query, names every column once.
-            if statements[0].type == duckdb.StatementType.SELECT:
-                relation.create_view(_RESULT)
-            else:
-                relation.create(_RESULT)
-            yield connection
-        except duckdb.OutOfMemoryException:
-            raise  # not the query's fault: the caller says what to set
-        except duckdb.Error as error:
-            if f"{lake.root}/" in str(error):
-                raise  # nor is a file of the lake that is not there, or damaged
-            raise BadInputError(f"query failed: {read_error(error)[0]}") from error
+            yield
+        finally:
+            with suppress(duckdb.Error):  # the connection may be past use, and what is made on it goes with it
+                connection.execute(f"DROP {'VIEW' if is_view else 'TABLE'} {_RESULT}")
 
 
-def _write(
-    connection: duckdb.DuckDBPyConnection, output_format: str, output: Path | None, *, is_csv_safe: bool
+@contextmanager
+def told_as_one(lake: Lake) -> Iterator[None]:
+    """Inside the block an error of DuckDB's is one of the query, unless it is of the memory or of the lake's files."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise  # not the query's fault: the caller says what to set
+    except duckdb.Error as error:
+        if f"{lake.root}/" in str(error):
+            raise  # nor is a file of the lake that is not there, or damaged
+        raise BadInputError(f"query failed: {read_error(error)[0]}") from error
+
+
+def write_result(
+    connection: duckdb.DuckDBPyConnection, output_format: str, output: Path | None, *, is_csv_safe: bool = False
 ) -> None:
+    """Write what is `asked`, in a format, to a file or to standard output; as `run_query`."""
     if output_format in _TEXT_OF:
         text = _TEXT_OF[output_format](connection) + "\n"
         if output is None:
@@ -127,10 +175,9 @@ def _write(
         with open_output(output) as stream:
             stream.write(text.encode())
     elif output_format == "csv" and output is None and sys.stdout.isatty():
-        shown = io.BytesIO()  # a terminal is shown what is printable; a file or a pipe gets the texts as they are
-        _write_csv(connection, shown, is_csv_safe=is_csv_safe)
-        sys.stdout.write(shown.getvalue().decode())
+        sys.stdout.write(result_text(connection, output_format, is_csv_safe=is_csv_safe) + "\n")
     else:
+        _require_file(output_format, output)
         with open_output(output) as stream:
             if output_format == "csv":
                 _write_csv(connection, stream, is_csv_safe=is_csv_safe)
@@ -138,22 +185,59 @@ def _write(
                 _copy(connection, stream, "FORMAT parquet, COMPRESSION zstd")
 
 
+def result_text(connection: duckdb.DuckDBPyConnection, output_format: str, *, is_csv_safe: bool = False) -> str:
+    """What is `asked`, in a format that is text, for a terminal: it is shown what is printable, by whoever prints it.
+
+    Raises:
+        BadInputError: The format is Parquet.
+    """
+    if output_format in _TEXT_OF:
+        return _TEXT_OF[output_format](connection)
+    _require_file(output_format, None)
+    shown = io.BytesIO()
+    _write_csv(connection, shown, is_csv_safe=is_csv_safe)
+    return shown.getvalue().decode().removesuffix("\n")
+
+
+def _require_file(output_format: str, output: Path | None) -> None:
+    if output_format == "parquet" and output is None:
+        raise BadInputError("--format parquet needs a file: -o FILE (-o - is standard output)")
+
+
 def _table(connection: duckdb.DuckDBPyConnection) -> str:
     """The first rows as text, every value as SQL spells it."""
     result = connection.table(_RESULT)
     if result.columns == ["explain_key", "explain_value"]:  # a drawing in lines
         return "\n".join(drawing.rstrip("\n") for _, drawing in result.fetchall())
-    kinds = [str(kind.id) for kind in result.types]
-    cells = [
-        f"CAST({f'to_json({name})' if kind in _NESTED else name} AS VARCHAR)"
-        for name, kind in zip(map(quote_identifier, result.columns), kinds, strict=True)
-    ]
-    rows = connection.sql(f"SELECT {', '.join(cells)} FROM {_RESULT} LIMIT {ROWS_SHOWN + 1}").fetchall()
-    numbers = [index for index, kind in enumerate(kinds) if kind in _NUMBERS]
+    rows = _cells(connection, result)
+    numbers = [index for index, kind in enumerate(result.types) if str(kind.id) in _NUMBERS]
     text = render_table(result.columns, rows[:ROWS_SHOWN], to_the_right=numbers)
-    if len(rows) > ROWS_SHOWN:
-        text += f"\n… only the first {ROWS_SHOWN:,} rows are shown; use LIMIT, or --format csv"
-    return text
+    return text + _more(rows)
+
+
+def _cells(connection: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation) -> list[tuple[str | None, ...]]:
+    """The first rows, every value as SQL spells it; one more than are shown, if there are more."""
+    cells = [
+        f"CAST({f'to_json({name})' if str(kind.id) in _NESTED else name} AS VARCHAR)"
+        for name, kind in zip(map(quote_identifier, result.columns), result.types, strict=True)
+    ]
+    return connection.sql(f"SELECT {', '.join(cells)} FROM {_RESULT} LIMIT {ROWS_SHOWN + 1}").fetchall()
+
+
+def _more(rows: Sequence[object]) -> str:
+    if len(rows) <= ROWS_SHOWN:
+        return ""
+    return f"\n… only the first {ROWS_SHOWN:,} rows are shown; use LIMIT, or --format csv"
+
+
+def _lines(connection: duckdb.DuckDBPyConnection) -> str:
+    """The first rows, a line for each value."""
+    result = connection.table(_RESULT)
+    columns, rows = result.columns, _cells(connection, result)
+    parts = []
+    for number, row in enumerate(rows[:ROWS_SHOWN], 1):
+        parts += [f"row {number:,}", render_table(["", ""], list(zip(columns, row, strict=True))).lstrip("\n")]
+    return "\n".join(parts) + _more(rows) if rows else "no rows"
 
 
 def _json(connection: duckdb.DuckDBPyConnection) -> str:
@@ -169,7 +253,9 @@ def _json(connection: duckdb.DuckDBPyConnection) -> str:
     return to_json({"columns": columns, "rows": spelt})
 
 
-_TEXT_OF: dict[str, Callable[[duckdb.DuckDBPyConnection], str]] = {"table": _table, "json": _json}
+_TEXT_OF: dict[str, Callable[[duckdb.DuckDBPyConnection], str]] = {"table": _table, "lines": _lines, "json": _json}
+FORMATS = (*_TEXT_OF, "csv", "parquet")
+"""How rows are printed."""
 
 
 def _held(kind: Any) -> str:

@@ -1,7 +1,8 @@
-"""The SQL views over the datasets: `sql/views/*.sql`, one file per view, named after it.
+"""The SQL views over the datasets, `sql/views/*.sql`, and the macros beside them, `sql/macros/*.sql`: one file each, named after it.
 
 A file begins with a comment header: `-- of:` the dataset whose columns (and their descriptions) the view shows, `-- adds:` a
 column of the view's own after them (name, type, description), `-- grain:` what one row is. Views are created in the order of `-- after:` (a view that must exist already), then by name.
+A macro's header has `-- of:`, how it is called, `-- gives:`, and `-- after:` likewise.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from graphlib import TopologicalSorter
 
 from pipelines.duck import quote_identifier
 from pipelines.errors import RefoldError
@@ -66,3 +68,28 @@ def list_views() -> tuple[View, ...]:
         views[path.stem] = View(path.stem, header["grain"], dataset, columns, text.strip().rstrip(";"))
         after[path.stem] = header.get("after", "")
     return tuple(sorted(views.values(), key=lambda view: (after[view.name] != "", view.name)))
+
+
+@dataclass(frozen=True, slots=True)
+class Macro:
+    """One macro: its name, how it is called, what it gives, and the statement that makes it."""
+
+    name: str
+    signature: str
+    gives: str
+    statement: str
+
+
+@cache
+def list_macros() -> tuple[Macro, ...]:
+    """All macros, each after the one that it uses."""
+    macros: dict[str, Macro] = {}
+    after: dict[str, set[str]] = {}
+    for path in list_sql("macros"):
+        text = path.read_text(encoding="utf-8")
+        header = dict(_HEADER.findall(text))
+        if "of" not in header or "gives" not in header:
+            raise RefoldError(f"{path}: the header needs `-- of: <name>(<parameters>)` and `-- gives: <what>`")
+        macros[path.stem] = Macro(path.stem, header["of"], header["gives"], text.strip().rstrip(";"))
+        after[path.stem] = {header["after"]} if "after" in header else set()
+    return tuple(macros[name] for name in TopologicalSorter(after).static_order())

@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiment": {"lake", "fold", "folds", "log", "canonical", "stats"},
     "replay": {"ingest", "lake", "fold", "folds", "log", "canonical", "experiment"},
     "diff": {"lake", "canonical", "stats", "experiment"},
+    "shell": {"lake"},
     "web": set(),
     "receive": {"ingest", "store", "web"},
     "explore": {"lake", "review"},

@@ -1,0 +1,6 @@
+-- of: answers(calls, tool, path)
+-- gives: what stands at a path of the answer to every call of a tool, in order, as text; null for a call without it
+-- after: at_path
+CREATE OR REPLACE MACRO answers(calls, tool, path) AS [ -- noqa: CP05
+    at_path(each.output, path) FOR each IN calls IF each.name = tool
+]
