@@ -215,7 +215,6 @@ def state(stream: str, version: int | None, position: int | None, at: datetime |
 
 
 @app.command()
-@app.command()
 @click.option("--port", type=int, help="Port on 127.0.0.1; default: a free one.")
 @click.option("--headless", is_flag=True, help="Serve the page, open no browser.")
 def dashboard(port: int | None, headless: bool) -> None:
