@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from assets.checks import build_checks
-from assets.experiments import build_experiment_assets
+from assets.experiments import build_experiment_assets, build_review_asset
 from assets.folds import build_fold_assets
 from assets.housekeeping import follow_folders, retention, vacuum
 from assets.jobs import build_jobs, build_replay_job
@@ -57,6 +57,7 @@ def build_defs(
             *build_fold_assets(months),
             *build_own_assets(months, projections),
             *build_experiment_assets(),
+            build_review_asset(),
         ],
         asset_checks=build_checks(),
         jobs=[*jobs, replay, vacuum, unseal_month, retention, follow_folders],

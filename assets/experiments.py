@@ -43,7 +43,7 @@ class ReplayConfig(dg.Config):
 
 
 def build_experiment_assets() -> list[dg.AssetsDefinition]:
-    """`refold/replays` with its steps, the three tables of a comparison, and what people say of its pairs."""
+    """`refold/replays` with its steps, and the three tables of a comparison."""
     history = [
         dg.AssetDep(key_of(name), partition_mapping=_ALL_MONTHS)
         for name in ("decisions", "conversation_months", "tool_calls")
@@ -104,6 +104,12 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
             shown = keep_reports(home, plans) if name == "ab_summary" else {}
             yield dg.MaterializeResult(key_of(name), metadata={**common, **size, **shown}, data_version=data_version)
 
+    return [replay, diff]
+
+
+def build_review_asset() -> dg.AssetsDefinition:
+    """`refold/review_summary`: what people say of an experiment's pairs."""
+
     @dg.multi_asset(
         name="review",
         specs=[describe_asset(REVIEW, deps=["ab_units"])],
@@ -125,7 +131,7 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
             key_of(REVIEW), metadata={"versions": len(versions), "written": written, "judged_pairs": judged}
         )
 
-    return [replay, diff, review]
+    return review
 
 
 def _replay(
