@@ -12,7 +12,7 @@ from assets.verbs.unchanged import Planning
 from pipelines.diff.result import DiffResult, find_diff, has_failures
 from pipelines.errors import UnfinishedError
 from pipelines.experiment.file import Experiment
-from pipelines.experiment.plan import READS, Plan, make_plans
+from pipelines.experiment.plan import READS, Plan, make_plans, require_same_units
 from pipelines.experiment.registry import register_experiment
 from pipelines.experiment.versions import find_replays, keep_version
 from pipelines.lake.catalog import publish_catalog
@@ -22,6 +22,42 @@ from pipelines.settings import Settings
 from pipelines.startup import importing
 
 ASSETS = ("replays", "replay_steps", "ab_units", "ab_tool_calls", "ab_summary")
+
+
+def compare_all(
+    settings: Settings,
+    lake: Lake,
+    experiment: Experiment,
+    folder: Path,
+    tell: Tell,
+    *,
+    retry_failed: bool = False,
+    require_keys: Callable[[], None] = lambda: None,
+) -> list[DiffResult]:
+    """`compare` for each candidate of an experiment, one after the other; what the control answered for one it answers for all.
+
+    Args:
+        settings: The home.
+        lake: Its lake.
+        experiment: The experiment, which was checked.
+        folder: The folder of its file.
+        tell: Takes a line of progress.
+        retry_failed: Whether units that failed are replayed once more.
+        require_keys: As of `compare`.
+
+    Returns:
+        The results by candidate, and of each by window.
+
+    Raises:
+        BadInputError: As of `compare`; or the candidates would not be compared over the same conversations.
+    """
+    if experiment.candidates:
+        with lake.reading(READS):
+            require_same_units(experiment, lambda each: make_plans(lake, each, folder, allowed=settings.allow_files))
+    results: list[DiffResult] = []
+    for each in experiment.by_candidate():
+        results += compare(settings, lake, each, folder, tell, retry_failed=retry_failed, require_keys=require_keys)
+    return results
 
 
 def compare(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipelines.diff.check import Checked
+    from pipelines.diff.gating import Decision
     from pipelines.diff.result import DiffResult
     from pipelines.experiment.file import Experiment
     from pipelines.lake.lake import Lake
@@ -83,7 +84,8 @@ def ab(
             return False
         from assets.verbs.unchanged import find_unchanged
 
-        results.extend(find_unchanged(settings, open_lake(), experiment, folder, tell) or [])
+        found = [find_unchanged(settings, open_lake(), each, folder, tell) for each in experiment.by_candidate()]
+        results.extend(result for each in found if each is not None and None not in found for result in each)
         return bool(results)
 
     checked = read_checked(file, settings, is_unchanged)  # before anything heavy is imported
@@ -100,23 +102,28 @@ def ab(
         _check_determinism(settings, lake, experiment, folder, checked_units, as_json=as_json)
         return
     if not results:
-        from assets.verbs.compare import compare
+        from assets.verbs.compare import compare_all
 
         require = checked.require_keys
-        results = compare(settings, lake, experiment, folder, tell, retry_failed=retry_failed, require_keys=require)
+        results = compare_all(settings, lake, experiment, folder, tell, retry_failed=retry_failed, require_keys=require)
     _print_results(settings, lake, experiment, results, files, as_json=as_json)
 
 
 def _print_estimates(settings: Settings, checked: Checked, folder: Path, *, as_json: bool) -> None:
     """What a run would ask, send and pay, window by window."""
-    from pipelines.replay.estimate import estimate_experiment
+    from pipelines.replay.estimate import estimate_experiment, total_of
 
     for _place, what in checked.missing_keys:
         tell(f"note: {what}; a dry run needs none")
-    found = estimate_experiment(settings, checked.experiment, folder, tell)
+    candidates = checked.experiment.by_candidate()
+    found = [each for one in candidates for each in estimate_experiment(settings, one, folder, tell)]
     estimates = [{**to_plain(estimate), "window": to_plain(plan.window)} for plan, estimate in found]
     page = "\n\n".join(estimate.describe() for _, estimate in found)
-    if len(found) > 1:
+    if len(candidates) > 1:
+        usd = total_of(estimate for _, estimate in found)
+        page += "\n\nall candidates: " + ("price not known" if usd is None else f"about {usd:,.4f} USD")
+        page += ", the control once; the budget is each candidate's own"
+    elif len(found) > 1:
         page += "\na decision that is in several windows is asked and paid once"
     print_result({**estimates[-1], "windows": estimates}, page, as_json=as_json)
 
@@ -129,6 +136,8 @@ def _check_determinism(
     Raises:
         Exit: With 3: it did something differently.
     """
+    if experiment.candidates:
+        raise BadInputError("--check-determinism is of one agent: name it with candidate, not among candidates")
     from pipelines.experiment.plan import make_plans
     from pipelines.replay.agents.determinism import check_determinism
 
@@ -159,17 +168,21 @@ def _print_results(
     from pipelines.review.page import READS, render_page
 
     pages = []
+    told: dict[str, Any] = {}
     with lake.reading(READS):
         decisions = [decide_version(lake, each.experiment, each.version_id, experiment.gate) for each in results]
         for result, decision in zip(results, decisions, strict=True):
             kept = "" if result.is_written else "\n\nThis version is complete already; nothing was written."
             report = f"report: {report_path(settings.home, result.experiment, result.version_id)}"
             pages.append(f"{render_page(lake, result)}{kept}\n\n{report}\n\n{render_decision(decision)}")
+        if experiment.candidates:
+            page, told = _candidates(settings, lake, experiment, results, decisions)
+            pages.append(page)
     if files:
         from pipelines.pull_request.write import write_files
 
         write_files(lake, files, results, decisions)
-    if len(results) > 1:
+    if len(results) > 1 and not experiment.candidates:
         pages.append(render_windows(results, decisions))
     windows = [
         {
@@ -179,9 +192,35 @@ def _print_results(
         }
         for result, found in zip(results, decisions, strict=True)
     ]
-    print_result({**windows[-1], "windows": windows}, "\n\n".join(pages), as_json=as_json)
+    print_result({**windows[-1], "windows": windows, **told}, "\n\n".join(pages), as_json=as_json)
     if not all(decision.gate is None or decision.gate.passed for decision in decisions):
         raise click.exceptions.Exit(CheckFailedError.exit_code)
+
+
+def _candidates(
+    settings: Settings,
+    lake: Lake,
+    experiment: Experiment,
+    results: Sequence[DiffResult],
+    decisions: Sequence[Decision],
+) -> tuple[str, dict[str, Any]]:
+    """All candidates on one page, which is written into the home: as text, and for a program."""
+    from pipelines.diff.candidates import compare_candidates
+    from pipelines.review.candidates import Compared, render_candidates, render_candidates_html
+    from pipelines.review.files import report_path, write_report
+
+    by_window: dict[tuple[str | None, str | None], list[int]] = {}
+    for place, result in enumerate(results):
+        by_window.setdefault(result.window, []).append(place)
+    found = []
+    for places in by_window.values():
+        there = [results[place] for place in places]
+        comparison = compare_candidates(lake, experiment, {each.experiment: each.version_id for each in there})
+        found.append(Compared(experiment.experiment, there, [decisions[place] for place in places], comparison))
+    path = report_path(settings.home, experiment.experiment, "candidates")
+    write_report(render_candidates_html(found), path)
+    page = "\n\n".join([*(render_candidates(each) for each in found), f"all candidates: {path}"])
+    return page, {"candidates": [to_plain(each.comparison) for each in found], "candidates_report": str(path)}
 
 
 def write_starter(file: Path | None) -> None:

@@ -170,19 +170,25 @@ def _file_findings(value: dict[str, Any], folder: Path, settings: Settings) -> I
     def found(place: Place) -> Any:
         inner: Any = value
         for part in place:
-            inner = inner.get(part) if isinstance(inner, dict) else None
+            if isinstance(part, int):
+                inner = inner[part] if isinstance(inner, list) else None
+            else:
+                inner = inner.get(part) if isinstance(inner, dict) else None
         return inner if isinstance(inner, str) else None
 
     checks: list[tuple[Place, Callable[[str], Any]]] = [
         (("tools", name), partial(_read_tools, name, folder, allowed)) for name in ("manifest", "schemas")
     ]
-    for side in ("candidate", "control"):
+    candidates = value.get("candidates")
+    several = range(len(candidates)) if isinstance(candidates, list) else ()
+    sides: list[Place] = [("candidate",), *(("candidates", place) for place in several), ("control",)]
+    for side in sides:
         checks += [
             (
-                (side, "prompt_file"),
+                (*side, "prompt_file"),
                 lambda name: read_text(find_file(name, folder, "prompt_file", allowed), "prompt_file"),
             ),
-            ((side, "python"), lambda spec: _load_candidate(spec, folder, settings)),
+            ((*side, "python"), lambda spec: _load_candidate(spec, folder, settings)),
         ]
     metrics = value.get("metrics")
     for name in metrics if isinstance(metrics, dict) else ():
@@ -226,15 +232,23 @@ def _key_findings(experiment: Experiment) -> Iterator[Finding]:
     from pipelines.experiment.models import read_key
 
     seen: set[str] = set()
-    for side, asked in experiment.sides.items():
-        variable = experiment.endpoint_of(side)[1] if asked.asks_models else None
-        if variable is None or variable in seen:
-            continue
-        seen.add(variable)
-        try:
-            read_key(variable, os.environ)
-        except BadInputError as error:
-            yield (side if variable == asked.api_key_env else "candidate", "api_key_env"), str(error)
+    for place, each in _candidates(experiment):
+        for side, asked in each.sides.items():
+            variable = each.endpoint_of(side)[1] if asked.asks_models else None
+            if variable is None or variable in seen:
+                continue
+            seen.add(variable)
+            try:
+                read_key(variable, os.environ)
+            except BadInputError as error:
+                there = ("control",) if side == "control" and variable == asked.api_key_env else place
+                yield (*there, "api_key_env"), str(error)
+
+
+def _candidates(experiment: Experiment) -> Iterator[tuple[Place, Experiment]]:
+    """The experiment of each candidate, and where the candidate stands in the file."""
+    for number, each in enumerate(experiment.by_candidate()):
+        yield (("candidates", number) if experiment.candidates else ("candidate",)), each
 
 
 def _bound_findings(experiment: Experiment, settings: Settings) -> Iterator[Finding]:
@@ -245,7 +259,7 @@ def _bound_findings(experiment: Experiment, settings: Settings) -> Iterator[Find
     checks: list[tuple[Place, Callable[[], Any]]] = [
         (("primary",), lambda: require_known_primary(experiment)),
         (("gate",), lambda: require_known_gate(experiment)),
-        (("candidate",), lambda: list_models(experiment, settings)),
+        *((place, partial(list_models, each, settings)) for place, each in _candidates(experiment)),
     ]
     for place, check in checks:
         try:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipelines.diff.versions import Version, find_definition, list_versions
 from pipelines.errors import BadInputError
-from pipelines.lake.dataset import Dataset
+from pipelines.lake.dataset import Dataset, read_partition
 from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS, REVIEW_SUMMARY, VERSIONS
 from pipelines.lake.lake import Commit, Lake
 
@@ -122,7 +122,7 @@ def _unfinished(lake: Lake, complete: Sequence[Version], before: datetime) -> li
         for commit in lake.commits(dataset.name):
             if commit.row_count and commit.partition not in done:
                 touched[commit.partition] = max(commit.committed_at, touched.get(commit.partition, commit.committed_at))
-    found = [(_values(partition), at) for partition, at in sorted(touched.items())]
+    found = [(read_partition(partition), at) for partition, at in sorted(touched.items())]
     return [
         each
         for each, at in found
@@ -140,10 +140,5 @@ def _leftovers(lake: Lake) -> list[tuple[Dataset, dict[str, str]]]:
         for commit in lake.commits(dataset.name):
             summary = pruned.get(commit.partition)
             if summary is not None and commit.row_count and commit.committed_at < summary.committed_at:
-                found.append((dataset, _values(commit.partition)))
+                found.append((dataset, read_partition(commit.partition)))
     return found
-
-
-def _values(partition: str) -> dict[str, str]:
-    """The values in a partition's path."""
-    return dict(part.split("=", 1) for part in partition.split("/"))

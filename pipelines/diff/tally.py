@@ -42,7 +42,7 @@ FROM diffed_units
 """
 # A unit that B did not answer is not the same in anything; text is compared only where both sides have one. A unit that was
 # not fed as it was recorded is left out, and counted as excluded; one about which nobody could be asked is in no sum at all.
-_SHARES = {
+SHARES = {
     "same_names": "CASE WHEN status <> 'ok' THEN false WHEN fidelity = 'exact' THEN is_same_names END",
     "same_calls": "CASE WHEN status <> 'ok' THEN false WHEN fidelity = 'exact' THEN is_same_calls END",
     "same_calls_answered": "CASE WHEN fidelity = 'exact' THEN is_same_calls END",
@@ -50,6 +50,7 @@ _SHARES = {
     "same_final": "CASE WHEN status <> 'ok' AND text_a IS NOT NULL THEN false WHEN fidelity = 'exact' THEN is_same_final END",
     "failed": "status <> 'ok'",
 }
+"""Whether a pair is one of each share, or is left out of it."""
 _COLUMNS = {
     "outcome_good": "outcome_{side}",
     "refusals": "is_refusal_{side}",
@@ -72,6 +73,18 @@ SELECT metric, reason, arg_min(unit, rowid), arg_min(detail, rowid) FROM metric_
 """
 
 
+def share_sql(name: str) -> str:
+    """Whether a pair of `ab_units` is one of a share; null where it is left out."""
+    return f"CASE WHEN status <> 'not_asked' THEN {SHARES[name]} END"
+
+
+def value_sql(name: str, side: str) -> str:
+    """The value of a metric or rule on a side (a, b) of a pair of `ab_units`; null where there is none, or it is not to be used."""
+    own = f"metrics_{side}['{name}']"
+    value = _COLUMNS.get(name, f"{name}_{{side}}").format(side=side) if name in DIFFERENCES else own
+    return f"CASE WHEN coalesce(fidelity, 'exact') = 'exact' THEN {value} END"
+
+
 class Tally:
     """What the shards of one version add up to.
 
@@ -90,8 +103,7 @@ class Tally:
         self._calls: Counter[str] = Counter()
         self._seen: defaultdict[tuple[str, str], set[float]] = defaultdict(set)
         self._sums = ConversationSums()
-        self._sides = {name: _COLUMNS.get(name, f"{name}_{{side}}") for name in DIFFERENCES}
-        self._sides |= {name: f"metrics_{{side}}['{name}']" for name in metric_names(plan.experiment)}
+        self._sides = [*DIFFERENCES, *metric_names(plan.experiment)]
 
     def add(self) -> None:
         """Add the shard that is in the tables now."""
@@ -184,14 +196,9 @@ class Tally:
 
     def _units(self) -> Units:
         """The shard's units in order."""
-        expressions = {
-            f"share {name}": f"CASE WHEN status <> 'not_asked' THEN {query} END" for name, query in _SHARES.items()
-        }
+        expressions = {f"share {name}": share_sql(name) for name in SHARES}
         for side in "ab":
-            expressions |= {
-                f"{side} {name}": f"CASE WHEN coalesce(fidelity, 'exact') = 'exact' THEN {query.format(side=side)} END"
-                for name, query in self._sides.items()
-            }
+            expressions |= {f"{side} {name}": value_sql(name, side) for name in self._sides}
         listed = ", ".join(
             f"coalesce(({query})::DOUBLE, 'nan'::DOUBLE) AS \"{name}\"" for name, query in expressions.items()
         )
@@ -202,6 +209,6 @@ class Tally:
         return Units(
             conversation=to_numpy(rows.column("stream_row"), np.int32).astype(np.intp),
             is_asked=to_numpy(rows.column("is_asked"), np.float64),
-            shares={name: values[f"share {name}"] for name in _SHARES},
+            shares={name: values[f"share {name}"] for name in SHARES},
             sides={name: (values[f"a {name}"], values[f"b {name}"]) for name in self._sides},
         )

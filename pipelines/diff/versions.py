@@ -12,6 +12,7 @@ import duckdb
 
 from pipelines.diff.revised import COMPLETED_AT, Revision, find_revision
 from pipelines.errors import BadInputError
+from pipelines.lake.dataset import read_partition
 from pipelines.lake.datasets import AB_SUMMARY
 from pipelines.lake.lake import Lake
 
@@ -63,7 +64,7 @@ class Version:
 
 
 def list_versions(lake: Lake, experiment: str | None = None) -> list[Version]:
-    """All complete versions, newest first.
+    """All complete versions, newest first; of an experiment those of its candidates, too, which are `EXPERIMENT/CANDIDATE`.
 
     Raises:
         BadInputError: `experiment` is given and has none.
@@ -72,7 +73,7 @@ def list_versions(lake: Lake, experiment: str | None = None) -> list[Version]:
     for commit in lake.commits(AB_SUMMARY.name):
         if not commit.row_count:  # pruned
             continue
-        values = dict(part.split("=", 1) for part in commit.partition.split("/"))
+        values = read_partition(commit.partition)
         names = ("result_hash", "unit", "pairs", "same_calls", "same_final")
         headline = {name: commit.provenance[name] for name in names}
         completed = commit.provenance.get(COMPLETED_AT)
@@ -87,11 +88,12 @@ def list_versions(lake: Lake, experiment: str | None = None) -> list[Version]:
         )
     known = sorted({version.experiment for version in versions})
     if experiment is not None:
-        if experiment not in known:
+        meant = [name for name in known if experiment in (name, name.partition("/")[0])]
+        if not meant:
             raise BadInputError(
                 f"no complete version of {experiment!r}; there are versions of: {', '.join(known) or 'none'}"
             )
-        versions = [version for version in versions if version.experiment == experiment]
+        versions = [version for version in versions if version.experiment in meant]
     return sorted(versions, key=lambda version: version.committed_at, reverse=True)
 
 

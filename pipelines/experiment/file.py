@@ -9,13 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipelines.documents import Document, parse_yaml, read_document
+from pipelines.documents import Document, DocumentError, parse_yaml, read_document
 from pipelines.experiment.budget import Budget
+from pipelines.experiment.candidates import (
+    MOST,
+    NAME,
+    NamedCandidate,
+    as_one,
+    of_the_file,
+    require_names,
+    require_one_control,
+)
 from pipelines.experiment.metrics import Cluster, Metric, NoiseFloor, NoiseFloorOrSize, Rule
 from pipelines.experiment.prices import load_prices
 from pipelines.experiment.sides import Api, Baseline, Candidate, Control, Side
@@ -29,7 +39,8 @@ Past = Literal["stop", "continue"]
 SEGMENTS = ("source", "agent", "vertical", "channel", "task")
 """Columns of a unit that results can be split by."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_NAME = re.compile(f"{NAME}(?:/{NAME})?")
+"""Of an experiment, or of one of its candidates, which no file names itself."""
 _METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MAX_REASON = 2_000
 _NIGHTLY = ("1d", "7d")
@@ -105,6 +116,8 @@ class Experiment(StrictModel):
             experiment's name. Without a word of whom they are about.
         baseline: Side A: what was recorded.
         candidate: Side B: exactly one of `model`, `python`, `agent`, `command`, `recorded`, `echo`.
+        candidates: Or several, each with a `name`: all over the same units, beside one control. Each is an experiment of its own,
+            `EXPERIMENT/NAME`, with its versions, its gate and its budget; `refold ab` compares them with each other, too.
         control: What stands for today's agent, to measure the noise of being asked anew.
         mode: What is paired: `decision`, `turn`, `conversation`, or `single` (the first decision after the first user's text).
         window: Which conversations, by when they started: `yesterday`, `7d` (whole UTC days before the day of the last export),
@@ -135,6 +148,7 @@ class Experiment(StrictModel):
     reason: Annotated[str, AfterValidator(_reason)] | None = None
     baseline: Baseline = Baseline()
     candidate: Candidate
+    candidates: tuple[NamedCandidate, ...] = Field(default=(), strict=False, max_length=MOST)
     control: Control | None = None
     mode: Mode = "decision"
     window: WindowOrName = Window()
@@ -158,6 +172,21 @@ class Experiment(StrictModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Experiment:
+        if not self.candidates:
+            self.require_fit()
+            return self
+        require_names(self.candidates)
+        if self.control is not None and self.control.kind == "model" and self.control.base_url is None:
+            require_one_control(self.candidates)
+        for named, each in zip(self.candidates, self.by_candidate(), strict=True):
+            try:
+                each.require_fit()
+            except ValueError as error:
+                raise ValueError(f"candidates: {named.name}: {error}") from error
+        return self
+
+    def require_fit(self) -> None:
+        """What is about more than one key."""
         if self.candidate.kind == "recorded" and self.mode != "conversation":
             raise ValueError(f"a recorded candidate is compared in mode conversation, not {self.mode}")
         if self.workers and self.candidate.kind != "python":
@@ -193,7 +222,6 @@ class Experiment(StrictModel):
                 raise ValueError(f"metric {name!r}: use lower-case letters, digits and '_', beginning with a letter")
             if names.count(name) > 1:
                 raise ValueError(f"metric {name!r} is named twice among metrics and expect; give each its own name")
-        return self
 
     def _require_wires(self) -> None:
         """Over Messages an address has no version in it, which is a part of the wire's own path, and every reply has a bound."""
@@ -269,6 +297,17 @@ class Experiment(StrictModel):
         if not self.windows:
             return [self]
         return [self.model_copy(update={"window": window, "windows": ()}) for window in self.windows]
+
+    def by_candidate(self) -> list[Experiment]:
+        """The experiment once per candidate, in the order given; itself alone when it has one. Each has a name of its own."""
+        if not self.candidates:
+            return [self]
+        return [
+            self.model_copy(
+                update={"experiment": f"{self.experiment}/{each.name}", "candidate": each.alone, "candidates": ()}
+            )
+            for each in self.candidates
+        ]
 
     @property
     def sides(self) -> dict[Side, Candidate | Control]:
@@ -366,9 +405,23 @@ def experiment_of(document: Document) -> Experiment:
             [((), f"an experiment is a mapping with the key `experiment`; this is {type(document.value).__name__}")]
         )
     # what is sent as it stands must not be taken for something else than its writer meant
-    doubts = [(place, told) for place, told in document.doubtful.items() if place[1:2] == ("params",)]
+    doubts = [(place, told) for place, told in document.doubtful.items() if "params" in place[1:3]]
     if doubts:
         document.refuse(doubts)
+    if "/" in str(document.value.get("experiment")):
+        document.refuse(
+            [(("experiment",), "experiment: a name has no '/'; candidates are named with candidates: [{name: …}]")]
+        )
+    if not document.value.get("candidates"):
+        return read_model(document, Experiment)
+    try:
+        return read_model(replace(document, value=as_one(document)), Experiment)
+    except DocumentError as error:
+        document.refuse(of_the_file(error.findings) or error.findings)
+
+
+def recall_experiment(document: Document) -> Experiment:
+    """The experiment that the lake keeps: as `experiment_of`, and of a candidate's own name, too."""
     return read_model(document, Experiment)
 
 

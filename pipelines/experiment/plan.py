@@ -195,6 +195,32 @@ def make_plans(
     return plans
 
 
+def require_same_units(experiment: Experiment, plans_of: Callable[[Experiment], Sequence[Plan]]) -> None:
+    """Check that all candidates of an experiment would be compared over the same conversations.
+
+    They are, unless some of them are recorded runs, which not every task has.
+
+    Args:
+        experiment: With its candidates.
+        plans_of: Plans one of them.
+
+    Raises:
+        BadInputError: They would not; the first that differs is named.
+    """
+    first: list[list[Any]] | None = None
+    for each in experiment.by_candidate():
+        if each.candidate.recorded is None and first is not None:
+            continue
+        streams = [plan.streams.column("aggregate_id").to_pylist() for plan in plans_of(each)]
+        if first is not None and streams != first:
+            counts = [sum(map(len, found)) for found in (streams, first)]
+            raise BadInputError(
+                f"{each.experiment} has {counts[0]:,} conversations and {experiment.by_candidate()[0].experiment} {counts[1]:,}, or "
+                "others: candidates are compared over the same; let where: name those that all of them ran"
+            )
+        first = streams
+
+
 def make_plan(lake: Lake, experiment: Experiment, folder: Path, *, allowed: Sequence[Path] = ()) -> Plan:
     """Select the conversations and name the version.
 
@@ -402,6 +428,7 @@ _NO_INPUTS: Any = {
         (
             "experiment",
             "reason",
+            "candidates",
             "gate",
             "active",
             "window",

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.documents import parse_json
 from pipelines.errors import BadInputError
-from pipelines.experiment.file import Experiment, experiment_of
+from pipelines.experiment.file import Experiment, recall_experiment
 from pipelines.lake.datasets import EXPERIMENTS
 from pipelines.lake.lake import Lake
 
@@ -47,7 +47,7 @@ def load_experiment(lake: Lake, name: str) -> tuple[Experiment, Path]:
     rows = _rows(lake, "SELECT experiment, spec, folder FROM experiments ORDER BY experiment")
     for experiment, spec, folder in rows:
         if experiment == name:
-            return experiment_of(parse_json(spec, f"experiment {name}")), Path(folder)
+            return recall_experiment(parse_json(spec, f"experiment {name}")), Path(folder)
     known = ", ".join(row[0] for row in rows) or "none yet; run `refold ab FILE`"
     raise BadInputError(f"there is no experiment {name!r}; there are: {known}")
 

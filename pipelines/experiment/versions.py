@@ -20,7 +20,7 @@ from pipelines.documents import parse_json
 from pipelines.errors import BadInputError
 from pipelines.experiment.closed import is_closed, tell_closed
 from pipelines.experiment.code import PythonCandidate, PythonMetric, load_code
-from pipelines.experiment.file import Experiment, experiment_of
+from pipelines.experiment.file import Experiment, recall_experiment
 from pipelines.experiment.manifest import Manifest, ToolPolicy
 from pipelines.experiment.plan import Plan, name_version
 from pipelines.experiment.prompt import Prompt
@@ -112,7 +112,7 @@ def load_version(lake: Lake, experiment: str, version_id: str, allowed: Sequence
         )
     if name_version(definition, streams, runs) != version_id:
         raise BadInputError(f"{what} is not what was planned: its row in `versions` is another; run `refold verify`")
-    planned = experiment_of(kept["settings"])
+    planned = recall_experiment(kept["settings"])
     callables, measures = load_code(planned, Path(kept["folder"]), allowed)
     for place, found in (("source_sha256", callables), ("measures", measures)):
         for name, each in found.items():
@@ -138,7 +138,7 @@ def recall_version(lake: Lake, partition: Mapping[str, str]) -> Plan:
     what = f"version {version_id} of {partition['experiment']}"
     kept, streams, runs = _read(lake, partition, what)
     try:
-        return _plan_of(experiment_of(kept["settings"]), kept, streams, runs, version_id, {}, {})
+        return _plan_of(recall_experiment(kept["settings"]), kept, streams, runs, version_id, {}, {})
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(f"{what} was kept in a form that is not read any more ({type(error).__name__})") from error
 

@@ -5,6 +5,7 @@ The classes only; the datasets themselves are in `datasets.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,12 @@ leave_pandas_out()  # before the first array, which modules make when they are i
 
 Layer = Literal["log", "fold", "replay", "diff", "registry"]
 _COUNTS = ("INTEGER", "BIGINT")
+_BETWEEN_COLUMNS = re.compile("/(?=[a-z_]+=)")
+
+
+def read_partition(path: str) -> dict[str, str]:
+    """The partition that `Dataset.partition_path` wrote; a value may hold a `/`, and no `=`."""
+    return dict(part.split("=", 1) for part in _BETWEEN_COLUMNS.split(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,10 @@ class Dataset:
     def partition_path(self, partition: Mapping[str, str]) -> str:
         """The partition as the path writes it: `column=value` pairs joined by `/`; empty for an unpartitioned table."""
         return "/".join(f"{column}={partition[column]}" for column in self.partition_by)
+
+    def folder(self, partition: Mapping[str, str]) -> str:
+        """Where a partition's files are, below the table: as `partition_path`, a `/` in a value written as readers of paths decode it."""
+        return self.partition_path({column: value.replace("/", "%2F") for column, value in partition.items()})
 
     def typed_empty(self) -> str:
         """A SELECT of all columns, typed, with no row."""

@@ -137,7 +137,7 @@ class Table:
         delta = self.load()
         if delta is None:
             return []
-        prefix = f"{self.dataset.partition_path(partition)}/" if partition else ""
+        prefix = f"{self.dataset.folder(partition)}/" if partition else ""
         root = delta.table_uri.removeprefix("file://")  # as Delta writes it: percent-encoded, links followed
         names = (uri.removeprefix("file://").removeprefix(root) for uri in delta.file_uris())
         return sorted(f"{self.path}/{name}" for name in names if name.startswith(prefix))
@@ -159,7 +159,7 @@ class Table:
 
         Files that are written together are listed in the order of `index`.
         """
-        relative = f"{self.dataset.partition_path(partition)}/part-{index:05d}-{uuid.uuid4().hex}.parquet".lstrip("/")
+        relative = f"{self.dataset.folder(partition)}/part-{index:05d}-{uuid.uuid4().hex}.parquet".lstrip("/")
         (self.path / relative).parent.mkdir(parents=True, exist_ok=True)
         return relative
 

@@ -48,16 +48,16 @@ def marker(experiment: str) -> str:
 def render_comment(
     told: Sequence[Told], *, link: str | None = None, with_texts: bool = True, limit: int = LIMIT
 ) -> str:
-    """The comment on an experiment's versions, one a window, as Markdown.
+    """The comment on an experiment's versions, one a window, or one a candidate and window, as Markdown.
 
     Args:
-        told: The versions, in the order of their windows; one at least.
+        told: The versions, in the order of candidates and windows; one at least.
         link: Where the report can be opened, http or https; None: the comment names the verb that writes it.
         with_texts: Whether it quotes what was recorded and what B said; without, changes are named by their tools alone.
         limit: Most characters.
     """
-    experiment = told[0].headline.version.experiment
-    pieces = [_Piece(0, marker(experiment)), _Piece(0, _title(told))]
+    experiment = told[0].headline.version.experiment.partition("/")[0]
+    pieces = [_Piece(0, marker(experiment)), _Piece(0, _title(told, experiment))]
     for each in told:
         pieces += _version(each, is_one_of_many=len(told) > 1, with_texts=with_texts)
     pieces.append(_Piece(0, _report_line(experiment, link)))
@@ -82,16 +82,23 @@ def _size(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _title(told: Sequence[Told]) -> str:
-    experiment = told[0].headline.version.experiment
+def _title(told: Sequence[Told], experiment: str) -> str:
+    answers = {str(place): each.decision.answer for place, each in enumerate(told)}
+    names = {_candidate(each) for each in told}
     if len(told) == 1:
         word, words = told[0].decision.answer.word, headline(told[0].decision)
-    else:
-        answers = {str(place): each.decision.answer for place, each in enumerate(told)}
+    elif names == {""}:
         widest = max(answers, key=lambda place: told[int(place)].headline.conversations)
         word = combine(answers, widest)
         words = f"{WORDS[word]}, over {len(told)} windows"
+    else:
+        return f"### {len(names)} candidates of {code(experiment)}"
     return f"### {_SIGNS[word]} {_sentence_case(words)}: {code(experiment)}"
+
+
+def _candidate(told: Told) -> str:
+    """The name of a version's candidate; empty where the experiment has one alone."""
+    return told.headline.version.experiment.partition("/")[2]
 
 
 def _sentence_case(text: str) -> str:
@@ -102,7 +109,8 @@ def _version(told: Told, *, is_one_of_many: bool, with_texts: bool) -> Iterator[
     glance = told.headline
     if is_one_of_many:
         word = told.decision.answer.word
-        yield _Piece(0, f"#### {_SIGNS[word]} {_window(told)}: {headline(told.decision)}")
+        of = " ".join(part for part in (code(_candidate(told)) if _candidate(told) else "", _window(told)) if part)
+        yield _Piece(0, f"#### {_SIGNS[word]} {of}: {headline(told.decision)}")
     reasons = _reasons(told)
     if reasons:
         yield _Piece(1, "\n".join(f"- {each}" for each in reasons))
@@ -120,6 +128,8 @@ def _version(told: Told, *, is_one_of_many: bool, with_texts: bool) -> Iterator[
 
 
 def _window(told: Told) -> str:
+    if told.headline.window == (None, None):
+        return ""
     start, stop = (f"{bound:%Y-%m-%d %H:%M}" if bound else "…" for bound in told.headline.window)
     return f"{start} to before {stop} UTC"
 

@@ -179,6 +179,18 @@ def estimate_experiment(
     return [(plan, estimate_replay(lake, plan, settings)) for plan in plans]
 
 
+def total_of(estimates: Iterable[Estimate]) -> float | None:
+    """What several candidates would cost over the same units: a control that all of them share is paid once. None when a price is not known."""
+    paid: dict[tuple[str, ...], float] = {}
+    for number, each in enumerate(estimates):
+        for to in each.destinations:
+            if to.usd is None:
+                return None
+            whose = ("control", to.endpoint, to.model) if to.side == "control" else (str(number), to.endpoint, to.model)
+            paid[whose] = max(to.usd, paid.get(whose, 0.0))
+    return sum(paid.values())
+
+
 def estimate_replay(lake: Lake, plan: Plan, settings: Settings) -> Estimate:
     """What replaying the plan would come to.
 

@@ -28,7 +28,7 @@ def recorded_range(lowest: float, highest: float) -> float:
     return highest - lowest or abs(highest)
 
 
-def bound_equality(found: Estimate, span: float) -> Estimate:
+def bound_equality(found: Estimate, span: float, level: float = 0.95) -> Estimate:
     """Bounds of a difference that is 0 in every cluster: the share that could differ, times `span`.
 
     The share is bounded by Wilson's interval at 0 of g clusters, `(1.96/t)^2` of them for their unequal sizes.
@@ -36,6 +36,7 @@ def bound_equality(found: Estimate, span: float) -> Estimate:
     Args:
         found: A difference.
         span: By how much one cluster could differ, > 0; in the metric's unit.
+        level: Of the interval.
 
     Returns:
         The estimate with bounds and `span`, and with reason `no_change` where there are clusters enough; as it was if any differs.
@@ -48,7 +49,8 @@ def bound_equality(found: Estimate, span: float) -> Estimate:
     ):
         return found
     reason: Reason = "no_change" if found.reason == "few_changes" else "small_sample"
-    share = wilson_interval(0.0, found.g * (_Z / float(stdtrit(found.df, 0.975))) ** 2)[1]
+    z, t = float(ndtri(0.5 + level / 2)), float(stdtrit(found.df, 0.5 + level / 2))
+    share = wilson_interval(0.0, found.g * (z / t) ** 2, level)[1]
     return replace(found, low=-share * span, high=share * span, span=span, reason=reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,64 @@ def test_files_of_an_experiment_stay_beside_it(tmp_path: Path):
         tools = parse_experiment(with_params("{}", f"tools: {{{setting}: ../other/t.yaml}}"), "e").tools
         with pytest.raises(BadInputError, match=f"tools.{setting}: .*allow-files"):
             read_tool_policy(tools, folder)
+
+
+MANY = """
+experiment: many
+candidates:
+  - {name: one, echo: true}
+  - {name: two, python: "a:b"}
+mode: decision
+"""
+
+
+def test_each_candidate_is_an_experiment_of_its_own():
+    """With its name behind the experiment's, and all else the same."""
+    one, two = parse_experiment(MANY, "e.yaml").by_candidate()
+    assert (one.experiment, two.experiment) == ("many/one", "many/two")
+    assert (one.candidate.kind, two.candidate.kind) == ("echo", "python")
+    alone = parse_experiment(
+        MANY.replace("candidates:\n  - {name: one,", "candidate: {").replace('  - {name: two, python: "a:b"}\n', ""),
+        "e.yaml",
+    )
+    assert one.model_copy(update={"experiment": "many"}) == alone
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("name: two", "name: one", "candidates: one is named twice"),
+        ("name: two", "name: Two", "candidates.1.name: use lower-case letters"),
+        ("name: two", "name: a/b", "candidates.1.name: use lower-case letters"),
+        ("name: two, ", "", "line 5: candidates.1.name is missing"),
+        (
+            "name: one, echo",
+            "name: one, ehco",
+            "line 4: candidates.0.ehco is not a key that this version knows; did you mean echo?",
+        ),
+        ("mode: decision", "candidate: {echo: true}", "give either candidate or candidates"),
+        ("many", "many/one", "a name has no '/'"),
+        ('python: "a:b"', "recorded: {}", "candidates: two: a recorded candidate is compared in mode conversation"),
+        ("mode: decision", "control: {model: m}", "candidates: one: control"),
+    ],
+)
+def test_candidates_that_do_not_fit_are_refused(old, new, words):
+    """Each fault where it is written."""
+    with pytest.raises(BadInputError, match=re.escape(words)):
+        parse_experiment(MANY.replace(old, new), "e.yaml")
+
+
+def test_a_control_for_all_has_one_endpoint():
+    """At which of two it would be asked nobody could say."""
+    text = """
+experiment: many
+candidates:
+  - {name: one, model: m, base_url: "http://127.0.0.1:1/v1"}
+  - {name: two, model: m, base_url: "http://127.0.0.1:2/v1"}
+control: {model: m}
+"""
+    with pytest.raises(BadInputError, match=r"control\.base_url: the candidates are asked at different endpoints"):
+        parse_experiment(text, "e.yaml")
+    parse_experiment(
+        text.replace("control: {model: m}", 'control: {model: m, base_url: "http://127.0.0.1:1/v1"}'), "e.yaml"
+    )
