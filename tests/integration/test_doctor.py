@@ -98,6 +98,7 @@ def test_a_home_that_is_well_and_nothing_changes(home):
     assert {"lake", "views", "folds", "leftovers", "disk", "key", "files", "packages", "versions"} <= set(checks)
 
 
+@pytest.mark.quick
 def test_a_home_that_is_not_there_is_not_made(settings):
     """Nothing is wrong with nothing; what to do first is said."""
     assert wrong(settings) == []
