@@ -33,6 +33,11 @@ class Made:
     metadata: Mapping[str, Any]
     version: str
 
+    def shown(self) -> dict[str, Any]:
+        """The metadata, with the rows under the name that Dagster's page knows them by."""
+        rows = self.metadata.get("row_count")
+        return dict(self.metadata) | ({"dagster/partition_row_count": rows} if rows is not None else {})
+
 
 def materialize_months(
     context: dg.AssetExecutionContext, home: Home, what: str, make: Callable[[str], Iterable[Made]]
@@ -87,7 +92,7 @@ class MonthsMade:
         """Note the months done so far, each as a materialisation, without ending the step."""
         for month, datasets in self.made.items():
             for each in datasets:
-                event = dg.AssetMaterialization(key_of(each.name), partition=month, metadata=dict(each.metadata))
+                event = dg.AssetMaterialization(key_of(each.name), partition=month, metadata=each.shown())
                 self.context.log_event(event)
 
     def results(self) -> Iterator[dg.MaterializeResult[Any]]:
@@ -95,14 +100,14 @@ class MonthsMade:
         if len(self.context.partition_keys) == 1:
             for each in chain.from_iterable(self.made.values()):
                 yield dg.MaterializeResult(
-                    key_of(each.name), metadata=dict(each.metadata), data_version=dg.DataVersion(each.version)
+                    key_of(each.name), metadata=each.shown(), data_version=dg.DataVersion(each.version)
                 )
             return
         versions: dict[str, list[str]] = {}
         for month, datasets in self.made.items():
             for each in datasets:
                 key = key_of(each.name)
-                self.context.add_asset_metadata(dict(each.metadata), asset_key=key, partition_key=month)
+                self.context.add_asset_metadata(each.shown(), asset_key=key, partition_key=month)
                 versions.setdefault(each.name, []).append(f"{month} {each.version}")
         for name, parts in versions.items():
             version = sha256("\n".join(parts).encode()).hexdigest()

@@ -14,16 +14,19 @@ import dagster as dg
 
 from assets.partitions import EXPERIMENTS, partitions_of
 from assets.resources import Home
-from assets.specs import key_of
+from assets.specs import FRESH_SECONDS, key_of
 from pipelines.console import duration
 
 if TYPE_CHECKING:
     from pipelines.store.read import Stall
 
-FRESH_SECONDS = 26 * 3600.0
-"""The open month is exported every night: what waits longer than a day and some was passed over."""
 STALL_SECONDS = 900.0
 """Appends take milliseconds and imports minutes: a transaction that has been open for longer was forgotten."""
+
+WHOLE = "files_are_whole"
+UNCHECKED = ("merkle_nodes", "replays", "replay_steps", "ab_tool_calls", "ab_summary", "review_summary")
+"""Assets that no other check looks at."""
+_MOST_FAULTS = 5
 
 _FAULTS = {
     "no_target": "of an event that is not there: hides nothing",
@@ -56,7 +59,13 @@ WHERE list_contains($months, month)
 
 def build_checks() -> list[dg.AssetChecksDefinition]:
     """All checks."""
-    return [_build_store_checks(), _build_gapless_versions(), _build_ab_inputs_current(), _build_redactions_hold()]
+    return [
+        _build_store_checks(),
+        _build_gapless_versions(),
+        _build_ab_inputs_current(),
+        _build_redactions_hold(),
+        _build_files_are_whole(),
+    ]
 
 
 def _build_store_checks() -> dg.AssetChecksDefinition:
@@ -237,6 +246,31 @@ def _build_redactions_hold() -> dg.AssetChecksDefinition:
         )
 
     return redactions_hold
+
+
+def _build_files_are_whole() -> dg.AssetChecksDefinition:
+    specs = [
+        dg.AssetCheckSpec(WHOLE, asset=key_of(name), description="Each file of the table is there, with its bytes.")
+        for name in UNCHECKED
+    ]
+
+    @dg.multi_asset_check(name=WHOLE, specs=specs, can_subset=True)
+    def files_are_whole(
+        context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]
+    ) -> Iterator[dg.AssetCheckResult]:
+        from pipelines.lake.whole import look_at_files
+
+        for key in sorted(each.asset_key for each in context.selected_asset_check_keys):
+            found = look_at_files(home.lake, [key.path[-1]])
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=WHOLE,
+                passed=not found.faults,
+                description="; ".join(found.faults[:_MOST_FAULTS]) or f"{_counted(found.files, 'file')}, all whole",
+                metadata={"files": found.files, "faults": len(found.faults)},
+            )
+
+    return files_are_whole
 
 
 def _counted(number: int, noun: str) -> str:

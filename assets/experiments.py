@@ -17,7 +17,7 @@ from pydantic import Field
 from assets.partitions import EXPERIMENTS
 from assets.reports import keep_reports
 from assets.resources import Home
-from assets.specs import describe_asset, key_of
+from assets.specs import DATABASE_POOL, ENDPOINT_POOL, describe_asset, key_of
 from pipelines.errors import UnfinishedError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def build_experiment_assets() -> list[dg.AssetsDefinition]:
         # a run that leaves batches under way writes nothing, and nothing is compared then
         specs=[describe_asset(name, deps=history, skippable=True) for name in REPLAY],
         partitions_def=EXPERIMENTS,
+        pool=ENDPOINT_POOL,
         description="Put every unit of an experiment before side B; a complete version is not run again.",
         can_subset=True,  # one run writes both tables, whichever is asked for
     )
@@ -114,6 +115,7 @@ def build_review_asset() -> dg.AssetsDefinition:
         name="review",
         specs=[describe_asset(REVIEW, deps=["ab_units"])],
         partitions_def=EXPERIMENTS,
+        pool=DATABASE_POOL,
         description="Sum up what reviewers said of the pairs of an experiment's versions, as the store has it now.",
     )
     def review(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> dg.MaterializeResult[Any]:

@@ -8,7 +8,7 @@ import dagster as dg
 from assets.by_month import Made, failed_months, materialize_months
 from assets.metadata import reported_fold
 from assets.resources import Home
-from assets.specs import describe_asset, key_of
+from assets.specs import NIGHTLY, describe_asset, key_of
 from pipelines.folds.shipped import FOLDS
 from pipelines.lake.datasets import REDACTED_EVENTS
 
@@ -32,7 +32,11 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         name="fold",
         specs=[
             describe_asset(
-                name, deps=["events", "stream_months", REDACTED], automation_condition=REFOLD, skippable=True
+                name,
+                deps=["events", "stream_months", REDACTED],
+                automation_condition=REFOLD,
+                skippable=True,
+                freshness_policy=NIGHTLY,
             )
             for name in FOLDS
         ],
@@ -65,7 +69,7 @@ def build_fold_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
 
     @dg.multi_asset(
         name="redact",
-        specs=[describe_asset(REDACTED, deps=["events"], automation_condition=REFOLD)],
+        specs=[describe_asset(REDACTED, deps=["events"], automation_condition=REFOLD, freshness_policy=NIGHTLY)],
         partitions_def=months,
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="Keep what redactions leave of one month's events.",

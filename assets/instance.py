@@ -34,8 +34,16 @@ run_coordinator: # runs of the page wait in a queue; those of the command line s
   module: dagster._core.run_coordinator
   class: QueuedRunCoordinator
   config:
-    max_concurrent_runs: {runs} # each is a process that may take REFOLD_MEMORY
     dequeue_interval_seconds: 1
+concurrency:
+  runs:
+    max_concurrent_runs: {runs} # each is a process that may take REFOLD_MEMORY
+  pools: # runs with steps of one pool wait for each other
+    granularity: run
+    default_limit: 1
+run_retries: # of jobs that say so in their tags
+  enabled: true
+  max_retries: 0
 run_monitoring: # a process that never got as far as its run gives its place back
   enabled: true
 """

@@ -10,6 +10,10 @@ from assets.internals import UnresolvedAssetJobDefinition
 from assets.specs import key_of
 from pipelines.folds.shipped import FOLDS
 
+RETRIED = {"dagster/max_retries": "2"}
+"""A database that is away for a moment, or a process that was killed: the daemon starts such a run again. A replay that failed is for a
+person to look at, since it may cost money."""
+
 
 def select_free(own: Sequence[str] = ()) -> dg.AssetSelection:
     """All that may run by itself: the log and its folds, `own` among them. Replays are not, since they can cost money."""
@@ -23,11 +27,13 @@ def build_jobs(own: Sequence[str] = ()) -> list[UnresolvedAssetJobDefinition]:
             "export_and_fold",
             selection=select_free(own),
             description="Export one month of the store and fold it.",
+            tags=RETRIED,
         ),
         dg.define_asset_job(
             "seal_month",
             selection=dg.AssetSelection.assets(key_of("merkle_nodes")),
             description="Seal one month that has ended.",
+            tags=RETRIED,
         ),
     ]
 

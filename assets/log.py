@@ -8,7 +8,7 @@ import dagster as dg
 from assets.by_month import Made, materialize_months
 from assets.metadata import reported, reported_heads
 from assets.resources import Home
-from assets.specs import describe_asset
+from assets.specs import DATABASE_POOL, NIGHTLY, describe_asset
 from pipelines.lake.memory import peak_bytes
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ def build_log_assets(months: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
 
     @dg.multi_asset(
         name="export",
-        specs=[describe_asset("events"), describe_asset("stream_months")],
+        specs=[describe_asset(name, freshness_policy=NIGHTLY) for name in ("events", "stream_months")],
         partitions_def=months,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=DATABASE_POOL,
         description="Bring one month of the store into the lake, from one consistent snapshot.",
     )
     def export(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:

@@ -13,6 +13,7 @@ from assets.internals import UnresolvedAssetJobDefinition
 from assets.jobs import select_free
 from assets.partitions import MONTH_FORMAT
 from assets.resources import Home
+from pipelines.settings import read_alert_webhook
 
 _BATCHES_EVERY = 300
 """Seconds between two looks at batches, which take hours."""
@@ -67,12 +68,15 @@ def build_replay_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefin
     )
     def active_experiments(
         context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[Home]
-    ) -> Iterator[dg.RunRequest]:
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         from pipelines.experiment.registry import list_active
 
         day = context.scheduled_execution_time.astimezone(UTC)
-        for name in list_active(home.lake):
+        active = list_active(home.lake)
+        for name in active:
             yield dg.RunRequest(run_key=f"{name} {day:%Y-%m-%d}", partition_key=name)
+        if not active:
+            yield dg.SkipReason("no experiment says active: true")
 
     return active_experiments
 
@@ -175,3 +179,34 @@ def build_sensors(own: Sequence[str], replay: UnresolvedAssetJobDefinition) -> l
         ),
         finished_batches,
     ]
+
+
+def build_alert_sensor() -> dg.SensorDefinition:
+    """`failed_runs`: off until it is switched on in the page; without REFOLD_ALERT_WEBHOOK it does nothing."""
+
+    @dg.run_failure_sensor(
+        name="failed_runs",
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description='Post each run that failed to REFOLD_ALERT_WEBHOOK, as {"text": ...}.',
+    )
+    def failed_runs(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
+        from pipelines.web.alerts import post_alert, tell_failure
+
+        address = read_alert_webhook()
+        if address is None:
+            return dg.SkipReason("REFOLD_ALERT_WEBHOOK is not set")
+        run = context.dagster_run
+        failed = [event for event in context.get_step_failure_events() if event.step_key is not None]
+        steps = {str(event.step_key): _kind_of(event) for event in failed}
+        post_alert(address, tell_failure(run.job_name, run.tags.get("dagster/partition"), steps, run.run_id))
+        return None
+
+    return failed_runs
+
+
+def _kind_of(event: dg.DagsterEvent) -> str:
+    """The class of what a step raised: that of the library, where Dagster wrapped it."""
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.cls_name or "an error" if error is not None else "an error"

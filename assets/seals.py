@@ -8,7 +8,7 @@ import dagster as dg
 from assets.metadata import reported, reported_heads, reported_seal
 from assets.partitions import Months, closed_months
 from assets.resources import Home
-from assets.specs import describe_asset, key_of
+from assets.specs import DATABASE_POOL, describe_asset, key_of
 
 if TYPE_CHECKING:
     from pipelines.export.sealed import SealResult
@@ -21,6 +21,7 @@ def build_seal_assets(months: Months) -> list[dg.AssetsDefinition]:
         name="seal",
         specs=[describe_asset("merkle_nodes", deps=["events", "stream_months"])],
         partitions_def=closed_months(months),
+        pool=DATABASE_POOL,
         description="Seal one month that has ended: from then on it takes no event.",
     )
     def seal(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:

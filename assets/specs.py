@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,14 @@ from pipelines.lake.datasets import find_dataset
 
 PREFIX = "refold"
 """First part of every asset key, so that Refold's assets stand apart among a team's other code locations."""
+DATABASE_POOL, ENDPOINT_POOL = "refold_database", "refold_endpoint"
+"""Of steps that read much of the store, and of those that ask models: of each pool, one run of the page or of a schedule is at work at a time."""
+FRESH_SECONDS = 26 * 3600.0
+"""The open month is exported and folded every night: what is older than a day and some was passed over."""
+NIGHTLY = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(seconds=FRESH_SECONDS) + timedelta(days=1), warn_window=timedelta(seconds=FRESH_SECONDS)
+)
+"""Of what `open_month` makes: late after one night that was passed over, stale after two."""
 
 
 def key_of(name: str) -> dg.AssetKey:

@@ -64,6 +64,7 @@ class Settings:
         allow_files: Folders in which files of experiments may be beside their own (`REFOLD_ALLOW_FILES`, separated as PATH is).
         follow: Folders whose new and grown files the schedule `follow` imports, each with the form that they are of (`REFOLD_FOLLOW`, as
             otlp:/var/otel;langfuse:/data/lf).
+        owners: Who answers for the assets, as Dagster's page shows it (`REFOLD_OWNERS`, separated by commas): addresses, `team:NAME`.
         region: Two letters of ISO 3166 whose national phone numbers the detectors take without a word beside them (`REFOLD_REGION`, as
             US), or None for none.
         reviewer_header: Header in which a proxy in front of the review page says who reviews (`REFOLD_REVIEWER_HEADER`, as
@@ -90,6 +91,7 @@ class Settings:
     follow: tuple[tuple[str, Path], ...] = ()
     region: str | None = None
     reviewer_header: str | None = None
+    owners: tuple[str, ...] = ()
 
     @property
     def replays(self) -> Path:
@@ -150,6 +152,7 @@ class Settings:
             follow=_parse_follow(env.get("REFOLD_FOLLOW") or ""),
             region=_parse_region(env.get("REFOLD_REGION") or ""),
             reviewer_header=_parse_header(env.get("REFOLD_REVIEWER_HEADER") or ""),
+            owners=_parse_owners(env.get("REFOLD_OWNERS") or ""),
             snapshot_events=_parse_count(
                 "REFOLD_SNAPSHOT_EVENTS", env.get("REFOLD_SNAPSHOT_EVENTS") or str(SNAPSHOT_EVENTS)
             ),
@@ -319,6 +322,30 @@ def _parse_header(text: str) -> str | None:
             f"REFOLD_REVIEWER_HEADER is {text[:100]!r}; write the name of a header, for example X-Forwarded-User"
         )
     return header or None
+
+
+def _parse_owners(text: str) -> tuple[str, ...]:
+    owners = tuple(filter(None, map(str.strip, text.split(","))))
+    for owner in owners:
+        if re.fullmatch(r"team:\w{1,100}|[^@\s]{1,100}@[^@\s]{1,100}\.[^@\s.]{1,100}", owner, re.ASCII) is None:
+            raise BadInputError(
+                f"REFOLD_OWNERS names {owner[:200]!r}; write addresses or team:NAME, as team:support,ada@example.org"
+            )
+    return owners
+
+
+def read_alert_webhook(env: Mapping[str, str] | None = None) -> str | None:
+    """Where alerts are posted to (`REFOLD_ALERT_WEBHOOK`), a secret; None is nowhere.
+
+    Raises:
+        BadInputError: It is no address; it is not repeated.
+    """
+    text = ((os.environ if env is None else env).get("REFOLD_ALERT_WEBHOOK") or "").strip()
+    if text and re.fullmatch(r"https?://[!-~]+", text) is None:
+        raise BadInputError(
+            "REFOLD_ALERT_WEBHOOK is no address; write https://…, as the place that takes the alerts gave it"
+        )
+    return text or None
 
 
 def _parse_seconds(name: str, text: str) -> float:

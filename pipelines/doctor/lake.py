@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from pipelines.console import counted, size
 from pipelines.doctor.finding import Finding, ask
 from pipelines.home import find_behind
 from pipelines.lake.housekeeping import vacuum
 from pipelines.lake.lake import Lake
+from pipelines.lake.whole import look_at_files
 from pipelines.settings import Settings
 
 _SHOWN = 3
@@ -34,31 +34,18 @@ def examine_lake(settings: Settings) -> Iterator[Finding]:
 
 def _tables(lake: Lake) -> Iterator[Finding]:
     """The logs can be read, and each file is there with its bytes, as far as `commits` knows them."""
-    tables = files = 0
-    wrong: list[str] = []
-    for name in lake.datasets():
-        current = [Path(path) for path in lake.files(name)]
-        root = lake.table(name).path
-        known = {file.path: file.size_bytes for commit in lake.last_commits(name) for file in commit.files}
-        faults = ((path, _fault(path, known.get(path.relative_to(root).as_posix()))) for path in current)
-        wrong += [f"{path.relative_to(lake.root)} {fault}" for path, fault in faults if fault is not None]
-        tables, files = tables + bool(current), files + len(current)
-    if not wrong:
-        yield Finding(
-            "lake", "ok", f"{counted(tables, 'table')} of {counted(files, 'file')}, all there with their bytes"
-        )
+    found = look_at_files(lake, lake.datasets())
+    if not found.faults:
+        seen = f"{counted(found.tables, 'table')} of {counted(found.files, 'file')}, all there with their bytes"
+        yield Finding("lake", "ok", seen)
         return
-    shown = "; ".join(wrong[:_SHOWN]) + (f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
-    todo = "put them back from a copy, or move their month's folder away and run `refold export` and `refold fold`; `refold verify` names all"
+    rest = len(found.faults) - _SHOWN
+    shown = "; ".join(found.faults[:_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
+    todo = (
+        "put them back from a copy, or move their month's folder away and run `refold export` and `refold fold`; "
+        "`refold verify` names all"
+    )
     yield Finding("lake", "fail", f"files of the lake are missing or not whole: {shown}", todo)
-
-
-def _fault(path: Path, size_bytes: int | None) -> str | None:
-    try:
-        found = path.stat().st_size
-    except OSError as error:
-        return f"cannot be looked at ({error.strerror})"
-    return None if size_bytes in (None, found) else f"has {found:,} bytes of {size_bytes:,}"
 
 
 def _views(lake: Lake) -> Iterator[Finding]:

@@ -64,6 +64,12 @@ def list_active(lake: Lake) -> list[str]:
     return [name for (name,) in rows]
 
 
+def list_nightly(lake: Lake) -> list[tuple[str, str | None]]:
+    """Name of each experiment of `list_active`, and the window in which its models are asked; None for any time."""
+    query = "SELECT experiment, spec ->> '$.budget.off_peak' FROM experiments WHERE is_active ORDER BY experiment"
+    return _rows(lake, query)
+
+
 def _rows(lake: Lake, query: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
     """The rows of a query, on a connection with the relations that it reads."""
     with lake.connect(query) as connection:
