@@ -258,7 +258,7 @@ def _build_files_are_whole() -> dg.AssetChecksDefinition:
     def files_are_whole(
         context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]
     ) -> Iterator[dg.AssetCheckResult]:
-        from pipelines.lake.whole import look_at_files
+        from pipelines.doctor.whole import look_at_files
 
         for key in sorted(each.asset_key for each in context.selected_asset_check_keys):
             found = look_at_files(home.lake, [key.path[-1]])

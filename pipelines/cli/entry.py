@@ -20,7 +20,6 @@ from pipelines.cli.bundle import audit
 from pipelines.cli.chat import import_chat
 from pipelines.cli.db import db
 from pipelines.cli.diffs import diffs
-from pipelines.cli.doctor import doctor
 from pipelines.cli.erase import erase, hold
 from pipelines.cli.events import events, import_postgres
 from pipelines.cli.evidence import show
@@ -40,7 +39,7 @@ from pipelines.cli.redact import redact
 from pipelines.cli.replay import replan, report, tools
 from pipelines.cli.review import review
 from pipelines.cli.sql import sql
-from pipelines.cli.storage import storage
+from pipelines.cli.storage import doctor, storage
 from pipelines.console import (
     end,
     print_long,

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from pipelines.console import counted, size
 from pipelines.doctor.finding import Finding, ask
+from pipelines.doctor.whole import look_at_files
 from pipelines.home import find_behind
 from pipelines.lake.housekeeping import vacuum
 from pipelines.lake.lake import Lake
-from pipelines.lake.whole import look_at_files
 from pipelines.settings import Settings
 
 _SHOWN = 3
