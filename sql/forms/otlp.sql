@@ -1,7 +1,8 @@
 -- purpose: Spans and log records of an OTLP import in the order of their conversations. A session id that one span has holds for
 -- its whole trace, by the order of the attributes that name one; copies of a span stand together at the place of the one that
 -- ended last, and its log records after it. A trace without a session is a conversation of its own.
--- reads: records (is_log, trace, span, parent, start_ns, end_ns, session, session_rank, position, length, file, line, ordinal)
+-- reads: records (is_log, trace, span, parent, start_ns, end_ns, session, session_rank, position, length, is_raw, around, file,
+-- line, ordinal)
 -- grain: one record
 -- key: position
 WITH sessions AS (
@@ -51,6 +52,8 @@ SELECT
     keyed.end_ns,
     keyed.position,
     keyed.length,
+    keyed.is_raw,
+    keyed.around,
     keyed.file,
     keyed.line,
     keyed.ordinal
@@ -66,5 +69,5 @@ ORDER BY
     CASE WHEN keyed.is_log THEN keyed.end_ns END ASC,
     keyed.end_ns DESC NULLS LAST,
     keyed.start_ns ASC,
-    keyed.length ASC,
+    keyed.parent ASC,
     keyed.position ASC

@@ -7,7 +7,7 @@ longest line (or by the one document of a file that is not lines).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,12 @@ _decode = msgspec.json.Decoder().decode
 _WHITESPACE = b" \t\r\n"
 
 
-def documents(path: Path) -> Iterator[tuple[int, str, Any]]:
+def documents(path: Path, take: Callable[[RawLine], bool] | None = None) -> Iterator[tuple[int, str, Any]]:
     """The export requests of a file: number of the line, path within that line, and the value.
+
+    Args:
+        path: The file.
+        take: Is given every line of JSON lines first; of one that it takes nothing is given.
 
     Raises:
         BadInputError: The file cannot be read, or something in it is no JSON; the error says where.
@@ -37,8 +41,9 @@ def documents(path: Path) -> Iterator[tuple[int, str, Any]]:
         return
     line: RawLine | None = first
     while line is not None:
-        for inner, value in _listed(_value(path, line)):
-            yield line.number, inner, value
+        if take is None or line.fault is not None or not take(line):
+            for inner, value in _listed(_value(path, line)):
+                yield line.number, inner, value
         line = next(lines, None)
 
 

@@ -17,14 +17,26 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from pipelines.errors import BadInputError
 from pipelines.ingest.assemble.leaves import leaves, said
 from pipelines.ingest.assemble.rows import Group, Record
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otel.files import documents
+from pipelines.ingest.forms.otel.raw import Blocks, Head, RawBlock, joined
 from pipelines.ingest.forms.otel.spool import Entry, Placed, Read, Spool, in_order
 from pipelines.ingest.forms.otel.tables import MAGIC, is_table, table_blocks
-from pipelines.ingest.forms.otel.values import Block, NotOtlpError, blocks_of, plain_log, plain_span
+from pipelines.ingest.forms.otel.values import (
+    Block,
+    NotOtlpError,
+    blocks_of,
+    identifier,
+    nanoseconds,
+    plain_log,
+    plain_span,
+)
+from pipelines.ingest.reading.lines import RawLine
 
 SESSION_KEYS = (
     "gen_ai.conversation.id",
@@ -38,6 +50,7 @@ SESSION_KEYS = (
     "conversation.id",
 )
 """Attributes that name a conversation; an earlier one counts more."""
+_NOT_OTLP = (TypeError, KeyError, AttributeError, ValueError)
 AMBIGUOUS = "session is ambiguous"
 """Marks the first record of a conversation of whose traces one names several; a mark of ours, and no leaf."""
 
@@ -66,6 +79,12 @@ class _Chosen:
         if self.is_wanted(entry):
             self.spool.add(entry, value, around, place)
 
+    def add_raw(
+        self, entry: Entry, raw: bytes | msgspec.Raw, around: tuple[int, ...], place: tuple[int, int, int]
+    ) -> None:
+        if self.is_wanted(entry):
+            self.spool.add_raw(entry, raw, around, place)
+
 
 def groups(
     files: Sequence[Path], options: Options, is_wanted: Callable[[Entry], bool] | None = None
@@ -83,10 +102,10 @@ def groups(
     with closing(Spool(options.folder, options.memory_bytes)) as spool:
         for number, path in enumerate(files):
             fill(spool if is_wanted is None else _Chosen(spool, is_wanted), path, number, options)
-        names = [path.name for path in files]
+        reader = _Reader(spool, files, options)
         for rows in spool.conversations():
             first = next(rows)
-            yield Group(first.conversation_key, first.has_session, _records(spool, names, first, rows))
+            yield Group(first.conversation_key, first.has_session, _records(reader, first, rows))
 
 
 def fill(spool: Keeping, path: Path, number: int, options: Options) -> None:
@@ -102,23 +121,108 @@ def fill(spool: Keeping, path: Path, number: int, options: Options) -> None:
         for line, block in table_blocks(path):
             _fill_block(spool, block, (number, line, 0), ranks, is_plain=True)
         return
+    fast = _Fast(spool, number, ranks) if isinstance(spool, (Spool, _Chosen)) else None
     line, ordinal = 0, 0
-    for at, inner, document in documents(path):
+    for at, inner, document in documents(path, fast.take if fast is not None else None):
         if at != line:
             line, ordinal = at, 0
-        where = ""
+        ordinal = _fill_document(spool, document, f"{path.name}:{line}: ${inner}", (number, line, ordinal), ranks)
+
+
+def _fill_document(spool: Keeping, document: Any, name: str, place: tuple[int, int, int], ranks: dict[str, int]) -> int:
+    """Write the records of an export request, which errors call `name`; gives how many of the line's were written so far."""
+    file, line, ordinal = place
+    where = ""
+    try:
+        for block in blocks_of(document):
+            where = block.path
+            ordinal = _fill_block(spool, block, (file, line, ordinal), ranks)
+    except RecordError as error:
+        raise BadInputError(f"{name}{where}[{error.place}]: {error}") from error
+    except NotOtlpError as error:
+        raise BadInputError(f"{name}{where}: {error}") from error
+    except _NOT_OTLP as error:
+        raise BadInputError(f"{name}{where}: not as OTLP has it ({type(error).__name__}: {error})") from error
+    return ordinal
+
+
+class _Fast:
+    """Writes the records of a file's lines as they are written there, with what the index needs of each.
+
+    Args:
+        spool: Where to.
+        file: Number of the file.
+        ranks: As of `session_ranks`.
+    """
+
+    def __init__(self, spool: Spool | _Chosen, file: int, ranks: dict[str, int]) -> None:
+        self._spool = spool
+        self._file = file
+        self._ranks = ranks
+        self._blocks = Blocks()
+        self._said: dict[str, Any] | None = None
+        self._places: tuple[int, ...] = ()
+
+    def take(self, line: RawLine) -> bool:
+        """Whether all of a line was written; where it was not, nothing of it was."""
+        blocks = self._blocks.of(line.data)
+        if blocks is None:
+            return False
         try:
-            for block in blocks_of(document):
-                where = block.path
-                ordinal = _fill_block(spool, block, (number, line, ordinal), ranks)
-        except RecordError as error:
-            raise BadInputError(f"{path.name}:{line}: ${inner}{where}[{error.place}]: {error}") from error
-        except NotOtlpError as error:
-            raise BadInputError(f"{path.name}:{line}: ${inner}{where}: {error}") from error
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
-            raise BadInputError(
-                f"{path.name}:{line}: ${inner}{where}: not as OTLP has it ({type(error).__name__}: {error})"
-            ) from error
+            found = [(block, [*self._entries(block)]) for block in blocks]
+        except (NotOtlpError, *_NOT_OTLP):
+            return False
+        begin = 1
+        for block, entries in found:
+            around = self._surround(block.around)
+            for at, count, entry in entries:
+                raw = joined(block.records[at : at + count]) if block.is_logs else block.records[at]
+                self._spool.add_raw(entry, raw, around, (self._file, line.number, begin + at))
+            begin += len(block.records)
+        return True
+
+    def _surround(self, around: dict[str, Any]) -> tuple[int, ...]:
+        """Places of what is said of a block's records; the same object is looked up once while it is said again and again."""
+        if around is not self._said:
+            self._said, self._places = around, _surround(self._spool, around)
+        return self._places
+
+    def _entries(self, block: RawBlock) -> Iterator[tuple[int, int, Entry]]:
+        """Of each span, and of log records of one span that follow on each other: its place, how many they are, and the entry."""
+        if not block.is_logs:
+            yield from ((at, 1, self._of_span(head, block)) for at, head in enumerate(block.heads))
+            return
+        at = 0
+        for _, same in groupby(block.heads, key=_span_of_log):
+            heads = [*same]
+            entry = self._of_log(heads[0], block)
+            if entry.span:
+                yield at, len(heads), entry
+            else:
+                yield at, 1, entry
+                yield from ((at + n, 1, self._of_log(head, block)) for n, head in enumerate(heads[1:], start=1))
+            at += len(heads)
+
+    def _of_span(self, head: Head, block: RawBlock) -> Entry:
+        trace, span = identifier(head.trace_id, "traceId"), identifier(head.span_id, "spanId")
+        if not trace or not span:
+            raise NotOtlpError("a span without traceId or spanId cannot be told from others")
+        parent = identifier(head.parent_span_id, "parentSpanId")
+        start = nanoseconds(head.start_time_unix_nano, "startTimeUnixNano")
+        end = nanoseconds(head.end_time_unix_nano, "endTimeUnixNano")
+        session, rank = _session(head.named(self._ranks), block.around, self._ranks)
+        return Entry(False, trace, span, parent, start, end, session, rank)
+
+    def _of_log(self, head: Head, block: RawBlock) -> Entry:
+        trace, span = identifier(head.trace_id, "traceId"), identifier(head.span_id, "spanId")
+        time, observed = (nanoseconds(each, "a time") for each in (head.time_unix_nano, head.observed_time_unix_nano))
+        at = time or observed
+        session, rank = _session(head.named(self._ranks), block.around, self._ranks)
+        return Entry(True, trace or session or _alone(at), span, "", at, at, session, rank)
+
+
+def _span_of_log(head: Head) -> tuple[str | None, str | None]:
+    return head.trace_id, head.span_id
 
 
 class RecordError(ValueError):
@@ -142,7 +246,7 @@ def _fill_block(
             plain = record if is_plain else plain_log(record) if block.is_logs else plain_span(record)
         except NotOtlpError as error:
             raise RecordError(n, str(error)) from error
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
+        except _NOT_OTLP as error:
             raise RecordError(n, f"not as OTLP has it ({type(error).__name__}: {error})") from error
         if not block.is_logs:
             spool.add(_entry_of_span(plain, block.around, ranks), plain, around, (file, line, ordinal))
@@ -188,7 +292,7 @@ def _entry_of_span(plain: dict[str, Any], around: dict[str, Any], ranks: dict[st
 def _entry_of_log(plain: dict[str, Any], around: dict[str, Any], ranks: dict[str, int]) -> Entry:
     session, rank = _session(plain["attributes"], around, ranks)
     time = _time(plain)
-    return Entry(True, plain["traceId"] or session or _alone(plain), plain["spanId"], "", time, time, session, rank)
+    return Entry(True, plain["traceId"] or session or _alone(time), plain["spanId"], "", time, time, session, rank)
 
 
 def _time(log: dict[str, Any]) -> int | None:
@@ -209,12 +313,12 @@ def _session(attributes: dict[str, Any], around: dict[str, Any], ranks: dict[str
     return None, 0
 
 
-def _alone(plain: dict[str, Any]) -> str:
+def _alone(time: int | None) -> str:
     """What stands for the trace of a log record that has none and names no conversation."""
-    return f"log-{_time(plain) or 0}"
+    return f"log-{time or 0}"
 
 
-def _records(spool: Spool, names: Sequence[str], first: Placed, rest: Iterator[Placed]) -> Iterator[Record]:
+def _records(reader: _Reader, first: Placed, rest: Iterator[Placed]) -> Iterator[Record]:
     """The records of a conversation; what its blocks say stands on the first record that has it."""
     seen: set[int] = set()
     known: set[str] = set()
@@ -224,21 +328,55 @@ def _records(spool: Spool, names: Sequence[str], first: Placed, rest: Iterator[P
         yield from rest
 
     for _, tied in groupby(chained(), key=attrgetter("order_ns")):
-        for rows in _spans_of([*tied]):
-            record = _merged(spool, rows, _name(rows[0], known), seen)
-            record.where = f"{names[rows[0].file]}:{rows[0].line}#{rows[0].ordinal}"
+        for rows in _spans_of([*tied], reader):
+            record = _merged(reader, rows, _name(rows[0], known), seen)
+            record.where = f"{reader.files[rows[0].file].name}:{rows[0].line}#{rows[0].ordinal}"
             if first.is_ambiguous:
                 record.value[AMBIGUOUS] = True
                 first = first._replace(is_ambiguous=False)
             yield record
 
 
-def _spans_of(tied: list[Placed]) -> Iterator[list[Placed]]:
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads records from the spool; of what turns out not to be as OTLP has it, its line is read again for what is wrong."""
+
+    spool: Spool
+    files: Sequence[Path]
+    options: Options
+
+    def read(self, row: Placed) -> Read:
+        try:
+            return self.spool.read(row)
+        except (NotOtlpError, RecursionError, *_NOT_OTLP) as error:
+            path, nothing = self.files[row.file], _Nothing()
+            others: Callable[[RawLine], bool] = lambda line: line.number != row.line  # noqa: E731
+            for line, inner, document in documents(path, others):
+                name = f"{path.name}:{line}: ${inner}"
+                _fill_document(nothing, document, name, (row.file, line, 0), session_ranks(self.options))
+            raise BadInputError(f"{path.name}:{row.line}: changed while it was read; import it again") from error
+
+    def size(self, row: Placed) -> int:
+        """Bytes of a record as it was read."""
+        return len(self.read(row).written())
+
+
+class _Nothing:
+    """Takes records and keeps none."""
+
+    def surround(self, value: dict[str, Any]) -> int:  # noqa: ARG002 -- as a spool has it
+        return 0
+
+    def add(self, entry: Entry, value: Any, around: tuple[int, ...], place: tuple[int, int, int]) -> None:
+        pass
+
+
+def _spans_of(tied: list[Placed], reader: _Reader) -> Iterator[list[Placed]]:
     """The rows of each span among those that began at the same instant."""
     if len(tied) == 1:
         yield tied
     else:
-        yield from ([*same] for _, same in groupby(in_order(tied), key=_of_one_span))
+        yield from ([*same] for _, same in groupby(in_order(tied, reader.size), key=_of_one_span))
 
 
 def _name(row: Placed, known: set[str]) -> str:
@@ -256,10 +394,10 @@ def _of_one_span(row: Placed) -> tuple[str, str, int]:
     return row.trace, row.span, 0 if row.span else row.position
 
 
-def _merged(spool: Spool, rows: Sequence[Placed], place: str, seen: set[int]) -> Record:
+def _merged(reader: _Reader, rows: Sequence[Placed], place: str, seen: set[int]) -> Record:
     """One record of a span's copies and log records."""
-    spans = [spool.read(row) for row in rows if not row.is_log]
-    logs = [spool.read(row) for row in rows if row.is_log]
+    spans = [reader.read(row) for row in rows if not row.is_log]
+    logs = [reader.read(row) for row in rows if row.is_log]
     record = Record(place, {}) if not spans else _of_copies(spans, place)
     if logs:
         _add_logs(record, logs)
@@ -267,7 +405,7 @@ def _merged(spool: Spool, rows: Sequence[Placed], place: str, seen: set[int]) ->
         record.kind = "logs"
     for read in (*spans, *logs):
         for each in read.around:
-            said, count = spool.surroundings(each)
+            said, count = reader.spool.surroundings(each)
             record.leaves += count
             if each in seen:
                 record.repeated += count
@@ -289,7 +427,7 @@ def _of_copies(spans: Sequence[Read], place: str) -> Record:
     """The copy that ended last; those that say the same are counted, the others are kept beside it."""
     best = spans[0]
     if len(spans) > 1:
-        best = max(spans, key=lambda read: (read.value["endTimeUnixNano"] or 0, len(read.raw), read.raw))
+        best = max(spans, key=_lateness)
     record = Record(place, best.value, leaves(best.value))
     others: list[dict[str, Any]] = []
     for read in spans:
@@ -305,6 +443,12 @@ def _of_copies(spans: Sequence[Read], place: str) -> Record:
     if others:
         record.value["other_copies"] = sorted(others, key=repr)
     return record
+
+
+def _lateness(read: Read) -> tuple[int, int, bytes]:
+    """Among copies of a span, which one counts: the one that ended last, of these the one that says most."""
+    written = read.written()
+    return read.value["endTimeUnixNano"] or 0, len(written), written
 
 
 def _add_logs(record: Record, logs: Iterable[Read]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import marshal
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import msgspec
 import pyarrow as pa
 
 from pipelines.arrow import leave_pandas_out
 from pipelines.duck import quote_literal
 from pipelines.ingest.assemble.leaves import leaves
+from pipelines.ingest.forms.otel.values import plain_log, plain_span
 from pipelines.sqlfiles import read_sql
 
 leave_pandas_out()  # before the first array
+_decode = msgspec.json.Decoder().decode
 _MARSHAL = 2
 """The version that looks for no shared objects: half the time."""
 _INDEXED_TOGETHER = 20_000
@@ -43,6 +46,8 @@ _TYPES: dict[str, pa.DataType] = {
     "session_rank": pa.int32(),
     "position": pa.int64(),
     "length": pa.int64(),
+    "is_raw": pa.bool_(),
+    "around": pa.int32(),
     "file": pa.int32(),
     "line": pa.int64(),
     "ordinal": pa.int64(),
@@ -85,6 +90,8 @@ class Placed(NamedTuple):
     end_ns: int | None
     position: int
     length: int
+    is_raw: bool
+    around: int
     file: int
     line: int
     ordinal: int
@@ -97,12 +104,14 @@ class Read:
     Attributes:
         value: The record, or the list of log records.
         around: What its blocks say of it, outer first: places in the spool, by which each is read with `surroundings`.
-        raw: Its bytes; two copies of one record have the same.
     """
 
     value: Any
     around: tuple[int, ...]
-    raw: bytes
+
+    def written(self) -> bytes:
+        """The record in bytes that two copies of it share, however they were encoded in their files."""
+        return marshal.dumps(self.value, _MARSHAL)
 
 
 @dataclass(slots=True)
@@ -128,6 +137,8 @@ class Spool:
         self._reading: int | None = None
         self._size = 0
         self._known = _Known()
+        self._around: dict[tuple[int, ...], int] = {}
+        self._arounds: list[tuple[int, ...]] = []
         self._pending: list[tuple[Any, ...]] = []
         self._connection = duckdb.connect()
         for setting in (
@@ -161,15 +172,35 @@ class Spool:
             around: Places of its surroundings, outer first.
             place: Number of the file, of the line, and of the record in the line.
         """
-        raw = marshal.dumps((value, around), _MARSHAL)
-        self._pending.append((*entry, self._write(raw), len(raw), *place))
+        self._keep(entry, marshal.dumps(value, _MARSHAL), around, place, is_raw=False)
+
+    def add_raw(
+        self, entry: Entry, raw: bytes | msgspec.Raw, around: tuple[int, ...], place: tuple[int, int, int]
+    ) -> None:
+        """As `add`, of a record that nobody parsed; `raw` is its JSON."""
+        self._keep(entry, raw, around, place, is_raw=True)
+
+    def _keep(
+        self,
+        entry: Entry,
+        raw: bytes | msgspec.Raw,
+        around: tuple[int, ...],
+        place: tuple[int, int, int],
+        *,
+        is_raw: bool,
+    ) -> None:
+        number = self._around.get(around)
+        if number is None:
+            number = self._around[around] = len(self._around)
+        position = self._write(raw)
+        self._pending.append((*entry, position, self._size - position, is_raw, number, *place))
         if len(self._pending) == _INDEXED_TOGETHER:
             self._flush()
 
-    def _write(self, raw: bytes) -> int:
+    def _write(self, raw: bytes | msgspec.Raw) -> int:
         place = self._size
-        self._writing.write(raw)
-        self._size += len(raw)
+        length = self._writing.write(raw)
+        self._size += length
         return place
 
     def _flush(self) -> None:
@@ -188,6 +219,7 @@ class Spool:
             self._flush()
         self._writing.close()
         self._reading = os.open(self._path, os.O_RDONLY)
+        self._arounds = [*self._around]
         rows = self._rows()
         for _, records in groupby(rows, key=lambda row: (row.conversation_key, row.has_session)):
             yield records
@@ -198,11 +230,19 @@ class Spool:
             yield from map(Placed._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
     def read(self, placed: Placed) -> Read:
-        """The record of an entry."""
+        """The record of an entry.
+
+        Raises:
+            NotOtlpError, ValueError, TypeError, KeyError, AttributeError, RecursionError: It was kept as it is written, and is not
+                what OTLP has there.
+        """
         assert self._reading is not None
         raw = os.pread(self._reading, placed.length, placed.position)
-        value, around = marshal.loads(raw)  # noqa: S302 -- written above, in a private folder
-        return Read(value, around, raw)
+        around = self._arounds[placed.around]
+        if not placed.is_raw:
+            return Read(marshal.loads(raw), around)  # noqa: S302 -- written above, in a private folder
+        value = _decode(raw)
+        return Read([plain_log(each) for each in value] if placed.is_log else plain_span(value), around)
 
     def surroundings(self, place: int) -> tuple[dict[str, Any], int]:
         """What a block said, and its leaves; the same object while it is held, so not to be changed."""
@@ -224,8 +264,13 @@ class Spool:
         self._connection.close()
 
 
-def in_order(tied: Sequence[Placed]) -> Iterable[Placed]:
-    """Records that began at the same instant, a parent before its child, then by end, size and id; copies and logs stay together."""
+def in_order(tied: Sequence[Placed], size: Callable[[Placed], int]) -> Iterable[Placed]:
+    """Records that began at the same instant, a parent before its child, then by end, size and id; copies and logs stay together.
+
+    Args:
+        tied: The records.
+        size: How much a record says; asked only of those that nothing else puts in an order.
+    """
     if len(tied) == 1:
         return tied
     spans: dict[tuple[str, str], list[Placed]] = {}
@@ -247,7 +292,18 @@ def in_order(tied: Sequence[Placed]) -> Iterable[Placed]:
         for each in reversed(chain):
             depth += 1
             depths[each] = depth
-    ordered = sorted(
-        spans.items(), key=lambda item: (depths[item[0]], item[1][0].end_ns or 0, item[1][0].length, item[0])
-    )
-    return [row for _, rows in ordered for row in rows]
+    places: dict[tuple[int, int], list[tuple[str, str]]] = {}
+    for key, rows in spans.items():
+        places.setdefault((depths[key], rows[0].end_ns or 0), []).append(key)
+    ordered: list[Placed] = []
+    for _, keys in sorted(places.items()):
+        if len(keys) > 1:
+            keys.sort(key=lambda key: (_least(spans[key], size), key))
+        ordered += [row for key in keys for row in spans[key]]
+    return ordered
+
+
+def _least(rows: Sequence[Placed], size: Callable[[Placed], int]) -> int:
+    """The size of a span: of its copies that ended last, the smallest one's."""
+    first = rows[0]
+    return min(size(row) for row in rows if (row.is_log, row.end_ns) == (first.is_log, first.end_ns))

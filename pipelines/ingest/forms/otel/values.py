@@ -25,7 +25,7 @@ ENUMS: dict[str, int] = {
     "STATUS_CODE_ERROR": 2,
 }
 """Names of enum values, as protobuf's printer writes them."""
-_SIGNALS = (
+SIGNALS = (
     ("resourceSpans", "scopeSpans", "spans"),
     ("resourceLogs", "scopeLogs", "logRecords"),
 )
@@ -173,13 +173,19 @@ def blocks_of(document: Any) -> Iterator[Block]:
         NotOtlpError: The document is none.
     """
     document = as_specified(document)
-    for resources, scopes, records in _SIGNALS:
+    for resources, scopes, records in SIGNALS:
         for i, block in enumerate(document.get(resources) or ()):
-            around = {**_around(block, scopes, "resource"), "resource": _described(block.get("resource"))}
             for j, inner in enumerate(block.get(scopes) or ()):
-                said = {**around, **_around(inner, records, "scope"), "scope": _described(inner.get("scope"))}
+                said = around_of(block, inner, (resources, scopes, records))
                 path = f".{resources}[{i}].{scopes}[{j}].{records}"
                 yield Block(resources == "resourceLogs", inner.get(records) or [], said, path)
+
+
+def around_of(block: dict[str, Any], inner: dict[str, Any], signal: tuple[str, str, str]) -> dict[str, Any]:
+    """What the blocks around records say of all of them; `signal` is one of `SIGNALS`."""
+    _, scopes, records = signal
+    outer = {**_around(block, scopes, "resource"), "resource": _described(block.get("resource"))}
+    return {**outer, **_around(inner, records, "scope"), "scope": _described(inner.get("scope"))}
 
 
 def as_specified(document: Any) -> Any:
