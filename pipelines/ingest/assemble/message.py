@@ -103,6 +103,8 @@ def says_message(value: dict[str, Any]) -> bool:
     kind = value.get("type")
     if kind in ITEM_CALLS or kind in ITEM_RESULTS or (isinstance(kind, str) and kind.endswith("_call")):
         return True
+    if value.get("role") is not None:  # as nearly all have
+        return True
     return any(value.get(name) is not None for name in _SAYING) or is_tool_call(value)
 
 

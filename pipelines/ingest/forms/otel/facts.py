@@ -36,6 +36,7 @@ class Known:
         self._sessions = tuple(session_ranks(options))
         self._facts = {**({options.subject_key: "subject_id"} if options.subject_key else {}), **FACTS}
         self._names = frozenset((*self._sessions, *self._facts))
+        self._order = {name: place for place, name in enumerate(self._facts)}
         self._told: dict[str, Any] = {}
         self._traces: set[str] = set()
 
@@ -53,19 +54,21 @@ class Known:
             fields |= self._of_resource(resource)
         if span.value.pop(AMBIGUOUS, False):
             fields["fidelity"] = ["session_ambiguous"]
-        scores = list(_scores(span))
+        scores = list(_scores(span)) if span.events or span.logs else []
         if fields or scores:
             yield Facts(span.record.place, fields, scores)
 
     def _of_attributes(self, span: Span) -> Iterator[tuple[str, Any]]:
         attributes = span.attributes
-        if self._names.isdisjoint(attributes):
+        there = self._names & attributes.keys()
+        if not there:
             return
-        for name in self._sessions:
-            if name in attributes and str(attributes[name]) == self._key:
+        for name in there.intersection(self._sessions):
+            if str(attributes[name]) == self._key:
                 del attributes[name]
-        for name, field in self._facts.items():
-            if name not in attributes or attributes[name] in (None, "") or isinstance(attributes[name], (dict, list)):
+        for name in sorted(there & self._facts.keys() & attributes.keys(), key=self._order.__getitem__):
+            field = self._facts[name]
+            if attributes[name] in (None, "") or isinstance(attributes[name], (dict, list)):
                 continue
             value = str(attributes[name])
             if self._told.setdefault(field, value) != value:

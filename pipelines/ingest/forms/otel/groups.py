@@ -32,6 +32,7 @@ from pipelines.ingest.forms.otel.values import (
     NotOtlpError,
     blocks_of,
     identifier,
+    ids_of,
     nanoseconds,
     plain_log,
     plain_span,
@@ -204,10 +205,7 @@ class _Fast:
             at += len(heads)
 
     def _of_span(self, head: Head, block: RawBlock) -> Entry:
-        trace, span = identifier(head.trace_id, "traceId"), identifier(head.span_id, "spanId")
-        if not trace or not span:
-            raise NotOtlpError("a span without traceId or spanId cannot be told from others")
-        parent = identifier(head.parent_span_id, "parentSpanId")
+        trace, span, parent = ids_of(head.trace_id, head.span_id, head.parent_span_id)
         start = nanoseconds(head.start_time_unix_nano, "startTimeUnixNano")
         end = nanoseconds(head.end_time_unix_nano, "endTimeUnixNano")
         session, rank = _session(head.named(self._ranks), block.around, self._ranks)

@@ -242,7 +242,9 @@ class Spool:
         if not placed.is_raw:
             return Read(marshal.loads(raw), around)  # noqa: S302 -- written above, in a private folder
         value = _decode(raw)
-        return Read([plain_log(each) for each in value] if placed.is_log else plain_span(value), around)
+        if placed.is_log:
+            return Read([plain_log(each) for each in value], around)
+        return Read(plain_span(value, (placed.trace, placed.span, placed.parent)), around)
 
     def surroundings(self, place: int) -> tuple[dict[str, Any], int]:
         """What a block said, and its leaves; the same object while it is held, so not to be changed."""

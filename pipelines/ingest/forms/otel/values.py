@@ -230,19 +230,22 @@ def _described(value: Any) -> dict[str, Any]:
     return {**value, "attributes": attributes(value["attributes"])} if "attributes" in value else value
 
 
-def plain_span(span: dict[str, Any]) -> dict[str, Any]:
+def plain_span(span: dict[str, Any], ids: tuple[str, str, str] | None = None) -> dict[str, Any]:
     """A span with plain ids, times, enums and attributes, every other field as it was.
+
+    Args:
+        span: As it is written.
+        ids: Its trace, itself and its parent, where they were read already.
 
     Raises:
         NotOtlpError: A field is not what OTLP has there.
     """
     value = dict(span)
-    value["traceId"] = identifier(span.get("traceId"), "traceId")
-    value["spanId"] = identifier(span.get("spanId"), "spanId")
-    if not value["traceId"] or not value["spanId"]:
-        raise NotOtlpError("a span without traceId or spanId cannot be told from others")
+    if ids is None:
+        ids = ids_of(span.get("traceId"), span.get("spanId"), span.get("parentSpanId"))
+    value["traceId"], value["spanId"], parent = ids
     if "parentSpanId" in span:
-        value["parentSpanId"] = identifier(span["parentSpanId"], "parentSpanId")
+        value["parentSpanId"] = parent
     value["startTimeUnixNano"] = nanoseconds(span.get("startTimeUnixNano"), "startTimeUnixNano")
     value["endTimeUnixNano"] = nanoseconds(span.get("endTimeUnixNano"), "endTimeUnixNano")
     kind = span.get("kind")
@@ -256,6 +259,18 @@ def plain_span(span: dict[str, Any]) -> dict[str, Any]:
         if span.get(listed):
             value[listed] = [_plain_part(each) for each in span[listed]]
     return value
+
+
+def ids_of(trace: Any, span: Any, parent: Any) -> tuple[str, str, str]:
+    """The ids of a span: its trace's, its own, its parent's; the last is empty where it has none.
+
+    Raises:
+        NotOtlpError: One of them is none, or one of the first two is missing.
+    """
+    ids = identifier(trace, "traceId"), identifier(span, "spanId")
+    if not all(ids):
+        raise NotOtlpError("a span without traceId or spanId cannot be told from others")
+    return *ids, identifier(parent, "parentSpanId")
 
 
 def _plain_part(part: dict[str, Any]) -> dict[str, Any]:
