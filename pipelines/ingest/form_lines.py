@@ -101,27 +101,36 @@ def form_lines(
         BadInputError: A file or record cannot be read; the error names its place.
     """
     for group in form.groups(files, options):
-        drawn = _Drawn(group)
-        made = assemble(
-            group.key, drawn.rows(form, options), source=options.source or form.name, is_named=group.is_named
-        )
-        if options.source is not None:
-            for line in made.lines:
-                line["source"] = options.source
-        left = drawn.left()
-        if left:
-            made.lines[0]["records"] = {**made.lines[0].get("records", {}), **left}
-        counted = made.tally
-        counted.leaves += drawn.leaves
-        counted.repeated += drawn.repeated
-        counted.duplicates += drawn.copies
-        counted.kept += leaves(left)
-        tally.add(counted)
+        yield from group_lines(form, group, options, tally, read)
+
+
+def group_lines(
+    form: Form, group: Group, options: Options, tally: Tally, read: Read | None = None
+) -> Iterator[dict[str, Any]]:
+    """The run lines of one conversation; what is counted is added to `tally`, and to `read` what they are.
+
+    Raises:
+        BadInputError: As `form_lines`.
+    """
+    drawn = _Drawn(group)
+    made = assemble(group.key, drawn.rows(form, options), source=options.source or form.name, is_named=group.is_named)
+    if options.source is not None:
         for line in made.lines:
-            if read is not None:
-                read.places.append(drawn.first or group.key)
-                read.conversations.append(str(line["conversation_id"]))
-            yield line
+            line["source"] = options.source
+    left = drawn.left()
+    if left:
+        made.lines[0]["records"] = {**made.lines[0].get("records", {}), **left}
+    counted = made.tally
+    counted.leaves += drawn.leaves
+    counted.repeated += drawn.repeated
+    counted.duplicates += drawn.copies
+    counted.kept += leaves(left)
+    tally.add(counted)
+    for line in made.lines:
+        if read is not None:
+            read.places.append(drawn.first or group.key)
+            read.conversations.append(str(line["conversation_id"]))
+        yield line
 
 
 def line_bytes(line: dict[str, Any]) -> bytes:

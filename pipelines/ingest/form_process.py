@@ -1,6 +1,6 @@
 """Run lines of large files are made by a process of their own, and imported here as they come: making them is most of the work.
 
-What comes of it is the same. The lines stand in the one private file of the import, in their order, and reading it waits for what is
+Of very large ones two processes make them (`form_helper`). What comes of it is the same. The lines stand in the one private file of the import, in their order, and reading it waits for what is
 still to come. Where files cannot be read, that is what is told, whatever else went wrong meanwhile. The process ends with this one.
 """
 
@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from struct import Struct
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from pipelines.collecting import collecting_seldom
 from pipelines.errors import RefoldError
+from pipelines.ingest import processes
 from pipelines.ingest.assemble.accounting import Tally
+from pipelines.ingest.form_helper import dividing, helped, made_together
 from pipelines.ingest.form_lines import Read, form_lines, line_bytes
 from pipelines.ingest.forms.form import SHIPPED, Form, Options, form_named
 
@@ -29,10 +26,13 @@ LEAST_BYTES = 50_000_000
 """Of the files together: with fewer a second process costs more than it saves."""
 LEAST_MEMORY = 800_000_000
 """Of `REFOLD_MEMORY`: with less there is no room for its libraries beside ours."""
+LEAST_BYTES_OF_TWO = 400_000_000
+"""Of the files together: with fewer a helper costs more than it saves."""
+LEAST_MEMORY_OF_TWO = 1_000_000_000
+"""Of `REFOLD_MEMORY`: with less files are not read by two such processes."""
 _TOLD_TOGETHER = 32
 _PACKED = (b"\x1f\x8b", b"PK", b"PA")
 _PACKED_BY = 8
-_SIZE = Struct(">Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,13 @@ def is_worth_it(form: Form, files: Sequence[Path], options: Options) -> bool:
         is_shipped
         and (os.cpu_count() or 1) > 1
         and options.memory_bytes >= LEAST_MEMORY
-        and sum(map(_bytes_of, files)) >= LEAST_BYTES
+        and bytes_of(files) >= LEAST_BYTES
     )
+
+
+def bytes_of(files: Sequence[Path]) -> int:
+    """About how many bytes of text files hold together."""
+    return sum(map(_bytes_of, files))
 
 
 def _bytes_of(path: Path) -> int:
@@ -89,18 +94,9 @@ class Arriving(io.RawIOBase):
         self._read, self._progress = read, progress
         self._there, self._is_done = 0, False
         self._file = asked.spool.open("rb", buffering=0)
-        package = str(Path(__file__).resolve().parents[2])
-        found = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(  # noqa: S603 -- this module, by this interpreter
-            # -P: what lies in the current folder is not imported in place of this package
-            [sys.executable, "-P", "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(found)},
-            start_new_session=True,  # Ctrl-C is for this one, which ends it
-        )
+        self._process = processes.start(__name__)
         assert self._process.stdin is not None
-        _send(self._process.stdin, asked)
+        processes.send(self._process.stdin, asked)
 
     def fileno(self) -> int:
         """Of the file."""
@@ -151,7 +147,7 @@ class Arriving(io.RawIOBase):
         """Wait for the next thing that the process tells."""
         assert self._process.stdout is not None
         try:
-            kind, *told = _receive(self._process.stdout)
+            kind, *told = processes.receive(self._process.stdout)
         except EOFError:
             code = self._process.wait()
             kind, told = "failed", [RefoldError(f"the process that read the files ended with code {code}")]
@@ -172,78 +168,54 @@ class Arriving(io.RawIOBase):
         """End the process, whatever it is doing, and let go of the file."""
         if self.closed:
             return
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                cast("IO[bytes]", pipe).close()
+        processes.end(self._process)
         self._file.close()
         super().close()
 
 
-def _send(stream: BinaryIO | IO[bytes], value: Any) -> None:
-    data = pickle.dumps(value)
-    stream.write(_SIZE.pack(len(data)) + data)
-    stream.flush()
-
-
-def _receive(stream: BinaryIO | IO[bytes]) -> Any:
-    head = stream.read(_SIZE.size)
-    if len(head) < _SIZE.size:
-        raise EOFError
-    (size,) = _SIZE.unpack(head)
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError
-    return pickle.loads(data)  # noqa: S301 -- of a process that this one started, or that started it
-
-
 def _serve(asks: BinaryIO, tells: BinaryIO) -> None:
     """Read what is asked, and tell of it."""
-    asked = cast("Reading", _receive(asks))
-    threading.Thread(target=_end_with, args=[asks], daemon=True).start()
+    asked = cast("Reading", processes.receive(asks))
+    processes.heard(asks, lambda _: None)
     read = Read(asked.form, Tally())
     try:
         with collecting_seldom(), asked.spool.open("ab") as file:
             _write_lines(asked, read, file, tells)
     except Exception as error:  # noqa: BLE001 -- raised where it was asked for
-        _send(tells, ("failed", _sendable(error)))
+        processes.send(tells, ("failed", processes.sendable(error)))
     else:
-        _send(tells, ("done", read.tally))
+        processes.send(tells, ("done", read.tally))
 
 
 def _write_lines(asked: Reading, read: Read, file: BinaryIO, tells: BinaryIO) -> None:
-    form = form_named(asked.form, asked.home)
-
     def tell() -> None:
         file.flush()
-        _send(tells, ("lines", file.tell(), [*read.places], [*read.conversations]))
+        processes.send(tells, ("lines", file.tell(), [*read.places], [*read.conversations]))
         read.places.clear()
         read.conversations.clear()
 
-    for line in form_lines(form, asked.files, asked.options, read.tally, read):
-        file.write(line_bytes(line))
+    form = form_named(asked.form, asked.home)
+    for lines in _lines(form, asked, read):
+        file.write(lines)
         if len(read.places) >= _TOLD_TOGETHER:
             tell()
     tell()
 
 
-def _sendable(error: Exception) -> Exception:
-    """The error, or what it says where it cannot be sent."""
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 -- our own
-    except Exception:  # noqa: BLE001 -- whatever its class objects to
-        return RefoldError(f"{type(error).__name__}: {error}")
-    return error
-
-
-def _end_with(asks: BinaryIO) -> None:
-    """End when the process that asked has ended."""
-    os.read(asks.fileno(), 1)
-    os._exit(1)
+def _lines(form: Form, asked: Reading, read: Read) -> Iterator[bytes]:
+    """What the files come to, some lines at a time; what they hold is added to `read`."""
+    is_large = asked.options.memory_bytes >= LEAST_MEMORY_OF_TWO and bytes_of(asked.files) >= LEAST_BYTES_OF_TWO
+    divided = dividing(form) if is_large else None
+    if divided is None:
+        yield from map(line_bytes, form_lines(form, asked.files, asked.options, read.tally, read))
+        return
+    with helped(asked.form, asked.home, asked.files, asked.options) as helper:
+        for made in made_together(form, divided, helper, asked.files, asked.options):
+            read.places.extend(made.read.places)
+            read.conversations.extend(made.read.conversations)
+            read.tally.add(made.read.tally)
+            yield made.lines
 
 
 if __name__ == "__main__":
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is for people
-    _serve(sys.stdin.buffer, out)
+    _serve(*processes.pipes())

@@ -21,7 +21,8 @@ from pipelines.ingest.assemble.rows import Group
 from pipelines.ingest.form_files import import_form
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otel.files import documents
-from pipelines.ingest.forms.otel.groups import entry_of, fill, groups, session_ranks
+from pipelines.ingest.forms.otel.filling import entry_of, fill, session_ranks
+from pipelines.ingest.forms.otel.groups import groups
 from pipelines.ingest.forms.otel.values import as_specified, blocks_of
 from pipelines.ingest.forms.otlp import Otlp
 from pipelines.ingest.reading.room import Room

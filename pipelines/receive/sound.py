@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.errors import BadInputError
 from pipelines.ingest.faults import BadLineError
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.otel.groups import entry_of, session_ranks
+from pipelines.ingest.forms.otel.filling import entry_of, session_ranks
 from pipelines.ingest.forms.otel.values import Block, blocks_of
 from pipelines.ingest.reading.strict_json import parse
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import BadInputError, RefoldError
-from pipelines.ingest import form_files, form_process
+from pipelines.ingest import form_files, form_process, processes
 from pipelines.ingest.form_files import FormImport, import_form
 from pipelines.ingest.forms.form import Options, form_named
 from pipelines.ingest.forms.noted import notes_of
@@ -263,7 +263,7 @@ def test_a_process_that_ends_early(store: Store, tmp_path: Path, monkeypatch: py
         started(self)
 
     monkeypatch.setattr(form_process.Arriving, "_hear", killed)
-    monkeypatch.setattr(form_process, "_receive", _one_then_end(form_process._receive))
+    monkeypatch.setattr(processes, "receive", _one_then_end(processes.receive))
     with pytest.raises(RefoldError, match="ended with code -9"):
         _import(store, _talks(tmp_path / "a.jsonl"))
     assert count(store) == 0

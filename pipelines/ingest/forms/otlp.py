@@ -14,7 +14,7 @@ from pipelines.ingest.forms.form import Head, Options
 from pipelines.ingest.forms.otel.calls import call_of, has_output
 from pipelines.ingest.forms.otel.events import has_messages, merge_details
 from pipelines.ingest.forms.otel.facts import Known
-from pipelines.ingest.forms.otel.groups import groups
+from pipelines.ingest.forms.otel.groups import PieceReader, groups, pieces
 from pipelines.ingest.forms.otel.names import CALL_OPERATIONS
 from pipelines.ingest.forms.otel.span import Span
 from pipelines.ingest.forms.otel.steps import Tools, mark_of
@@ -44,6 +44,14 @@ class Otlp:
     def groups(self, files: Sequence[Path], options: Options) -> Iterator[Group]:
         """The conversations of all files; see `otel.groups`."""
         return groups(files, options)
+
+    def pieces(self, files: Sequence[Path], options: Options) -> Iterator[Group | bytes]:
+        """The conversations, short ones as pieces for any process; see `otel.groups`."""
+        return pieces(files, options)
+
+    def piece_reader(self, files: Sequence[Path], options: Options) -> PieceReader:
+        """What reads such pieces."""
+        return PieceReader(files, options)
 
     def adapt(self, group: Group, options: Options) -> Iterator[Row]:
         """Calls, tools and marks of one conversation, and what is known of it."""

@@ -8,7 +8,8 @@ from typing import Any
 from pipelines.ingest.assemble.rows import Facts, Group
 from pipelines.ingest.forms.form import Options
 from pipelines.ingest.forms.otel.events import EVALUATION
-from pipelines.ingest.forms.otel.groups import AMBIGUOUS, session_ranks
+from pipelines.ingest.forms.otel.filling import session_ranks
+from pipelines.ingest.forms.otel.groups import AMBIGUOUS
 from pipelines.ingest.forms.otel.names import FACTS
 from pipelines.ingest.forms.otel.span import Span, name_of
 

@@ -12,79 +12,23 @@ import marshal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby, islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Protocol
-
-import msgspec
+from typing import Any
 
 from pipelines.errors import BadInputError
-from pipelines.ingest.assemble.leaves import leaves, said
+from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.rows import Group, Record
 from pipelines.ingest.forms.form import Options
-from pipelines.ingest.forms.otel.files import documents
-from pipelines.ingest.forms.otel.raw import Blocks, Head, RawBlock, joined
-from pipelines.ingest.forms.otel.spool import Entry, Placed, Read, Spool, in_order
-from pipelines.ingest.forms.otel.tables import MAGIC, is_table, table_blocks
-from pipelines.ingest.forms.otel.values import (
-    Block,
-    NotOtlpError,
-    blocks_of,
-    identifier,
-    ids_of,
-    nanoseconds,
-    plain_log,
-    plain_span,
-)
-from pipelines.ingest.reading.lines import RawLine
+from pipelines.ingest.forms.otel.filling import NOT_OTLP, Chosen, fill, refuse_line, time_of
+from pipelines.ingest.forms.otel.spool import RECORDS, Entry, Placed, Read, Records, Spool, in_order
+from pipelines.ingest.forms.otel.values import NotOtlpError
 
-SESSION_KEYS = (
-    "gen_ai.conversation.id",
-    "session.id",
-    "langfuse.session.id",
-    "ai.telemetry.metadata.sessionId",
-    "traceloop.association.properties.session_id",
-    "traceloop.association.properties.chat_id",
-    "traceloop.association.properties.thread_id",
-    "traceloop.association.properties.conversation_id",
-    "conversation.id",
-)
-"""Attributes that name a conversation; an earlier one counts more."""
-_NOT_OTLP = (TypeError, KeyError, AttributeError, ValueError)
+_MOST_IN_PIECE = 400
+"""Records: enough conversations that passing them on costs nothing, few enough that two processes end together."""
 AMBIGUOUS = "session is ambiguous"
 """Marks the first record of a conversation of whose traces one names several; a mark of ours, and no leaf."""
-
-
-class Keeping(Protocol):
-    """What takes the records of files: a `Spool`, or what only looks at their entries; its methods are as there."""
-
-    def surround(self, value: dict[str, Any]) -> int:
-        """Take what a block says of its records."""
-
-    def add(self, entry: Entry, value: Any, around: tuple[int, ...], place: tuple[int, int, int]) -> None:
-        """Take a record, or the log records that a block has of one span."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """Passes on the records that are wanted."""
-
-    spool: Spool
-    is_wanted: Callable[[Entry], bool]
-
-    def surround(self, value: dict[str, Any]) -> int:
-        return self.spool.surround(value)
-
-    def add(self, entry: Entry, value: Any, around: tuple[int, ...], place: tuple[int, int, int]) -> None:
-        if self.is_wanted(entry):
-            self.spool.add(entry, value, around, place)
-
-    def add_raw(
-        self, entry: Entry, raw: bytes | msgspec.Raw, around: tuple[int, ...], place: tuple[int, int, int]
-    ) -> None:
-        if self.is_wanted(entry):
-            self.spool.add_raw(entry, raw, around, place)
 
 
 def groups(
@@ -100,220 +44,81 @@ def groups(
     Raises:
         BadInputError: A file cannot be read, or something in it is not OTLP; the error says where.
     """
+    for rows, reader in _conversations(files, options, is_wanted):
+        yield _group(reader, rows)
+
+
+def _conversations(
+    files: Sequence[Path], options: Options, is_wanted: Callable[[Entry], bool] | None = None
+) -> Iterator[tuple[Iterator[Placed], _Reader]]:
+    """The entries of each conversation, and what reads the records."""
     with closing(Spool(options.folder, options.memory_bytes)) as spool:
         for number, path in enumerate(files):
-            fill(spool if is_wanted is None else _Chosen(spool, is_wanted), path, number, options)
-        reader = _Reader(spool, files, options)
-        for rows in spool.conversations():
-            first = next(rows)
-            yield Group(first.conversation_key, first.has_session, _records(reader, first, rows))
+            fill(spool if is_wanted is None else Chosen(spool, is_wanted), path, number, options)
+        reader: _Reader | None = None
+        try:
+            for rows in spool.conversations():
+                reader = reader or _Reader(spool.records(), files, options)
+                yield rows, reader
+        finally:
+            if reader is not None:
+                reader.records.close()
 
 
-def fill(spool: Keeping, path: Path, number: int, options: Options) -> None:
-    """Give the records of a file to the spool.
+def _group(reader: _Reader, rows: Iterator[Placed]) -> Group:
+    first = next(rows)
+    return Group(first.conversation_key, first.has_session, _records(reader, first, rows))
+
+
+def pieces(files: Sequence[Path], options: Options) -> Iterator[Group | bytes]:
+    """As `groups`, where short conversations come as bytes, some together, from which a `PieceReader` has them in any process.
 
     Raises:
         BadInputError: As `groups`.
     """
-    ranks = session_ranks(options)
-    with path.open("rb") as file:
-        is_parquet = is_table(file.read(len(MAGIC)))
-    if is_parquet:
-        for line, block in table_blocks(path):
-            _fill_block(spool, block, (number, line, 0), ranks, is_plain=True)
-        return
-    fast = _Fast(spool, number, ranks) if isinstance(spool, (Spool, _Chosen)) else None
-    line, ordinal = 0, 0
-    for at, inner, document in documents(path, fast.take if fast is not None else None):
-        if at != line:
-            line, ordinal = at, 0
-        ordinal = _fill_document(spool, document, f"{path.name}:{line}: ${inner}", (number, line, ordinal), ranks)
+    held: list[Placed] = []
+    for rows, reader in _conversations(files, options):
+        few = [*islice(rows, _MOST_IN_PIECE + 1)]
+        if held and len(held) + len(few) > _MOST_IN_PIECE:
+            yield _piece(held, reader.records)
+            held = []
+        if len(few) > _MOST_IN_PIECE:
+            yield _group(reader, chain(few, rows))
+        else:
+            held += few
+        last = reader.records
+    if held:
+        yield _piece(held, last)
 
 
-def _fill_document(spool: Keeping, document: Any, name: str, place: tuple[int, int, int], ranks: dict[str, int]) -> int:
-    """Write the records of an export request, which errors call `name`; gives how many of the line's were written so far."""
-    file, line, ordinal = place
-    where = ""
-    try:
-        for block in blocks_of(document):
-            where = block.path
-            ordinal = _fill_block(spool, block, (file, line, ordinal), ranks)
-    except RecordError as error:
-        raise BadInputError(f"{name}{where}[{error.place}]: {error}") from error
-    except NotOtlpError as error:
-        raise BadInputError(f"{name}{where}: {error}") from error
-    except _NOT_OTLP as error:
-        raise BadInputError(f"{name}{where}: not as OTLP has it ({type(error).__name__}: {error})") from error
-    return ordinal
+def _piece(rows: list[Placed], records: Records) -> bytes:
+    around = {row.around: records.arounds[row.around] for row in rows}
+    return marshal.dumps(([tuple(row) for row in rows], around))
 
 
-class _Fast:
-    """Writes the records of a file's lines as they are written there, with what the index needs of each.
+class PieceReader:
+    """Reads pieces while whoever made them is at it.
 
     Args:
-        spool: Where to.
-        file: Number of the file.
-        ranks: As of `session_ranks`.
+        files: The files.
+        options: The same.
     """
 
-    def __init__(self, spool: Spool | _Chosen, file: int, ranks: dict[str, int]) -> None:
-        self._spool = spool
-        self._file = file
-        self._ranks = ranks
-        self._blocks = Blocks()
-        self._said: dict[str, Any] | None = None
-        self._places: tuple[int, ...] = ()
+    def __init__(self, files: Sequence[Path], options: Options) -> None:
+        self._files = files
+        self._options = options
 
-    def take(self, line: RawLine) -> bool:
-        """Whether all of a line was written; where it was not, nothing of it was."""
-        blocks = self._blocks.of(line.data)
-        if blocks is None:
-            return False
-        try:
-            found = [(block, [*self._entries(block)]) for block in blocks]
-        except (NotOtlpError, *_NOT_OTLP):
-            return False
-        begin = 1
-        for block, entries in found:
-            around = self._surround(block.around)
-            for at, count, entry in entries:
-                raw = joined(block.records[at : at + count]) if block.is_logs else block.records[at]
-                self._spool.add_raw(entry, raw, around, (self._file, line.number, begin + at))
-            begin += len(block.records)
-        return True
+    def groups(self, piece: bytes) -> Iterator[Group]:
+        """The conversations of a piece.
 
-    def _surround(self, around: dict[str, Any]) -> tuple[int, ...]:
-        """Places of what is said of a block's records; the same object is looked up once while it is said again and again."""
-        if around is not self._said:
-            self._said, self._places = around, _surround(self._spool, around)
-        return self._places
-
-    def _entries(self, block: RawBlock) -> Iterator[tuple[int, int, Entry]]:
-        """Of each span, and of log records of one span that follow on each other: its place, how many they are, and the entry."""
-        if not block.is_logs:
-            yield from ((at, 1, self._of_span(head, block)) for at, head in enumerate(block.heads))
-            return
-        at = 0
-        for _, same in groupby(block.heads, key=_span_of_log):
-            heads = [*same]
-            entry = self._of_log(heads[0], block)
-            if entry.span:
-                yield at, len(heads), entry
-            else:
-                yield at, 1, entry
-                yield from ((at + n, 1, self._of_log(head, block)) for n, head in enumerate(heads[1:], start=1))
-            at += len(heads)
-
-    def _of_span(self, head: Head, block: RawBlock) -> Entry:
-        trace, span, parent = ids_of(head.trace_id, head.span_id, head.parent_span_id)
-        start = nanoseconds(head.start_time_unix_nano, "startTimeUnixNano")
-        end = nanoseconds(head.end_time_unix_nano, "endTimeUnixNano")
-        session, rank = _session(head.named(self._ranks), block.around, self._ranks)
-        return Entry(False, trace, span, parent, start, end, session, rank)
-
-    def _of_log(self, head: Head, block: RawBlock) -> Entry:
-        trace, span = identifier(head.trace_id, "traceId"), identifier(head.span_id, "spanId")
-        time, observed = (nanoseconds(each, "a time") for each in (head.time_unix_nano, head.observed_time_unix_nano))
-        at = time or observed
-        session, rank = _session(head.named(self._ranks), block.around, self._ranks)
-        return Entry(True, trace or session or _alone(at), span, "", at, at, session, rank)
-
-
-def _span_of_log(head: Head) -> tuple[str | None, str | None]:
-    return head.trace_id, head.span_id
-
-
-class RecordError(ValueError):
-    """A record of a block is not what OTLP has there; `place` is its place in the block."""
-
-    def __init__(self, place: int, reason: str) -> None:
-        super().__init__(reason)
-        self.place = place
-
-
-def _fill_block(
-    spool: Keeping, block: Block, place: tuple[int, int, int], ranks: dict[str, int], *, is_plain: bool = False
-) -> int:
-    """Write the records of a block; gives how many of the line's were written so far."""
-    file, line, ordinal = place
-    around = _surround(spool, block.around)
-    of_spans: dict[tuple[str, str], tuple[Entry, list[dict[str, Any]], int]] = {}
-    for n, record in enumerate(block.records):
-        ordinal += 1
-        try:
-            plain = record if is_plain else plain_log(record) if block.is_logs else plain_span(record)
-        except NotOtlpError as error:
-            raise RecordError(n, str(error)) from error
-        except _NOT_OTLP as error:
-            raise RecordError(n, f"not as OTLP has it ({type(error).__name__}: {error})") from error
-        if not block.is_logs:
-            spool.add(_entry_of_span(plain, block.around, ranks), plain, around, (file, line, ordinal))
-            continue
-        entry = _entry_of_log(plain, block.around, ranks)
-        of_spans.setdefault((entry.trace, entry.span or f"#{n}"), (entry, [], ordinal))[1].append(plain)
-    for entry, logs, first in of_spans.values():
-        spool.add(entry, logs, around, (file, line, first))
-    return ordinal
-
-
-def entry_of(block: Block, record: dict[str, Any], ranks: dict[str, int]) -> Entry:
-    """What the index would say of a record of a block, which is as its document has it.
-
-    Raises:
-        NotOtlpError: The record is not what OTLP has there.
-    """
-    if block.is_logs:
-        return _entry_of_log(plain_log(record), block.around, ranks)
-    return _entry_of_span(plain_span(record), block.around, ranks)
-
-
-def session_ranks(options: Options) -> dict[str, int]:
-    """Attributes that name a conversation, each with its rank; the one that was asked for comes first."""
-    asked = (options.conversation_key,) if options.conversation_key else ()
-    return {key: rank for rank, key in enumerate(dict.fromkeys((*asked, *SESSION_KEYS)))}
-
-
-def _surround(spool: Keeping, described: dict[str, Any]) -> tuple[int, ...]:
-    around = said(described).items()
-    outer = {key: value for key, value in around if key.startswith("resource")}
-    inner = {key: value for key, value in around if key.startswith("scope")}
-    return tuple([spool.surround(each) for each in (outer, inner) if each])
-
-
-def _entry_of_span(plain: dict[str, Any], around: dict[str, Any], ranks: dict[str, int]) -> Entry:
-    session, rank = _session(plain["attributes"], around, ranks)
-    start, end = plain["startTimeUnixNano"], plain["endTimeUnixNano"]
-    parent = plain.get("parentSpanId") or ""
-    return Entry(False, plain["traceId"], plain["spanId"], parent, start, end, session, rank)
-
-
-def _entry_of_log(plain: dict[str, Any], around: dict[str, Any], ranks: dict[str, int]) -> Entry:
-    session, rank = _session(plain["attributes"], around, ranks)
-    time = _time(plain)
-    return Entry(True, plain["traceId"] or session or _alone(time), plain["spanId"], "", time, time, session, rank)
-
-
-def _time(log: dict[str, Any]) -> int | None:
-    time: int | None = log["timeUnixNano"] or log["observedTimeUnixNano"]
-    return time
-
-
-def _session(attributes: dict[str, Any], around: dict[str, Any], ranks: dict[str, int]) -> tuple[str | None, int]:
-    """What names the conversation: of a record itself, else of its resource, which counts less."""
-    own = around["resource"].get("attributes") or {}
-    for named, less in ((attributes, 0), (own, len(ranks))):
-        if named.keys().isdisjoint(ranks):
-            continue
-        for key, rank in ranks.items():
-            value = named.get(key)
-            if value is not None and value != "" and not isinstance(value, (dict, list)):
-                return str(value), rank + less
-    return None, 0
-
-
-def _alone(time: int | None) -> str:
-    """What stands for the trace of a log record that has none and names no conversation."""
-    return f"log-{time or 0}"
+        Raises:
+            BadInputError: As `groups`.
+        """
+        entries, around = marshal.loads(piece)  # noqa: S302 -- of `pieces`
+        with closing(Records(self._options.folder / RECORDS, around)) as records:
+            reader = _Reader(records, self._files, self._options)
+            for _, rows in groupby(map(Placed._make, entries), key=attrgetter("conversation_key", "has_session")):
+                yield _group(reader, rows)
 
 
 def _records(reader: _Reader, first: Placed, rest: Iterator[Placed]) -> Iterator[Record]:
@@ -339,34 +144,22 @@ def _records(reader: _Reader, first: Placed, rest: Iterator[Placed]) -> Iterator
 class _Reader:
     """Reads records from the spool; of what turns out not to be as OTLP has it, its line is read again for what is wrong."""
 
-    spool: Spool
+    records: Records
     files: Sequence[Path]
     options: Options
 
     def read(self, row: Placed) -> Read:
         try:
-            return self.spool.read(row)
-        except (NotOtlpError, RecursionError, *_NOT_OTLP) as error:
-            path, nothing = self.files[row.file], _Nothing()
-            others: Callable[[RawLine], bool] = lambda line: line.number != row.line  # noqa: E731
-            for line, inner, document in documents(path, others):
-                name = f"{path.name}:{line}: ${inner}"
-                _fill_document(nothing, document, name, (row.file, line, 0), session_ranks(self.options))
-            raise BadInputError(f"{path.name}:{row.line}: changed while it was read; import it again") from error
+            return self.records.read(row)
+        except (NotOtlpError, RecursionError, *NOT_OTLP) as error:
+            refuse_line(self.files[row.file], row.line, self.options)
+            raise BadInputError(
+                f"{self.files[row.file].name}:{row.line}: changed while it was read; import it again"
+            ) from error
 
     def size(self, row: Placed) -> int:
         """Bytes of a record as it was read."""
         return len(self.read(row).written())
-
-
-class _Nothing:
-    """Takes records and keeps none."""
-
-    def surround(self, value: dict[str, Any]) -> int:  # noqa: ARG002 -- as a spool has it
-        return 0
-
-    def add(self, entry: Entry, value: Any, around: tuple[int, ...], place: tuple[int, int, int]) -> None:
-        pass
 
 
 def _spans_of(tied: list[Placed], reader: _Reader) -> Iterator[list[Placed]]:
@@ -403,7 +196,7 @@ def _merged(reader: _Reader, rows: Sequence[Placed], place: str, seen: set[int])
         record.kind = "logs"
     for read in (*spans, *logs):
         for each in read.around:
-            said, count = reader.spool.surroundings(each)
+            said, count = reader.records.surroundings(each)
             record.leaves += count
             if each in seen:
                 record.repeated += count
@@ -453,7 +246,7 @@ def _add_logs(record: Record, logs: Iterable[Read]) -> None:
     """The log records of a span in the order of their time, each once, without its ids."""
     seen: set[bytes] = set()
     kept: list[dict[str, Any]] = []
-    for log in sorted((log for read in logs for log in read.value), key=lambda log: _time(log) or 0):
+    for log in sorted((log for read in logs for log in read.value), key=lambda log: time_of(log) or 0):
         count = leaves(log)
         record.leaves += count
         raw = marshal.dumps(log, 2)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import marshal
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
+from struct import Struct
 from typing import Any, NamedTuple
 
 import duckdb
@@ -27,6 +28,8 @@ from pipelines.ingest.forms.otel.values import plain_log, plain_span
 from pipelines.sqlfiles import read_sql
 
 leave_pandas_out()  # before the first array
+RECORDS = "records"
+"""Name of the spool's file in its folder."""
 _decode = msgspec.json.Decoder().decode
 _MARSHAL = 2
 """The version that looks for no shared objects: half the time."""
@@ -34,6 +37,7 @@ _INDEXED_TOGETHER = 20_000
 _DUCKDB_SHARE = 0.25
 _LEAST_DUCKDB_BYTES = 64_000_000
 _BUFFER = 1 << 20
+_SIZE = Struct(">Q")
 _SURROUNDINGS_HELD = 256
 _TYPES: dict[str, pa.DataType] = {
     "is_log": pa.bool_(),
@@ -114,13 +118,50 @@ class Read:
         return marshal.dumps(self.value, _MARSHAL)
 
 
-@dataclass(slots=True)
-class _Known:
-    """Surroundings by the hash of their bytes, and those that were read last by their place."""
+class Records:
+    """Reads the records of a spool.
 
-    written: dict[bytes, int] = field(default_factory=dict)
-    sizes: dict[int, int] = field(default_factory=dict)
-    read: dict[int, tuple[dict[str, Any], int]] = field(default_factory=dict)
+    Args:
+        path: Its file.
+        arounds: For the number that an entry has as its `around`, the places of its surroundings, outer first.
+    """
+
+    def __init__(self, path: Path, arounds: Sequence[tuple[int, ...]] | Mapping[int, tuple[int, ...]]) -> None:
+        self.path = path
+        self.arounds = arounds
+        self._file = os.open(path, os.O_RDONLY)
+        self._held: dict[int, tuple[dict[str, Any], int]] = {}
+
+    def read(self, placed: Placed) -> Read:
+        """The record of an entry.
+
+        Raises:
+            NotOtlpError, ValueError, TypeError, KeyError, AttributeError, RecursionError: It was kept as it is written, and is not
+                what OTLP has there.
+        """
+        raw = os.pread(self._file, placed.length, placed.position)
+        around = self.arounds[placed.around]
+        if not placed.is_raw:
+            return Read(marshal.loads(raw), around)  # noqa: S302 -- written below, in a private folder
+        value = _decode(raw)
+        if placed.is_log:
+            return Read([plain_log(each) for each in value], around)
+        return Read(plain_span(value, (placed.trace, placed.span, placed.parent)), around)
+
+    def surroundings(self, place: int) -> tuple[dict[str, Any], int]:
+        """What a block said, and its leaves; the same object while it is held, so not to be changed."""
+        held = self._held
+        if place not in held:
+            if len(held) >= _SURROUNDINGS_HELD:
+                held.pop(next(iter(held)))
+            (size,) = _SIZE.unpack(os.pread(self._file, _SIZE.size, place))
+            said = marshal.loads(os.pread(self._file, size, place + _SIZE.size))  # noqa: S302 -- as above
+            held[place] = said, leaves(said)
+        return held[place]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
 
 
 class Spool:
@@ -132,13 +173,11 @@ class Spool:
     """
 
     def __init__(self, folder: Path, memory_bytes: int) -> None:
-        self._path = folder / "records"
+        self._path = folder / RECORDS
         self._writing = self._path.open("xb", buffering=_BUFFER)
-        self._reading: int | None = None
         self._size = 0
-        self._known = _Known()
+        self._known: dict[bytes, int] = {}
         self._around: dict[tuple[int, ...], int] = {}
-        self._arounds: list[tuple[int, ...]] = []
         self._pending: list[tuple[Any, ...]] = []
         self._connection = duckdb.connect()
         for setting in (
@@ -158,10 +197,9 @@ class Spool:
         """Keep what a block says of its records; the same is kept once. Gives its place."""
         raw = marshal.dumps(value, _MARSHAL)
         key = sha256(raw).digest()
-        if key not in self._known.written:
-            self._known.written[key] = self._write(raw)
-            self._known.sizes[self._known.written[key]] = len(raw)
-        return self._known.written[key]
+        if key not in self._known:
+            self._known[key] = self._write(_SIZE.pack(len(raw)) + raw)
+        return self._known[key]
 
     def add(self, entry: Entry, value: Any, around: tuple[int, ...], place: tuple[int, int, int]) -> None:
         """Keep a record.
@@ -218,8 +256,6 @@ class Spool:
         if self._pending:
             self._flush()
         self._writing.close()
-        self._reading = os.open(self._path, os.O_RDONLY)
-        self._arounds = [*self._around]
         rows = self._rows()
         for _, records in groupby(rows, key=lambda row: (row.conversation_key, row.has_session)):
             yield records
@@ -229,40 +265,13 @@ class Spool:
         for batch in result.to_arrow_reader(_INDEXED_TOGETHER):
             yield from map(Placed._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
-    def read(self, placed: Placed) -> Read:
-        """The record of an entry.
-
-        Raises:
-            NotOtlpError, ValueError, TypeError, KeyError, AttributeError, RecursionError: It was kept as it is written, and is not
-                what OTLP has there.
-        """
-        assert self._reading is not None
-        raw = os.pread(self._reading, placed.length, placed.position)
-        around = self._arounds[placed.around]
-        if not placed.is_raw:
-            return Read(marshal.loads(raw), around)  # noqa: S302 -- written above, in a private folder
-        value = _decode(raw)
-        if placed.is_log:
-            return Read([plain_log(each) for each in value], around)
-        return Read(plain_span(value, (placed.trace, placed.span, placed.parent)), around)
-
-    def surroundings(self, place: int) -> tuple[dict[str, Any], int]:
-        """What a block said, and its leaves; the same object while it is held, so not to be changed."""
-        held = self._known.read
-        if place not in held:
-            assert self._reading is not None
-            if len(held) >= _SURROUNDINGS_HELD:
-                held.pop(next(iter(held)))
-            said = marshal.loads(os.pread(self._reading, self._known.sizes[place], place))  # noqa: S302 -- as above
-            held[place] = said, leaves(said)
-        return held[place]
+    def records(self) -> Records:
+        """What reads the records, once `conversations` has begun."""
+        return Records(self._path, [*self._around])
 
     def close(self) -> None:
         """Let go of files and memory."""
         self._writing.close()
-        if self._reading is not None:
-            os.close(self._reading)
-            self._reading = None
         self._connection.close()
 
 
