@@ -3,7 +3,8 @@
 Every message of an import carries a link, a hash of itself and of the link before it, so that one link says whether all that
 came before is the same (`record_sha256`, on the message's first event). A line goes on where another stopped when its messages
 begin with the other's, and its facts say at least what those said: a fact may come, a list or an object may get more, and how and
-when it ended may change with the messages. What is new is made into events as a line of its own would be, and the first of them
+when it ended may change with the messages. Of a decision may come what only an outer span says, which ends last and is often sent
+last. What is new is made into events as a line of its own would be, and the first of them
 notes it (`source_grown`). Pure.
 """
 
@@ -24,6 +25,8 @@ LINK = "record_sha256"
 _NUMBER = re.compile(r"\$\.messages\[(\d+)\]")
 _OF_THE_END = ("ended_at", "ended_reason")
 """Facts that may change when messages come."""
+_OF_OUTER_SPANS = ("agent", "wrapped_by")
+"""What a decision says that stands on spans around the call's own."""
 _OF_A_FIRST = frozenset(
     {
         "source_record",
@@ -80,6 +83,21 @@ def goes_on(
     return made[count - 1] == (noted[-1] if noted else links_of(old)[-1])
 
 
+def without_late(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """A line without what spans that came late say of decisions that were there, and that, by the message's id."""
+    messages, late = [*new["messages"]], {}
+    for n, (known, message) in enumerate(zip(old["messages"], messages, strict=False)):
+        had, has = known.get("decision"), message.get("decision")
+        if not isinstance(had, dict) or not isinstance(has, dict):
+            continue
+        more = {name: has[name] for name in _OF_OUTER_SPANS if name in has and name not in had}
+        if more:
+            late[f"decision m{n}"] = more
+            kept = {name: value for name, value in has.items() if name not in more}
+            messages[n] = {**message, "decision": kept}
+    return ({**new, "messages": messages} if late else new), late
+
+
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """Where a line does not go on with another, as a JSON path; None when it does. Both have their source."""
     count = len(old["messages"])
@@ -113,7 +131,11 @@ def _says(new: Any, old: Any) -> bool:
 
 
 def rest(
-    stored: Sequence[RecordedEvent], made: Sequence[NewEvent], old: Mapping[str, Any], new: Mapping[str, Any]
+    stored: Sequence[RecordedEvent],
+    made: Sequence[NewEvent],
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    late: Mapping[str, Any] | None = None,
 ) -> list[NewEvent]:
     """The events that a stream does not have yet of a line that goes on with it; none where it says nothing new.
 
@@ -122,6 +144,7 @@ def rest(
         made: All events of the line, its first system messages as many as the stream's.
         old: The line that the stream was imported as.
         new: The line.
+        late: What it says late of decisions (`without_late`); it is kept among its records.
     """
     start, count = made[0], len(old["messages"])
     said = {name: value for name, value in start.payload.items() if name != "messages"}
@@ -140,7 +163,10 @@ def rest(
             is_new = ordinal >= count
         if is_new:
             found.append(event)
-    more = _more(record_of(stored), start.metadata["source_record"])
+    record = start.metadata["source_record"]
+    if late:
+        record = {**record, "records": {**(record.get("records") or {}), **late}}
+    more = _more(record_of(stored), record)
     if more and not found:
         found.append(replace(start, payload={**start.payload, "messages": []}))
     if found:

@@ -113,9 +113,12 @@ def rest_of(
     if not _is_import(new):
         raise conflict(new, new_place, stored, place)
     old, line = ({**restore(events), "source": new.source} for events in (imported, new.events))
-    if not growth.goes_on(imported, old, line, new.links) or growth.difference(old, line) is not None:
+    said, late = growth.without_late(old, line)
+    # links are of all that a message says, so of one of which something came late they tell nothing
+    is_on = bool(late) or growth.goes_on(imported, old, line, new.links)
+    if not is_on or growth.difference(old, said) is not None:
         raise conflict(new, new_place, stored, place)
-    return Rest(growth.rest(imported, new.events, old, line), version)
+    return Rest(growth.rest(imported, new.events, old, line, late), version)
 
 
 def goes_on(earlier: Conversation, later: Conversation) -> bool:
@@ -123,7 +126,7 @@ def goes_on(earlier: Conversation, later: Conversation) -> bool:
     if not (_is_import(earlier) and _is_import(later)):
         return False
     old, new = ({**restore(each.events), "source": each.source} for each in (earlier, later))
-    return growth.difference(old, new) is None
+    return growth.difference(old, growth.without_late(old, new)[0]) is None
 
 
 def _is_import(conversation: Conversation) -> bool:

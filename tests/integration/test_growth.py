@@ -18,6 +18,9 @@ from pipelines.ingest import batches
 from pipelines.ingest.canonical import same_json
 from pipelines.ingest.chat import ImportResult, import_chat
 from pipelines.ingest.clock import Days
+from pipelines.ingest.form_files import import_form
+from pipelines.ingest.forms.form import Options
+from pipelines.ingest.forms.otlp import FORM as OTLP
 from pipelines.ingest.restore import restore
 from pipelines.store.connect import Store
 from pipelines.store.events import NewEvent, stream_id
@@ -90,6 +93,56 @@ def test_one_file_may_hold_both(store: Store, write: Write, monkeypatch: pytest.
         lines = [{**said(*texts), "conversation_id": f"{size}"} for texts in (("a",), ("a", "b"), ("a", "b", "c"))]
         assert counts(import_chat(store, [write(*lines)], at=AT)) == (1, 2, 0, 4)
         assert same_json(restore(stored(store, f"{size}")), lines[-1])
+
+
+SPAN_TIMES = {"startTimeUnixNano": "1767225600000000000", "endTimeUnixNano": "1767225601000000000"}
+
+
+def _span(number: int, name: str, parent: int | None, later: int = 0, **attributes: str) -> dict[str, Any]:
+    """A span of the trace of these tests; `later`: seconds."""
+    given = [{"key": key.replace("__", "."), "value": {"stringValue": value}} for key, value in attributes.items()]
+    times = {key: str(int(value) + later * 10**9) for key, value in SPAN_TIMES.items()}
+    made = {"traceId": "a" * 32, "spanId": f"{number:016x}", "name": name, "attributes": given, **times}
+    return made if parent is None else {**made, "parentSpanId": f"{parent:016x}"}
+
+
+def _call(number: int, said: list[str], answer: str, parent: int = 1) -> dict[str, Any]:
+    sent = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(said)]
+    given = {"gen_ai__input__messages": json.dumps(sent), "gen_ai__operation__name": "chat"}
+    answered = json.dumps([{"role": "assistant", "content": answer}])
+    return _span(number, "chat", parent, number, gen_ai__output__messages=answered, **given)
+
+
+def test_spans_around_calls_may_come_late(store: Store, tmp_path: Path) -> None:
+    """What they say of calls that are there is kept, the rest is appended once; another answer is refused as ever."""
+    outer = _span(1, "agent", None, gen_ai__operation__name="invoke_agent", gen_ai__agent__name="desk")
+    first, second, third = (
+        _call(2, ["a"], "b"),
+        _call(3, ["a", "b", "c"], "d"),
+        _call(4, ["a", "b", "c", "d", "e"], "f"),
+    )
+
+    def imported(*spans: dict[str, Any]) -> tuple[int, int, int, int]:
+        path = tmp_path / "spans.jsonl"
+        path.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}))
+        done = import_form(store, OTLP, [path], Options(), home=tmp_path, at=AT)
+        assert done.result is not None
+        return counts(done.result)
+
+    def line() -> dict[str, Any]:
+        return restore(list(store.read_stream(stream_id("otlp", "a" * 32))))
+
+    assert imported(first)[:3] == (1, 0, 0)
+    assert imported(first, outer) == (0, 1, 0, 1)  # the start once more, with what is new
+    assert line()["records"]["decision m1"] == {"agent": "desk"}
+    assert imported(first, outer) == (0, 0, 1, 0)
+    assert imported(first, outer, second) == (0, 1, 0, 3)
+    assert imported(first, outer, second, third) == (0, 1, 0, 3)
+    assert imported(first, outer, second, third) == (0, 0, 1, 0)
+    assert [message["content"] for message in line()["messages"]] == ["a", "b", "c", "d", "e", "f"]
+    assert [message.get("decision", {}).get("agent") for message in line()["messages"]][1::2] == [None, "desk", "desk"]
+    with pytest.raises(BadInputError, match=r"first in \$\.messages\[1\]"):
+        imported(_call(2, ["a"], "no"), outer, second)
 
 
 @pytest.mark.parametrize(
