@@ -10,7 +10,6 @@ have, and then forgotten; of a stream that is folded in parts, the hashers go on
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, groupby
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
+from pipelines.compact_json import read_json
 from pipelines.duck import create_table
 from pipelines.folds.plan import Span
 from pipelines.log.context import Context, decision_head, message_bytes
@@ -157,7 +157,7 @@ class RunningRequests:
 
     def _apply(self, event: Event) -> None:
         try:
-            self._context.add(event.event_name, json.loads(event.payload), event.message_id, event.actor)
+            self._context.add(event.event_name, read_json(event.payload), event.message_id, event.actor)
         except (KeyError, TypeError, AttributeError):
             # a payload that breaks its schema: the request cannot be rebuilt from here on, so it is not verified
             self._is_readable = False
@@ -240,7 +240,7 @@ class Verifier:
         if self._stream != span.stream:
             of_stream = self._connection.sql(_OF_STREAM, params={"stream": span.stream, "month": self._month})
             heads = Counter(
-                decision_head(json.loads(payload.as_py()))
+                decision_head(read_json(payload.as_py()))
                 for batch in of_stream.to_arrow_reader(_BATCH)
                 for payload in batch.column(0)
             )
@@ -260,7 +260,7 @@ class Verifier:
 def _requests(requests: pa.Table) -> Iterator[Request]:
     for batch in requests.to_batches(_BATCH):
         for stream_no, decision, stream, first_version, payload in _rows(batch, [*Request._fields[:4], "payload"]):
-            asked = json.loads(payload)
+            asked = read_json(payload)
             yield Request(stream_no, decision, stream, first_version, decision_head(asked), asked["request_sha256"])
 
 

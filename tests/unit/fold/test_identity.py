@@ -23,6 +23,7 @@ NO_RULES = (
     "__init__",
     "address",
     "arrow",
+    "compiled",
     "duck",
     "errors",
     "locks",
