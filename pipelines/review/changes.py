@@ -7,7 +7,8 @@ page of rows, with the beginnings of their texts, is ever in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -46,12 +47,28 @@ _ORDERS = {
 _METRIC_ORDER = (
     f"abs(metrics_b[$metric] - metrics_a[$metric]) DESC NULLS LAST, {_CHANGED_CALLS} DESC NULLS LAST, unit_id"
 )
+SEGMENTS = ("vertical", "agent", "task", "channel", "source")
+"""Columns that pairs can be chosen by, those that say most first."""
+MOVES = ("any", "up", "down")
+"""How a metric moved from A to B, for pairs to be chosen by."""
 _FROM = f"""
 FROM ab_units_history
 WHERE
     experiment = $experiment AND version_id = $version_id
     AND ($is_all OR {_IS_CHANGED})
     AND (len($classes) = 0 OR list_contains($classes, unit_class))
+    AND (len($segments) = 0 OR {" OR ".join(f"list_contains($segments, '{name}=' || {name})" for name in SEGMENTS)})
+    AND (NOT $is_similarity OR sim_tok BETWEEN $similar_low AND $similar_high)
+    AND ($moved IS NULL OR CASE
+        WHEN $move = 'up' THEN metrics_b[$moved] > metrics_a[$moved]
+        WHEN $move = 'down' THEN metrics_b[$moved] < metrics_a[$moved]
+        ELSE metrics_b[$moved] <> metrics_a[$moved]
+    END)
+    AND (len($tools) = 0 OR unit_id IN (
+        SELECT unit_id
+        FROM ab_tool_calls_history
+        WHERE experiment = $experiment AND version_id = $version_id AND (list_contains($tools, name_a) OR list_contains($tools, name_b))
+    ))
 """
 _COUNT = f"SELECT count(*) {_FROM}"
 _PAGE = f"""
@@ -96,6 +113,73 @@ FROM ab_units_history
 WHERE experiment = $experiment AND version_id = $version_id
 ORDER BY metric
 """
+
+
+_TOOLS = """
+SELECT tool
+FROM (
+    SELECT unnest(list_distinct([name_a, name_b])) AS tool
+    FROM ab_tool_calls_history
+    WHERE experiment = $experiment AND version_id = $version_id
+)
+WHERE tool IS NOT NULL
+GROUP BY tool
+ORDER BY count(*) DESC, tool
+LIMIT $most
+"""
+_VALUES = "UNION ALL".join(
+    f"""
+SELECT '{name}' AS segment, {name} AS value, count(*) AS pairs
+FROM ab_units_history
+WHERE experiment = $experiment AND version_id = $version_id AND {name} IS NOT NULL
+GROUP BY {name}
+"""
+    for name in SEGMENTS
+)
+_MOST_CHOICES = 300
+"""Tools, or values of segments, that a reader is given to choose from: those of most calls, or pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which pairs of a version; by default those that changed.
+
+    Attributes:
+        classes: Only of these unit classes; none means all.
+        segments: Only with one of these values, each a column of `SEGMENTS`, `=` and its value; none means all.
+        tools: Only where a side calls one of these; none means all.
+        similarity: Only with a share of words in common between these, 0 to 1; all of it means also those without two texts.
+        metric: Only where this metric of the experiment's moved; None means all.
+        move: How it moved, one of `MOVES`.
+        is_all: Unchanged pairs too.
+    """
+
+    classes: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    similarity: tuple[float, float] = (0.0, 1.0)
+    metric: str | None = None
+    move: str = "any"
+    is_all: bool = False
+
+
+CHANGED = Filter()
+"""Pairs that changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What pairs of a version can be chosen by.
+
+    Attributes:
+        tools: Names of tools that a side calls, those of most calls first.
+        segments: `SEGMENTS` and their values as a `Filter` has them, with the number of pairs; a column with one value is none.
+        metrics: The experiment's own metrics.
+    """
+
+    tools: tuple[str, ...]
+    segments: tuple[tuple[str, int], ...]
+    metrics: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,32 +273,49 @@ def list_metrics(lake: Lake, version: Version) -> list[str]:
         return [name for (name,) in connection.execute(_METRICS, _partition(version)).fetchall()]
 
 
-def count_pages(lake: Lake, version: Version, *, classes: Sequence[str] = (), is_all: bool = False) -> int:
+def list_choices(lake: Lake, version: Version) -> Choices:
+    """What there is to choose pairs by."""
+    params = _partition(version)
+    with lake.connect() as connection:
+        tools = connection.execute(_TOOLS, {**params, "most": _MOST_CHOICES}).fetchall()
+        values = connection.execute(_VALUES, params).fetchall()
+        metrics = connection.execute(_METRICS, params).fetchall()
+    told = Counter(segment for segment, _, _ in values)
+    values = sorted(
+        (value for value in values if told[value[0]] > 1),
+        key=lambda value: (SEGMENTS.index(value[0]), -value[2], value[1]),
+    )
+    return Choices(
+        tuple(name for (name,) in tools),
+        tuple((f"{segment}={value}", pairs) for segment, value, pairs in values[:_MOST_CHOICES]),
+        tuple(name for (name,) in metrics),
+    )
+
+
+def count_pages(lake: Lake, version: Version, chosen: Filter = CHANGED) -> int:
     """Number of pages of `PAGE` rows that `load_changes` has for a choice; at least 1."""
     with reading_pairs(lake, version) as connection:
-        return _count_pages(_count(connection, version, classes, is_all=is_all), PAGE)
+        return _count_pages(_count(connection, version, chosen), PAGE)
 
 
 def load_changes(
     lake: Lake,
     version: Version,
+    chosen: Filter = CHANGED,
     *,
-    classes: Sequence[str] = (),
     order: str = "calls",
     page: int = 1,
     page_size: int = PAGE,
-    is_all: bool = False,
 ) -> ChangePage:
-    """Read one page of changed pairs.
+    """Read one page of pairs.
 
     Args:
         lake: Where the version is.
         version: Which.
-        classes: Only pairs of these unit classes; none means all.
+        chosen: Which pairs of it.
         order: An `Order`, or the name of a metric of the experiment. Ties are broken, so pages never overlap.
         page: Number of the page, from 1; beyond the last it is the last.
         page_size: Rows of a page, at most `PAGE`.
-        is_all: Unchanged pairs too.
 
     Raises:
         BadInputError: The page size is not from 1 to `PAGE`.
@@ -222,10 +323,10 @@ def load_changes(
     if not 1 <= page_size <= PAGE:
         raise BadInputError(f"page_size is {page_size}; give 1 to {PAGE}")
     with reading_pairs(lake, version) as connection:
-        total = _count(connection, version, classes, is_all=is_all)
+        total = _count(connection, version, chosen)
         pages = _count_pages(total, page_size)
         page = min(max(page, 1), pages)
-        params = _choice(version, classes, is_all=is_all)
+        params = _choice(version, chosen)
         params |= {"limit": page_size, "offset": (page - 1) * page_size}
         if order not in _ORDERS:
             params["metric"] = order
@@ -235,12 +336,24 @@ def load_changes(
     return ChangePage(tuple(_change(row) for row in rows), page, pages, total, first=params["offset"] + 1)
 
 
-def _choice(version: Version, classes: Sequence[str], *, is_all: bool) -> dict[str, Any]:
-    return {**_partition(version), "classes": list(classes), "is_all": is_all}
+def _choice(version: Version, chosen: Filter) -> dict[str, Any]:
+    low, high = chosen.similarity
+    return {
+        **_partition(version),
+        "classes": list(chosen.classes),
+        "segments": list(chosen.segments),
+        "tools": list(chosen.tools),
+        "is_similarity": (low, high) != CHANGED.similarity,
+        "similar_low": low,
+        "similar_high": high,
+        "moved": chosen.metric,
+        "move": chosen.move,
+        "is_all": chosen.is_all,
+    }
 
 
-def _count(connection: duckdb.DuckDBPyConnection, version: Version, classes: Sequence[str], *, is_all: bool) -> int:
-    return int(connection.execute(_COUNT, _choice(version, classes, is_all=is_all)).fetchall()[0][0])
+def _count(connection: duckdb.DuckDBPyConnection, version: Version, chosen: Filter) -> int:
+    return int(connection.execute(_COUNT, _choice(version, chosen)).fetchall()[0][0])
 
 
 def _count_pages(total: int, page_size: int) -> int:

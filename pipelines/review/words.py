@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipelines.console import counted
 from pipelines.stats.estimate import MIN_CHANGED, MIN_CLUSTERS
+
+_SIDE = re.compile(r"\b[AB]\b")
 
 UNIT_CLASSES: Mapping[str, str] = {
     "set_changed": "other tool calls",
@@ -150,6 +153,11 @@ def is_idle(metric: str, total_a: float | None, total_b: float | None) -> bool:
 def in_words(words: Mapping[str, str], code: str | None) -> str:
     """The words of a code; a code without words is shown as it is, and none as a dash."""
     return "–" if code is None else words.get(code, code)
+
+
+def name_sides(words: str, a: str, b: str) -> str:
+    """Words of this module with other names for A and B."""
+    return _SIDE.sub(lambda found: a if found[0] == "A" else b, words)
 
 
 def answers_in_words(answers: Mapping[str, Any] | None) -> list[str]:

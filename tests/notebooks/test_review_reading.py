@@ -19,7 +19,7 @@ from pipelines.errors import BadInputError
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.review import words
-from pipelines.review.changes import PAGE, count_pages, list_metrics, load_changes
+from pipelines.review.changes import PAGE, Filter, count_pages, list_metrics, load_changes
 from pipelines.review.conversation import FIRST, LAST, load_conversations
 from pipelines.review.headline import describe_side, find_version, load_headline
 from pipelines.review.pair import load_pair, load_pairs
@@ -153,25 +153,25 @@ def test_other_orders(small, version, order, expected):
 
 def test_pages_are_bounded_and_never_overlap(small, version):
     """Pages of any size hold every row once, in one order; a page beyond the last is the last."""
-    whole = ids(load_changes(small.lake, version, is_all=True))
+    whole = ids(load_changes(small.lake, version, Filter(is_all=True)))
     assert len(whole) == small.unit_count
     for size in (1, 3, small.unit_count):
         pages = [
-            load_changes(small.lake, version, is_all=True, page=number, page_size=size)
+            load_changes(small.lake, version, Filter(is_all=True), page=number, page_size=size)
             for number in range(1, -(-len(whole) // size) + 1)
         ]
         assert [row for page in pages for row in ids(page)] == whole
         assert [page.first for page in pages] == [1 + size * index for index in range(len(pages))]
     assert load_changes(small.lake, version, page=99, page_size=2).page == 3
-    assert count_pages(small.lake, version) == count_pages(small.lake, version, classes=["unparseable"]) == 1
+    assert count_pages(small.lake, version) == count_pages(small.lake, version, Filter(classes=("unparseable",))) == 1
     with pytest.raises(BadInputError, match="page_size is 501"):
         load_changes(small.lake, version, page_size=PAGE + 1)
 
 
 def test_filter_by_class(small, version):
     """Only the classes asked for; a class without pairs gives an empty page."""
-    assert ids(load_changes(small.lake, version, classes=["error", "args_only"])) == ["s1/1", "s4/1"]
-    empty = load_changes(small.lake, version, classes=["unparseable"])
+    assert ids(load_changes(small.lake, version, Filter(classes=("error", "args_only")))) == ["s1/1", "s4/1"]
+    empty = load_changes(small.lake, version, Filter(classes=("unparseable",)))
     assert (empty.rows, empty.total, empty.pages) == ((), 0, 1)
 
 
@@ -179,7 +179,7 @@ def test_versions_do_not_mix(small):
     """An older version is read as it was."""
     older = find_version(small.lake, EXPERIMENT, "v1")
     assert load_changes(small.lake, older).total == 0
-    assert load_changes(small.lake, older, is_all=True).total == 3
+    assert load_changes(small.lake, older, Filter(is_all=True)).total == 3
 
 
 def test_rows_name_the_calls_that_differ(small, version):
