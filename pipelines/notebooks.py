@@ -34,7 +34,7 @@ def serve_review(
 ) -> None:
     """Serve the review notebook; `experiment` is the one to open, or None for that of the newest version. See `serve_notebook`."""
     chosen = {"REFOLD_EXPERIMENT": experiment} if experiment else {}
-    serve_notebook(settings, "ab_review.py", port, tell, is_headless=is_headless, chosen=chosen)
+    serve_notebook(settings, "review.py", port, tell, is_headless=is_headless, chosen=chosen)
 
 
 def serve_notebook(

@@ -17,7 +17,7 @@ from pipelines.review.report_html import keep_report
 
 _HALF = re.compile(r"\..+\.html\.\d+")
 """A report while it is written, or what a killed process left of it."""
-_NOTEBOOK = "ab_review.py"
+_NOTEBOOK = "review.py"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipelines.diff.gating import Decision
 from pipelines.diff.result import DiffResult
@@ -15,6 +16,35 @@ from pipelines.stats.gate import ClauseResult
 
 WORDS = {"ship": "ship", "do_not_ship": "do not ship", "not_enough_data": "not enough data"}
 _CLUSTERS = {"conversation": "conversations", "customer": "customers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a version comes to, in words.
+
+    Attributes:
+        word: ship, do_not_ship or not_enough_data.
+        title: The answer as a sentence.
+        reasons: Why, what decides first.
+        clauses: Clauses of the gate: text, what was seen, whether it passed.
+    """
+
+    word: str
+    title: str
+    reasons: Sequence[str] = ()
+    clauses: Sequence[tuple[str, str, bool]] = ()
+
+
+def answer_of(decision: Decision) -> Answer:
+    """What a version comes to, for a page."""
+    clauses = decision.gate.clauses if decision.gate is not None else ()
+    title = headline(decision)
+    return Answer(
+        word=decision.answer.word,
+        title=title[:1].upper() + title[1:],
+        reasons=tell(decision),
+        clauses=[(clause.text, seen_in_words(clause), clause.passed) for clause in clauses],
+    )
 
 
 def render_decision(decision: Decision) -> str:

@@ -5,15 +5,14 @@ The file holds recorded texts, like the lake: it is readable by its owner alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.diff.gating import Decision
 from pipelines.diff.versions import Version, find_definition
 from pipelines.lake.datasets import AB_SUMMARY, REPLAYS
 from pipelines.lake.lake import Lake
-from pipelines.review.answer import headline, seen_in_words, tell
+from pipelines.review.answer import Answer, answer_of
 from pipelines.review.changes import list_metrics, load_changes
 from pipelines.review.flows import Flows, load_flows
 from pipelines.review.headline import Headline, load_headline
@@ -33,23 +32,6 @@ WHERE experiment = $experiment AND version_id = $version_id AND (status <> 'ok' 
 GROUP BY ALL
 ORDER BY status, pairs DESC, code
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a version comes to, in words.
-
-    Attributes:
-        word: ship, do_not_ship or not_enough_data.
-        title: The answer as a sentence.
-        reasons: Why, what decides first.
-        clauses: Clauses of the gate: text, what was seen, whether it passed.
-    """
-
-    word: str
-    title: str
-    reasons: Sequence[str] = ()
-    clauses: Sequence[tuple[str, str, bool]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +109,7 @@ def _load(lake: Lake, version: Version) -> Report:
         left_out = tuple(LeftOut(*row) for row in connection.execute(_LEFT_OUT, partition).fetchall())
     return Report(
         headline=glance,
-        answer=None if glance.decision is None else _answer(glance.decision),
+        answer=None if glance.decision is None else answer_of(glance.decision),
         flows=load_flows(lake, version),
         changes=load_pairs(lake, version, [row.unit_id for row in page.rows]),
         order=order,
@@ -136,15 +118,4 @@ def _load(lake: Lake, version: Version) -> Report:
         firsts=tuple(firsts),
         definition=find_definition(lake, partition),
         result_hash=version.result_hash,
-    )
-
-
-def _answer(decision: Decision) -> Answer:
-    clauses = decision.gate.clauses if decision.gate is not None else ()
-    title = headline(decision)
-    return Answer(
-        word=decision.answer.word,
-        title=title[:1].upper() + title[1:],
-        reasons=tell(decision),
-        clauses=[(clause.text, seen_in_words(clause), clause.passed) for clause in clauses],
     )

@@ -6,14 +6,16 @@ Texts in the table cannot become links or pictures.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.console import printable
 from pipelines.diff.versions import Version, list_versions
 from pipelines.lake.lake import Lake
-from pipelines.review.changes import Change, ChangedCall, ChangePage
+from pipelines.review.changes import Change, ChangedCall, ChangePage, Choices
 from pipelines.review.headline import Headline
+from pipelines.review.location import Location
 from pipelines.review.numbers import metric_name
 from pipelines.review.words import FAILURES, TEXT_CLASSES, UNIT_CLASSES, in_words, pointer_steps, repeated
 
@@ -23,6 +25,8 @@ COLUMN_WIDTHS = {"What changed": 200, "Tool calls": 230, "Text": 120, "A said": 
 """Pixels."""
 WRAPPED = ("Tool calls", "A said", "B said")
 """Columns whose text goes on in a second line; the widget makes such columns at least 200 pixels wide."""
+VIEW_CHOICES = {"all pairs": "pairs", "pairs to judge, blind": "judge"}
+"""Label → view, as an address has it."""
 _CALLS = 200
 _EXCERPT = 110
 _LABEL = 60
@@ -39,11 +43,13 @@ class Opening:
         versions: Complete versions by experiment; the experiment with the newest version first, and newest first in each.
         experiment: The one to open; None when there is nothing to open.
         message: Why there is nothing to open, or not what was asked for; None when all is well.
+        version_id: The version to open; None for the newest of the experiment.
     """
 
     versions: Mapping[str, tuple[Version, ...]]
     experiment: str | None
     message: str | None
+    version_id: str | None = None
 
     def labels(self, experiment: str) -> dict[str, Version]:
         """The versions of an experiment under labels that tell them apart."""
@@ -53,15 +59,34 @@ class Opening:
             for place, version in enumerate(versions)
         }
 
+    def opened(self, experiment: str) -> str:
+        """The label of the version to open of an experiment."""
+        labels = self.labels(experiment)
+        wanted = (label for label, version in labels.items() if version.version_id == self.version_id)
+        return next(wanted, next(iter(labels)))
 
-def find_opening(lake: Lake, wanted: str | None = None) -> Opening:
-    """Look for versions to review; `wanted` is the experiment to open, by default the one with the newest version."""
+
+def find_opening(lake: Lake, wanted: str | None = None, version_id: str | None = None) -> Opening:
+    """Look for versions to review.
+
+    Args:
+        lake: Where they are.
+        wanted: The experiment to open; None for the one with the newest version, or with the version asked for.
+        version_id: The version to open; None for the newest.
+    """
     versions: dict[str, tuple[Version, ...]] = {}
     for version in list_versions(lake):
         versions[version.experiment] = (*versions.get(version.experiment, ()), version)
     if not versions:
         return Opening({}, None, f"no version yet in {lake.root}: run refold demo, or refold ab with your experiment")
     newest = next(iter(versions))
+    if version_id is not None:
+        holders = [name for name, held in versions.items() if any(each.version_id == version_id for each in held)]
+        if holders:
+            return Opening(versions, wanted if wanted in holders else holders[0], None, version_id)
+        shown = wanted if wanted in versions else newest
+        message = f"there is no complete version {version_id!r}: showing the newest of {shown}"
+        return Opening(versions, shown, message)
     if wanted and wanted not in versions:
         message = f"experiment {wanted!r} has no complete version: showing {newest}. Run refold ab with its file first."
         return Opening(versions, newest, message)
@@ -82,9 +107,47 @@ def order_choices(headline: Headline, metrics: Sequence[str]) -> dict[str, str]:
     return orders | {"as they happened": "conversation"}
 
 
-def selected_pair(page: ChangePage, rows: Sequence[Mapping[str, object]]) -> str | None:
-    """The pair of the first selected row of the table; None when none is selected."""
-    return page.rows[int(str(rows[0][NUMBER])) - page.first].unit_id if rows else None
+def segment_choices(choices: Choices) -> dict[str, str]:
+    """Label → value of a segment, as a filter has it."""
+    return {table_cell(f"{each.replace('=', ': ', 1)} ({pairs:,})", _LABEL): each for each, pairs in choices.segments}
+
+
+def tool_choices(choices: Choices) -> dict[str, str]:
+    """Label → tool."""
+    return {table_cell(name, _LABEL): name for name in choices.tools}
+
+
+def move_choices(choices: Choices) -> dict[str, str]:
+    """Label → a metric and how it moved, as an address has it."""
+    words = {"any": "differs", "up": "is higher in B", "down": "is lower in B"}
+    return {f"{metric_name(name)} {told}": f"{move}:{name}" for name in choices.metrics for move, told in words.items()}
+
+
+def labels_of(choices: Mapping[str, Any], wanted: Collection[Any]) -> list[str]:
+    """The labels of what is wanted and can be chosen."""
+    return [label for label, value in choices.items() if value in wanted]
+
+
+def label_of(choices: Mapping[str, Any], wanted: Any) -> str | None:
+    """The label of one choice; None where it cannot be chosen."""
+    return next(iter(labels_of(choices, [wanted])), None)
+
+
+def selected_pair(page: ChangePage, rows: Sequence[Mapping[str, object]], wanted: str | None = None) -> str | None:
+    """The pair of the first selected row of the table; the one wanted when none is selected."""
+    return page.rows[int(str(rows[0][NUMBER])) - page.first].unit_id if rows else wanted
+
+
+def keeping_pair(location: Location, page: ChangePage) -> Callable[[Sequence[Mapping[str, object]]], None]:
+    """A function that keeps the pair of a table's selected row in the address."""
+    return lambda rows: location.keep("unit", selected_pair(page, rows))
+
+
+def first_selected(page: ChangePage, wanted: str | None) -> list[int]:
+    """The rows of a table that are selected when it is opened: the pair that is wanted, by default the first; none for one on no row."""
+    if wanted is None:
+        return [0]
+    return [place for place, change in enumerate(page.rows) if change.unit_id == wanted]
 
 
 def change_rows(page: ChangePage, metrics: Sequence[str]) -> list[dict[str, str | float | None]]:

@@ -18,7 +18,7 @@ from tests.support.browser import find_chromium, open_browser
 from tests.support.pages import Served, served
 from tests.support.waiting import PATIENCE
 
-NOTEBOOK = find_notebook("ab_review.py")
+NOTEBOOK = find_notebook("review.py")
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
