@@ -86,7 +86,7 @@ def review(
         return
     if as_json:
         raise BadInputError("--json is for --summary and --pin; a page prints nothing")
-    from pipelines.notebooks import serve_review
+    from pipelines.judging.serve import serve_review
     from pipelines.verdicts.desk import Queue, require_reviewer
 
     queue = Queue(Design(design, sample, seed, by), reviewers)

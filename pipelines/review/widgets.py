@@ -55,7 +55,7 @@ class Opening:
         """The versions of an experiment under labels that tell them apart."""
         versions = self.versions[experiment]
         return {
-            f"{version.committed_at:%Y-%m-%d %H:%M:%S} UTC, {version.version_id}{'' if place else ' (newest)'}": version
+            f"{version.committed_at:%Y-%m-%d %H:%M} {version.version_id[:8]}{'' if place else ' (newest)'}": version
             for place, version in enumerate(versions)
         }
 
