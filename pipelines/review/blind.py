@@ -6,6 +6,7 @@ costs, latency, an outcome. How a side is written is what is judged; it stays.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from pipelines.review.pair import AlignedCall, ArgumentChange, Pair
@@ -74,7 +75,7 @@ def _in_order(call: AlignedCall) -> AlignedCall:
     return replace(call, changes=tuple(sorted(call.changes, key=lambda each: (each.path, each.kind))))
 
 
-def _place(call: AlignedCall) -> tuple[int, bool]:
-    """Where either side makes the call first; of two calls of one side each, the left's."""
-    places = [place for place in (call.position_a, call.position_b) if place is not None]
-    return min(places, default=0), call.position_a is None
+def _place(call: AlignedCall) -> tuple[float, float]:
+    """Where either side makes the call first; of two, the one that the left makes first."""
+    left, right = (math.inf if place is None else place for place in (call.position_a, call.position_b))
+    return min(left, right), left

@@ -71,9 +71,9 @@ class Location:
             unit_id=unit_id,
             view=view if view in VIEWS else "judge" if unit_id else "pairs",
             chosen=Filter(
-                classes=self._all("class"),
-                segments=self._all("segment"),
-                tools=self._all("tool"),
+                classes=self._list("class"),
+                segments=self._list("segment"),
+                tools=self._list("tool"),
                 similarity=(low, high),
                 metric=metric if move in MOVES else None,
                 move=move if move in MOVES else "any",
@@ -93,7 +93,7 @@ class Location:
             self._put(each, None)
         self._put(name, _written(value))
 
-    def _put(self, name: str, written: str | list[str] | None) -> None:
+    def _put(self, name: str, written: str | None) -> None:
         if written:
             if self._params.get(name) != written:
                 self._params[name] = written
@@ -108,12 +108,23 @@ class Location:
         values = [] if value is None else value if isinstance(value, list) else [value]
         return tuple(text for text in values if text)
 
+    def _list(self, name: str) -> tuple[str, ...]:
+        return tuple(_unescaped(each) for text in self._all(name) for each in text.split(",") if each)
+
     def _similarity(self) -> tuple[float, float]:
         found = _RANGE.fullmatch(self._one("similar") or "")
         if found is None:
             return CHANGED.similarity
         low, high = sorted(min(int(each), 100) / 100 for each in found.groups())
         return low, high
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace(",", "%2C")
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("%2C", ",").replace("%25", "%")
 
 
 def chosen(
@@ -139,13 +150,13 @@ def chosen(
     )
 
 
-def _written(value: Any) -> str | list[str] | None:
-    """A widget's value as an address has it; a pair of per cent is a range."""
+def _written(value: Any) -> str | None:
+    """A widget's value as an address has it; a pair of per cent is a range, and a list one text: the notebook hears of each name once."""
     if isinstance(value, bool):
         return "1" if value else None
     if isinstance(value, (list, tuple)) and value and all(isinstance(each, (int, float)) for each in value):
         low, high = value
         return None if (low, high) == (0, 100) else f"{low:.0f}-{high:.0f}"
     if isinstance(value, (list, tuple)):
-        return [str(each) for each in value] or None
+        return ",".join(_escaped(str(each)) for each in value) or None
     return None if value is None else str(value)

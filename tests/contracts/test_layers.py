@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "review": {"lake", "log", "diff", "stats", "experiment", "replay", "canonical"},
     "verdicts": {"store", "lake", "diff", "stats", "experiment"},
     "pull_request": {"lake", "diff", "review", "stats"},
+    "judging": {"lake", "diff", "review", "verdicts", "web"},
     "demo": {"store", "lake", "log", "diff", "review", "experiment"},
     "redaction": {
         "store",

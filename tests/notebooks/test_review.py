@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.notebooks import find_notebook
-from tests.notebooks.small_lake import OTHER_EXPERIMENT, SCRIPT, Small
-from tests.support.browser import find_chromium, open_browser
+from pipelines.store import EmbeddedServer, Store, connect
+from pipelines.verdicts.record import Review
+from tests.notebooks.small_lake import (
+    CHANGED,
+    EXPERIMENT,
+    OTHER_EXPERIMENT,
+    SCRIPT,
+    Small,
+    unit,
+    write_small,
+    write_version,
+)
+from tests.support.axe import violations
+from tests.support.browser import Page, find_chromium, open_browser, open_tab
+from tests.support.databases import copied_database
 from tests.support.pages import Served, served
 from tests.support.waiting import PATIENCE
 
 NOTEBOOK = find_notebook("review.py")
+ODD = "\u202e\x1b[31m" + ("odd " * 7_500)[:-2]
+"""30,000 characters, of which the first turn the direction of reading, and colour a terminal."""
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -69,11 +88,23 @@ def test_runs_in_an_empty_home(tmp_path):
     assert not (tmp_path / "home").exists()
 
 
-@contextmanager
-def reviewed(home: Path, log: Path) -> Iterator[Served]:
-    """`refold review` on a free port; gone afterwards."""
-    with served(["review", "--headless", "--port", "0"], environment(home), log) as page:
-        yield page
+@dataclass(frozen=True)
+class Room:
+    """A home with a version to review, a store to record in, and the browser of who reviews.
+
+    Attributes:
+        home: The home.
+        environment: Of `refold review`.
+        profile: The browser's.
+        page: Its page.
+        version_id: The newest version, which has pairs enough for a queue.
+    """
+
+    home: Path
+    environment: dict[str, str]
+    profile: Path
+    page: Page
+    version_id: str = "v3"
 
 
 @pytest.fixture(scope="module")
@@ -85,52 +116,173 @@ def chromium() -> str:
     return found
 
 
-def test_a_reviewer_sees_the_change(small: Small, chromium: str, tmp_path):
-    """In a browser: headline, table and pair appear; hostile text is text; nothing outside is asked for; it fits."""
-    with reviewed(small.home, tmp_path / "log") as served_page, open_browser(chromium, tmp_path / "profile") as page:
+@pytest.fixture(scope="module")
+def room(
+    chromium: str, server: EmbeddedServer, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Room]:
+    """One home, one database and one browser for all that is looked at here."""
+    home = tmp_path_factory.mktemp("review-room")
+    written = write_small(home)
+    more = [unit(number) for number in range(9, 19)]
+    write_version(written.lake, "v3", [*CHANGED, unit(8, text_b=ODD, sim_tok=0.2, is_same_final=False), *more])
+    profile = home / "profile"
+    with copied_database(server, template) as name, open_browser(chromium, profile) as page:
         page.resize(1280, 900)
-        page.open(served_page.url)
-        page.wait("document.querySelector('.rf-pair') !== null && document.querySelector('marimo-table') !== null")
-        page.wait("document.body.innerText.includes('Decision 1: other tool calls')")
-        seen = page.evaluate("document.body.innerText")
-        for words in (
-            "How B differs from A",
-            "5 of 8",
-            "−40 to +8.50",
-            "Tool calls, side by side (2)",
-            SCRIPT,
-        ):
-            assert words in seen
-        assert "import marimo" not in seen  # code is hidden
-        # Select the second row: its pair follows.
-        page.wait(f"Boolean({_ROW.format(row=1)})")
-        page.evaluate(f"{_ROW.format(row=1)}.click()")
-        page.wait("document.body.innerText.includes('Decision 1: same tools, other arguments')")
-        for width, is_dark in ((1280, False), (1280, True), (480, False)):
-            page.resize(width, 900, is_dark=is_dark)
-            page.wait(f"document.body.classList.contains('dark') === {str(is_dark).lower()}")
-            assert page.evaluate(_WIDER_THAN_ITS_PLACE) == []
-        assert page.evaluate("document.title") == "Refold: A/B review"
-        assert page.failures == []
-        outside = [
-            url for url in page.requested if not url.startswith((f"http://{served_page.host}/", "data:", "blob:"))
-        ]
-        assert outside == []
+        yield Room(home, environment(home, REFOLD_DSN=server.dsn_of(name)), profile, page)
 
 
-def test_a_reviewer_of_nothing_is_told_what_to_run(chromium: str, tmp_path):
+@pytest.fixture(scope="module")
+def served_page(room: Room) -> Iterator[Served]:
+    """The page, for all tests that leave its server alone."""
+    with reviewed(room) as page:
+        yield page
+
+
+@contextmanager
+def reviewed(room: Room, **named: Any) -> Iterator[Served]:
+    """`refold review` on a free port; gone afterwards."""
+    log = room.home / f"log-{time.monotonic_ns()}"
+    with served(["review", "--headless", "--port", "0"], room.environment, log, **named) as page:
+        yield page
+
+
+def test_a_reviewer_sees_the_answer_and_the_change(room: Room, served_page: Served):
+    """Answer and intervals first, then table and pair; hostile text is text; nothing outside is asked for; it fits; axe-core finds nothing."""
+    page = room.page
+    page.open(served_page.url)
+    page.wait("document.querySelector('.rf-pair') !== null && document.querySelector('marimo-table') !== null")
+    page.wait("document.body?.innerText.includes('Decision 1: other tool calls')")
+    seen = page.evaluate("document.body.innerText")
+    words = ("How B differs from A", "Not enough data", "Refund (USD), decides", "−40 to +8.50", SCRIPT)
+    assert [word for word in words if word not in seen] == []
+    assert seen.index("Not enough data") < seen.index("Pairs") < seen.index("Decision 1")
+    assert "import marimo" not in seen  # code is hidden
+    # Select the second row: its pair follows, and so does the address.
+    page.wait(f"Boolean({_ROW.format(row=1)})")
+    page.evaluate(f"{_ROW.format(row=1)}.click()")
+    page.wait("document.body?.innerText.includes('Decision 1: same tools, other arguments')")
+    page.wait("location.search.includes('unit=s1')")
+    for width, is_dark in ((1280, False), (390, True)):
+        page.resize(width, 900, is_dark=is_dark)
+        page.wait(f"document.body.classList.contains('dark') === {str(is_dark).lower()}")
+        assert page.evaluate(_WIDER_THAN_ITS_PLACE) == []
+        assert violations(page) == []
+    page.resize(1280, 900)
+    assert page.evaluate("document.title") == "Refold: review"
+
+
+def test_an_address_chooses_pairs(room: Room, served_page: Served):
+    """Filters are read from the address, and what it names and is not there is left out."""
+    page = room.page
+    page.open(f"{served_page.url}&class=args_only,nothing&moved=down:refund_usd&similar=90-100&view=pairs")
+    page.wait("document.body?.innerText.includes('Decision 1: same tools, other arguments')")
+    assert page.evaluate(_ROWS) == 1
+    page.open(f"{served_page.url}&tool=escalate&version=v2")
+    page.wait("document.body?.innerText.includes('Decision 1: other tool calls')")
+    assert page.evaluate(_ROWS) == 1
+
+
+def test_a_pair_is_judged_blind_at_its_address_and_in_two_tabs(room: Room, served_page: Served):
+    """A pair opens at its address, inert and without a trace of A and B; what one tab judged, the other shows, and records nothing."""
+    page = room.page
+    address = f"{served_page.url}&version=v3&unit=s8%2F1"
+    page.open(address)
+    page.wait(_SHOWN)
+    seen = page.evaluate("document.querySelector('#queue [data-pair]').innerText")
+    assert "\\u202e" in seen
+    assert "\\x1b[31m" in seen
+    assert "16,000 more characters" in seen
+    assert page.evaluate("document.title") == "Refold: review"
+    markup = page.evaluate("document.querySelector('#queue [data-pair]').outerHTML")
+    assert not re.search(r"rf-side-[ab]\b|[\"' >][AB][\"' <:]|left_is|data-left", markup)
+    assert violations(page, "'#queue'") == []
+    page.resize(390, 900, is_dark=True)
+    page.wait("document.body.classList.contains('dark')")
+    assert page.evaluate(_WIDER_THAN_ITS_PLACE) == []
+    assert violations(page, "'#queue'") == []
+    page.resize(1280, 900)
+    with open_tab(room.profile, page) as other:
+        other.open(address)
+        other.wait(_SHOWN)
+        # What is typed as a reason is no verdict.
+        press(page, "r")
+        page.type("12 34 zs")
+        press(page, "1")
+        assert page.evaluate("document.querySelector('[data-reason]').value") == "12 34 zs1"
+        press(page, "Enter")
+        press(page, "3")
+        page.wait(f"{_STATUS}.includes('Recorded: No difference')")
+        press(other, "1")  # or it has seen already that this pair was judged
+        other.wait(f"{_STATUS}.includes('n another tab you judged the pair')")
+        other.wait(_SHOWN)
+        assert other.failures == []
+    assert judged(room, "v3") == [("s8/1", "same", "12 34 zs1")]
+    press(page, "v")
+    page.wait(f"{_STATUS}.includes('what happened')")
+    press(page, "z")
+    page.wait(f"{_STATUS}.includes('Taken back')")
+    assert judged(room, "v3") == []
+    assert page.failures == []
+    outside = [url for url in page.requested if not url.startswith((f"http://{served_page.host}/", "data:", "blob:"))]
+    assert outside == []
+
+
+def test_ten_verdicts_by_keyboard_survive_a_kill(room: Room):
+    """What was acknowledged is there after kill -9, and the next server goes on behind it; without a server nothing is said to be recorded."""
+    page = room.page
+    with reviewed(room, ends_with=-signal.SIGKILL) as first:
+        page.open(f"{first.url}&version=v3&view=judge")
+        page.wait(_SHOWN)
+        told = []
+        for number in range(10):
+            told.append(page.evaluate("new URL(location).searchParams.get('unit')"))
+            press(page, str(number % 4 + 1))
+            page.wait(
+                f"{_STATUS}.startsWith('Recorded') && {_SHOWN} && new URL(location).searchParams.get('unit') !== '{told[-1]}'"
+            )
+        os.kill(first.pid, signal.SIGKILL)
+        press(page, "1")
+        page.wait(f"{_STATUS}.includes('server does not answer')")
+    found = judged(room, "v3")
+    assert [unit_id for unit_id, _, _ in found] == told
+    assert len(set(told)) == 10
+    assert [choice for _, choice, _ in found][2::4] == ["same", "same"]
+    with reviewed(room) as second:
+        page.open(f"{second.url}&version=v3&view=judge")
+        page.wait(_SHOWN)
+        page.wait("document.querySelector('[data-place]').textContent.includes('Judged by you: 10 of 15')")
+        assert page.evaluate("new URL(location).searchParams.get('unit')") not in told
+
+
+def press(page: Page, key: str) -> None:
+    """Press a key when the page has been looked at for long enough."""
+    page.wait("document.querySelector('#queue').getAttribute('aria-busy') !== 'true'")
+    time.sleep(0.26)
+    page.press(key)
+
+
+def judged(room: Room, version_id: str) -> list[tuple[str, str, str | None]]:
+    """The verdicts that stand, as the store has them: pair, choice and reason, in the order in which they were given."""
+    with connect(room.environment["REFOLD_DSN"]) as connection:
+        review = Review(Store(connection, room.environment["REFOLD_DSN"]), EXPERIMENT, version_id)
+        review.refresh()
+        return [(each.unit_id, each.choice, each.reason) for each in review.standing.values()]
+
+
+def test_a_reviewer_of_nothing_is_told_what_to_run(room: Room):
     """In an empty home the page says what to run, without a traceback."""
-    with (
-        reviewed(tmp_path / "home", tmp_path / "log") as served_page,
-        open_browser(chromium, tmp_path / "profile") as page,
-    ):
-        page.open(served_page.url)
-        page.wait("document.body && document.body.innerText.includes('run refold demo')")
-        seen = page.evaluate("document.body.innerText")
-        assert "Traceback" not in seen
-        assert "Error" not in seen
+    empty = replace(room, environment={**room.environment, "REFOLD_HOME": str(room.home / "empty")})
+    with reviewed(empty) as nothing:
+        room.page.open(nothing.url)
+        room.page.wait("document.body && document.body.innerText.includes('run refold demo')")
+        seen = room.page.evaluate("document.body.innerText")
+    assert "Traceback" not in seen
+    assert "Error" not in seen
 
 
+_STATUS = "(document.querySelector('#queue [data-status]')?.textContent ?? '')"
+_SHOWN = "(document.querySelector('#queue .rf-pair') !== null && document.querySelector('#queue')?.getAttribute('aria-busy') === 'false')"
+_ROWS = "document.querySelector('marimo-table').shadowRoot.querySelectorAll('tbody tr').length"
 # The check box of a row of the table, which is in the shadow of its element.
 _ROW = (
     "document.querySelector('marimo-table')?.shadowRoot?.querySelectorAll('[data-testid=select-row-checkbox]')[{row}]"

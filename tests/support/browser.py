@@ -103,6 +103,17 @@ class Page:
             self.send(f"{domain}.enable")
         self.send("Page.navigate", url=url)
 
+    def press(self, key: str) -> None:
+        """Press a key, as a person does: the page and what has the focus in it hear of it."""
+        code = {"Escape": 27, "Enter": 13, "Tab": 9}.get(key, ord(key[0].upper()))
+        text = {"text": key} if len(key) == 1 else {}
+        for kind in ("keyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text)
+
+    def type(self, text: str) -> None:
+        """Put text into what has the focus."""
+        self.send("Input.insertText", text=text)
+
     def resize(self, width: int, height: int, *, is_dark: bool = False) -> None:
         """Set the size of the window and the colour scheme that the reader prefers."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
@@ -112,6 +123,15 @@ class Page:
     def picture(self, path: Path) -> None:
         """Write a PNG of what the window shows."""
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
+
+
+@contextmanager
+def open_tab(profile: Path, page: Page) -> Iterator[Page]:
+    """Another tab of the browser with this profile, of which `page` is one; it has the same cookies."""
+    target = page.send("Target.createTarget", url="about:blank")["targetId"]
+    port = (profile / "DevToolsActivePort").read_text().split("\n", 1)[0]
+    with connect(f"ws://127.0.0.1:{port}/devtools/page/{target}", max_size=None, open_timeout=PATIENCE) as connection:
+        yield Page(connection)
 
 
 @contextmanager

@@ -71,8 +71,8 @@ def _receive(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def served(arguments: list[str], environment: dict[str, str], log: Path) -> Iterator[Served]:
-    """The page of `refold` with these arguments, from when it answers; stopped as by Ctrl-C, and it must end with 0."""
+def served(arguments: list[str], environment: dict[str, str], log: Path, *, ends_with: int = 0) -> Iterator[Served]:
+    """The page of `refold` with these arguments, from when it answers; stopped as by Ctrl-C, and it must end with 0, or as is given."""
     command = [sys.executable, "-m", "pipelines.cli", *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
@@ -86,7 +86,7 @@ def served(arguments: list[str], environment: dict[str, str], log: Path) -> Iter
             process.kill()
             process.wait()
             raise
-    assert code == 0, log.read_text()
+    assert code == ends_with, log.read_text()
 
 
 def _wait_for(process: subprocess.Popen[bytes], log: Path) -> Served:
