@@ -34,12 +34,12 @@ def _():
         WRAPPED,
         change_rows,
         class_choices,
-        find_opening,
         first_selected,
         keeping_pair,
         label_of,
         labels_of,
         move_choices,
+        open_at,
         order_choices,
         segment_choices,
         selected_pair,
@@ -49,9 +49,7 @@ def _():
 
     lake = Lake.from_settings(Settings.from_env())
     location = Location(mo.query_params())
-    opening = find_opening(
-        lake, location.wanted.experiment or os.environ.get("REFOLD_EXPERIMENT"), location.wanted.version_id
-    )
+    opening = open_at(lake, location.wanted, os.environ)
     return (
         COLUMN_WIDTHS,
         VIEW_CHOICES,

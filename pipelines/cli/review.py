@@ -87,13 +87,22 @@ def review(
     if as_json:
         raise BadInputError("--json is for --summary and --pin; a page prints nothing")
     from pipelines.judging.serve import serve_review
-    from pipelines.verdicts.desk import Queue, require_reviewer
+    from pipelines.lake.lake import Lake
+    from pipelines.verdicts.desk import Queue
 
     queue = Queue(Design(design, sample, seed, by), reviewers)
-    if settings.reviewer_header is None:
-        require_reviewer(reviewer, queue.reviewers)
     tell_empty(settings, tell)
-    serve_review(settings, experiment, port, tell, is_headless=headless)
+    opened = None if version_id is None else _find(Lake.from_settings(settings), experiment, version_id)
+    serve_review(
+        settings,
+        experiment if opened is None else opened.experiment,
+        port,
+        tell,
+        is_headless=headless,
+        version_id=None if opened is None else opened.version_id,
+        reviewer=reviewer,
+        queue=queue,
+    )
 
 
 def _tell_verdicts(

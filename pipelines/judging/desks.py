@@ -20,7 +20,8 @@ from pipelines.review.markup import fill_part
 from pipelines.review.numbers import interval, number, percent
 from pipelines.review.pair import load_pair
 from pipelines.settings import Settings
-from pipelines.verdicts.desk import Desk, Progress, Queue, Share
+from pipelines.verdicts.desk import Desk, Progress, Queue
+from pipelines.verdicts.estimate import Share
 from pipelines.verdicts.verdict import AlreadyJudgedError, Assignment, Choice, Verdict
 
 Said = Literal["left", "right", "same", "unsure"]

@@ -26,8 +26,8 @@ def serve_review(
     tell: Callable[[str], None],
     *,
     is_headless: bool,
+    version_id: str | None = None,
     reviewer: str | None = None,
-    header: str | None = None,
     queue: Queue | None = None,
 ) -> None:
     """Serve the review notebook on 127.0.0.1 until Ctrl-C or SIGTERM, to who has the token.
@@ -38,19 +38,21 @@ def serve_review(
         port: The port; 0 is one that is free, None the usual one or, when that is taken, one that is free.
         tell: Takes the address to open.
         is_headless: Open no browser.
-        reviewer: Who reviews; None where nobody is named.
-        header: Header in which a proxy names who reviews, in place of `reviewer`; None for none.
+        version_id: The version to open, or None for the newest of the experiment.
+        reviewer: Who reviews, unless a proxy names who does in the header of `settings`; None where nobody is named.
         queue: What is put before reviewers; None for the usual.
 
     Raises:
         BadInputError: The port cannot be used, or several reviewers are to judge each pair and nobody says who this one is.
     """
     queue = queue or Queue()
+    header = settings.reviewer_header
     if header is None:
         require_reviewer(reviewer, queue.reviewers)
     with closing(Desks(settings, Lake.from_settings(settings), queue)) as desks:
         app = QueueApp(desks, lambda headers: _named(headers, header) if header else reviewer)
-        chosen = {"REFOLD_EXPERIMENT": experiment} if experiment else {}
+        wanted = {"REFOLD_EXPERIMENT": experiment, "REFOLD_VERSION": version_id}
+        chosen = {name: value for name, value in wanted.items() if value}
         serve_notebook(
             settings,
             "review.py",

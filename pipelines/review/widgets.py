@@ -15,7 +15,7 @@ from pipelines.diff.versions import Version, list_versions
 from pipelines.lake.lake import Lake
 from pipelines.review.changes import Change, ChangedCall, ChangePage, Choices
 from pipelines.review.headline import Headline
-from pipelines.review.location import Location
+from pipelines.review.location import Location, Wanted
 from pipelines.review.numbers import metric_name
 from pipelines.review.words import FAILURES, TEXT_CLASSES, UNIT_CLASSES, in_words, pointer_steps, repeated
 
@@ -91,6 +91,13 @@ def find_opening(lake: Lake, wanted: str | None = None, version_id: str | None =
         message = f"experiment {wanted!r} has no complete version: showing {newest}. Run refold ab with its file first."
         return Opening(versions, newest, message)
     return Opening(versions, wanted or newest, None)
+
+
+def open_at(lake: Lake, wanted: Wanted, environment: Mapping[str, str]) -> Opening:
+    """What an address asks for; where it names neither experiment nor version, what the command was given."""
+    if wanted.experiment or wanted.version_id:
+        return find_opening(lake, wanted.experiment, wanted.version_id)
+    return find_opening(lake, environment.get("REFOLD_EXPERIMENT"), environment.get("REFOLD_VERSION"))
 
 
 def class_choices(headline: Headline) -> dict[str, str]:

@@ -194,9 +194,16 @@ class Desk:
         self._skipped[assignment.unit_id] = None
 
     def undo(self) -> Verdict | None:
-        """Withdraw this reviewer's last standing verdict, which is answered; None when there is none."""
+        """Withdraw this reviewer's last standing verdict, which is answered; None when there is none.
+
+        The pair is the reviewer's again, drawn if it was: another verdict on it counts as the first would have.
+        """
         self._review.refresh()
-        return self._review.withdraw(self.reviewer)
+        verdict = self._review.withdraw(self.reviewer)
+        if verdict is not None and verdict.unit_id in self._drawn and verdict.design == self.queue.design.text:
+            with self._leases.changing() as leases:
+                leases.append(Lease(verdict.unit_id, self.reviewer, str(uuid4()), time.time() + SECONDS))
+        return verdict
 
     def progress(self) -> Progress:
         """How far the review is, with what the verdicts of all reviewers come to so far."""
