@@ -32,8 +32,9 @@ def chances_of(version_id: str, frame: Sequence[Drawable], standing: Iterable[Ve
         if each.design != PICKED and each.probability is not None:
             judged.setdefault(each.design, set()).add(each.unit_id)
     drawn = {name: _drawn(version_id, frame, name, verdicts) for name in judged}
-    shares = {name: _share_judged(name, judged, set(drawn[name])) for name in judged}
     by_hand = [each for each in verdicts if each.design == PICKED]
+    taken = {each.unit_id for each in by_hand}
+    shares = {name: _share_judged(name, judged, set(drawn[name]), taken) for name in judged}
     counted = set().union(*judged.values()) | {
         each.unit_id
         for each in by_hand
@@ -58,8 +59,8 @@ def _drawn(version_id: str, frame: Sequence[Drawable], name: str, verdicts: Iter
     return drawn | {unit: chance for unit, chance in recorded.items() if chance is not None}
 
 
-def _share_judged(name: str, judged: Mapping[str, set[str]], drawn: set[str]) -> float:
-    """The share of a design's pairs that was judged in its turn, of those that no other design took away before."""
+def _share_judged(name: str, judged: Mapping[str, set[str]], drawn: set[str], taken: set[str]) -> float:
+    """The share of a design's pairs that was judged in its turn, of those that neither another design nor a hand took away before."""
     others = set().union(*(units for each, units in judged.items() if each != name))
-    left = drawn - others
+    left = drawn - others - (taken - judged[name])
     return len(judged[name] - others) / len(left) if left else 1.0

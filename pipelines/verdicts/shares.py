@@ -1,13 +1,14 @@
 """Shares of all pairs of a version, from those that were drawn and judged, with intervals that hold for few pairs and rare choices.
 
 What is uncertain is which pairs were drawn, so drawing all of them leaves nothing uncertain. With inclusion probabilities p_i, weights
-w_i = 1 / p_i and m judged pairs:
+w_i = 1 / p_i:
 
 - the share is Hájek's, `sum w y / sum w`;
-- its variance `V = m/(m-1) sum (1 - p_i) (w_i (y_i - share))^2 / (sum w)^2` is the one of fixed-size designs of high entropy (Hájek 1964);
+- its variance `V = sum (1 - p_i) (w_i (y_i - share))^2 / (sum w)^2` is the one of fixed-size designs of high entropy (Hájek 1964);
 - the interval is Wilson's with the number of pairs of a simple sample that would be as uncertain. V says little of a choice that was seen
   k times for small k: with k of k + 3 parts it is V's, with the rest that of weights alone, as if they had nothing to do with choices;
-- a difference of two shares has its bounds from theirs (MOVER: Newcombe 1998, Zou & Donner 2008), with the correlation of a multinomial.
+- the difference of two shares has its bounds from theirs, made with the number of pairs that its own variance comes to (likewise, with k of
+  k + 1 parts), and the correlation of a multinomial (MOVER: Newcombe 1998, Zou & Donner 2008).
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pipelines.stats.wilson import wilson_interval
 from pipelines.verdicts.estimate import MIN_PAIRS, Share
 
 FloatArray = NDArray[np.float64]
-_PRIOR = 3.0
-"""Times that a choice was seen from which its own variance counts for more than half."""
+_PRIOR, _NET_PRIOR = 3.0, 1.0
+"""Times that a choice was seen from which its own variance counts for more than half; and one of the two that a difference is of."""
 
 
 def share_of(values: FloatArray, chances: FloatArray) -> Share:
@@ -32,43 +33,68 @@ def share_of(values: FloatArray, chances: FloatArray) -> Share:
         values: Of each judged pair, the share of its reviewers that chose it, shape (pairs,).
         chances: That the pair is among the judged ones, above 0, at most 1, shape (pairs,).
     """
-    m = values.size
-    if not m:
+    if not values.size:
         return Share(None, None, None, 0, "no_verdicts")
-    weights = 1 / chances
-    total = float(weights.sum())
-    share = float(weights @ values / total)
-    share = min(max(share, 0.0), 1.0)
-    if m < MIN_PAIRS and (chances < 1).any():
-        return Share(share, None, None, m, "few_verdicts")
-    spread = (1 - chances) * weights * weights
-    by_weights = float(spread.sum()) / total**2
-    if not by_weights:
-        return Share(share, share, share, m)
-    by_weights *= m / (m - 1)
-    seen = int(min((values > 0).sum(), (values < 1).sum()))
-    binomial = share * (1 - share)
-    variance = by_weights
-    if seen and binomial > 0:
-        own = m / (m - 1) * float(spread @ (values - share) ** 2) / total**2
-        part = seen / (seen + _PRIOR)
-        variance = part * own / binomial + (1 - part) * by_weights
-    low, high = wilson_interval(share, 1 / variance)
-    return Share(share, low, high, m)
+    share = _mean(values, chances)
+    missing = _missing(share, chances)
+    if missing is not None:
+        return missing
+    low, high = _wilson(share, _uncertainty(values, share, share * (1 - share), chances, _PRIOR))
+    return Share(share, low, high, values.size)
 
 
-def net_of(better: Share, worse: Share) -> Share:
-    """The share better less the share worse, of the same pairs."""
-    if better.estimate is None or worse.estimate is None:
-        return better
-    b, w = better.estimate, worse.estimate
-    if better.low is None or better.high is None or worse.low is None or worse.high is None:
-        return Share(b - w, None, None, better.n, better.reason or worse.reason)
+def net_of(better: FloatArray, worse: FloatArray, chances: FloatArray) -> Share:
+    """The share of one choice less that of another; arguments as of `share_of`."""
+    if not better.size:
+        return Share(None, None, None, 0, "no_verdicts")
+    b, w = _mean(better, chances), _mean(worse, chances)
+    net = b - w
+    missing = _missing(net, chances)
+    if missing is not None:
+        return missing
+    uncertainty = _uncertainty(better - worse, net, b + w - net * net, chances, _NET_PRIOR)
+    (low_b, high_b), (low_w, high_w) = _wilson(b, uncertainty), _wilson(w, uncertainty)
     scale = math.sqrt(b * (1 - b) * w * (1 - w))
     correlation = max(-1.0, -b * w / scale) if scale else 0.0
-    low = _apart(b - better.low, worse.high - w, correlation)
-    high = _apart(better.high - b, w - worse.low, correlation)
-    return Share(b - w, max(-1.0, b - w - low), min(1.0, b - w + high), better.n)
+    low = net - _apart(b - low_b, high_w - w, correlation)
+    high = net + _apart(high_b - b, w - low_w, correlation)
+    return Share(net, max(-1.0, low), min(1.0, high), better.size)
+
+
+def _mean(values: FloatArray, chances: FloatArray) -> float:
+    weights = 1 / chances
+    return min(max(float(weights @ values / weights.sum()), 0.0), 1.0)
+
+
+def _missing(estimate: float, chances: FloatArray) -> Share | None:
+    """The estimate without bounds, where there are too few pairs for them; or with none to either side, where all were judged."""
+    if not (chances < 1).any():
+        return Share(estimate, estimate, estimate, chances.size)
+    return Share(estimate, None, None, chances.size, "few_verdicts") if chances.size < MIN_PAIRS else None
+
+
+def _uncertainty(values: FloatArray, mean: float, simple: float, chances: FloatArray, prior: float) -> float:
+    """The variance, as a part of what one pair of a simple sample would have: 1 / n of n pairs.
+
+    Args:
+        values: Of each pair.
+        mean: Their weighted mean.
+        simple: The variance of one value.
+        chances: That the pair is among the judged ones.
+        prior: Times that something was seen from which its own variance counts for more than half.
+    """
+    weights = 1 / chances
+    spread = (1 - chances) * weights * weights / float(weights.sum()) ** 2
+    by_weights = float(spread.sum())
+    seen = int(min((values != 0).sum(), (values != 1).sum()))
+    if not seen or simple <= 0:
+        return by_weights
+    part = seen / (seen + prior)
+    return part * float(spread @ (values - mean) ** 2) / simple + (1 - part) * by_weights
+
+
+def _wilson(share: float, uncertainty: float) -> tuple[float, float]:
+    return wilson_interval(share, 1 / uncertainty) if uncertainty > 0 else (share, share)
 
 
 def _apart(first: float, second: float, correlation: float) -> float:

@@ -100,13 +100,12 @@ def _groups(frame: Sequence[Drawable], segments: Sequence[str]) -> Iterator[tupl
 
 def _shares(values: Mapping[str, Sequence[Verdict]], chances: Mapping[str, float]) -> dict[str, Share]:
     drawn = np.array([chances[unit] for unit in values])
-    shares = {
-        choice: share_of(
-            np.array([sum(each.choice == choice for each in given) / len(given) for given in values.values()]), drawn
-        )
+    said = {
+        choice: np.array([sum(each.choice == choice for each in given) / len(given) for given in values.values()])
         for choice in CHOICES
     }
-    return {"net": net_of(shares["better"], shares["worse"])} | shares
+    net = net_of(said["better"], said["worse"], drawn)
+    return {"net": net} | {choice: share_of(each, drawn) for choice, each in said.items()}
 
 
 def _agreements(values: Mapping[str, Sequence[Verdict]]) -> dict[str, Share]:

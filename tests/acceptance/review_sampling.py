@@ -5,8 +5,9 @@
 The pairs are those of real recorded runs: two variants of one agent on the same 83 tasks, and eleven variants beside one, 893 pairs,
 imported, compared and read as `refold review` reads them. What people would say is taken from the recorded outcomes: better where B alone
 was good, worse where A alone was, else the same; one of sixteen changed pairs is unsure. A session draws pairs by a design and judges all
-of them, or the first 60 of 200. Exit code 3 where the net's interval holds in fewer than 93 or more than 97 of a hundred sessions; of 83
-pairs, a choice of one pair in all is drawn or not, and its interval holds always.
+of them, or the first 60 of 200. Exit code 3 where the net's interval holds in fewer than 93 or more than 97 of a hundred sessions, by more
+than so many sessions may be off (twice their standard error). A choice that one of 83 pairs is of is drawn or not: no interval holds it in
+95 of a hundred.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def table(name: str, pairs: Pairs, plan: list[tuple[tuple[Kind, ...], int, int]]
     is_right = True
     for kinds, judged, size in plan:
         held: list[Held] = hold(frame, truth, kinds, judged, sessions=sessions, size=size)
-        fits = LOW <= held[0].covered <= HIGH
+        off = 2 * (LOW * (1 - LOW) / sessions) ** 0.5, 2 * (HIGH * (1 - HIGH) / sessions) ** 0.5
+        fits = LOW - off[0] <= held[0].covered <= HIGH + off[1]
         is_right &= fits
         of = "" if judged == size else f" of {size}"
         print(f"{name}, {' + '.join(kinds)}, {judged}{of} judged{'' if fits else '   NET OUT OF BOUNDS'}")
