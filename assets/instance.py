@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ import dagster as dg
 from assets.internals import IN_PROGRESS_RUN_STATUSES, InstanceRef
 from assets.live import hold, live_folder, remove_left_over
 from pipelines.locks import is_held
-from pipelines.settings import Settings
+from pipelines.privacy import private_files
+from pipelines.settings import Settings, read_shared
 from pipelines.startup import importing
 
 HOST_TAG = "refold/host"
@@ -113,3 +115,8 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             failed.append(run.run_id)
     remove_left_over(folder)
     return failed
+
+
+if __name__ == "__main__":  # a server that is not `refold ui` needs them before it starts
+    with private_files(is_shared=read_shared()):
+        sys.stdout.write(f"{prepare(Settings.from_env())}\n")
