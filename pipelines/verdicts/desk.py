@@ -196,13 +196,14 @@ class Desk:
     def undo(self) -> Verdict | None:
         """Withdraw this reviewer's last standing verdict, which is answered; None when there is none.
 
-        The pair is the reviewer's again, drawn if it was: another verdict on it counts as the first would have.
+        The pair is the reviewer's again, drawn if it was, and the next one: another verdict on it counts as the first would have.
         """
         self._review.refresh()
         verdict = self._review.withdraw(self.reviewer)
         if verdict is not None and verdict.unit_id in self._drawn and verdict.design == self.queue.design.text:
+            self._open = self._assign(verdict.unit_id, len(self._left([])), str(uuid4()), is_drawn=True)
             with self._leases.changing() as leases:
-                leases.append(Lease(verdict.unit_id, self.reviewer, str(uuid4()), time.time() + SECONDS))
+                leases.append(Lease(verdict.unit_id, self.reviewer, self._open.verdict_id, time.time() + SECONDS))
         return verdict
 
     def progress(self) -> Progress:

@@ -51,6 +51,7 @@ class Review:
         Raises:
             AlreadyJudgedError: The reviewer's verdict on the pair stands, or this very one was withdrawn.
         """
+        self.refresh()
         while True:
             if (found := self._given.get(verdict.verdict_id)) is not None:
                 if found.verdict_id in self._withdrawn:

@@ -1,10 +1,10 @@
 """Shares of all pairs of a version, from those that were drawn and judged, with intervals that hold for few pairs and rare choices.
 
 What is uncertain is which pairs were drawn, so drawing all of them leaves nothing uncertain. With inclusion probabilities p_i, weights
-w_i = 1 / p_i:
+w_i = 1 / p_i and m judged pairs:
 
 - the share is Hájek's, `sum w y / sum w`;
-- its variance `V = sum (1 - p_i) (w_i (y_i - share))^2 / (sum w)^2` is the one of fixed-size designs of high entropy (Hájek 1964);
+- its variance `V = m/(m-1) sum (1 - p_i) (w_i (y_i - share))^2 / (sum w)^2` is the one of fixed-size designs of high entropy (Hájek 1964);
 - the interval is Wilson's with the number of pairs of a simple sample that would be as uncertain. V says little of a choice that was seen
   k times for small k: with k of k + 3 parts it is V's, with the rest that of weights alone, as if they had nothing to do with choices;
 - the difference of two shares has its bounds from theirs, made with the number of pairs that its own variance comes to (likewise, with k of
@@ -84,7 +84,8 @@ def _uncertainty(values: FloatArray, mean: float, simple: float, chances: FloatA
         prior: Times that something was seen from which its own variance counts for more than half.
     """
     weights = 1 / chances
-    spread = (1 - chances) * weights * weights / float(weights.sum()) ** 2
+    m = values.size
+    spread = m / (m - 1) * (1 - chances) * weights * weights / float(weights.sum()) ** 2
     by_weights = float(spread.sum())
     seen = int(min((values != 0).sum(), (values != 1).sum()))
     if not seen or simple <= 0:

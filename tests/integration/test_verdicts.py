@@ -106,8 +106,9 @@ def test_undo_withdraws_the_last_verdict_and_the_next_one_stands(sit: Sit):
     desk.record(first, "better", None, 1.0)
     second = desk.next()
     given = desk.record(second, "same", None, 1.0)
-    assert sit("ada").undo() == given
-    assert desk.next().unit_id == second.unit_id
+    other = sit("ada")
+    assert other.undo() == given
+    assert other.next().unit_id == second.unit_id
     with pytest.raises(AlreadyJudgedError, match="was withdrawn"):
         desk.record(second, "same", None, 1.0)
     other = desk.record(desk.at(second.unit_id), "unsure", None, 1.0)
