@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
-import duckdb
-
 from pipelines.audit.findings import Finding, Place
+from pipelines.duck import scratch
 from pipelines.lake.datasets import HOME_LOG
 from pipelines.lake.lake import Lake
 from pipelines.proof.states import AFTER
@@ -41,8 +40,7 @@ def lake_entries(lake: Lake) -> list[Entry]:
     files = lake.files(HOME_LOG.name)
     if not files:
         return []
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with scratch() as connection:
         rows = connection.sql(
             "SELECT DISTINCT entry, kind, month, generation, document, signature, noted_at FROM read_parquet($files) ORDER BY ALL",
             params={"files": files},

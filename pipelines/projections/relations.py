@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from pipelines.duck import scratch
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import (
     CALL_MONTHS,
@@ -107,8 +108,7 @@ RELATIONS: dict[str, Relation] = {
 @cache
 def empty_relations() -> Mapping[str, pa.Table]:
     """Every relation without rows."""
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with scratch() as connection:
         return {name: _empty(connection, relation) for name, relation in RELATIONS.items()}
 
 
