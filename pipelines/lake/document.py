@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 
 from pipelines.lake.catalog import describe
+from pipelines.lake.views import list_macros
 
 
 def render_markdown() -> str:
-    """Every relation of the catalog with its grain and columns, as Markdown."""
+    """Every relation of the catalog with its grain and columns, and the macros, as Markdown."""
     parts = [
         "# Datasets and views",
         "",
@@ -23,6 +24,11 @@ def render_markdown() -> str:
         for column in columns:
             mark = "●" if column.is_personal else ""
             parts.append(f"| `{column.name}` | `{column.type}` | {mark} | {column.description} |")
+    parts += ["", "## Macros", "", "Of `refold sql` and `lake.duckdb`; see [sql-cookbook.md](sql-cookbook.md).", ""]
+    parts += ["| macro | gives |", "|---|---|"]
+    parts += [
+        f"| `{macro.signature}` | {macro.gives} |" for macro in sorted(list_macros(), key=lambda macro: macro.name)
+    ]
     return "\n".join(parts) + "\n"
 
 

@@ -22,6 +22,7 @@ from pipelines.folds.run import fold_month
 from pipelines.ingest.chat import import_chat
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
+from pipelines.lake.query import query_result
 from pipelines.log.readable import create_readable_events
 from pipelines.replay.cassette import Cassette, Lookup
 from pipelines.replay.recording import Recording
@@ -30,6 +31,8 @@ from pipelines.replay.streams import list_chunks, read_streams
 from pipelines.replay.work import recording_of
 from pipelines.store import EmbeddedServer, Store, connect
 from tests.integration.exported import both
+from tests.support.cookbook import PROOFS, answer, answer_of, read_talks
+from tests.support.documented import documented_queries
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +123,18 @@ def test_recorded_pairs_have_the_counted_answers(lake: Lake, pair: Expected):
     assert result.pairs == pair.pairs
     assert (result.same_names, result.same_calls, result.same_final) == pair.same
     assert result.outcomes == pair.outcomes
+
+
+def test_the_sql_cookbook_on_real_conversations(lake: Lake):
+    """Every query runs; what plain Python says of the events is what they give, and the counts are those that are known."""
+    queries = documented_queries("sql-cookbook.md")
+    talks = read_talks(lake)
+    found = {name: query_result(lake, query) for name, query in queries.items()}
+    for name in PROOFS:
+        assert answer_of(name, found[name]) == answer(name, talks), name
+    assert sum(found["failing_tools"]["calls"].to_pylist()) == 9_138
+    assert sum(found["unanswered_calls"]["unanswered"].to_pylist()) == 9_138 - 9_134
+    assert sum(found["fidelity_by_source"]["conversations"].to_pylist()) == 1_697
 
 
 # Decisions that are steps of a walk; a decision that is its own unit is none.
