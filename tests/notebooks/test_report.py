@@ -18,6 +18,7 @@ from pipelines.review.markup import fill_part
 from pipelines.review.report import Answer, load_report
 from pipelines.review.report_html import draw_headline, keep_report, render_report
 from tests.notebooks.small_lake import EXPERIMENT, OTHER_EXPERIMENT, SCRIPT, Small
+from tests.support.axe import violations
 from tests.support.browser import find_chromium, open_browser
 
 ANSWER = Answer("do_not_ship", f"Do not ship {SCRIPT}", (f"because {SCRIPT}",), (("refund_usd < 1", SCRIPT, False),))
@@ -109,6 +110,10 @@ def test_in_a_browser(small: Small, tmp_path: Path):
         assert browser.evaluate("document.title") == f"{EXPERIMENT}: A against B"
         assert browser.requested == [file.as_uri()]
         assert (browser.failures, browser.complaints) == ([], [])
+        browser.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
+        for width, is_dark in ((390, True), (1100, False)):
+            browser.resize(width, 900, is_dark=is_dark)
+            assert violations(browser) == []
 
 
 _MARKS = """
