@@ -7,6 +7,7 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from pipelines.errors import BadInputError
 from pipelines.judging.app import PREFIX, QueueApp
 from pipelines.judging.desks import Desks
 from pipelines.lake.lake import Lake
@@ -50,7 +51,7 @@ def serve_review(
     if header is None:
         require_reviewer(reviewer, queue.reviewers)
     with closing(Desks(settings, Lake.from_settings(settings), queue)) as desks:
-        app = QueueApp(desks, lambda headers: _named(headers, header) if header else reviewer)
+        app = QueueApp(desks, lambda headers: name_reviewer(headers, header) if header else reviewer)
         wanted = {"REFOLD_EXPERIMENT": experiment, "REFOLD_VERSION": version_id}
         chosen = {name: value for name, value in wanted.items() if value}
         serve_notebook(
@@ -65,10 +66,18 @@ def serve_review(
         )
 
 
-def _named(headers: Headers, header: str) -> str | None:
-    """Who a proxy says that it asks for; None where it says nothing, or two things."""
+def name_reviewer(headers: Headers, header: str) -> str:
+    """Who a proxy says that it asks for.
+
+    Raises:
+        BadInputError: It says nothing, or two things.
+    """
     values = values_of(headers, header.lower().encode())
-    return values[0].decode("utf-8", "replace") if len(values) == 1 else None
+    if len(values) != 1 or not values[0].strip():
+        raise BadInputError(
+            f"nobody says who reviews: the proxy is to send {header} once, as REFOLD_REVIEWER_HEADER has it; nothing was recorded"
+        )
+    return values[0].decode("utf-8", "replace")
 
 
 @cache

@@ -19,7 +19,7 @@ from pipelines.errors import BadInputError
 from pipelines.lake.datasets import EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.review import words
-from pipelines.review.changes import PAGE, Filter, count_pages, list_metrics, load_changes
+from pipelines.review.changes import PAGE, Filter, count_pages, list_choices, list_metrics, load_changes
 from pipelines.review.conversation import FIRST, LAST, load_conversations
 from pipelines.review.headline import describe_side, find_version, load_headline
 from pipelines.review.pair import load_pair, load_pairs
@@ -318,3 +318,30 @@ def test_what_comes_again_is_counted():
     """Titles stay short: each word once, with how often it came, in the order in which it came first."""
     assert repeated(["a", "b", "a", "a"]) == ["a ×3", "b"]
     assert repeated([]) == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (Filter(tools=("escalate",)), ["s3/1"]),
+        (Filter(tools=("refund", "nothing")), ["s3/1", "s1/1", "s2/1"]),
+        (Filter(similarity=(0.0, 0.6)), ["s2/1"]),
+        (Filter(similarity=(0.9, 1.0), is_all=True), ["s3/1", "s1/1", "s6/1", "s7/1", "s8/1"]),
+        (Filter(metric="refund_usd", move="down"), ["s3/1", "s1/1"]),
+        (Filter(metric="refund_usd", move="up", is_all=True), []),
+        (Filter(metric="refund_usd", is_all=True), ["s3/1", "s1/1"]),
+        (Filter(segments=("vertical=nothing",)), []),
+        (Filter(classes=("args_only",), tools=("refund",), metric="refund_usd"), ["s1/1"]),
+    ],
+)
+def test_pairs_are_chosen_by_what_they_are(small, version, chosen, expected):
+    """By the tools that a side calls, by how alike the texts are, by what a metric did, by a segment; all at once where several are given."""
+    assert ids(load_changes(small.lake, version, chosen)) == expected
+    assert load_changes(small.lake, version, chosen).total == len(expected)
+
+
+def test_choices_are_what_the_version_has(small, version):
+    """Tools of either side with the most calls first; a segment that all pairs have alike, or none has, is no choice."""
+    choices = list_choices(small.lake, version)
+    assert choices.tools == ("refund", SCRIPT, "escalate")
+    assert (choices.segments, choices.metrics) == ((), ("refund_usd",))
