@@ -104,6 +104,11 @@ class Settings:
         return self.replays / "responses.sqlite"
 
     @property
+    def sql_history(self) -> Path:
+        """What was asked in the shell of `refold sql`, by one account."""
+        return self.home / "sql_history"
+
+    @property
     def catalog(self) -> Path:
         """The lake's views as a DuckDB file."""
         return self.home / "lake.duckdb"

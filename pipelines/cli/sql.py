@@ -105,7 +105,7 @@ def _open_shell(settings: Settings, lake: Lake, connect: Connect | None, chosen:
         )
     with Asking(lake, connect) as asking:
         shell = Shell(asking, chosen, remark=_remark)
-        run_shell(shell, settings.home, greeting=f"{lake.root}; \\? lists the commands, \\q leaves")
+        run_shell(shell, settings.sql_history, greeting=f"{lake.root}; \\? lists the commands, \\q leaves")
 
 
 def _is_script(text: str) -> bool:

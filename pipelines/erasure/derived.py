@@ -43,7 +43,7 @@ class Forgotten:
     """What became of one kind of place.
 
     Attributes:
-        place: versions, responses, reports, notes, spilled, runs, texts, bounds, spools, received or elsewhere.
+        place: versions, responses, reports, notes, spilled, runs, texts, bounds, spools, received, asked or elsewhere.
         is_reached: Whether all of it that an erasure touches is forgotten.
         count: Things that went: unit pairs, responses, pages, files, runs; or that were not reached.
         size_bytes: Their bytes, as they were on the disk.
@@ -264,6 +264,9 @@ def not_reached(settings: Settings, lake: Lake) -> Iterator[Forgotten]:
         folders = ", ".join(sorted({str(settings.home / path.relative_to(settings.home).parts[0]) for path in kept}))
         told = f"{counted(len(kept), 'file')} as they came, which nothing needs once they are imported: {folders}"
         yield Forgotten("received", is_reached=False, count=len(kept), size_bytes=sum(map(_size, kept)), told=told)
+    if size := _size(settings.sql_history):
+        told = f"what was asked in the shell of refold sql, as it was typed: {settings.sql_history}"
+        yield Forgotten("asked", is_reached=False, count=1, size_bytes=size, told=told)
     yield Forgotten("elsewhere", is_reached=False, count=0, size_bytes=0, told=_ELSEWHERE)
 
 

@@ -27,8 +27,6 @@ from pipelines.shell.completion import Words
 from pipelines.shell.script import is_command, is_whole, tokens
 from pipelines.shell.shell import LeftError, Shell
 
-HISTORY = "sql_history"
-"""In the home: what was asked, for this account alone."""
 _PROMPT, _GOES_ON = "refold> ", "   ...> "
 _MOST_MEANING = 80
 _KINDS = {
@@ -43,13 +41,13 @@ _STYLE = Style.from_dict(
 
 
 def run_shell(
-    shell: Shell, home: Path, *, terminal: Input | None = None, output: Output | None = None, greeting: str = ""
+    shell: Shell, history: Path, *, terminal: Input | None = None, output: Output | None = None, greeting: str = ""
 ) -> None:
     """Read and do lines until whoever types them leaves.
 
     Args:
         shell: What does them.
-        home: Where what was asked is kept; it is not made.
+        history: File in which what was asked is kept; its folder is not made.
         terminal: Where keys come from; default: the process's terminal.
         output: Where the lines are shown; default: the process's terminal.
         greeting: The first line.
@@ -62,7 +60,7 @@ def run_shell(
         completer=_Completing(Words(shell.asking)),
         complete_while_typing=True,
         auto_suggest=AutoSuggestFromHistory(),
-        history=open_history(home),
+        history=open_history(history),
         style=_STYLE,
         input=terminal,
         output=output or create_output(sys.__stdout__),
@@ -79,10 +77,9 @@ def run_shell(
             return
 
 
-def open_history(home: Path) -> History:
+def open_history(path: Path) -> History:
     """What was asked before, in a file that only this account may read; where that cannot be, what is asked now."""
-    path = home / HISTORY
-    if not home.is_dir():
+    if not path.parent.is_dir():
         return InMemoryHistory()
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)

@@ -14,10 +14,11 @@ from pipelines.errors import BadInputError
 from pipelines.lake.lake import Lake
 from pipelines.shell.asking import Asking
 from pipelines.shell.completion import Words
-from pipelines.shell.prompt import HISTORY, run_shell
+from pipelines.shell.prompt import run_shell
 from pipelines.shell.shell import COMMANDS, LeftError, Shell
 from tests.support.history import copy_lake
 
+HISTORY = "sql_history"
 COLUMNS = "- {name: refund_usd, tool: refund, path: usd, type: DOUBLE}\n"
 
 
@@ -60,7 +61,7 @@ def typed(shell: Shell, home: Path, keys: str) -> None:
     with create_pipe_input() as terminal:
         terminal.send_text(keys)
         terminal.close()  # nothing more comes: no test waits for a key
-        run_shell(shell, home, terminal=terminal, output=DummyOutput())
+        run_shell(shell, home / HISTORY, terminal=terminal, output=DummyOutput())
 
 
 def test_lines_go_on_until_they_are_ended_and_are_kept_for_this_account(shell, home, capsys):
