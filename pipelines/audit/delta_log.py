@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 from deltalake.exceptions import DeltaError
 
 from pipelines.audit.findings import Finding
-from pipelines.duck import scratch
 from pipelines.lake.datasets import COMMITS, EVENTS, HOME_LOG, STREAM_MONTHS
 from pipelines.lake.delta import LOG
 from pipelines.lake.errors import TableDamagedError
@@ -84,7 +84,7 @@ def read_commits(lake: Lake) -> list[Recorded]:
     files = lake.files(COMMITS.name)
     if not files:
         return []
-    with scratch() as connection:
+    with duckdb.connect() as connection:
         rows = connection.sql(
             "SELECT dataset, partition, number, delta_version, row_count, files, provenance FROM read_parquet($files) "
             "WHERE dataset IN ($events, $heads) ORDER BY dataset, partition, number, committed_at",

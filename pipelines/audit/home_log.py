@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
+import duckdb
+
 from pipelines.audit.findings import Finding, Place
-from pipelines.duck import scratch
 from pipelines.lake.datasets import HOME_LOG
 from pipelines.lake.lake import Lake
 from pipelines.proof.states import AFTER
@@ -40,7 +41,8 @@ def lake_entries(lake: Lake) -> list[Entry]:
     files = lake.files(HOME_LOG.name)
     if not files:
         return []
-    with scratch() as connection:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         rows = connection.sql(
             "SELECT DISTINCT entry, kind, month, generation, document, signature, noted_at FROM read_parquet($files) ORDER BY ALL",
             params={"files": files},

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 a check found a differ
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from datetime import datetime
@@ -22,10 +23,9 @@ from pipelines.cli.db import db
 from pipelines.cli.diffs import diffs
 from pipelines.cli.erase import erase, hold
 from pipelines.cli.events import events, import_postgres
-from pipelines.cli.evidence import show
-from pipelines.cli.find import find
+from pipelines.cli.find import find, show
 from pipelines.cli.forms import VERBS, Importers, form_verb
-from pipelines.cli.help import GroupedVerbs, print_version
+from pipelines.cli.help import GroupedVerbs, print_version, teach
 from pipelines.cli.lines import lines
 from pipelines.cli.options import (
     COUNT,
@@ -54,6 +54,8 @@ from pipelines.privacy import private_files, withdraw_access
 from pipelines.settings import Settings, is_debugging, read_shared
 
 _NAME = "refold"
+_COMPLETE = "_REFOLD_COMPLETE"
+"""What click's completion for shells asks by."""
 
 
 @click.group(cls=GroupedVerbs)
@@ -257,6 +259,9 @@ def ui(port: int | None) -> None:
     serve(Settings.from_env(), port, tell)
 
 
+teach(app)
+
+
 def _print_months(runs: list[Any], tables: list[str], none: str, *, as_json: bool) -> None:
     """Rows per month and table, or that there is none; what was there already is said."""
     rows = []
@@ -288,6 +293,10 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    if how := os.environ.get(_COMPLETE):  # a shell asks what may follow; nothing of the home is read
+        from click.shell_completion import shell_complete
+
+        return shell_complete(app, {}, _NAME, _COMPLETE, how)
     is_debug = is_debugging()
     if "--debug" in sys.argv:
         sys.argv.remove("--debug")

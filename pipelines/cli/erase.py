@@ -26,10 +26,17 @@ if TYPE_CHECKING:
     "--customer", help="Everything about this person (subject_id): their streams, and single events in others'."
 )
 @click.option(
-    "--stream", "streams", type=click.UUID, multiple=True, help="All of a stream; may be given more than once."
+    "--stream",
+    "streams",
+    multiple=True,
+    help="All of a stream, by its id or as source/conversation_id; may be given more than once.",
 )
 @click.option(
-    "--event", "events", multiple=True, metavar="STREAM@VERSION", help="One event; may be given more than once."
+    "--event",
+    "events",
+    multiple=True,
+    metavar="STREAM@VERSION",
+    help="One event; the stream by its id or as source/conversation_id; may be given more than once.",
 )
 @click.option("--older-than", metavar="DAYS", help="Conversations and calls that ended longer ago, as 400d.")
 @click.option("--where", help="With --older-than: only those; SQL over the conversations, as in an experiment.")
@@ -43,7 +50,7 @@ if TYPE_CHECKING:
 @json_option
 def erase(
     customer: str | None,
-    streams: tuple[UUID, ...],
+    streams: tuple[str, ...],
     events: tuple[str, ...],
     older_than: str | None,
     where: str | None,
@@ -66,12 +73,12 @@ def erase(
     why = _reason(reason, given, retention_reason(days) if older_than is not None else None)
 
     def choose(store: Store, lake: Lake) -> Selection:
-        from pipelines.erasure import selection
+        from pipelines.erasure import named, selection
 
         if customer is not None:
             return selection.select_customer(store, customer)
         if streams:
-            return selection.select_streams(store, streams)
+            return selection.select_streams(store, named.find_streams(store, streams, "erased"))
         if events:
             return selection.select_events(store, events)
         return selection.select_older(store, datetime.now(UTC) - timedelta(days=days), _matching(lake, where))
@@ -91,7 +98,7 @@ def erase(
 
 
 def _given(
-    customer: str | None, streams: tuple[UUID, ...], events: tuple[str, ...], older_than: str | None
+    customer: str | None, streams: tuple[str, ...], events: tuple[str, ...], older_than: str | None
 ) -> str | None:
     """The option that says what to erase; None where none does."""
     if customer is not None and not customer.strip():
@@ -163,13 +170,14 @@ def _tell_scrub(report: ScrubReport) -> list[str]:
 
 @click.command()
 @click.option("--customer", help="Everything about this person, also what comes later.")
-@click.option("--stream", type=click.UUID, help="Everything in this stream.")
+@click.option("--stream", help="Everything in this stream, by its id or as source/conversation_id.")
 @click.option("--reason", help="Why; kept for good, so without naming whom.")
 @click.option("--lift", type=click.UUID, metavar="HOLD", help="End the hold with this id.")
 @json_option
-def hold(customer: str | None, stream: UUID | None, reason: str | None, lift: UUID | None, as_json: bool) -> None:
+def hold(customer: str | None, stream: str | None, reason: str | None, lift: UUID | None, as_json: bool) -> None:
     """Refuse erasure of a person's events or of a stream until the hold is lifted; without anything named, list the holds."""
     from pipelines.erasure import holds
+    from pipelines.erasure.named import find_streams
     from pipelines.store import Store
     from pipelines.store.access import require_reason
     from pipelines.store.erasures import list_holds
@@ -186,7 +194,8 @@ def hold(customer: str | None, stream: UUID | None, reason: str | None, lift: UU
             holds.lift(store, lift, why)
             print_result({"lifted": str(lift)}, f"hold {lift} is lifted", as_json=as_json)
         elif is_change:
-            placed = holds.place(store, why, customer=customer, stream=stream)
+            held = None if stream is None else find_streams(store, [stream], "put on hold")[0]
+            placed = holds.place(store, why, customer=customer, stream=held)
             text = f"hold {placed} is placed; `refold hold --lift {placed}` ends it"
             print_result({"hold": str(placed)}, text, as_json=as_json)
         else:

@@ -174,12 +174,13 @@ def _wanted(asked: _Asked, settings: Settings, why: str) -> Wanted:
 
 def _scope(asked: _Asked) -> Any:
     def scope_of(store: Store) -> Scope:
-        from pipelines.redaction.selection import Scope, find_streams, require_customer
+        from pipelines.erasure.named import find_streams
+        from pipelines.redaction.selection import Scope, require_customer
 
         if asked.customer is not None:
             require_customer(store, asked.customer)
             return Scope(customer=asked.customer)
-        return Scope(streams=find_streams(store, asked.streams) if asked.streams else None)
+        return Scope(streams=find_streams(store, asked.streams, "redacted") if asked.streams else None)
 
     return scope_of
 

@@ -5,7 +5,6 @@ Asked of the store, whose events are all there are; nothing of them leaves it bu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ from uuid import UUID
 
 import psycopg
 
+from pipelines.erasure.named import find_event
 from pipelines.errors import BadInputError
 from pipelines.proof.erasure import Target
 from pipelines.store import Store
@@ -21,7 +21,6 @@ from pipelines.store.sqlstate import typed_errors
 
 TOLD_STREAMS = ("conversation", "call")
 """Types of streams that grow old: what happened. Prompts, tools and customers' own streams stay as long as they are named."""
-_EVENT = re.compile(r"([0-9a-fA-F-]{32,36})@([1-9][0-9]{0,8})")
 
 # A stream is the person's unless it holds events about somebody else too. Of such a one redactions stay: without them what they hide of
 # others would be shown.
@@ -114,12 +113,13 @@ def select_streams(store: Store, streams: Iterable[UUID]) -> Selection:
 
 
 def select_events(store: Store, names: Iterable[str]) -> Selection:
-    """Single events, each given as STREAM@VERSION.
+    """Single events, each given as STREAM@VERSION, the stream by its id or as source/conversation_id.
 
     Raises:
         BadInputError: One is not written so, is not there, or is a redaction, without which what it hides would be shown.
     """
-    wanted = sorted({_event(name) for name in names})
+    places = (find_event(store, name, "erased") for name in names)
+    wanted = sorted({(str(stream), version) for stream, version in places})
     columns = [list(column) for column in zip(*wanted, strict=True)]
     found = {(stream, version): (kind, gone) for stream, version, kind, gone in _ask(store.conn, _EVENTS, columns)}
     for stream, version in wanted:
@@ -171,14 +171,6 @@ def _measure(store: Store, targets: Iterable[Target], *, held: int = 0) -> Selec
 def _ask(conn: psycopg.Connection, query: str, values: Any) -> Iterator[tuple[Any, ...]]:
     with typed_errors():
         yield from conn.execute(query.encode(), values).fetchall()
-
-
-def _event(name: str) -> tuple[str, int]:
-    found = _EVENT.fullmatch(name)
-    try:
-        return str(UUID(found[1])), int(found[2])  # type: ignore[index]
-    except (TypeError, ValueError):
-        raise BadInputError(f"--event {name!r}: write STREAM@VERSION, as `refold sql` shows them") from None
 
 
 def _runs(versions: Sequence[int]) -> Iterator[tuple[int, int]]:

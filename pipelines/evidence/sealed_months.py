@@ -13,7 +13,6 @@ from typing import Any
 import duckdb
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pipelines.duck import scratch
 from pipelines.errors import RefoldError
 from pipelines.export.home_log import last_seal
 from pipelines.lake.datasets import EVENTS, MERKLE_NODES, STREAM_MONTHS
@@ -169,14 +168,14 @@ class _Heads:
     """The tree over a month's heads; all of it in memory where its nodes were not kept."""
 
     def __init__(self, files: Sequence[str], nodes: Sequence[Subtree]) -> None:
-        with scratch() as connection:
+        with duckdb.connect() as connection:
             self._rows = connection.sql(_HEADS, params={"files": list(files)}).to_arrow_table()
         self.size = self._rows.num_rows
         self._streams: list[Any] = self._rows["aggregate_id"].to_pylist()
         self._path = KeptTree(self.size, self._leaves, nodes).path if nodes else Levels(self._leaves(0, self.size)).path
 
     def _leaves(self, start: int, stop: int) -> Hashes:
-        with scratch() as connection:
+        with duckdb.connect() as connection:
             connection.register("heads", self._rows.slice(start, stop - start))
             return head_leaves(connection, "heads")
 

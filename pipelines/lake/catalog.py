@@ -29,7 +29,7 @@ from typing import Any
 import duckdb
 
 from pipelines.compiled import compiled_path, keep_compiled
-from pipelines.duck import emptied, quote_identifier, quote_literal
+from pipelines.duck import quote_identifier, quote_literal
 from pipelines.lake import readable
 from pipelines.lake.dataset import Column
 from pipelines.lake.datasets import DATASETS
@@ -48,8 +48,6 @@ _MACROS = "()"
 """Stands for the macros among the names of relations."""
 _SCRIPT = "\n;\n"
 """Between statements that are executed together, also after a comment: one by one, nine hundred take a fifth longer."""
-_MEMORY = "256MB"
-"""Of the DuckDB that makes a catalog; it holds the catalog."""
 _Part = tuple[list[str], list[str]]
 """Statements that make a relation with its comments, and those that say which files it has."""
 _Hashes = Mapping[str, Sequence[str]]
@@ -228,11 +226,11 @@ def leftover_catalogs(path: Path) -> list[Path]:
 
 
 def _write(path: Path, scripts: list[str]) -> None:
-    with emptied(path.parent) as connection:  # of its own: a full disk ends a database for all
-        for setting in ("TimeZone = 'UTC'", "threads = 1", f"memory_limit = '{_MEMORY}'"):
-            connection.execute(f"SET {setting}")
-        # nothing is asked here, and a third of each comment's time is its
-        connection.execute("PRAGMA disable_optimizer")
+    with duckdb.connect(config={"threads": 1}) as connection:  # of its own: a full disk ends a database for all
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(
+            "PRAGMA disable_optimizer"
+        )  # nothing is asked here, and a third of each comment's time is its
         connection.execute(f"ATTACH {quote_literal(str(path))} AS out (STORAGE_VERSION 'v1.0.0')")
         connection.execute("USE out.main")
         connection.execute("BEGIN")  # one write instead of one per statement
@@ -269,8 +267,7 @@ def _hashes_of(path: Path) -> _Hashes | None:
     if path.is_dir():
         raise ForeignCatalogError(path, "a folder")
     try:
-        with emptied(path.parent) as connection:
-            connection.execute(f"SET memory_limit = '{_MEMORY}'")
+        with duckdb.connect() as connection:
             connection.execute(f"ATTACH {quote_literal(str(path))} AS published (READ_ONLY)")
             tables = connection.execute(
                 "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'published'"
@@ -278,7 +275,6 @@ def _hashes_of(path: Path) -> _Hashes | None:
             if tables[0][0]:
                 raise ForeignCatalogError(path, f"a database with {tables[0][0]:,} tables of its own")
             found = json.loads(connection.execute(f"SELECT published.main.{_MARK}()").fetchall()[0][0])
-            connection.execute("DETACH published")
     except (duckdb.Error, ValueError):
         return None
     return found if isinstance(found, dict) else None

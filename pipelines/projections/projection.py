@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import duckdb
 from deltalake import Schema
 
-from pipelines.duck import scratch
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import DATASETS
@@ -188,7 +188,8 @@ def _columns(path: Path, body: Select | Function, header: dict[str, tuple[int, s
 @cache
 def _as_stored(type_name: str) -> str:
     """The type as DuckDB reads it back from a Delta table."""
-    with scratch() as connection:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         schema = connection.sql(f"SELECT CAST(NULL AS {type_name}) AS given WHERE false").to_arrow_table().schema
         connection.register("stored", empty_table(Schema.from_arrow(schema)))
         return str(connection.sql("SELECT * FROM stored").types[0])

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from pipelines.duck import scratch
 from pipelines.lake.dataset import Column, Dataset
 from pipelines.lake.datasets import (
     CALL_MONTHS,
@@ -108,7 +107,8 @@ RELATIONS: dict[str, Relation] = {
 @cache
 def empty_relations() -> Mapping[str, pa.Table]:
     """Every relation without rows."""
-    with scratch() as connection:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         return {name: _empty(connection, relation) for name, relation in RELATIONS.items()}
 
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import duckdb
@@ -19,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.duck import emptied, is_out_of_memory
+from pipelines.duck import is_out_of_memory
 from pipelines.proof.chain import CONTENT, HEADER, IS_ERASED, IS_WHOLE, START
 from pipelines.proof.merkle import (
     HASH_BYTES,
@@ -41,8 +39,6 @@ _FEW_ROWS = 512
 """Below this, starting a query costs more than hashing in Python."""
 _MEMORY = "256MB"
 """A scanner's queries stream; they hold a batch and its hashes."""
-_SPILL = Path(".tmp")
-"""Where DuckDB would put what does not fit."""
 
 Order = tuple[int, int, int]
 """(epoch, xid, position)."""
@@ -117,14 +113,13 @@ class PartScanner:
     def __init__(self, bounds_us: tuple[int, int], entering_files: list[str]) -> None:
         self._bounds = bounds_us
         self._entering = entering_files
-        self._open = ExitStack()
-        self._duck = self._open.enter_context(emptied(_SPILL))
+        self._duck = duckdb.connect()
         for setting in ("TimeZone = 'UTC'", "threads = 1", f"memory_limit = '{_MEMORY}'"):
             self._duck.execute(f"SET {setting}")
 
     def close(self) -> None:
         """Give back its memory."""
-        self._open.close()
+        self._duck.close()
 
     def scan(self, part: Part) -> PartScan:
         """Read a part to its end, or to where it cannot be read."""

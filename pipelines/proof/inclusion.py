@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Literal
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.duck import scratch
 from pipelines.proof.batch import binary_rows, int_column
 from pipelines.proof.merkle import (
     HASH_BYTES,
@@ -91,7 +91,7 @@ def read_nodes(files: Sequence[str], tree: Literal["events", "heads"] = "events"
     """
     if not files:
         return []
-    with scratch() as connection:
+    with duckdb.connect() as connection:
         rows = connection.sql(_NODES, params={"files": list(files), "tree": tree}).fetchall()
     return [Subtree(*row) for row in rows]
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from pipelines.detect import Detector, Span, find_spans
+from pipelines.erasure.named import find_event
 from pipelines.errors import BadInputError
-from pipelines.folds.state import only_stream, possible_ids
 from pipelines.log.redaction import Redaction, find_fault, hidden_part, redact
 from pipelines.redaction.hidden import applied_redactions
 from pipelines.redaction.payload import Find, Hit, Hits, find_hits, leaves, read, sentence, text_of
@@ -27,7 +27,6 @@ from pipelines.store.sqlstate import typed_errors
 
 _BATCH = 200
 """Events that are fetched together: one may have 64 MB."""
-_EVENT = re.compile(r"(.+)@([1-9][0-9]{0,8})", re.DOTALL)
 _ALIKE = (
     "\u00df\u0149\u01f0\u0130\u017f\u1e96\u1e97\u1e98\u1e99\u1e9a\u1e9e\u212a\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
 )
@@ -55,7 +54,6 @@ FROM refold.events AS e WHERE e.aggregate_id = %s AND e.stream_version = %s
 """
 _RECORDS = ("access", "erasure")
 """Types of streams that record what was done with the log."""
-_STREAMS = "SELECT s.aggregate_id FROM refold.streams AS s WHERE s.aggregate_id = ANY(%s::uuid[]) ORDER BY 1"
 _CUSTOMER = "SELECT EXISTS (SELECT FROM refold.events AS e WHERE e.metadata ->> 'subject_id' = %s)"
 
 
@@ -227,24 +225,6 @@ def choose(store: Store, scope: Scope, wanted: Wanted, on_event: Callable[[Event
     return chosen
 
 
-def find_streams(store: Store, names: Sequence[str]) -> tuple[UUID, ...]:
-    """The streams that a person means, each by its id or as source/conversation_id.
-
-    Raises:
-        BadInputError: There is none of a name, or more than one.
-    """
-    found = []
-    for name in names:
-        with typed_errors():
-            ids = [str(row[0]) for row in store.conn.execute(_STREAMS, [possible_ids(name)]).fetchall()]
-        if not ids:
-            raise BadInputError(
-                f"there is no stream {name!r}; give its id, or source/conversation_id. Nothing was redacted"
-            )
-        found.append(UUID(only_stream(name, ids)))
-    return tuple(found)
-
-
 def require_customer(store: Store, customer: str) -> None:
     """Refuse a person of whom there is no event.
 
@@ -269,14 +249,9 @@ def choose_place(store: Store, name: str, path: str, span: tuple[int, int] | Non
     Raises:
         BadInputError: There is no such event, or nothing there that could be hidden.
     """
-    match = _EVENT.fullmatch(name)
-    if match is None:
-        raise BadInputError(
-            f"--event {name!r}: write STREAM@VERSION, the stream by its id or as source/conversation_id"
-        )
-    (stream,) = find_streams(store, [match[1]])
+    stream, version = find_event(store, name, "redacted")
     with typed_errors():
-        row = store.conn.execute(_ONE, [stream, int(match[2])]).fetchone()
+        row = store.conn.execute(_ONE, [stream, version]).fetchone()
     if row is None:
         raise BadInputError(f"there is no event {name}; nothing was redacted")
     if row[-1]:

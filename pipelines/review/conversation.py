@@ -14,7 +14,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.duck import scratch
 from pipelines.lake.datasets import EVENTS
 from pipelines.log.context import Context
 from pipelines.log.readable import create_readable_events
@@ -128,7 +127,8 @@ def _events(
     events = connection.sql(_EVENTS).to_arrow_table()
     connection.unregister("conversations_asked")
     # A connection of its own: there `events` is these streams alone, so nothing else is read.
-    with scratch() as small:
+    with duckdb.connect() as small:
+        small.execute("SET TimeZone = 'UTC'")
         small.register("events", events)
         small.register("conversations_asked", given)
         create_readable_events(small)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.cli.entry import app
+from pipelines.cli.reference import render_reference
 from pipelines.lake.datasets import DATASETS
 from pipelines.lake.document import render_markdown
 from pipelines.lake.views import list_views
@@ -31,3 +33,8 @@ def test_a_newest_view_exists_for_every_dataset_that_promises_one():
     """A dataset whose plain name is a view has that view."""
     promised = {dataset.name for dataset in DATASETS.values() if dataset.has_newest_view}
     assert promised <= {view.name for view in list_views()}
+
+
+def test_the_page_of_verbs_is_that_of_the_verbs():
+    """`docs/cli.md` is what the verbs say of themselves; `python -m pipelines.cli.reference` writes it."""
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == render_reference(app)

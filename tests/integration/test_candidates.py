@@ -123,9 +123,9 @@ def test_all_candidates_are_run_beside_one_control_and_compared(lake, tmp_path):
     assert comment.startswith("<!-- refold ab: caps -->\n\n### 2 candidates of `caps`")
     assert "#### ✅" not in comment
     assert "`half`" in comment
-    assert json.loads(run_in_home(home, "sql", "SELECT DISTINCT experiment FROM ab_summary_history ORDER BY 1", "--json"))[
-        "rows"
-    ] == [
+    assert json.loads(
+        run_in_home(home, "sql", "SELECT DISTINCT experiment FROM ab_summary_history ORDER BY 1", "--json")
+    )["rows"] == [
         {"experiment": "caps/half"},
         {"experiment": "caps/same"},
     ]

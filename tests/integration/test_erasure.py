@@ -146,7 +146,7 @@ def test_single_events_and_what_is_old(store: Store) -> None:
     assert select_events(store, [f"{young}@1", f"{young}@2"]).targets == (Target(str(young), 1, 1, False),)
     for name, said in (
         (f"{young}@3", "no event"),
-        ("x@1", "STREAM@VERSION"),
+        ("x@1", "no stream 'x'"),
         (f"{young}@0", "STREAM@VERSION"),
         (f"{young}", "STREAM@VERSION"),
     ):

@@ -29,6 +29,6 @@ def test_evidence_of_real_conversations_verifies(store: Store, lake: Lake, share
 def test_evidence_of_refunds_verifies(store: Store, lake: Lake, tmp_path: Path):
     """So does that of the demo's refunds, of sealed months and of the open one."""
     (tmp_path / "bundles").mkdir()
-    found = evidence.refunds(store, lake, tmp_path / "bundles", 1_000, count=12, commands=1)
+    found = evidence.refunds(store, lake, tmp_path / "bundles", 2_000, count=12, commands=1)
     assert found.wrong == []
     assert 0 < found.sealed < found.bundles

@@ -268,7 +268,7 @@ def test_own_sql_that_fails_keeps_no_recorded_text(
         assert run("export")[0] == 0
     expression = {"fold": "(payload ->> '$.text')::INTEGER", "fold that says it": "error(payload)::INTEGER"}
     (folds / "failing.sql").write_text(OWN_FOLD.format(expression.get(kind, "1")))
-    told = [run("fold"), run("fold", "--check", str(folds / "failing.sql"))]
+    told = [run("fold"), run("fold", "failing"), run("fold", "--check", str(folds / "failing.sql"))]
     if kind in UPCASTER:
         told.append(run("events", "upcast", "--check"))
         assert "note.taken.v1" in told[-1][1]

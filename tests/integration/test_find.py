@@ -150,7 +150,7 @@ def test_real_conversations(store: Store, store_settings: Settings, shared_data:
     rows = store.conn.execute("SELECT aggregate_id::text, stream_version, payload FROM refold.events").fetchall()
     said = [(stream, version, list(strings(payload))) for stream, version, payload in rows]
     draw = random.Random(5)
-    for _ in range(10):
+    for _ in range(15):
         text = draw.choice([each for each in draw.choice(said)[2] if each.strip()] or ["the"])
         start = draw.randrange(len(text))
         wanted = text[start : start + draw.randrange(1, 30)]

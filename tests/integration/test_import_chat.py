@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +90,14 @@ def recount(events: list[StoredEvent]) -> dict[str, Any]:
 
 
 def test_real_conversations(store: Store, shared_data: Path) -> None:
-    """All 1,697 real conversations are stored and import only once; every third recounts as published and comes back exactly."""
+    """All 1,697 real conversations are stored, recount as published, come back exactly, and import only once."""
     file = shared_data / "conversations.jsonl.gz"
     result = import_chat(store, [file], at=AT)
     assert counts(result) == (1697, 34377, 0, 0)
     assert result.months == ("2025-07", "2025-08", "2025-10", "2025-12", "2026-03")
 
     with gzip.open(file, "rt", encoding="utf-8") as lines, gzip.open(shared_data / "expected.jsonl.gz", "rt") as facts:
-        for text, fact_text in islice(zip(lines, facts, strict=True), 0, None, 3):
+        for text, fact_text in zip(lines, facts, strict=True):
             line, fact = json.loads(text), json.loads(fact_text)
             events = list(store.read_stream(stream_id(line["source"], line["conversation_id"])))
             restored = restore(events)
@@ -322,8 +322,8 @@ def test_any_text_is_an_id_of_its_own(store: Store, write: Write) -> None:
 
 
 def test_a_huge_tool_result(store: Store, write: Write) -> None:
-    """A tool result of 20 MB is one event and comes back whole."""
-    output = "0123456789" * 2_000_000
+    """A tool result of 50 MB is one event and comes back whole."""
+    output = "0123456789" * 5_000_000
     line = {**said(1), "messages": [{"role": "tool", "tool_call_id": "1", "content": output, "error": None}]}
     assert import_chat(store, [write(line, said(2))], at=AT).conversations == 2
     assert restore(store.read_stream(stream_id("s", "c1"))) == line

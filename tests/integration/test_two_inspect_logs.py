@@ -1,4 +1,4 @@
-"""The worked example of the README: two logs of one task by two models, made by Inspect, compared on one page."""
+"""The worked example of `docs/compare.md`: two logs of one task by two models, made by Inspect, compared on one page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.support.inspect_logs_known import EPOCHS, GUESSED, ITEMS
 from tests.support.verbs import Verbs
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +25,17 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         capture_output=True,
         text=True,
         check=False,
-        cwd=README.parent,
+        cwd=ROOT,
     )
     assert made.returncode == 0, made.stderr[-2000:] + made.stdout[-2000:]
     return [Path(line) for line in made.stdout.split()]
 
 
 def example() -> str:
-    """The experiment that the README shows."""
-    (text,) = re.findall(r"```yaml\n(experiment: two-models\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    """The experiment that the page shows."""
+    (text,) = re.findall(
+        r"```yaml\n# two-models.yaml\n(.*?)```", (ROOT / "docs/compare.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     return str(text)
 
 

@@ -42,12 +42,19 @@ def run_in_home(home: Path, *arguments: str, check: bool = True) -> str:
     Raises:
         AssertionError: It ended with another code than 0, and `check` says that it must not.
     """
+    code, out, err = run_in_folder(home, {"REFOLD_HOME": str(home)}, *arguments)
+    assert code == 0 or not check, (arguments, out, err)
+    return out
+
+
+def run_in_folder(folder: Path, environment: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    """A verb typed in a folder, in this process, with these variables and none other of Refold's: exit code, stdout, stderr."""
     out, err = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         for name in [name for name in os.environ if name.startswith("REFOLD_")]:
             patch.delenv(name)
-        patch.setenv("REFOLD_HOME", str(home))
-        patch.chdir(home)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
         code = run_verb(patch, *arguments)
-    assert code == 0 or not check, (arguments, out.getvalue(), err.getvalue())
-    return out.getvalue()
+    return code, out.getvalue(), err.getvalue()

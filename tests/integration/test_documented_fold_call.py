@@ -1,4 +1,4 @@
-"""The README's SELECT beside the meaning of the article's `fold_call`, on real conversations and the simulated desk."""
+"""The SELECT of `docs/sql.md` beside the meaning of the article's `fold_call`, on real conversations and the simulated desk."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pipelines.log.upcasters import load_upcasters
 from tests.support.equality import connect, create_events, make_log
 
 Log = list[dict[str, Any]]
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "sql.md"
 
 
 @pytest.fixture(scope="module")
 def select() -> str:
-    """The SELECT as the README has it."""
-    found = re.findall(r"```sql\n(SELECT\n    aggregate_id,\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    """The SELECT as the page has it."""
+    found = re.findall(r"```sql\n(SELECT\n    aggregate_id,\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(found) == 1
     return str(found[0])
 

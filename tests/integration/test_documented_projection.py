@@ -1,4 +1,4 @@
-"""The README's own projection, run as it is written there, beside a count in plain Python."""
+"""The projection that the docs show, run as it is written there, beside a count in plain Python."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ EVENTS = 1_500
 
 @pytest.fixture
 def section() -> str:
-    """The README's section on projections."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    match = re.search(r"^## Your own projection$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    """The example of `docs/projections.md`."""
+    text = (ROOT / "docs" / "projections.md").read_text(encoding="utf-8")
+    match = re.search(r"^## An example$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
     assert match
     return match[1]
 
 
 def test_the_example_runs_as_it_is_written(section, store, store_settings, monkeypatch, capsys):
-    """File and commands of the README, word for word, give what the events add up to."""
+    """File and commands of the page, word for word, give what the events add up to."""
     monkeypatch.chdir(store_settings.home.parent)
     monkeypatch.setenv("REFOLD_HOME", ".refold")
     monkeypatch.setenv("REFOLD_DSN", store_settings.dsn)
@@ -44,8 +44,7 @@ def test_the_example_runs_as_it_is_written(section, store, store_settings, monke
         return printed.out
 
     run("refold export")
-    [path] = re.findall(r"`(\.refold/folds/\w+\.sql)`", section)
-    [query] = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
+    [(path, query)] = re.findall(r"```sql\n-- (\.refold/folds/\w+\.sql)\n(.*?)```", section, re.DOTALL)
     [commands] = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     Path(path).parent.mkdir(parents=True)
     Path(path).write_text(query, encoding="utf-8")
