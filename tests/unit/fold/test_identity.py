@@ -40,6 +40,7 @@ NO_RULES = (
     "lake.datasets.redacted",
     "lake.datasets.registry",
     "lake.datasets.replays",
+    "lake.datasets.reviews",
     "lake.errors",
     "lake.lake",
     "lake.locked",
