@@ -61,6 +61,7 @@ def test_a_home_without_anything_is_done_at_once(home):
     assert {each.place for each in done if not each.is_reached} == {"runs", "elsewhere"}
     assert find_done(home.home, "e") is None  # records of runs were not looked at
     assert find_unforgotten(home, lake, TARGETS, erasure="e") == []
+    home.home.mkdir(exist_ok=True)
     home.sql_history.write_text("+SELECT 'ann'\n")  # what a person typed is for a person to look at
     (asked,) = [each for each in forget_derived(home, lake, TARGETS, erasure="e") if each.place == "asked"]
     assert (asked.is_reached, asked.count) == (False, 1)
