@@ -12,7 +12,7 @@ from pipelines.diff.versions import Version, list_versions
 from pipelines.errors import RefoldError
 from pipelines.lake.lake import Lake
 from pipelines.notebooks import find_notebook
-from pipelines.review.files import FOLDER
+from pipelines.review.files import FOLDER, version_of
 from pipelines.review.report_html import keep_report
 
 _HALF = re.compile(r"\..+\.html\.\d+")
@@ -47,11 +47,11 @@ def find_stale(
         versions: The versions that the erasure touched, as experiment and version_id, with the streams that their pages do not name.
     """
     known = {(version.experiment, version.version_id): version for version in list_versions(lake)}
-    found = [path for path in (home / FOLDER).glob("*/.*") if _HALF.fullmatch(path.name)]
-    for path in sorted((home / FOLDER).glob("*/*.html")):
+    found = [path for path in (home / FOLDER).rglob(".*") if _HALF.fullmatch(path.name)]
+    for path in sorted((home / FOLDER).rglob("*.html")):
         if path in found:
             continue
-        name = (path.parent.name, path.stem)
+        name = version_of(home, path)
         version = known.get(name)
         with suppress(FileNotFoundError):
             text = path.read_text(encoding="utf-8", errors="replace")
@@ -68,7 +68,7 @@ def forget_pages(lake: Lake, home: Path, stale: Collection[Path]) -> Pages:
     for path in stale:
         with suppress(FileNotFoundError):
             size += path.stat().st_size
-            if path.suffix == ".html" and _is_remade(lake, home, known.get((path.parent.name, path.stem))):
+            if path.suffix == ".html" and _is_remade(lake, home, known.get(version_of(home, path))):
                 remade += 1
             else:
                 path.unlink()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.diff.result import input_hash_of
-from pipelines.lake.dataset import Dataset
+from pipelines.lake.dataset import Dataset, read_folder
 from pipelines.lake.datasets import (
     AB_SUMMARY,
     AB_TOOL_CALLS,
@@ -38,7 +38,7 @@ def files_of_versions(lake: Lake) -> Iterator[tuple[Partition, dict[str, list[Pa
     versions: dict[tuple[str, str], dict[str, list[Path]]] = {}
     for dataset in TABLES:
         for path in sorted(lake.table(dataset.name).path.glob("experiment=*/version_id=*/part-*.parquet")):
-            experiment, version_id = (part.partition("=")[2] for part in path.parent.parts[-2:])
+            experiment, version_id = map(read_folder, path.parent.parts[-2:])
             versions.setdefault((experiment, version_id), {}).setdefault(dataset.name, []).append(path)
     for (experiment, version_id), files in sorted(versions.items()):
         yield {"experiment": experiment, "version_id": version_id}, files

@@ -29,6 +29,11 @@ def read_partition(path: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in _BETWEEN_COLUMNS.split(path))
 
 
+def read_folder(name: str) -> str:
+    """The value of the one column in a folder's name, as `Dataset.folder` wrote it."""
+    return name.partition("=")[2].replace("%2F", "/")
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column.

@@ -16,6 +16,11 @@ def report_path(home: Path, experiment: str, version_id: str) -> Path:
     return home / FOLDER / experiment / f"{version_id}.html"
 
 
+def version_of(home: Path, path: Path) -> tuple[str, str]:
+    """Experiment and version_id of a report, or of what else is kept beside reports, by where it is."""
+    return path.parent.relative_to(home / FOLDER).as_posix(), path.stem
+
+
 def write_report(html: str, path: Path) -> None:
     """Write a report, all of it or nothing, readable by its owner alone.
 
