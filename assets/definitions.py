@@ -12,7 +12,7 @@ from functools import partial
 import dagster as dg
 
 from assets.checks import build_checks
-from assets.experiments import build_experiment_assets, build_review_asset
+from assets.experiments import build_experiment_assets, build_judge_asset, build_review_asset
 from assets.folds import build_fold_assets
 from assets.housekeeping import follow_folders, retention, vacuum
 from assets.jobs import build_jobs, build_replay_job
@@ -65,6 +65,7 @@ def build_defs(
         *build_own_assets(months, projections),
         *build_experiment_assets(),
         build_review_asset(),
+        build_judge_asset(),
     ]
     return dg.Definitions(
         assets=dg.map_asset_specs(partial(_show, owners, nightly), assets),

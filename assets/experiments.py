@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 REPLAY = ("replays", "replay_steps")
 DIFFS = ("ab_units", "ab_tool_calls", "ab_summary")
 REVIEW = "review_summary"
+JUDGEMENTS = "judgements"
 _ALL_MONTHS = dg.AllPartitionMapping()
 
 
@@ -134,6 +135,35 @@ def build_review_asset() -> dg.AssetsDefinition:
         )
 
     return review
+
+
+def build_judge_asset() -> dg.AssetsDefinition:
+    """`refold/judgements`: what an experiment's judge says of its pairs. It can cost money, like a replay: a person starts it."""
+
+    @dg.multi_asset(
+        name="judge",
+        specs=[describe_asset(JUDGEMENTS, deps=["ab_units"], skippable=True)],
+        can_subset=False,
+        partitions_def=EXPERIMENTS,
+        description="Ask the judge that an experiment names about the pairs of its newest version; what was paid for is not asked again.",
+    )
+    def judge(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
+        from assets.verbs.judge import judge_versions
+        from pipelines.diff.versions import list_versions
+        from pipelines.experiment.registry import load_experiment
+
+        experiment, folder = load_experiment(home.lake, context.partition_key)
+        if experiment.judge is None:
+            context.log.info("the experiment names no judge")
+            return
+        versions = list_versions(home.lake, context.partition_key)[:1]
+        tell = home.tell or context.log.info
+        found = judge_versions(home.settings, home.lake, home.store, experiment, folder, versions, tell)
+        home.publish_catalog()
+        counts = {"pairs": sum(each.pairs for each, _ in found), "failed": sum(each.failed for each, _ in found)}
+        yield dg.MaterializeResult(key_of(JUDGEMENTS), metadata=counts)
+
+    return judge
 
 
 def _replay(

@@ -106,11 +106,13 @@ def ab(
 
         require = checked.require_keys
         results = compare_all(settings, lake, experiment, folder, tell, retry_failed=retry_failed, require_keys=require)
-    _print_results(settings, lake, experiment, results, files, as_json=as_json)
+    judged = _judge(settings, lake, experiment, folder, results)
+    _print_results(settings, lake, experiment, results, files, judged, as_json=as_json)
 
 
 def _print_estimates(settings: Settings, checked: Checked, folder: Path, *, as_json: bool) -> None:
     """What a run would ask, send and pay, window by window."""
+    from pipelines.lake.lake import Lake
     from pipelines.replay.estimate import estimate_experiment, total_of
 
     for _place, what in checked.missing_keys:
@@ -125,6 +127,11 @@ def _print_estimates(settings: Settings, checked: Checked, folder: Path, *, as_j
         page += ", the control once; the budget is each candidate's own"
     elif len(found) > 1:
         page += "\na decision that is in several windows is asked and paid once"
+    if checked.experiment.judge is not None:
+        from assets.verbs.judge import price_judge
+
+        version_ids = [estimate.version_id for _, estimate in found]
+        page += "\n\n" + price_judge(settings, Lake.from_settings(settings), checked.experiment, folder, version_ids)
     print_result({**estimates[-1], "windows": estimates}, page, as_json=as_json)
 
 
@@ -148,12 +155,24 @@ def _check_determinism(
         raise click.exceptions.Exit(CheckFailedError.exit_code)
 
 
+def _judge(
+    settings: Settings, lake: Lake, experiment: Experiment, folder: Path, results: Sequence[DiffResult]
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """What the experiment's judge says of complete versions, as parts of the page and for a program; nothing without one."""
+    if experiment.judge is None:
+        return [], []
+    from assets.verbs.judge import ask_judge
+
+    return ask_judge(settings, lake, experiment, folder, results, tell)
+
+
 def _print_results(
     settings: Settings,
     lake: Lake,
     experiment: Experiment,
     results: Sequence[DiffResult],
     files: Files,
+    judged: tuple[list[str], list[dict[str, Any]]],
     *,
     as_json: bool,
 ) -> None:
@@ -178,6 +197,8 @@ def _print_results(
         if experiment.candidates:
             page, told = _candidates(settings, lake, experiment, results, decisions)
             pages.append(page)
+    pages += judged[0]
+    told |= {"judge": judged[1]} if judged[1] else {}
     if files:
         from pipelines.pull_request.write import write_files
 

@@ -190,6 +190,12 @@ def _file_findings(value: dict[str, Any], folder: Path, settings: Settings) -> I
             ),
             ((*side, "python"), lambda spec: _load_candidate(spec, folder, settings)),
         ]
+    checks.append(
+        (
+            ("judge", "rubric_file"),
+            lambda name: read_text(find_file(name, folder, "judge.rubric_file", allowed), "judge.rubric_file"),
+        )
+    )
     metrics = value.get("metrics")
     for name in metrics if isinstance(metrics, dict) else ():
         checks.append((("metrics", name, "python"), _measure_check(name, folder, settings)))
@@ -246,7 +252,9 @@ def _key_findings(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _candidates(experiment: Experiment) -> Iterator[tuple[Place, Experiment]]:
-    """The experiment of each candidate, and where the candidate stands in the file."""
+    """The experiment of each candidate and of the judge, and where who is asked stands in the file."""
+    if experiment.judge is not None:
+        yield ("judge",), experiment.for_judge()
     for number, each in enumerate(experiment.by_candidate()):
         yield (("candidates", number) if experiment.candidates else ("candidate",)), each
 

@@ -18,12 +18,21 @@ from typing import Any
 from pipelines.diff.versions import Version, find_definition, list_versions
 from pipelines.errors import BadInputError
 from pipelines.lake.dataset import Dataset, read_partition
-from pipelines.lake.datasets import AB_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS, REVIEW_SUMMARY, VERSIONS
+from pipelines.lake.datasets import (
+    AB_SUMMARY,
+    AB_TOOL_CALLS,
+    AB_UNITS,
+    JUDGEMENTS,
+    REPLAY_STEPS,
+    REPLAYS,
+    REVIEW_SUMMARY,
+    VERSIONS,
+)
 from pipelines.lake.lake import Commit, Lake
 
 PRUNED = "pruned"
 """Input hash of the commit that removed a version."""
-_REST = (REVIEW_SUMMARY, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS, VERSIONS)
+_REST = (REVIEW_SUMMARY, JUDGEMENTS, AB_TOOL_CALLS, AB_UNITS, JUDGEMENTS, REPLAY_STEPS, REPLAYS, VERSIONS)
 _AT_WORK_DAYS = 1.0
 """A version that is not complete and younger may be at work."""
 

@@ -15,6 +15,7 @@ from pipelines.lake.datasets import (
     AB_SUMMARY,
     AB_TOOL_CALLS,
     AB_UNITS,
+    JUDGEMENTS,
     REPLAY_STEPS,
     REPLAYS,
     REVIEW_SUMMARY,
@@ -25,7 +26,7 @@ from pipelines.lake.partition import PartitionWriter
 
 ROWS = (AB_TOOL_CALLS, REPLAY_STEPS, AB_UNITS, REPLAYS)
 """Tables with a row for what was done in a conversation, in the order in which they are written anew."""
-TABLES = (VERSIONS, *ROWS, AB_SUMMARY, REVIEW_SUMMARY)
+TABLES = (VERSIONS, *ROWS, AB_SUMMARY, REVIEW_SUMMARY, JUDGEMENTS)
 COMPARED = "compared_as"
 """In the provenance of replays: their number when the summary was made of them."""
 _BATCH = 2_048

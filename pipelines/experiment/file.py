@@ -17,18 +17,23 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.documents import Document, DocumentError, parse_yaml, read_document
 from pipelines.experiment.budget import Budget
-from pipelines.experiment.candidates import (
+from pipelines.experiment.metrics import Cluster, Metric, NoiseFloor, NoiseFloorOrSize, Rule
+from pipelines.experiment.prices import load_prices
+from pipelines.experiment.sides import (
     MOST,
     NAME,
+    Api,
+    Baseline,
+    Candidate,
+    Control,
+    Judge,
     NamedCandidate,
+    Side,
     as_one,
     of_the_file,
     require_names,
     require_one_control,
 )
-from pipelines.experiment.metrics import Cluster, Metric, NoiseFloor, NoiseFloorOrSize, Rule
-from pipelines.experiment.prices import load_prices
-from pipelines.experiment.sides import Api, Baseline, Candidate, Control, Side
 from pipelines.experiment.strict import StrictModel, read_model
 from pipelines.experiment.window import Window, WindowOrName
 from pipelines.stats.gate import parse_gate
@@ -138,6 +143,7 @@ class Experiment(StrictModel):
         gate: Clauses that must hold, such as `refund_usd non_inferior; same_calls >= 0.9`; else exit code 3.
         noise_floor: Conversations in which both are asked twice: a number, or `true` for 500.
         budget: What may be spent, and how fast.
+        judge: A model that says of pairs which side is better; shown only beside its agreement with the verdicts of people.
         batch: Whether models are asked in batches, which take up to a day and cost less: `refold ab` submits them and ends, and
             the next one, or the sensor `finished_batches`, goes on. In mode `decision` or `single`.
         workers: Processes for a Python candidate that depends on nothing but the decision; 0: this one.
@@ -166,6 +172,7 @@ class Experiment(StrictModel):
     gate: Annotated[str, AfterValidator(_gate)] | None = None
     noise_floor: NoiseFloorOrSize | None = None
     budget: Budget = Budget()
+    judge: Judge | None = None
     batch: bool = False
     workers: int = Field(default=0, ge=0, le=256)
     active: bool = False
@@ -216,12 +223,22 @@ class Experiment(StrictModel):
                 f"budget: {', '.join(unchecked)} bounds what models are asked, and this experiment asks none"
             )
         self._require_batch(given, asks_models=asks_models)
+        self._require_judge()
         names = [*self.metrics, *(rule.name for rule in self.expect)]
         for name in names:
             if not _METRIC.fullmatch(name):
                 raise ValueError(f"metric {name!r}: use lower-case letters, digits and '_', beginning with a letter")
             if names.count(name) > 1:
                 raise ValueError(f"metric {name!r} is named twice among metrics and expect; give each its own name")
+
+    def _require_judge(self) -> None:
+        """A judge is asked as a candidate is."""
+        if self.judge is None:
+            return
+        try:
+            self.for_judge().require_fit()
+        except ValueError as error:
+            raise ValueError(f"judge: {error}") from error
 
     def _require_wires(self) -> None:
         """Over Messages an address has no version in it, which is a part of the wire's own path, and every reply has a bound."""
@@ -297,6 +314,19 @@ class Experiment(StrictModel):
         if not self.windows:
             return [self]
         return [self.model_copy(update={"window": window, "windows": ()}) for window in self.windows]
+
+    def for_judge(self) -> Experiment:
+        """What its judge is asked by: the judge in the candidate's place, over its endpoint and within its budget."""
+        assert self.judge is not None
+        only = {
+            "candidate": self.judge.asked,
+            "budget": self.judge.budget,
+            "control": None,
+            "candidates": (),
+            "noise_floor": None,
+            "judge": None,
+        }
+        return self.model_copy(update={**only, "mode": "decision", "batch": False, "workers": 0})
 
     def by_candidate(self) -> list[Experiment]:
         """The experiment once per candidate, in the order given; itself alone when it has one. Each has a name of its own."""

@@ -429,6 +429,7 @@ _NO_INPUTS: Any = {
             "experiment",
             "reason",
             "candidates",
+            "judge",
             "gate",
             "active",
             "window",

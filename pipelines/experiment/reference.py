@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipelines.experiment import budget, candidates, file, metrics, prices, sides, window
+from pipelines.experiment import budget, file, metrics, prices, sides, window
 from pipelines.experiment.file import Experiment
 
 SCHEMA = Path(__file__).with_name("experiment.schema.json")
@@ -56,9 +56,7 @@ def experiment_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of an experiment file, with what every key means."""
     schema = Experiment.model_json_schema(by_alias=True)
     models = {
-        name: each
-        for module in (sides, candidates, budget, file, metrics, prices, window)
-        for name, each in vars(module).items()
+        name: each for module in (sides, budget, file, metrics, prices, window) for name, each in vars(module).items()
     }
     for name, definition in [("Experiment", schema), *schema["$defs"].items()]:
         told = descriptions(models[name])

@@ -6,12 +6,16 @@ How each of them is asked is decided elsewhere; here is only what may be written
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.address import read_address
+from pipelines.documents import Document, Place
 from pipelines.experiment.agents import AgentSide, callable_name, variable_name
+from pipelines.experiment.budget import Budget
 from pipelines.experiment.prices import Price
 from pipelines.experiment.strict import StrictModel
 
@@ -285,3 +289,113 @@ class Control(Asked):
         if self.recorded is not None:
             return self.recorded.describe()
         return self._describe_model() if self.model is not None else f"python {self.python}"
+
+
+MOST = 20
+"""Candidates of a file."""
+NAME = r"[a-z0-9][a-z0-9._-]{0,99}"
+_NAME = re.compile(NAME)
+
+
+def candidate_name(value: str) -> str:
+    """A name as it stands in `EXPERIMENT/CANDIDATE`; two that differ in case alone are none, since there is no upper case."""
+    if not _NAME.fullmatch(value):
+        raise ValueError("use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit")
+    return value
+
+
+class NamedCandidate(Candidate):
+    """One of several candidates: a candidate with a name.
+
+    Attributes:
+        name: Its versions are those of `EXPERIMENT/NAME`: lower-case letters, digits, `.`, `_` and `-`.
+    """
+
+    name: Annotated[str, AfterValidator(candidate_name)]
+
+    @property
+    def alone(self) -> Candidate:
+        """Side B of its own experiment."""
+        return Candidate(**{name: getattr(self, name) for name in Candidate.model_fields})
+
+
+def require_names(candidates: Sequence[NamedCandidate]) -> None:
+    """Check that every candidate has a name of its own.
+
+    Raises:
+        ValueError: Two have the same.
+    """
+    names = [each.name for each in candidates]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"candidates: {', '.join(twice)} is named twice; give each its own name")
+
+
+def require_one_control(candidates: Iterable[Candidate]) -> None:
+    """Check that a control without an endpoint of its own is asked at one: the candidates' must be the same.
+
+    Raises:
+        ValueError: They are not.
+    """
+    places = {(each.base_url, each.api, each.api_key_env) for each in candidates}
+    if len(places) > 1:
+        raise ValueError(
+            "control.base_url: the candidates are asked at different endpoints, and the control is one for all; name its own"
+        )
+
+
+def as_one(document: Document) -> Any:
+    """What a file with `candidates` says, with the first of them as `candidate`: what all experiments have.
+
+    Raises:
+        DocumentError: It has both keys.
+    """
+    value = document.value
+    if "candidate" in value:
+        document.refuse([(("candidates",), "give either candidate or candidates")])
+    first = value["candidates"][0] if isinstance(value["candidates"], list) and value["candidates"] else None
+    if not isinstance(first, dict):
+        document.refuse([(("candidates",), "candidates is a list of candidates, each with a name")])
+    return {**value, "candidate": {key: each for key, each in first.items() if key != "name"}}
+
+
+def of_the_file(findings: Iterable[tuple[Place, str]]) -> list[tuple[Place, str]]:
+    """Findings without those about the candidate that `as_one` made: they stand where it is written."""
+    return [(place, told) for place, told in findings if place[:1] != ("candidate",)]
+
+
+class Judge(StrictModel):
+    """A model that says of pairs which side is better: a number beside what people say, never instead of it.
+
+    Each pair is put before it twice, the sides in both orders and without names; where the two disagree it is a tie, and so is a pair of sides that are alike, about which it is not asked. What it says
+    is shown only together with how far it agrees with the verdicts of people. It is no part of a version.
+
+    Attributes:
+        model: Name of the model, as its endpoint knows it.
+        api: The wire it is asked over: `chat` (completions), `responses` or `messages`.
+        base_url: Address of the endpoint; those that texts may go to are in `REFOLD_ENDPOINTS`.
+        api_key_env: Environment variable that holds the key.
+        params: Settings of each request, such as `temperature`, sent as they stand.
+        price: What the model costs, where the price table does not know it.
+        rubric_file: File that says what is good, beside the experiment.
+        pairs: How many pairs it judges: a uniform sample of those that both sides answered.
+        seed: Another number, another sample.
+        budget: What may be spent on one version, and how fast.
+    """
+
+    model: str = Field(min_length=1)
+    api: Api = "chat"
+    base_url: Annotated[str, AfterValidator(_base_url)]
+    api_key_env: Annotated[str, AfterValidator(variable_name)] | None = None
+    params: Annotated[dict[str, Any], AfterValidator(_params)] = Field(default_factory=dict)
+    price: Price | None = None
+    rubric_file: str = Field(min_length=1)
+    pairs: int = Field(default=200, ge=1, le=100_000)
+    seed: int = 0
+    budget: Budget = Budget()
+
+    @property
+    def asked(self) -> Candidate:
+        """The model, as one who is asked."""
+        names = ("model", "api", "base_url", "api_key_env", "params", "price")
+        return Candidate(**{name: getattr(self, name) for name in names})

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets import AB_SUMMARY, REVIEW_SUMMARY, VERSIONS
+from pipelines.lake.datasets import AB_SUMMARY, JUDGEMENTS, REVIEW_SUMMARY, VERSIONS
 from pipelines.log.redaction import HIDDEN
 from pipelines.redaction.hidden import Hidden
 
@@ -46,7 +46,7 @@ class Copies:
 
     def change(self, dataset: Dataset, rows: pa.Table) -> pa.Table:
         """Rows of a table without what is hidden; the same object where nothing of it stands in them."""
-        if dataset in (AB_SUMMARY, REVIEW_SUMMARY, VERSIONS):
+        if dataset in (AB_SUMMARY, JUDGEMENTS, REVIEW_SUMMARY, VERSIONS):
             hidden = self.everywhere
             for each in self.by_stream.values():
                 hidden |= Hidden(each.values)

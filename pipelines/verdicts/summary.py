@@ -10,6 +10,7 @@ import numpy as np
 from pipelines.verdicts.agreement import gwet_ac1, kappa
 from pipelines.verdicts.chances import chances_of
 from pipelines.verdicts.estimate import Reason, Share
+from pipelines.verdicts.judged import AGREEMENT, Judgement, sum_up_judge
 from pipelines.verdicts.sampling import Drawable
 from pipelines.verdicts.shares import net_of, share_of
 from pipelines.verdicts.verdict import CHOICES, PICKED, Verdict
@@ -25,7 +26,8 @@ class Line:
 
     Attributes:
         metric: better, worse, same or unsure: the share of pairs; net: better less worse; agreement_ac1 and agreement_kappa: how far
-            reviewers agree beyond chance.
+            reviewers agree beyond chance; judge_agreement_ac1: how far a judge agrees with them, and without it no other judge_… has a
+            number: judge_better, judge_worse, judge_same, judge_net, judge_consistent (both orders say the same), judge_net_debiased.
         segment: Segment column, or `all`.
         segment_value: Its value, or `all`.
         estimate: The number; None with a reason.
@@ -52,7 +54,11 @@ class Line:
 
 
 def summarise(
-    version_id: str, frame: Sequence[Drawable], standing: Iterable[Verdict], segments: Sequence[str] = ()
+    version_id: str,
+    frame: Sequence[Drawable],
+    standing: Iterable[Verdict],
+    segments: Sequence[str] = (),
+    judgements: Mapping[str, Judgement] | None = None,
 ) -> list[Line]:
     """What the standing verdicts of a version come to, the whole first, then segments in order.
 
@@ -61,6 +67,7 @@ def summarise(
         frame: Its pairs that can be judged.
         standing: Its standing verdicts; those on pairs that are not in the frame are in no number.
         segments: Columns of `STRATA` to tell apart.
+        judgements: What a judge said, by pair; None or nothing without one.
     """
     values = _values(frame, standing)
     verdicts = [each for given in values.values() for each in given]
@@ -75,7 +82,21 @@ def summarise(
         for metric, share in _agreements({unit: each for unit, each in values.items() if unit in units}).items():
             who = len({each.reviewer for unit in units for each in values.get(unit, ())})
             lines.append(_line(metric, segment, value, share, len(units), who, None))
-    return lines
+    return lines + _judge_lines(judgements or {}, values, chances, len(frame))
+
+
+def _judge_lines(
+    judgements: Mapping[str, Judgement],
+    values: Mapping[str, Sequence[Verdict]],
+    chances: Mapping[str, float],
+    pairs: int,
+) -> list[Line]:
+    who = len({each.reviewer for unit in judgements for each in values.get(unit, ())})
+    design = next((each.design for each in judgements.values()), None)
+    return [
+        _line(metric, ALL, ALL, share, pairs, who, None if metric == AGREEMENT else design)
+        for metric, share in sum_up_judge(judgements, values, chances).items()
+    ]
 
 
 def _values(frame: Sequence[Drawable], standing: Iterable[Verdict]) -> dict[str, list[Verdict]]:

@@ -15,6 +15,7 @@ from pipelines.lake.datasets import AB_UNITS, REVIEW_SUMMARY
 from pipelines.lake.lake import Lake
 from pipelines.store.connect import Store
 from pipelines.verdicts.frame import find_segments, load_frame
+from pipelines.verdicts.judged import load_judgements
 from pipelines.verdicts.record import Review
 from pipelines.verdicts.summary import Line, summarise
 
@@ -28,7 +29,8 @@ def summarise_review(lake: Lake, store: Store, version: Version) -> list[Line]:
     review = Review(store, version.experiment, version.version_id)
     review.refresh()
     frame = load_frame(lake, version)
-    return summarise(version.version_id, frame, review.standing.values(), find_segments(lake, version))
+    judgements = load_judgements(lake, version)
+    return summarise(version.version_id, frame, review.standing.values(), find_segments(lake, version), judgements)
 
 
 def keep_review(lake: Lake, version: Version, lines: list[Line]) -> bool:

@@ -51,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": {"store", "lake", "proof", "export", "home", "privacy", "foreign"},
     "review": {"lake", "log", "diff", "stats", "experiment", "replay", "canonical"},
     "verdicts": {"store", "lake", "diff", "stats", "experiment"},
+    "judge": {"lake", "diff", "experiment", "replay", "review", "verdicts"},
     "pull_request": {"lake", "diff", "review", "stats"},
     "judging": {"lake", "diff", "review", "verdicts", "web"},
     "demo": {"store", "lake", "log", "diff", "review", "experiment"},

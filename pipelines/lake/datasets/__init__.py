@@ -24,7 +24,7 @@ from pipelines.lake.datasets.log import EVENTS, STREAM_MONTHS
 from pipelines.lake.datasets.redacted import REDACTED_EVENTS
 from pipelines.lake.datasets.registry import COMMITS, EXPERIMENTS, VERSIONS
 from pipelines.lake.datasets.replays import AGENT_REFUSALS, REPLAY_STEPS, REPLAYS
-from pipelines.lake.datasets.reviews import REVIEW_SUMMARY, REVIEWS
+from pipelines.lake.datasets.reviews import JUDGEMENTS, REVIEW_SUMMARY, REVIEWS
 
 __all__ = [
     "AB_SUMMARY",
@@ -41,6 +41,7 @@ __all__ = [
     "EVENTS",
     "EXPERIMENTS",
     "HOME_LOG",
+    "JUDGEMENTS",
     "MERKLE_NODES",
     "REDACTED_EVENTS",
     "REPLAYS",
@@ -77,6 +78,7 @@ DATASETS: dict[str, Dataset] = {
         AB_UNITS,
         AB_TOOL_CALLS,
         AB_SUMMARY,
+        JUDGEMENTS,
         REVIEW_SUMMARY,
         EXPERIMENTS,
         VERSIONS,

@@ -52,7 +52,9 @@ REVIEW_SUMMARY = Dataset(
             "metric",
             "VARCHAR",
             "better, worse, same or unsure: share of pairs; net: better less worse; agreement_ac1 (Gwet) and agreement_kappa (Cohen "
-            "for two reviewers, else Fleiss): how far reviewers agree beyond chance, 1 at most.",
+            "for two reviewers, else Fleiss): how far reviewers agree beyond chance, 1 at most. Of a judge: judge_agreement_ac1 with the "
+            "people, and, null as long as that has no interval, judge_better, judge_worse, judge_same, judge_net, judge_consistent (both "
+            "orders say the same) and judge_net_debiased (judge_net less its mean error on the pairs that people drew).",
         ),
         Column("segment", "VARCHAR", "Segment column; all for the whole."),
         Column("segment_value", "VARCHAR", "Value of the segment column; all for the whole."),
@@ -73,5 +75,34 @@ REVIEW_SUMMARY = Dataset(
             "Why a number is null: no_verdicts, few_verdicts (fewer than 5 pairs), no_pair_twice, few_pairs_twice, or one_choice (all "
             "said the same of all, which chance alone would give); null when nothing is.",
         ),
+    ),
+)
+
+JUDGEMENTS = Dataset(
+    name="judgements",
+    grain="what a model said of one pair of one version, shown both ways round; it means nothing without its agreement with people",
+    key=("experiment", "version_id", "unit_id"),
+    partition_by=("experiment", "version_id"),
+    sort_by=("unit_id",),
+    layer="diff",
+    columns=(
+        EXPERIMENT,
+        VERSION_ID,
+        Column("unit_id", "VARCHAR", "The pair, as ab_units has it."),
+        Column("judge_id", "VARCHAR", "Names the judge: version, model, wire, parameters and rubric."),
+        Column("model", "VARCHAR", "The model that was asked."),
+        Column("rubric_sha256", "VARCHAR", "Hash of the rubric, hex."),
+        Column(
+            "choice",
+            "VARCHAR",
+            "Of B beside A: better, worse or same; same where both orders disagree, and, without asking, where the sides are alike; null "
+            "where an order was not answered.",
+        ),
+        Column("choice_a_first", "VARCHAR", "The same when A was shown first; null without an answer."),
+        Column("choice_b_first", "VARCHAR", "The same when B was shown first; null without an answer."),
+        Column("reason", "VARCHAR", "Code: why an order has no answer; null when both have one."),
+        Column("design", "VARCHAR", "How the pairs were drawn, as of reviews."),
+        Column("probability", "DOUBLE", "That the design draws this pair, above 0, at most 1."),
+        Column("cost_usd", "DOUBLE", "Cost of both answers, US dollars, whenever they were paid; null when not known."),
     ),
 )
