@@ -48,6 +48,8 @@ ELSEWHERE = (
     "refold import litellm --dsn",  # test_import_spend_logs makes a proxy's table
     "refold import anthropic requests.jsonl",  # test_import_forms
 )
+SHOWN = ("docs/tutorial.md",)
+"""Pages whose output, as they show it, is what is printed: real recordings, so it is the same everywhere."""
 LAST = ("docs/cli.md", "docs/proof.md", "docs/seal.md", "docs/redaction.md", "docs/erasure.md")
 """Pages that close, hide and take."""
 SHELL = re.compile(r"[|<>;&]|^\w+=|^export |^python3 |\$\(")
@@ -329,6 +331,7 @@ def test_every_command_of_a_page_does_what_it_says(page, stage, request):
         write_for(stage, page.removeprefix("docs/"))
     if page in PREPARED:
         PREPARED[page](stage, request)
+    printed = []
     for each in commands:
         if each.text.startswith(ELSEWHERE):
             continue
@@ -340,7 +343,10 @@ def test_every_command_of_a_page_does_what_it_says(page, stage, request):
         else:
             parts = each.text.split(" && ")
             for text in parts if all(part.startswith("refold ") for part in parts) else [each.text]:
-                type_in(stage, text, each.code)
+                printed.append(type_in(stage, text, each.code))
+    if page in SHOWN:
+        said = {" ".join(line.split()) for text in printed for line in text.splitlines()}
+        assert {" ".join(line.split()) for line in shown_lines(page)} <= said
 
 
 def check_read(each: Documented) -> None:

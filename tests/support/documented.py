@@ -56,6 +56,12 @@ def documented_commands(page: str) -> list[Documented]:
     return found
 
 
+def shown_lines(page: str) -> list[str]:
+    """What a page shows as printed: the lines of its blocks without a language."""
+    blocks = re.findall(r"^```\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
 def documented_pages() -> list[str]:
     """README and the pages of `docs/` that show commands, in order."""
     pages = ["README.md", *(f"docs/{path.name}" for path in sorted(_DOCS.glob("*.md")))]
