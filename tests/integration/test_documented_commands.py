@@ -27,7 +27,7 @@ from pipelines.demo.load import load_demo
 from pipelines.settings import Settings
 from pipelines.store import Store
 from tests.support.databases import copied_database
-from tests.support.documented import Documented, documented_commands, documented_pages, write_documented
+from tests.support.documented import Documented, documented_commands, documented_pages, shown_lines, write_documented
 from tests.support.verbs import run_in_folder
 
 SERVES = ("ui", "receive", "review", "dashboard")
@@ -342,8 +342,8 @@ def test_every_command_of_a_page_does_what_it_says(page, stage, request):
             check_read(each)
         else:
             parts = each.text.split(" && ")
-            for text in parts if all(part.startswith("refold ") for part in parts) else [each.text]:
-                printed.append(type_in(stage, text, each.code))
+            typed_in = parts if all(part.startswith("refold ") for part in parts) else [each.text]
+            printed += [type_in(stage, text, each.code) for text in typed_in]
     if page in SHOWN:
         said = {" ".join(line.split()) for text in printed for line in text.splitlines()}
         assert {" ".join(line.split()) for line in shown_lines(page)} <= said
