@@ -12,11 +12,14 @@ from pipelines.diff.candidates import compare_candidates
 from pipelines.diff.dataset import build_diff
 from pipelines.diff.prune import prune_versions
 from pipelines.diff.versions import list_versions
+from pipelines.erasure.reports import find_stale
+from pipelines.erasure.tables import files_of_versions
 from pipelines.errors import BadInputError
 from pipelines.experiment.file import parse_experiment
 from pipelines.experiment.plan import make_plans, require_same_units
 from pipelines.lake.lake import Lake
 from pipelines.replay.run import run_replay
+from pipelines.review.files import report_path, write_report
 from pipelines.settings import Settings
 from pipelines.store import Store, connect
 from tests.support.databases import copied_database
@@ -194,8 +197,8 @@ def test_candidates_are_compared_on_their_own_answers(compared):
         assert mirrored[key].theta == (None if one.theta is None else pytest.approx(-one.theta))
 
 
-def test_the_name_of_a_candidate_is_one_everywhere(compared):
-    """Versions are listed by experiment and by candidate, pruned by either, and Delta's own reader sees the name."""
+def test_the_name_of_a_candidate_is_one_everywhere(compared, tmp_path):
+    """Versions are listed by experiment and by candidate, pruned and erased by either, and Delta's own reader sees the name."""
     lake, _, versions = compared
     assert {each.experiment for each in list_versions(lake, "caps")} == set(versions)
     assert [each.version_id for each in list_versions(lake, "caps/half")] == [versions["caps/half"]]
@@ -203,6 +206,12 @@ def test_the_name_of_a_candidate_is_one_everywhere(compared):
         list_versions(lake, "cap")
     assert {each["experiment"] for each in lake.table("ab_units").partitions()} == set(versions)
     assert all("/experiment=caps%2F" in path for path in lake.table("ab_units").files())
+    assert {each["experiment"] for each, _ in files_of_versions(lake)} == set(versions)
+    half = ("caps/half", versions["caps/half"])
+    page = report_path(tmp_path, *half)
+    write_report("of stream-4711", page)
+    assert find_stale(lake, tmp_path, ["stream-4711"], {}) == [page]
+    assert find_stale(lake, tmp_path, [], {half: ["other"]}) == [page]
     gone = prune_versions(lake, "caps", keep=0, newest_too=True, is_dry_run=True)
     assert {each.experiment for each in gone.versions} == set(versions)
 
