@@ -16,7 +16,7 @@ import dagster as dg
 
 from assets.partitions import MONTHS_FAILED
 from assets.resources import Home
-from assets.specs import key_of
+from assets.specs import key_of, show_lineage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,10 @@ class Made:
     version: str
 
     def shown(self) -> dict[str, Any]:
-        """The metadata, with the rows under the name that Dagster's page knows them by."""
+        """The metadata, with the rows and, of a month that was written, where columns come from, under the names that Dagster's page knows."""
         rows = self.metadata.get("row_count")
-        return dict(self.metadata) | ({"dagster/partition_row_count": rows} if rows is not None else {})
+        counted = {"dagster/partition_row_count": rows} if rows is not None else {}
+        return {**self.metadata, **counted, **(show_lineage(self.name) if self.metadata.get("is_written") else {})}
 
 
 def materialize_months(

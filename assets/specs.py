@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import dagster as dg
 
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets import find_dataset
+from pipelines.lake.datasets import DATASETS, find_dataset
+from pipelines.lake.datasets.lineage import find_lineage
 
 PREFIX = "refold"
 """First part of every asset key, so that Refold's assets stand apart among a team's other code locations."""
@@ -55,3 +57,16 @@ def _columns(dataset: Dataset) -> dg.TableSchema:
             for column in dataset.columns
         ]
     )
+
+
+@cache
+def show_lineage(name: str) -> dict[str, Any]:
+    """Metadata of a dataset's materialisation that says from which columns its own come; nothing where that is not known."""
+    found = find_lineage(name) if name in DATASETS else {}
+    if not found:
+        return {}
+    columns = {
+        column: [dg.TableColumnDep(key_of(dataset), source) for dataset, source in sources]
+        for column, sources in found.items()
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(columns)}

@@ -12,6 +12,7 @@ import dagster as dg  # noqa: TID251 - these tests are of the code location
 import pytest
 import yaml
 
+from assets.by_month import Made
 from assets.definitions import build_defs, find_nightly
 from assets.instance import open_instance, prepare
 from assets.schedules import build_alert_sensor
@@ -75,6 +76,16 @@ def test_every_asset_has_a_check_a_kind_and_a_description(graph):
         node = graph.get(key)
         assert node.kinds
         assert node.description.startswith("One row: ")
+
+
+def test_a_month_says_where_its_columns_come_from_and_how_many_rows_it_has():
+    """Under the names that Dagster's page knows them by; of what is not known, nothing is said."""
+    shown = Made("conversation_months", {"row_count": 7, "is_written": True}, "v").shown()
+    deps = shown["dagster/column_lineage"].deps_by_column
+    assert deps["aggregate_id"] == [dg.TableColumnDep(key_of("events"), "aggregate_id")]
+    assert {dep.column_name for dep in deps["started_at"]} == {"payload", "created_at"}
+    assert shown["dagster/partition_row_count"] == 7
+    assert Made("someones_own", {}, "v").shown() == {}
 
 
 def test_what_is_nightly_has_to_be_fresh(graph):
