@@ -211,8 +211,7 @@ def handoffs(talks: list[Talk]) -> Rows:
         found[talk.of_start("vertical")].append(named)
     rows = []
     for vertical, each in found.items():
-        handed = sum(1 for named in each for _ in named)
-        total = len(each) + sum(max(len(named) - 1, 0) for named in each)
+        handed, total = sum(map(bool, each)), len(each)
         tools = sorted(set().union(*each)) or None
         rows.append((vertical, total, handed, _share(handed, total), tools))
     return rows
