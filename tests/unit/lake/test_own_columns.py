@@ -19,7 +19,8 @@ from pipelines.lake.lake import Lake
 from pipelines.lake.own_columns import TYPES
 from pipelines.lake.query import query_result, run_query
 from pipelines.lake.views import list_macros
-from tests.support.history import START, copy_lake
+from tests.support.history import LONG, ONE, START, copy_lake, event, write_log
+from tests.support.own_projections import fold_built_in
 
 COLUMNS = """
 - name: refund_usd
@@ -86,6 +87,21 @@ def test_it_is_told_and_published_and_read_by_programs(lake, tmp_path):
             assert reader.sql(comment).fetchall() == []
     finally:
         columns.write_text(COLUMNS)
+
+
+def test_what_is_hidden_stays_hidden(tmp_path):
+    """A redaction of the argument, and of the whole call: what is typed is null, and a text is the mark that the views show."""
+    for path, mark in (("/arguments/usd", "[redacted]"), ("/arguments", None)):
+        hidden = event(
+            "redaction.applied", 46, {"target": {"stream_version": 3}, "path": path, "method": "drop", "reason": "r"}
+        )
+        home = tmp_path / str(path.count("/"))
+        lake = fold_built_in(write_log(home / "lake", [(ONE, "conversation", [*LONG, hidden])]))
+        (home / "columns.yaml").write_text(COLUMNS, encoding="utf-8")
+        query = "SELECT refund_usd AS u, at_path(arguments, 'usd') AS m FROM tool_calls"
+        assert query_result(Lake(lake.root, home=home), query).to_pylist() == [{"u": None, "m": mark}]
+        query = "SELECT refund_usd AS u, arg(tool_calls, 'refund', 'usd') AS m FROM conversations"
+        assert query_result(Lake(lake.root, home=home), query).to_pylist() == [{"u": None, "m": mark}]
 
 
 def test_it_is_there_as_of_a_time_and_where_nothing_else_reads(lake, capsys):
