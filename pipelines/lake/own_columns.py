@@ -1,7 +1,7 @@
 """Columns of one's own: values of tool calls that `REFOLD_HOME/columns.yaml` names, as typed columns of the views that people read.
 
 What is computed from recorded events reads the views as they are specified; these columns are for SQL, the catalog and the Python
-API. They read what the view shows: what is hidden or erased there is null here.
+API. They read what the view shows: what is hidden there is hidden here, and what is erased is null.
 """
 
 from __future__ import annotations
