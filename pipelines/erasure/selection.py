@@ -17,6 +17,7 @@ from pipelines.erasure.named import find_event
 from pipelines.errors import BadInputError
 from pipelines.proof.erasure import Target
 from pipelines.store import Store
+from pipelines.store.events import REVIEW
 from pipelines.store.sqlstate import typed_errors
 
 TOLD_STREAMS = ("conversation", "call")
@@ -58,6 +59,14 @@ _EVENTS = """
 SELECT e.aggregate_id::text, e.stream_version, e.event_type, octet_length(e.digest) <> 0
 FROM unnest(%s::uuid[], %s::integer[]) AS t (stream, version)
 INNER JOIN refold.events AS e ON t.stream = e.aggregate_id AND t.version = e.stream_version
+"""
+_JUDGED = """
+SELECT e.aggregate_id::text, array_agg(e.stream_version ORDER BY e.stream_version)
+FROM refold.streams AS s INNER JOIN refold.events AS e ON s.aggregate_id = e.aggregate_id
+WHERE s.aggregate_type = %(review)s AND e.event_type LIKE 'verdict.recorded.v%%'
+    AND split_part(e.payload ->> 'unit_id', '/', 1) = ANY(%(streams)s::text[])
+GROUP BY e.aggregate_id
+ORDER BY e.aggregate_id
 """
 _MEASURED = """
 SELECT count(*), count(DISTINCT e.aggregate_id),
@@ -163,9 +172,24 @@ def columns_of(targets: Sequence[Target]) -> list[list[Any]]:
 
 
 def _measure(store: Store, targets: Iterable[Target], *, held: int = 0) -> Selection:
-    ordered = tuple(sorted(targets))
+    given = list(targets)
+    ordered = tuple(sorted([*given, *_verdicts_on(store, given)]))
     ((events, streams, months),) = _ask(store.conn, _MEASURED, columns_of(ordered))
     return Selection(ordered if events else (), events, streams, tuple(sorted(months)), held)
+
+
+def _verdicts_on(store: Store, targets: Sequence[Target]) -> list[Target]:
+    """What reviewers said of pairs of streams that go as a whole: their reasons may tell what these did."""
+    whole = {target.stream for target in targets if target.is_whole}
+    if not whole:
+        return []
+    asked = {"review": REVIEW, "streams": sorted(whole)}
+    return [
+        Target(stream, first, last, False)
+        for stream, versions in _ask(store.conn, _JUDGED, asked)
+        if stream not in whole
+        for first, last in _runs(versions)
+    ]
 
 
 def _ask(conn: psycopg.Connection, query: str, values: Any) -> Iterator[tuple[Any, ...]]:

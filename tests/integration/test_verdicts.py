@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -22,6 +22,7 @@ from pipelines.verdicts.leases import SECONDS, Leases
 from pipelines.verdicts.record import review_stream
 from pipelines.verdicts.sampling import Design, Drawable
 from pipelines.verdicts.verdict import PICKED, AlreadyJudgedError
+from tests.support.erasing import erase_streams
 from tests.support.odd_units import some_units
 from tests.support.replayed_lake import replayed_lake
 
@@ -201,3 +202,24 @@ def test_redacted_reasons_are_not_told(sit: Sit, store: Store, reviewed: tuple[L
     for each in (desk, sit("ada")):
         assert each.at(first.unit_id).standing.reason is None
     assert sit("ada").undo().reason is None
+
+
+@pytest.mark.parametrize("judged", [1, 12])
+def test_what_was_said_of_an_erased_conversation_goes_with_it(
+    sit: Sit, store: Store, reviewed: tuple[Lake, Version, list], judged: int
+):
+    """The verdicts on its pairs are erased, reasons and all; those on others stand, and the review goes on."""
+    desk = sit("ada")
+    units = [desk.record(desk.next(), "worse", "Mrs Miller", 1.0).unit_id for _ in range(judged)]
+    stream = units[0].split("/")[0]
+    about = sum(unit.startswith(stream) for unit in units)
+    store.append(UUID(stream), "conversation", [NewEvent("user.utterance.v2", {"text": "Hello"})], "no_stream")
+    erase_streams(store, [UUID(stream)])
+    said = list(store.read_stream(review_stream(reviewed[1].experiment, reviewed[1].version_id)))
+    assert [event.payload["unit_id"] for event in said if not event.is_erased] == [
+        unit for unit in units if not unit.startswith(stream)
+    ]
+    again = sit("ada")
+    assert len(again._review.standing) == judged - about
+    again.record(again.next(), "same", None, 1.0)
+    assert sit("ada").progress().judged == judged - about + 1
