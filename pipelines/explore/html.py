@@ -95,10 +95,11 @@ def _numbers(overview: Overview) -> list[tuple[str, str, str]]:
     found = [(f"{volume.started:,}", "conversations and calls", f"{_share(volume.ended, volume.started)} ended")]
     if decided is not None:
         found.append((f"{decided.decisions:,}", "decisions", f"{decided.errors:,} model calls failed"))
-        found.append(
-            (_usd(decided.cost_usd), "cost of models", f"{_usd(_each(decided.cost_usd, volume.started))} each")
-        )
-        found.append((_ms(decided.p95_ms), "95 % of model calls within", f"half within {_ms(decided.p50_ms)}"))
+        if decided.cost_usd is not None:
+            each = f"{_usd(decided.cost_usd / volume.started)} each"
+            found.append((_usd(decided.cost_usd), "cost of models", each))
+        if decided.p95_ms is not None:
+            found.append((_ms(decided.p95_ms), "95 % of model calls within", f"half within {_ms(decided.p50_ms)}"))
     if calls is not None:
         found.append((f"{calls.calls:,}", "tool calls", f"{_share(calls.failed, calls.calls)} failed"))
     return found
@@ -122,7 +123,7 @@ def _series(overview: Overview) -> list[Series]:
 def _one(title: str, names: Sequence[str], values: Sequence[float | None], words: Any) -> Series:
     largest = max((value for value in values if value is not None), default=0.0)
     bars = [
-        (name, words(value) if value is not None else "–", value / largest if value is not None and largest else None)
+        (name, words(value) if value is not None else "–", value / largest if value else None)
         for name, value in zip(names, values, strict=True)
     ]
     told = f"{title}: from {names[0]} to {names[-1]}, at most {words(largest)}" if names else title
@@ -216,10 +217,6 @@ def _share(part: int, whole: int) -> str:
         return "–"
     share = part / whole
     return f"{share:.0%}" if part in (0, whole) or 0.1 <= share <= 0.995 else f"{share:.1%}"
-
-
-def _each(total: float | None, number: int) -> float | None:
-    return None if total is None or not number else total / number
 
 
 def _usd(value: float | None) -> str:

@@ -54,7 +54,7 @@ GROUP BY GROUPING SETS ((step), (d.model), ())
 _TOOLS = f"""
 SELECT
     t.name, count(*) AS asked, count(*) FILTER (t.error IS NOT NULL), count(*) FILTER (t.result_version IS NULL AND NOT t.is_erased),
-    quantile_cont(epoch_ms(t.answered_at) - epoch_ms(t.created_at), [0.5, 0.95]), grouping(t.name) AS is_of_all
+    quantile_cont(epoch_ms(t.answered_at) - epoch_ms(t.created_at), [0.5, 0.95]) FILTER (t.answered_at > t.created_at), grouping(t.name) AS is_of_all
 FROM tool_calls AS t
 WHERE t.aggregate_id IN (SELECT c.aggregate_id FROM chosen AS c) AND t.actor IS DISTINCT FROM 'user'
 GROUP BY GROUPING SETS ((t.name), ())
@@ -117,7 +117,7 @@ class Tool:
         calls: How many.
         failed: Of them, those whose result is an error.
         unanswered: Of them, those without a result.
-        p50_ms: Median time to the result, milliseconds; None without a result.
+        p50_ms: Median time to the result, milliseconds; None where it was not recorded, as in a log of which each event has the same time.
         p95_ms: 95th percentile of it.
     """
 

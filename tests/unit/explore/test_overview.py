@@ -14,7 +14,7 @@ import pytest
 from pipelines.explore.choices import ALL, Choices, Chosen, load_choices
 from pipelines.explore.html import render_overview
 from pipelines.explore.overview import FLAGS, Overview, load_overview
-from pipelines.lake.datasets import CONVERSATION_MONTHS
+from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, TOOL_CALLS
 from pipelines.lake.lake import Lake
 from tests.notebooks.small_lake import write_rows
 from tests.support.explored import AGENTS, ASKED, DECIDED, STREAMS, write_explored
@@ -114,6 +114,26 @@ def test_times_that_are_far_apart(tmp_path: Path):
     found = load_overview(lake, Chosen())
     assert (found.step, len(found.steps)) == ("year", 3)
     assert "0001-01-01" in render_overview(found)
+
+
+def test_what_was_not_recorded_is_no_zero(tmp_path):
+    """A log without times, prices and latencies, as many are: no tool takes 0 ms, nothing costs nothing, and an empty step has no bar."""
+    lake = Lake(tmp_path / "lake")
+    at = STREAMS[0]["started_at"]
+    of = {"month": f"{at:%Y-%m}", "aggregate_id": "s0"}
+    call = {"stream_version": 2, "actor": "agent", "name": "find", "created_at": at, "answered_at": at}
+    written = (
+        (CONVERSATION_MONTHS, of | {"started_at": at, "status": "ended"}),
+        (DECISIONS, of | {"decision": 1, "created_at": at}),
+        (TOOL_CALLS, of | call | {"result_version": 3, "is_erased": False}),
+    )
+    for dataset, row in written:
+        write_rows(lake, dataset, {"month": of["month"]}, [row])
+    page = render_overview(load_overview(lake, Chosen()))
+    assert "find" in page
+    assert "0 ms" not in page
+    assert "$" not in page
+    assert "height:0" not in page
 
 
 def test_hostile_names_are_text(lake):
