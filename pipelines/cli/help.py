@@ -28,6 +28,8 @@ EXAMPLES = {
     "sql": (
         "refold sql --tables",
         'refold sql "SELECT name, count(*) FROM tool_calls GROUP BY name"',
+        "refold sql \"SELECT arg(tool_calls, 'refund_order', 'amount_usd') AS usd FROM conversations WHERE usd IS NOT NULL\"",
+        'refold sql --format lines "FROM conversations LIMIT 1"',
         'refold sql --at 2026-05-15 "SELECT status, count(*) FROM conversations GROUP BY status"',
         'refold sql "FROM decisions" --format parquet -o decisions.parquet',
     ),

@@ -23,20 +23,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "lines", "json", "csv", "parquet")
 """As `pipelines.lake.query` has them, which is imported where it is needed."""
-_EXAMPLES = """
-\b
-Examples:
-  refold sql                                     a shell: Tab completes, \\? lists its commands
-  refold sql "SELECT name, count(*) FROM tool_calls GROUP BY ALL ORDER BY 2 DESC"
-  refold sql "SELECT arg(tool_calls, 'refund_order', 'amount_usd') AS usd, * FROM decisions WHERE usd IS NOT NULL"
-  refold sql --at 2026-05-01 "SELECT status, count(*) FROM conversations GROUP BY ALL"
-  refold sql --format csv -o calls.csv "FROM tool_calls WHERE error IS NOT NULL"
-  refold sql --format lines "FROM conversations LIMIT 1"
-  refold sql < questions.sql                     statements that end with ;
-"""
 
 
-@click.command(epilog=_EXAMPLES)
+@click.command()
 @click.argument("query", required=False, help="SQL; without it, what is piped, or a shell at a terminal.")
 @click.option(
     "--format", "output_format", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print."
@@ -64,7 +53,10 @@ def sql(
     position: int | None,
     as_json: bool,
 ) -> None:
-    """Query the lake's views with DuckDB, now or as of a time; without a query, in a shell."""
+    r"""Query the lake's views with DuckDB, now or as of a time; without a query, in a shell.
+
+    In the shell Tab completes, a statement ends with ; and \? lists the commands. What is piped is run up to the first error.
+    """
     from pipelines.home import tell_behind
     from pipelines.lake.lake import Lake
 
