@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from pipelines.console import counted
 from pipelines.diff.versions import Version, list_versions
 from pipelines.errors import BadInputError, RefoldError
 from pipelines.lake.lake import Lake
@@ -147,7 +148,7 @@ class Desks:
             "state": "pair",
             "unit": assignment.unit_id,
             "verdict": assignment.verdict_id,
-            "place": assignment.place,
+            "place": None if assignment.probability is None else assignment.place,
             "remaining": assignment.remaining,
             "stands": None if assignment.standing is None else _stands(assignment.standing),
             "html": render_blind(pair, assignment.left),
@@ -210,7 +211,12 @@ def said_of(choice: Choice, left: str) -> Said:
 
 def tell_progress(found: Progress, pairs: int, reviewers: int) -> list[tuple[str, str]]:
     """What the verdicts of all reviewers come to, as names and values."""
-    lines = [("Judged by all that are to", f"{found.complete:,} of the {found.sample:,} pairs that were drawn")]
+    lines = [
+        (
+            f"Judged by {counted(reviewers, 'reviewer')}",
+            f"{found.complete:,} of the {found.sample:,} pairs that were drawn",
+        )
+    ]
     net = found.net
     lines.append((f"B better less B worse, of all {pairs:,} pairs", _share(net, is_share=True)))
     if reviewers > 1 or found.agreement.estimate is not None:
@@ -221,7 +227,7 @@ def tell_progress(found: Progress, pairs: int, reviewers: int) -> list[tuple[str
 def _share(share: Share, *, is_share: bool) -> str:
     if share.estimate is None:
         return "nothing yet"
-    shown = percent(share.estimate) if is_share else number(share.estimate)
+    shown = percent(share.estimate, is_signed=True) if is_share else number(share.estimate)
     if share.low is None and share.high is None:
         return f"{shown}, of {share.n:,} pairs: too few for an interval"
     return f"{shown} [{interval(share.low, share.high, is_share=is_share)}], of {share.n:,} pairs"

@@ -87,7 +87,7 @@ class Queue {
       this.pair = told;
       this.part("pair").innerHTML = told.html; // the server's own markup: every text in it is escaped
       this.part("place").textContent = told.place === null
-        ? `Opened by its address, outside of what was drawn; ${told.remaining} drawn pairs are left for you.`
+        ? `Opened by hand; ${told.remaining} drawn pairs are left for you.`
         : `Pair ${told.place}; ${told.remaining} left for you.`;
       this.part("bar").hidden = false;
       this.sayable(told.stands === null);

@@ -23,9 +23,11 @@ def number(value: float | None, *, is_signed: bool = False) -> str:
     return sign + shown
 
 
-def percent(share: float | None) -> str:
-    """A share of 1 as percent, one decimal."""
-    return UNKNOWN if share is None else f"{share:.1%}"
+def percent(share: float | None, *, is_signed: bool = False) -> str:
+    """A share of 1 as percent, one decimal; signed, `+` or `−` comes first."""
+    if share is None:
+        return UNKNOWN
+    return ("−" if share < 0 else "+" if is_signed and share > 0 else "") + f"{abs(share):.1%}"
 
 
 def interval(low: float | None, high: float | None, *, is_share: bool = False) -> str:

@@ -201,9 +201,12 @@ class Desk:
         self._review.refresh()
         verdict = self._review.withdraw(self.reviewer)
         if verdict is not None and verdict.unit_id in self._drawn and verdict.design == self.queue.design.text:
-            self._open = self._assign(verdict.unit_id, len(self._left([])), str(uuid4()), is_drawn=True)
+            if self._open is not None:
+                self._release(self._open)
+            found = self._assign(verdict.unit_id, len(self._left([])), str(uuid4()), is_drawn=True)
+            self._open = found
             with self._leases.changing() as leases:
-                leases.append(Lease(verdict.unit_id, self.reviewer, self._open.verdict_id, time.time() + SECONDS))
+                leases.append(Lease(found.unit_id, self.reviewer, found.verdict_id, time.time() + SECONDS))
         return verdict
 
     def progress(self) -> Progress:

@@ -112,7 +112,9 @@ def test_undo_withdraws_the_last_verdict_and_the_next_one_stands(sit: Sit):
     assert other.next().unit_id == second.unit_id
     with pytest.raises(AlreadyJudgedError, match="was withdrawn"):
         desk.record(second, "same", None, 1.0)
-    other = desk.record(desk.at(second.unit_id), "unsure", None, 1.0)
+    again = desk.at(second.unit_id)
+    assert (again.design, again.probability) == (second.design, second.probability)  # it counts as before
+    other = desk.record(again, "unsure", None, 1.0)
     assert sit("ada").at(second.unit_id).standing == other
     assert (sit("bob").undo(), desk.undo(), desk.undo().unit_id, desk.undo()) == (None, other, first.unit_id, None)
 

@@ -10,9 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -74,10 +73,9 @@ def test_holds_no_logic():
     assert set(re.findall(r"^ *def (\w+)", text, re.MULTILINE)) == {"_"}  # cells only
 
 
-@pytest.mark.parametrize("wanted", ["", OTHER_EXPERIMENT, "nope"])
-def test_runs_as_a_script(small: Small, wanted):
-    """The notebook runs from top to bottom on a lake, whichever experiment is asked for."""
-    ran = run_script(small.home, REFOLD_EXPERIMENT=wanted)
+def test_runs_as_a_script(small: Small):
+    """The notebook runs from top to bottom on a lake, with the experiment that is asked for."""
+    ran = run_script(small.home, REFOLD_EXPERIMENT=OTHER_EXPERIMENT)
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
@@ -133,16 +131,16 @@ def room(
 
 @pytest.fixture(scope="module")
 def served_page(room: Room) -> Iterator[Served]:
-    """The page, for all tests that leave its server alone."""
+    """The page, for all tests here; the last one kills its server."""
     with reviewed(room) as page:
         yield page
 
 
 @contextmanager
-def reviewed(room: Room, **named: Any) -> Iterator[Served]:
+def reviewed(room: Room) -> Iterator[Served]:
     """`refold review` on a free port; gone afterwards."""
     log = room.home / f"log-{time.monotonic_ns()}"
-    with served(["review", "--headless", "--port", "0"], room.environment, log, **named) as page:
+    with served(["review", "--headless", "--port", "0"], room.environment, log, may_be_killed=True) as page:
         yield page
 
 
@@ -227,22 +225,19 @@ def test_a_pair_is_judged_blind_at_its_address_and_in_two_tabs(room: Room, serve
     assert outside == []
 
 
-def test_ten_verdicts_by_keyboard_survive_a_kill(room: Room):
+def test_ten_verdicts_by_keyboard_survive_a_kill(room: Room, served_page: Served):
     """What was acknowledged is there after kill -9, and the next server goes on behind it; without a server nothing is said to be recorded."""
     page = room.page
-    with reviewed(room, ends_with=-signal.SIGKILL) as first:
-        page.open(f"{first.url}&version=v3&view=judge")
-        page.wait(_SHOWN)
-        told = []
-        for number in range(10):
-            told.append(page.evaluate("new URL(location).searchParams.get('unit')"))
-            press(page, str(number % 4 + 1))
-            page.wait(
-                f"{_STATUS}.startsWith('Recorded') && {_SHOWN} && new URL(location).searchParams.get('unit') !== '{told[-1]}'"
-            )
-        os.kill(first.pid, signal.SIGKILL)
-        press(page, "1")
-        page.wait(f"{_STATUS}.includes('server does not answer')")
+    page.open(f"{served_page.url}&version=v3&view=judge")
+    page.wait(_SHOWN)
+    told = []
+    for number in range(10):
+        told.append(page.evaluate(_UNIT))
+        press(page, str(number % 4 + 1))
+        page.wait(f"{_STATUS}.startsWith('Recorded') && {_SHOWN} && {_UNIT} !== '{told[-1]}'")
+    os.kill(served_page.pid, signal.SIGKILL)
+    press(page, "1")
+    page.wait(f"{_STATUS}.includes('server does not answer')")
     found = judged(room, "v3")
     assert [unit_id for unit_id, _, _ in found] == told
     assert len(set(told)) == 10
@@ -251,7 +246,7 @@ def test_ten_verdicts_by_keyboard_survive_a_kill(room: Room):
         page.open(f"{second.url}&version=v3&view=judge")
         page.wait(_SHOWN)
         page.wait("document.querySelector('[data-place]').textContent.includes('Judged by you: 10 of 15')")
-        assert page.evaluate("new URL(location).searchParams.get('unit')") not in told
+        assert page.evaluate(_UNIT) not in told
 
 
 def press(page: Page, key: str) -> None:
@@ -269,19 +264,9 @@ def judged(room: Room, version_id: str) -> list[tuple[str, str, str | None]]:
         return [(each.unit_id, each.choice, each.reason) for each in review.standing.values()]
 
 
-def test_a_reviewer_of_nothing_is_told_what_to_run(room: Room):
-    """In an empty home the page says what to run, without a traceback."""
-    empty = replace(room, environment={**room.environment, "REFOLD_HOME": str(room.home / "empty")})
-    with reviewed(empty) as nothing:
-        room.page.open(nothing.url)
-        room.page.wait("document.body && document.body.innerText.includes('run refold demo')")
-        seen = room.page.evaluate("document.body.innerText")
-    assert "Traceback" not in seen
-    assert "Error" not in seen
-
-
 _STATUS = "(document.querySelector('#queue [data-status]')?.textContent ?? '')"
 _SHOWN = "(document.querySelector('#queue .rf-pair') !== null && document.querySelector('#queue')?.getAttribute('aria-busy') === 'false')"
+_UNIT = "new URL(location).searchParams.get('unit')"
 _ROWS = "document.querySelector('marimo-table').shadowRoot.querySelectorAll('tbody tr').length"
 # The check box of a row of the table, which is in the shadow of its element.
 _ROW = (
