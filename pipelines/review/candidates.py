@@ -71,7 +71,11 @@ def _view(found: Compared) -> dict[str, Any]:
             for result, decision in zip(found.results, found.decisions, strict=True)
         ],
         "sections": [
-            (title, note, [(name, _forest(members)) for name, members in groups])
+            (
+                title[:1].upper() + title[1:],
+                note[:1].upper() + note[1:],
+                [(name, _forest(members)) for name, members in groups],
+            )
             for title, note, groups in _sections(found.comparison)
         ],
     }

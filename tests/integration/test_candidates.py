@@ -120,7 +120,7 @@ def test_all_candidates_are_run_beside_one_control_and_compared(lake, tmp_path):
     assert [each["gate"]["clauses"][0]["passed"] for each in again["windows"]] == [True, False]
     assert not any(each["is_written"] for each in again["windows"])
     html = Path(again["candidates_report"]).read_text(encoding="utf-8")
-    assert "each candidate beside another" in html
+    assert "Each candidate beside another" in html
     assert "half − same" in html
     comment = (home / "c.md").read_text(encoding="utf-8")
     assert comment.startswith("<!-- refold ab: caps -->\n\n### 2 candidates of `caps`")

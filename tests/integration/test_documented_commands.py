@@ -262,6 +262,12 @@ def put_compared(stage: Stage, request: pytest.FixtureRequest) -> None:
     (stage.folder / "logs" / "log.jsonl").write_text(json.dumps(talk(19, 3.0)) + "\n", encoding="utf-8")
 
 
+def put_echo(stage: Stage, _request: object) -> None:
+    """An experiment that has no gate to fail."""
+    text = "experiment: told\ncandidate: {echo: true}\nwhere: source = 'shop'\n"
+    (stage.folder / "experiment.yaml").write_text(text, encoding="utf-8")
+
+
 def put_all(stage: Stage, request: pytest.FixtureRequest) -> None:
     """A key, and whatever came in by the pages before is in the lake."""
     put_key(stage, request)
@@ -298,6 +304,7 @@ PREPARED: dict[str, Callable[[Stage, pytest.FixtureRequest], None]] = {
     ),
     "docs/agents.md": put_agent,
     "docs/cli.md": put_compared,
+    "docs/pull-request.md": put_echo,
     "docs/import-langfuse.md": put_samples(
         ("export/observations_v2/1.parquet", "02-langfuse/export.observations_v2.parquet"),
         ("export/scores/1.parquet", "02-langfuse/export.scores.jsonl"),
