@@ -49,7 +49,7 @@ PIECES = st.one_of(
 TEXTS = st.lists(PIECES, max_size=10).map("".join)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(TEXTS, st.sampled_from([None, "phone", "password", "order_id"]))
 def test_spans_lie_in_the_text(text, key):
     """Whatever the text, spans are of known classes, not empty, inside it, sorted and apart."""
@@ -61,7 +61,7 @@ def test_spans_lie_in_the_text(text, key):
         end = span.end
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(TEXTS)
 def test_a_value_that_proves_itself_needs_no_surroundings(text):
     """What one detector is sure of, it finds again alone and between two lines, whole and of the same class."""
@@ -75,7 +75,7 @@ def test_a_value_that_proves_itself_needs_no_surroundings(text):
             assert (2, 2 + len(value), span.kind) in between
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.integers(0, 10**9), st.data())
 def test_one_wrong_sign_of_an_account_is_seen(seed, data):
     """ISO 7064 sees every single wrong digit: no account is found when one is replaced."""
@@ -87,7 +87,7 @@ def test_one_wrong_sign_of_an_account_is_seen(seed, data):
     assert list(detector.find(value[:place] + other + value[place + 1 :])) == []
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.integers(0, 10**9), st.data())
 def test_one_wrong_digit_of_a_card_is_seen(seed, data):
     """Luhn's digit sees every single wrong digit."""

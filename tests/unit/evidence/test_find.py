@@ -122,7 +122,7 @@ def holds(condition: str, document: str) -> bool:
         return bool(connection.sql(query).fetchall()[0][0])
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(documents, texts.filter(bool), st.booleans())
 @example({"a": json.dumps({"b": "é/<"})}, "é/<", False)
 @example({"a": json.dumps(["\u212a"], ensure_ascii=True)}, "k", True)
@@ -133,7 +133,7 @@ def test_the_scan_leaves_nothing_out(document: dict, text: str, ignore_case: boo
         assert holds(narrows(("payload",), [text], ignore_case=ignore_case), written(document))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(documents)
 def test_values_are_those_of_the_plain_reading(document: dict) -> None:
     """The same values with the same names in the same order; numbers by what they are worth."""
@@ -151,7 +151,7 @@ def test_values_are_those_of_the_plain_reading(document: dict) -> None:
     assert [value for _, value in found] == [value for _, value in plain]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9), st.booleans())
 @example(Decimal("5E+1"), True)
 @example(Decimal(0), False)

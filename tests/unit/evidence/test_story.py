@@ -78,7 +78,7 @@ def oracle(events: Log, version: int) -> tuple[list[dict[str, Any]], StreamFold,
     return left_fold.decision_rows(fold, shown), fold, shown
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(log=logs(min_streams=1, max_streams=2), data=st.data())
 def test_a_story_tells_what_the_left_fold_says(log: Log, data: st.DataObject):
     """Every event is told once, in order; decisions, contexts, calls and answers are those of the fold, at any version."""
@@ -146,7 +146,7 @@ def told_of(value: Any) -> str:
     return as_text(value)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(log=logs(min_streams=1, max_streams=1))
 def test_the_context_of_a_decision_is_what_a_replay_sends(log: Log):
     """The messages of each decision are those of `Context` fed with the readable events before it."""
