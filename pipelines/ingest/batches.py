@@ -67,6 +67,7 @@ def stream_batch(read: Read) -> StreamBatch:
         events_of(read),
         "no_stream" if rest is None else rest.version,
         conversation.hidden,
+        conversation.is_plain and rest is None,
     )
 
 

@@ -429,6 +429,7 @@ class _FileImport:
             days=self.days,
             inexact=parsed.inexact,
             leading=leading,
+            is_plain=parsed.is_plain,
         )
 
 

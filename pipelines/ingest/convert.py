@@ -73,6 +73,7 @@ class Conversation:
         hidden: What stands in payloads where a redaction hid something before the line was written; None if none did.
         is_recorded: The line is of a stream that no import wrote, and has its events as they were.
         links: Of its messages; see `growth.links`.
+        is_plain: Whether all that the events say is, as of `strict_json.Parsed`.
     """
 
     stream_id: UUID
@@ -85,6 +86,7 @@ class Conversation:
     hidden: str | None = None
     is_recorded: bool = False
     links: tuple[str, ...] = ()
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def convert(
     days: Days | None = None,
     inexact: Sequence[tuple[str, str]] = (),
     leading: int | None = None,
+    is_plain: bool = False,
 ) -> Conversation:
     """The events of one parsed line.
 
@@ -125,6 +128,7 @@ def convert(
         days: Recorded times outside are refused; None takes all.
         inexact: `(json_path, literal)` of decimals that a double does not hold, as `strict_json.parse` reports them.
         leading: How many messages are in the start; None for all system messages that the line begins with.
+        is_plain: As of `strict_json.Parsed`.
 
     Raises:
         BadLineError: The line does not have the shape of a conversation; the error has the JSON path.
@@ -181,6 +185,7 @@ def convert(
         conversation_id,
         tuple(offered.event(source, began) for offered in lists.values()),
         links=tuple(linked),
+        is_plain=is_plain,
     )
 
 

@@ -97,7 +97,8 @@ class Helper:
         self._process = processes.start(__name__)
         assert self._process.stdin is not None
         processes.send(self._process.stdin, _Task(form, home, tuple(files), options))
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -135,6 +136,8 @@ class Helper:
 
     def close(self) -> None:
         """End the process."""
+        self._process.kill()
+        self._listener.join()
         processes.end(self._process)
 
 

@@ -54,14 +54,20 @@ def receive(stream: BinaryIO | IO[bytes]) -> Any:
     Raises:
         EOFError: It has ended.
     """
-    head = stream.read(_SIZE.size)
-    if len(head) < _SIZE.size:
-        raise EOFError
-    (size,) = _SIZE.unpack(head)
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError
+    (size,) = _SIZE.unpack(_exactly(stream, _SIZE.size))
+    data = _exactly(stream, size)
     return pickle.loads(data)  # noqa: S301 -- of a process that this one started, or that started it
+
+
+def _exactly(stream: BinaryIO | IO[bytes], size: int) -> bytes:
+    pieces: list[bytes] = []
+    while size:
+        piece = stream.read(size)
+        if not piece:
+            raise EOFError
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def sendable(error: Exception) -> Exception:
@@ -87,7 +93,10 @@ def heard(stream: BinaryIO, take: Callable[[Any], object]) -> None:
 
 
 def pipes() -> tuple[BinaryIO, BinaryIO]:
-    """What a process is told by, and tells by; what a library prints goes to standard error, for people."""
-    out = os.fdopen(os.dup(1), "wb")
+    """What a process is told by, and tells by; what a library prints goes to standard error, for people.
+
+    The first has no buffer, whose lock a thread that listens would hold when the process ends.
+    """
+    asks, tells = cast("BinaryIO", os.fdopen(os.dup(0), "rb", buffering=0)), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    return sys.stdin.buffer, out
+    return asks, tells

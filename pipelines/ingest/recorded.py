@@ -61,12 +61,20 @@ def conversation_of(
     days: Days | None = None,
     inexact: Sequence[tuple[str, str]] = (),
     leading: int | None = None,
+    is_plain: bool = False,
 ) -> Conversation:
     """The events of one parsed line, whoever wrote it; arguments and errors as of `convert`."""
     own = own_records(line)
     if own is None:
         return convert(
-            line, place=place, at=at, default_source=default_source, days=days, inexact=inexact, leading=leading
+            line,
+            place=place,
+            at=at,
+            default_source=default_source,
+            days=days,
+            inexact=inexact,
+            leading=leading,
+            is_plain=is_plain,
         )
     common: dict[str, Any] = {}
     if "stream" in own:

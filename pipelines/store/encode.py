@@ -45,8 +45,8 @@ def _plain(value: object) -> object:
 _dumps = compact_encoder(_plain, allow_nan=False)
 
 
-def _encoded(value: Mapping[str, Any]) -> bytes:
-    if type(value) is dict and is_written_alike(value):
+def _encoded(value: Mapping[str, Any], *, is_plain: bool) -> bytes:
+    if type(value) is dict and (is_plain or is_written_alike(value)):
         with suppress(*NOT_ENCODED):
             return ENCODER.encode(value)
     return _dumps(value).encode()
@@ -57,15 +57,20 @@ def json_text(value: Mapping[str, Any], what: str) -> str:
     return json_bytes(value, what).decode()
 
 
-def json_bytes(value: Mapping[str, Any], what: str) -> bytes:
+def json_bytes(value: Mapping[str, Any], what: str, *, is_plain: bool = False) -> bytes:
     """`value` as JSON in UTF-8 that PostgreSQL's jsonb takes.
+
+    Args:
+        value: The object.
+        what: What errors call it.
+        is_plain: As of `StreamBatch`.
 
     Raises:
         InvalidPayload: Something in it cannot be stored; the error names the place.
         PayloadTooLarge: It is longer than `MAX_EVENT_BYTES`.
     """
     try:
-        text = _encoded(value)
+        text = _encoded(value, is_plain=is_plain)
     except RecursionError:
         raise InvalidPayload("", _TOO_DEEP, what=what) from None
     except (ValueError, TypeError) as error:  # UnicodeEncodeError is a ValueError
@@ -179,7 +184,6 @@ _ARRAYS: dict[type[_Array], int] = {TextArray: 1009, JsonbArray: 3807, Timestamp
 _HEADER = Struct(">iiIii").pack
 _LENGTH = Struct(">i").pack
 _NULL = _LENGTH(-1)
-_NO_METADATA = b"\x01{}"
 _TIME = Struct(">q").pack
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -250,11 +254,13 @@ def append_arguments(batch: StreamBatch) -> Arguments:
     if not isinstance(batch.aggregate_id, UUID):
         raise InvalidEvent(f"aggregate_id is {batch.aggregate_id!r}; give a UUID")
     types = [_name(e.event_type, f"event_type of event {i}").encode() for i, e in enumerate(batch.events, 1)]
-    payloads = [b"\x01" + json_bytes(e.payload, f"event {i} ({e.event_type})") for i, e in enumerate(batch.events, 1)]
-    metadatas = [
-        b"\x01" + json_bytes(e.metadata, f"metadata of event {i} ({e.event_type})") if e.metadata else _NO_METADATA
-        for i, e in enumerate(batch.events, 1)
-    ]
+    payloads, metadatas = [], []
+    for i, event in enumerate(batch.events, 1):
+        what = f"event {i} ({event.event_type})"
+        payloads.append(b"\x01" + json_bytes(event.payload, what, is_plain=batch.is_plain))
+        metadata = event.metadata
+        text = json_bytes(metadata, f"metadata of {what}", is_plain=batch.is_plain) if metadata else b"{}"
+        metadatas.append(b"\x01" + text)
     return (
         str(batch.aggregate_id),
         _name(batch.aggregate_type, "aggregate_type"),

@@ -50,6 +50,8 @@ class StreamBatch:
         events: In order; at least one.
         expected_version: Where the writer believes the stream to be.
         hidden: What stands in payloads in place of what was redacted; schemas take it anywhere. None if nothing was.
+        is_plain: Whether whoever made payloads and metadata knows that they are of JSON's own types, without numbers that encoders
+            write in several ways; else they are looked through.
     """
 
     aggregate_id: UUID
@@ -57,6 +59,7 @@ class StreamBatch:
     events: Sequence[NewEvent]
     expected_version: Expected = "no_stream"
     hidden: str | None = None
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

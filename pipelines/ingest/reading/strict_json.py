@@ -29,7 +29,8 @@ MAX_INT_DIGITS = 4300
 _TOKEN = re.compile(r'[ \t\n\r]*+(?:("[^"\\]*+(?:\\.[^"\\]*+)*+")|([{}\[\],:])|([^\s{}\[\],:"]++)|(.))', re.DOTALL)
 _INTEGER = re.compile(r"-?\d+")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_decode = msgspec.json.Decoder().decode
+_LEAST_PLAIN, _ABOVE_PLAIN = 1e-4, 1e16
+"""Beyond these some encoders write an exponent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,13 @@ class Parsed:
     Attributes:
         value: The JSON value; numbers are int or float.
         inexact: `(json_path, literal)` of each number whose digits a double does not hold, in document order.
+        is_plain: Whether it is known that all encoders write it alike: no number of it is so small or large that some of them
+            write an exponent.
     """
 
     value: Any
     inexact: tuple[tuple[str, str], ...] = ()
+    is_plain: bool = False
 
 
 class InexactFloat(float):
@@ -94,11 +98,21 @@ def parse_written(data: bytes) -> Parsed | None:
     """
     if b"\\u0000" in data:
         return None
+    odd: list[float] = []
+
+    def real(literal: str) -> float:
+        number = float(literal)
+        if number and not _LEAST_PLAIN <= abs(number) < _ABOVE_PLAIN:
+            odd.append(number)
+        return number
+
     try:
-        value = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = msgspec.json.Decoder(float_hook=real).decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
         return None
-    return None if _is_deep(value) else Parsed(value)
+    if any(map(math.isinf, odd)) or _is_deep(value):
+        return None
+    return Parsed(value, is_plain=not odd)
 
 
 def read_decimal(literal: str) -> float:

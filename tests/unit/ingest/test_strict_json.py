@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
+from pipelines.compact_json import ENCODER, is_written_alike
 from pipelines.ingest.canonical import canonical_json, digest, same_json
 from pipelines.ingest.faults import BadLineError, json_path
 from pipelines.ingest.form_lines import line_bytes
@@ -96,6 +98,16 @@ def test_what_was_written_of_a_value_is_read_as_it(value: object) -> None:
     written = parse_written(line) or parse(line.decode())
     assert repr(written.value) == repr(parse(line.decode()).value) == repr({"a": value})
     assert written.inexact == ()
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 1e-4, 9.9e-5, 1e16, 1e15, 123.0]))
+def test_what_is_plain_is_written_as_json_does(number: float) -> None:
+    """What a line of ours is known to be need not be looked for."""
+    written = parse_written(line_bytes({"a": [number, "1e16"]}))
+    assert written is not None
+    alike = ENCODER.encode(written.value) == json.dumps(written.value, separators=(",", ":")).encode()
+    assert alike or not written.is_plain
+    assert written.is_plain == is_written_alike(written.value)
 
 
 @pytest.mark.parametrize("case", [name for name in REFUSED if not name.startswith("duplicate key")])
