@@ -113,7 +113,6 @@ def convert(
     days: Days | None = None,
     inexact: Sequence[tuple[str, str]] = (),
     leading: int | None = None,
-    is_plain: bool = False,
 ) -> Conversation:
     """The events of one parsed line.
 
@@ -128,7 +127,6 @@ def convert(
         days: Recorded times outside are refused; None takes all.
         inexact: `(json_path, literal)` of decimals that a double does not hold, as `strict_json.parse` reports them.
         leading: How many messages are in the start; None for all system messages that the line begins with.
-        is_plain: As of `strict_json.Parsed`.
 
     Raises:
         BadLineError: The line does not have the shape of a conversation; the error has the JSON path.
@@ -185,7 +183,6 @@ def convert(
         conversation_id,
         tuple(offered.event(source, began) for offered in lists.values()),
         links=tuple(linked),
-        is_plain=is_plain,
     )
 
 

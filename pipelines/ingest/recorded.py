@@ -63,19 +63,13 @@ def conversation_of(
     leading: int | None = None,
     is_plain: bool = False,
 ) -> Conversation:
-    """The events of one parsed line, whoever wrote it; arguments and errors as of `convert`."""
+    """The events of one parsed line, whoever wrote it; arguments and errors as of `convert`, `is_plain` as of `strict_json.Parsed`."""
     own = own_records(line)
     if own is None:
-        return convert(
-            line,
-            place=place,
-            at=at,
-            default_source=default_source,
-            days=days,
-            inexact=inexact,
-            leading=leading,
-            is_plain=is_plain,
+        made = convert(
+            line, place=place, at=at, default_source=default_source, days=days, inexact=inexact, leading=leading
         )
+        return replace(made, is_plain=is_plain)
     common: dict[str, Any] = {}
     if "stream" in own:
         made = _recorded(line, own, default_source, days)
