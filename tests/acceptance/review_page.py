@@ -26,7 +26,7 @@ from pipelines.lake.datasets import DECISIONS, EVENTS
 from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import Store
-from tests.notebooks import small_lake
+from tests.support import small_lake
 from tests.support.browser import Page, find_chromium, open_browser
 from tests.support.pages import served
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.notebooks.small_lake import Small, write_small
+from tests.support.small_lake import Small, write_small
 
 
 @pytest.fixture(scope="session")

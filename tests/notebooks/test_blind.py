@@ -13,8 +13,8 @@ from pipelines.review.blind import render_blind
 from pipelines.review.headline import find_version
 from pipelines.review.pair import AlignedCall, ArgumentChange, Pair, load_pair
 from pipelines.review.pair_html import render_pair
-from tests.notebooks.small_lake import CHANGED, EXPERIMENT, OTHER_EXPERIMENT
 from tests.support.fragments import HARMLESS, Fragment
+from tests.support.small_lake import CHANGED, EXPERIMENT, OTHER_EXPERIMENT
 
 ANSWERED = [row["unit_id"] for row in CHANGED if row["status"] == "ok"]
 # What happened on A alone, on B alone, and on both: as the diff writes it, in the order of A's calls, then of B's.

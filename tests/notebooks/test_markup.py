@@ -27,8 +27,8 @@ from pipelines.review.report_html import render_report
 from pipelines.review.widgets import table_cell
 from pipelines.stats.answer import Answer as StatisticalAnswer
 from pipelines.stats.answer import Finding
-from tests.notebooks.small_lake import EXPERIMENT, OTHER_EXPERIMENT
 from tests.support.fragments import ATTRIBUTES, HARMLESS, Fragment
+from tests.support.small_lake import EXPERIMENT, OTHER_EXPERIMENT
 
 HOSTILE = "<script>alert(1)</script>\"' onload=x &lt; ]]> --> </div>{{ 1 }}{% raw %}"
 TEXTS = [

@@ -17,9 +17,9 @@ from pipelines.review.headline import find_version
 from pipelines.review.markup import fill_part
 from pipelines.review.report import Answer, load_report
 from pipelines.review.report_html import draw_headline, keep_report, render_report
-from tests.notebooks.small_lake import EXPERIMENT, OTHER_EXPERIMENT, SCRIPT, Small
 from tests.support.axe import violations
 from tests.support.browser import find_chromium, open_browser
+from tests.support.small_lake import EXPERIMENT, OTHER_EXPERIMENT, SCRIPT, Small
 
 ANSWER = Answer("do_not_ship", f"Do not ship {SCRIPT}", (f"because {SCRIPT}",), (("refund_usd < 1", SCRIPT, False),))
 

@@ -18,7 +18,11 @@ import pytest
 from pipelines.notebooks import find_notebook
 from pipelines.store import EmbeddedServer, Store, connect
 from pipelines.verdicts.record import Review
-from tests.notebooks.small_lake import (
+from tests.support.axe import violations
+from tests.support.browser import Page, find_chromium, open_browser, open_tab
+from tests.support.databases import copied_database
+from tests.support.pages import Served, served
+from tests.support.small_lake import (
     CHANGED,
     EXPERIMENT,
     OTHER_EXPERIMENT,
@@ -28,10 +32,6 @@ from tests.notebooks.small_lake import (
     write_small,
     write_version,
 )
-from tests.support.axe import violations
-from tests.support.browser import Page, find_chromium, open_browser, open_tab
-from tests.support.databases import copied_database
-from tests.support.pages import Served, served
 from tests.support.waiting import PATIENCE
 
 NOTEBOOK = find_notebook("review.py")

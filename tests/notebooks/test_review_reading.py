@@ -28,7 +28,7 @@ from pipelines.review.version_diff import render_versions
 from pipelines.review.widgets import NUMBER, change_rows, class_choices, find_opening, order_choices, selected_pair
 from pipelines.review.words import repeated
 from pipelines.stats.estimate import Reason, Verdict
-from tests.notebooks.small_lake import (
+from tests.support.small_lake import (
     CHANGED,
     EXPERIMENT,
     OTHER_EXPERIMENT,

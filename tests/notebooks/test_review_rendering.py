@@ -21,8 +21,8 @@ from pipelines.review.pair import load_pair
 from pipelines.review.pair_html import TEXT_SHOWN, compare_words, render_pair
 from pipelines.review.words import answers_in_words, count_streams
 from pipelines.stats.gate import ClauseResult
-from tests.notebooks.small_lake import CHANGED, EXPERIMENT, OTHER_EXPERIMENT, PICTURE, SCRIPT
 from tests.support.fragments import Fragment
+from tests.support.small_lake import CHANGED, EXPERIMENT, OTHER_EXPERIMENT, PICTURE, SCRIPT
 
 
 @pytest.mark.parametrize("place", range(len(CHANGED)))

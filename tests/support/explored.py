@@ -9,7 +9,7 @@ from itertools import groupby
 from pipelines.explore.overview import FLAGS
 from pipelines.lake.datasets import CALL_MONTHS, CONVERSATION_MONTHS, DECISIONS, TOOL_CALLS
 from pipelines.lake.lake import Lake
-from tests.notebooks.small_lake import SCRIPT, write_rows
+from tests.support.small_lake import SCRIPT, write_rows
 
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 SOURCES, AGENTS, VERTICALS = ["desk", None], ["alice", f"a{SCRIPT}", "\u202ereversed"], ["retail", "health", ""]

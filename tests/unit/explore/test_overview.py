@@ -16,8 +16,8 @@ from pipelines.explore.html import render_overview
 from pipelines.explore.overview import FLAGS, Overview, load_overview
 from pipelines.lake.datasets import CONVERSATION_MONTHS, DECISIONS, TOOL_CALLS
 from pipelines.lake.lake import Lake
-from tests.notebooks.small_lake import write_rows
 from tests.support.explored import AGENTS, ASKED, DECIDED, STREAMS, write_explored
+from tests.support.small_lake import write_rows
 
 
 @pytest.fixture(scope="module")
