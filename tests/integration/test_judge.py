@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -27,7 +25,7 @@ from tests.support.databases import copied_database, filled_template
 from tests.support.history import query
 from tests.support.model_server import serving
 from tests.support.shop import add, conversation, run
-from tests.support.verbs import run_in_home
+from tests.support.verbs import run_verb
 
 TASKS = 12
 TEXT = """
@@ -189,21 +187,30 @@ def test_answers_that_are_none_are_rows_and_asked_again(settings, shop):
         judging(settings, shop, "http://127.0.0.1:1/v1", rubric_file="empty.md")
 
 
-def test_the_verb_asks_tells_and_prices(settings, shop, monkeypatch):
+def test_the_verb_asks_tells_and_prices(settings, shop, monkeypatch, capsys):
     """`refold ab` asks the judge of a complete version, says why it shows no number, and with --dry-run what it would cost."""
-    monkeypatch.setenv("REFOLD_DSN", settings.dsn)
-    home = replace(settings).home
+    home = settings.home
+    monkeypatch.setenv("REFOLD_HOME", str(home))
+    monkeypatch.setenv("REFOLD_DSN", str(settings.dsn))
+    monkeypatch.chdir(home)
     shutil.copy(shop[1] / "rubric.md", home)
+
+    def said(*arguments):
+        code = run_verb(monkeypatch, "ab", "e.yaml", *arguments)
+        return code, capsys.readouterr()
+
     with serving(answer=fair) as server:
         (home / "e.yaml").write_text(TEXT.format(url=server.base_url), encoding="utf-8")
-        priced = run_in_home(home, "ab", "e.yaml", "--dry-run")
+        _, priced = said("--dry-run")
         assert sum(server.calls.values()) == 0
-        page = run_in_home(home, "ab", "e.yaml")
-        told = json.loads(run_in_home(home, "ab", "e.yaml", "--json"))
+        code, page = said()
+        assert code == 0, page.err
+        told = json.loads(said("--json")[1].out)
         assert sum(server.calls.values()) == TASKS
-    assert f"judge: {TASKS} requests to m, 0 of them paid for before" in priced
-    assert "no number of it is shown" in page
+    assert f"judge: {TASKS} requests to m, 0 of them paid for before" in priced.out
+    assert "no number of it is shown" in page.out
     assert [line["estimate"] for line in told["judge"][0]["lines"]] == [None] * 7
-    Path(home / "rubric.md").unlink()
-    wrong = run_in_home(home, "ab", "e.yaml", check=False)
-    assert wrong == ""
+    (home / "rubric.md").unlink()
+    code, wrong = said()
+    assert (code, wrong.out) == (2, "")
+    assert "judge.rubric_file" in wrong.err
