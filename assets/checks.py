@@ -24,7 +24,7 @@ STALL_SECONDS = 900.0
 """Appends take milliseconds and imports minutes: a transaction that has been open for longer was forgotten."""
 
 WHOLE = "files_are_whole"
-UNCHECKED = ("merkle_nodes", "replays", "replay_steps", "ab_tool_calls", "ab_summary", "review_summary")
+UNCHECKED = ("merkle_nodes", "replays", "replay_steps", "ab_tool_calls", "ab_summary", "review_summary", "judgements")
 """Assets that no other check looks at."""
 _MOST_FAULTS = 5
 

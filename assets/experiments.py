@@ -145,6 +145,7 @@ def build_judge_asset() -> dg.AssetsDefinition:
         specs=[describe_asset(JUDGEMENTS, deps=["ab_units"], skippable=True)],
         can_subset=False,
         partitions_def=EXPERIMENTS,
+        pool=ENDPOINT_POOL,
         description="Ask the judge that an experiment names about the pairs of its newest version; what was paid for is not asked again.",
     )
     def judge(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.MaterializeResult[Any]]:
