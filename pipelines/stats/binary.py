@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import bdtr, chdtrc
 
 from pipelines.errors import BadInputError
-from pipelines.stats.special import bdtr, chdtrc
 from pipelines.stats.sums import FloatArray, PairedSums
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtr, stdtrit
 
 from pipelines.errors import BadInputError
 from pipelines.stats.estimate import MIN_CHANGED, MIN_CLUSTERS, MIN_EFFECTIVE, Estimand, Estimate, Reason
 from pipelines.stats.reproducible import grouped_sum
 from pipelines.stats.sign_flip import cluster_sign_flip
 from pipelines.stats.skew import Side, bound, is_even, is_rare, measure_shape, quantile_reached, skewness_towards
-from pipelines.stats.special import ndtri, stdtr, stdtrit
 from pipelines.stats.sums import ClusterSums, FloatArray, PairedSums
 from pipelines.stats.wilson import wilson_interval
 

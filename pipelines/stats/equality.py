@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from scipy.special import ndtri, stdtrit
+
 from pipelines.stats.estimate import MIN_CLUSTERS, Estimate, Reason
-from pipelines.stats.special import ndtri, stdtrit
 from pipelines.stats.wilson import wilson_interval
 
 _Z = float(ndtri(0.975))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 
+from scipy.special import ndtri
+
 from pipelines.errors import BadInputError
-from pipelines.stats.special import ndtri
 
 
 def _factor(alpha: float, power: float) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from scipy.special import ndtri, stdtrit
+
 from pipelines.stats.equality import bound_equality
 from pipelines.stats.estimate import Estimate
 from pipelines.stats.skew import bound
-from pipelines.stats.special import ndtri, stdtrit
 from pipelines.stats.wilson import wilson_interval
 
 LEVEL = 0.95

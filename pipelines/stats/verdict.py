@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from scipy.special import stdtr, stdtrit
+
 from pipelines.errors import BadInputError
 from pipelines.stats.equality import clusters_to_bound
 from pipelines.stats.estimate import MIN_CLUSTERS, MIN_EFFECTIVE, Estimate, Goal, Verdict
 from pipelines.stats.power import clusters_needed, minimum_detectable
 from pipelines.stats.skew import Side, bound, clusters_to_even, quantile_reached, skewness_towards
-from pipelines.stats.special import stdtr, stdtrit
 
 
 def judge(estimate: Estimate, *, goal: Goal | None = None, margin: float | None = None) -> Estimate:

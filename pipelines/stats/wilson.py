@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipelines.stats.special import ndtri
+from scipy.special import ndtri
 
 
 def wilson_interval(rate: float, n: float, confidence: float = 0.95) -> tuple[float, float]:

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from pipelines.stats.special import stdtrit
 from pipelines.stats.wilson import wilson_interval
 from pipelines.verdicts.estimate import MIN_PAIRS, Share
 

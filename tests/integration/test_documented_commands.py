@@ -50,8 +50,15 @@ ELSEWHERE = (
 )
 SHOWN = ("docs/tutorial.md",)
 """Pages whose output, as they show it, is what is printed: real recordings, so it is the same everywhere."""
-LAST = ("docs/cli.md", "docs/proof.md", "docs/seal.md", "docs/redaction.md", "docs/erasure.md")
-"""Pages that close, hide and take."""
+LAST = (
+    "docs/connect-postgres.md",
+    "docs/cli.md",
+    "docs/proof.md",
+    "docs/seal.md",
+    "docs/redaction.md",
+    "docs/erasure.md",
+)
+"""Pages that bring types of their own, close, hide and take."""
 SHELL = re.compile(r"[|<>;&]|^\w+=|^export |^python3 |\$\(")
 
 
@@ -258,7 +265,7 @@ def put_compared(stage: Stage, request: pytest.FixtureRequest) -> None:
     (stage.folder / "experiment.yaml").unlink()
     write_documented("projections.md", stage.folder)
     put_samples(("traces/1.jsonl.gz", "01-otlp/emitted.tau2-semconv.otlp.jsonl.gz"))(stage, request)
-    (stage.folder / "logs").mkdir()
+    (stage.folder / "logs").mkdir(exist_ok=True)
     (stage.folder / "logs" / "log.jsonl").write_text(json.dumps(talk(19, 3.0)) + "\n", encoding="utf-8")
 
 

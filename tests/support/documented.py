@@ -12,7 +12,7 @@ _DOCS = ROOT / "docs"
 _FILE = re.compile(r"^```(?:python|yaml|sql|json)\n(?:#|--) ([\w./-]+\.\w+).*?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _QUERY = re.compile(r"^```sql\n-- (\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_CODE = re.compile(r"exit code (\d)|ends with (\d)")
+_CODE = re.compile(r"exit code (\d)")
 
 
 def write_documented(document: str, folder: Path) -> list[str]:
@@ -98,4 +98,4 @@ def _read(page: str, text: str) -> Documented | None:
     if not command:
         return None
     promised = _CODE.search(comment)
-    return Documented(page, command, int(promised[1] or promised[2]) if promised else 0)
+    return Documented(page, command, int(promised[1]) if promised else 0)
