@@ -21,7 +21,7 @@ EXAMPLES = {
     "import": ("refold import auto traces/*.jsonl.gz --dry-run",),
     "import chat": (
         "refold import chat conversations.jsonl.gz",
-        "refold import chat --follow logs    # what is new and what has grown",
+        "refold import chat --follow chats    # what is new and what has grown",
     ),
     "export": ("refold export", "refold export --month 2026-05"),
     "fold": ("refold fold", "refold fold --check .refold/folds/refunds_per_day.sql"),

@@ -15,19 +15,24 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from io import BytesIO, TextIOWrapper
+from itertools import dropwhile
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 import pytest
 
+from pipelines import demo
 from pipelines.cli.entry import app
 from pipelines.cli.help import EXAMPLES
 from pipelines.demo.load import load_demo
+from pipelines.diff.versions import list_versions
+from pipelines.lake.lake import Lake
 from pipelines.settings import Settings
 from pipelines.store import Store
+from pipelines.verdicts.desk import Desk
 from tests.support.databases import copied_database
-from tests.support.documented import Documented, documented_commands, documented_pages, shown_lines, write_documented
+from tests.support.documented import documented_commands, documented_pages, shown_lines, write_documented
 from tests.support.verbs import run_in_folder
 
 SERVES = ("ui", "receive", "review", "dashboard")
@@ -50,6 +55,7 @@ ELSEWHERE = (
 )
 SHOWN = ("docs/tutorial.md",)
 """Pages whose output, as they show it, is what is printed: real recordings, so it is the same everywhere."""
+DEMO = Path(demo.__file__).parent
 LAST = (
     "docs/connect-postgres.md",
     "docs/cli.md",
@@ -111,8 +117,8 @@ def stage(server, template, tmp_path_factory) -> Iterator[Stage]:
     lines = [json.dumps(talk(number, 147.0)) for number in (4711, 17, 18)]
     (folder / "conversations.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     (folder / "log.jsonl").write_text(lines[0] + "\n", encoding="utf-8")
-    names = [copied_database(server, template) for _ in range(3)]
-    with names[0] as name, names[1] as other, names[2] as third:
+    names = [copied_database(server, template) for _ in range(4)]
+    with names[0] as name, names[1] as other, names[2] as third, names[3] as fourth:
         settings = Settings(home=home, dsn=server.dsn_of(name), lake=home / "lake", memory_bytes=3 * 10**9)
         with Store.open(settings) as store:
             load_demo(store, 1_500)
@@ -126,6 +132,7 @@ def stage(server, template, tmp_path_factory) -> Iterator[Stage]:
             "active: true": "active: false",
             "window: yesterday": "window: {from: 2026-04-01, to: 2026-07-01}",
         }
+        values["REFOLD_HOME=.tutorial"] = server.dsn_of(fourth)
         made = Stage(folder, settings, values, {})
         type_in(made, "refold import chat conversations.jsonl.gz")
         type_in(made, "refold export")
@@ -165,10 +172,11 @@ def expanded(folder: Path, word: str) -> list[str]:
     return sorted(found) or [word]
 
 
-def verb_of(text: str) -> str:
-    """The verb of a command of ours."""
-    words = shlex.split(text)
-    return words[1] if words[0] == "refold" and len(words) > 1 else ""
+def served(text: str) -> list[str]:
+    """The words of a command that serves until it is stopped; none of another."""
+    words = list(dropwhile(lambda word: "=" in word, shlex.split(text)))
+    is_served = words[:1] == ["refold"] and words[1:2] and words[1] in SERVES
+    return words if is_served and not {"--summary", "--pin"} & set(words) else []
 
 
 def typed(kind: str) -> str:
@@ -183,7 +191,8 @@ def put_types(stage: Stage, _request: object) -> None:
 
 
 def put_airline(stage: Stage, request: pytest.FixtureRequest) -> None:
-    """The benchmark's file, of the same recordings beside the checkout."""
+    """The benchmark's file, of the same recordings beside the checkout, and a home in which there is nothing else."""
+    stage.environment.update(REFOLD_HOME=".tutorial", REFOLD_DSN=stage.values["REFOLD_HOME=.tutorial"])
     folder = request.getfixturevalue("shared_data")
     runs = []
     with gzip.open(folder / "conversations.jsonl.gz", "rt", encoding="utf-8") as lines:
@@ -265,8 +274,10 @@ def put_compared(stage: Stage, request: pytest.FixtureRequest) -> None:
     (stage.folder / "experiment.yaml").unlink()
     write_documented("projections.md", stage.folder)
     put_samples(("traces/1.jsonl.gz", "01-otlp/emitted.tau2-semconv.otlp.jsonl.gz"))(stage, request)
-    (stage.folder / "logs").mkdir(exist_ok=True)
-    (stage.folder / "logs" / "log.jsonl").write_text(json.dumps(talk(19, 3.0)) + "\n", encoding="utf-8")
+    log = stage.folder / "chats" / "log.jsonl"
+    log.parent.mkdir()
+    log.write_text(json.dumps(talk(19, 3.0)) + "\n", encoding="utf-8")
+    os.utime(log, (1.7e9, 1.7e9))  # nobody writes it any more
 
 
 def put_echo(stage: Stage, _request: object) -> None:
@@ -281,12 +292,26 @@ def put_all(stage: Stage, request: pytest.FixtureRequest) -> None:
     type_in(stage, "refold export")
 
 
+def put_verdict(stage: Stage, _request: object) -> None:
+    """The demo's comparison, and a pair that somebody judged."""
+    (stage.folder / "refund.yaml").write_text(
+        (DEMO / "refund-limit-50.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    type_in(stage, "refold ab refund.yaml")
+    lake = Lake.from_settings(stage.settings)
+    with Desk.open(stage.settings, lake, list_versions(lake, "refund-limit-50")[0], "ada") as desk:
+        assigned = desk.next()
+        assert assigned is not None
+        desk.record(assigned, "worse", None, 1.0)
+
+
 PREPARED: dict[str, Callable[[Stage, pytest.FixtureRequest], None]] = {
     "docs/upcasters.md": put_types,
     "docs/tutorial.md": put_airline,
     "docs/connect-postgres.md": put_events,
     "docs/audit.md": put_key,
     "docs/seal.md": put_all,
+    "docs/review.md": put_verdict,
     "docs/import-anthropic.md": put_samples(
         ("exchanges.jsonl", "06-anthropic/thinking-two-turns.exchanges.jsonl"),
         ("session.events.jsonl", "06-anthropic/managed-agent-custom-tools.events.jsonl"),
@@ -352,8 +377,9 @@ def test_every_command_of_a_page_does_what_it_says(page, stage, request):
         if each.text.startswith("export "):
             name, value = each.text.removeprefix("export ").split("=", 1)
             stage.environment[name] = shlex.split(stage.put(value.replace("$PWD", str(stage.folder))))[0]
-        elif verb_of(each.text) in SERVES and "--summary" not in each.text:
-            check_read(each)
+        elif words := served(each.text):
+            with app.commands[words[1]].make_context(words[1], words[2:]):  # its words are what the verb takes
+                pass
         else:
             parts = each.text.split(" && ")
             typed_in = parts if all(part.startswith("refold ") for part in parts) else [each.text]
@@ -361,13 +387,6 @@ def test_every_command_of_a_page_does_what_it_says(page, stage, request):
     if page in SHOWN:
         said = {" ".join(line.split()) for text in printed for line in text.splitlines()}
         assert {" ".join(line.split()) for line in shown_lines(page)} <= said
-
-
-def check_read(each: Documented) -> None:
-    """The words of a command are what its verb takes."""
-    words = shlex.split(each.text)
-    with app.commands[words[1]].make_context(words[1], words[2:], resilient_parsing=False):
-        pass
 
 
 def test_every_example_of_help_stands_in_the_reference():

@@ -58,8 +58,8 @@ def documented_commands(page: str) -> list[Documented]:
 
 def shown_lines(page: str) -> list[str]:
     """What a page shows as printed: the lines of its blocks without a language."""
-    blocks = re.findall(r"^```\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [line for kind, block in blocks if not kind for line in block.splitlines() if line.strip()]
 
 
 def documented_pages() -> list[str]:
