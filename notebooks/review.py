@@ -173,9 +173,7 @@ def _(
     tools = mo.ui.multiselect(
         _tools, labels_of(_tools, _chosen.tools), label="Tool", on_change=location.keeping("tool")
     )
-    moved = mo.ui.dropdown(
-        _moves, label_of(_moves, _wanted.moved), label="Metric", on_change=location.keeping("moved")
-    )
+    moved = mo.ui.dropdown(_moves, label_of(_moves, _wanted.moved), label="Metric", on_change=location.keeping("moved"))
     similar = mo.ui.range_slider(
         0,
         100,
@@ -195,17 +193,13 @@ def _(
     )
     is_all = mo.ui.switch(_chosen.is_all, label="unchanged pairs too", on_change=location.keeping("all"))
     _shown = [classes, *([segments] if _segments else []), *([tools] if _tools else []), *([moved] if _moves else [])]
-    mo.vstack(
-        [mo.md("## Pairs"), mo.hstack([*_shown, similar, is_all, order], justify="start", wrap=True, gap=1.0)]
-    )
+    mo.vstack([mo.md("## Pairs"), mo.hstack([*_shown, similar, is_all, order], justify="start", wrap=True, gap=1.0)])
     return classes, is_all, moved, order, segments, similar, tools
 
 
 @app.cell(hide_code=True)
 def _(chosen, classes, count_pages, is_all, lake, mo, moved, segments, similar, tools, version):
-    selection = chosen(
-        classes.value, segments.value, tools.value, similar.value, moved.value, is_all=is_all.value
-    )
+    selection = chosen(classes.value, segments.value, tools.value, similar.value, moved.value, is_all=is_all.value)
     _pages = count_pages(lake, version.value, selection)
     page_number = mo.ui.number(start=1, stop=_pages, value=1, step=1, label=f"Page (of {_pages:,})")
     page_number if _pages > 1 else None

@@ -86,7 +86,7 @@ def review(
         return
     if as_json:
         raise BadInputError("--json is for --summary and --pin; a page prints nothing")
-    from pipelines.judging.serve import serve_review
+    from pipelines.desks.serve import serve_review
     from pipelines.lake.lake import Lake
     from pipelines.verdicts.desk import Queue
 

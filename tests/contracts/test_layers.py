@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "verdicts": {"store", "lake", "diff", "stats", "experiment"},
     "judge": {"lake", "diff", "experiment", "replay", "review", "verdicts"},
     "pull_request": {"lake", "diff", "review", "stats"},
-    "judging": {"lake", "diff", "review", "verdicts", "web"},
+    "desks": {"lake", "diff", "review", "verdicts", "web"},
     "demo": {"store", "lake", "log", "diff", "review", "experiment"},
     "redaction": {
         "store",

@@ -140,7 +140,7 @@ def run(settings, monkeypatch, capsys, tmp_path):
             patch.setattr(assets.ui, "serve", fail)
             patch.setattr("pipelines.diff.check.read_checked", fail)
             patch.setattr("pipelines.replay.replan.replan", fail)
-            patch.setattr("pipelines.judging.serve.serve_review", fail)
+            patch.setattr("pipelines.desks.serve.serve_review", fail)
             patch.setattr("pipelines.notebooks.serve_notebook", fail)
             patch.setattr("pipelines.receive.server.serve", fail)
             code = run_verb(patch, *(str(files.get(each, each)) for each in arguments))

@@ -138,7 +138,7 @@ script.load()()
     assert Path(done.stdout.strip()) == made.packages / "refold" / "__init__.py"
     assert made.installed() == {"pipelines", "assets", "refold", "refold-0.1.0.dist-info"}
     assert (made.packages / "pipelines" / "_notebooks" / "review.py").is_file()
-    assert (made.packages / "pipelines" / "judging" / "queue.js").is_file()
+    assert (made.packages / "pipelines" / "desks" / "queue.js").is_file()
     assert (made.packages / "pipelines" / "review" / "templates" / "report.html").is_file()
     assert not (made.packages / "pipelines" / "recorder" / "wheel").exists()
 

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from pipelines.judging.desks import SAYINGS, choice_of, said_of
+from pipelines.desks.desks import SAYINGS, choice_of, said_of
 from pipelines.review.blind import render_blind
 from pipelines.review.headline import find_version
 from pipelines.review.pair import AlignedCall, ArgumentChange, Pair, load_pair

@@ -17,7 +17,7 @@ from pipelines.ingest.forms.otel import groups
 from pipelines.ingest.forms.otel.raw import Blocks
 from pipelines.ingest.forms.otlp import FORM
 from tests.support.formats import samples
-from tests.unit.ingest.forms.test_otlp_hostile import call, request, span
+from tests.support.otlp import call, request, span
 
 PIECE = 8
 

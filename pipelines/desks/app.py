@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from pipelines.console import on_one_line
+from pipelines.desks.desks import SAYINGS, Desks, Shown
 from pipelines.errors import BadInputError, RefoldError
-from pipelines.judging.desks import SAYINGS, Desks, Shown
 from pipelines.web.guard import Headers, Receive, RefusedError, Scope, Send, answer
 
 PREFIX = "/queue/"

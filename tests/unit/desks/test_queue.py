@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from pipelines.desks.app import QueueApp
+from pipelines.desks.desks import Desks
+from pipelines.desks.serve import name_reviewer
 from pipelines.errors import BadInputError, RefoldError
-from pipelines.judging.app import QueueApp
-from pipelines.judging.desks import Desks
-from pipelines.judging.serve import name_reviewer
 
 AT = {"experiment": "e", "version": "v"}
 VERDICT = {**AT, "unit": "u/1", "verdict": "id", "said": "left", "reason": "it lies", "seconds": 2.5}

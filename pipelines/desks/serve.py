@@ -7,9 +7,9 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from pipelines.desks.app import PREFIX, QueueApp
+from pipelines.desks.desks import Desks
 from pipelines.errors import BadInputError
-from pipelines.judging.app import PREFIX, QueueApp
-from pipelines.judging.desks import Desks
 from pipelines.lake.lake import Lake
 from pipelines.notebooks import serve_notebook
 from pipelines.review.markup import style_sheet
