@@ -7,12 +7,13 @@ already keep their order, whatever their times say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.canonical.content import text_of
 from pipelines.ingest.assemble.accounting import Tally
+from pipelines.ingest.assemble.beside import Spoken, Timeline
 from pipelines.ingest.assemble.leaves import leaves
 from pipelines.ingest.assemble.lines import (
     Records,
@@ -131,9 +132,10 @@ class _Conversation:
             for entry in thread.entries:
                 settle_time(entry)
         streams = streams_of(threads.all, paired, self.fields.get("conversation_id") or self.key)
-        if not is_stream:
-            self._insert(streams, [step for step in others if not _is_found(streams, step)])
-        self._insert_services(streams, paired.left)
+        if not is_stream and others:
+            spoken = Spoken(streams)
+            _insert(streams, [step for step in others if not spoken.take(step)])
+        _insert_services(streams, paired.left)
         self._count(threads, paired)
         made = [self._line(stream, threads) for stream in streams]
         made[0] |= self._records()
@@ -154,20 +156,6 @@ class _Conversation:
                     said = [each.message.chat["role"] for each in entries if each.message is not None]
                     row.detail = replaced(said) | row.detail
                 entries.append(Entry(step=row))
-
-    def _insert(self, streams: list[Stream], steps: list[Step]) -> None:
-        """Put what happened beside the calls where it belongs by its time."""
-        for step in steps:
-            _put(_stream_for(streams, step), [Entry(step.message, step=step)], step.start or step.end)
-
-    def _insert_services(self, streams: list[Stream], steps: list[Step]) -> None:
-        for step in steps:
-            call, at = service_call(step), step.start or step.end
-            entries = [Entry(Message(call), at=at, time_source="span")]
-            if step.output is not None or step.error is not None:
-                answer = result_of(step, step.call_id)
-                entries.append(Entry(answer, span=step, is_from_span=True, at=step.end or at, time_source="span"))
-            _put(_stream_for(streams, step), entries, at)
 
     def _line(self, stream: Stream, threads: Threads) -> dict[str, Any]:
         line: dict[str, Any] = {"source": self.source}
@@ -286,32 +274,24 @@ def _answered(thread: Thread, asked: Asked) -> None:
         first.asked = asked
 
 
-def _is_found(streams: list[Stream], step: Step) -> bool:
-    """Whether a span's speech is a message that calls recorded: it then says how that message was spoken."""
-    if step.kind != "utterance" or step.message is None:
-        return False
-    role, text = step.message.chat["role"], text_of(step.message.chat.get("content")).strip()
-    for stream in streams:
-        for entry in stream.entries:
-            message = entry.message
-            if message is None or entry.step is not None or message.chat["role"] != role:
-                continue
-            if text_of(message.chat.get("content")).strip() == text:
-                entry.step = step
-                settle_time(entry)
-                return True
-    return False
-
-
 def _stream_for(streams: list[Stream], step: Step) -> Stream:
     return next((each for each in streams if step.agent is not None and each.agent == step.agent), streams[0])
 
 
-def _put(stream: Stream, new: list[Entry], at: int | None) -> None:
-    """Insert entries before the first one that came later."""
-    later: Callable[[Entry], bool] = lambda entry: entry.at is not None and at is not None and entry.at > at  # noqa: E731
-    place = next((n for n, entry in enumerate(stream.entries) if later(entry)), len(stream.entries))
-    stream.entries[place:place] = new
-    for entry in new:
-        if entry.at is None:
-            settle_time(entry)
+def _insert(streams: list[Stream], steps: list[Step]) -> None:
+    """Put what happened beside the calls where it belongs by its time."""
+    timelines = {id(each): Timeline(each.entries) for each in streams} if steps else {}
+    for step in steps:
+        timelines[id(_stream_for(streams, step))].put([Entry(step.message, step=step)], step.start or step.end)
+
+
+def _insert_services(streams: list[Stream], steps: list[Step]) -> None:
+    """Put calls of tools that no message made where they belong by their time, with what they gave."""
+    timelines = {id(each): Timeline(each.entries) for each in streams} if steps else {}
+    for step in steps:
+        call, at = service_call(step), step.start or step.end
+        entries = [Entry(Message(call), at=at, time_source="span")]
+        if step.output is not None or step.error is not None:
+            answer = result_of(step, step.call_id)
+            entries.append(Entry(answer, span=step, is_from_span=True, at=step.end or at, time_source="span"))
+        timelines[id(_stream_for(streams, step))].put(entries, at)
