@@ -32,7 +32,7 @@ from pipelines.lake.lake import Commit, Lake
 
 PRUNED = "pruned"
 """Input hash of the commit that removed a version."""
-_REST = (REVIEW_SUMMARY, JUDGEMENTS, AB_TOOL_CALLS, AB_UNITS, JUDGEMENTS, REPLAY_STEPS, REPLAYS, VERSIONS)
+_REST = (REVIEW_SUMMARY, JUDGEMENTS, AB_TOOL_CALLS, AB_UNITS, REPLAY_STEPS, REPLAYS, VERSIONS)
 _AT_WORK_DAYS = 1.0
 """A version that is not complete and younger may be at work."""
 
