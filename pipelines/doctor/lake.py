@@ -19,6 +19,9 @@ _MANY_BYTES = 10**9
 
 def examine_lake(settings: Settings) -> Iterator[Finding]:
     """Everything about the lake that can be told without reading rows, but for what the store has to say of it."""
+    if settings.lake.exists() and not settings.lake.is_dir():
+        yield Finding("lake", "fail", f"{settings.lake} is no folder", "move it away, or let REFOLD_LAKE name a folder")
+        return
     if not settings.lake.is_dir():
         yield Finding("lake", "ok", f"there is no lake yet in {settings.lake}", "run `refold export`")
         return

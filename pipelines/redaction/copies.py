@@ -15,8 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.erasure.tables import ROWS
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets import AB_SUMMARY, JUDGEMENTS, REVIEW_SUMMARY, VERSIONS
+from pipelines.lake.datasets import VERSIONS
 from pipelines.log.redaction import HIDDEN
 from pipelines.redaction.hidden import Hidden
 
@@ -46,7 +47,7 @@ class Copies:
 
     def change(self, dataset: Dataset, rows: pa.Table) -> pa.Table:
         """Rows of a table without what is hidden; the same object where nothing of it stands in them."""
-        if dataset in (AB_SUMMARY, JUDGEMENTS, REVIEW_SUMMARY, VERSIONS):
+        if dataset not in ROWS:
             hidden = self.everywhere
             for each in self.by_stream.values():
                 hidden |= Hidden(each.values)

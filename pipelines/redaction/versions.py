@@ -31,7 +31,7 @@ from pipelines.erasure.tables import (
     pairs_of,
 )
 from pipelines.lake.dataset import Dataset
-from pipelines.lake.datasets import AB_SUMMARY, AB_UNITS, JUDGEMENTS, REPLAYS, REVIEW_SUMMARY, VERSIONS
+from pipelines.lake.datasets import AB_SUMMARY, AB_UNITS, REPLAYS, VERSIONS
 from pipelines.lake.housekeeping import remove_at_once
 from pipelines.lake.lake import Lake
 from pipelines.output import open_output
@@ -86,7 +86,7 @@ def cut_versions(lake: Lake, catalog: Path, by_stream: Mapping[str, Hidden], eve
         shown = {} if copies is None else _showing(opened, copies)
         due = {dataset.name for dataset in TABLES if _is_current(lake, dataset, partition, shown.get(dataset.name, ()))}
         due |= set(_not_noted(lake, partition, note))
-        for dataset in (*ROWS, VERSIONS, AB_SUMMARY, REVIEW_SUMMARY, JUDGEMENTS):
+        for dataset in (*ROWS, *(each for each in TABLES if each not in ROWS)):
             if dataset.name in due or (dataset is AB_SUMMARY and _is_of_before(lake, partition)):
                 _cut_table(lake, dataset, partition, copies or Copies({}, everywhere), note)
                 due.add(dataset.name)

@@ -106,6 +106,14 @@ def test_a_home_that_is_not_there_is_not_made(settings):
     assert any("refold demo" in (finding.todo or "") for finding in examine(settings).findings)
 
 
+def test_a_lake_that_is_a_file(settings):
+    """It is told as that, and not as a lake that is yet to come."""
+    settings.home.mkdir(parents=True)
+    settings.lake.write_text("junk", encoding="utf-8")
+    (found,) = [finding for finding in wrong(settings) if finding.check == "lake"]
+    assert found.seen == f"{settings.lake} is no folder"
+
+
 def test_the_verb(home, monkeypatch, refold):
     """Exit code 0 with warnings, 3 with a failure; a table, or one object; a home that others may read is left so."""
     monkeypatch.setenv("REFOLD_HOME", str(home.home))
